@@ -1,0 +1,60 @@
+# Needs Python 3.11 or newer with venv and pip, and make; everything else goes into .venv.
+# Another interpreter: make demo PYTHON=python3.12. After a change of interpreter: make clean first.
+
+PYTHON ?= python3
+# Processes that share the tests; each runs torch with one thread.
+TEST_WORKERS ?= 2
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+
+.PHONY: demo test check format lint types imports docs api clean
+
+demo: .venv/installed  ## the whole story on a small set, into demo/
+	.venv/bin/dataprune demo --out demo
+
+test: .venv/dev  ## the default tier of tests
+	$(PYTEST) -n $(TEST_WORKERS)
+
+check: lint types imports docs test  ## everything that a change must pass; the same in CI
+
+lint: .venv/dev
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+types: .venv/dev
+	$(PY) -m mypy
+
+imports: .venv/dev  ## who may import whom, and the other rules of the house
+	$(PYTEST) -q tests/test_imports.py
+
+docs: .venv/dev  ## commands, code, links and tables in README.md and docs/
+	$(PYTEST) -q tests/test_docs.py
+
+format: .venv/dev  ## write what `make lint` asks for
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+api: .venv/installed  ## write docs/api.md anew from the docstrings
+	$(PY) docs/generate_api.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: made once, and again when pyproject.toml changes.
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: dataprune needs Python 3.11 or newer, $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/made pyproject.toml
+	$(PIP) install --editable .
+	@touch $@
+
+# Dependency groups need pip 25.1; demo does without.
+.venv/dev: .venv/installed
+	$(PIP) install --quiet 'pip>=25.1'
+	$(PIP) install --group dev
+	@touch $@

@@ -1,0 +1,159 @@
+"""Which commands are there, and what does the process return?
+
+Knows the table of commands and turns every way to fail into one line and an exit code. The commands are in modules of their own,
+and import what they need when they run: `dataprune --help` loads no library of numbers.
+"""
+
+import errno
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from dataprune.cli.check import verify
+from dataprune.cli.demo import demo
+from dataprune.cli.lines import LogLines, complain, mute
+from dataprune.cli.prune import prune
+from dataprune.cli.score import score
+from dataprune.cli.show import show
+from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
+from dataprune.errors import DatapruneError, MachineError
+
+TRACEBACK = "DATAPRUNE_TRACEBACK"
+STOPPED_LINE = "interrupted; what was finished is kept, the same command goes on"
+
+# What a wrong command line raises (UsageError and its kin): typer exports only this member of the family.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"dataprune {version('dataprune')}")
+        raise typer.Exit
+
+
+@app.callback(context_settings={"help_option_names": ["--help", "-h"]})
+def dataprune(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Find out which examples of a training set are hard, and keep the part that is worth training on.
+
+    \b
+    First score a set, then prune it:
+        dataprune score flowers/train --out run
+        dataprune prune run --keep 0.7 --out kept.csv
+
+    To see it work on a set that is built in, which takes about a minute: dataprune demo
+    """
+
+
+for _command in (demo, score, prune, show, verify):
+    app.command()(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give the exit code.
+
+    Args:
+        arguments: without the program's name; None takes them from `sys.argv`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal or file that cannot hold a letter gets its escape
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    with _logging_as_lines(), warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # what libraries say to programmers
+        try:
+            with signals_as_exceptions():
+                code = _run((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+            sys.stdout.flush()
+        except KeyboardInterrupt as stopped:
+            complain(STOPPED_LINE)
+            return stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED
+        except BrokenPipeError:
+            mute("stdout")
+            return 0
+        except Exception as error:  # noqa: BLE001 the boundary: everything becomes one line
+            return _failed(error)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Parse and call. Not through the library's own `main`, which answers interrupts and closed pipes in its own way."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("dataprune", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    return 0
+
+
+def _failed(error: Exception) -> int:
+    """Say in one line what failed, and give the exit code."""
+    if os.environ.get(TRACEBACK, "") not in ("", "0"):
+        traceback.print_exception(error)
+    if isinstance(error, _UsageError):
+        complain(_usage_line(error))
+        return 2
+    if isinstance(error, DatapruneError):
+        complain(_one_line(str(error)))
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        complain(
+            f"not enough memory{f': {_one_line(str(error))}' if str(error) else ''}. Try fewer --workers or a smaller --image-size."
+        )
+        return MachineError.exit_code
+    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+        where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+        complain(f"{error.strerror}{where}. What was finished is kept, the same command goes on.")
+        return MachineError.exit_code
+    detail = f"{type(error).__name__}: {_one_line(str(error))}"
+    complain(f"internal: {detail} (this is a defect; set {TRACEBACK}=1 to see where)")
+    return 1
+
+
+_ENVIRONMENT = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+)
+
+
+def _usage_line(error: Exception) -> str:
+    said = _one_line(error.format_message() if hasattr(error, "format_message") else str(error))
+    context = getattr(error, "ctx", None)
+    path = "dataprune" if context is None else context.command_path
+    return f"{said}{'' if said.endswith(('.', '?')) else '.'} See {path} --help."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@contextmanager
+def _logging_as_lines() -> Iterator[None]:
+    handler = LogLines(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

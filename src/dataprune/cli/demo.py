@@ -1,0 +1,102 @@
+"""`dataprune demo`: the story on a set that is built in."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataprune.cli.lines import say
+from dataprune.cli.options import Workers
+from dataprune.errors import InputError
+
+if TYPE_CHECKING:
+    from dataprune.data import Dataset
+    from dataprune.scores import Score
+
+KEEP = 0.7
+# The default network soon knows these few pictures by heart, which tells hard from easy badly; a small one does not.
+MODEL, MEMBERS, EPOCHS = "simple", 4, 12
+N_DRAWN = 24
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what it makes.")] = Path("dataprune-demo"),
+    workers: Workers = None,
+) -> None:
+    """Show the whole story on a small built-in set of digits.
+
+    In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, and draws the hardest and easiest.
+    Needs no data and no network. Run again, it finds what it made.
+
+    \b
+    Example:
+        dataprune demo
+    """
+    from dataprune.cli.prune import say_kept
+    from dataprune.cli.score import read_data, say_hardest, say_scores, train
+    from dataprune.run import write_kept
+    from dataprune.selection import select
+    from dataprune.training.plan import Machine, Settings
+
+    _check_ours(out)
+    say("1. Read the digits that scikit-learn brings along: handwritten, 8 x 8 pixels, ten classes.")
+    dataset = read_data("digits", None, None, "fail", workers, quiet=False)
+    say()
+    say("2. Score: train a few small networks and note what each says about every picture after every epoch.")
+    settings = Settings(model=MODEL, members=MEMBERS, epochs=EPOCHS)
+    run = train(dataset, out / "run", settings, Machine(workers=workers))
+    say_scores(run)
+    score = run.scores["el2n"]
+    say_hardest(score, run, 8)
+    say("   el2n is the distance between what the networks answer and the label, from 0 (sure and right) to 1.41 (sure and wrong).")
+    say()
+    say(f"3. Prune: keep the {KEEP:.0%} that are hardest.")
+    kept = select(score, keep=KEEP)
+    write_kept(kept, out / "kept.csv")
+    say_kept(kept, run)
+    say()
+    say("4. Look: the hardest and the easiest pictures.")
+    _draw(dataset, score, out / "hardest-and-easiest.png")
+    say(f"   {out / 'hardest-and-easiest.png'}")
+    say()
+    _say_found(score, len(kept), out)
+
+
+def _check_ours(out: Path) -> None:
+    """Refuse a folder with other things in it, so that nothing of anybody's is overwritten."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "run" / "spec.json").exists():
+        raise InputError(
+            f"`out` must be a new folder or one that the demo made, got {out}, which holds other things. Choose another."
+        )
+
+
+def _draw(dataset: "Dataset", score: "Score", path: Path) -> None:
+    import numpy as np
+
+    from dataprune.cli.show import captions_of
+    from dataprune.report.plots import draw_sheet, sheet_data
+
+    assert dataset.images is not None
+    order = np.argsort(-score.difficulty, kind="stable")
+    hardest, easiest = order[:N_DRAWN], order[-N_DRAWN:][::-1]
+    rows = sheet_data(dataset.images[hardest], captions_of(dataset, hardest), heading=f"hardest by {score.name}")
+    rows += sheet_data(dataset.images[easiest], captions_of(dataset, easiest), heading=f"easiest by {score.name}")
+    draw_sheet(rows, path)
+
+
+def _say_found(score: "Score", n_kept: int, out: Path) -> None:
+    import numpy as np
+
+    median = float(np.median(score.values))
+    far = int((score.values > 0.5).sum())
+    say("What was found:")
+    say(f"   Half of the pictures have an el2n below {median:.3f}: the networks learn them without effort, and many are alike.")
+    say(f"   {far} of {len(score.values):,} have one above 0.5: untidy hands, or labels worth a second look.")
+    say(f"   {n_kept:,} are kept in {out / 'kept.csv'}; train on those.")
+    run = shlex.quote(str(out / "run"))
+    say("What to try next:")
+    say(f"   dataprune prune {run} --keep 0.3 --strategy stratified    keep few, but over the whole range")
+    say(f"   dataprune prune {run} --by forget --count 500 --balanced  another score, a number, the same share of each class")
+    say("   dataprune show digits --augment                           what training makes of the pictures")
+    say("   dataprune score FOLDER --out RUN                          your own pictures, in a folder for each class")

@@ -1,0 +1,93 @@
+"""How does a command speak? Results in lines on stdout, warnings and errors on stderr.
+
+Knows streams, columns, that nothing in a line may act upon a terminal, and how durations and counts are written. Does not know
+what the lines are about.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from dataprune.report.text import shown
+
+LONGEST_LINE = 2000
+
+
+def say(line: str = "") -> None:
+    """Print one line on stdout."""
+    _write("stdout", line)
+
+
+def warn(line: str) -> None:
+    """Print one line on stderr: the work goes on."""
+    _write("stderr", f"warning: {line}")
+
+
+def complain(line: str) -> None:
+    """Print one line on stderr: the work has failed, or a part of it."""
+    _write("stderr", f"error: {line}")
+
+
+def mute(name: Literal["stdout", "stderr"]) -> None:
+    """Send what is still written there nowhere: its reader has gone (`| head`), which is no reason to stop the work."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, getattr(sys, name).fileno())
+    os.close(nowhere)
+
+
+class LogLines(logging.Handler):
+    """What the library logs as a warning becomes a line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
+def say_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> None:
+    """Print rows in aligned columns, indented.
+
+    Args:
+        rows: of equal length; each cell is shown harmlessly and cut at 80 characters.
+        right: which columns are aligned on the right.
+    """
+    from rich.cells import cell_len
+
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
+    for row in cells:
+        gaps = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
+        padded = [gap + cell if column in right else cell + gap for column, (gap, cell) in enumerate(zip(gaps, row, strict=True))]
+        say(("  " + "  ".join(padded)).rstrip())
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as a person would say it.
+
+    Example:
+        >>> [duration(s) for s in (0.42, 12.3, 250, 9000)]
+        ['0.4 s', '12 s', '4.2 min', '2.5 h']
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def several(count: int, thing: str) -> str:
+    """Write a count with its noun.
+
+    Example:
+        >>> several(1, "member"), several(2000, "example"), several(2, "class")
+        ('1 member', '2,000 examples', '2 classes')
+    """
+    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count:,} {thing}{ending}"
+
+
+def _write(name: Literal["stdout", "stderr"], line: str) -> None:
+    stream = getattr(sys, name)
+    try:
+        stream.write(shown(line, LONGEST_LINE) + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        mute(name)

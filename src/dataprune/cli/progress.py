@@ -1,0 +1,139 @@
+"""How does somebody see that long work goes on? By a bar on a terminal, by plain lines in a log.
+
+Knows what is printed while pictures are decoded and members are trained. Does not know what is done with the results.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dataprune.cli.lines import duration, say, several
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from dataprune.run import Progress
+    from dataprune.training.ensemble import Ensemble, EpochDone
+    from dataprune.training.plan import Price
+
+PRIOR_EPOCHS = 4  # member-epochs that the price is worth, when the rest is estimated
+LOG_SECONDS = 10.0  # decoding adds a line to a log this often
+
+
+def price_line(ensemble: "Ensemble", price: "Price") -> str:
+    """Say what training will cost."""
+    members, epochs = several(price.member_epochs // ensemble.epochs, "member"), several(ensemble.epochs, "epoch")
+    took = "" if price.seconds is None else f", about {duration(price.seconds)}"
+    return (
+        f"to train: {members} for {epochs}, model {ensemble.model}, recipe {ensemble.recipe.name} = "
+        f"{several(price.member_epochs, 'member-epoch')}{took}, {price.flops:.2g} floating-point operations"
+    )
+
+
+class TrainingProgress:
+    """Listens to a run: prints the price, then each epoch of a member that is done. Use as a context.
+
+    Attributes:
+        trained: whether there was anything to train.
+    """
+
+    def __init__(self, ensemble: "Ensemble", quiet: bool) -> None:
+        self.trained = False
+        self._ensemble = ensemble
+        self._quiet = quiet
+        self._bar: Bar | None = None
+        self._seconds: float | None = None  # of one member-epoch on the clock, as the price has it
+        self._heard = 0
+        self._first = 0.0
+        self._latest: dict[int, tuple[float, float]] = {}
+
+    def __enter__(self) -> "TrainingProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: "Progress") -> None:
+        """Take in one message of the run."""
+        self.trained = True
+        if self._quiet:
+            return
+        if progress.price is not None:
+            say(price_line(self._ensemble, progress.price))
+            seconds = progress.price.seconds
+            self._seconds = None if seconds is None else seconds / max(1, progress.price.member_epochs)
+            self._bar = _bar_on_terminal()
+            if self._bar is not None:
+                self._bar.add_task("training", total=progress.total, done="", left=self._left(progress))
+                self._bar.start()
+        if progress.epoch is not None:
+            self._heard += 1
+            self._first = self._first or time.monotonic()
+            self._latest[progress.epoch.member] = (progress.epoch.loss, progress.epoch.accuracy)
+            self._show(progress, progress.epoch)
+
+    def _show(self, progress: "Progress", epoch: "EpochDone") -> None:
+        if self._bar is None:
+            say(
+                f"member {epoch.member} epoch {epoch.epoch}/{self._ensemble.epochs}: loss {epoch.loss:.3f}, "
+                f"accuracy {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)} "
+                f"({progress.done} of {progress.total}{self._left(progress)})"
+            )
+            return
+        n = len(self._latest)
+        loss, accuracy = (sum(pair[which] for pair in self._latest.values()) / n for which in (0, 1))
+        done = f"{progress.done}/{progress.total} member-epochs, loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
+        self._bar.update(self._bar.task_ids[0], completed=progress.done, done=done, left=self._left(progress))
+
+    def _left(self, progress: "Progress") -> str:
+        """Estimate the rest from the epochs heard since the first one, which pays for starting; the price counts as a few more."""
+        rest, prior = progress.total - progress.done, 0 if self._seconds is None else PRIOR_EPOCHS
+        counted = max(0, self._heard - 1) + prior
+        if rest == 0 or counted == 0:
+            return ""
+        passed = time.monotonic() - self._first if self._heard else 0.0
+        return f", about {duration((passed + prior * (self._seconds or 0.0)) / counted * rest)} left"
+
+
+@contextmanager
+def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a function that is told how many pictures are decoded, of how many."""
+    if quiet:
+        yield None
+        return
+    bar = _bar_on_terminal()
+    last = time.monotonic()
+
+    def told(done: int, total: int) -> None:
+        nonlocal last
+        if bar is not None:
+            if not bar.task_ids:
+                bar.add_task("decoding", total=total, done="", left="")
+                bar.start()
+            bar.update(bar.task_ids[0], completed=done, done=f"{done:,}/{total:,} pictures")
+        elif time.monotonic() - last >= LOG_SECONDS:
+            last = time.monotonic()
+            say(f"decoded {done:,} of {several(total, 'picture')}")
+
+    try:
+        yield told
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar_on_terminal() -> "Bar | None":
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(markup=False, highlight=False)
+    if not console.is_interactive:  # a terminal that cannot move its cursor
+        return None
+    words = TextColumn("{task.fields[done]}{task.fields[left]}", markup=False)
+    return Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), words, console=console, transient=True)

@@ -1,0 +1,42 @@
+"""What happens on Ctrl-C and SIGTERM?
+
+The first one is an exception wherever the work stands, so that workers are killed and locks are let go on the way out; every
+file is written so that any moment is safe. The second ends the process at once.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to end. A KeyboardInterrupt, so that no handler of errors takes it for its own."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def signals_as_exceptions() -> Iterator[None]:
+    """Raise `Stopped` in the main thread at the first SIGINT or SIGTERM, and leave at once at the second."""
+    seen = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            os._exit(128 + number)
+        raise Stopped(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

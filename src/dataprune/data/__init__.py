@@ -1,0 +1,11 @@
+"""Data sets: what they are, and how they are read.
+
+`read` turns any source into a `Dataset`; `read_splits` gives all its splits.
+"""
+
+from dataprune.data.arrays import from_arrays
+from dataprune.data.dataset import Dataset, Origin, Skipped, Splits
+from dataprune.data.objects import from_torch
+from dataprune.data.source import from_huggingface, read, read_splits
+
+__all__ = ["Dataset", "Origin", "Skipped", "Splits", "from_arrays", "from_huggingface", "from_torch", "read", "read_splits"]

@@ -1,0 +1,153 @@
+"""Which examples do arrays hold: npy, npz, the built-in digits, and arrays in memory?
+
+Knows shapes and types that count as pictures or as features. Does not decode: pixels are as they are given.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from dataprune import tables
+from dataprune.data.dataset import Dataset, Origin
+from dataprune.data.labels import resolve
+from dataprune.data.parts import Part, Source, encode, row_ids
+from dataprune.errors import InputError, listed, must
+
+DIGITS_TRAIN = 1437
+_BLOCK = 65536  # rows looked at together when features are checked
+_NPZ_NAMES = {"train": ("", "_train"), "validation": ("_validation", "_val", "_valid"), "test": ("_test",)}
+
+
+def from_arrays(
+    x: np.ndarray,
+    y: Sequence[Any] | np.ndarray | None = None,
+    *,
+    ids: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Dataset:
+    """Make a data set of arrays. They are not copied where their type and order already fit: do not change them afterwards.
+
+    Args:
+        x: uint8 pictures (N, H, W) or (N, H, W, channels), or numbers (N, D), which become float32 features.
+        y: class indices from 0 on, or names; none for data without labels.
+        ids: unique texts, by default the row numbers.
+        classes: names of the classes by index; by default the names in `y`, sorted, or the indices as text.
+    Raises:   InputError for other shapes and types, NaN or infinity in features (with rows), labels that do not fit.
+
+    Example:
+        >>> from_arrays(np.zeros((3, 8, 8), np.uint8), [0, 1, 1])
+        Dataset(3 examples, images (8, 8, 1), 2 classes)
+    """
+    inputs = as_inputs(x if isinstance(x, np.memmap) else np.asarray(x))
+    names = row_ids(len(inputs)) if ids is None else [str(name) for name in ids]
+    labels, told = (None, ()) if y is None else _labelled(np.asarray(y), classes, len(inputs))
+    images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
+    return Dataset(labels, np.asarray(names, np.dtypes.StringDType()), told, images, features, Origin("arrays", "", "train"))
+
+
+def as_inputs(x: np.ndarray, name: str = "x") -> UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n features"]:
+    """Bring an array into one of the two forms: uint8 pictures with channels last, or finite float32 features.
+
+    Raises:   InputError for every other shape or type, and for NaN or infinity with their rows.
+    """
+    if x.ndim == 2 and x.dtype.kind in "iufb":
+        return _features(x, name)
+    if x.ndim not in (3, 4):
+        raise must(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
+    if x.dtype != np.uint8:
+        raise must(
+            name, "be uint8 where it holds pictures", str(x.dtype), "Scale to 0–255 first: (255 * x).round().astype('uint8')."
+        )
+    if 0 in x.shape[1:]:
+        raise must(name, "hold pictures with pixels", f"shape {x.shape}")
+    if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3, 4):
+        raise must(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
+    pixels = _contiguous(x, np.uint8)
+    return pixels if x.ndim == 4 else pixels[:, :, :, None]
+
+
+def read_npy(path: Path) -> Source:
+    """Read features (N, D) or pictures from a .npy file; what already has the right type stays memory-mapped.
+
+    Raises:   InputError as `as_inputs`.
+    """
+    inputs = as_inputs(tables.read_npy(path, mmap=True), path.name)
+    return Source("npy", os.path.realpath(path), {"train": Part(row_ids(len(inputs)), inputs=inputs)})
+
+
+def read_npz(path: Path) -> Source:
+    """Read `x`, `y` and, where they are, `x_test`, `y_test`, `x_validation`, `y_validation` from a .npz file.
+
+    Raises:   InputError if there is no `x` (or `x_train`), lengths differ, or as `as_inputs` and for labels.
+    """
+    arrays = tables.read_npz(path)
+    inputs: dict[str, np.ndarray] = {}
+    given: dict[str, np.ndarray] = {}
+    for split, endings in _NPZ_NAMES.items():
+        ending = next((ending for ending in endings if f"x{ending}" in arrays), None)
+        if ending is None:
+            continue
+        inputs[split] = as_inputs(arrays[f"x{ending}"], f"x{ending}")
+        if f"y{ending}" in arrays:
+            given[split] = _one_column(arrays[f"y{ending}"], f"y{ending}", len(inputs[split]))
+    if "train" not in inputs:
+        raise must(path.name, "hold an array `x` (and `y`)", f"the arrays {listed(sorted(arrays))}")
+    if len({array.shape[1:] for array in inputs.values()}) > 1:
+        raise InputError(
+            f"{path.name}: the splits differ in shape: {listed(f'{split} {a.shape[1:]}' for split, a in inputs.items())}."
+        )
+    labels, classes = encode(list(given.values())) if given else ([], ())
+    by_split = dict(zip(given, labels, strict=True))
+    parts = {split: Part(row_ids(len(array)), by_split.get(split), inputs=array) for split, array in inputs.items()}
+    return Source("npz", os.path.realpath(path), parts, classes)
+
+
+def read_digits() -> Source:
+    """Give scikit-learn's digits: 8 × 8 gray pictures, 0…16 scaled to 0…255.
+
+    The first 1,437 rows are train, the last 360 test (other writers, mostly); an id is the row number in the whole set.
+    """
+    from sklearn.datasets import load_digits
+
+    told = load_digits()
+    pixels = np.rint(told.images * (255 / 16)).astype(np.uint8)[:, :, :, None]
+    labels = told.target.astype(np.int64)
+    ids = row_ids(len(pixels))
+    cuts = {"train": slice(0, DIGITS_TRAIN), "test": slice(DIGITS_TRAIN, None)}
+    parts = {split: Part(ids[cut], labels[cut], inputs=pixels[cut]) for split, cut in cuts.items()}
+    return Source("digits", "digits", parts, tuple(str(digit) for digit in range(10)))
+
+
+def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
+    if x.shape[1] == 0:
+        raise must(name, "have at least one column", f"shape {x.shape}")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused with its row
+        features = _contiguous(x, np.float32)
+    if x.dtype.kind == "f":
+        for start in range(0, len(features), _BLOCK):
+            finite = np.isfinite(features[start : start + _BLOCK]).all(axis=1)
+            if not finite.all():
+                rows = np.flatnonzero(~finite) + start
+                n_bad = len(rows) + int((~np.isfinite(features[start + _BLOCK :]).all(axis=1)).sum())
+                raise must(name, "be finite", f"NaN or infinity in row {listed(rows[:5].tolist(), n_bad)}")
+    return features
+
+
+def _contiguous(x: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """Give C order and the asked type; what has both stays as it is, also as a memory map."""
+    return x if x.flags.c_contiguous and x.dtype == kind and x.dtype.isnative else np.ascontiguousarray(x, dtype=kind)
+
+
+def _one_column(y: np.ndarray, name: str, n: int) -> np.ndarray:
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim != 1 or len(y) != n:
+        raise must(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
+    return y
+
+
+def _labelled(y: np.ndarray, classes: Sequence[str] | None, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    return resolve(_one_column(y, "y", n), () if classes is None else tuple(str(name) for name in classes))

@@ -1,0 +1,198 @@
+"""Which pictures and labels do the CIFAR-10 and CIFAR-100 files hold, as their authors ship them?
+
+Knows the binary and the Python (pickle) form. A pickle can run anything when it is read, so only the few constructors that these
+files need are let through.
+"""
+
+import codecs
+import io
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune.data.parts import Part, Source, indices, plain, row_ids
+from dataprune.errors import InputError, must
+
+SIDE = 32
+_PIXEL_BYTES = 3 * SIDE * SIDE
+_MAX_BYTES = 2**30  # the largest of the authors' files has 155 MB
+_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+
+def is_cifar(folder: Path) -> bool:
+    """Say whether a folder holds CIFAR files in one of the authors' forms."""
+    return _form(folder) is not None
+
+
+def read_cifar(folder: Path) -> Source:
+    """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files.
+
+    An id is the row number in the split, counted over the batches in their order.
+
+    Raises:   InputError for a file of the wrong size, a pickle that asks for anything but arrays, labels outside the classes.
+    """
+    form = _form(folder)
+    assert form is not None
+    train, test, classes, read = form
+    splits = {"train": train, "test": test} if test else {"train": train}
+    parts = {}
+    for split, files in splits.items():
+        read_files = [read(file) for file in files]
+        pixels = np.concatenate([pixels for pixels, _ in read_files])
+        labels = indices(np.concatenate([labels for _, labels in read_files]), f"labels of {split}", len(classes))
+        parts[split] = Part(row_ids(len(pixels)), labels, inputs=pixels)
+    return Source("cifar", os.path.realpath(folder), parts, classes)
+
+
+_Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+
+
+def _form(folder: Path) -> tuple[list[Path], list[Path], tuple[str, ...], _Read] | None:
+    """Tell by the names which of the four forms it is: train files, test files, classes, and how to read a file."""
+
+    def there(*names: str) -> list[Path]:
+        return [folder / name for name in names if (folder / name).is_file()]
+
+    batches = [f"data_batch_{number}" for number in range(1, 6)]
+    if train := there(*(f"{name}.bin" for name in batches)):
+        return train, there("test_batch.bin"), _names_in_text(folder / "batches.meta.txt", 10), lambda file: _binary(file, 1)
+    if there("train.bin") and there("fine_label_names.txt"):
+        names = _names_in_text(folder / "fine_label_names.txt", 100)
+        return there("train.bin"), there("test.bin"), names, lambda file: _binary(file, 2)
+    if (train := there(*batches)) and there("batches.meta"):
+        names = _names_in_pickle(folder / "batches.meta", "label_names", 10)
+        return train, there("test_batch"), names, lambda file: _pickled(file, "labels")
+    if there("train") and there("meta"):
+        names = _names_in_pickle(folder / "meta", "fine_label_names", 100)
+        return there("train"), there("test"), names, lambda file: _pickled(file, "fine_labels")
+    return None
+
+
+def _names_in_text(file: Path, count: int) -> tuple[str, ...]:
+    if not file.is_file():
+        return tuple(str(index) for index in range(count))
+    return tuple(line.strip() for line in _bytes_of(file).decode("utf-8", "backslashreplace").splitlines() if line.strip())
+
+
+def _names_in_pickle(file: Path, key: str, count: int) -> tuple[str, ...]:
+    names = _entries(file).get(key, [str(index) for index in range(count)])
+    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
+        raise must(plain(file), f"hold a list `{key}`", type(names).__name__)
+    return tuple(_text(name) for name in names)
+
+
+def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Records of one or two label bytes (coarse, fine) and 3072 pixel bytes, channel by channel."""
+    data = np.frombuffer(_bytes_of(file), dtype=np.uint8)
+    record = n_labels + _PIXEL_BYTES
+    if len(data) == 0 or len(data) % record:
+        raise must(
+            plain(file),
+            f"have a whole number of {record}-byte records",
+            f"{len(data)} bytes",
+            "Download it again: it is cut short.",
+        )
+    rows = data.reshape(-1, record)
+    return _channels_last(rows[:, n_labels:]), rows[:, n_labels - 1].astype(np.int64)
+
+
+def _pickled(file: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
+    entries = _entries(file)
+    if "data" not in entries or key not in entries:
+        raise must(plain(file), f"hold `data` and `{key}`", ", ".join(sorted(map(str, entries))) or "nothing")
+    pixels, labels = np.asarray(entries["data"]), np.asarray(entries[key])
+    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
+        raise must(plain(file), f"hold uint8 `data` of shape (N, {_PIXEL_BYTES})", f"{pixels.dtype} {pixels.shape}")
+    if labels.shape != (len(pixels),):
+        raise must(plain(file), f"hold one label for each of {len(pixels)} pictures", f"shape {labels.shape}")
+    return _channels_last(pixels), labels
+
+
+def _channels_last(rows: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        size = file.stat().st_size
+        if size > _MAX_BYTES:
+            raise must(plain(file), f"have at most {_MAX_BYTES >> 20} MB", f"{size >> 20} MB")
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {plain(file)}: {error.strerror}.") from None
+
+
+def _entries(file: Path) -> dict[str, Any]:
+    """Read a pickled dictionary through the restricted loader; keys become text (Python 2 wrote bytes)."""
+    try:
+        loaded = _Restricted(io.BytesIO(_bytes_of(file)), encoding="bytes").load()
+    except InputError as error:
+        raise InputError(f"{plain(file)}: {error}") from None
+    except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way; nothing but arrays was built
+        raise InputError(f"{plain(file)} is no readable CIFAR file: {' '.join(str(error).split())[:200]}.") from None
+    if not isinstance(loaded, dict):
+        raise must(plain(file), "hold a dictionary", type(loaded).__name__)
+    return {_text(key): value for key, value in loaded.items()}
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+class _Restricted(pickle.Unpickler):
+    """Lets through what NumPy writes for an array of numbers, and nothing else.
+
+    The stand-ins are made anew for each file, so that a pickle that sets attributes on them changes nothing that lasts.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "numpy" and name == "ndarray":
+            return np.ndarray
+        if module == "numpy" and name == "dtype":
+            return _plain_dtype()
+        if module in _ARRAY_MODULES and name == "_reconstruct":
+            return _empty_array()
+        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
+            return _from_buffer()
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1()
+        raise InputError(f"the pickle asks for {module}.{name}, which no CIFAR file needs; it was not run. Do not trust this file.")
+
+
+def _plain_dtype() -> Callable[..., Any]:
+    def dtype(code: str | bytes, *_: object) -> np.dtype[Any]:
+        made = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code)
+        if made.kind not in "biuf":
+            raise InputError(f"the pickle holds an array of {made}, not of numbers.")
+        return made
+
+    return dtype
+
+
+def _empty_array() -> Callable[..., np.ndarray]:
+    """Whatever shape is asked for, reserve nothing: the state that follows brings shape and bytes, and NumPy compares them."""
+
+    def reconstruct(*_: object) -> np.ndarray:
+        return np.ndarray((0,), np.int8)
+
+    return reconstruct
+
+
+def _from_buffer() -> Callable[..., np.ndarray]:
+    def frombuffer(buffer: bytes | bytearray, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
+        return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+    return frombuffer
+
+
+def _latin1() -> Callable[..., bytes]:
+    def encode(text: str, encoding: str = "latin1") -> bytes:
+        if codecs.lookup(encoding).name != "iso8859-1":
+            raise InputError(f"the pickle asks for the encoding {encoding!r}.")
+        return text.encode("latin1")
+
+    return encode

@@ -1,0 +1,187 @@
+"""What is a data set, once it is read?
+
+Knows arrays, labels, ids and classes, and what makes two data sets the same. Does not know where they come from: the readers do.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from dataprune import store
+from dataprune.errors import InputError, listed, must
+
+IDS = np.dtypes.StringDType()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An item of the source that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set came from, to find it again; outside every hash.
+
+    `path` is "" for data that came as an object; else `read(path, **options)` gives the same data set.
+    """
+
+    kind: str
+    path: str
+    split: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples with ids and, mostly, given labels. Immutable: the arrays are read-only.
+
+    Exactly one of `images` and `features` is there. `notes` are warnings for a person, `paths` the files of the examples (object
+    array of `Path`, for copying and linking), `pack` the folder of the packed cache that holds exactly these images.
+    Outside the fingerprint: origin, paths, skipped, notes, pack.
+
+    Raises:   InputError if lengths differ, ids repeat, labels are outside the classes, or there is no example.
+    """
+
+    labels: Int64[np.ndarray, " examples"] | None
+    ids: np.ndarray
+    classes: tuple[str, ...] = ()
+    images: UInt8[np.ndarray, "examples height width channels"] | None = None
+    features: Float32[np.ndarray, "examples features"] | None = None
+    origin: Origin | None = None
+    paths: np.ndarray | None = None
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    pack: Path | None = None
+    known_digest: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.images is None) == (self.features is None):
+            raise must("Dataset", "have either `images` or `features`", "both" if self.images is not None else "neither")
+        put = object.__setattr__
+        put(self, "ids", _frozen(np.asarray(self.ids, dtype=IDS)))
+        put(self, "classes", tuple(self.classes))
+        for name in ("images", "features", "labels", "paths"):
+            array = getattr(self, name)
+            put(self, name, None if array is None else _frozen(array))
+        _check(self)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        kind = "images" if self.images is not None else "features"
+        return f"Dataset({len(self):,} examples, {kind} {self.inputs.shape[1:]}, {self.n_classes} classes)"
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes the labels may take; 0 without labels."""
+        return len(self.classes)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The images or, where there are none, the features."""
+        inputs = self.images if self.images is not None else self.features
+        assert inputs is not None
+        return inputs
+
+    @cached_property
+    def pixels_digest(self) -> str:
+        """SHA-256 (hex) over type, shape and bytes of the inputs; a packed cache brings it along."""
+        return self.known_digest or store.array_digest(self.inputs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over inputs, labels, ids and classes: two data sets with equal fingerprints are the same."""
+        labels = b"none" if self.labels is None else self.labels.astype("<i8").tobytes()
+        parts = (b"dataset 1", self.pixels_digest.encode(), labels, _joined(self.ids.tolist()), _joined(self.classes))
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+    def take(self, rows: Int64[np.ndarray, " taken"]) -> "Dataset":
+        """Keep the examples at `rows`, in that order. Neighbouring rows share memory with this data set, others are copied.
+
+        Raises:   InputError if a row is outside [0, N), repeats, or if there is none.
+        """
+        rows = np.asarray(rows)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows):
+            raise must("rows", "be a non-empty one-dimensional array of integers", f"{rows.dtype} of shape {rows.shape}")
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise must("rows", f"be in [0, {len(self)})", int(rows.min() if rows.min() < 0 else rows.max()))
+        where = slice(int(rows[0]), int(rows[0]) + len(rows)) if (np.diff(rows) == 1).all() else rows
+        whole = isinstance(where, slice) and len(rows) == len(self)
+        return replace(
+            self,
+            labels=None if self.labels is None else self.labels[where],
+            ids=self.ids[where],
+            images=None if self.images is None else self.images[where],
+            features=None if self.features is None else self.features[where],
+            paths=None if self.paths is None else self.paths[where],
+            pack=self.pack if whole else None,
+            known_digest=self.known_digest if whole else None,
+        )
+
+    def with_labels(self, labels: Int64[np.ndarray, " examples"] | None, classes: Iterable[str] | None = None) -> "Dataset":
+        """Give the same examples other labels, and other classes if they are named; pixels are shared."""
+        names = () if labels is None else self.classes if classes is None else tuple(classes)
+        checked = None if labels is None else np.ascontiguousarray(labels, dtype=np.int64)
+        return replace(self, labels=checked, classes=names, known_digest=self.pixels_digest)
+
+    def verify(self) -> None:
+        """Hash the blocks of the packed cache anew; without one there is nothing on disk to verify.
+
+        Raises:   StoreError if a block is damaged. Reading the source again then rebuilds the pack.
+        """
+        if self.pack is not None:
+            from dataprune.data import cache
+
+            cache.verify_pack(self.pack)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The splits of one source; all share their classes."""
+
+    train: Dataset
+    validation: Dataset | None = None
+    test: Dataset | None = None
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _joined(texts: Iterable[str]) -> bytes:
+    """Join texts so that no two lists give the same bytes: each is preceded by its length."""
+    pieces = (text.encode("utf-8", "surrogatepass") for text in texts)
+    return b"".join(b"%d:%b" % (len(piece), piece) for piece in pieces)
+
+
+def _check(dataset: Dataset) -> None:
+    n = len(dataset.inputs)
+    if n == 0:
+        raise InputError("the data hold no example")
+    for name in ("ids", "labels", "paths"):
+        array = getattr(dataset, name)
+        if array is not None and len(array) != n:
+            raise must(name, f"have one entry for each of the {n} examples", len(array))
+    ids = dataset.ids.tolist()
+    if len(set(ids)) != n:
+        seen: set[str] = set()
+        doubles = [repr(name) for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+        raise must("ids", "be unique", f"repeated {listed(doubles)}")
+    if dataset.labels is None:
+        return
+    outside = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= dataset.n_classes))
+    if len(outside):
+        rows = listed((f"{dataset.labels[row]} in row {row}" for row in outside[:5]), len(outside))
+        raise must("labels", f"be in [0, {dataset.n_classes})", rows)

@@ -1,0 +1,194 @@
+"""Which pixels does an encoded picture hold?
+
+Knows formats, colour modes, orientation and size. Does not know files, classes or the cache: it takes bytes and gives an RGB
+square. A picture that cannot be trusted raises `BadPicture` with a reason; the callers add the path.
+"""
+
+import io
+import struct
+import warnings
+
+import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+DECODER = 1
+"""Version of the rules below; it is part of a pack's key, so a change of the rules decodes anew."""
+
+MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 512 * 2**20
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
+_JPEG = b"\xff\xd8\xff"
+_EXIF_WITHIN = 65536  # an APP1 segment is at most 64 KB and stands near the start
+_ORIENTATION = 0x0112
+_PILLOW_FAILS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+
+
+class BadPicture(Exception):
+    """These bytes are no picture that can be used; the message says why."""
+
+
+def versions() -> str:
+    """Name all that decides which pixels come out: our rules and the two libraries."""
+    import PIL
+
+    return f"decoder {DECODER}, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Read height and width from the header (before any turning by EXIF), without decoding.
+
+    Raises:   BadPicture if the header is unreadable or claims more than 100 million pixels.
+    """
+    if data[:3] == _JPEG:
+        return _jpeg_header(data)[:2]
+    with _pillow(data) as picture:
+        return picture.height, picture.width
+
+
+def decode(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Decode a picture to an RGB square: the centre square, resized with an antialiasing bicubic filter.
+
+    Gray becomes RGB; alpha is laid over white; 16-bit values lose their low byte; CMYK is converted by Pillow without a colour
+    profile; of an animation the first frame counts; EXIF orientation is applied.
+
+    Args:     data: the file's bytes. size: side of the result in pixels, at least 1.
+    Returns:  uint8, C-contiguous.
+    Raises:   BadPicture for anything truncated, damaged, unknown, empty, or above 100 million pixels.
+    """
+    if not data:
+        raise BadPicture("empty (0 bytes)")
+    pixels = _decode_jpeg(data, size) if data[:3] == _JPEG else None
+    if pixels is None:
+        pixels = _decode_pillow(data)
+    return fit_square(pixels, size)
+
+
+def fit_square(pixels: UInt8[np.ndarray, "height width channels"], size: int) -> UInt8[np.ndarray, "size size channels"]:
+    """Cut the centre square and resize it (bicubic, antialiased) to `size`; a square of that size comes back as it is."""
+    height, width, channels = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    if side == size:
+        return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+    box = (left, top, left + side, top + side)
+    if channels == 3:
+        return _resize(np.ascontiguousarray(pixels), size, box)
+    planes = [_resize(np.ascontiguousarray(pixels[:, :, channel]), size, box) for channel in range(channels)]
+    return np.stack(planes, axis=-1)
+
+
+def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert any Pillow picture to RGB by the rules of `decode` (which see).
+
+    Raises:   BadPicture for 32-bit integer and floating-point pixels, whose range is unknown.
+    """
+    mode = picture.mode
+    if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):
+        gray = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if mode in ("I", "F"):
+        raise BadPicture(f"32-bit pixels (mode {mode}) have no known range: convert the picture to 8 or 16 bit")
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(white, picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _resize(pixels: np.ndarray, size: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    # reducing_gap: Pillow first shrinks by whole factors down to 3 × the target, then filters; the difference is not visible.
+    picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return np.asarray(picture)
+
+
+def _decode_jpeg(data: bytes, size: int) -> np.ndarray | None:
+    """Decode strictly; None for CMYK and YCCK, which are checked here and converted by Pillow."""
+    height, width, space = _jpeg_header(data)
+    try:
+        if space in ("CMYK", "YCCK"):
+            simplejpeg.decode_jpeg(data, "CMYK")
+            return None
+        # The DCT is scaled only when far more than enough pixels remain for a filter of good quality.
+        enough = 2 * size if min(height, width) > 4 * size else 0
+        pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=enough, min_width=enough)
+    except ValueError as error:
+        raise BadPicture(_reason(error)) from None
+    return _turned(pixels, _orientation(data))
+
+
+def _jpeg_header(data: bytes) -> tuple[int, int, str]:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise BadPicture(_reason(error)) from None
+    _check_pixels(height, width)
+    return height, width, space
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise BadPicture(f"claims {width} × {height} pixels, more than the {MAX_PIXELS // 10**6} million that are decoded")
+    if height * width == 0:
+        raise BadPicture("has no pixels")
+
+
+def _orientation(data: bytes) -> int:
+    if b"Exif" not in data[:_EXIF_WITHIN]:
+        return 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+                value = picture.getexif().get(_ORIENTATION, 1)
+    except (*_PILLOW_FAILS, Image.DecompressionBombError):
+        return 1  # the pixels are sound; an unreadable note on orientation says nothing
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo one of the eight EXIF orientations: 2, 4 mirror, 3 turns by 180°, 5–8 swap the axes."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _pillow(data: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns from 89 million pixels on; our own limit follows
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise BadPicture(f"no picture in a known format ({', '.join(FORMATS)})") from None
+    except (*_PILLOW_FAILS, Image.DecompressionBombError) as error:
+        raise BadPicture(_reason(error)) from None
+    _check_pixels(picture.height, picture.width)
+    return picture
+
+
+def _decode_pillow(data: bytes) -> np.ndarray:
+    try:
+        if data[:4] == b"\x89PNG":
+            with _pillow(data) as picture:
+                picture.verify()  # the checksum of every chunk, which loading does not look at
+        with warnings.catch_warnings(), _pillow(data) as picture:
+            warnings.simplefilter("ignore")
+            picture.load()
+            kind = picture.format
+            turned = ImageOps.exif_transpose(picture)
+            turned.format = kind
+            return to_rgb(turned)
+    except (*_PILLOW_FAILS, Image.DecompressionBombError, MemoryError) as error:
+        raise BadPicture(_reason(error)) from None
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.removeprefix("tjDecompressHeader3(): ")

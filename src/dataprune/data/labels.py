@@ -1,0 +1,82 @@
+"""Which label has each example, when a file replaces the given ones?
+
+Knows ids, rows and class names. Does not know where examples come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from dataprune import tables
+from dataprune.data.parts import encode, indices, text_of
+from dataprune.errors import InputError, listed, must
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """One column of labels, with the ids of its rows if the file has them."""
+
+    source: str
+    values: np.ndarray
+    names: tuple[str, ...] | None
+
+    def labels_of(
+        self, ids: Sequence[str], classes: tuple[str, ...]
+    ) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...], tuple[str, ...]]:
+        """Give each example its label: by id if the file has ids, else by row.
+
+        Args:     ids: the examples'. classes: the known ones; with (), the file's own values make them.
+        Returns:  labels, classes, notes (ids of the file that are not in the data).
+        Raises:   InputError with rows: too few or many rows, an id missing or twice, and as `resolve`.
+        """
+        if self.names is None and len(self.values) != len(ids):
+            cure = "Or give the file an `id` column."
+            raise must("labels", f"have one row for each of the {len(ids)} examples", f"{len(self.values)} in {self.source}", cure)
+        try:
+            labels, told = resolve(self.values, classes)
+        except InputError as error:
+            raise InputError(f"{self.source}: {error}") from None
+        if self.names is None:
+            return labels, told, ()
+        place = {name: row for row, name in enumerate(self.names)}
+        if len(place) != len(self.names):
+            doubles = [repr(name) for row, name in enumerate(self.names) if place[name] != row]
+            raise must("labels", "name every id once", f"{listed(doubles)} more than once in {self.source}")
+        missing = [repr(name) for name in ids if name not in place]
+        if missing:
+            raise must("labels", "have a row for every example", f"none for the id {listed(missing)} in {self.source}")
+        notes: tuple[str, ...] = ()
+        if len(self.names) > len(ids):
+            known = set(ids)
+            extra = [repr(name) for name in self.names if name not in known]
+            notes = (f"{self.source} has labels for ids that are not in the data: {listed(extra)}",)
+        return labels[[place[name] for name in ids]], told, notes
+
+
+def read_labels(source: str) -> LabelFile:
+    """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one.
+
+    Raises:   InputError if there is no such file or column, or several to choose from.
+    """
+    values, names = tables.read_column(source, "label")
+    return LabelFile(source, values, None if names is None else tuple(str(name) for name in names))
+
+
+def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
+    """Turn values into indices of `classes`: whole numbers are indices already, text is names. With (), the values make them.
+
+    Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
+    """
+    if not classes:
+        (labels,), told = encode([values])
+        return labels, told
+    if values.dtype.kind in "iufb":
+        return indices(values, "labels", len(classes)), classes
+    place = {name: index for index, name in enumerate(classes)}
+    texts = [text_of(value, row) for row, value in enumerate(values.tolist())]
+    wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text not in place]
+    if wrong:
+        raise must("labels", f"be names or indices of the known classes ({listed(classes)})", listed(wrong))
+    return np.array([place[text] for text in texts], dtype=np.int64), classes

@@ -1,0 +1,73 @@
+"""The four ways in which dataprune fails, and the words it says then.
+
+Knows exit codes and how a message is built. Does not know where a failure happened: the boundaries (command line, workers,
+store) add file, row or member.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DatapruneError(Exception):
+    """Something failed in a way that one line explains; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class InputError(DatapruneError, ValueError):
+    """The call or the data given are wrong (also an output folder that holds something else)."""
+
+    exit_code = 2
+
+
+class StoreError(DatapruneError):
+    """A file that dataprune wrote is damaged, missing or of a version that cannot be read."""
+
+    exit_code = 3
+
+
+class MachineError(DatapruneError):
+    """The environment does not allow it: disk, memory, device, permission, a missing extra."""
+
+    exit_code = 4
+
+
+class WorkError(DatapruneError):
+    """The work ended, but some of it failed."""
+
+    exit_code = 1
+
+
+def must(name: str, requirement: str, got: object, cure: str = "") -> InputError:
+    """Build the error for a bad argument: `` `name` must <requirement>, got <got>. <cure> ``.
+
+    Example:
+        >>> str(must("keep", "be in (0, 1]", 30, "It is the fraction kept: write 0.3 to keep 30 %."))
+        '`keep` must be in (0, 1], got 30. It is the fraction kept: write 0.3 to keep 30 %.'
+    """
+    return InputError(f"`{name}` must {requirement}, got {got}." + (f" {cure}" if cure else ""))
+
+
+def unknown(name: str, value: str, choices: Iterable[str]) -> InputError:
+    """Build the error for a name that is not among `choices`, with the nearest one offered.
+
+    Example:
+        >>> str(unknown("score", "el2m", ["el2n", "std"]))
+        "`score` must be one of el2n, std, got 'el2m'. Did you mean 'el2n'?"
+    """
+    valid = sorted(choices)
+    near = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.5)
+    return must(name, f"be one of {', '.join(valid)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
+
+
+def listed(items: Iterable[object], total: int | None = None, most: int = 5) -> str:
+    """Name the first few bad items and count the rest, for messages.
+
+    Example:
+        >>> listed([3, 5, 8, 9], most=2)
+        '3, 5 and 2 more'
+    """
+    rows = list(items)
+    n = len(rows) if total is None else total
+    shown = ", ".join(str(row) for row in rows[:most])
+    return shown if n <= most else f"{shown} and {n - most} more"

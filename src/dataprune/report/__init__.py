@@ -1,0 +1,1 @@
+"""What a person looks at: pictures, plots and pages, made from results."""

@@ -1,0 +1,117 @@
+"""Which pictures are drawn, and how?
+
+Each picture is a pure `x_data` that says what is in it and a `draw_x` that draws it into a file. The only module that knows
+matplotlib; it is imported when something is drawn.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dataprune import store
+from dataprune.errors import must
+from dataprune.report.text import shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PICTURES = 1000
+CELL_INCHES = 1.1
+CAPTION_INCHES = 0.25
+HEADING_INCHES = 0.35
+CAPTION_LETTERS = 16  # what fits above a cell at 7 points
+
+
+@dataclass(frozen=True, eq=False)
+class SheetRow:
+    """One row of a sheet: pictures side by side, each with a caption, and what stands above the row (perhaps nothing)."""
+
+    heading: str
+    pictures: UInt8[np.ndarray, "pictures height width channels"]
+    captions: tuple[str, ...]
+
+
+def sheet_data(
+    images: UInt8[np.ndarray, "pictures height width channels"],
+    captions: Sequence[str] | None = None,
+    columns: int = 8,
+    heading: str = "",
+) -> tuple[SheetRow, ...]:
+    """Lay pictures out in rows. Sheets are joined by adding them.
+
+    Args:
+        images: in the order in which they are read, row by row.
+        captions: one for each picture; shown harmlessly, and cut where too long.
+        columns: pictures in a row, at least 1.
+        heading: above the first row.
+
+    Raises:
+        InputError: no picture or more than 1,000, captions of another number, fewer than one column.
+
+    Example:
+        >>> rows = sheet_data(np.zeros((3, 8, 8, 1), np.uint8), ["a", "b", "c"], columns=2, heading="zeros")
+        >>> [(row.heading, row.captions) for row in rows]
+        [('zeros', ('a', 'b')), ('', ('c',))]
+    """
+    if not 1 <= len(images) <= MOST_PICTURES:
+        raise must("count", f"be in 1 ... {MOST_PICTURES} pictures of one sheet", len(images))
+    if columns < 1:
+        raise must("columns", "be at least 1", columns)
+    names = [""] * len(images) if captions is None else [shown(name, CAPTION_LETTERS) for name in captions]
+    if len(names) != len(images):
+        raise must("captions", f"be one for each of {len(images)} pictures", len(names))
+    return tuple(
+        SheetRow(
+            shown(heading) if first == 0 else "", np.asarray(images[first : first + columns]), tuple(names[first : first + columns])
+        )
+        for first in range(0, len(images), columns)
+    )
+
+
+def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
+    """Draw a sheet of pictures into a file; equal rows give equal bytes.
+
+    Args:
+        rows: of `sheet_data`.
+        out: ends in `.png`.
+
+    Raises:
+        InputError: another ending, or no row.
+        MachineError: no room, or no permission.
+    """
+    if out.suffix.lower() != ".png":
+        raise must("out", "end in .png", repr(str(out)))
+    if not rows:
+        raise must("rows", "hold at least one row", "none")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [CELL_INCHES + CAPTION_INCHES + (HEADING_INCHES if row.heading else 0.0) for row in rows]
+    total, widest = sum(heights), max(len(row.captions) for row in rows)
+    figure = Figure(figsize=(widest * CELL_INCHES, total), dpi=100)
+    top = total
+    for row, height in zip(rows, heights, strict=True):
+        if row.heading:
+            figure.text(0.05 / widest, (top - 0.08) / total, row.heading, fontsize=9, va="top", weight="bold", parse_math=False)
+        for place, (pixels, caption) in enumerate(zip(row.pictures, row.captions, strict=True)):
+            box = (place / widest + 0.03 / widest, (top - height + 0.03) / total, 0.94 / widest, (CELL_INCHES - 0.06) / total)
+            _draw_cell(figure.add_axes(box), pixels, caption)
+        top -= height
+    with store.writing(out) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name in a script that the font lacks
+        FigureCanvasAgg(figure)
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _draw_cell(axes: "Axes", pixels: UInt8[np.ndarray, "height width channels"], caption: str) -> None:
+    axes.set_axis_off()
+    if pixels.shape[2] in (3, 4):
+        axes.imshow(pixels, interpolation="nearest")
+    else:  # one channel, or so many that only the first can be shown
+        axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_title(caption, fontsize=7, pad=2, parse_math=False)

@@ -1,0 +1,26 @@
+"""How is text that came from data shown without doing any harm?
+
+Knows what a terminal, a log or a figure would interpret instead of show. Does not know where the text came from.
+"""
+
+
+def shown(text: object, most: int = 80) -> str:
+    r"""Write an id, a class name or a path so that it fits one line and nothing in it is acted upon.
+
+    Control characters, escape sequences, line ends, marks that turn the direction of writing, and bytes that were no UTF-8 become
+    backslash escapes. What is longer than `most` characters loses its middle.
+
+    Example:
+        >>> shown("cat\x1b[31m\n\u202egpj.exe")
+        'cat\\x1b[31m\\n\\u202egpj.exe'
+        >>> shown("abcdefghijkl", most=9)
+        'abc...jkl'
+    """
+    given = str(text)
+    if len(given) > 4 * most:  # an id may be a million letters: only what can be shown is looked at
+        given = given[: 2 * most] + given[-2 * most :]
+    harmless = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in given)
+    if len(harmless) <= most:
+        return harmless
+    head = (most - 3 + 1) // 2
+    return f"{harmless[:head]}...{harmless[len(harmless) - (most - 3 - head) :]}"

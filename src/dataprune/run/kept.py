@@ -1,0 +1,115 @@
+"""A kept set leaves the run: as a file of ids or rows, or as a folder of copies or links.
+
+Knows the output formats and that a name from a data set is no path until it was checked. Does not select.
+"""
+
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+
+from dataprune import store
+from dataprune.data import Dataset
+from dataprune.data.png import write_png
+from dataprune.errors import InputError, MachineError, must
+from dataprune.selection import Kept
+from dataprune.tables import write_lines, write_npy, write_table
+
+FORMATS = (".txt", ".csv", ".parquet", ".npy")
+
+
+def write_kept(kept: Kept, out: str | Path) -> None:
+    """Write a kept set, and beside it `<out>.json` with what was asked and the hash of the kept ids.
+
+    Args:
+        out: ends in `.txt` (one id a line), `.csv` or `.parquet` (`id, label, row, score`), or `.npy` (rows, int64).
+
+    Raises:
+        InputError: another ending, or the folder does not exist.
+        MachineError: no room, or no permission.
+    """
+    path = Path(out)
+    if path.suffix not in FORMATS:
+        raise must("out", f"end in one of {', '.join(FORMATS)}", repr(str(out)))
+    if not path.parent.is_dir():
+        raise must("out", "lie in a folder that exists", f"{path.parent}")
+    with store.writing(path) as temporary:
+        if path.suffix == ".txt":
+            write_lines(temporary, [str(i) for i in kept.ids])
+        elif path.suffix == ".npy":
+            write_npy(temporary, kept.rows)
+        else:
+            columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores}
+            write_table(temporary, {name: values for name, values in columns.items() if values is not None})
+    store.write_json(path.with_name(path.name + ".json"), kept.spec)
+
+
+def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: Literal["copy", "link"]) -> None:
+    """Make a folder `class/file` of the kept pictures, by copy or by symbolic link.
+
+    Pictures that have no file of their own (Parquet, arrays) become `class/id.png`.
+
+    Args:
+        dataset: the data the kept set was taken from; labels decide the class folder.
+        out: must not exist; it is filled under another name and renamed when complete.
+
+    Raises:
+        InputError: `out` exists, or the data are feature vectors, or links were asked of data without files.
+        MachineError: no room, or no permission.
+    """
+    target = Path(out)
+    if target.exists() or target.is_symlink():
+        raise must("out", "not exist yet", f"{target}", "Choose another folder, or remove it.")
+    if dataset.images is None:
+        raise InputError("feature vectors cannot be copied as pictures. Write the kept ids with --out FILE.")
+    if how == "link" and dataset.paths is None:
+        raise InputError("these data have no files to link to. Use --copy-to, which writes PNG files.")
+    store.check_writable(target.parent)
+    building = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    try:
+        for row, name in zip(kept.rows.tolist(), _file_names(kept, dataset), strict=True):
+            place = building / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _put(dataset, row, place, how)
+        building.replace(target)
+    except OSError as reason:
+        raise MachineError(f"cannot write in {target.parent}: {reason.strerror} ({len(kept.rows)} pictures).") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _put(dataset: Dataset, row: int, place: Path, how: str) -> None:
+    if dataset.paths is None:
+        assert dataset.images is not None
+        write_png(place, np.asarray(dataset.images[row]))
+    elif how == "copy":
+        shutil.copy2(dataset.paths[row], place)
+    else:
+        place.symlink_to(Path(dataset.paths[row]).resolve())
+
+
+def _file_names(kept: Kept, dataset: Dataset) -> list[PurePosixPath]:
+    """Give each kept example its place `class/name`: no part of a name may lead out of the folder, and no two may meet."""
+    assert dataset.labels is not None
+    taken: set[str] = set()
+    names = []
+    for row in kept.rows.tolist():
+        folder = _safe(dataset.classes[int(dataset.labels[row])])
+        file = f"{_safe(str(dataset.ids[row]))}.png" if dataset.paths is None else _safe(Path(dataset.paths[row]).name)
+        name, number = f"{folder}/{file}", 1
+        while name.casefold() in taken:  # two sub-folders, or a file system that does not tell case apart
+            stem, dot, ending = file.rpartition(".")
+            name, number = f"{folder}/{stem or ending}-{number}{dot}{ending if stem else ''}", number + 1
+        taken.add(name.casefold())
+        names.append(PurePosixPath(name))
+    return names
+
+
+def _safe(name: str) -> str:
+    """Make one harmless part of a path out of any text."""
+    cleaned = "".join("_" if c in '/\\\0:*?"<>|' or ord(c) < 32 else c for c in name)
+    while len(cleaned.encode("utf-8", "surrogateescape")) > 200:
+        cleaned = cleaned[:-1]
+    return f"_{cleaned}" if cleaned.strip(". ") == "" or cleaned.startswith((".", "-")) else cleaned

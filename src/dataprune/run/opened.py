@@ -1,0 +1,138 @@
+"""A finished run, read back: its scores, its trace, what it cost.
+
+Knows the files of a run folder and who they belong to. Does not train.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from dataprune import store
+from dataprune.data import Dataset, read
+from dataprune.errors import InputError, StoreError
+from dataprune.scores import Score, Scores
+from dataprune.tables import read_table
+from dataprune.trace import Trace, open_member
+
+SPEC = "spec.json"  # the identity, written first
+MANIFEST = "run.json"  # everything else, written last
+LOCAL = "local.json"  # where the source lies on this machine; may be deleted
+SCORES_FILE = "scores.parquet"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scored data set on disk.
+
+    Attributes:
+        path: the folder.
+        info: the manifest: identity, data, members, cost, versions, notes.
+    """
+
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        return tuple(self.info["data"]["classes"])
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Every score by name, with ids and labels."""
+        table = read_table(self.path / SCORES_FILE)
+        labels = table.columns["label"].astype(np.int64)
+        ids = np.array(table.columns["id"], dtype=np.dtypes.StringDType())
+        found = [
+            Score(name, values, int(str(table.metadata[name]["harder"])), ids, labels)
+            for name, values in table.columns.items()
+            if name not in ("id", "label")
+        ]
+        return Scores(found, absent=self.info["absent_scores"])
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids in the order of the source, as strings."""
+        return next(iter(self.scores.values())).ids  # type: ignore[return-value]
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " examples"]:
+        """Given labels as class indices, in the order of the source."""
+        return next(iter(self.scores.values())).labels  # type: ignore[return-value]
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The trace of the members that learned, read lazily."""
+        used = [m["file"] for m in self.info["members"] if m["status"] == "ok"]
+        return Trace([open_member(self.path / name) for name in used], self.labels, self.ids)
+
+    @property
+    def failed(self) -> list[str]:
+        """What did not work out, member by member, in words; empty for a sound run."""
+        return [f"member {m['member']}: {m['reason']}" for m in self.info["members"] if m["status"] != "ok"]
+
+    def dataset(self, data: str | Path | None = None) -> Dataset:
+        """Read the source again.
+
+        Args:
+            data: where it lies now; None is where it lay when it was scored.
+
+        Raises:
+            InputError: it is not there, or it is not the data that was scored.
+        """
+        try:
+            local = store.read_json(self.path / LOCAL)
+        except StoreError:
+            local = None
+        if data is None and local is None:
+            raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.")
+        if data is None and local["source"] is None:
+            raise InputError("the run was made from arrays in memory, not from a source on disk. Give the data with --data DATA.")
+        options = (local or {}).get("options", {})
+        found = read(data if data is not None else local["source"], **options)
+        if found.fingerprint != self.info["spec"]["data"]:
+            raise InputError(
+                f"the data in {data or local['source']} are not those of {self.path}: fingerprint {found.fingerprint[:12]}, "
+                f"the run has {self.info['spec']['data'][:12]}. Give the original data with --data DATA."
+            )
+        return found
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        InputError: `path` is no run, or one that has not finished.
+        StoreError: its manifest is damaged or of another version.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(f"`RUN` must be a folder made by `dataprune score`, got {folder}, which is no folder.")
+    if not (folder / MANIFEST).exists():
+        if (folder / SPEC).exists():
+            raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
+        raise InputError(f"`RUN` must be a folder made by `dataprune score`, got {folder}, which holds no {MANIFEST}.")
+    info = store.read_manifest(folder, MANIFEST)
+    missing = [name for name in info["files"] if not (folder / name).exists()]
+    if missing:
+        raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Run the same `dataprune score` command to restore it.")
+    table = info["files"][SCORES_FILE]
+    if store.sha256(folder / SCORES_FILE) != table["sha256"]:
+        raise StoreError(f"{folder / SCORES_FILE} is damaged (its checksum differs). Run the same `dataprune score` command again.")
+    return Run(folder, info)
+
+
+def verify(path: str | Path) -> list[str]:
+    """Hash every file of a run again.
+
+    Returns:
+        What is wrong, in words; empty when everything is as it was written.
+    """
+    open_folder = Path(path)
+    if not (open_folder / MANIFEST).exists():
+        open_run(path)
+    return store.faults(open_folder, MANIFEST)

@@ -1,0 +1,307 @@
+"""Data → train → trace → scores → manifest: makes a run, finds a finished one, goes on with an interrupted one.
+
+Knows the order of steps that makes every moment safe to be killed in: the identity is written first, a member is published by one
+rename after its checksum was noted, scores follow from the members, the manifest comes last.
+"""
+
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune import store
+from dataprune.data import Dataset
+from dataprune.errors import DatapruneError, InputError, WorkError
+from dataprune.run.opened import LOCAL, MANIFEST, SCORES_FILE, SPEC, Run, open_run
+from dataprune.scores import SCORES, Score, Scores, median_distance, score_trace
+from dataprune.tables import write_table
+from dataprune.trace import Trace, open_member
+from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members
+from dataprune.training.features import penultimate
+from dataprune.training.plan import Machine, Price, Settings, plan, price
+
+SCRATCH = "scratch"
+ALGORITHM = 1  # raised when the same spec would give other numbers
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a listener hears: the price once before training, then each finished epoch of a member, and how many are done of all."""
+
+    done: int
+    total: int
+    price: Price | None = None
+    epoch: EpochDone | None = None
+
+
+Listener = Callable[[Progress], None]
+
+
+def score(
+    dataset: Dataset,
+    out: str | Path,
+    settings: Settings | None = None,
+    machine: Machine | None = None,
+    *,
+    extend: bool = False,
+    wait: bool = False,
+    listener: Listener | None = None,
+) -> Run:
+    """Train an ensemble on the data and score every example.
+
+    The same call on the same folder goes on where it was interrupted, with results equal to the bit, or returns at once.
+
+    Args:
+        dataset: with labels, at least two classes.
+        out: the folder of the run, made if need be.
+        settings: what to train; everything in it is the run's identity.
+        machine: where to train; none of it changes a result on a CPU.
+        extend: add members to a finished run up to `settings.members`.
+        wait: if another process works on the folder, wait for it.
+        listener: hears the price and the progress.
+
+    Returns:
+        The run, with all scores that the trace allows.
+
+    Raises:
+        InputError: the data cannot be scored, or `out` holds another run or other things.
+        MachineError: no room, no permission, no such device.
+        WorkError: no member learned anything.
+    """
+    settings, machine = settings or Settings(), machine or Machine()
+    ensemble = plan(dataset, settings)
+    folder = Path(out)
+    store.check_writable(folder)
+    with store.lock(folder, wait=wait):
+        finished = _claim(folder, dataset, ensemble, extend)
+        _write_local(folder, dataset)
+        if finished is not None:
+            return finished
+        started = time.perf_counter()
+        dataset.verify()
+        members = _train(folder, dataset, ensemble, machine, listener)
+        trained = time.perf_counter()
+        scores = _score(folder, dataset, ensemble, machine, members)
+        _publish(folder, dataset, ensemble, machine, members, scores, (trained - started, time.perf_counter() - trained))
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    return open_run(folder)
+
+
+def identity(dataset: Dataset, ensemble: Ensemble) -> dict[str, Any]:
+    """Give what makes two runs the same run, as plain JSON."""
+    spec = asdict(ensemble)
+    spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
+    return {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **spec}
+
+
+def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> Run | None:
+    """Make the folder this run's own; return the run if it is finished. Refuse a folder that holds anything else."""
+    wanted = identity(dataset, ensemble)
+    if not (folder / SPEC).exists():
+        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+        if others:
+            raise InputError(
+                f"`out` must be a new folder or a run, got {folder}, which holds {', '.join(others[:3])}. Choose another."
+            )
+        store.write_json(folder / SPEC, wanted)
+        return None
+    present = store.read_json(folder / SPEC)
+    grows = extend and present.get("members", 0) < ensemble.members and not ensemble.folds
+    differing = [k for k in wanted if present.get(k) != wanted[k] and not (k == "members" and grows)]
+    if differing:
+        raise InputError(
+            f"`out` {folder} holds a run with other settings: {_difference(present, wanted, differing)}. Choose another folder."
+        )
+    if grows and present["members"] != ensemble.members:
+        (folder / MANIFEST).unlink(missing_ok=True)
+        store.write_json(folder / SPEC, wanted)
+        return None
+    if (folder / MANIFEST).exists() and not store.faults(folder, MANIFEST):
+        return open_run(folder)
+    return None
+
+
+def _difference(present: dict[str, Any], wanted: dict[str, Any], keys: list[str]) -> str:
+    parts = []
+    for key in keys:
+        old, new = present.get(key), wanted[key]
+        if isinstance(new, dict) and isinstance(old, dict):
+            parts += [f"{key}.{k} {old.get(k)!r} there, {new[k]!r} asked" for k in new if old.get(k) != new[k]]
+        else:
+            parts.append(f"{key} {str(old)[:12]} there, {str(new)[:12]} asked")
+    return "; ".join(parts)
+
+
+def _write_local(folder: Path, dataset: Dataset) -> None:
+    """Note where the source lies, apart from everything that is hashed or shown."""
+    origin = dataset.origin
+    source = None if origin is None or not origin.path else origin.path
+    store.write_json(folder / LOCAL, {"source": source, "options": dict(origin.options) if origin else {}})
+
+
+def member_file(member: int) -> str:
+    """Give the path of a member's trace inside a run."""
+    return f"trace/member-{member:03d}.safetensors"
+
+
+def _train(folder: Path, dataset: Dataset, ensemble: Ensemble, machine: Machine, listener: Listener | None) -> list[dict[str, Any]]:
+    """Train the members that are not yet published whole, publish each as it comes, and give a record of all."""
+    scratch = folder / SCRATCH
+    scratch.mkdir(exist_ok=True)
+    (folder / "trace").mkdir(exist_ok=True)
+    records = {m: r for m in range(ensemble.members) if (r := _published(folder, m)) is not None}
+    missing = [m for m in range(ensemble.members) if m not in records]
+    if missing and listener is not None:
+        listener(
+            Progress(0, len(missing) * ensemble.epochs, price=price(dataset, replace_members(ensemble, len(missing)), machine))
+        )
+    progress = dict.fromkeys(missing, 0)
+
+    def heard(epoch: EpochDone) -> None:
+        progress[epoch.member] = epoch.epoch
+        if listener is not None:
+            listener(Progress(sum(progress.values()), len(missing) * ensemble.epochs, epoch=epoch))
+
+    executor = machine.executor or ("processes" if machine.device == "cpu" else "serial")
+    outcomes = train_members(
+        dataset, ensemble, missing, scratch, device=machine.device, executor=executor, workers=machine.workers, on_message=heard
+    )
+    lost = []
+    for outcome in outcomes:
+        member = int(outcome.key.split()[1])
+        if outcome.error is None:
+            records[member] = _publish_member(folder, outcome.value)
+        elif outcome.exception is None:
+            lost.append(f"{outcome.key}: {outcome.error}")
+        else:
+            records[member] = {"member": member, "file": None, "status": "failed", "reason": outcome.error}
+    if lost:
+        raise WorkError(f"{'; '.join(lost)}. What was finished is kept: the same command goes on.")
+    return [records[m] for m in range(ensemble.members)]
+
+
+def replace_members(ensemble: Ensemble, members: int) -> Ensemble:
+    """Give the ensemble with as many members as are left to train, for its price."""
+    return ensemble if ensemble.folds else replace(ensemble, members=members)
+
+
+def _note(folder: Path, member: int) -> Path:
+    return folder / "trace" / f"member-{member:03d}.json"
+
+
+def _published(folder: Path, member: int) -> dict[str, Any] | None:
+    """Give the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
+    try:
+        note: dict[str, Any] = store.read_json(_note(folder, member))
+        path, waiting = folder / note["file"], folder / SCRATCH / f"member-{member:03d}" / "trace.safetensors"
+        if not path.exists() and waiting.exists() and store.sha256(waiting) == note["sha256"]:
+            waiting.replace(path)
+        return note if store.sha256(path) == note["sha256"] else None
+    except (DatapruneError, OSError, KeyError, TypeError):
+        return None
+
+
+def _publish_member(folder: Path, done: MemberDone) -> dict[str, Any]:
+    reason = "" if done.status == "ok" else "it does no better than always naming the largest class; its answers feed no score"
+    record = {
+        "member": done.member,
+        "file": member_file(done.member),
+        "status": done.status,
+        "reason": reason,
+        "sha256": store.sha256(done.path),
+        "seconds": round(done.seconds, 3),
+        "examples_seen": done.examples_seen,
+        "peak_bytes": done.peak_bytes,
+    }
+    store.write_json(_note(folder, done.member), record)
+    done.path.replace(folder / record["file"])  # type: ignore[operator]
+    shutil.rmtree(done.path.parent, ignore_errors=True)
+    return record
+
+
+def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, machine: Machine, members: list[dict[str, Any]]) -> Scores:
+    """Compute every score from the members that learned, and write the table."""
+    used = [m for m in members if m["status"] == "ok"]
+    if not used:
+        reasons = "; ".join(sorted({m["reason"] for m in members}))
+        raise WorkError(f"no member learned anything: {reasons}. Try --effort high, another --model, or look at the labels.")
+    assert dataset.labels is not None, "checked by `plan`"
+    opened = [open_member(folder / m["file"]) for m in used]
+    scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
+    present, absent = list(scores.values()), dict(scores.absent)
+    try:
+        features = penultimate(
+            dataset, opened[0].arrays, ensemble.model, ensemble.recipe.normalise, ensemble.n_classes, machine.device
+        )
+        distance = median_distance(features, dataset.labels)
+        present.append(Score("median_distance", distance, 1, dataset.ids, dataset.labels))
+    except InputError as reason:
+        absent["median_distance"] = str(reason)
+    scores = Scores(present, absent)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    write_scores(folder / SCORES_FILE, scores, dataset)
+    return scores
+
+
+def write_scores(path: Path, scores: Scores, dataset: Dataset) -> None:
+    """Write one row for each example in source order: id, label, then a column for each score with its sign as metadata."""
+    columns: dict[str, Any] = {"id": dataset.ids, "label": dataset.labels}
+    metadata: dict[str, dict[str, object]] = {}
+    for name, one in scores.items():
+        columns[name] = one.values
+        metadata[name] = {"harder": one.harder}
+        if name in SCORES:
+            metadata[name]["formula"] = SCORES[name].formula
+    with store.writing(path) as temporary:
+        write_table(temporary, columns, metadata)
+
+
+def _publish(
+    folder: Path,
+    dataset: Dataset,
+    ensemble: Ensemble,
+    machine: Machine,
+    members: list[dict[str, Any]],
+    scores: Scores,
+    seconds: tuple[float, float],
+) -> None:
+    """Write the manifest: from here on the run is finished."""
+    cost = price(dataset, ensemble, machine, measure=False)
+    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
+    body = {
+        "spec": identity(dataset, ensemble),
+        "data": {
+            "n_examples": len(dataset),
+            "classes": list(dataset.classes),
+            "class_counts": counts.tolist(),
+            "shape": list(dataset.inputs.shape[1:]),
+            "kind": "images" if dataset.images is not None else "features",
+        },
+        "members": members,
+        "scores": {name: {"harder": one.harder} for name, one in scores.items()},
+        "absent_scores": dict(scores.absent),
+        "skipped": [asdict(item) for item in dataset.skipped],
+        "notes": list(dataset.notes),
+        "cost": [
+            {
+                "phase": "train",
+                "wall_seconds": round(seconds[0], 3),
+                "member_seconds": round(sum(m.get("seconds", 0.0) for m in members), 3),
+                "examples_seen": sum(m.get("examples_seen", 0) for m in members),
+                "flops": cost.flops,
+            },
+            {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": 0},
+        ],
+        "machine": {"device": machine.device, "processor": platform.machine(), "bit_exact": machine.device == "cpu"},
+        "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    files = [SPEC, SCORES_FILE, *(m["file"] for m in members if m["file"])]
+    store.write_manifest(folder, MANIFEST, body, files)

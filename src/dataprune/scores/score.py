@@ -1,0 +1,157 @@
+"""What is a score?
+
+Knows its values, its direction and whom it is about. Does not know how it is computed (`table` and the families) nor what it is
+used for (`selection`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from dataprune.errors import InputError, listed, must, unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One number for each example, in the literature's unit and sign, and which way is harder.
+
+    Attributes:
+        name: what it is called.
+        values: (N,) finite numbers; integers and bools become float64.
+        harder: +1 if larger values are harder, -1 if smaller ones are.
+        ids: (N,) the examples' names; row numbers if not given.
+        labels: (N,) class indices, if there are any.
+
+    Raises:
+        InputError: values that are not finite (with rows), lengths that differ, a direction other than +1 or -1.
+
+    Example:
+        >>> Score("aum", np.array([2.0, -1.0]), harder=-1).difficulty.tolist()
+        [-2.0, 1.0]
+    """
+
+    name: str
+    values: np.ndarray
+    harder: int = 1
+    ids: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.ndim != 1 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
+            raise must(f"score '{self.name}'", "be one number for each example", f"{values.dtype} of shape {values.shape}")
+        if values.dtype not in (np.float32, np.float64):
+            values = values.astype(np.float64)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            cure = "Leave such examples out, or give the score a number for them."
+            raise InputError(f"score '{self.name}' is NaN or infinite for {len(bad)} examples (rows {listed(bad)}). {cure}")
+        if self.harder not in (1, -1):
+            raise must("harder", "be 1 or -1", self.harder)
+        for what, given in (("ids", self.ids), ("labels", self.labels)):
+            if given is not None and len(given) != len(values):
+                raise must(what, f"be as many as the values of score '{self.name}': {len(values)}", len(given))
+        object.__setattr__(self, "values", values)
+
+    @property
+    def difficulty(self) -> Float64[np.ndarray, " examples"]:
+        """`harder * values`: higher is harder, whatever the score."""
+        return self.harder * self.values.astype(np.float64)
+
+
+class _NoScore(InputError, KeyError):
+    """A score that is not there; also a KeyError, because scores are a mapping."""
+
+    __str__ = Exception.__str__
+
+
+class Scores(Mapping[str, Score]):
+    """Scores of the same examples by name, and why others are absent.
+
+    Args:
+        scores: all with the same ids and labels.
+        absent: the name of each score that could not be computed, and the reason.
+
+    Raises:
+        InputError: names repeat, or lengths, ids or labels differ between scores.
+    """
+
+    def __init__(self, scores: Iterable[Score], absent: Mapping[str, str] | None = None) -> None:
+        self._scores: dict[str, Score] = {}
+        self.absent = dict(absent or {})
+        for score in scores:
+            if score.name in self._scores:
+                raise must("scores", "have different names", f"'{score.name}' twice")
+            self._scores[score.name] = score
+            self._check_same(score)
+
+    def __getitem__(self, name: str) -> Score:
+        if name in self._scores:
+            return self._scores[name]
+        reason = f"score '{name}' is absent: {self.absent[name]}" if name in self.absent else unknown("score", name, self._scores)
+        raise _NoScore(str(reason))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores)
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """The examples' names, if they have any."""
+        return next((score.ids for score in self._scores.values()), None)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The examples' class indices, if they have any."""
+        return next((score.labels for score in self._scores.values()), None)
+
+    def _check_same(self, score: Score) -> None:
+        first = next(iter(self._scores.values()))
+        if len(score.values) != len(first.values):
+            lengths = f"{len(first.values)} for '{first.name}' and {len(score.values)} for '{score.name}'"
+            raise must("scores", "be of the same examples", lengths)
+        for what in ("ids", "labels"):
+            mine, theirs = getattr(score, what), getattr(first, what)
+            if mine is theirs:
+                continue
+            if mine is None or theirs is None or not np.array_equal(mine, theirs):
+                raise must("scores", "be of the same examples", f"other {what} for '{score.name}' than for '{first.name}'")
+
+
+def correlations(
+    scores: Scores, kind: Literal["pearson", "spearman"] = "pearson"
+) -> tuple[tuple[str, ...], Float64[np.ndarray, "scores scores"]]:
+    """Correlate the difficulties of all pairs of scores.
+
+    Args:
+        scores: at least one score of at least two examples.
+        kind: "pearson" on the difficulties, "spearman" on their ranks (ties share the mean rank).
+
+    Returns:
+        The names in order, and the symmetric matrix in [-1, 1]. A score that is the same for all examples correlates with none:
+        its row is NaN.
+    """
+    if kind not in ("pearson", "spearman"):
+        raise unknown("kind", kind, ("pearson", "spearman"))
+    names = tuple(scores)
+    if not names:
+        return names, np.zeros((0, 0))
+    rows = np.stack([scores[name].difficulty for name in names])
+    if kind == "spearman":
+        rows = np.stack([_mean_ranks(row) for row in rows])
+    constant = rows.min(axis=1) == rows.max(axis=1)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1)
+    norms[constant] = np.nan
+    unit = centred / norms[:, None]
+    return names, np.clip(unit @ unit.T, -1.0, 1.0)
+
+
+def _mean_ranks(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(sizes) - (sizes - 1) / 2)[group].astype(np.float64)

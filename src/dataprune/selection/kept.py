@@ -1,0 +1,90 @@
+"""What is a kept set, and how does a training loop use it?
+
+Knows which rows are kept, of how many, and by which rule. Does not know how they were chosen (`select`) nor files.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from dataprune.errors import must
+from dataprune.streams import torch_seed
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset as TorchDataset
+    from torch.utils.data import Subset, SubsetRandomSampler
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The examples that are kept.
+
+    Attributes:
+        rows: (kept,) int64 row numbers in the scored set, ascending.
+        ids: (kept,) their names.
+        labels: (kept,) their class indices, if there are any.
+        scores: (kept,) their values of the score, in its own sign; none if no score was used.
+        n_total: how many examples there were.
+        strategy: the rule.
+        keep: the fraction asked for (the kept share, if a count was asked for).
+        spec: everything that defines the set: strategy, keep, count, start, cut, balanced, seed, score, ids_sha256.
+        notes: what one should know about it, such as classes that keep no example.
+    """
+
+    rows: Int64[np.ndarray, " kept"]
+    ids: np.ndarray
+    labels: np.ndarray | None
+    scores: np.ndarray | None
+    n_total: int
+    strategy: str
+    keep: float
+    spec: dict[str, Any]
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def mask(self) -> Bool[np.ndarray, " examples"]:
+        """Whether each of all the examples is kept."""
+        mask = np.zeros(self.n_total, bool)
+        mask[self.rows] = True
+        return mask
+
+    @property
+    def ids_hash(self) -> str:
+        """The SHA-256 of the kept ids, whatever order the examples came in."""
+        return str(self.spec["ids_sha256"])
+
+    def subset(self, dataset: "TorchDataset[Any]") -> "Subset[Any]":
+        """Give the kept part of a torch dataset whose items lie in the order of the scored set.
+
+        Raises:
+            InputError: the dataset has another length than the scored set.
+        """
+        from torch.utils.data import Subset
+
+        if not isinstance(dataset, Sized) or len(dataset) != self.n_total:
+            length = len(dataset) if isinstance(dataset, Sized) else "a dataset without a length"
+            raise must("dataset", f"have the {self.n_total} examples that were scored", length)
+        return Subset(dataset, self.rows.tolist())
+
+    def sampler(self, seed: int = 0) -> "SubsetRandomSampler":
+        """Give a sampler for a DataLoader over the whole dataset: the kept rows, shuffled anew each epoch by its own generator."""
+        import torch
+        from torch.utils.data import SubsetRandomSampler
+
+        generator = torch.Generator().manual_seed(torch_seed(seed, "sampler"))
+        return SubsetRandomSampler(self.rows.tolist(), generator=generator)
+
+
+def ids_sha256(ids: Iterable[str]) -> str:
+    """Hash a set of ids: sorted, each with its length before it, so that no two sets look alike."""
+    digest = hashlib.sha256()
+    for name in sorted(str(one).encode("utf-8", "surrogatepass") for one in ids):
+        digest.update(len(name).to_bytes(8, "little") + name)
+    return digest.hexdigest()

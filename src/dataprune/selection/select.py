@@ -1,0 +1,266 @@
+"""Which examples are kept, when a score, a budget and a strategy are given?
+
+Checks what was asked, splits the budget over classes if it is to be balanced, and lets the strategy choose. Knows arrays only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt64
+from numpy.typing import ArrayLike
+
+from dataprune.errors import InputError, listed, must, unknown
+from dataprune.plugins import load
+from dataprune.scores import Score
+from dataprune.selection.kept import Kept, ids_sha256
+from dataprune.selection.strategies import STRATEGIES, Group, share
+from dataprune.streams import generator, tie_break
+from dataprune.trace.member import checked_labels
+
+# 0.7 + 0.3 may exceed 1 by a rounding error.
+_SLACK = 1e-9
+
+
+def select(
+    score: Score | ArrayLike | None,
+    keep: float | None = None,
+    *,
+    count: int | None = None,
+    strategy: str = "hardest",
+    balanced: bool = False,
+    start: float = 0.0,
+    cut: float = 0.0,
+    labels: ArrayLike | None = None,
+    ids: ArrayLike | None = None,
+    seed: int = 0,
+) -> Kept:
+    """Choose the examples to keep.
+
+    Ties are broken by a hash of `seed` and the id. So the kept set does not depend on the order of rows, and as `keep` grows the
+    sets are nested (balanced ones within each class's quota).
+
+    Args:
+        score: of the examples; a bare array is a difficulty (higher is harder). None for "random", with `ids` or `labels`.
+        keep: the fraction kept, in (0, 1]: floor(keep · N + 0.5) examples, at least 1.
+        count: how many are kept, in place of `keep`.
+        strategy: "hardest", "easiest", "window" (beginning at `start`), "random", "moderate" (the middle band), "stratified"
+            (evenly over the range, after a `cut` of the hardest), or `"module:function"`, a function of difficulty, labels, count
+            and a NumPy generator that gives row numbers.
+        balanced: give each class its share of the budget (largest remainders; at least one each where the budget allows) and
+            use the strategy inside each class.
+        start: with "window", the fraction of easier examples that are left out.
+        cut: with "stratified", the fraction of the hardest that is left out.
+        labels: (N,) class indices, if the score does not carry them.
+        ids: (N,) different strings, if the score does not carry them; row numbers if there are none.
+        seed: of the tie-breaking hash, and of "random".
+
+    Returns:
+        The kept set; rows ascend.
+
+    Raises:
+        InputError: a fraction or count out of range, both or neither; an unknown strategy; an option of another strategy; a score
+            with NaN (named with rows), or integers that are a permutation and so look like a ranking; lengths that differ; ids
+            that repeat.
+
+    Example:
+        >>> select([0.1, 0.9, 0.5, 0.7], keep=0.5).rows.tolist()
+        [1, 3]
+    """
+    examples = _examples(score, labels, ids)
+    n_kept = _count(keep, count, examples.n_total)
+    _check_options(strategy, start, cut, n_kept / examples.n_total if keep is None else keep)
+    if score is None and strategy != "random":
+        raise must("score", f"be given for strategy '{strategy}'", "None", "Only 'random' needs none.")
+    if balanced and examples.labels is None:
+        raise must("labels", "be given to balance by class", "none")
+    hashes = tie_break(examples.ids.tolist(), seed)
+    _check_ids(examples.ids, hashes)
+    pool = Group(examples.difficulty, hashes, start, cut)
+    rows = np.concatenate(
+        [
+            members[_chosen(strategy, _part(pool, members), examples.labels_of(members), quota, seed)]
+            for members, quota in _budget(examples, hashes, n_kept, balanced)
+        ]
+    )
+    rows.sort()
+    fraction = n_kept / examples.n_total if keep is None else float(keep)
+    spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "start": start, "cut": cut, "balanced": balanced, "seed": seed}
+    spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": ids_sha256(examples.ids[rows].tolist())}
+    return Kept(
+        rows=rows,
+        ids=examples.ids[rows],
+        labels=examples.labels_of(rows),
+        scores=None if examples.values is None else examples.values[rows],
+        n_total=examples.n_total,
+        strategy=strategy,
+        keep=fraction,
+        spec=spec,
+        notes=_notes(examples, rows),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Examples:
+    """What is chosen from: checked and of equal lengths."""
+
+    values: np.ndarray | None
+    difficulty: Float64[np.ndarray, " examples"]
+    ids: np.ndarray
+    labels: Int64[np.ndarray, " examples"] | None
+
+    @property
+    def n_total(self) -> int:
+        return len(self.difficulty)
+
+    def labels_of(self, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"] | None:
+        return None if self.labels is None else self.labels[rows]
+
+
+def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | None) -> _Examples:
+    if score is None:
+        known = labels if ids is None else ids
+        if known is None:
+            raise InputError("without a score, give `ids` or `labels`: they say how many examples there are.")
+        values, difficulty = None, np.zeros(len(np.asarray(known)))
+    else:
+        if not isinstance(score, Score):
+            score = Score("given", _difficulty(score))
+        values, difficulty = score.values, score.difficulty
+        labels = score.labels if labels is None else labels
+        ids = score.ids if ids is None else ids
+    n_total = len(difficulty)
+    if n_total == 0:
+        raise must("score", "be of at least one example", "none")
+    classes = None if labels is None else checked_labels(labels)
+    names = _names(np.arange(n_total) if ids is None else np.asarray(ids))
+    for what, given in (("labels", classes), ("ids", names)):
+        if given is not None and given.shape != (n_total,):
+            raise must(what, f"be one for each of {n_total} examples", f"shape {given.shape}")
+    return _Examples(values, difficulty, names, classes)
+
+
+def _names(ids: np.ndarray) -> np.ndarray:
+    return ids if ids.dtype.kind in "OTU" else ids.astype(np.dtypes.StringDType())
+
+
+def _difficulty(array: ArrayLike) -> np.ndarray:
+    values = np.asarray(array)
+    ranking = values.ndim == 1 and len(values) > 2 and np.issubdtype(values.dtype, np.integer)
+    if ranking and np.array_equal(np.sort(values), np.arange(len(values))):
+        cure = "Pass the score itself; if these are ranks (0 is the easiest), pass them as floats."
+        raise InputError(
+            f"`score` looks like a ranking, not a score: its integers are a permutation of 0 ... {len(values) - 1}. {cure}"
+        )
+    return values
+
+
+def _count(keep: float | None, count: int | None, n_total: int) -> int:
+    if (keep is None) == (count is None):
+        raise InputError(f"give one of `keep` and `count`, got {'neither' if keep is None else 'both'}.")
+    if count is not None:
+        if not 1 <= count <= n_total:
+            raise must("count", f"be in 1 ... {n_total}, the number of examples", count)
+        return int(count)
+    assert keep is not None
+    if not 0 < keep <= 1:  # also refuses NaN
+        example = f"write {keep / 100:g} to keep {keep:g} %" if 1 < keep <= 100 else "write 0.3 to keep 30 %"
+        raise must("keep", "be in (0, 1]", keep, f"It is the fraction kept: {example}.")
+    return max(1, share(keep, n_total))
+
+
+def _check_options(strategy: str, start: float, cut: float, keep: float) -> None:
+    if strategy not in STRATEGIES and ":" not in strategy:
+        raise unknown("strategy", strategy, STRATEGIES)
+    for name, value, owner in (("start", start, "window"), ("cut", cut, "stratified")):
+        if not 0 <= value < 1:
+            raise must(name, "be in [0, 1)", value, "It is a fraction of all examples.")
+        if value and strategy != owner:
+            raise must(name, f"be 0 for strategy '{strategy}'", value, f"It belongs to '{owner}'.")
+        if value + keep > 1 + _SLACK:
+            cure = f"Lower `{name}` to {max(0.0, 1 - keep):.6g} or keep less."
+            raise must(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
+
+
+def _check_ids(ids: np.ndarray, hashes: UInt64[np.ndarray, " examples"]) -> None:
+    order = np.argsort(hashes, kind="stable")
+    doubled = order[1:][hashes[order][1:] == hashes[order][:-1]]
+    if len(doubled):
+        raise must("ids", "all be different", f"repeats of {listed(repr(str(ids[row])) for row in doubled)}")
+
+
+def _part(pool: Group, rows: Int64[np.ndarray, " rows"]) -> Group:
+    return Group(pool.difficulty[rows], pool.hashes[rows], pool.start, pool.cut)
+
+
+def _budget(
+    examples: _Examples, hashes: UInt64[np.ndarray, " examples"], count: int, balanced: bool
+) -> list[tuple[Int64[np.ndarray, " rows"], int]]:
+    """Give the groups to choose from, each by its rows, and how many of each."""
+    if not balanced:
+        return [(np.arange(examples.n_total), count)]
+    assert examples.labels is not None
+    order = np.argsort(examples.labels, kind="stable")
+    classes = np.split(order, np.flatnonzero(np.diff(examples.labels[order])) + 1)
+    sizes = np.array([len(rows) for rows in classes])
+    # Ties of remainders go by the smallest hash in the class: neither its number nor its place decides.
+    quotas = largest_remainders(sizes, count, np.array([hashes[rows].min() for rows in classes]))
+    return [(rows, int(quota)) for rows, quota in zip(classes, quotas, strict=True) if quota]
+
+
+def largest_remainders(
+    sizes: Int64[np.ndarray, " classes"], count: int, tie_breaks: UInt64[np.ndarray, " classes"]
+) -> Int64[np.ndarray, " classes"]:
+    """Share a budget over classes in proportion to their sizes; the quotas add up to `count` exactly.
+
+    Each class gets at least one if the budget has one for each: those that would get none get one, and the others share the rest.
+
+    Args:
+        sizes: examples in each class, at least 1.
+        count: at most their sum.
+        tie_breaks: of equal remainders, the class with the smaller one goes first.
+
+    Example:
+        >>> largest_remainders(np.array([6, 3, 1]), 5, np.array([1, 2, 3], np.uint64)).tolist()
+        [3, 1, 1]
+    """
+    quotas = np.ones(len(sizes), np.int64)
+    shares = np.ones(len(sizes), bool)  # classes that are not held at one
+    while True:
+        rest = count - int((~shares).sum())
+        exact = rest * sizes[shares]
+        part = exact // sizes[shares].sum()
+        remainders = exact % sizes[shares].sum()
+        part[np.lexsort((tie_breaks[shares], -remainders))[: rest - int(part.sum())]] += 1
+        quotas[shares] = part
+        if count < len(sizes) or part.all():
+            return quotas
+        held = np.flatnonzero(shares)[part == 0]
+        quotas[held], shares[held] = 1, False
+
+
+def _chosen(
+    strategy: str, group: Group, labels: Int64[np.ndarray, " examples"] | None, count: int, seed: int
+) -> Int64[np.ndarray, " kept"]:
+    if strategy in STRATEGIES:
+        return STRATEGIES[strategy](group, count)
+    stream = generator(seed, "strategy", strategy, int(group.hashes.min()))
+    rows = np.asarray(load(strategy)(group.difficulty, labels, count, stream))
+    if rows.shape != (count,) or not np.issubdtype(rows.dtype, np.integer):
+        raise must(f"strategy '{strategy}'", f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
+    if rows.min() < 0 or rows.max() >= len(group.hashes):
+        bad = rows[(rows < 0) | (rows >= len(group.hashes))]
+        raise must(f"strategy '{strategy}'", f"give rows in 0 ... {len(group.hashes) - 1}", listed(bad))
+    if len(np.unique(rows)) != count:
+        unique, counts = np.unique(rows, return_counts=True)
+        raise must(f"strategy '{strategy}'", "give each row once", f"repeats of {listed(unique[counts > 1])}")
+    return rows.astype(np.int64)
+
+
+def _notes(examples: _Examples, rows: Int64[np.ndarray, " kept"]) -> tuple[str, ...]:
+    if examples.labels is None:
+        return ()
+    empty = np.setdiff1d(examples.labels, examples.labels[rows])
+    if not len(empty):
+        return ()
+    cure = "--balanced keeps one of each" if len(rows) >= len(np.unique(examples.labels)) else "the budget has not one for each"
+    return (f"classes that keep no example: {listed(empty)} ({cure})",)

@@ -1,0 +1,29 @@
+"""How do results reach the disk and come back whole? Atomically, with checksums, one writer at a time.
+
+Knows files, folders, safetensors, manifests and locks. Does not know what is stored in them.
+"""
+
+from dataprune.store.arrays import Arrays, open_arrays, save_arrays
+from dataprune.store.digests import array_digest, canonical_json, sha256
+from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
+from dataprune.store.lock import lock
+from dataprune.store.manifest import FORMAT, faults, read_manifest, write_manifest
+
+__all__ = [
+    "FORMAT",
+    "Arrays",
+    "array_digest",
+    "canonical_json",
+    "check_writable",
+    "faults",
+    "lock",
+    "open_arrays",
+    "read_json",
+    "read_manifest",
+    "save_arrays",
+    "sha256",
+    "sweep",
+    "write_json",
+    "write_manifest",
+    "writing",
+]

@@ -1,0 +1,59 @@
+"""What stands for a file, an array or a value, so that two are equal when these are?
+
+Knows hashes and the order of bytes. Does not know what is hashed.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from dataprune.errors import must
+
+_BLOCK_BYTES = 1 << 24
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def array_digest(array: Shaped[np.ndarray, "..."]) -> str:
+    """Hash an array's dtype, shape and values (SHA-256, hexadecimal), whatever its byte order and memory layout.
+
+    Read in blocks, so that a memory-mapped array never lies in memory as a whole.
+    """
+    digest = hashlib.sha256(f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode())
+    for block in blocks(array):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Write `value` as the one JSON text that stands for it: sorted keys, no spaces, ASCII, no NaN. Made to be hashed.
+
+    Example:
+        >>> canonical_json({"b": (1, 2.5), "a": None})
+        '{"a":null,"b":[1,2.5]}'
+    """
+    try:
+        # Once through JSON, so that keys that are numbers are sorted as the text that they become.
+        plain = json.loads(json.dumps(value, allow_nan=False))
+    except ValueError as error:
+        raise must("value", "hold finite numbers only", str(error)) from error
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def blocks(array: Shaped[np.ndarray, "..."]) -> Iterator[memoryview]:
+    """Give the bytes of `array` in C order and little-endian, some rows at a time."""
+    if array.dtype.hasobject:
+        raise must("array", "hold numbers", array.dtype)
+    rows = array.reshape(1) if array.ndim == 0 else array
+    step = max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        block = np.ascontiguousarray(rows[start : start + step], rows.dtype.newbyteorder("<"))
+        yield block.reshape(-1).view(np.uint8).data

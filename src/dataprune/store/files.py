@@ -1,0 +1,165 @@
+"""How is a file replaced so that it is always whole, on full, read-only and failing disks too?
+
+Knows files, folders and the operating system's errors. Does not know formats, save JSON.
+"""
+
+import errno
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dataprune.errors import MachineError, StoreError, must
+
+_OURS = re.compile(r"^\..*\.\d+-[0-9a-f]{8}\.tmp(\.[^.]*)?$", re.DOTALL)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well it takes the place of `path`, durably.
+
+    Whoever is killed in the block, and at whatever moment, the old file at `path` stays as it was. The temporary
+    path keeps the suffix of `path`. Missing parent folders are made. A symbolic link at `path` is replaced, not followed.
+
+    Args:
+        path: the file to write.
+        needs_bytes: how large it will be, where that is known; said when the disk is full.
+
+    Raises:
+        MachineError: the disk is full, or the folder may not be written.
+        InputError: `path` is a folder or a device, or lies below a file.
+    """
+    temporary = _temporary(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise must(str(path), "be a file", "a folder" if path.is_dir() else "a device or pipe", "Name another path.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _create(temporary)
+        yield temporary
+        # A library may have put another file, with its own mode, in the place of the one that was created here.
+        temporary.chmod(mode)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        known = _machine_error(error, path, temporary, needs_bytes)
+        if known is None:
+            raise
+        raise known from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in `folder` and below. Call it under the folder's lock."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if _OURS.match(name):
+                with suppress(OSError):
+                    Path(root, name).unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` where it is missing and write a probe into it, so that long work does not end in a surprise.
+
+    Raises:
+        MachineError: the folder may not be written, or the disk is full.
+        InputError: `folder`, or a part of its path, is a file.
+    """
+    probe = _temporary(folder / "probe")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(4096))
+    except OSError as error:
+        known = _machine_error(error, folder / "probe", probe, 4096)
+        if known is None:
+            raise
+        raise known from error
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON with sorted keys, atomically.
+
+    Raises:
+        InputError: `value` holds NaN or infinity, which JSON cannot say.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise must(path.name, "hold finite numbers only", str(error)) from error
+    with writing(path, len(text)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        StoreError: it is missing, no regular file, or no valid JSON.
+    """
+    if not path.is_file():
+        raise StoreError(f"`{path}` is missing, or no file.")
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"`{path}` is damaged: no valid JSON ({one_line(error)}).") from error
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def _temporary(path: Path) -> Path:
+    # 255 bytes is the longest name on common file systems; no format of ours has a suffix of more than 32.
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
+    stem = os.fsencode(path.stem)[:150].decode(errors="ignore")
+    return path.with_name(f".{stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
+
+
+def _create(path: Path) -> int:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _machine_error(error: OSError, path: Path, temporary: Path, needs_bytes: int | None) -> Exception | None:
+    """Translate what the file system said of `path`; None where it spoke of another file or of something else."""
+    about = None if error.filename is None else Path(os.fsdecode(error.filename))
+    if about is not None and about not in (temporary, path, *path.parents):
+        return None
+    if error.errno in _NO_SPACE:
+        written = temporary.stat().st_size if temporary.exists() else 0
+        needs = "needs about" if needs_bytes is not None else "needs more than about"
+        return MachineError(f"no space left in {path.parent}, {needs} {(needs_bytes or written) / 1e6:.1f} MB.")
+    if error.errno in _NO_ACCESS:
+        return MachineError(f"cannot write in {path.parent}: {error.strerror}.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return must(str(path.parent), "be a folder", "a file, or a path below one", "Name another path.")
+    if error.errno == errno.ENAMETOOLONG:
+        return must(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes")
+    return None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,55 @@
+"""Who is the only one to write in a folder?
+
+Knows kernel locks. Does not know what is written.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from dataprune.errors import InputError, StoreError
+from dataprune.store.files import check_writable, read_json, write_json
+
+
+@contextmanager
+def lock(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Be the only one who writes in `folder` while the block runs; the kernel lets go when the process ends.
+
+    Beside the lock lies a note of who holds it since when; a note without a lock means nothing.
+
+    Args:
+        folder: made where it is missing.
+        wait: wait for the one who holds it, for as long as that takes.
+
+    Raises:
+        InputError: another one holds it, and `wait` is false.
+        MachineError: the folder may not be written.
+    """
+    from filelock import FileLock, Timeout
+
+    check_writable(folder)
+    note = folder / ".lock-holder.json"
+    kernel_lock = FileLock(folder / ".lock", is_singleton=False)
+    try:
+        kernel_lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise InputError(f"`{folder}` is in use by {_holder(note)}; wait for it or pass --wait.") from error
+    try:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+        kernel_lock.release()
+
+
+def _holder(note: Path) -> str:
+    try:
+        held = read_json(note)
+        return f"process {int(held['pid'])} on {held['host']} since {held['since']}"
+    except (StoreError, KeyError, TypeError, ValueError):
+        return "another process"

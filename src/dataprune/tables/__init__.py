@@ -1,0 +1,21 @@
+"""How do columns and arrays get in and out of Parquet, CSV, npy and text files?
+
+Knows file formats. Does not know what a column means, nor where a file belongs: writers write straight to the path they are
+given (`store.writing` makes that atomic). Nothing read is ever unpickled, and sizes are checked before memory is taken.
+"""
+
+from dataprune.tables.columns import Table, read_column, read_table, write_table
+from dataprune.tables.lines import read_lines, write_lines
+from dataprune.tables.npy import read_npy, read_npz, write_npy
+
+__all__ = [
+    "Table",
+    "read_column",
+    "read_lines",
+    "read_npy",
+    "read_npz",
+    "read_table",
+    "write_lines",
+    "write_npy",
+    "write_table",
+]

@@ -1,0 +1,155 @@
+"""How does a table of columns get in and out of a file, whatever its format?
+
+Knows which suffix means which format, and what a column may hold. Does not know the formats.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from dataprune.errors import listed, must
+from dataprune.tables.csv import csv_rows, read_csv, write_csv
+from dataprune.tables.files import chosen, exists, regular, texts, unicode_text
+from dataprune.tables.npy import read_npy
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length by name, text as object arrays of str; `metadata` holds what a Parquet file says of each."""
+
+    columns: dict[str, Shaped[np.ndarray, " rows"]]
+    metadata: dict[str, dict[str, object]]
+
+
+def write_table(
+    path: Path,
+    columns: Mapping[str, Sequence[object] | Shaped[np.ndarray, "..."]],
+    metadata: Mapping[str, Mapping[str, object]] | None = None,
+) -> None:
+    """Write columns as `.parquet` or `.csv`, by the suffix; equal input gives equal bytes.
+
+    Args:
+        path: the file, written in place.
+        columns: booleans, integers, floats (up to 64 bits) or text, all of one length.
+        metadata: what to say of a column, as JSON; kept by Parquet only.
+
+    Raises:
+        InputError: another suffix or dtype, columns of different lengths, text that is not Unicode.
+    """
+    table = {name: _column(name, values) for name, values in columns.items()}
+    lengths = {name: len(values) for name, values in table.items()}
+    if len(set(lengths.values())) > 1:
+        raise must("columns", "have one length", lengths)
+    if not set(metadata or {}) <= set(table):
+        raise must("metadata", "be of columns of the table", listed(metadata or {}))
+    if path.suffix.lower() == ".parquet":
+        from dataprune.tables.parquet import write_parquet
+
+        write_parquet(path, table, metadata or {})
+    elif path.suffix.lower() == ".csv":
+        write_csv(path, table)
+    else:
+        raise must(str(path), "end in .parquet or .csv", repr(path.suffix))
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
+    """Read `.parquet`, `.csv`, or a one-dimensional `.npy` as the column `value`.
+
+    In CSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
+    cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
+
+    Args:
+        path: the file.
+        columns: read only these, in this order.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind, or lacks a column.
+    """
+    kind = regular(path).suffix.lower()
+    if kind == ".npy":
+        table = {"value": read_npy(path)}
+        if table["value"].ndim != 1:
+            raise must(str(path), "hold one column", f"an array of shape {table['value'].shape}")
+        return Table({name: table[name] for name in chosen(path, table, columns)}, {})
+    if kind == ".csv":
+        return Table(read_csv(path, columns), {})
+    if kind == ".parquet":
+        from dataprune.tables.parquet import read_parquet
+
+        return Table(*read_parquet(path, columns))
+    raise must(str(path), "end in .parquet, .csv or .npy", repr(path.suffix))
+
+
+def read_column(
+    spec: str | Path, default: str | None = None
+) -> tuple[Shaped[np.ndarray, " rows"], Shaped[np.ndarray, " rows"] | None]:
+    """Read one column, `FILE` or `FILE:COLUMN`, and the ids of its rows where the file has them.
+
+    Args:
+        spec: an existing file of that whole name is meant before a part of it is taken for a column.
+        default: the column to take from a bare `FILE`; without it, or where it is absent, the only one that is not `id`.
+
+    Returns: the values, and the column `id` as text, or None.
+
+    Raises:
+        InputError: no such file or column, or a bare `FILE` with several columns to choose from.
+    """
+    path, column = _split(spec)
+    names = _names(path)
+    if column is None:
+        others = [name for name in names if name != "id"]
+        column = default if default in names else others[0] if len(others) == 1 else None
+        if column is None:
+            raise must(str(path), "be followed by :COLUMN", repr(str(spec)), f"It has the columns {listed(names, most=30)}.")
+    wanted = dict.fromkeys((column, "id") if "id" in names else (column,))
+    table = read_table(path, list(wanted)).columns
+    ids = table.get("id")
+    if ids is not None and ids.dtype != object:
+        ids = texts([str(value) for value in ids.tolist()])
+    return table[column], ids
+
+
+def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:
+    """Give the column as a native array of numbers, or as an object array of str."""
+    array = values if isinstance(values, np.ndarray) else np.fromiter(values, object, len(values))
+    if array.ndim != 1:
+        raise must(name, "be a column", f"an array of shape {array.shape}")
+    if array.dtype.kind in "UOT":
+        cells: list[Any] = array.tolist()
+        is_text = not cells or isinstance(cells[0], str)
+        for row, cell in enumerate(cells):
+            if not isinstance(cell, str if is_text else (int, float, np.number, np.bool_)):
+                raise must(name, "hold only numbers or only text", f"{cell!r} in row {row}")
+            if isinstance(cell, str):
+                unicode_text(cell, name)
+        if is_text:
+            return texts(cells)
+        array = np.array(cells)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise must(name, "hold numbers of at most 64 bits or text", array.dtype)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+def _names(path: Path) -> list[str]:
+    """List a table's columns without reading them."""
+    kind = regular(path).suffix.lower()
+    if kind == ".parquet":
+        from dataprune.tables.parquet import column_names
+
+        return column_names(path)
+    if kind == ".csv":
+        return next(csv_rows(path))
+    return ["value"]
+
+
+def _split(spec: str | Path) -> tuple[Path, str | None]:
+    if isinstance(spec, Path) or exists(Path(spec)):
+        return Path(spec), None
+    for at in range(len(spec) - 1, 0, -1):
+        if spec[at] == ":" and exists(Path(spec[:at])):
+            return Path(spec[:at]), spec[at + 1 :]
+    raise must(spec, "be an existing FILE or FILE:COLUMN", "no such file")

@@ -1,0 +1,88 @@
+"""How do columns get in and out of CSV?
+
+Knows RFC 4180 and how text becomes numbers and back. Does not know what a column means, save that some are always text.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from dataprune.errors import must
+from dataprune.tables.files import chosen, reading, texts, unicode_text
+
+TEXT_COLUMNS = frozenset({"id", "label_name", "suggested_name", "reason", "other_id"})
+"""Columns of a CSV file that are text whatever they look like."""
+
+_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,19})", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(?:(?:(?:0|[1-9]\d{0,19})(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|inf)", re.ASCII | re.IGNORECASE)
+_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+
+
+def write_csv(path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]]) -> None:
+    """Write a header and the rows: text quoted, numbers so that they are read back exactly."""
+    cells = [_cells(values) for values in table.values()]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(name if re.fullmatch(r"\w+", name) else _quoted(unicode_text(name, "column")) for name in table) + "\n")
+        file.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
+
+
+def _cells(values: Shaped[np.ndarray, " rows"]) -> Iterable[str]:
+    if values.dtype == object:
+        return map(_quoted, values)
+    if values.dtype == bool:
+        return ("true" if value else "false" for value in values)
+    # Of a NumPy scalar, str is the shortest text that gives the same value back in that precision.
+    return map(str, values)
+
+
+def _quoted(text: str) -> str:
+    # Always, so that an empty text is not an empty cell and no reader takes a formula for more than text.
+    return '"' + text.replace('"', '""') + '"'
+
+
+def csv_rows(path: Path) -> Iterator[list[str]]:
+    """Give the header, then the rows, each of the header's length."""
+    with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
+        rows = (row for row in csv.reader(file, strict=True) if row)
+        header = next(rows, None)
+        if header is None or len(set(header)) < len(header):
+            raise must(str(path), "begin with a header that names each column once", header or "an empty file")
+        yield header
+        for number, row in enumerate(rows, start=1):
+            if len(row) != len(header):
+                raise must(str(path), f"have {len(header)} cells in each row, as in its header", f"{len(row)} in row {number}")
+            yield row
+
+
+def read_csv(path: Path, columns: Sequence[str] | None) -> dict[str, Shaped[np.ndarray, " rows"]]:
+    """Read columns, each as the simplest type that fits all its cells."""
+    rows = csv_rows(path)
+    header = next(rows)
+    picked: dict[str, list[str]] = {name: [] for name in chosen(path, header, columns)}
+    places = [(header.index(name), cells) for name, cells in picked.items()]
+    for row in rows:
+        for at, cells in places:
+            cells.append(row[at])
+    return {name: _inferred(name, cells) for name, cells in picked.items()}
+
+
+def _inferred(name: str, cells: list[str]) -> Shaped[np.ndarray, " rows"]:
+    """Read a column's cells as integers, floats, booleans or text: the first that fits them all."""
+    filled = [cell for cell in cells if cell]
+    if name in TEXT_COLUMNS or not filled:
+        return texts(cells)
+    if len(filled) == len(cells) and all(_INTEGER.fullmatch(cell) for cell in cells):
+        integers = [int(cell) for cell in cells]
+        if min(integers) >= -(1 << 63) and max(integers) < (1 << 63):
+            return np.array(integers, np.int64)
+        return np.array(integers, np.uint64) if min(integers) >= 0 and max(integers) < (1 << 64) else texts(cells)
+    if all(_FLOAT.fullmatch(cell) for cell in filled):
+        return np.array([float(cell) if cell else math.nan for cell in cells])
+    if len(filled) == len(cells) and all(cell in _BOOLEANS for cell in cells):
+        return np.array([_BOOLEANS[cell] for cell in cells])
+    return texts(cells)

@@ -1,0 +1,88 @@
+"""How do columns and what is said of them get in and out of Parquet?
+
+Knows Parquet and pyarrow. Does not know what a column means.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from jaxtyping import Shaped
+
+from dataprune.errors import listed, must
+from dataprune.tables import files
+from dataprune.tables.files import chosen, reading, texts
+
+_METADATA_KEY = b"dataprune"
+
+Columns = dict[str, Shaped[np.ndarray, " rows"]]
+Notes = dict[str, dict[str, object]]
+
+
+def column_names(path: Path) -> list[str]:
+    """List the columns of a Parquet file without reading them."""
+    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
+        return list(pyarrow.parquet.read_schema(file).names)
+
+
+def write_parquet(
+    path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]], metadata: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Write columns, and with each what `metadata` says of it."""
+    fields, arrays = [], []
+    for name, values in table.items():
+        array = pyarrow.array(values, pyarrow.string()) if values.dtype == object else pyarrow.array(values)
+        said = {_METADATA_KEY: json.dumps(metadata[name], sort_keys=True, allow_nan=False)} if name in metadata else None
+        arrays.append(array)
+        fields.append(pyarrow.field(name, array.type, metadata=said))
+    with path.open("wb") as file:
+        pyarrow.parquet.write_table(pyarrow.table(arrays, pyarrow.schema(fields)), file, compression="zstd")
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, Notes]:
+    """Read columns of numbers or text, and what the file says of each."""
+    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
+        source = pyarrow.parquet.ParquetFile(file)
+        schema = source.schema_arrow
+        if len(set(schema.names)) < len(schema.names):
+            raise must(str(path), "name each column once", listed(schema.names, most=30))
+        names = chosen(path, schema.names, columns)
+        for name in names:
+            if not _is_text(kind := _value_type(schema.field(name).type)) and not _is_number(kind):
+                raise must(f"{path}:{name}", "hold numbers or text", kind)
+        # A run-length encoded column of a billion rows takes a few bytes of the file.
+        if source.metadata.num_rows * 8 * len(names) > files.UNPACKED_LIMIT_BYTES:
+            raise must(
+                str(path), f"unpack to at most {files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB", f"{source.metadata.num_rows} rows"
+            )
+        table = source.read(columns=names)
+        arrays = {name: _from_arrow(table.column(name), f"{path}:{name}") for name in names}
+        notes = {name: (schema.field(name).metadata or {}).get(_METADATA_KEY) for name in names}
+        return arrays, {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
+
+
+def _value_type(kind: Any) -> Any:
+    """Give a column's type, behind its dictionary if it has one."""
+    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pyarrow.types.is_boolean(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind))
+
+
+def _from_arrow(column: Any, where: str) -> Shaped[np.ndarray, " rows"]:
+    kind = _value_type(column.type)
+    if _is_text(kind):
+        return texts(["" if value is None else value for value in column.to_pylist()])
+    if pyarrow.types.is_boolean(kind) and column.null_count:
+        raise must(where, "be true or false in every row", f"{column.null_count} empty")
+    values: Shaped[np.ndarray, " rows"] = np.ascontiguousarray(column.cast(kind).to_numpy())
+    return values

@@ -1,0 +1,86 @@
+"""What is in the trace of one member?
+
+Knows the names, types and shapes of its arrays and how one member lies in one file. Does not know how the numbers were measured
+(`record`) nor how members are joined (`trace`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from numpy.typing import ArrayLike
+
+from dataprune.errors import InputError, listed, must
+
+CHANNELS: dict[str, np.dtype[Any]] = {
+    "p_label": np.dtype(np.float32),
+    "predicted": np.dtype(np.int32),
+    "margin": np.dtype(np.float32),
+    "el2n": np.dtype(np.float32),
+    "entropy": np.dtype(np.float32),
+    "kl_previous": np.dtype(np.float32),
+    "kl_previous_abs": np.dtype(np.float32),
+    "grand": np.dtype(np.float32),
+}
+"""The channels of a trace, each (epochs, examples), and their types."""
+
+MODES = ("clean", "online")
+
+
+@dataclass(frozen=True, eq=False)
+class MemberTrace:
+    """One member's trace: arrays by name, and what they are.
+
+    Attributes:
+        arrays: the channels (T, N); `trained_on` (N,) bool; of the last epoch `probabilities` (N, K) float16, or for very large
+            sets `top_probabilities` (N, 16) float16, `top_classes` (N, 16) int32 and `rest` (N,) float32; `weights.<name>` for
+            each of the member's final weights. Arrays may be memory maps.
+        info: `when`, `seed`, `epochs`, `n_classes`, `labels` (a hash of the labels it was measured against), `status` ("ok", or
+            why the member must not be scored).
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    info: Mapping[str, Any]
+
+
+def save_member(path: Path, member: MemberTrace) -> None:
+    """Write one member to one file; equal members give equal bytes (nothing of time, host or path is in it)."""
+    from dataprune.store import save_arrays  # a recorder in a user's own loop needs no store
+
+    save_arrays(path, dict(member.arrays), dict(member.info))
+
+
+def open_member(path: Path) -> MemberTrace:
+    """Open a member's file; its arrays are memory maps, read when they are sliced.
+
+    Raises:
+        StoreError: the file is damaged or of an unreadable version.
+    """
+    from dataprune.store import open_arrays
+
+    opened = open_arrays(path)
+    return MemberTrace({name: opened[name] for name in opened.names}, dict(opened.info))
+
+
+def labels_hash(labels: Int64[np.ndarray, " examples"]) -> str:
+    """Hash the labels, so that a member is never scored against others than it was measured with."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+def checked_labels(labels: ArrayLike, n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
+    """Give the labels as int64, refusing with their rows those that are no class index below `n_classes`."""
+    given = np.asarray(labels)
+    if given.ndim != 1:
+        raise must("labels", "be one class index for each example", f"an array of shape {given.shape}")
+    if not np.issubdtype(given.dtype, np.integer):
+        raise must("labels", "be integers", f"an array of {given.dtype}", "Convert names to class indices 0, 1, 2, ...")
+    bad = given < 0 if n_classes is None else (given < 0) | (given >= n_classes)
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        span = "be 0 or more" if n_classes is None else f"be in 0 ... {n_classes - 1}"
+        raise InputError(f"`labels` must {span}, got {given[rows[0]]} (rows {listed(rows, most=5)}).")
+    return given.astype(np.int64)

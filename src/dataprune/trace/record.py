@@ -1,0 +1,322 @@
+"""How does one member's trace come about, batch by batch and epoch by epoch?
+
+Knows what is measured from logits and labels, and what a mistaken call looks like. Does not know models, data or training: any
+loop that has logits can fill a trace.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+from numpy.typing import ArrayLike
+
+from dataprune.errors import InputError, listed, must
+from dataprune.trace.member import CHANNELS, MODES, MemberTrace, checked_labels, labels_hash
+
+if TYPE_CHECKING:
+    import torch
+
+# Up to this many values (half a gigabyte) the last epoch's probabilities are kept whole, beyond it only the largest.
+FULL_VALUES = 2**28
+TOP_CLASSES = 16
+# Logits are measured in blocks of at most this many values, so that a whole epoch may come in one call.
+BLOCK_VALUES = 2**23
+# A probability of e^-10000 is zero in every float, and its logarithm still fits float16: no infinity enters a divergence.
+LOWEST_LOG = -1.0e4
+
+
+class Recorder:
+    """Fills one member's trace from the logits of your own training loop.
+
+    After each epoch, pass the logits of every example, in batches of any size and order; `finish` gives the trace.
+
+    Args:
+        labels: (N,) class indices that the trace is measured against.
+        n_classes: width of the logits, at least 2.
+        epochs: how many epochs will be recorded.
+        trained_on: (N,) bool, which examples this member was trained on; all if not given.
+        when: "clean" if logits come from a pass over clean inputs after the epoch, "online" if from the training steps.
+        seed: the member's seed, for the record.
+        last_bias: whether the last layer has a bias, which its gradient norm (`grand`) then counts.
+
+    Raises:
+        InputError: an argument is out of range; labels are named with their rows.
+
+    Example:
+        >>> recorder = Recorder([0, 1], n_classes=2, epochs=1)
+        >>> recorder.update([1, 0], np.log([[0.3, 0.7], [0.9, 0.1]]), epoch=0)
+        >>> recorder.finish().arrays["p_label"].round(3).tolist()
+        [[0.8999999761581421, 0.699999988079071]]
+    """
+
+    def __init__(
+        self,
+        labels: ArrayLike,
+        n_classes: int,
+        epochs: int,
+        *,
+        trained_on: ArrayLike | None = None,
+        when: str = "clean",
+        seed: int = 0,
+        last_bias: bool = True,
+    ) -> None:
+        if n_classes < 2:
+            raise must("n_classes", "be at least 2", n_classes)
+        if epochs < 1:
+            raise must("epochs", "be at least 1", epochs)
+        if when not in MODES:
+            raise must("when", f"be one of {', '.join(MODES)}", repr(when))
+        self._labels = checked_labels(labels, n_classes)
+        n_examples = len(self._labels)
+        if n_examples == 0:
+            raise must("labels", "name at least one example", "none")
+        self._trained_on = np.ones(n_examples, bool) if trained_on is None else _checked_mask(trained_on, n_examples)
+        self._n_classes, self._epochs, self._when, self._seed, self._last_bias = n_classes, epochs, when, seed, last_bias
+        self._channels = {name: np.zeros((epochs, n_examples), dtype) for name, dtype in CHANNELS.items()}
+        for name in ("kl_previous", "kl_previous_abs"):
+            self._channels[name][0] = np.nan
+        # The latest log-probabilities of each example: what the divergence from the previous epoch is taken from.
+        small = n_examples * n_classes <= FULL_VALUES
+        self._log_p = np.zeros((n_examples, n_classes), np.float32 if small else np.float16)
+        self._epoch = 0
+        self._seen = np.zeros(n_examples, bool)
+        self._has_features: bool | None = None
+        self._only_probabilities = True
+
+    def update(self, rows: Any, logits: Any, epoch: int, features: Any = None) -> None:
+        """Record what the member says about some examples in one epoch.
+
+        Args:
+            rows: (B,) row numbers of the examples, NumPy or torch, each once an epoch.
+            logits: (B, K) outputs of the last layer before the softmax, NumPy or torch, of any device and float type; measured
+                in float32 on their device.
+            epoch: from 0, one after the other.
+            features: (B, D) inputs of the last layer; with them the channel `grand` is recorded.
+
+        Raises:
+            InputError: rows out of range or repeated, epochs out of order or left with rows missing, logits that are not finite,
+                of another width, or that are probabilities; features in some calls only. Nothing is recorded then.
+        """
+        import torch
+
+        index = self._checked_rows(rows, epoch)
+        if len(index) == 0:
+            return
+        values = _as_tensor(logits)
+        hidden = None if features is None else _as_tensor(features)
+        with torch.no_grad():
+            self._check_logits(values, index)
+            self._check_features(hidden, index)
+            if epoch > self._epoch:
+                self._epoch = epoch
+                self._seen[:] = False
+            step = max(1, BLOCK_VALUES // self._n_classes)
+            for start in range(0, len(index), step):
+                block = slice(start, start + step)
+                self._write(index[block], values[block], None if hidden is None else hidden[block])
+        self._seen[index] = True
+        self._has_features = hidden is not None
+
+    def accuracy(self, epoch: int) -> float:
+        """Give the share of the examples trained on whose label was predicted in an epoch that is recorded, in [0, 1]."""
+        right = self._channels["predicted"][epoch] == self._labels
+        return float(right[self._trained_on].mean())
+
+    def finish(self, weights: Mapping[str, np.ndarray] | None = None, status: str = "ok") -> MemberTrace:
+        """Close the trace.
+
+        Args:
+            weights: the member's final weights by name, kept with the trace.
+            status: "ok", or in words why this member must not feed a score.
+
+        Raises:
+            InputError: epochs are missing, or rows in the last one (how many and which).
+        """
+        self._check_complete()
+        if self._epoch + 1 < self._epochs:
+            raise must("epochs", f"all be recorded before finish(): {self._epochs}", self._epoch + 1)
+        arrays = {name: values for name, values in self._channels.items() if name != "grand" or self._has_features}
+        arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p)
+        arrays |= {f"weights.{name}": np.asarray(value) for name, value in (weights or {}).items()}
+        info = {
+            "when": self._when,
+            "seed": self._seed,
+            "epochs": self._epochs,
+            "n_classes": self._n_classes,
+            "labels": labels_hash(self._labels),
+            "status": status,
+        }
+        return MemberTrace(arrays, info)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Give all that was recorded so far, as copies, for a checkpoint."""
+        arrays = {name: values[: self._epoch + 1].copy() for name, values in self._channels.items()}
+        features = -1 if self._has_features is None else int(self._has_features)
+        position = np.array([self._epoch, features, int(self._only_probabilities)], np.int64)
+        return arrays | {"log_p": self._log_p.copy(), "seen": self._seen.copy(), "labels": self._labels, "position": position}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a checkpoint: what follows gives the same bits as if there had been no interruption.
+
+        Raises:
+            InputError: the state is of other labels, or of more epochs or other classes than this recorder has.
+        """
+        epoch, features, only_probabilities = (int(value) for value in np.asarray(state["position"]))
+        if not np.array_equal(state["labels"], self._labels):
+            raise must("state", "be of the same labels", "other labels", "Start the member anew.")
+        if epoch >= self._epochs or state["log_p"].shape != self._log_p.shape:
+            got = f"epoch {epoch} and {state['log_p'].shape[1]} classes"
+            raise must("state", f"be of at most {self._epochs} epochs and of {self._n_classes} classes", got)
+        for name, values in self._channels.items():
+            values[: epoch + 1] = state[name]
+        self._log_p[:] = state["log_p"]
+        self._seen[:] = state["seen"]
+        self._epoch = epoch
+        self._has_features = None if features < 0 else bool(features)
+        self._only_probabilities = bool(only_probabilities)
+
+    def _checked_rows(self, rows: Any, epoch: int) -> Int64[np.ndarray, " batch"]:
+        n_examples = len(self._labels)
+        index = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
+        if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
+            raise must("rows", "be a list of row numbers", f"an array of {index.dtype} of shape {index.shape}")
+        bad = index[(index < 0) | (index >= n_examples)]
+        if len(bad):
+            raise must("rows", f"be in 0 ... {n_examples - 1}", listed(bad))
+        if not 0 <= epoch < self._epochs:
+            raise must("epoch", f"be in 0 ... {self._epochs - 1}", epoch, "Epochs count from 0.")
+        if epoch not in (self._epoch, self._epoch + 1):
+            raise must("epoch", f"come in order, {self._epoch} or {self._epoch + 1} now", epoch)
+        if epoch > self._epoch:
+            self._check_complete()
+        counts = np.bincount(index, minlength=n_examples) + (self._seen if epoch == self._epoch else 0)
+        if (counts > 1).any():
+            repeated = np.flatnonzero(counts > 1)
+            cure = "Record each example once an epoch, or count `epoch` up."
+            raise InputError(f"`rows` repeat within epoch {epoch}: {listed(repeated)}. {cure}")
+        return index.astype(np.int64)
+
+    def _check_complete(self) -> None:
+        missing = np.flatnonzero(~self._seen)
+        if len(missing):
+            cure = "Record every example in every epoch (in a DataLoader: drop_last=False)."
+            raise InputError(f"epoch {self._epoch} lacks {len(missing)} of {len(self._seen)} rows: {listed(missing)}. {cure}")
+
+    def _check_logits(self, logits: "torch.Tensor", index: Int64[np.ndarray, " batch"]) -> None:
+        import torch
+
+        if logits.ndim != 2 or tuple(logits.shape) != (len(index), self._n_classes):
+            raise must("logits", f"have shape ({len(index)}, {self._n_classes})", tuple(logits.shape))
+        finite = torch.isfinite(logits).all(dim=1)
+        if not bool(finite.all()):
+            rows = index[(~finite).cpu().numpy()]
+            raise InputError(
+                f"`logits` are NaN or infinite at rows {listed(rows)}. The training diverged: lower its learning rate."
+            )
+        if not self._only_probabilities:
+            return
+        # One row of logits may look like probabilities by chance; all rows from the start on do not.
+        whole = (logits.sum(dim=1, dtype=torch.float32) - 1.0).abs() < (1e-4 if logits.dtype.itemsize >= 4 else 1e-2)
+        self._only_probabilities = bool(((logits >= 0).all(dim=1) & (logits <= 1).all(dim=1) & whole).all())
+        if self._only_probabilities and len(index) + int(self._seen.sum()) >= 2:
+            cure = "Pass the outputs before the softmax, or the logarithm of the probabilities."
+            raise must("logits", "not be probabilities", f"rows that lie in [0, 1] and sum to 1 (rows {listed(index)})", cure)
+
+    def _check_features(self, features: "torch.Tensor | None", index: Int64[np.ndarray, " batch"]) -> None:
+        import torch
+
+        if self._has_features is not None and self._has_features != (features is not None):
+            raise must("features", "be given in every call or in none", "them in some")
+        if features is None:
+            return
+        if features.ndim != 2 or len(features) != len(index):
+            raise must("features", f"have shape ({len(index)}, D)", tuple(features.shape))
+        finite = torch.isfinite(features).all(dim=1).cpu().numpy()
+        if not finite.all():
+            raise InputError(f"`features` are NaN or infinite at rows {listed(index[~finite])}.")
+
+    def _write(self, rows: Int64[np.ndarray, " batch"], logits: "torch.Tensor", features: "torch.Tensor | None") -> None:
+        import torch
+
+        device = logits.device
+        labels = torch.from_numpy(self._labels[rows]).to(device)
+        previous = torch.from_numpy(self._log_p[rows]).to(device).float() if self._epoch else None
+        measured, predicted, log_p = _measure(logits.float(), labels, previous)
+        if features is not None:
+            squared = features.float().square().sum(dim=1)
+            measured["grand"] = measured["el2n"] * (squared + (1.0 if self._last_bias else 0.0)).sqrt()
+        moved = torch.stack(list(measured.values())).cpu().numpy()
+        for name, values in zip(measured, moved, strict=True):
+            self._channels[name][self._epoch, rows] = values
+        self._channels["predicted"][self._epoch, rows] = predicted.cpu().numpy()
+        self._log_p[rows] = log_p.cpu().numpy()
+
+
+def _measure(
+    logits: "torch.Tensor", labels: "torch.Tensor", previous: "torch.Tensor | None"
+) -> tuple[dict[str, "torch.Tensor"], "torch.Tensor", "torch.Tensor"]:
+    """Measure a block of logits in float32: the channels, the predicted class and the log-probabilities."""
+    import torch
+
+    column = labels[:, None]
+    log_p = torch.log_softmax(logits, dim=1).clamp_(min=LOWEST_LOG)
+    p = log_p.exp()
+    others = p.scatter(1, column, 0.0)
+    # 1 - p_label as the sum of the others: the same number, but it does not round to zero for the easiest examples.
+    el2n = torch.hypot(others.sum(dim=1), torch.linalg.vector_norm(others, dim=1))
+    best_other = logits.scatter(1, column, -torch.inf).amax(dim=1)
+    measured = {
+        "p_label": p.gather(1, column)[:, 0],
+        "margin": logits.gather(1, column)[:, 0] - best_other,
+        "el2n": el2n,
+        "entropy": -(p * log_p).sum(dim=1),
+    }
+    if previous is not None:
+        change = log_p - previous
+        measured["kl_previous"] = (p * change).sum(dim=1)
+        measured["kl_previous_abs"] = (p * change.abs()).sum(dim=1)
+    return measured, logits.argmax(dim=1).to(torch.int32), log_p
+
+
+def _last_epoch(log_p: Float[np.ndarray, "examples classes"]) -> dict[str, np.ndarray]:
+    """Give the last epoch's probabilities in half precision, or of a very large set the largest of each example."""
+    n_examples, n_classes = log_p.shape
+    step = max(1, BLOCK_VALUES // n_classes)
+    blocks = [slice(start, start + step) for start in range(0, n_examples, step)]
+    if n_examples * n_classes <= FULL_VALUES:
+        full = np.empty((n_examples, n_classes), np.float16)
+        for block in blocks:
+            full[block] = np.exp(log_p[block])
+        return {"probabilities": full}
+    width = min(TOP_CLASSES, n_classes)
+    top = np.empty((n_examples, width), np.float16)
+    classes = np.empty((n_examples, width), np.int32)
+    rest = np.empty(n_examples, np.float32)
+    for block in blocks:
+        p = np.exp(log_p[block].astype(np.float32))
+        largest = np.argpartition(p, n_classes - width, axis=1)[:, n_classes - width :]
+        order = np.argsort(-np.take_along_axis(p, largest, axis=1), axis=1, kind="stable")
+        classes[block] = np.take_along_axis(largest, order, axis=1)
+        values = np.take_along_axis(p, classes[block], axis=1)
+        top[block] = values
+        rest[block] = np.maximum(0.0, 1.0 - values.sum(axis=1))
+    return {"top_probabilities": top, "top_classes": classes, "rest": rest}
+
+
+def _as_tensor(values: Any) -> "torch.Tensor":
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        return values.detach()
+    given = np.asarray(values)
+    if not np.issubdtype(given.dtype, np.number) or np.iscomplexobj(given):
+        raise must("logits", "be numbers", f"an array of {given.dtype}")
+    return torch.from_numpy(np.array(given, dtype=np.float32))
+
+
+def _checked_mask(mask: ArrayLike, n_examples: int) -> Bool[np.ndarray, " examples"]:
+    given = np.asarray(mask)
+    if given.dtype != bool or given.shape != (n_examples,):
+        raise must("trained_on", f"be a bool for each of {n_examples} examples", f"{given.dtype} of shape {given.shape}")
+    return given.copy()

@@ -1,0 +1,198 @@
+"""What did E members say about N examples after each of T epochs?
+
+Knows how members are joined, and reads their arrays only where asked, so memory is bounded by reading in chunks. Does not know
+what is computed from it: every score is a function of a `Trace`.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from numpy.typing import ArrayLike
+
+from dataprune.errors import InputError, listed, must, unknown
+from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
+
+# What one chunk may hold of one channel or of the probabilities (128 MB in float64), whatever E, T and K are.
+CHUNK_VALUES = 2**24
+CHUNK_EXAMPLES = 65_536
+
+
+class Trace:
+    """The members of one ensemble, joined; immutable. `trace[a:b]` is the trace of those examples.
+
+    Args:
+        members: at least one, of the same examples, epochs, classes and way of measuring. Leave out members that failed.
+        labels: (N,) the class indices that the members were recorded against.
+        ids: (N,) one string an example, if they have names.
+
+    Raises:
+        InputError: members disagree (which one and in what), one is marked as not to be scored, or the labels are others.
+    """
+
+    def __init__(self, members: Sequence[MemberTrace], labels: ArrayLike, ids: np.ndarray | None = None) -> None:
+        if not members:
+            raise must("members", "hold at least one member", "none")
+        self._members = tuple(members)
+        self._labels = checked_labels(labels)
+        self._ids = ids
+        self._start, self._stop = 0, len(self._labels)
+        _check_members(self._members, self._labels)
+        if ids is not None and len(ids) != len(self._labels):
+            raise must("ids", f"be as many as labels: {len(self._labels)}", len(ids))
+
+    @property
+    def n_members(self) -> int:
+        """E."""
+        return len(self._members)
+
+    @property
+    def n_epochs(self) -> int:
+        """T."""
+        return int(self._members[0].info["epochs"])
+
+    @property
+    def n_examples(self) -> int:
+        """N, of this view."""
+        return self._stop - self._start
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return int(self._members[0].info["n_classes"])
+
+    @property
+    def when(self) -> str:
+        """How it was measured: "clean" or "online"."""
+        return str(self._members[0].info["when"])
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " examples"]:
+        """The labels that the members were measured against."""
+        return self._labels[self._start : self._stop]
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """The examples' names, if they have any."""
+        return None if self._ids is None else self._ids[self._start : self._stop]
+
+    def __len__(self) -> int:
+        return self.n_examples
+
+    def __getitem__(self, rows: slice) -> "Trace":
+        """Give the trace of some neighbouring examples; nothing is read."""
+        start, stop, step = rows.indices(self.n_examples)
+        if step != 1:
+            raise must("rows", "be a slice without a step", rows)
+        view = copy.copy(self)
+        view._start, view._stop = self._start + start, self._start + max(start, stop)
+        return view
+
+    def chunks(self, size: int | None = None) -> "Iterator[Trace]":
+        """Give the trace piece by piece: views of `size` examples, by default as many as fit a bounded memory."""
+        if size is None:
+            size = min(CHUNK_EXAMPLES, max(1, CHUNK_VALUES // (self.n_members * max(self.n_epochs, self.n_classes))))
+        for start in range(0, self.n_examples, size):
+            yield self[start : start + size]
+
+    def channel(self, name: str) -> Shaped[np.ndarray, "members epochs examples"]:
+        """Read one channel for all members and epochs.
+
+        Raises:
+            InputError: there is no such channel, or a member has not recorded it.
+        """
+        self._check_channel(name)
+        return np.stack([np.asarray(member.arrays[name][:, self._start : self._stop]) for member in self._members])
+
+    def last(self, name: str) -> Shaped[np.ndarray, "members examples"]:
+        """Read one channel for all members at the last epoch only."""
+        self._check_channel(name)
+        return np.stack([np.asarray(member.arrays[name][-1, self._start : self._stop]) for member in self._members])
+
+    @property
+    def trained_on(self) -> Bool[np.ndarray, "members examples"]:
+        """Which member saw which example in training."""
+        return np.stack([np.asarray(member.arrays["trained_on"][self._start : self._stop], bool) for member in self._members])
+
+    def member_probabilities(self, member: int) -> Float32[np.ndarray, "examples classes"]:
+        """Read one member's class probabilities at the last epoch.
+
+        They are stored in half precision; the label's own is taken from the channel `p_label`, which is exact, and the others are
+        scaled to what it leaves, so that rows sum to 1. Where only the largest were stored, the rest is spread evenly over the
+        other classes.
+
+        Raises:
+            InputError: the member holds no probabilities.
+        """
+        arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
+        if "probabilities" in arrays:
+            p = np.asarray(arrays["probabilities"][rows]).astype(np.float32)
+        elif "top_probabilities" in arrays:
+            top = np.asarray(arrays["top_probabilities"][rows]).astype(np.float32)
+            spread = np.asarray(arrays["rest"][rows]) / max(1, self.n_classes - top.shape[1])
+            p = np.repeat(spread[:, None], self.n_classes, axis=1).astype(np.float32)
+            np.put_along_axis(p, np.asarray(arrays["top_classes"][rows], np.int64), top, axis=1)
+        else:
+            raise InputError(f"member {member} holds no probabilities of its last epoch. Record it with Recorder.finish().")
+        p_label = np.asarray(arrays["p_label"][-1, rows])
+        np.put_along_axis(p, self.labels[:, None], 0.0, axis=1)
+        others = p.sum(axis=1)
+        p *= np.divide(1.0 - p_label, others, out=np.zeros_like(others), where=others > 0)[:, None]
+        np.put_along_axis(p, self.labels[:, None], p_label[:, None], axis=1)
+        return p
+
+    def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
+        """Give the class probabilities at the last epoch: the mean over members.
+
+        Args:
+            which: over all members, over those that were trained on the example ("in") or over those that were not ("out").
+
+        Returns:
+            Probabilities, rows sum to 1.
+
+        Raises:
+            InputError: some example has no such member (how many), or a member holds no probabilities.
+        """
+        if which not in ("all", "in", "out"):
+            raise unknown("which", which, ("all", "in", "out"))
+        seen = self.trained_on
+        counted = np.ones_like(seen) if which == "all" else seen if which == "in" else ~seen
+        n_members = counted.sum(axis=0)
+        lacking = np.flatnonzero(n_members == 0) + self._start
+        if len(lacking):
+            cure = "Score with --folds, so that each example is left out by some member." if which == "out" else "Use 'all'."
+            every = "was trained on" if which == "out" else "left out"
+            where = f"{len(lacking)} of {self.n_examples} examples (rows {listed(lacking)})"
+            raise InputError(f"`which='{which}'` is not there for {where}: every member {every} them. {cure}")
+        total: Float64[np.ndarray, "examples classes"] = np.zeros((self.n_examples, self.n_classes), np.float64)
+        for member in range(self.n_members):
+            total += self.member_probabilities(member) * counted[member][:, None]
+        return np.asarray(total / n_members[:, None], dtype=np.float32)
+
+    def _check_channel(self, name: str) -> None:
+        if name not in CHANNELS:
+            raise unknown("channel", name, CHANNELS)
+        lacking = [number for number, member in enumerate(self._members) if name not in member.arrays]
+        if lacking:
+            cure = "Pass features=, the last layer's inputs, to Recorder.update." if name == "grand" else "Record it again."
+            raise InputError(f"the trace has no channel '{name}' (members {listed(lacking)}). {cure}")
+
+
+def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " examples"]) -> None:
+    first, hashed = members[0].info, labels_hash(labels)
+    for number, member in enumerate(members):
+        n_examples = member.arrays["trained_on"].shape[0]
+        if n_examples != len(labels):
+            raise must("labels", f"be as many as the examples of member {number}: {n_examples}", len(labels))
+        for key in ("epochs", "n_classes", "when"):
+            if member.info[key] != first[key]:
+                raise must(
+                    "members", f"agree in {key}", f"{first[key]!r} for member 0 and {member.info[key]!r} for member {number}"
+                )
+        if member.info.get("labels", hashed) != hashed:
+            raise must("labels", "be those of the recording", f"others than member {number}'s", "Record the trace again.")
+        status = member.info.get("status", "ok")
+        if status != "ok":
+            raise InputError(f"member {number} is marked '{status}' and must not feed a score. Leave it out of `members`.")

@@ -1,0 +1,1 @@
+"""Training: models, augmentation, recipes, one network, ensembles."""

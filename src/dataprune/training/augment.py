@@ -1,0 +1,95 @@
+"""What augmentation makes of a batch: crop, flip and rotation as a few tensor operations on the device.
+
+Knows a recipe's augmentation and the draws of an epoch. Draws are made for every row of the training set at once and by row, so a
+training on a subset sees the same crop of a picture as the training on everything.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from dataprune.streams import generator
+from dataprune.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random draws of one epoch, for each row of the training set: shifts in pixels, mirror or not, angle in radians."""
+
+    down: Int64[Tensor, " examples"] | None
+    right: Int64[Tensor, " examples"] | None
+    mirrored: Int64[Tensor, " examples"] | None
+    angle: Float[Tensor, " examples"] | None
+
+
+def draw(recipe: Recipe, n_examples: int, side: tuple[int, int], seed: int, epoch: int, device: torch.device) -> Draws:
+    """Draw the augmentation of an epoch.
+
+    Args:
+        side: height and width, pixels.
+        seed: of the training (the member's own).
+    """
+
+    def on_device(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(device)
+
+    shifts = []
+    for axis, length in zip(("down", "right"), side, strict=True):
+        reach = padding(recipe, length)
+        drawn = generator(seed, "augment", axis, epoch).integers(-reach, reach + 1, n_examples) if reach else None
+        shifts.append(None if drawn is None else on_device(drawn))
+    mirrored = on_device(generator(seed, "augment", "mirror", epoch).integers(0, 2, n_examples)) if recipe.flip else None
+    largest = math.radians(recipe.rotation)
+    angle = None
+    if largest:
+        angle = on_device(generator(seed, "augment", "angle", epoch).uniform(-largest, largest, n_examples).astype(np.float32))
+    return Draws(shifts[0], shifts[1], mirrored, angle)
+
+
+def padding(recipe: Recipe, length: int) -> int:
+    """Give the reflect padding of the crop in pixels; reflection needs it to be less than the picture."""
+    return min(round(recipe.crop * length), length - 1)
+
+
+def crop_and_flip(
+    images: UInt8[Tensor, "n h w ch"], rows: Int64[Tensor, " batch"], drawn: Int64[Tensor, " batch"], draws: Draws
+) -> UInt8[Tensor, "batch h w ch"]:
+    """Gather rows of `images`, each cropped out of its reflection and perhaps mirrored, in one indexing operation.
+
+    Args:
+        rows: into `images`.
+        drawn: the same examples' rows in the training set, which say what was drawn for them.
+    """
+    if draws.down is None and draws.right is None and draws.mirrored is None:
+        return images[rows]
+    height, width = images.shape[1:3]
+    row_idx = _reflected(height, None if draws.down is None else draws.down[drawn], rows)
+    column_idx = _reflected(width, None if draws.right is None else draws.right[drawn], rows)
+    if draws.mirrored is not None:
+        column_idx = torch.where(draws.mirrored[drawn].bool()[:, None], column_idx.flip(1), column_idx)
+    return images[rows[:, None, None], row_idx[:, :, None], column_idx[:, None, :]]
+
+
+def _reflected(length: int, shift: Tensor | None, rows: Tensor) -> Tensor:
+    """Give for each example the source index of every output pixel along one axis (reflection without repeating the border)."""
+    index = torch.arange(length, device=rows.device).expand(len(rows), length)
+    if shift is None:
+        return index
+    index = (index + shift[:, None]).abs()
+    return torch.where(index >= length, 2 * (length - 1) - index, index)
+
+
+def rotate(batch: Float[Tensor, "batch ch h w"], angle: Float[Tensor, " batch"]) -> Float[Tensor, "batch ch h w"]:
+    """Rotate each picture about its centre, bilinear, with the border reflected into the corners."""
+    height, width = batch.shape[2:]
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    zero = torch.zeros_like(angle)
+    # Coordinates run from −1 to 1 on both axes, so a picture that is not square needs its aspect in the off-diagonal.
+    matrix = torch.stack([torch.stack([cos, -sin * height / width, zero], 1), torch.stack([sin * width / height, cos, zero], 1)], 1)
+    grid = functional.affine_grid(matrix, list(batch.shape), align_corners=False)
+    return functional.grid_sample(batch, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -1,0 +1,269 @@
+"""Trains the members of an ensemble, each into one trace file, serially or in parallel, and takes up what was interrupted.
+
+Knows folds, members, checkpoints and progress messages. Does not know scores, nor where a run keeps its results: finished members
+are handed to the caller as files in the scratch folder.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from dataprune.data import Dataset
+from dataprune.data.share import Shared, open_shared, share
+from dataprune.errors import DatapruneError, must
+from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json
+from dataprune.streams import generator, torch_seed
+from dataprune.trace import Recorder, save_member
+from dataprune.training.recipes import Recipe
+from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
+
+CHECKPOINT = "checkpoint.json"
+CHANCE_SIGMAS = 3.0  # a member must beat "always the largest class" by so many standard errors, on what it was trained on
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What defines an ensemble beside the data; a member is a pure function of this, its number and the data.
+
+    Attributes:
+        members: how many networks; with folds it is folds × repeats.
+        folds: 0 trains every member on everything; otherwise member `r·folds + f` never sees fold f of repeat r.
+        when: `clean` records after each epoch on pictures as they are, `online` while training on augmented ones.
+    """
+
+    model: str
+    recipe: Recipe
+    members: int
+    epochs: int
+    n_classes: int
+    folds: int = 0
+    repeats: int = 1
+    when: Literal["clean", "online"] = "clean"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise must("epochs", "be at least 1", self.epochs)
+        if self.members < 1:
+            raise must("members", "be at least 1", self.members)
+        if self.folds == 1 or self.folds < 0:
+            raise must("folds", "be 0 (no folds) or at least 2", self.folds)
+        if self.folds and self.members != self.folds * self.repeats:
+            raise must("members", f"be folds × repeats = {self.folds * self.repeats}", self.members, "Leave it out.")
+
+
+def folds_of(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
+    """Deal the examples of each class in random order onto the folds, so that every fold has its share of every class.
+
+    A class goes on where the last one stopped: fold sizes differ by at most one, and small classes do not all start in fold 0.
+
+    Returns:
+        The fold of each example, in [0, folds).
+
+    Raises:
+        InputError: more folds than examples.
+    """
+    if folds > len(labels):
+        raise must("folds", f"be at most the number of examples ({len(labels)})", folds)
+    draw = generator(seed, "folds", repeat)
+    shuffled = draw.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    fold = np.empty(len(labels), np.int64)
+    fold[by_class] = np.arange(len(labels)) % folds
+    return fold
+
+
+def trained_on(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], member: int) -> Bool[np.ndarray, " examples"]:
+    """Say which examples a member is trained on."""
+    if not ensemble.folds:
+        return np.ones(len(labels), bool)
+    repeat, held_out = divmod(member, ensemble.folds)
+    return np.asarray(folds_of(labels, ensemble.folds, ensemble.seed, repeat) != held_out)
+
+
+@dataclass(frozen=True)
+class MemberJob:
+    """All that a worker needs to train one member; the scratch folder is its own."""
+
+    ensemble: Ensemble
+    member: int
+    shared: Shared
+    data_key: str
+    scratch: Path
+    device: str
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """The progress message of a member after each epoch."""
+
+    member: int
+    epoch: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MemberDone:
+    """A finished member: its trace file in the scratch folder, and what it took over all sessions."""
+
+    member: int
+    path: Path
+    status: str
+    examples_seen: int
+    seconds: float
+    peak_bytes: int
+
+
+def train_members(
+    dataset: Dataset,
+    ensemble: Ensemble,
+    members: Sequence[int],
+    scratch: Path,
+    *,
+    device: str = "cpu",
+    executor: Executor = "processes",
+    workers: int | None = None,
+    on_message: Callable[[EpochDone], None] | None = None,
+) -> Iterator[Outcome]:
+    """Train the members asked for; outcomes (value: `MemberDone`) come as they finish.
+
+    Args:
+        scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there.
+    """
+    shared = share(dataset, scratch)
+    jobs = [
+        Job(
+            f"member {member}",
+            train_member,
+            MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device),
+        )
+        for member in members
+    ]
+
+    def passed_on(_: str, message: Any) -> None:
+        if on_message is not None:
+            on_message(message)
+
+    return run_jobs(jobs, executor=executor, workers=workers, on_message=passed_on)
+
+
+def train_member(job: MemberJob, report: Report) -> MemberDone:
+    """Train one member from its last checkpoint on and write its trace beside it."""
+    from dataprune.training.fit import one_thread
+
+    with one_thread(job.device):
+        return _train_member(job, report)
+
+
+def _train_member(job: MemberJob, report: Report) -> MemberDone:
+    from dataprune.training.fit import Fit, Inputs, Training
+
+    started = time.perf_counter()
+    ensemble = job.ensemble
+    inputs, labels = open_shared(job.shared)
+    assert labels is not None
+    subset = trained_on(ensemble, labels, job.member)
+    seed = torch_seed(ensemble.seed, "member", job.member)
+    training = Training(ensemble.model, ensemble.recipe, ensemble.epochs, seed, ensemble.n_classes, job.device)
+    fit = Fit(training, Inputs(inputs, ensemble.recipe.normalise, job.device), labels, subset)
+    recorder = Recorder(
+        labels,
+        ensemble.n_classes,
+        ensemble.epochs,
+        trained_on=subset,
+        when=ensemble.when,
+        seed=seed,
+        last_bias=fit.last_bias,
+    )
+    job.scratch.mkdir(parents=True, exist_ok=True)
+    spent = _resume(job, fit, recorder)
+    before = started
+    while fit.epoch < ensemble.epochs:
+        _record_epoch(fit, recorder, ensemble.when)
+        now = time.perf_counter()
+        _checkpoint(job, fit, recorder, spent + now - started)
+        report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
+        before = now
+    trace = recorder.finish(fit.weights(), status=_status(recorder.accuracy(ensemble.epochs - 1), labels))
+    path = job.scratch / "trace.safetensors"
+    save_member(path, trace)
+    seconds = spent + time.perf_counter() - started
+    return MemberDone(job.member, path, trace.info["status"], int(subset.sum()) * ensemble.epochs, seconds, _peak_bytes())
+
+
+def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
+    epoch = fit.epoch
+    if when == "clean":
+        fit.train_epoch()
+        unseen = None
+    else:
+        fit.train_epoch(lambda rows, logits, features: recorder.update(rows, logits, epoch, features))
+        unseen = np.flatnonzero(~fit.trained_on)
+    for rows, logits, features in fit.predict(unseen):
+        recorder.update(rows, logits, epoch, features)
+
+
+def _status(accuracy: float, labels: np.ndarray) -> str:
+    """Say whether a member learned anything: `ok`, or `at chance`."""
+    largest = float(np.bincount(labels).max() / len(labels))
+    error = math.sqrt(largest * (1 - largest) / len(labels))
+    return "ok" if accuracy > largest + CHANCE_SIGMAS * error else "at chance"
+
+
+def _checkpoint(job: MemberJob, fit: Any, recorder: Recorder, seconds: float) -> None:
+    """Write a new state file, then the note that names it with its checksum, then drop the old one."""
+    path = job.scratch / f"epoch-{fit.epoch:04d}.safetensors"
+    arrays = fit.arrays() | {f"recorder.{name}": value for name, value in recorder.state().items()}
+    save_arrays(path, arrays, fit.info())
+    note = {"file": path.name, "sha256": sha256(path), "identity": _identity(job), "seconds": seconds}
+    write_json(job.scratch / CHECKPOINT, note)
+    for old in job.scratch.glob("epoch-*.safetensors"):
+        if old != path:
+            old.unlink()
+
+
+def _resume(job: MemberJob, fit: Any, recorder: Recorder) -> float:
+    """Take up the last checkpoint if it is whole and of this very training, and give the seconds already spent; else start anew."""
+    try:
+        note = read_json(job.scratch / CHECKPOINT)
+        path = job.scratch / Path(note["file"]).name
+        if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
+            return 0.0
+        arrays = open_arrays(path)
+    except (DatapruneError, OSError, KeyError):
+        return 0.0
+    state = {name: arrays[name] for name in arrays.names}
+    fit.restore({n: a for n, a in state.items() if not n.startswith("recorder.")}, arrays.info)
+    recorder.restore({n.removeprefix("recorder."): a for n, a in state.items() if n.startswith("recorder.")})
+    return float(note["seconds"])
+
+
+def _identity(job: MemberJob) -> dict[str, Any]:
+    import torch
+
+    spec = asdict(job.ensemble)
+    del spec["members"]  # a member does not depend on how many there are
+    if not job.ensemble.folds:
+        del spec["repeats"]
+    spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
+    return {"spec": spec, "member": job.member, "data": job.data_key, "device": job.device, "torch": torch.__version__}
+
+
+def _peak_bytes() -> int:
+    """Read this process's largest resident size: from the kernel's own line where there is one, since `ru_maxrss` on Linux
+    begins with the size of the process that started this one."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

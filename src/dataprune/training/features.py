@@ -1,0 +1,50 @@
+"""Penultimate features of a trained member: what its last layer sees of each clean picture.
+
+Knows how stored weights become a network again. Does not know where they are stored.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32
+
+from dataprune.data import Dataset
+from dataprune.errors import InputError
+
+
+def penultimate(
+    dataset: Dataset, weights: Mapping[str, np.ndarray], model: str, normalise: str, n_classes: int, device: str = "cpu"
+) -> Float32[np.ndarray, "examples features"]:
+    """Compute the input of the last linear layer for every example, without augmentation.
+
+    Args:
+        weights: arrays called `weights.<name>`, as a trace's member holds them.
+        model: the model's name, as for `build`.
+        normalise: as the member's recipe had it.
+
+    Raises:
+        InputError: the model has no last linear layer with one output for each class.
+    """
+    import torch
+
+    from dataprune.training.fit import PREDICT_BATCH, FeatureTap, Inputs, load_weights
+    from dataprune.training.models import build, last_linear
+
+    inputs = Inputs(dataset.inputs, normalise, device)
+    with torch.random.fork_rng(devices=[]):
+        network = build(model, inputs.shape, n_classes)
+    layer = last_linear(network, n_classes)
+    if layer is None:
+        raise InputError(f"model {model!r} has no last linear layer with {n_classes} outputs, so it has no penultimate features.")
+    load_weights(network, weights)
+    network.to(inputs.device).eval()
+    tap = FeatureTap(layer)
+    features = np.empty((len(dataset), layer.in_features), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(dataset), PREDICT_BATCH):
+            rows = torch.arange(start, min(start + PREDICT_BATCH, len(dataset)), device=inputs.device)
+            network(inputs.batch(rows))
+            seen = tap.last()
+            assert seen is not None
+            features[start : start + len(rows)] = seen.float().cpu().numpy()
+    return features

@@ -1,0 +1,313 @@
+"""Trains one network on rows of a data set that lies on the device, epoch by epoch, so that it can be stopped and taken up again.
+
+Knows batches, order, optimiser, schedule, checkpoints' content. Does not know what is recorded about the examples (its caller
+listens to batches and asks for predictions) nor where anything is stored.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dataprune.errors import MachineError, WorkError, must
+from dataprune.streams import generator, torch_seed
+from dataprune.training import augment
+from dataprune.training.models import build, last_linear
+from dataprune.training.recipes import Plateau, Recipe, rate_at
+
+OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penultimate features
+
+NORMALISE_ROWS = 10_000  # mean and deviation come from at most so many evenly spaced pictures
+PREDICT_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training is: a pure function of this, the data and the rows trained on.
+
+    Attributes:
+        epochs: overrules the recipe's own.
+        seed: of this network alone; weights, order, augmentation and dropout are streams of it.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+    """
+
+    model: str
+    recipe: Recipe
+    epochs: int
+    seed: int
+    n_classes: int
+    device: str = "cpu"
+
+
+@contextmanager
+def torch_stream(seed: int, *names: str | int, device: torch.device) -> Iterator[None]:
+    """Run torch's own draws (initial weights, dropout) inside a fork of its generator that starts from a named stream."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(torch_seed(seed, *names))
+        yield
+
+
+@contextmanager
+def one_thread(device: str) -> Iterator[None]:
+    """Compute on one thread if on a CPU: sums are then taken in one order, on any machine with any number of cores."""
+    threads = torch.get_num_threads()
+    if torch.device(device).type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Inputs:
+    """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
+
+    def __init__(self, inputs: np.ndarray, normalise: str, device: str) -> None:
+        """Place the data.
+
+        Args:
+            inputs: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
+            normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
+        """
+        self.device = open_device(device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable.*")  # nothing here writes into it
+            self.data = torch.from_numpy(inputs).to(self.device)
+        self.are_images = inputs.ndim == 4
+        self.shape = (inputs.shape[3], *inputs.shape[1:3]) if self.are_images else inputs.shape[1:]
+        mean, deviation = _moments(inputs, normalise)
+        self.shift = torch.from_numpy(mean).to(self.device)
+        self.scale = torch.from_numpy(1 / deviation).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(
+        self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
+    ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
+        """Gather rows, augmented by the draws if given, normalised, channels last in memory."""
+        if not self.are_images:
+            vectors: Tensor = (self.data[rows] - self.shift) * self.scale
+            return vectors
+        pixels = self.data[rows] if draws is None else augment.crop_and_flip(self.data, rows, rows, draws)
+        pictures = ((pixels.float() - self.shift) * self.scale).permute(0, 3, 1, 2)
+        if draws is not None and draws.angle is not None:
+            pictures = augment.rotate(pictures, draws.angle[rows]).contiguous(memory_format=torch.channels_last)
+        return pictures
+
+
+def open_device(name: str) -> torch.device:
+    """Give the torch device, or say why there is none."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as reason:
+        first = str(reason).splitlines()[0].rstrip(".")
+        raise MachineError(f"`device` {name!r} cannot be used here: {first}. Use --device cpu.") from None
+    return device
+
+
+def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray]:
+    """Give shift and scale of each channel (or column) so that (x − mean) / deviation is what the network sees."""
+    n_columns = inputs.shape[-1]
+    if normalise == "none":
+        unit = 255.0 if inputs.ndim == 4 else 1.0
+        return np.zeros(n_columns, np.float32), np.full(n_columns, unit, np.float32)
+    if normalise == "half" and inputs.ndim == 4:
+        return np.full(n_columns, 127.5, np.float32), np.full(n_columns, 127.5, np.float32)
+    every = max(1, -(-len(inputs) // NORMALISE_ROWS))
+    sample = np.asarray(inputs[::every], dtype=np.float64 if inputs.ndim == 2 else None).reshape(-1, n_columns)
+    mean = sample.mean(0, dtype=np.float64)
+    deviation = sample.std(0, dtype=np.float64)
+    deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0  # a constant column becomes zero, not infinity
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+class Fit:
+    """One network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
+
+    def __init__(
+        self,
+        training: Training,
+        inputs: Inputs,
+        labels: Int64[np.ndarray, " examples"],
+        trained_on: Bool[np.ndarray, " examples"],
+    ) -> None:
+        n_trained = int(trained_on.sum())
+        if n_trained < 2:
+            raise must("trained_on", "name at least 2 examples", n_trained)
+        self.training, self.inputs, self.trained_on = training, inputs, trained_on
+        self.device = inputs.device
+        with torch_stream(training.seed, "weights", device=self.device):
+            model = build(training.model, inputs.shape, training.n_classes)
+        self.model = model.to(self.device)
+        if inputs.are_images:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
+        self.optimiser = _optimiser(self.model, training.recipe, self.device)
+        self.plateau = Plateau()
+        self.epoch = 0
+        self.loss = math.nan
+        self.n_batches = max(1, round(n_trained / training.recipe.batch))
+        last = last_linear(self.model, training.n_classes)
+        self.last_bias = last is None or last.bias is not None
+        self._features = FeatureTap(last)
+
+    def train_epoch(self, on_batch: OnBatch | None = None) -> None:
+        """Train one epoch; the permutation is of all rows and the subset is taken out of it.
+
+        Args:
+            on_batch: is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
+
+        Raises:
+            WorkError: the loss is no longer a number.
+        """
+        training, recipe, epoch = self.training, self.training.recipe, self.epoch
+        order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
+        batches = np.array_split(order[self.trained_on[order]], self.n_batches)
+        draws = None
+        if self.inputs.are_images:
+            side = self.inputs.shape[1:]
+            draws = augment.draw(recipe, len(self.inputs), (side[0], side[1]), training.seed, epoch, self.device)
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        with torch_stream(training.seed, "dropout", epoch, device=self.device):
+            for number, batch_rows in enumerate(batches):
+                rows = torch.from_numpy(batch_rows).to(self.device)
+                self._set_rate(epoch * self.n_batches + number)
+                total += self._step(rows, draws, on_batch) * len(rows)
+        self.loss = float(total) / int(self.trained_on.sum())
+        if not math.isfinite(self.loss):
+            raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
+        self.plateau = self.plateau.after(self.loss, recipe)
+        self.epoch += 1
+
+    def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
+        x = self.inputs.batch(rows, draws)
+        with _mixed_precision(self.device):
+            logits = self.model(x)
+        loss = functional.cross_entropy(logits.float(), self.labels[rows], label_smoothing=self.training.recipe.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        if on_batch is not None:
+            on_batch(rows, logits.detach(), self._features.last())
+        return loss.detach()
+
+    def _set_rate(self, step: int) -> None:
+        recipe = self.training.recipe
+        rate = rate_at(recipe, step, self.training.epochs * self.n_batches, self.epoch) * self.plateau.factor
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def predict(self, rows: Int64[np.ndarray, " some"] | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Give rows, logits and penultimate features of clean pictures, batch by batch in row order.
+
+        Args:
+            rows: which examples; None is all of them.
+        """
+        self.model.eval()
+        every = np.arange(len(self.inputs)) if rows is None else rows
+        for start in range(0, len(every), PREDICT_BATCH):
+            some = torch.from_numpy(every[start : start + PREDICT_BATCH]).to(self.device)
+            with torch.inference_mode(), _mixed_precision(self.device):
+                logits = self.model(self.inputs.batch(some))
+            yield some, logits, self._features.last()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Give parameters and buffers by name, as arrays."""
+        return {name: value.detach().cpu().numpy() for name, value in self.model.state_dict().items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give what must be kept to go on after this epoch: weights and the optimiser's tensors."""
+        kept = {f"weights.{name}": value for name, value in self.weights().items()}
+        for index, slots in self.optimiser.state_dict()["state"].items():
+            for slot, value in slots.items():
+                if value is not None:
+                    kept[f"optimiser.{index}.{slot}"] = torch.as_tensor(value).cpu().numpy()
+        return kept
+
+    def info(self) -> dict[str, Any]:
+        """Give the rest of the state, as plain numbers."""
+        best = self.plateau.best if math.isfinite(self.plateau.best) else None
+        plateau = {"factor": self.plateau.factor, "best": best, "bad_epochs": self.plateau.bad_epochs}
+        return {"epoch": self.epoch, "loss": self.loss, "plateau": plateau}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+        """Go back to the state that `arrays` and `info` gave."""
+        load_weights(self.model, arrays)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name in arrays:
+            if name.startswith("optimiser."):
+                _, index, slot = name.split(".", 2)
+                value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
+                if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
+                    value = torch.empty_like(like).copy_(value)
+                slots.setdefault(int(index), {})[slot] = value
+        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        plateau = info["plateau"]
+        best = math.inf if plateau["best"] is None else plateau["best"]
+        self.plateau = Plateau(plateau["factor"], best, plateau["bad_epochs"])
+        self.epoch, self.loss = info["epoch"], info["loss"]
+
+
+def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put the arrays called `weights.<name>` into the network."""
+    stored = {name.removeprefix("weights."): arrays[name] for name in arrays if name.startswith("weights.")}
+    model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored.items()})
+
+
+class FeatureTap:
+    """Remembers what last went into the last linear layer."""
+
+    def __init__(self, layer: nn.Linear | None) -> None:
+        self._seen: Tensor | None = None
+        if layer is not None:
+            layer.register_forward_pre_hook(self._remember)
+
+    def _remember(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        self._seen = given[0].detach()
+
+    def last(self) -> Tensor | None:
+        return self._seen
+
+
+def _optimiser(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    fused = device.type in ("cpu", "cuda")
+    if recipe.optimiser == "sgd":
+        nesterov = recipe.nesterov and recipe.momentum > 0
+        return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=nesterov, fused=fused)
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return kind(groups, recipe.learning_rate, fused=fused)
+
+
+def _mixed_precision(device: torch.device) -> torch.autocast:
+    """Compute in bfloat16 where it pays: on CUDA (measured on CPUs: nothing gained)."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def flops_of(training: Training, shape: tuple[int, ...]) -> int:
+    """Count the operations of one example's forward pass (a multiply-add counts as two); training is three times that."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch_stream(0, "weights", device=torch.device("cpu")):
+        model = build(training.model, shape, training.n_classes).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.zeros((1, *shape)))
+    return int(counter.get_total_flops())

@@ -1,0 +1,188 @@
+"""Which network is trained: a table of names, each a function from a picture's (or vector's) shape to a torch module.
+
+Knows architectures and nothing of data, recipes or devices. Every network maps a float batch (B, Ch, H, W) or (B, D) to logits
+(B, K), and ends in one `nn.Linear`, whose input is the penultimate feature vector.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dataprune.errors import must, unknown
+from dataprune.plugins import load
+
+Build = Callable[[tuple[int, ...], int], nn.Module]
+
+SMALL_PICTURE = 64  # up to this side a residual network keeps the resolution in its stem (He et al. 2016, section 4.2)
+PROXY_MAP = 16  # the proxy's first stage works on maps of about this side, whatever the picture's size
+
+
+def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build the network called `name`.
+
+    Args:
+        name: a key of `MODELS`, or `module:function` of a function `(shape, n_classes) -> nn.Module`.
+        shape: of one example, (channels, height, width) or (features,).
+        n_classes: width of the logits.
+
+    Raises:
+        InputError: no such name, a picture model for vectors, or a picture that is too small for the model.
+    """
+    if ":" in name:
+        model = load(name)(shape, n_classes)
+        if not isinstance(model, nn.Module):
+            raise must("model", "be a function that returns a torch.nn.Module", f"{type(model).__name__} from {name}")
+        return model
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    if len(shape) == 1 and name not in VECTOR_MODELS:
+        raise must("model", f"be one of {', '.join(VECTOR_MODELS)} for feature vectors", repr(name))
+    return MODELS[name](shape, n_classes)
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch normalisation and (mostly) ReLU; in evaluation the normalisation is folded into the convolution."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int = 3, stride: int = 1, relu: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=(kernel - 1) // 2, bias=False)
+        self.norm = nn.BatchNorm2d(n_out)
+        self.relu = relu
+
+    def forward(self, x: Float[Tensor, "batch in h w"]) -> Float[Tensor, "batch out h2 w2"]:
+        x = self.norm(self.conv(x)) if self.training else self._folded(x)
+        return functional.relu_(x) if self.relu else x
+
+    def _folded(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        bias = norm.bias - norm.running_mean * scale
+        weight = (self.conv.weight * scale[:, None, None, None]).to(memory_format=torch.channels_last)
+        return functional.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
+
+
+class Pooled(nn.Module):
+    """Global pooling and the last linear layer."""
+
+    def __init__(self, width: int, n_classes: int, largest: bool) -> None:
+        super().__init__()
+        self.largest = largest
+        self.linear = nn.Linear(width, n_classes)
+
+    def forward(self, x: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch classes"]:
+        logits: Tensor = self.linear(x.amax((2, 3)) if self.largest else x.mean((2, 3)))
+        return logits
+
+
+def proxy(shape: tuple[int, ...], n_classes: int, width: int = 48) -> nn.Module:
+    """Build the fast convnet that scores by default: six 3×3 layers on maps of 16, 8 and 4 pixels.
+
+    Larger pictures are first halved by strided convolutions until the map is about 16 pixels wide, so the cost grows much slower
+    than the number of pixels; a picture of 32 pixels costs 16.6 million multiply-adds at width 48.
+    """
+    channels, side = shape[0], min(shape[1:])
+    halvings = max(0, round(math.log2(max(side, 1) / PROXY_MAP)))
+    stem: list[nn.Module] = []
+    for left in range(halvings, 0, -1):
+        n_out = max(16, width >> (left - 1))
+        stem.append(ConvNorm(channels, n_out, kernel=4, stride=2))
+        channels = n_out
+    if not stem:
+        stem.append(ConvNorm(channels, width))
+        channels = width
+    pool = nn.MaxPool2d(2, ceil_mode=True)
+    body = [
+        ConvNorm(channels, width),
+        pool,
+        ConvNorm(width, 2 * width),
+        ConvNorm(2 * width, 2 * width),
+        pool,
+        ConvNorm(2 * width, 4 * width),
+    ]
+    return nn.Sequential(*stem, *body, Pooled(4 * width, n_classes, largest=True))
+
+
+def simple(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build the report's scorer of photographs: one 5×5 convolution with stride 2, ReLU, 2×2 max-pool, one linear layer."""
+    channels, height, width = shape
+    map_height, map_width = ((height - 5) // 2 + 1) // 2, ((width - 5) // 2 + 1) // 2
+    if min(map_height, map_width) < 1:
+        raise must("model", "fit the pictures ('simple' needs 7 pixels a side)", f"{height}×{width} pixels")
+    layers = [nn.Conv2d(channels, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(8 * map_height * map_width, n_classes))
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions, with the residual connection (He et al. 2016) or, for `plain`, without it and its last ReLU."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int, plain: bool) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvNorm(n_in, n_out, stride=stride), ConvNorm(n_out, n_out, relu=False))
+        self.plain = plain
+        same = stride == 1 and n_in == n_out
+        self.shortcut = nn.Identity() if plain or same else ConvNorm(n_in, n_out, kernel=1, stride=stride, relu=False)
+
+    def forward(self, x: Float[Tensor, "batch in h w"]) -> Float[Tensor, "batch out h2 w2"]:
+        y: Tensor = self.body(x)
+        return y if self.plain else functional.relu_(y + self.shortcut(x))
+
+
+def resnet18(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build ResNet-18: a 3×3 stem without pooling up to 64 pixels, the usual 7×7 stem with max-pool above."""
+    return _eighteen_layers(shape, n_classes, strides=(1, 2, 2, 2), plain=False)
+
+
+def plain18(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build the report's CIFAR-100 network: ResNet-18 without shortcuts and without the ReLU after a block's second normalisation.
+
+    Stages 2 and 3 keep the resolution. The stem follows the rule of `resnet18`; the report does not say which one it used.
+    """
+    return _eighteen_layers(shape, n_classes, strides=(1, 1, 1, 2), plain=True)
+
+
+def _eighteen_layers(shape: tuple[int, ...], n_classes: int, strides: tuple[int, ...], plain: bool) -> nn.Module:
+    if min(shape[1:]) <= SMALL_PICTURE:
+        layers: list[nn.Module] = [ConvNorm(shape[0], 64)]
+    else:
+        layers = [ConvNorm(shape[0], 64, kernel=7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)]
+    n_in = 64
+    for stage, stride in enumerate(strides):
+        n_out = 64 << stage
+        layers += [Block(n_in, n_out, stride, plain), Block(n_out, n_out, 1, plain)]
+        n_in = n_out
+    return nn.Sequential(*layers, Pooled(n_in, n_classes, largest=False))
+
+
+def mlp(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build two hidden layers of 256 units, for feature vectors (pictures are flattened)."""
+    n_in = math.prod(shape)
+    hidden = [nn.Flatten(), nn.Linear(n_in, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
+    return nn.Sequential(*hidden, nn.Linear(256, n_classes))
+
+
+def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build one linear layer: softmax regression on feature vectors (pictures are flattened)."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), n_classes))
+
+
+MODELS: dict[str, Build] = {
+    "proxy": proxy,
+    "simple": simple,
+    "resnet18": resnet18,
+    "plain18": plain18,
+    "mlp": mlp,
+    "linear": linear,
+}
+VECTOR_MODELS = ("mlp", "linear")
+
+
+def last_linear(model: nn.Module, n_classes: int) -> nn.Linear | None:
+    """Find the last linear layer with one output for each class; its input is the penultimate feature vector."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == n_classes]
+    return layers[-1] if layers else None

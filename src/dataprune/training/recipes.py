@@ -1,0 +1,169 @@
+"""How a network is trained: optimiser, schedule, augmentation, batch and epochs, as one frozen value.
+
+Knows the named recipes and the rate at each step. Knows no data and no network; `fit` carries a recipe out.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from dataprune.errors import must, unknown
+from dataprune.plugins import load
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training but the network, the data and the seed.
+
+    Attributes:
+        optimiser: `sgd` (Nesterov's momentum if `nesterov`), `adam` or `adamw`.
+        learning_rate: the peak of the schedule, for a loss averaged over the batch.
+        schedule: `triangle` (linear up over `warmup`, linear down to zero), `cosine` (the same with a cosine), `constant`,
+            `steps` (times `factor` at each epoch of `milestones`) or `plateau` (times `factor` when the training loss has
+            not improved for more than `patience` epochs).
+        weight_decay: on matrices and kernels only, not on biases and normalisation.
+        batch: examples a step; an epoch is cut into equal batches of about this size, so none is tiny and none is left out.
+        epochs: None lets `score` choose them by the size of the set.
+        crop: reflect padding of the random crop, as a share of the picture's side (0.125 means 4 pixels at 32).
+        rotation: largest angle of the random rotation, degrees.
+        normalise: `own` (the set's mean and deviation of each channel), `half` (0.5 and 0.5) or `none` (values in [0, 1]).
+    """
+
+    name: str
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Literal["triangle", "cosine", "constant", "steps", "plateau"] = "triangle"
+    warmup: float = 0.25
+    milestones: tuple[int, ...] = ()
+    factor: float = 0.1
+    patience: int = 2
+    batch: int = 128
+    epochs: int | None = None
+    crop: float = 0.0625
+    flip: bool = True
+    rotation: float = 0.0
+    normalise: Literal["own", "half", "none"] = "own"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise must("learning_rate", "be a positive number", self.learning_rate)
+        if self.batch < 1:
+            raise must("batch", "be at least 1", self.batch)
+        if self.epochs is not None and self.epochs < 1:
+            raise must("epochs", "be at least 1", self.epochs)
+        if not 0 <= self.crop < 0.5:
+            raise must("crop", "be a share of the side in [0, 0.5)", self.crop)
+        if not 0 <= self.warmup < 1:
+            raise must("warmup", "be a share of the steps in [0, 1)", self.warmup)
+        if not 0 <= self.rotation <= 180:
+            raise must("rotation", "be degrees in [0, 180]", self.rotation)
+
+    def replace(self, epochs: int | None = None, batch: int | None = None) -> "Recipe":
+        """Give the recipe with other epochs or another batch, where given."""
+        return dataclasses.replace(self, epochs=epochs or self.epochs, batch=batch or self.batch)
+
+
+# Augmentation, rates and schedules of the report; its crops are padded by 4 pixels whatever the picture's size.
+REPORT_CIFAR10 = Recipe(
+    "report-cifar10",
+    optimiser="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="plateau",
+    factor=0.5,
+    patience=2,
+    batch=25,
+    epochs=60,
+    crop=4 / 32,
+    rotation=15.0,
+    normalise="half",
+)
+REPORT_CIFAR100 = Recipe(
+    "report-cifar100",
+    learning_rate=1e-3,
+    nesterov=False,
+    weight_decay=0.0,
+    schedule="steps",
+    milestones=(40, 45, 50),
+    factor=0.3,
+    batch=25,
+    epochs=60,
+    crop=4 / 32,
+    rotation=15.0,
+)
+REPORT_PHOTOS = Recipe(
+    "report-photos",
+    optimiser="adam",
+    learning_rate=1e-4,
+    weight_decay=0.0,
+    schedule="plateau",
+    factor=0.25,
+    patience=2,
+    batch=25,
+    epochs=25,
+    crop=4 / 224,
+    rotation=15.0,
+    normalise="none",
+)
+FAST = Recipe("fast")
+FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, letters, scans: their mirror image means something else
+FAST_VECTORS = Recipe("fast-vectors", optimiser="adamw", learning_rate=2e-3, weight_decay=1e-2, crop=0.0, flip=False)
+
+RECIPES: dict[str, Recipe] = {r.name: r for r in (FAST, FAST_GRAY, FAST_VECTORS, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Look a recipe up by name, or call `module:function`, which must return a `Recipe`.
+
+    Raises:
+        InputError: no such name, or the function returns something else.
+    """
+    if ":" in name:
+        recipe = load(name)()
+        if not isinstance(recipe, Recipe):
+            raise must("recipe", "be a function that returns a dataprune Recipe", f"{type(recipe).__name__} from {name}")
+        return recipe
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def rate_at(recipe: Recipe, step: int, n_steps: int, epoch: int) -> float:
+    """Give the learning rate of a step (0-based) for every schedule but `plateau`, which depends on the losses.
+
+    Example:
+        >>> [round(rate_at(Recipe("r", learning_rate=1.0, warmup=0.5), step, 4, 0), 2) for step in range(4)]
+        [0.5, 1.0, 0.67, 0.33]
+    """
+    peak = recipe.learning_rate
+    if recipe.schedule == "steps":
+        return peak * recipe.factor ** sum(epoch >= milestone for milestone in recipe.milestones)
+    if recipe.schedule in ("constant", "plateau"):
+        return peak
+    n_up = int(recipe.warmup * n_steps)
+    if step < n_up:
+        return peak * (step + 1) / n_up
+    left = (n_steps - step) / (n_steps - n_up + 1)
+    return peak * (left if recipe.schedule == "triangle" else 0.5 - 0.5 * math.cos(math.pi * left))
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The state of the `plateau` schedule after some epochs: the factor on the rate, the best loss, epochs without improvement."""
+
+    factor: float = 1.0
+    best: float = math.inf
+    bad_epochs: int = 0
+
+    def after(self, loss: float, recipe: Recipe) -> "Plateau":
+        """Give the state after an epoch with this mean training loss (improved: below the best by a relative 1e-4)."""
+        if loss < self.best * (1 - 1e-4):
+            return Plateau(self.factor, loss, 0)
+        if self.bad_epochs + 1 > recipe.patience:
+            return Plateau(self.factor * recipe.factor, self.best, 0)
+        return Plateau(self.factor, self.best, self.bad_epochs + 1)

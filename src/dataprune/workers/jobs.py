@@ -1,0 +1,69 @@
+"""What is a job, what becomes of it, and how is one run in whatever process it has come to?
+
+Knows exceptions. Does not know where it runs.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dataprune.errors import DatapruneError
+
+Report = Callable[[Any], None]
+"""What a job calls to send a message to `on_message` while it runs."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work: `function(argument, report)` gives the value of the outcome named `key`."""
+
+    key: str
+    function: Callable[[Any, Report], Any]
+    argument: Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: `error` is None when it went well, else one line; `exception` is what it raised, where it can travel."""
+
+    key: str
+    value: Any
+    error: str | None
+    traceback: str | None
+    attempts: int
+    seconds: float
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one call of a job's function."""
+
+    value: Any
+    error: str | None = None
+    traceback: str | None = None
+    exception: BaseException | None = None
+    seconds: float = 0.0
+
+
+def call(function: Callable[[Any, Report], Any], argument: object, report: Report) -> Result:
+    begin = time.perf_counter()
+    try:
+        value = function(argument, report)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 a job may raise anything; it is recorded, not hidden
+        return failure(error, time.perf_counter() - begin)
+    return Result(value, seconds=time.perf_counter() - begin)
+
+
+def failure(error: BaseException, seconds: float = 0.0) -> Result:
+    text = " ".join(str(error).split())
+    line = text if isinstance(error, DatapruneError) else f"{type(error).__name__}: {text}".rstrip(": ")
+    trace = "".join(traceback.format_exception(error))
+    # Without its frames, which would keep alive all that the job held.
+    return Result(None, line, trace, error.with_traceback(None), seconds)
+
+
+def outcome(key: str, result: Result, attempts: int) -> Outcome:
+    return Outcome(key, result.value, result.error, result.traceback, attempts, result.seconds, result.exception)

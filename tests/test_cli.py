@@ -1,0 +1,610 @@
+"""The commands, end to end on a tiny folder of pictures, and every way to fail."""
+
+import dataclasses
+import errno
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dataprune as dp
+from dataprune import store, tables
+from dataprune.cli import main
+from dataprune.cli.lines import duration, several
+from dataprune.selection import STRATEGIES
+from dataprune.training.models import MODELS
+from dataprune.training.recipes import RECIPES
+
+CLASSES = ("[red]rot", "blau, 'b'", "grün")
+ODD_NAMES = ("[red]x.png", 'a,"b".png', "new\nline.png", "\x1b[31mesc\u202e.png", "花.png", "=cmd|x.png")
+PER_CLASS = 8
+SETTINGS = ["--members", "2", "--epochs", "3", "--batch", "4", "--effort", "low"]
+
+
+def run_cli(*arguments, **options):
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "dataprune", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=100, **({"text": True} | options))
+
+
+@pytest.fixture
+def cli(capfd):
+    """Run the command in this process: gives the exit code, stdout and stderr."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = main([str(one) for one in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def make_pictures(folder, per_class=PER_CLASS, names=ODD_NAMES):
+    """Make pictures whose colour is their class, with some noise."""
+    noise = np.random.default_rng(0)
+    for index, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = noise.integers(0, 100, (12, 12, 3), dtype=np.uint8)
+            pixels[..., index] += 150
+            Image.fromarray(pixels).save(folder / name / (names[number] if number < len(names) else f"{number}.png"), "png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory):
+    return make_pictures(tmp_path_factory.mktemp("data") / "flowers")
+
+
+@pytest.fixture(scope="module")
+def run_folder(flowers, tmp_path_factory):
+    """A finished run, made in processes of its own; what was printed lies beside it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    done = run_cli("score", flowers, "--out", out, *SETTINGS, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    out.with_name("stdout").write_text(done.stdout, encoding="utf-8")
+    assert done.stderr == ""
+    return out
+
+
+@pytest.fixture(scope="module")
+def printed(run_folder):
+    return run_folder.with_name("stdout").read_text(encoding="utf-8")
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["demo", "score", "prune", "show", "verify"])
+    def test_every_command_has_an_example(self, cli, command):
+        code, out, _ = cli(command, "--help")
+        assert code == 0
+        assert re.search(rf"^ +dataprune {command}", out, re.MULTILINE)
+        assert all(len(line) <= 90 for line in out.splitlines())
+
+    def test_without_a_command_help_is_shown(self, cli):
+        code, out, err = cli()
+        assert (code, err) == (0, "")
+        assert "dataprune score flowers/train --out run" in out
+        assert "..." not in out.partition("Commands:")[2], "a summary was cut"
+
+    def test_version(self, cli):
+        assert cli("--version") == (0, f"dataprune {dp.__version__}\n", "")
+
+    def test_help_names_what_there_is(self, cli):
+        words = set(re.findall(r"[\w-]+", re.sub(r"-\n +", "-", cli("score", "--help")[1])))
+        assert words >= {*MODELS, *RECIPES}
+        assert set(re.findall(r"\w+", cli("prune", "--help")[1])) >= {*STRATEGIES}
+
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (["scroe"], "error: No such command 'scroe'."),
+            (["prune", "--kep", "1"], "error: No such option: --kep"),
+            (["prune"], "error: Missing argument 'RUN'. See dataprune prune --help."),
+            (["score", "x"], "error: Missing option '--out'. See dataprune score --help."),
+            (["score", "x", "--out", "y", "--effort", "hihg"], "error: Invalid value for '--effort': "),
+            (["score", "x", "--out", "y", "--epochs", "0"], "error: Invalid value for '--epochs': "),
+            (["prune", "x", "--keep", "some"], "error: Invalid value for '--keep': "),
+        ],
+    )
+    def test_wrong_calls_are_one_line(self, cli, arguments, line):
+        code, out, err = cli(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith(line)
+        assert err.count("\n") == 1
+
+
+class TestScore:
+    def test_says_what_was_read_and_what_it_will_cost(self, printed):
+        lines = printed.splitlines()
+        assert lines[0].endswith("24 examples, 3 classes, pictures of 12 x 12 pixels in 3 channels, source: folder, split train")
+        assert re.fullmatch(
+            r"to train: 2 members for 3 epochs, model proxy, recipe fast = 6 member-epochs, about .*, .* floating-point operations",
+            lines[1],
+        )
+
+    def test_a_log_has_a_line_for_each_epoch_of_a_member(self, printed):
+        epochs = re.findall(
+            r"^member (\d) epoch (\d)/3: loss [\d.]+, accuracy [\d.]+ %, [\d.]+ s \((\d) of 6(?:, about .* left)?\)$",
+            printed,
+            re.MULTILINE,
+        )
+        assert sorted((m, e) for m, e, _ in epochs) == [(m, e) for m in "01" for e in "123"]
+        assert [int(n) for _, _, n in epochs] == [1, 2, 3, 4, 5, 6]
+
+    def test_says_what_came_of_it(self, printed, run_folder):
+        assert re.search(
+            r"^cost: .* on the clock, .* of members, 144 examples seen, .* floating-point operations$", printed, re.MULTILINE
+        )
+        for name, score in dp.open_run(run_folder).scores.items():
+            word = "larger" if score.harder > 0 else "smaller"
+            assert re.search(rf"^  {name} +\S+ +\S+ +\S+  {word}$", printed, re.MULTILINE)
+        assert f"next: dataprune prune {run_folder} --keep 0.7 --out kept.csv" in printed.splitlines()
+        assert (run_folder / "scores.parquet").is_file()
+
+    def test_names_of_data_are_shown_harmlessly(self, printed):
+        assert "\x1b" not in printed
+        assert "\u202e" not in printed
+        hardest = printed.partition("hardest by el2n:\n")[2].splitlines()[:5]
+        assert all(re.match(r"  [\d.e-]+ +\S", line) for line in hardest)
+
+    def test_serial_gives_the_same_bytes_and_a_finished_run_returns_at_once(self, cli, flowers, run_folder, tmp_path):
+        again = ["score", flowers, "--out", tmp_path / "run", *SETTINGS, "--executor", "serial"]
+        code, out, err = cli(*again, "--quiet")
+        assert (code, out, err) == (0, "", "")
+        assert (tmp_path / "run" / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
+        before = (tmp_path / "run" / "run.json").read_bytes()
+        code, out, err = cli(*again)
+        assert (code, err) == (0, "")
+        assert "nothing had to be trained" in out
+        assert "to train" not in out
+        assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+    def test_python_does_the_same(self, flowers, run_folder, tmp_path):
+        settings = dp.Settings(effort="low", members=2, epochs=3, batch=4)
+        run = dp.score(dp.read(flowers), tmp_path / "run", settings, dp.Machine(executor="serial"))
+        assert (tmp_path / "run" / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
+        assert len(dp.select(run.scores["el2n"], keep=0.7)) == 17
+
+    def test_other_settings_in_the_same_folder_are_refused(self, cli, flowers, run_folder):
+        code, _, err = cli("score", flowers, "--out", run_folder, *SETTINGS, "--seed", "1")
+        assert code == 2
+        assert "seed 0 there, 1 asked" in err
+
+    def test_two_on_one_run(self, cli, flowers, tmp_path):
+        with store.lock(tmp_path / "run"):
+            code, _, err = cli("score", flowers, "--out", tmp_path / "run", *SETTINGS)
+        assert code == 2
+        assert f"is in use by process {os.getpid()}" in err
+
+    def test_members_that_failed_are_named(self, cli, flowers, run_folder, monkeypatch):
+        run = dp.open_run(run_folder)
+        members = [run.info["members"][0], {"member": 1, "file": None, "status": "failed", "reason": "training \x1b diverged"}]
+        broken = dataclasses.replace(run, info=run.info | {"members": members})
+        monkeypatch.setattr(sys.modules["dataprune.run"], "score", lambda *_, **__: broken)
+        code, out, err = cli("score", flowers, "--out", run_folder, *SETTINGS)
+        assert code == 1
+        assert err == "error: member 1 (failed): training \\x1b diverged\n"
+        assert "next: " in out
+        members[1] |= {"status": "at chance", "reason": "no better"}
+        code, _, err = cli("score", flowers, "--out", run_folder, *SETTINGS)
+        assert (code, err) == (0, "warning: member 1 (at chance): no better\n")
+
+
+class TestBadData:
+    def fails(self, cli, tmp_path, data, *options):
+        code, _, err = cli("score", data, "--out", tmp_path / "run", *SETTINGS, *options)
+        assert err.count("\n") == err.count("error: ") + err.count("warning: ")
+        assert not (tmp_path / "run").exists(), "nothing is written for data that cannot be scored"
+        return code, err
+
+    def test_missing_and_empty_folders(self, cli, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert self.fails(cli, tmp_path, tmp_path / "none")[0] == 2
+        code, err = self.fails(cli, tmp_path, tmp_path / "empty")
+        assert code == 2
+        assert "no picture in" in err
+
+    def test_a_class_without_pictures(self, cli, tmp_path):
+        make_pictures(tmp_path / "set", 2, ())
+        (tmp_path / "set" / "empty").mkdir()
+        code, err = self.fails(cli, tmp_path, tmp_path / "set")
+        assert code == 2
+        assert "empty (a class folder with no picture)" in err
+
+    def test_one_class(self, cli, tmp_path):
+        make_pictures(tmp_path / "set", 4, ())
+        for name in CLASSES[1:]:
+            (tmp_path / "set" / name).rename(tmp_path / f"elsewhere-{name}")
+        code, err = self.fails(cli, tmp_path, tmp_path / "set")
+        assert code == 2
+        assert "at least two classes" in err
+
+    def test_bad_files_fail_or_are_skipped_and_listed(self, cli, tmp_path):
+        data = make_pictures(tmp_path / "set", 5, ())
+        whole = (data / CLASSES[0] / "0.png").read_bytes()
+        (data / CLASSES[0] / "cut.png").write_bytes(whole[: len(whole) // 2])
+        (data / CLASSES[0] / "zero\n.png").write_bytes(b"")
+        (data / CLASSES[0] / "text.jpg").write_text("no picture")
+        code, err = self.fails(cli, tmp_path, data)
+        assert code == 2
+        for name in ("cut.png", "zero\\n.png", "text.jpg"):
+            assert name in err
+        code, out, err = cli("score", data, "--out", tmp_path / "run", *SETTINGS, "--executor", "serial", "--on-error", "skip")
+        assert code == 0
+        assert "15 examples" in out
+        assert "warning: left out 3 items" in err
+        listed = json.loads((tmp_path / "run" / "run.json").read_text())["skipped"]
+        assert [Path(one["path"]).name for one in listed] == ["cut.png", "text.jpg", "zero\n.png"]
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("label\n0\n1\n", "have one row for each of the 24 examples"),
+            ("label\n" + 23 * "0\n" + "7\n", "7 in row 23"),
+            ("label\n" + 23 * "0\n" + "-1\n", "-1 in row 23"),
+            ("label\n" + 23 * "0\n" + "1.5\n", "1.5 in row 23"),
+        ],
+    )
+    def test_labels_that_do_not_fit(self, cli, tmp_path, flowers, text, words):
+        (tmp_path / "labels.csv").write_text(text)
+        code, err = self.fails(cli, tmp_path, flowers, "--labels", tmp_path / "labels.csv")
+        assert code == 2
+        assert words in err
+
+    @pytest.mark.parametrize(
+        ("option", "value", "near"),
+        [("--model", "proxi", "'proxy'"), ("--recipe", "fats", "'fast'"), ("--model", "no:such", "no module")],
+    )
+    def test_unknown_names(self, cli, tmp_path, flowers, option, value, near):
+        code, _, err = cli("score", flowers, "--out", tmp_path / "run", option, value, "--executor", "serial")
+        assert code == 2
+        assert near in err
+
+    def test_features_with_nan(self, cli, tmp_path):
+        x = np.zeros((6, 2))
+        x[4, 1] = np.nan
+        np.savez(tmp_path / "set.npz", x=x, y=np.arange(6) % 2)
+        code, err = self.fails(cli, tmp_path, tmp_path / "set.npz")
+        assert code == 2
+        assert "row 4" in err
+
+    def test_an_output_folder_with_other_things(self, cli, flowers, tmp_path):
+        (tmp_path / "thesis.tex").write_text("precious")
+        code, _, err = cli("score", flowers, "--out", tmp_path, *SETTINGS)
+        assert code == 2
+        assert "thesis.tex" in err
+
+
+class TestPrune:
+    def test_says_what_would_be_kept_and_writes_nothing(self, cli, run_folder):
+        before = sorted(run_folder.rglob("*"))
+        code, out, err = cli("prune", run_folder, "--keep", "0.7")
+        assert (code, err) == (0, "")
+        assert "kept 17 of 24 examples (70.8%): hardest by el2n" in out
+        assert re.search(r"^  \[red\]rot +\d+ +8$", out, re.MULTILINE)
+        assert re.search(r"^seed 0, sha256 of the kept ids [0-9a-f]{64}$", out, re.MULTILINE)
+        assert "nothing was written" in out
+        assert sorted(run_folder.rglob("*")) == before
+
+    def test_every_format_holds_the_same_set(self, cli, run_folder, tmp_path):
+        want = dp.select(dp.open_run(run_folder).scores["aum"], count=5, strategy="stratified", seed=3)
+        for ending in ("csv", "parquet", "txt", "npy"):
+            out = tmp_path / f"kept.{ending}"
+            code, said, _ = cli(
+                "prune", run_folder, "--by", "aum", "--count", "5", "--strategy", "stratified", "--seed", "3", "--out", out
+            )
+            assert code == 0
+            assert f"written: {out}, and kept.{ending}.json" in said
+            assert json.loads((tmp_path / f"kept.{ending}.json").read_text())["ids_sha256"] == want.ids_hash
+        assert tables.read_lines(tmp_path / "kept.txt") == want.ids.tolist()
+        assert tables.read_npy(tmp_path / "kept.npy").tolist() == want.rows.tolist()
+        for ending in ("csv", "parquet"):
+            table = tables.read_table(tmp_path / f"kept.{ending}").columns
+            assert table["id"].tolist() == want.ids.tolist()
+            assert table["row"].tolist() == want.rows.tolist()
+            assert table["label"].tolist() == want.labels.tolist()
+            assert np.array_equal(table["score"], want.scores)
+
+    def test_copies_and_links_are_the_kept_pictures(self, cli, run_folder, flowers, tmp_path):
+        arguments = ["prune", run_folder, "--count", "6", "--balanced"]
+        code, _, err = cli(*arguments, "--copy-to", tmp_path / "copies", "--link-to", tmp_path / "links")
+        assert (code, err) == (0, "")
+        kept = dp.select(dp.open_run(run_folder).scores["el2n"], count=6, balanced=True)
+        wanted = sorted(
+            (flowers / one.split("/")[0], dp.read(flowers).paths[row]) for one, row in zip(kept.ids, kept.rows, strict=True)
+        )
+        for folder in ("copies", "links"):
+            files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
+            assert sorted(path.read_bytes() for path in files) == sorted(Path(path).read_bytes() for _, path in wanted)
+        assert all(path.is_symlink() for path in (tmp_path / "links").rglob("*.png"))
+        code, _, err = cli(*arguments, "--copy-to", tmp_path / "copies")
+        assert code == 2
+        assert "`out` must not exist yet" in err
+
+    def test_default_of_moderate_is_the_distance_to_the_class(self, cli, run_folder):
+        assert "moderate by median_distance" in cli("prune", run_folder, "--keep", "0.5", "--strategy", "moderate")[1]
+
+    def test_classes_that_are_emptied_are_named(self, cli, run_folder):
+        code, _, err = cli("prune", run_folder, "--count", "1")
+        assert code == 0
+        assert err.startswith("warning: 2 classes keep no example: ")
+
+    def test_a_score_of_a_file_by_row_and_by_id(self, cli, run_folder, tmp_path):
+        ids = dp.open_run(run_folder).ids.tolist()
+        mine = np.linspace(0, 1, 24) ** 2
+        order = np.random.default_rng(0).permutation(24)
+        tables.write_table(tmp_path / "rows.csv", {"mine": mine, "other": mine[::-1]})
+        tables.write_table(tmp_path / "ids.parquet", {"id": [ids[i] for i in order], "mine": mine[order]})
+        tables.write_npy(tmp_path / "mine.npy", mine)
+        for spec in ("rows.csv:mine", "ids.parquet:mine", "mine.npy"):
+            code, _, err = cli("prune", run_folder, "--by", tmp_path / spec, "--count", "4", "--out", tmp_path / "kept.npy")
+            assert (code, err.count("error")) == (0, 0)
+            assert tables.read_npy(tmp_path / "kept.npy").tolist() == [20, 21, 22, 23]
+
+    def test_a_column_of_ours_keeps_its_direction(self, cli, run_folder, tmp_path):
+        for by in ("aum", f"{run_folder / 'scores.parquet'}:aum"):
+            assert cli("prune", run_folder, "--by", by, "--keep", "0.5", "--out", tmp_path / "kept.npy")[0] == 0
+            hardest = np.sort(np.argsort(dp.open_run(run_folder).scores["aum"].values)[:12])
+            assert tables.read_npy(tmp_path / "kept.npy").tolist() == hardest.tolist()
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--keep", "30"], "`keep` must be in (0, 1], got 30.0. It is the fraction kept: write 0.3 to keep 30 %."),
+            (["--keep", "0"], "`keep` must be in (0, 1], got 0.0."),
+            (["--keep", "nan"], "`keep` must be in (0, 1], got nan."),
+            (["--keep", "-0.5"], "`keep` must be in (0, 1], got -0.5."),
+            ([], "got neither"),
+            (["--keep", "0.5", "--count", "3"], "got both"),
+            (["--count", "25"], "`count` must be in 1 ... 24"),
+            (["--keep", "0.5", "--by", "el2m"], "Did you mean 'el2n'?"),
+            (["--keep", "0.5", "--strategy", "hadrest"], "Did you mean 'hardest'?"),
+            (["--keep", "0.5", "--start", "0.1"], "It belongs to 'window'."),
+            (["--keep", "0.5", "--out", "kept.xls"], "`out` must end in one of .txt, .csv, .parquet, .npy"),
+            (["--keep", "0.5", "--by", "none.csv:x"], "no such file"),
+            (["--keep", "0.5", "--by", "no_such_module:f"], "no_such_module"),
+        ],
+    )
+    def test_wrong_calls(self, cli, run_folder, arguments, words):
+        code, out, err = cli("prune", run_folder, *arguments)
+        assert (code, out) == (2, "")
+        assert words in err
+        assert err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("columns", "words"),
+        [
+            ({"mine": [1.0, 2.0]}, "be a score of the 24 examples, got 2 rows"),
+            ({"id": ["a", "a"], "mine": [1.0, 2.0]}, "name every id once"),
+            ({"id": ["a", "b"], "mine": [1.0, 2.0]}, "have a row for every example"),
+            ({"mine": [*range(23), float("nan")]}, "(rows 23)"),
+            ({"mine": ["x"] * 24}, "be one number for each example"),
+        ],
+    )
+    def test_scores_of_files_that_do_not_fit(self, cli, run_folder, tmp_path, columns, words):
+        tables.write_table(tmp_path / "mine.csv", columns)
+        code, _, err = cli("prune", run_folder, "--by", tmp_path / "mine.csv:mine", "--keep", "0.5")
+        assert code == 2
+        assert words in err
+
+    def test_what_is_no_run(self, cli, tmp_path):
+        for path in (tmp_path / "none", tmp_path):
+            code, _, err = cli("prune", path, "--keep", "0.5")
+            assert code == 2
+            assert "must be a folder made by `dataprune score`" in err
+
+    def test_the_data_are_checked_before_they_are_copied(self, cli, run_folder, tmp_path):
+        other = make_pictures(tmp_path / "other", 3, ())
+        code, _, err = cli("prune", run_folder, "--keep", "0.5", "--copy-to", tmp_path / "small", "--data", other)
+        assert code == 2
+        assert "are not those of" in err
+        assert not (tmp_path / "small").exists()
+
+
+class TestVerify:
+    @pytest.fixture
+    def copy(self, run_folder, tmp_path):
+        import shutil
+
+        return Path(shutil.copytree(run_folder, tmp_path / "copy"))
+
+    def test_sound(self, cli, run_folder):
+        assert cli("verify", run_folder) == (0, "sound: 4 files\n", "")
+
+    def test_every_fault_is_printed(self, cli, copy):
+        member = copy / "trace" / "member-001.safetensors"
+        data = bytearray(member.read_bytes())
+        data[-1] ^= 1
+        member.write_bytes(data)
+        (copy / "trace" / "member-000.safetensors").unlink()
+        code, out, err = cli("verify", copy)
+        assert (code, out) == (3, "")
+        assert re.search(r"^error: .*member-000.safetensors is missing$", err, re.MULTILINE)
+        assert re.search(r"^error: .*member-001.safetensors has another checksum", err, re.MULTILINE)
+
+    def test_damage_is_found_before_pruning(self, cli, copy):
+        with (copy / "scores.parquet").open("r+b") as file:
+            file.truncate(100)
+        code, out, err = cli("prune", copy, "--keep", "0.5")
+        assert (code, out) == (3, "")
+        assert "scores.parquet" in err
+
+    def test_an_edited_manifest(self, cli, copy):
+        (copy / "run.json").write_text((copy / "run.json").read_text().replace('"member": 0', '"member": 7', 1))
+        code, _, err = cli("verify", copy)
+        assert code == 3
+        assert "its checksum does not fit" in err
+
+
+class TestShow:
+    @pytest.mark.parametrize("options", [[], ["--augment", "--count", "3"]])
+    def test_draws_a_sheet(self, cli, flowers, tmp_path, options):
+        code, out, err = cli("show", flowers, *options, "--out", tmp_path / "sheet.png")
+        assert (code, err) == (0, "")
+        assert "written: " in out
+        with Image.open(tmp_path / "sheet.png") as picture:
+            assert picture.size == (880, 405)
+
+    def test_feature_vectors_are_refused(self, cli, tmp_path):
+        np.save(tmp_path / "x.npy", np.zeros((3, 2)))
+        code, _, err = cli("show", tmp_path / "x.npy")
+        assert code == 2
+        assert "`DATA` must hold pictures to be shown" in err
+
+
+class TestDemo:
+    def test_story_and_again(self, cli, tmp_path, monkeypatch):
+        monkeypatch.setattr("dataprune.cli.demo.MEMBERS", 2)
+        monkeypatch.setattr("dataprune.cli.demo.EPOCHS", 3)
+        code, out, err = cli("demo", "--out", tmp_path / "demo", "--workers", "2")
+        assert (code, err) == (0, "")
+        assert len(tables.read_table(tmp_path / "demo" / "kept.csv").columns["id"]) == 1006
+        with Image.open(tmp_path / "demo" / "hardest-and-easiest.png") as picture:
+            assert picture.size == (880, 880)
+        code, again, err = cli("demo", "--out", tmp_path / "demo")
+        assert (code, err) == (0, "")
+        assert "nothing had to be trained" in again
+        assert out.partition("3. Prune")[2] == again.partition("3. Prune")[2]
+
+    def test_a_folder_with_other_things_is_refused(self, cli, tmp_path):
+        (tmp_path / "kept.csv").write_text("mine")
+        code, _, err = cli("demo", "--out", tmp_path)
+        assert code == 2
+        assert "holds other things" in err
+        assert (tmp_path / "kept.csv").read_text() == "mine"
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("error", "code", "line"),
+        [
+            (MemoryError(), 4, "error: not enough memory. Try fewer --workers or a smaller --image-size."),
+            (
+                OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+                4,
+                "error: No space left on device: /x/y. What was finished is kept",
+            ),
+            (OSError(errno.EROFS, "Read-only file system"), 4, "error: Read-only file system. What was"),
+            (ValueError("two\nlines"), 1, "error: internal: ValueError: two lines (this is a defect; set DATAPRUNE_TRACEBACK=1"),
+            (KeyboardInterrupt(), 130, "error: interrupted; what was finished is kept, the same command goes on"),
+        ],
+    )
+    def test_everything_else_is_one_line(self, cli, monkeypatch, error, code, line):
+        def fail(_):
+            raise error
+
+        monkeypatch.setattr(sys.modules["dataprune.run"], "open_run", fail)
+        got, out, err = cli("prune", "x", "--keep", "1")
+        assert (got, out) == (code, "")
+        assert err.startswith(line)
+        assert err.count("\n") == 1
+
+    def test_the_traceback_is_there_for_the_asking(self, cli, monkeypatch):
+        monkeypatch.setenv("DATAPRUNE_TRACEBACK", "1")
+        _, _, err = cli("verify", "/no/such/run")
+        assert "Traceback (most recent call last)" in err
+        assert err.splitlines()[-1].startswith("error: `RUN` must be a folder")
+
+    def test_a_closed_output_is_no_error(self, run_folder):
+        for arguments in (["--help"], ["prune", str(run_folder), "--keep", "0.5"]):
+            done = run_through_closed_pipe(arguments)
+            assert done == (0, b"")
+
+    def test_a_terminal_of_letters_only(self, run_folder, tmp_path):
+        environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+        done = run_cli("prune", run_folder, "--keep", "0.5", text=False, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"gr\\xfcn" in done.stdout
+
+
+def run_through_closed_pipe(arguments):
+    """Run the command with an output that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, "-m", "dataprune", *arguments], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+class TestInterrupts:
+    @pytest.mark.parametrize(("number", "code", "executor"), [(signal.SIGINT, 130, "processes"), (signal.SIGTERM, 143, "serial")])
+    def test_interrupted_and_resumed_gives_the_same_bytes(self, cli, flowers, run_folder, tmp_path, number, code, executor):
+        out = tmp_path / "run"
+        command = [sys.executable, "-m", "dataprune", "score", str(flowers), "--out", str(out), *SETTINGS, "--executor", executor]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("member") and "epoch 1/" in line:
+                    break
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == code
+        assert err == "error: interrupted; what was finished is kept, the same command goes on\n"
+        assert not (out / "run.json").exists()
+        assert any((out / "scratch").iterdir())
+        assert cli("prune", out, "--keep", "0.5")[0] == 2
+        assert cli("score", flowers, "--out", out, *SETTINGS, "--executor", "serial")[0] == 0
+        assert (out / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
+
+    def test_the_second_interrupt_ends_at_once(self):
+        code = textwrap.dedent(
+            """
+            import sys, time
+            from dataprune.cli.stop import Stopped, signals_as_exceptions
+            with signals_as_exceptions():
+                try:
+                    print("ready", flush=True)
+                    time.sleep(60)
+                except Stopped:
+                    print("slow to clean up", flush=True)
+                    time.sleep(60)
+            """
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "slow to clean up\n"
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 130
+            assert time.monotonic() - begun < 5
+
+
+class TestProgress:
+    def test_a_terminal_gets_a_bar(self, monkeypatch):
+        from dataprune.cli.progress import TrainingProgress
+        from dataprune.run import Progress
+        from dataprune.training.ensemble import Ensemble, EpochDone
+        from dataprune.training.plan import Price
+
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        terminal = Terminal()
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
+        with TrainingProgress(ensemble, quiet=False) as progress:
+            progress(Progress(0, 6, price=Price(6, 10**9, 120.0)))
+            progress(Progress(1, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
+            progress(Progress(2, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
+        shown = terminal.getvalue()
+        assert "to train: 2 members for 3 epochs" in shown
+        assert "2/6 member-epochs, loss 0.600, accuracy 50.0 %" in shown
+
+    def test_words(self):
+        assert [duration(s) for s in (0, 9.96, 59.9, 60, 3600)] == ["0.0 s", "10 s", "60 s", "1.0 min", "1.0 h"]
+        assert several(0, "class") == "0 classes"

@@ -1,0 +1,210 @@
+"""Data sets of torch and Hugging Face."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import IterableDataset, Subset, TensorDataset
+
+from dataprune.data import from_huggingface, from_torch, read, read_splits
+from dataprune.errors import InputError, MachineError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
+
+
+class Items(TorchDataset):
+    """Gives what it was given."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, row):
+        item = self.items[row]
+        return item(row) if callable(item) else item
+
+
+FORMS = {
+    "pillow": Image.fromarray,
+    "array": lambda pixels: pixels,
+    "array channels first": lambda pixels: pixels.transpose(2, 0, 1),
+    "tensor": lambda pixels: torch.from_numpy(pixels).permute(2, 0, 1),
+    "tensor channels last": torch.from_numpy,
+    "float tensor": lambda pixels: torch.from_numpy(pixels).permute(2, 0, 1).float() / 255,
+    "float array": lambda pixels: pixels / 255,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_pictures(form):
+    found = from_torch(Items([(FORMS[form](pixels), row % 2) for row, pixels in enumerate(PIXELS)]))
+    assert np.array_equal(found.images, PIXELS)
+    assert found.labels.tolist() == [0, 1, 0, 1, 0]
+    assert found.ids.tolist() == ["0", "1", "2", "3", "4"]
+    assert found.classes == ("0", "1")
+
+
+def test_names_ids_and_kinds_of_labels():
+    items = Items([(PIXELS[row], torch.tensor(row % 2)) for row in range(4)])
+    items.classes = ["cat", "dog", "eel"]
+    found = read(items)
+    assert found.classes == ("cat", "dog", "eel")
+    assert found.labels.tolist() == [0, 1, 0, 1]
+    assert from_torch(items, ids=list("wxyz"), classes=["a", "b"]).ids.tolist() == list("wxyz")
+    assert read_splits(items).train.fingerprint == found.fingerprint
+    assert from_torch(Items([(PIXELS[0], "b"), (PIXELS[1], np.str_("a"))])).labels.tolist() == [1, 0]
+    assert from_torch(Items([(PIXELS[0], None), (PIXELS[1], None)])).labels is None
+
+
+def test_gray_and_features():
+    gray = torch.arange(2 * 4 * 4, dtype=torch.uint8).reshape(2, 4, 4)
+    assert from_torch(TensorDataset(gray, torch.tensor([0, 1]))).images.shape == (2, 4, 4, 1)
+    vectors = torch.randn(3, 7)
+    found = from_torch(Subset(TensorDataset(vectors, torch.tensor([0, 1, 0])), [2, 0]))
+    assert np.array_equal(found.features, vectors[[2, 0]].numpy())
+
+
+def test_augmentation_is_refused():
+    rng = np.random.default_rng(0)
+
+    def flipped(row):
+        return (PIXELS[row][:, ::-1] if rng.random() < 0.5 else PIXELS[row]), 0
+
+    for _ in range(20):
+        with pytest.raises(InputError, match="differs when it is read again: give it without augmentation"):
+            from_torch(Items([flipped] * 5))
+    with pytest.raises(InputError, match="item 0 of the data set differs"):
+        from_torch(Items([lambda row: (rng.integers(0, 256, (4, 4, 3), dtype=np.uint8), 0)] * 2))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield PIXELS[0], 0
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([], "no example"),
+        ([PIXELS[0]], r"`item 0` must be \(picture, label\), got ndarray"),
+        ([(PIXELS[0], 0), (PIXELS[0][:3], 0)], r"`picture 1` must have the shape of the first, \(6, 7, 3\), got \(3, 7, 3\)"),
+        (
+            [(PIXELS[0] / 255 * 0 - 0.5, 0)],
+            r"in \[0, 1\] where it is floating point, got -0.5 to -0.5. Leave out the normalisation",
+        ),
+        ([(np.full((2, 2, 3), np.nan), 0)], "got nan to nan"),
+        ([(PIXELS[0].astype(np.int64), 0)], "uint8 or floating point, got int64"),
+        ([(PIXELS, 0)], "two or three dimensions"),
+        ([(PIXELS[0], 0), (PIXELS[1], None)], "none in row 1"),
+        ([(PIXELS[0], 0), (PIXELS[1], -2)], "got -2 in row 1"),
+        ([(Image.fromarray(np.ones((2, 2), np.float32)), 0)], "picture 0: 32-bit pixels"),
+    ],
+)
+def test_items_that_do_not_fit(items, message):
+    with pytest.raises(InputError, match=message):
+        from_torch(Items(items))
+
+
+def test_streams_are_refused():
+    with pytest.raises(InputError, match="map-style data set"):
+        from_torch(Stream())
+
+
+@pytest.mark.parametrize("thing", [3, None, {"x": 1}, [1, 2], (1, 2, 3)])
+def test_other_objects_are_refused(thing):
+    with pytest.raises(InputError, match="`DATA` must be a folder"):
+        read(thing)
+
+
+def test_arrays_as_objects():
+    assert read((PIXELS, [0, 1, 0, 1, 1])).labels.tolist() == [0, 1, 0, 1, 1]
+    assert read(PIXELS).labels is None
+    data = read(PIXELS)
+    assert read(data) is data
+    with pytest.raises(InputError, match="`split` must be train for data in memory, got 'test'"):
+        read(PIXELS, split="test")
+
+
+def test_a_name_without_the_library():
+    try:
+        import datasets  # noqa: F401
+    except ImportError:
+        with pytest.raises(
+            MachineError, match=r"hf:some/thing needs Hugging Face's library: pip install 'dataprune\[huggingface\]'"
+        ):
+            read("hf:some/thing")
+    else:
+        pytest.skip("the library is here")
+
+
+def test_huggingface(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    paths = []
+    for row, pixels in enumerate(PIXELS):
+        Image.fromarray(pixels).save(tmp_path / f"{row}.png")
+        paths.append(str(tmp_path / f"{row}.png"))
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["x", "y"])})
+    made = datasets.Dataset.from_dict({"image": paths, "label": [0, 1, 1, 0, 1]}, features=features)
+    found = from_huggingface(made)
+    assert found.classes == ("x", "y")
+    assert found.labels.tolist() == [0, 1, 1, 0, 1]
+    assert found.images.shape == (5, 8, 8, 3)
+    both = read_splits(datasets.DatasetDict({"train": made, "test": made.select([0, 1])}))
+    assert len(both.test) == 2
+    assert both.train.fingerprint == found.fingerprint
+    with pytest.raises(InputError, match="`image` must be one of the columns"):
+        from_huggingface(made, image="picture")
+
+
+def test_huggingface_checks_what_it_is_given():
+    with pytest.raises(InputError, match=r"must be a datasets\.Dataset, got ndarray"):
+        from_huggingface(PIXELS)
+
+
+class FakeFeature:
+    names = ("x", "y")
+
+
+class FakeHuggingFace:
+    """The part of `datasets.Dataset` that is used, for machines without that library."""
+
+    column_names = ("image", "label")
+    _fingerprint = "0123"
+    cast_column = None
+
+    def __init__(self, blobs, labels):
+        self.blobs, self.labels = blobs, labels
+        self.features = {"image": object(), "label": FakeFeature()}
+
+    def __len__(self):
+        return len(self.blobs)
+
+    def __getitem__(self, what):
+        if isinstance(what, slice):
+            return {"image": [{"bytes": blob, "path": None} for blob in self.blobs[what]]}
+        return self.labels
+
+    def select_columns(self, names):
+        return self
+
+
+def test_huggingface_in_its_outline(monkeypatch):
+    import io
+    import sys
+    import types
+
+    blobs = []
+    for pixels in PIXELS:
+        file = io.BytesIO()
+        Image.fromarray(pixels[:, :6]).save(file, "PNG")
+        blobs.append(file.getvalue())
+    fake = FakeHuggingFace(blobs, [0, 1, 1, 0, 1])
+    monkeypatch.setattr(fake, "cast_column", lambda column, kind: fake, raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(Image=lambda decode: None))
+    found = from_huggingface(fake)
+    assert np.array_equal(found.images, PIXELS[:, :, :6])
+    assert found.labels.tolist() == [0, 1, 1, 0, 1]
+    assert found.classes == ("x", "y")

@@ -1,0 +1,302 @@
+"""The pages say what the code does: commands and options exist, code compiles and calls what there is, links and tables hold."""
+
+import ast
+import importlib.util
+import inspect
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dataprune
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+ids = {"ids": lambda value: value.name if isinstance(value, Path) else None}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    found, start, language, lines = [], 0, "", []
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        fence = re.match(r"\s*```(\w*)", line)
+        if fence and not start:
+            start, language, lines = number, fence[1], []
+        elif fence:
+            found.append(Block(language, "\n".join(lines), start))
+            start = 0
+        elif start:
+            lines.append(line)
+    assert not start, f"{page.name}:{start} a block that does not end"
+    return found
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^\s*```.*?^\s*```\s*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+# Commands
+
+
+def command_lines(page: Path) -> list[str]:
+    """Give the calls of dataprune in a page's shell blocks, without prompt, comment and what they are piped into."""
+    lines = []
+    for block in blocks(page):
+        if block.language in ("sh", "bash", "console"):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                parts = re.split(r"\s(?:\||&&)\s", re.sub(r"^(\$ )?([A-Z_]+=\S+ )*", "", line.strip()))
+                lines += [part for part in parts if part.split()[:1] == ["dataprune"]]
+    return lines
+
+
+def mentions(page: Path) -> list[str]:
+    """Give the calls that the prose mentions: `dataprune score ...`."""
+    return [text for text in re.findall(r"`(dataprune(?: [^`]+)?)`", prose(page)) if "\n" not in text]
+
+
+def command_faults(command: Any, line: str, *, is_complete: bool) -> str:
+    """Say why the command line would refuse a call before it looks at any file; empty if it would not."""
+    _, *words = shlex.split(line, comments=True)
+    words = [word for word in words if word != "--help"]
+    while hasattr(command, "commands"):
+        if not words:
+            return ""
+        if words[0] not in command.commands:
+            return f"no command {words[0]!r}"
+        command = command.commands[words.pop(0)]
+    if is_complete:
+        try:
+            command.make_context(command.name, words)  # parses and converts, calls nothing
+        except Exception as refused:  # noqa: BLE001 typer's own kinds are not public
+            return " ".join(str(refused).split())
+        return ""
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    unknown = [word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in known]
+    return f"no option {unknown[0]}" if unknown else ""
+
+
+@pytest.fixture(scope="module")
+def cli() -> Any:
+    import typer.main
+
+    from dataprune.cli.app import app
+
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_every_command_would_be_taken(page: Path, cli: Any) -> None:
+    faults = {line: command_faults(cli, line, is_complete=True) for line in command_lines(page)}
+    faults |= {line: command_faults(cli, line, is_complete=False) for line in mentions(page)}
+    assert {line: fault for line, fault in faults.items() if fault} == {}
+
+
+def test_every_command_is_documented(cli: Any) -> None:
+    shown = {shlex.split(line, comments=True)[1] for page in PAGES for line in command_lines(page) if " " in line}
+    assert set(cli.commands) - shown == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("dataprune scroe digits --out run", "no command 'scroe'"),
+        ("dataprune score digits --ou run", "--ou"),
+        ("dataprune score digits --out run --effort huge", "huge"),
+        ("dataprune score digits", "Missing parameter: out"),
+        ("dataprune score --out run", "Missing parameter: data"),
+        ("dataprune score a b --out run", "unexpected extra argument"),
+        ("dataprune prune run --by el2n --keep", "--keep"),
+    ],
+)
+def test_wrong_command_is_seen(cli: Any, line: str, fault: str) -> None:
+    assert fault in command_faults(cli, line, is_complete=True)
+
+
+def test_wrong_mention_is_seen(cli: Any) -> None:
+    assert command_faults(cli, "dataprune score --nothing", is_complete=False) == "no option --nothing"
+    assert command_faults(cli, "dataprune nothing", is_complete=False) == "no command 'nothing'"
+    assert command_faults(cli, "dataprune score DATA --out RUN ...", is_complete=False) == ""
+
+
+# Code
+
+
+def code_faults(text: str) -> list[str]:
+    """Say what in a piece of code does not exist in dataprune, or is called with what it does not take."""
+    tree = ast.parse(text)
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dataprune":
+            public = node.module == "dataprune"
+            faults += [f"{node.module}.{a.name} is not public" for a in node.names if not public or a.name not in dataprune.__all__]
+        name = public_name(node)
+        if name and name not in dataprune.__all__:
+            faults.append(f"dp.{name} is not public")
+        elif isinstance(node, ast.Call) and (called := public_name(node.func)) in dataprune.__all__:
+            faults += call_faults(node, called)
+    return faults
+
+
+def public_name(node: ast.AST) -> str:
+    is_ours = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("dp", "dataprune")
+    return node.attr if is_ours else ""
+
+
+def call_faults(call: ast.Call, name: str) -> list[str]:
+    if any(isinstance(argument, ast.Starred) for argument in call.args) or any(keyword.arg is None for keyword in call.keywords):
+        return []
+    try:
+        inspect.signature(getattr(dataprune, name)).bind(*call.args, **{str(k.arg): k.value for k in call.keywords})
+    except TypeError as refused:
+        return [f"dp.{name}: {refused}"]
+    return []
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_code_compiles_and_calls_what_there_is(page: Path) -> None:
+    faults = []
+    for block in blocks(page):
+        if block.language == "python":
+            try:
+                faults += [f"{page.name}:{block.line} {fault}" for fault in code_faults(block.text)]
+            except SyntaxError as error:
+                faults.append(f"{page.name}:{block.line + (error.lineno or 0)} {error.msg}")
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("dp.nothing", "dp.nothing is not public"),
+        ("from dataprune import nothing", "dataprune.nothing is not public"),
+        ("from dataprune.run import score", "dataprune.run.score is not public"),
+        ("dp.select(scores['el2n'], kep=0.7)", "dp.select: got an unexpected keyword argument 'kep'"),
+        ("dp.Recorder(labels)", "dp.Recorder: missing a required argument: 'n_classes'"),
+    ],
+)
+def test_wrong_code_is_seen(text: str, fault: str) -> None:
+    assert code_faults(text) == [fault]
+
+
+# Links, tree, tables
+
+
+def headings(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as they are made where such pages are shown."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def link_faults(page: Path) -> list[str]:
+    faults = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        if not place.is_relative_to(ROOT) or not place.exists():
+            faults.append(f"{target} is not there")
+        elif anchor and anchor not in headings(place):
+            faults.append(f"{target}: no such heading")
+    return faults
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert link_faults(page) == []
+
+
+def test_wrong_link_is_seen(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "never-written.md"
+    text = "[a](scores.md) [b](none.md) [c](scores.md#strategies) [d](scores.md#none) [e](https://example.org)"
+    fake = type("Fake", (), {"read_text": lambda self, encoding: text, "parent": page.parent})()
+    assert link_faults(fake) == ["none.md is not there", "scores.md#none: no such heading"]
+
+
+def tree_paths(text: str) -> list[str]:
+    """Give the paths that an annotated tree names: two blanks of indentation a level, the name first."""
+    paths, above = [], []
+    for line in text.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], name]
+        paths.append("".join(above))
+    return paths
+
+
+def test_tree_names_what_is_there() -> None:
+    (tree,) = (block.text for block in blocks(ROOT / "README.md") if block.text.startswith("src/dataprune/"))
+    named = tree_paths(tree)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    rooms = {
+        path.name for path in (ROOT / "src" / "dataprune").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms == {path.split("/")[2] for path in named if path.startswith("src/dataprune/") and path != "src/dataprune/"}
+
+
+def test_tree_is_read_by_its_indentation() -> None:
+    assert tree_paths("src/a/\n  b.py   words\n  c/     words\n    d.py\ntests/  words") == [
+        "src/a/",
+        "src/a/b.py",
+        "src/a/c/",
+        "src/a/c/d.py",
+        "tests/",
+    ]
+
+
+def rows(page: Path, after: str) -> list[list[str]]:
+    """Give the rows of the first table after a heading, as cells, without its head."""
+    text = page.read_text(encoding="utf-8").split(f"\n## {after}\n")[1].split("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_scores_stand_on_their_page_with_their_direction() -> None:
+    from dataprune.scores import SCORES
+
+    page = ROOT / "docs" / "scores.md"
+    told = {row[0].strip("`"): (row[3], row[4]) for row in rows(page, "Scores of a trace")}
+    assert told == {name: ("larger" if spec.harder == 1 else "smaller", spec.needs) for name, spec in SCORES.items()}
+    papers = {row[0].strip("`"): re.findall(r"arXiv:\d+\.\d+", row[5]) for row in rows(page, "Scores of a trace")}
+    assert papers == {name: re.findall(r"arXiv:\d+\.\d+", spec.source) for name, spec in SCORES.items()}
+    assert [row[0] for row in rows(page, "A score of features")] == ["`median_distance`"]
+
+
+def test_strategies_stand_on_their_page() -> None:
+    from dataprune.selection import STRATEGIES
+
+    assert [row[0].strip("`") for row in rows(ROOT / "docs" / "scores.md", "Strategies")] == list(STRATEGIES)
+
+
+def test_models_and_recipes_stand_in_the_how_to() -> None:
+    from dataprune.training.models import MODELS
+    from dataprune.training.recipes import RECIPES
+
+    page = ROOT / "docs" / "howto.md"
+    assert [row[0].strip("`") for row in rows(page, "Choose the model and the recipe")] == [*MODELS, *RECIPES]
+
+
+def test_api_page_is_what_the_docstrings_say() -> None:
+    spec = importlib.util.spec_from_file_location("generate_api", ROOT / "docs" / "generate_api.py")
+    assert spec
+    assert spec.loader
+    generate_api = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate_api)
+    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == generate_api.page(dataprune), "run `make api`"
+
+
+def test_version_is_in_the_changelog() -> None:
+    from importlib.metadata import version
+
+    assert f"## {version('dataprune')}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,0 +1,246 @@
+"""A whole run on digits: made, found again, extended, killed and taken up, damaged and mended, refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dataprune import store
+from dataprune.data import from_arrays, read
+from dataprune.errors import InputError, StoreError, WorkError
+from dataprune.run import open_run, score, verify
+from dataprune.run.opened import SCORES_FILE
+from dataprune.run.score import Progress
+from dataprune.training.plan import Machine, Settings
+from dataprune.training.recipes import Recipe
+
+QUICK = Settings(members=2, epochs=2, model="linear")
+SERIAL = Machine(executor="serial")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return read("digits").take(np.arange(300))
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    return score(digits, tmp_path_factory.mktemp("runs") / "run", QUICK, SERIAL)
+
+
+def test_a_run_holds_every_score_for_every_example_in_source_order(run, digits):
+    expected = {"el2n", "std", "pred_sum", "flip", "forget", "forget_toneva", "confidence", "variability", "correctness"}
+    assert set(run.scores) == expected | {"aum", "grand", "entropy", "median_distance"}
+    assert run.scores.absent == {}
+    assert run.ids.tolist() == digits.ids.tolist()
+    np.testing.assert_array_equal(run.labels, digits.labels)
+    assert run.scores["aum"].harder == -1
+    assert run.scores["el2n"].harder == 1
+    assert run.failed == []
+
+
+def test_scores_are_those_of_the_trace(run):
+    p = np.stack([run.trace.member_probabilities(m) for m in range(2)])
+    onehot = np.eye(10)[run.labels]
+    np.testing.assert_allclose(run.scores["el2n"].values, np.linalg.norm(p - onehot, axis=2).mean(0), atol=2e-3)
+    hits = (run.trace.last("predicted") == run.labels).sum(0)
+    np.testing.assert_array_equal(run.scores["pred_sum"].values, hits)
+
+
+def test_the_same_call_returns_at_once_and_hears_nothing(run, digits):
+    heard = []
+    before = (run.path / "run.json").stat().st_mtime_ns
+    again = score(digits, run.path, QUICK, SERIAL, listener=heard.append)
+    assert heard == []
+    assert (again.path / "run.json").stat().st_mtime_ns == before
+
+
+def test_equal_runs_are_equal_bytes(run, digits, tmp_path):
+    other = score(digits, tmp_path / "other", QUICK, Machine(executor="processes", workers=2))
+    for name in [SCORES_FILE, "spec.json", *(m["file"] for m in run.info["members"])]:
+        assert (run.path / name).read_bytes() == (other.path / name).read_bytes(), name
+
+
+def test_extending_keeps_the_members_and_equals_a_run_made_so(digits, tmp_path):
+    run = score(digits, tmp_path / "run", QUICK, SERIAL)
+    first = (run.path / "trace/member-000.safetensors").stat().st_mtime_ns
+    three = Settings(members=3, epochs=2, model="linear")
+    with pytest.raises(InputError, match="members 2 there, 3 asked"):
+        score(digits, run.path, three, SERIAL)
+    grown = score(digits, run.path, three, SERIAL, extend=True)
+    assert (run.path / "trace/member-000.safetensors").stat().st_mtime_ns == first
+    made = score(digits, tmp_path / "made", three, SERIAL)
+    assert (grown.path / SCORES_FILE).read_bytes() == (made.path / SCORES_FILE).read_bytes()
+
+
+def test_progress_tells_the_price_first_and_then_every_epoch(digits, tmp_path):
+    heard: list[Progress] = []
+    score(digits, tmp_path / "run", QUICK, SERIAL, listener=heard.append)
+    assert heard[0].price.member_epochs == 4
+    assert heard[0].price.seconds > 0
+    assert [(h.done, h.total) for h in heard[1:]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_price_is_written_down(run):
+    train = run.info["cost"][0]
+    assert train["examples_seen"] == 300 * 2 * 2
+    # linear: 64·10 multiply-adds forward; a training pass is three forwards, the clean pass one; N examples, E·T passes
+    assert train["flops"] == 2 * 640 * 4 * 300 * 4
+    assert train["wall_seconds"] > 0
+
+
+def test_another_run_in_the_same_folder_is_refused_with_the_difference(run, digits):
+    with pytest.raises(InputError, match="epochs 2 there, 3 asked"):
+        score(digits, run.path, Settings(members=2, epochs=3, model="linear"), SERIAL)
+    with pytest.raises(InputError, match=r"model linear there, mlp asked.*Choose another folder"):
+        score(digits, run.path, Settings(members=2, epochs=2, model="mlp"), SERIAL)
+    with pytest.raises(InputError, match=r"data .* there"):
+        score(digits.take(np.arange(200)), run.path, QUICK, SERIAL)
+
+
+def test_a_folder_with_other_things_is_refused(digits, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds thesis\.txt"):
+        score(digits, tmp_path, QUICK, SERIAL)
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == ["thesis.txt"]
+
+
+def test_manifest_holds_no_path_and_scores_no_time(run):
+    text = (run.path / "run.json").read_text() + (run.path / "spec.json").read_text()
+    assert str(run.path.parent) not in text
+    assert os.path.expanduser("~") + "/" not in text  # noqa: PTH111
+
+
+@pytest.mark.parametrize("name", [SCORES_FILE, "trace/member-001.safetensors", "spec.json"])
+def test_one_bit_turned_is_found_and_mended_by_the_same_command(digits, tmp_path, name):
+    run = score(digits, tmp_path / "run", QUICK, SERIAL)
+    whole = (run.path / name).read_bytes()
+    assert verify(run.path) == []
+    broken = bytearray(whole)
+    broken[len(broken) // 2] ^= 4
+    (run.path / name).write_bytes(broken)
+    assert any(name in fault for fault in verify(run.path))
+    if name == SCORES_FILE:
+        with pytest.raises(StoreError, match=r"scores\.parquet is damaged"):
+            open_run(run.path)
+    if name == "spec.json":
+        with pytest.raises((StoreError, InputError)):
+            score(digits, run.path, QUICK, SERIAL)
+        return
+    score(digits, run.path, QUICK, SERIAL)
+    assert (run.path / name).read_bytes() == whole
+    assert verify(run.path) == []
+
+
+def test_a_missing_member_is_trained_again(digits, tmp_path):
+    run = score(digits, tmp_path / "run", QUICK, SERIAL)
+    before = (run.path / SCORES_FILE).read_bytes()
+    (run.path / "trace/member-000.safetensors").unlink()
+    with pytest.raises(StoreError, match=r"lacks trace/member-000\.safetensors"):
+        open_run(run.path)
+    again = score(digits, run.path, QUICK, SERIAL)
+    assert (again.path / SCORES_FILE).read_bytes() == before
+
+
+def test_what_is_no_run(tmp_path):
+    with pytest.raises(InputError, match="which is no folder"):
+        open_run(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"holds no run\.json"):
+        open_run(tmp_path)
+    (tmp_path / "spec.json").write_text("{}")
+    with pytest.raises(InputError, match="is not finished"):
+        open_run(tmp_path)
+
+
+def test_a_run_of_a_newer_version_is_refused(digits, tmp_path):
+    run = score(digits, tmp_path / "run", QUICK, SERIAL)
+    path = run.path / "run.json"
+    manifest = json.loads(path.read_text())
+    manifest["format"] = 999
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="999"):
+        open_run(run.path)
+
+
+def test_sets_that_cannot_be_scored():
+    images = np.zeros((10, 4, 4, 1), np.uint8)
+    with pytest.raises(InputError, match="no labels"):
+        score(from_arrays(images), "nowhere", QUICK, SERIAL)
+    with pytest.raises(InputError, match="at least two classes to be scored, got one"):
+        score(from_arrays(images, np.zeros(10, int)), "nowhere", QUICK, SERIAL)
+
+
+def wild():
+    return Recipe("wild", learning_rate=1e20, schedule="constant")
+
+
+def test_members_that_diverge_feed_no_score(digits, tmp_path):
+    settings = Settings(members=2, epochs=2, model="mlp", recipe="test_run_score:wild")
+    with pytest.raises(WorkError, match=r"no member learned anything: .*diverged"):
+        score(digits, tmp_path / "run", settings, SERIAL)
+
+
+def test_features_are_scored_too(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    features = rng.normal(size=(200, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
+    run = score(from_arrays(features, labels), tmp_path / "run", Settings(members=2, epochs=8), SERIAL)
+    assert run.info["spec"]["model"] == "mlp"
+    assert (run.trace.probabilities().argmax(1) == labels).mean() > 0.8
+
+
+def test_folds_give_out_of_sample_probabilities(digits, tmp_path):
+    run = score(digits, tmp_path / "run", Settings(folds=2, epochs=2, model="linear"), SERIAL)
+    assert run.info["spec"]["members"] == 2
+    out = run.trace.probabilities("out")
+    seen = run.trace.trained_on
+    np.testing.assert_allclose(out[~seen[0]], run.trace.member_probabilities(0)[~seen[0]], atol=1e-6)
+    with pytest.raises(InputError, match="folds"):
+        score(digits, tmp_path / "other", Settings(folds=2, members=3), SERIAL)
+
+
+KILLED = """
+import sys
+import numpy as np
+from dataprune.data import read
+from dataprune.run import score
+from dataprune.training.plan import Machine, Settings
+data = read("digits").take(np.arange(300))
+settings = Settings(members=2, epochs=6, model="proxy")
+print("begin", flush=True)
+score(data, sys.argv[1], settings, Machine(executor=sys.argv[2], workers=2))
+print("end", flush=True)
+"""
+
+
+def test_a_run_killed_at_any_moment_resumes_to_identical_bytes(digits, tmp_path):
+    settings = Settings(members=2, epochs=6, model="proxy")
+    begun = time.perf_counter()
+    whole = score(digits, tmp_path / "whole", settings, SERIAL)
+    took = time.perf_counter() - begun
+    rng = np.random.default_rng()
+    for attempt, executor in enumerate(["serial", "serial", "processes", "serial", "processes"]):
+        folder = tmp_path / f"killed-{attempt}"
+        child = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), executor], stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "begin\n"
+        time.sleep(rng.uniform(0.05, 1.0) * (took + (2.0 if executor == "processes" else 0)))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        resumed = score(digits, folder, settings, SERIAL)
+        for name in [SCORES_FILE, *(m["file"] for m in whole.info["members"])]:
+            assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), (attempt, name)
+        assert verify(folder) == []
+        assert not list(folder.rglob("*.tmp*")), "temporary files are left"
+
+
+def test_two_processes_on_one_run_the_second_says_so(digits, tmp_path):
+    folder = tmp_path / "run"
+    store.check_writable(folder)
+    with store.lock(folder), pytest.raises(InputError, match=f"process {os.getpid()}"):
+        score(digits, folder, QUICK, SERIAL)

@@ -1,0 +1,101 @@
+"""What is loaded before a command is known: nothing that takes long."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+import dataprune
+
+HEAVY = {
+    "torch",
+    "matplotlib",
+    "sklearn",
+    "pyarrow",
+    "PIL",
+    "scipy",
+    "numpy",
+    "rich",
+    "simplejpeg",
+    "safetensors",
+    "cloudpickle",
+    "ray",
+}
+TINY = """
+import typer
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+@app.callback()
+def tiny(version: bool = False) -> None: ...
+@app.command()
+def score(seed: int = 0) -> None: ...
+app(["score", "--help"])
+"""
+HELP = "import sys; from dataprune.cli import main; main(['{}', '--help'])"
+
+
+def loaded(code):
+    """Run code in a fresh interpreter and give the top-level modules that it loaded."""
+    told = f"{code}\nimport json, sys; sys.stderr.write(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stderr)}
+
+
+def seconds(code):
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return time.perf_counter() - begun
+
+
+def test_import_loads_nothing_heavy():
+    assert loaded("import dataprune") & (HEAVY | {"typer"}) == set()
+
+
+@pytest.mark.parametrize("command", ["score", "prune", "demo"])
+def test_help_loads_nothing_heavy(command):
+    assert loaded(HELP.format(command)) & HEAVY == set()
+
+
+def test_what_the_first_tests_see_can_be_seen():
+    assert "numpy" in loaded("import dataprune; dataprune.select")
+
+
+def test_help_is_about_as_quick_as_that_of_a_tiny_program():
+    ours, theirs = [], []
+    for _ in range(4):  # in turn, since the machine may be busy with something else for a while
+        ours.append(seconds(HELP.format("score")))
+        theirs.append(seconds(TINY))
+    assert min(ours) < 1.6 * min(theirs)
+
+
+def test_selecting_and_opening_a_run_need_no_torch():
+    assert (
+        loaded("import dataprune as dp; dp.select; dp.open_run; dp.write_kept") & {"torch", "matplotlib", "sklearn", "typer"}
+        == set()
+    )
+
+
+def test_every_public_name_is_there():
+    assert sorted(dataprune.__all__) == sorted({*dataprune._ROOM_OF, "__version__"})
+    for name in dataprune.__all__:
+        assert getattr(dataprune, name) is not None
+    assert set(dataprune.__all__) <= set(dir(dataprune))
+
+
+def test_names_are_not_shadowed_by_modules():
+    code = """
+import dataprune as dp
+import dataprune.run.score, dataprune.scores.score, dataprune.trace.trace, dataprune.selection.select, dataprune.data.source
+assert callable(dp.score) and callable(dp.select) and callable(dp.read) and callable(dp.verify)
+from dataprune import score, select, scores, selection, Score, Scores, Trace
+assert callable(score) and callable(select) and scores.SCORES is dp.SCORES
+from dataprune.run import score as same
+assert score is same
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="module 'dataprune' has no attribute 'scroe'"):
+        dataprune.scroe  # noqa: B018

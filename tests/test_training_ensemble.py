@@ -1,0 +1,168 @@
+"""Folds, members and their checkpoints: by hand, by properties, and back ends against each other."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataprune import store
+from dataprune.data import from_arrays
+from dataprune.errors import InputError
+from dataprune.trace import open_member
+from dataprune.training import ensemble as ensembles
+from dataprune.training.ensemble import Ensemble, MemberJob, folds_of, train_member, train_members, trained_on
+from dataprune.training.recipes import Recipe
+
+RECIPE = Recipe("r", batch=16, rotation=5.0)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    labels = np.arange(48) % 3
+    images = rng.integers(0, 120, (48, 8, 8, 3), dtype=np.uint8)
+    for row, label in enumerate(labels):
+        images[row, :, :, label] += 100
+    return from_arrays(images, labels)
+
+
+def small(**changes):
+    asked = {"model": "proxy", "recipe": RECIPE, "members": 2, "epochs": 3, "n_classes": 3} | changes
+    return Ensemble(**asked)
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.integers(2, 6), st.integers(0, 99))
+def test_folds_are_even_and_stratified(labels, folds, seed):
+    labels = np.array(labels)
+    if folds > len(labels):
+        with pytest.raises(InputError, match="folds"):
+            folds_of(labels, folds, seed, 0)
+        return
+    fold = folds_of(labels, folds, seed, 0)
+    sizes = np.bincount(fold, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+    for label in np.unique(labels):
+        of_class = np.bincount(fold[labels == label], minlength=folds)
+        assert of_class.max() - of_class.min() <= 1
+
+
+def test_repeats_deal_anew_and_each_example_is_left_out_once_in_each():
+    labels = np.arange(40) % 4
+    spec = small(folds=4, repeats=2, members=8)
+    seen = np.stack([trained_on(spec, labels, member) for member in range(8)])
+    assert ((~seen[:4]).sum(0) == 1).all()
+    assert ((~seen[4:]).sum(0) == 1).all()
+    assert not np.array_equal(seen[:4], seen[4:])
+    assert trained_on(small(), labels, 1).all()
+
+
+def arrays_of(path):
+    member = open_member(path)
+    return {name: np.array(member.arrays[name]) for name in member.arrays}
+
+
+def members_of(dataset, spec, scratch, **how):
+    scratch.mkdir()
+    outcomes = list(train_members(dataset, spec, range(spec.members), scratch, **how))
+    assert [o.error for o in outcomes] == [None] * spec.members
+    return {o.value.member: o.value for o in outcomes}
+
+
+def test_processes_give_the_same_bytes_as_serial(dataset, tmp_path):
+    spec = small(folds=2, repeats=1)
+    heard = []
+    serial = members_of(dataset, spec, tmp_path / "a", executor="serial", on_message=heard.append)
+    processes = members_of(dataset, spec, tmp_path / "b", executor="processes", workers=2)
+    for member in range(2):
+        assert serial[member].path.read_bytes() == processes[member].path.read_bytes()
+    assert [(m.member, m.epoch) for m in heard] == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+
+
+def test_a_member_does_not_depend_on_how_many_there_are(dataset, tmp_path):
+    two = members_of(dataset, small(members=2), tmp_path / "a", executor="serial")
+    three = members_of(dataset, small(members=3), tmp_path / "b", executor="serial")
+    assert two[1].path.read_bytes() == three[1].path.read_bytes()
+    assert three[1].path.read_bytes() != three[2].path.read_bytes()
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("when", ["clean", "online"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when, damaged):
+    spec = small(when=when, folds=2, members=2)
+    whole = members_of(dataset, spec, tmp_path / "whole", executor="serial")[0].path.read_bytes()
+
+    from dataprune.data.share import share
+
+    (tmp_path / "s").mkdir()
+    job = MemberJob(spec, 0, share(dataset, tmp_path / "s"), dataset.fingerprint, tmp_path / "s" / "member-000", "cpu")
+    heard = []
+
+    def stop_after_two(message):
+        heard.append(message.epoch)
+        if message.epoch == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_member(job, stop_after_two)
+    if damaged:  # one bit turned in the checkpoint: found by checksum, the member starts anew
+        path = job.scratch / store.read_json(job.scratch / ensembles.CHECKPOINT)["file"]
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 1
+        path.write_bytes(content)
+    again = []
+    done = train_member(job, lambda message: again.append(message.epoch))
+    assert done.path.read_bytes() == whole
+    assert again == ([1, 2, 3] if damaged else [3])
+    assert done.examples_seen == 24 * 3
+
+
+def test_a_checkpoint_of_another_training_is_not_used(dataset, tmp_path):
+    from dataprune.data.share import share
+
+    shared = share(dataset, tmp_path)
+    first = MemberJob(small(epochs=1), 0, shared, dataset.fingerprint, tmp_path / "m", "cpu")
+    train_member(first, lambda message: None)
+    heard = []
+    other = MemberJob(small(epochs=1, seed=1), 0, shared, dataset.fingerprint, tmp_path / "m", "cpu")
+    train_member(other, lambda message: heard.append(message.epoch))
+    assert heard == [1]
+
+
+def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
+    spec = small(members=1)
+    path = members_of(dataset, spec, tmp_path / "a", executor="serial")[0].path
+    stored = arrays_of(path)
+    from dataprune.training.fit import Fit, Inputs, Training
+
+    fit = Fit(Training("proxy", RECIPE, 3, 0, 3), Inputs(dataset.images, "own", "cpu"), dataset.labels, np.ones(48, bool))
+    fit.restore(stored, {"epoch": 3, "loss": 0.0, "plateau": {"factor": 1.0, "best": None, "bad_epochs": 0}})
+    for rows, logits, features in fit.predict():
+        p = logits.softmax(1).numpy()
+        onehot = np.eye(3)[dataset.labels[rows]]
+        np.testing.assert_allclose(stored["el2n"][2, rows], np.linalg.norm(p - onehot, axis=1), atol=1e-6)
+        np.testing.assert_allclose(stored["probabilities"][rows], p, atol=1e-3)
+        norm = np.sqrt((features.numpy() ** 2).sum(1) + 1)
+        np.testing.assert_allclose(stored["grand"][2, rows], np.linalg.norm(p - onehot, axis=1) * norm, rtol=1e-4, atol=1e-6)
+
+
+def test_a_member_at_chance_is_marked(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = from_arrays(rng.integers(0, 256, (200, 8, 8, 3), dtype=np.uint8), rng.integers(0, 2, 200))
+    spec = small(n_classes=2, members=1, epochs=1, recipe=Recipe("still", learning_rate=1e-9, batch=50))
+    done = members_of(noise, spec, tmp_path / "a", executor="serial")[0]
+    assert done.status == "at chance"
+
+
+def test_what_is_refused():
+    for wrong, said in (
+        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
+        ({"members": 0}, "`members` must be at least 1"),
+        ({"folds": 1}, "`folds` must be 0"),
+        ({"folds": 3}, "folds × repeats = 3, got 2"),
+    ):
+        with pytest.raises(InputError, match=said):
+            small(**wrong)
