@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 import dataprune as dp
+import dataprune.run
 from dataprune import store, tables
 from dataprune.cli import main
 from dataprune.cli.lines import duration, several
@@ -176,6 +178,15 @@ class TestScore:
         assert (tmp_path / "run" / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
         assert len(dp.select(run.scores["el2n"], keep=0.7)) == 17
 
+    def test_members_are_added_to_a_finished_run(self, cli, flowers, run_folder, tmp_path):
+        shutil.copytree(run_folder, tmp_path / "run")
+        more = ["score", flowers, "--out", tmp_path / "run", *SETTINGS, "--members", "3", "--executor", "serial"]
+        assert cli(*more)[0] == 2
+        code, out, err = cli(*more, "--extend")
+        assert (code, err) == (0, "")
+        assert "to train: 1 member for 3 epochs" in out
+        assert len(dp.open_run(tmp_path / "run").info["members"]) == 3
+
     def test_other_settings_in_the_same_folder_are_refused(self, cli, flowers, run_folder):
         code, _, err = cli("score", flowers, "--out", run_folder, *SETTINGS, "--seed", "1")
         assert code == 2
@@ -238,14 +249,13 @@ class TestBadData:
         (data / CLASSES[0] / "text.jpg").write_text("no picture")
         code, err = self.fails(cli, tmp_path, data)
         assert code == 2
-        for name in ("cut.png", "zero\\n.png", "text.jpg"):
-            assert name in err
+        assert "zero\\n.png (empty (0 bytes))" in err
         code, out, err = cli("score", data, "--out", tmp_path / "run", *SETTINGS, "--executor", "serial", "--on-error", "skip")
         assert code == 0
         assert "15 examples" in out
         assert "warning: left out 3 items" in err
         listed = json.loads((tmp_path / "run" / "run.json").read_text())["skipped"]
-        assert [Path(one["path"]).name for one in listed] == ["cut.png", "text.jpg", "zero\n.png"]
+        assert {Path(one["path"]).name for one in listed} == {"cut.png", "text.jpg", "zero\n.png"}
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -338,7 +348,7 @@ class TestPrune:
     def test_classes_that_are_emptied_are_named(self, cli, run_folder):
         code, _, err = cli("prune", run_folder, "--count", "1")
         assert code == 0
-        assert err.startswith("warning: 2 classes keep no example: ")
+        assert err.startswith("warning: nothing is kept of 2 classes: ")
 
     def test_a_score_of_a_file_by_row_and_by_id(self, cli, run_folder, tmp_path):
         ids = dp.open_run(run_folder).ids.tolist()
@@ -415,8 +425,6 @@ class TestPrune:
 class TestVerify:
     @pytest.fixture
     def copy(self, run_folder, tmp_path):
-        import shutil
-
         return Path(shutil.copytree(run_folder, tmp_path / "copy"))
 
     def test_sound(self, cli, run_folder):
@@ -465,9 +473,9 @@ class TestShow:
 
 class TestDemo:
     def test_story_and_again(self, cli, tmp_path, monkeypatch):
-        monkeypatch.setattr("dataprune.cli.demo.MEMBERS", 2)
-        monkeypatch.setattr("dataprune.cli.demo.EPOCHS", 3)
-        code, out, err = cli("demo", "--out", tmp_path / "demo", "--workers", "2")
+        monkeypatch.setattr("dataprune.cli.demo.MEMBERS", 1)
+        monkeypatch.setattr("dataprune.cli.demo.EPOCHS", 2)
+        code, out, err = cli("demo", "--out", tmp_path / "demo", "--workers", "1")
         assert (code, err) == (0, "")
         assert len(tables.read_table(tmp_path / "demo" / "kept.csv").columns["id"]) == 1006
         with Image.open(tmp_path / "demo" / "hardest-and-easiest.png") as picture:
@@ -517,13 +525,12 @@ class TestFaults:
         assert err.splitlines()[-1].startswith("error: `RUN` must be a folder")
 
     def test_a_closed_output_is_no_error(self, run_folder):
-        for arguments in (["--help"], ["prune", str(run_folder), "--keep", "0.5"]):
-            done = run_through_closed_pipe(arguments)
-            assert done == (0, b"")
+        for arguments in (["--help"], ["prune", str(run_folder), "--keep", "0.9"]):
+            assert run_through_closed_pipe(arguments) == (0, b"")
 
     def test_a_terminal_of_letters_only(self, run_folder, tmp_path):
         environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-        done = run_cli("prune", run_folder, "--keep", "0.5", text=False, env=environment)
+        done = run_cli("prune", run_folder, "--keep", "0.9", text=False, env=environment)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"gr\\xfcn" in done.stdout
 

@@ -4,10 +4,7 @@ Each rule takes one module and gives its faults in words; each is shown a module
 """
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -287,29 +284,3 @@ def test_lines_are_those_of_the_design() -> None:
     drawn = re.search(r"^cli → .*$", text, re.MULTILINE)
     assert drawn, "docs/design.md draws no rooms"
     assert re.findall(r"\w+", drawn.group()) == [room for rooms in LINES[1:] for room in rooms]
-
-
-@pytest.mark.parametrize(
-    "call", ["import dataprune", "import dataprune.cli", "import dataprune.selection, dataprune.scores, dataprune.trace"]
-)
-def test_import_waits_for_no_slow_library(call: str) -> None:
-    slow = "{'torch', 'matplotlib', 'sklearn', 'scipy', 'ray', 'pandas', 'pyarrow'}"
-    told = run_python(f"import sys; {call}; print(sorted({slow} & set(sys.modules)))")
-    assert told == "[]"
-
-
-def test_help_waits_for_no_slow_library() -> None:
-    told = run_python(
-        "import sys, runpy\nsys.argv = ['dataprune', '--help']\n"
-        "try:\n    runpy.run_module('dataprune', run_name='__main__')\nexcept SystemExit as stopped:\n    assert not stopped.code\n"
-        "print(sorted({'torch', 'matplotlib', 'sklearn'} & set(sys.modules)))"
-    )
-    assert told.splitlines()[-1] == "[]"
-
-
-def run_python(text: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env=os.environ | {"COLUMNS": "100"}
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()

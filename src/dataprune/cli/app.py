@@ -34,12 +34,13 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
         typer.echo(f"dataprune {version('dataprune')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback(context_settings={"help_option_names": ["--help", "-h"]})
@@ -109,7 +110,7 @@ def _failed(error: Exception) -> int:
         complain(_usage_line(error))
         return 2
     if isinstance(error, DatapruneError):
-        complain(_one_line(str(error)))
+        complain(str(error))
         return error.exit_code
     if isinstance(error, MemoryError):
         complain(

@@ -135,7 +135,7 @@ def say_kept(kept: "Kept", run: "Run") -> None:
         lost = np.flatnonzero((after == 0) & (before > 0))
         if len(lost):
             names = listed(shown(run.classes[index], 30) for index in lost.tolist())
-            warn(f"{several(len(lost), 'class')} keep no example: {names}. --balanced keeps the same share of each.")
+            warn(f"nothing is kept of {several(len(lost), 'class')}: {names}. --balanced keeps the same share of each.")
     say(f"seed {kept.spec['seed']}, sha256 of the kept ids {kept.ids_hash}")
 
 
