@@ -33,3 +33,44 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no data at {folder} (set DATAPRUNE_DATA)")
     return folder
+
+
+@pytest.fixture
+def cli(capfd):
+    """Run the command in this process: gives the exit code, stdout and stderr."""
+    from dataprune.cli import main
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = main([str(one) for one in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory):
+    """Give a tiny folder of pictures with odd names."""
+    from command_line import make_pictures
+
+    return make_pictures(tmp_path_factory.mktemp("data") / "flowers")
+
+
+@pytest.fixture(scope="session")
+def run_folder(flowers, tmp_path_factory):
+    """Give a finished run, made in processes of its own; what was printed lies beside it."""
+    from command_line import SETTINGS, run_cli
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    done = run_cli("score", flowers, "--out", out, *SETTINGS, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    out.with_name("stdout").write_text(done.stdout, encoding="utf-8")
+    assert done.stderr == ""
+    return out
+
+
+@pytest.fixture(scope="session")
+def printed(run_folder):
+    """Give what the command printed that made `run_folder`."""
+    return run_folder.with_name("stdout").read_text(encoding="utf-8")

@@ -120,7 +120,7 @@ def test_bad_items_are_named_and_can_be_skipped(tmp_path):
     (tmp_path / "a" / "loop.png").symlink_to("loop.png")
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(os.path.relpath(tmp_path / "b" / "socket.png"))
-        with pytest.raises(InputError, match=r"6 items cannot be used: .* and 3 more\. .*skip"):
+        with pytest.raises(InputError, match=r"7 items cannot be used: .* and 4 more\. .*skip"):
             read(tmp_path)
         found = read(tmp_path, on_error="skip")
     assert found.ids.tolist() == ["a/ok.png", "b/ok.png"]

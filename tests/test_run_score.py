@@ -16,7 +16,7 @@ from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import open_run, score, verify
 from dataprune.run.opened import SCORES_FILE
 from dataprune.run.score import Progress
-from dataprune.training.plan import Machine, Settings
+from dataprune.training.plan import Machine, Settings, plan, timed_price
 from dataprune.training.recipes import Recipe
 
 QUICK = Settings(members=2, epochs=2, model="linear")
@@ -82,8 +82,27 @@ def test_progress_tells_the_price_first_and_then_every_epoch(digits, tmp_path):
     heard: list[Progress] = []
     score(digits, tmp_path / "run", QUICK, SERIAL, listener=heard.append)
     assert heard[0].price.member_epochs == 4
-    assert heard[0].price.seconds > 0
+    assert heard[0].price.seconds is None, "too short to ask about"
     assert [(h.done, h.total) for h in heard[1:]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_long_work_is_timed_before_it_begins(digits):
+    ensemble = plan(digits, Settings(members=2, epochs=1_000_000))
+    one, two = (timed_price(digits, ensemble, "cpu", at_once).seconds for at_once in (1, 2))
+    assert one > 0
+    assert two > 0
+
+
+def test_an_unknown_model_is_refused_before_the_folder_is_claimed(digits, tmp_path):
+    with pytest.raises(InputError, match="Did you mean 'resnet18'"):
+        score(digits, tmp_path / "run", Settings(model="resnet19"), SERIAL)
+    score(digits, tmp_path / "run", QUICK, SERIAL)
+
+
+def test_zero_is_not_taken_for_the_default(digits, tmp_path):
+    for wrong in ("members", "epochs", "batch"):
+        with pytest.raises(InputError, match=f"`{wrong}` must be at least 1, got 0"):
+            score(digits, tmp_path / "run", Settings(**{wrong: 0}), SERIAL)
 
 
 def test_the_price_is_written_down(run):
@@ -181,7 +200,7 @@ def wild():
 
 def test_members_that_diverge_feed_no_score(digits, tmp_path):
     settings = Settings(members=2, epochs=2, model="mlp", recipe="test_run_score:wild")
-    with pytest.raises(WorkError, match=r"no member learned anything: .*diverged"):
+    with pytest.raises(WorkError, match=r"no member can be scored: .*diverged"):
         score(digits, tmp_path / "run", settings, SERIAL)
 
 

@@ -296,6 +296,7 @@ class TestProcesses:
         found = by_key(run_jobs([Job("a", square, 1), Job("b", die, 2), *(Job(str(x), square, x) for x in range(5))], workers=2))
         assert found["b"].error == error
         assert found["b"].attempts == 3
+        assert found["b"].lost
         assert found["b"].traceback == "first words\nlast words"
         assert (tmp_path / "tries").read_text() == "xxx"
         assert [found[str(x)].value for x in range(5)] == [0, 1, 4, 9, 16]

@@ -84,7 +84,12 @@ def score(
     extend: Annotated[bool, typer.Option("--extend", help="Add members to a finished run, up to --members.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="If another process works on RUN, wait for it.")] = False,
     seed: Seed = 0,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Where to train: cpu, cuda, cuda:1, mps.")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Where to train: cpu, cuda, cuda:1, mps. Default: cuda if there is one.", show_default=False
+        ),
+    ] = None,
     workers: Workers = None,
     executor: Annotated[
         Literal["serial", "processes"] | None,

@@ -191,8 +191,6 @@ def _open(found: Source, split: str, options: _Options, file: LabelFile | None) 
         labels, classes, more = file.labels_of(part.ids, classes)
         notes += more
     where = f"{plain(found.path) or found.kind} ({split})"
-    if options.on_error == "fail":
-        refuse_bad(part.bad, where)
     if not part.ids:
         refuse_bad(part.bad, where)
         raise InputError(f"{where} holds no example.")
@@ -201,15 +199,16 @@ def _open(found: Source, split: str, options: _Options, file: LabelFile | None) 
         pack = cache.open_pack(
             part.pictures, _size(found, split, part, options), workers=options.workers, progress=options.progress
         )
-        bad = [Skipped(part.ids[row], reason) for row, reason in pack.skipped]
-        if options.on_error == "fail" or pack.images is None:
-            refuse_bad(bad, where)
-        skipped += bad
+        skipped += [Skipped(part.ids[row], reason) for row, reason in pack.skipped]
+        if pack.images is None:
+            refuse_bad(skipped, where)
         rows = np.delete(rows, [row for row, _ in pack.skipped])
         notes += [note for note in (cache.cache_root()[1],) if note]
         inputs = pack.images
     else:
         inputs = _sized(part.inputs, options.image_size)
+    if options.on_error == "fail":
+        refuse_bad(skipped, where)  # all of them in one message, those found by listing and those found by decoding
     assert inputs is not None
     labels = None if labels is None else labels[rows]
     notes += _class_notes(labels, classes, split)

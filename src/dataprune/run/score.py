@@ -18,14 +18,15 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import DatapruneError, InputError, WorkError
+from dataprune.errors import DatapruneError, InputError, MachineError, WorkError
 from dataprune.run.opened import LOCAL, MANIFEST, SCORES_FILE, SPEC, Run, open_run
 from dataprune.scores import SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
 from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members
 from dataprune.training.features import penultimate
-from dataprune.training.plan import Machine, Price, Settings, plan, price
+from dataprune.training.plan import Machine, Price, Settings, plan, price, resolve_device, timed_price
+from dataprune.workers import default_workers
 
 SCRATCH = "scratch"
 ALGORITHM = 1  # raised when the same spec would give other numbers
@@ -85,11 +86,12 @@ def score(
         if finished is not None:
             return finished
         started = time.perf_counter()
+        device = resolve_device(machine)
         dataset.verify()
-        members = _train(folder, dataset, ensemble, machine, listener)
+        members = _train(folder, dataset, ensemble, device, machine, listener)
         trained = time.perf_counter()
-        scores = _score(folder, dataset, ensemble, machine, members)
-        _publish(folder, dataset, ensemble, machine, members, scores, (trained - started, time.perf_counter() - trained))
+        scores = _score(folder, dataset, ensemble, device, members)
+        _publish(folder, dataset, ensemble, device, members, scores, (trained - started, time.perf_counter() - trained))
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     return open_run(folder)
 
@@ -110,6 +112,7 @@ def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> 
             raise InputError(
                 f"`out` must be a new folder or a run, got {folder}, which holds {', '.join(others[:3])}. Choose another."
             )
+        price(dataset, ensemble)  # refuses a model that is unknown or does not fit, before the folder is claimed
         store.write_json(folder / SPEC, wanted)
         return None
     present = store.read_json(folder / SPEC)
@@ -151,17 +154,20 @@ def member_file(member: int) -> str:
     return f"trace/member-{member:03d}.safetensors"
 
 
-def _train(folder: Path, dataset: Dataset, ensemble: Ensemble, machine: Machine, listener: Listener | None) -> list[dict[str, Any]]:
+def _train(
+    folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, machine: Machine, listener: Listener | None
+) -> list[dict[str, Any]]:
     """Train the members that are not yet published whole, publish each as it comes, and give a record of all."""
     scratch = folder / SCRATCH
     scratch.mkdir(exist_ok=True)
     (folder / "trace").mkdir(exist_ok=True)
     records = {m: r for m in range(ensemble.members) if (r := _published(folder, m)) is not None}
     missing = [m for m in range(ensemble.members) if m not in records]
+    executor = machine.executor or ("processes" if device == "cpu" else "serial")
     if missing and listener is not None:
-        listener(
-            Progress(0, len(missing) * ensemble.epochs, price=price(dataset, replace_members(ensemble, len(missing)), machine))
-        )
+        at_once = min(machine.workers or default_workers(), len(missing)) if executor == "processes" else 1
+        asked = timed_price(dataset, _with_members(ensemble, len(missing)), device, at_once)
+        listener(Progress(0, len(missing) * ensemble.epochs, price=asked))
     progress = dict.fromkeys(missing, 0)
 
     def heard(epoch: EpochDone) -> None:
@@ -169,17 +175,18 @@ def _train(folder: Path, dataset: Dataset, ensemble: Ensemble, machine: Machine,
         if listener is not None:
             listener(Progress(sum(progress.values()), len(missing) * ensemble.epochs, epoch=epoch))
 
-    executor = machine.executor or ("processes" if machine.device == "cpu" else "serial")
     outcomes = train_members(
-        dataset, ensemble, missing, scratch, device=machine.device, executor=executor, workers=machine.workers, on_message=heard
+        dataset, ensemble, missing, scratch, device=device, executor=executor, workers=machine.workers, on_message=heard
     )
     lost = []
     for outcome in outcomes:
         member = int(outcome.key.split()[1])
         if outcome.error is None:
             records[member] = _publish_member(folder, outcome.value)
-        elif outcome.exception is None:
+        elif outcome.lost:
             lost.append(f"{outcome.key}: {outcome.error}")
+        elif isinstance(outcome.exception, MachineError | OSError | MemoryError):
+            raise outcome.exception  # the machine's fault, not the member's: the same command goes on once it is mended
         else:
             records[member] = {"member": member, "file": None, "status": "failed", "reason": outcome.error}
     if lost:
@@ -187,7 +194,7 @@ def _train(folder: Path, dataset: Dataset, ensemble: Ensemble, machine: Machine,
     return [records[m] for m in range(ensemble.members)]
 
 
-def replace_members(ensemble: Ensemble, members: int) -> Ensemble:
+def _with_members(ensemble: Ensemble, members: int) -> Ensemble:
     """Give the ensemble with as many members as are left to train, for its price."""
     return ensemble if ensemble.folds else replace(ensemble, members=members)
 
@@ -226,20 +233,20 @@ def _publish_member(folder: Path, done: MemberDone) -> dict[str, Any]:
     return record
 
 
-def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, machine: Machine, members: list[dict[str, Any]]) -> Scores:
+def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, members: list[dict[str, Any]]) -> Scores:
     """Compute every score from the members that learned, and write the table."""
     used = [m for m in members if m["status"] == "ok"]
     if not used:
         reasons = "; ".join(sorted({m["reason"] for m in members}))
-        raise WorkError(f"no member learned anything: {reasons}. Try --effort high, another --model, or look at the labels.")
+        failed = all(m["status"] == "failed" for m in members)
+        cure = "Mend the cause and choose a new folder" if failed else "Try more --epochs, another --model, or look at the labels"
+        raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}.")
     assert dataset.labels is not None, "checked by `plan`"
     opened = [open_member(folder / m["file"]) for m in used]
     scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
     present, absent = list(scores.values()), dict(scores.absent)
     try:
-        features = penultimate(
-            dataset, opened[0].arrays, ensemble.model, ensemble.recipe.normalise, ensemble.n_classes, machine.device
-        )
+        features = penultimate(dataset, opened[0].arrays, ensemble.model, ensemble.recipe.normalise, ensemble.n_classes, device)
         distance = median_distance(features, dataset.labels)
         present.append(Score("median_distance", distance, 1, dataset.ids, dataset.labels))
     except InputError as reason:
@@ -267,13 +274,13 @@ def _publish(
     folder: Path,
     dataset: Dataset,
     ensemble: Ensemble,
-    machine: Machine,
+    device: str,
     members: list[dict[str, Any]],
     scores: Scores,
     seconds: tuple[float, float],
 ) -> None:
     """Write the manifest: from here on the run is finished."""
-    cost = price(dataset, ensemble, machine, measure=False)
+    cost = price(dataset, ensemble)
     counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
     body = {
         "spec": identity(dataset, ensemble),
@@ -299,7 +306,7 @@ def _publish(
             },
             {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": 0},
         ],
-        "machine": {"device": machine.device, "processor": platform.machine(), "bit_exact": machine.device == "cpu"},
+        "machine": {"device": device, "processor": platform.machine(), "bit_exact": device == "cpu"},
         "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

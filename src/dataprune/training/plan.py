@@ -3,6 +3,7 @@
 Knows the defaults and how they follow the size of the set. The figures behind them are in `docs/log.md`.
 """
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EFFORTS: dict[str, tuple[int, int]] = {"low": (2, 4), "medium": (2, 8), "high": (6, 10)}
 REFERENCE_SIZE = 50_000
 MOST_EPOCHS = 40  # on a set of a few thousand
+TIMED_FROM_FLOPS = 5e11  # about ten seconds of one core
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class Machine:
     """Where and how wide to work; none of it changes a result.
 
     Attributes:
-        device: `cpu`, `cuda`, ...
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a CUDA device if there is one.
         executor: `serial` or `processes`; None takes processes on a CPU and serial elsewhere.
         workers: processes at once; None takes the usable cores.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     executor: Literal["serial", "processes"] | None = None
     workers: int | None = None
 
@@ -89,22 +91,44 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
         raise unknown("when", settings.when, ("clean", "online"))
     members, epochs = EFFORTS[settings.effort]
     recipe = recipe_named(settings.recipe or default_recipe(dataset))
-    epochs = settings.epochs or recipe.epochs or _scaled(epochs, len(dataset))
-    if settings.folds:
-        members = settings.folds * settings.repeats
-    if settings.members is not None:
-        members = settings.members
+    recipe = dataclasses.replace(
+        recipe,
+        epochs=_first(settings.epochs, recipe.epochs, _scaled(epochs, len(dataset))),
+        batch=_first(settings.batch, recipe.batch),
+    )
+    assert recipe.epochs is not None
+    members = _first(settings.members, settings.folds * settings.repeats if settings.folds else None, members)
     return Ensemble(
         model=settings.model or ("mlp" if dataset.images is None else "proxy"),
-        recipe=recipe.replace(epochs=epochs, batch=settings.batch),
+        recipe=recipe,
         members=members,
-        epochs=epochs,
+        epochs=recipe.epochs,
         n_classes=dataset.n_classes,
         folds=settings.folds,
         repeats=settings.repeats,
         when=settings.when,
         seed=settings.seed,
     )
+
+
+def _first(*values: int | None) -> int:
+    """Give the first value that is not None."""
+    return next(value for value in values if value is not None)
+
+
+def resolve_device(machine: Machine) -> str:
+    """Name the device to train on: the one asked for, else CUDA if there is one, else the CPU.
+
+    Raises:
+        MachineError: the device asked for cannot be used.
+    """
+    import torch
+
+    from dataprune.training.fit import open_device
+
+    if machine.device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(open_device(machine.device))
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -131,30 +155,52 @@ def _scaled(epochs: int, n_examples: int) -> int:
     return int(np.clip(round(epochs * (REFERENCE_SIZE / n_examples) ** 0.5), epochs, MOST_EPOCHS))
 
 
-def price(dataset: Dataset, ensemble: Ensemble, machine: Machine, measure: bool = True) -> Price:
-    """Say what the ensemble will cost, with seconds from a few steps on this machine when the work is long enough to ask.
+def price(dataset: Dataset, ensemble: Ensemble) -> Price:
+    """Say what the ensemble will cost in operations; a training pass counts as three looks.
+
+    Raises:
+        InputError: the model is unknown, or does not fit the examples.
+    """
+    from dataprune.training.fit import flops_of
+
+    member_epochs = ensemble.members * ensemble.epochs
+    train, look = _passes(ensemble)
+    flops = flops_of(_training(ensemble, "cpu"), _shape(dataset)) * (3 * train + look) * len(dataset) * member_epochs
+    return Price(member_epochs, int(flops), None)
+
+
+def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int) -> Price:
+    """Give the price with seconds, from a few steps on this machine; work too short to ask about is not timed.
 
     Args:
-        measure: time a few steps; otherwise `seconds` is None.
+        at_once: how many members are trained side by side.
     """
-    from dataprune.training.fit import Training, flops_of
-    from dataprune.workers import default_workers
-
-    training = Training(ensemble.model, ensemble.recipe, ensemble.epochs, ensemble.seed, ensemble.n_classes, machine.device)
-    shape = dataset.inputs.shape[1:]
-    shape = (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
-    share = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
-    passes = 3 * share + (1 if ensemble.when == "clean" else 1 - share)
-    member_epochs = ensemble.members * ensemble.epochs
-    flops = int(flops_of(training, shape) * passes * len(dataset) * member_epochs)
-    if not measure:
-        return Price(member_epochs, flops, None)
-    at_once = min(machine.workers or default_workers(), ensemble.members) if machine.device == "cpu" else 1
-    rounds = -(-ensemble.members // at_once)
-    train, look = _step_seconds(dataset, training)
+    asked = price(dataset, ensemble)
+    if asked.flops < TIMED_FROM_FLOPS:
+        return asked
+    train, look = _passes(ensemble)
+    train_seconds, look_seconds = _step_seconds(dataset, _training(ensemble, device))
     batches = len(dataset) / ensemble.recipe.batch
-    seconds = rounds * ensemble.epochs * batches * (train * share + look * (passes - 3 * share))
-    return Price(member_epochs, flops, seconds)
+    rounds = -(-ensemble.members // at_once)
+    epoch_seconds = batches * (train_seconds * train + look_seconds * look)
+    return dataclasses.replace(asked, seconds=rounds * ensemble.epochs * epoch_seconds)
+
+
+def _passes(ensemble: Ensemble) -> tuple[float, float]:
+    """Give the shares of the set that a member trains on and looks at in each epoch."""
+    train = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
+    return train, 1.0 if ensemble.when == "clean" else 1 - train
+
+
+def _training(ensemble: Ensemble, device: str) -> "Training":
+    from dataprune.training.fit import Training
+
+    return Training(ensemble.model, ensemble.recipe, ensemble.epochs, ensemble.seed, ensemble.n_classes, device)
+
+
+def _shape(dataset: Dataset) -> tuple[int, ...]:
+    shape = dataset.inputs.shape[1:]
+    return (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
 
 
 def _step_seconds(dataset: Dataset, training: "Training") -> tuple[float, float]:

@@ -3,7 +3,6 @@
 Knows the named recipes and the rate at each step. Knows no data and no network; `fit` carries a recipe out.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -62,10 +61,6 @@ class Recipe:
             raise must("warmup", "be a share of the steps in [0, 1)", self.warmup)
         if not 0 <= self.rotation <= 180:
             raise must("rotation", "be degrees in [0, 180]", self.rotation)
-
-    def replace(self, epochs: int | None = None, batch: int | None = None) -> "Recipe":
-        """Give the recipe with other epochs or another batch, where given."""
-        return dataclasses.replace(self, epochs=epochs or self.epochs, batch=batch or self.batch)
 
 
 # Augmentation, rates and schedules of the report; its crops are padded by 4 pixels whatever the picture's size.

@@ -26,7 +26,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `error` is None when it went well, else one line; `exception` is what it raised, where it can travel."""
+    """How a job ended.
+
+    `error` is None when it went well, else one line; `exception` is what it raised, where it can travel; `lost` says that it raised
+    nothing but its worker died, again and again.
+    """
 
     key: str
     value: Any
@@ -35,6 +39,7 @@ class Outcome:
     attempts: int
     seconds: float
     exception: BaseException | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Result:
     traceback: str | None = None
     exception: BaseException | None = None
     seconds: float = 0.0
+    lost: bool = False
 
 
 def call(function: Callable[[Any, Report], Any], argument: object, report: Report) -> Result:
@@ -66,4 +72,4 @@ def failure(error: BaseException, seconds: float = 0.0) -> Result:
 
 
 def outcome(key: str, result: Result, attempts: int) -> Outcome:
-    return Outcome(key, result.value, result.error, result.traceback, attempts, result.seconds, result.exception)
+    return Outcome(key, result.value, result.error, result.traceback, attempts, result.seconds, result.exception, result.lost)

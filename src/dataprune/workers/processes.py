@@ -228,7 +228,7 @@ class _Crew:
         if task.attempts < _MAX_ATTEMPTS:
             self._lost.append(task)
             return
-        result = Result(None, reason, last_words or None, seconds=time.perf_counter() - task.begin)
+        result = Result(None, reason, last_words or None, seconds=time.perf_counter() - task.begin, lost=True)
         self.finished.append(outcome(task.job.key, result, task.attempts))
 
 

@@ -1,0 +1,140 @@
+"""The command line when something outside it goes wrong: signals, closed outputs, odd terminals."""
+
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from command_line import SETTINGS, run_cli
+from dataprune.cli.lines import duration, several
+from dataprune.training.recipes import RECIPES
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("error", "code", "line"),
+        [
+            (MemoryError(), 4, "error: not enough memory. Try fewer --workers or a smaller --image-size."),
+            (
+                OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+                4,
+                "error: No space left on device: /x/y. What was finished is kept",
+            ),
+            (OSError(errno.EROFS, "Read-only file system"), 4, "error: Read-only file system. What was"),
+            (ValueError("two\nlines"), 1, "error: internal: ValueError: two lines (this is a defect; set DATAPRUNE_TRACEBACK=1"),
+            (KeyboardInterrupt(), 130, "error: interrupted; what was finished is kept, the same command goes on"),
+        ],
+    )
+    def test_everything_else_is_one_line(self, cli, monkeypatch, error, code, line):
+        def fail(_):
+            raise error
+
+        monkeypatch.setattr(sys.modules["dataprune.run"], "open_run", fail)
+        got, out, err = cli("prune", "x", "--keep", "1")
+        assert (got, out) == (code, "")
+        assert err.startswith(line)
+        assert err.count("\n") == 1
+
+    def test_the_traceback_is_there_for_the_asking(self, cli, monkeypatch):
+        monkeypatch.setenv("DATAPRUNE_TRACEBACK", "1")
+        _, _, err = cli("verify", "/no/such/run")
+        assert "Traceback (most recent call last)" in err
+        assert err.splitlines()[-1].startswith("error: `RUN` must be a folder")
+
+    def test_a_closed_output_is_no_error(self, run_folder):
+        for arguments in (["--help"], ["prune", str(run_folder), "--keep", "0.9"]):
+            assert run_through_closed_pipe(arguments) == (0, b"")
+
+    def test_a_terminal_of_letters_only(self, run_folder, tmp_path):
+        environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+        done = run_cli("prune", run_folder, "--keep", "0.9", text=False, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"gr\\xfcn" in done.stdout
+
+
+def run_through_closed_pipe(arguments):
+    """Run the command with an output that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, "-m", "dataprune", *arguments], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+class TestInterrupts:
+    @pytest.mark.parametrize(("number", "code", "executor"), [(signal.SIGINT, 130, "processes"), (signal.SIGTERM, 143, "serial")])
+    def test_interrupted_and_resumed_gives_the_same_bytes(self, cli, flowers, run_folder, tmp_path, number, code, executor):
+        out = tmp_path / "run"
+        command = [sys.executable, "-m", "dataprune", "score", str(flowers), "--out", str(out), *SETTINGS, "--executor", executor]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("member") and "epoch 1/" in line:
+                    break
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == code
+        assert err == "error: interrupted; what was finished is kept, the same command goes on\n"
+        assert not (out / "run.json").exists()
+        assert any((out / "scratch").iterdir())
+        assert cli("prune", out, "--keep", "0.5")[0] == 2
+        assert cli("score", flowers, "--out", out, *SETTINGS, "--executor", "serial")[0] == 0
+        assert (out / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
+
+    def test_the_second_interrupt_ends_at_once(self):
+        code = textwrap.dedent(
+            """
+            import sys, time
+            from dataprune.cli.stop import Stopped, signals_as_exceptions
+            with signals_as_exceptions():
+                try:
+                    print("ready", flush=True)
+                    time.sleep(60)
+                except Stopped:
+                    print("slow to clean up", flush=True)
+                    time.sleep(60)
+            """
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "slow to clean up\n"
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 130
+            assert time.monotonic() - begun < 5
+
+
+class TestProgress:
+    def test_a_terminal_gets_a_bar(self, monkeypatch):
+        from dataprune.cli.progress import TrainingProgress
+        from dataprune.run import Progress
+        from dataprune.training.ensemble import Ensemble, EpochDone
+        from dataprune.training.plan import Price
+
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        terminal = Terminal()
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
+        with TrainingProgress(ensemble, quiet=False) as progress:
+            progress(Progress(0, 6, price=Price(6, 10**9, 120.0)))
+            progress(Progress(1, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
+            progress(Progress(2, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
+        shown = terminal.getvalue()
+        assert "to train: 2 members for 3 epochs" in shown
+        assert "2/6 member-epochs, loss 0.600, accuracy 50.0 %" in shown
+
+    def test_words(self):
+        assert [duration(s) for s in (0, 9.96, 59.9, 60, 3600)] == ["0.0 s", "10 s", "60 s", "1.0 min", "1.0 h"]
+        assert several(0, "class") == "0 classes"
