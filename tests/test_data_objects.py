@@ -159,6 +159,28 @@ def test_huggingface(tmp_path):
         from_huggingface(made, image="picture")
 
 
+def test_a_name_is_loaded_by_the_library(tmp_path, monkeypatch):
+    """The library takes a local folder for a name too, so its real loading code runs without a network."""
+    datasets = pytest.importorskip("datasets")
+    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "home" / "datasets"))
+    squares = np.random.default_rng(1).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    for split, rows in (("train", squares), ("test", squares[:2])):
+        for row, pixels in enumerate(rows):
+            folder = tmp_path / "set" / split / "xy"[row % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{row}.png")
+    splits = read_splits(f"hf:{tmp_path / 'set'}")
+    assert splits.train.classes == ("x", "y")
+    assert np.bincount(splits.train.labels).tolist() == [3, 2]
+    assert len(splits.test) == 2
+    assert np.array_equal(splits.train.images, squares[[0, 2, 4, 1, 3]]), "by class, then by name"
+    with pytest.raises((InputError, MachineError), match="cannot load hf:no/such-set"):
+        read("hf:no/such-set")
+
+
 def test_huggingface_checks_what_it_is_given():
     with pytest.raises(InputError, match=r"must be a datasets\.Dataset, got ndarray"):
         from_huggingface(PIXELS)

@@ -177,6 +177,9 @@ def train(
         say_cost(run)
     elif not quiet:
         say(f"{out} is finished since {run.info['finished']}: nothing had to be trained")
+    for note in run.info["notes"]:
+        if note not in dataset.notes:
+            warn(note)
     for member in run.info["members"]:
         if member["status"] != "ok":
             say_of = complain if member["status"] == "failed" else warn

@@ -29,6 +29,7 @@ from dataprune.training.plan import Machine, Price, Settings, plan, price, resol
 from dataprune.workers import default_workers
 
 SCRATCH = "scratch"
+BY_HEART = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
 ALGORITHM = 1  # raised when the same spec would give other numbers
 
 
@@ -223,6 +224,7 @@ def _publish_member(folder: Path, done: MemberDone) -> dict[str, Any]:
         "status": done.status,
         "reason": reason,
         "sha256": store.sha256(done.path),
+        "accuracy": round(done.accuracy, 6),
         "seconds": round(done.seconds, 3),
         "examples_seen": done.examples_seen,
         "peak_bytes": done.peak_bytes,
@@ -255,6 +257,17 @@ def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, memb
     (folder / MANIFEST).unlink(missing_ok=True)
     write_scores(folder / SCORES_FILE, scores, dataset)
     return scores
+
+
+def _doubts(members: list[dict[str, Any]]) -> list[str]:
+    """Say what speaks against the scores."""
+    accuracies = [m["accuracy"] for m in members if m["status"] == "ok"]
+    if min(accuracies) < BY_HEART:
+        return []
+    return [
+        f"the members know {min(accuracies):.1%} of the labels they were trained on by heart, so el2n and the other scores of the "
+        "last epoch tell little apart; aum, confidence and forget look at all epochs, or train with fewer --epochs"
+    ]
 
 
 def write_scores(path: Path, scores: Scores, dataset: Dataset) -> None:
@@ -295,7 +308,7 @@ def _publish(
         "scores": {name: {"harder": one.harder} for name, one in scores.items()},
         "absent_scores": dict(scores.absent),
         "skipped": [asdict(item) for item in dataset.skipped],
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *_doubts(members)],
         "cost": [
             {
                 "phase": "train",

@@ -24,7 +24,9 @@ from dataprune.training.recipes import Recipe
 from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
 
 CHECKPOINT = "checkpoint.json"
-CHANCE_SIGMAS = 3.0  # a member must beat "always the largest class" by so many standard errors, on what it was trained on
+# On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
+# number of right answers would do, by half of what is missing).
+CHANCE_SIGMAS = 3.0
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,12 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class MemberDone:
-    """A finished member: its trace file in the scratch folder, and what it took over all sessions."""
+    """A finished member: its trace file in the scratch folder, its accuracy on what it was trained on, what it took in all."""
 
     member: int
     path: Path
     status: str
+    accuracy: float
     examples_seen: int
     seconds: float
     peak_bytes: int
@@ -192,11 +195,12 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
         _checkpoint(job, fit, recorder, spent + now - started)
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
-    trace = recorder.finish(fit.weights(), status=_status(recorder.accuracy(ensemble.epochs - 1), labels))
+    accuracy = recorder.accuracy(ensemble.epochs - 1)
+    trace = recorder.finish(fit.weights(), status=_status(accuracy, labels))
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
     seconds = spent + time.perf_counter() - started
-    return MemberDone(job.member, path, trace.info["status"], int(subset.sum()) * ensemble.epochs, seconds, _peak_bytes())
+    return MemberDone(job.member, path, trace.info["status"], accuracy, int(subset.sum()) * ensemble.epochs, seconds, _peak_bytes())
 
 
 def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
@@ -215,7 +219,8 @@ def _status(accuracy: float, labels: np.ndarray) -> str:
     """Say whether a member learned anything: `ok`, or `at chance`."""
     largest = float(np.bincount(labels).max() / len(labels))
     error = math.sqrt(largest * (1 - largest) / len(labels))
-    return "ok" if accuracy > largest + CHANCE_SIGMAS * error else "at chance"
+    margin = min(CHANCE_SIGMAS * error, (1 - largest) / 2)
+    return "ok" if accuracy > largest + margin else "at chance"
 
 
 def _checkpoint(job: MemberJob, fit: Any, recorder: Recorder, seconds: float) -> None:
