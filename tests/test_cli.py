@@ -148,6 +148,48 @@ class TestScore:
         assert (code, err) == (0, "warning: member 1 (at chance): no better\n")
 
 
+class TestOwnCode:
+    MINE = """
+import dataprune as dp
+from torch import nn
+
+
+def model(shape, n_classes):
+    channels, height, width = shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, n_classes))
+
+
+def recipe():
+    return dp.Recipe("mine", batch=4, learning_rate=0.02)
+
+
+def spread(trace):
+    return trace.channel("margin").std(axis=(0, 1))
+
+
+def first(difficulty, labels, count, generator):
+    return range(count)
+"""
+
+    def test_names_in_the_folder_of_the_call(self, flowers, tmp_path):
+        (tmp_path / "mine_of_a_user.py").write_text(self.MINE)
+        (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")
+        own = ["--model", "mine_of_a_user:model", "--recipe", "mine_of_a_user:recipe", "--epochs", "4", "--workers", "2"]
+        done = run_cli("score", flowers, "--out", "run", *own, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        by = ["--by", "mine_of_a_user:spread", "--strategy", "mine_of_a_user:first", "--count", "5", "--out", "kept.npy"]
+        done = run_cli("prune", "run", *by, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert np.load(tmp_path / "kept.npy").tolist() == [0, 1, 2, 3, 4]
+
+    @pytest.mark.parametrize(("name", "said"), [("no_such_module:f", "there is no module"), ("math:nothing", "nothing")])
+    def test_names_of_nothing(self, cli, flowers, tmp_path, name, said):
+        code, _, err = cli("score", flowers, "--out", tmp_path / "run", "--model", name)
+        assert code == 2
+        assert said in err
+        assert err.count("\n") == 1
+
+
 class TestBadData:
     def fails(self, cli, tmp_path, data, *options):
         code, _, err = cli("score", data, "--out", tmp_path / "run", *SETTINGS, *options)
@@ -307,7 +349,7 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["--keep", "30"], "`keep` must be in (0, 1], got 30.0. It is the fraction kept: write 0.3 to keep 30 %."),
+            (["--keep", "30"], "`keep` must be in (0, 1], got 30. It is the fraction kept: write 0.3 to keep 30 %."),
             (["--keep", "0"], "`keep` must be in (0, 1], got 0.0."),
             (["--keep", "nan"], "`keep` must be in (0, 1], got nan."),
             (["--keep", "-0.5"], "`keep` must be in (0, 1], got -0.5."),

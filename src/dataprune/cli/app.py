@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal or file that cannot hold a letter gets its escape
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    if "" not in sys.path and (here := os.getcwd()) not in sys.path:  # noqa: PTH109 only the text is wanted
+        sys.path.append(here)  # for `module:function`; last, so that a file here shadows nothing
     with _logging_as_lines(), warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")  # what libraries say to programmers

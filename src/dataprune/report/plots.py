@@ -111,7 +111,7 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
 def _draw_cell(axes: "Axes", pixels: UInt8[np.ndarray, "height width channels"], caption: str) -> None:
     axes.set_axis_off()
     if pixels.shape[2] in (3, 4):
-        axes.imshow(pixels, interpolation="nearest")
+        axes.imshow(pixels, interpolation="auto")
     else:  # one channel, or so many that only the first can be shown
-        axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="auto")
     axes.set_title(caption, fontsize=7, pad=2, parse_math=False)

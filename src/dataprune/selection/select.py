@@ -164,7 +164,7 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
     assert keep is not None
     if not 0 < keep <= 1:  # also refuses NaN
         example = f"write {keep / 100:g} to keep {keep:g} %" if 1 < keep <= 100 else "write 0.3 to keep 30 %"
-        raise must("keep", "be in (0, 1]", keep, f"It is the fraction kept: {example}.")
+        raise must("keep", "be in (0, 1]", f"{keep:g}", f"It is the fraction kept: {example}.")
     return max(1, share(keep, n_total))
 
 
