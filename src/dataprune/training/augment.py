@@ -59,9 +59,10 @@ def padding(recipe: Recipe, length: int) -> int:
 def crop_and_flip(
     images: UInt8[Tensor, "n h w ch"], rows: Int64[Tensor, " batch"], drawn: Int64[Tensor, " batch"], draws: Draws
 ) -> UInt8[Tensor, "batch h w ch"]:
-    """Gather rows of `images`, each cropped out of its reflection and perhaps mirrored, in one indexing operation.
+    """Gather rows of `images`, each cropped out of its reflection and perhaps mirrored, by indexing alone.
 
     Args:
+        images: contiguous in memory.
         rows: into `images`.
         drawn: the same examples' rows in the training set, which say what was drawn for them.
     """
@@ -72,7 +73,13 @@ def crop_and_flip(
     column_idx = _reflected(width, None if draws.right is None else draws.right[drawn], rows)
     if draws.mirrored is not None:
         column_idx = torch.where(draws.mirrored[drawn].bool()[:, None], column_idx.flip(1), column_idx)
-    return images[rows[:, None, None], row_idx[:, :, None], column_idx[:, None, :]]
+    # First whole lines, then pixels within the few that were gathered: this stays in the cache, and six times as fast as one
+    # indexing with three broadcast indices.
+    channels = images.shape[3]
+    lines = images.view(-1, width * channels).index_select(0, (rows[:, None] * height + row_idx).view(-1))
+    first = torch.arange(0, len(lines) * width, width, dtype=torch.int32, device=rows.device).view(len(rows), height, 1)
+    pixel_idx = first + column_idx.to(torch.int32)[:, None, :]
+    return lines.view(-1, channels).index_select(0, pixel_idx.view(-1)).view(len(rows), height, width, channels)
 
 
 def _reflected(length: int, shift: Tensor | None, rows: Tensor) -> Tensor:

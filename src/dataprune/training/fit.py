@@ -87,6 +87,8 @@ class Inputs:
         mean, deviation = _moments(inputs, normalise)
         self.shift = torch.from_numpy(mean).to(self.device)
         self.scale = torch.from_numpy(1 / deviation).to(self.device)
+        if self.are_images:
+            self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
 
     def __len__(self) -> int:
         return len(self.data)
@@ -99,7 +101,8 @@ class Inputs:
             vectors: Tensor = (self.data[rows] - self.shift) * self.scale
             return vectors
         pixels = self.data[rows] if draws is None else augment.crop_and_flip(self.data, rows, rows, draws)
-        pictures = ((pixels.float() - self.shift) * self.scale).permute(0, 3, 1, 2)
+        lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
+        pictures = lines.sub_(self._line_shift).mul_(self._line_scale).view(pixels.shape).permute(0, 3, 1, 2)
         if draws is not None and draws.angle is not None:
             pictures = augment.rotate(pictures, draws.angle[rows]).contiguous(memory_format=torch.channels_last)
         return pictures
