@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from dataprune.errors import InputError, listed, must, unknown
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
 
-# What one chunk may hold of one channel or of the probabilities (128 MB in float64), whatever E, T and K are.
-CHUNK_VALUES = 2**24
+# What one chunk may hold of one channel or of the probabilities (16 MB in float64), whatever E, T and K are.
+CHUNK_VALUES = 2**21
 CHUNK_EXAMPLES = 65_536
 
 
