@@ -15,7 +15,7 @@ SETTINGS = ["--members", "2", "--epochs", "3", "--batch", "4", "--effort", "low"
 def run_cli(*arguments, **options):
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "dataprune", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=100, **({"text": True} | options))
+    return subprocess.run(command, capture_output=True, timeout=300, **({"text": True} | options))
 
 
 def make_pictures(folder, per_class=PER_CLASS, names=ODD_NAMES):

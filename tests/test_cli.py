@@ -14,7 +14,7 @@ from PIL import Image
 
 import dataprune as dp
 import dataprune.run
-from command_line import CLASSES, SETTINGS, make_pictures
+from command_line import CLASSES, SETTINGS, make_pictures, run_cli
 from dataprune import store, tables
 from dataprune.selection import STRATEGIES
 from dataprune.training.models import MODELS
@@ -175,10 +175,11 @@ def first(difficulty, labels, count, generator):
         (tmp_path / "mine_of_a_user.py").write_text(self.MINE)
         (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")
         own = ["--model", "mine_of_a_user:model", "--recipe", "mine_of_a_user:recipe", "--epochs", "4", "--workers", "2"]
-        done = run_cli("score", flowers, "--out", "run", *own, cwd=tmp_path)
+        as_installed = {"cwd": tmp_path, "env": os.environ | {"PYTHONSAFEPATH": "1"}}  # a script's path, not that of `python -m`
+        done = run_cli("score", flowers, "--out", "run", *own, **as_installed)
         assert done.returncode == 0, done.stderr
         by = ["--by", "mine_of_a_user:spread", "--strategy", "mine_of_a_user:first", "--count", "5", "--out", "kept.npy"]
-        done = run_cli("prune", "run", *by, cwd=tmp_path)
+        done = run_cli("prune", "run", *by, **as_installed)
         assert done.returncode == 0, done.stderr
         assert np.load(tmp_path / "kept.npy").tolist() == [0, 1, 2, 3, 4]
 

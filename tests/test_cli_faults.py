@@ -63,7 +63,7 @@ def run_through_closed_pipe(arguments):
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = subprocess.run([sys.executable, "-m", "dataprune", *arguments], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run([sys.executable, "-m", "dataprune", *arguments], stdout=writer, stderr=subprocess.PIPE, timeout=300)
     finally:
         os.close(writer)
     return done.returncode, done.stderr
@@ -79,7 +79,7 @@ class TestInterrupts:
                 if line.startswith("member") and "epoch 1/" in line:
                     break
             process.send_signal(number)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
         assert process.returncode == code
         assert err == "error: interrupted; what was finished is kept, the same command goes on\n"
         assert not (out / "run.json").exists()
@@ -108,7 +108,7 @@ class TestInterrupts:
             assert process.stdout.readline() == "slow to clean up\n"
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 130
+            assert process.wait(timeout=120) == 130
             assert time.monotonic() - begun < 5
 
 

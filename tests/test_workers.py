@@ -442,7 +442,7 @@ class TestProcesses:
             time.sleep(0.1)
             assert all(is_alive(pid) for pid in pids)
             driver.send_signal(how)
-            driver.wait(timeout=10)
+            driver.wait(timeout=60)
             assert all_gone(pids, within=1)
 
     def test_interrupts_are_the_drivers_affair(self):
