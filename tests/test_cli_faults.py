@@ -128,7 +128,7 @@ class TestProgress:
         monkeypatch.setattr(sys, "stdout", terminal)
         ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
         with TrainingProgress(ensemble, quiet=False) as progress:
-            progress(Progress(0, 6, price=Price(6, 10**9, 120.0)))
+            progress(Progress(0, 6, price=Price(6, 10**9, 10**8, 120.0)))
             progress(Progress(1, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
             progress(Progress(2, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
         shown = terminal.getvalue()

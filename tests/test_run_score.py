@@ -19,7 +19,7 @@ from dataprune.run.score import Progress
 from dataprune.training.plan import Machine, Settings, plan, timed_price
 from dataprune.training.recipes import Recipe
 
-QUICK = Settings(members=2, epochs=2, model="linear")
+QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
 SERIAL = Machine(executor="serial")
 
 
@@ -69,7 +69,7 @@ def test_equal_runs_are_equal_bytes(run, digits, tmp_path):
 def test_extending_keeps_the_members_and_equals_a_run_made_so(digits, tmp_path):
     run = score(digits, tmp_path / "run", QUICK, SERIAL)
     first = (run.path / "trace/member-000.safetensors").stat().st_mtime_ns
-    three = Settings(members=3, epochs=2, model="linear")
+    three = Settings(members=3, epochs=2, model="linear", recipe="fast-gray")
     with pytest.raises(InputError, match="members 2 there, 3 asked"):
         score(digits, run.path, three, SERIAL)
     grown = score(digits, run.path, three, SERIAL, extend=True)
@@ -115,9 +115,9 @@ def test_the_price_is_written_down(run):
 
 def test_another_run_in_the_same_folder_is_refused_with_the_difference(run, digits):
     with pytest.raises(InputError, match="epochs 2 there, 3 asked"):
-        score(digits, run.path, Settings(members=2, epochs=3, model="linear"), SERIAL)
+        score(digits, run.path, Settings(members=2, epochs=3, model="linear", recipe="fast-gray"), SERIAL)
     with pytest.raises(InputError, match=r"model linear there, mlp asked.*Choose another folder"):
-        score(digits, run.path, Settings(members=2, epochs=2, model="mlp"), SERIAL)
+        score(digits, run.path, Settings(members=2, epochs=2, model="mlp", recipe="fast-gray"), SERIAL)
     with pytest.raises(InputError, match=r"data .* there"):
         score(digits.take(np.arange(200)), run.path, QUICK, SERIAL)
 
@@ -214,7 +214,7 @@ def test_features_are_scored_too(tmp_path):
 
 
 def test_folds_give_out_of_sample_probabilities(digits, tmp_path):
-    run = score(digits, tmp_path / "run", Settings(folds=2, epochs=2, model="linear"), SERIAL)
+    run = score(digits, tmp_path / "run", Settings(folds=2, epochs=2, model="linear", recipe="fast-gray"), SERIAL)
     assert run.info["spec"]["members"] == 2
     out = run.trace.probabilities("out")
     seen = run.trace.trained_on

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataprune.training.augment import Draws, crop_and_flip, draw, padding, rotate
+from dataprune.training.augment import crop_and_flip, draw, padding, rotate
 from dataprune.training.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -84,7 +84,3 @@ def test_rotation_keeps_the_aspect_of_a_picture_that_is_not_square():
     turned = rotate(wide, torch.tensor([math.pi / 2]))[0, 0]
     assert turned[:, 10].sum() == pytest.approx(9.0, abs=0.1)
     assert turned[:, 6:15].sum() == pytest.approx(9.0, abs=0.1)  # further out stand its reflections
-
-
-def test_draws_can_be_absent():
-    assert Draws(None, None, None, None).angle is None

@@ -1,4 +1,4 @@
-"""Which function does `"module:function"` name?
+"""Which function does `"module:function"` name, and what does it give?
 
 Knows how to import one. Does not know what the function is for: whoever asked checks what it gives back. Such names come from the
 command line or from Python only, never from a stored file.
@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from dataprune.errors import InputError, must
+from dataprune.errors import DatapruneError, InputError, must
 
 
 def load(name: str) -> Callable[..., Any]:
@@ -41,3 +41,18 @@ def load(name: str) -> Callable[..., Any]:
     if not callable(found):
         raise InputError(f"'{name}' is a {type(found).__name__}, not a function. Name something that can be called.")
     return found  # type: ignore[no-any-return]
+
+
+def call(name: str, *arguments: object) -> Any:
+    """Call the function that `name` points at.
+
+    Raises:
+        InputError: there is none, or it failed; the message names it and what it raised.
+    """
+    function = load(name)
+    try:
+        return function(*arguments)
+    except DatapruneError:
+        raise
+    except Exception as error:  # somebody else's function may fail in any way
+        raise InputError(f"'{name}' failed with {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -4,6 +4,7 @@ Knows the table of commands and turns every way to fail into one line and an exi
 and import what they need when they run: `dataprune --help` loads no library of numbers.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -73,15 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal or file that cannot hold a letter gets its escape
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    if "" not in sys.path and (here := os.getcwd()) not in sys.path:  # noqa: PTH109 only the text is wanted
-        sys.path.append(here)  # for `module:function`; last, so that a file here shadows nothing
+    with contextlib.suppress(OSError):  # the folder may have been removed
+        if "" not in sys.path and (here := os.getcwd()) not in sys.path:  # noqa: PTH109 only the text is wanted
+            sys.path.append(here)  # for `module:function`; last, so that a file here shadows nothing
     with _logging_as_lines(), warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")  # what libraries say to programmers
         try:
             with signals_as_exceptions():
                 code = _run((sys.argv[1:] if arguments is None else arguments) or ["--help"])
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except KeyboardInterrupt as stopped:
             complain(STOPPED_LINE)
             return stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED

@@ -86,6 +86,8 @@ def several(count: int, thing: str) -> str:
 
 def _write(name: Literal["stdout", "stderr"], line: str) -> None:
     stream = getattr(sys, name)
+    if stream is None:  # closed before the start (`>&-`)
+        return
     try:
         stream.write(shown(line, LONGEST_LINE) + "\n")
         stream.flush()

@@ -25,7 +25,7 @@ LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 def price_line(ensemble: "Ensemble", price: "Price") -> str:
     """Say what training will cost."""
     members, epochs = several(price.member_epochs // ensemble.epochs, "member"), several(ensemble.epochs, "epoch")
-    took = "" if price.seconds is None else f", about {duration(price.seconds)}"
+    took = ", under a minute" if price.seconds is None else f", about {duration(price.seconds)}"
     return (
         f"to train: {members} for {epochs}, model {ensemble.model}, recipe {ensemble.recipe.name} = "
         f"{several(price.member_epochs, 'member-epoch')}{took}, {price.flops:.2g} floating-point operations"

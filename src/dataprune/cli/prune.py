@@ -86,7 +86,7 @@ def prune(
         dataprune prune run --keep 0.7 --out kept.csv
         dataprune prune run --by forget --count 5000 --balanced --copy-to flowers-small
     """
-    from dataprune.run import open_run, write_folder, write_kept
+    from dataprune.run import check_new, open_run, write_folder, write_kept
     from dataprune.selection import select
 
     run = open_run(run_folder)
@@ -96,6 +96,10 @@ def prune(
     folders: list[tuple[Path, Literal["copy", "link"]]] = []
     folders += [(copy_to, "copy")] if copy_to is not None else []
     folders += [(link_to, "link")] if link_to is not None else []
+    for number, (folder, _) in enumerate(folders):
+        check_new(folder)
+        if folder in [other for other, _ in folders[:number]]:
+            raise must("--link-to", "be another folder than --copy-to", str(folder))
     dataset = run.dataset(data) if folders else None
     if out is not None:
         write_kept(kept, out)
@@ -109,15 +113,19 @@ def prune(
         say(f"written: {folder}, {'copies' if how == 'copy' else 'links'} in a folder for each class")
     if out is None and not folders:
         say(
-            f"nothing was written; add --out kept.csv, or --copy-to DIR, to: {_same_command(run_folder, by, keep, count, strategy)}"
+            "nothing was written; add --out kept.csv, or --copy-to DIR, to: "
+            + _same_command(run_folder, by, kept, count is not None)
         )
 
 
-def _same_command(run_folder: Path, by: str | None, keep: float | None, count: int | None, strategy: str) -> str:
+def _same_command(run_folder: Path, by: str | None, kept: "Kept", by_count: bool) -> str:
+    spec = kept.spec
     words = ["dataprune", "prune", str(run_folder)]
     words += [] if by is None else ["--by", by]
-    words += ["--keep", f"{keep:g}"] if count is None else ["--count", str(count)]
-    words += [] if strategy == "hardest" else ["--strategy", strategy]
+    words += ["--count", str(spec["count"])] if by_count else ["--keep", f"{spec['keep']:g}"]
+    words += [] if spec["strategy"] == "hardest" else ["--strategy", str(spec["strategy"])]
+    words += ["--balanced"] if spec["balanced"] else []
+    words += [word for name in ("start", "cut", "seed") if spec[name] for word in (f"--{name}", f"{spec[name]:g}")]
     return f"{shlex.join(words)} ..."
 
 
@@ -125,7 +133,7 @@ def say_kept(kept: "Kept", run: "Run") -> None:
     """Say how much is kept of what, by class if there are few, and which classes are lost."""
     import numpy as np
 
-    by = "" if kept.spec["score"] is None else f" by {kept.spec['score']}"
+    by = "" if kept.spec["score"] is None or kept.strategy == "random" else f" by {kept.spec['score']}"
     say(f"kept {len(kept):,} of {several(kept.n_total, 'example')} ({len(kept) / kept.n_total:.1%}): {kept.strategy}{by}")
     if kept.labels is not None:
         before = np.bincount(run.labels, minlength=len(run.classes))
@@ -135,7 +143,12 @@ def say_kept(kept: "Kept", run: "Run") -> None:
         lost = np.flatnonzero((after == 0) & (before > 0))
         if len(lost):
             names = listed(shown(run.classes[index], 30) for index in lost.tolist())
-            warn(f"nothing is kept of {several(len(lost), 'class')}: {names}. --balanced keeps the same share of each.")
+            cure = (
+                "fewer examples are kept than there are classes"
+                if kept.spec["balanced"]
+                else "--balanced keeps the same share of each"
+            )
+            warn(f"nothing is kept of {several(len(lost), 'class')}: {names}; {cure}.")
     say(f"seed {kept.spec['seed']}, sha256 of the kept ids {kept.ids_hash}")
 
 
@@ -165,6 +178,8 @@ def score_of_file(spec: str, run: "Run") -> "Score":
     Raises:
         InputError: no such file or column, examples without a score, rows of another number, values that are no finite numbers.
     """
+    import numpy as np
+
     from dataprune import tables
     from dataprune.scores import Score
 
@@ -174,7 +189,9 @@ def score_of_file(spec: str, run: "Run") -> "Score":
     elif len(values) != len(run.ids):
         cure = "Give the file a column `id`, or one row for each example in the order of the source."
         raise must("by", f"be a score of the {len(run.ids)} examples", f"{len(values)} rows in {spec}", cure)
-    return Score(spec, values, _direction(spec), run.ids, run.labels)
+    if values.dtype.kind in "iu" and len(values) > 2 and np.array_equal(np.sort(values), np.arange(len(values))):
+        raise must("by", "be a score of each example", f"a ranking, every number from 0 to {len(values) - 1} once, in {spec}")
+    return Score(Path(spec).name, values, _direction(spec), run.ids, run.labels)
 
 
 def _in_order(values: "np.ndarray", given: list[str], wanted: list[str], spec: str) -> "np.ndarray":

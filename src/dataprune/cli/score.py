@@ -55,8 +55,8 @@ def score(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="How networks are trained: fast (the default for colour), fast-gray, fast-vectors, report-cifar10, "
-            "report-cifar100, report-photos, or module:function.",
+            help="How networks are trained: fast (the default for colour), fast-gray, fast-plain, fast-plain-gray, fast-vectors, "
+            "report-cifar10, report-cifar100, report-photos, or module:function.",
             show_default=False,
         ),
     ] = None,
@@ -109,8 +109,13 @@ def score(
     Example:
         dataprune score flowers/train --out run
     """
+    from dataprune.run import check_out
     from dataprune.training.plan import Machine, Settings
+    from dataprune.training.recipes import recipe_named
 
+    check_out(out)  # before what may take long
+    if recipe is not None:
+        recipe_named(recipe)
     settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, seed)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
     run = train(dataset, out, settings, Machine(device, executor, workers), extend=extend, wait=wait, quiet=quiet)

@@ -45,7 +45,9 @@ def read_cifar(folder: Path) -> Source:
         pixels = np.concatenate([pixels for pixels, _ in read_files])
         labels = indices(np.concatenate([labels for _, labels in read_files]), f"labels of {split}", len(classes))
         parts[split] = Part(row_ids(len(pixels)), labels, inputs=pixels)
-    return Source("cifar", os.path.realpath(folder), parts, classes)
+    missing = 5 - len(train) if train[0].name.startswith("data_batch") else 0
+    notes = (f"{missing} of the 5 training batches of CIFAR-10 are not in {folder.name}",) if missing else ()
+    return Source("cifar", os.path.realpath(folder), parts, classes, notes)
 
 
 _Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]

@@ -168,6 +168,13 @@ def _joined(texts: Iterable[str]) -> bytes:
 
 def _check(dataset: Dataset) -> None:
     n = len(dataset.inputs)
+    wanted, dims = (np.uint8, 4) if dataset.images is not None else (np.float32, 2)
+    if dataset.inputs.dtype != wanted or dataset.inputs.ndim != dims:
+        kind = "images" if dataset.images is not None else "features"
+        got = f"{dataset.inputs.dtype} of shape {dataset.inputs.shape}"
+        raise must(kind, f"be {np.dtype(wanted)} with {dims} dimensions", got, "`from_arrays` converts.")
+    if len(set(dataset.classes)) != len(dataset.classes):
+        raise must("classes", "have different names", listed(dataset.classes))
     if n == 0:
         raise InputError("the data hold no example")
     for name in ("ids", "labels", "paths"):

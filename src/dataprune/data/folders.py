@@ -193,7 +193,9 @@ def _counted(others: Counter[str]) -> str:
 
 def _notes(found: _Found) -> Iterator[str]:
     if found.others:
-        yield f"passed over {found.others.total()} files that are no pictures by their ending: {_counted(found.others)}"
+        total = found.others.total()
+        what = "1 file that is no picture by its" if total == 1 else f"{total} files that are no pictures by their"
+        yield f"passed over {what} ending: {_counted(found.others)}"
     if found.links:
         yield f"links to folders inside the source were not followed, their pictures count once: {listed(found.links)}"
     by_inode: dict[tuple[int, int], list[str]] = {}

@@ -5,6 +5,7 @@ Knows ids, rows and class names. Does not know where examples come from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
@@ -61,18 +62,22 @@ def read_labels(source: str) -> LabelFile:
     Raises:   InputError if there is no such file or column, or several to choose from.
     """
     values, names = tables.read_column(source, "label")
+    if names is None and (mark := _other_separator(source)):
+        raise must("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
     return LabelFile(source, values, None if names is None else tuple(str(name) for name in names))
 
 
 def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
     """Turn values into indices of `classes`: whole numbers are indices already, text is names. With (), the values make them.
 
+    Where the classes are called by numbers that are not their indices (folders `1`, `2`, `10`), numbers are names.
+
     Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
     """
     if not classes:
         (labels,), told = encode([values])
         return labels, told
-    if values.dtype.kind in "iufb":
+    if values.dtype.kind in "iufb" and not _called_by_numbers(classes):
         return indices(values, "labels", len(classes)), classes
     place = {name: index for index, name in enumerate(classes)}
     texts = [text_of(value, row) for row, value in enumerate(values.tolist())]
@@ -80,3 +85,17 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
     if wrong:
         raise must("labels", f"be names or indices of the known classes ({listed(classes)})", listed(wrong))
     return np.array([place[text] for text in texts], dtype=np.int64), classes
+
+
+def _called_by_numbers(classes: tuple[str, ...]) -> bool:
+    return all(name.isdecimal() for name in classes) and classes != tuple(str(index) for index in range(len(classes)))
+
+
+def _other_separator(source: str) -> str | None:
+    """Give the semicolon or tab that separates the cells of a CSV file's header, where no comma does."""
+    path = Path(source)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        header = file.readline(1000)
+    return next((mark for mark in (";", "\t") if mark in header and "," not in header), None)

@@ -60,8 +60,7 @@ def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: Literal["co
         MachineError: no room, or no permission.
     """
     target = Path(out)
-    if target.exists() or target.is_symlink():
-        raise must("out", "not exist yet", f"{target}", "Choose another folder, or remove it.")
+    check_new(target)
     if dataset.images is None:
         raise InputError("feature vectors cannot be copied as pictures. Write the kept ids with --out FILE.")
     if how == "link" and dataset.paths is None:
@@ -80,6 +79,12 @@ def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: Literal["co
         shutil.rmtree(building, ignore_errors=True)
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder that exists."""
+    if os.path.lexists(folder):
+        raise must("folder", "not exist yet", f"{folder}", "Choose another, or remove it.")
+
+
 def _put(dataset: Dataset, row: int, place: Path, how: str) -> None:
     if dataset.paths is None:
         assert dataset.images is not None
@@ -94,9 +99,15 @@ def _file_names(kept: Kept, dataset: Dataset) -> list[PurePosixPath]:
     """Give each kept example its place `class/name`: no part of a name may lead out of the folder, and no two may meet."""
     assert dataset.labels is not None
     taken: set[str] = set()
+    folders: list[str] = []
+    for name in dataset.classes:  # two class names may become one when they are made harmless
+        folder = _safe(name)
+        while folder.casefold() in {other.casefold() for other in folders}:
+            folder += "_"
+        folders.append(folder)
     names = []
     for row in kept.rows.tolist():
-        folder = _safe(dataset.classes[int(dataset.labels[row])])
+        folder = folders[int(dataset.labels[row])]
         file = f"{_safe(str(dataset.ids[row]))}.png" if dataset.paths is None else _safe(Path(dataset.paths[row]).name)
         name, number = f"{folder}/{file}", 1
         while name.casefold() in taken:  # two sub-folders, or a file system that does not tell case apart
@@ -110,6 +121,10 @@ def _file_names(kept: Kept, dataset: Dataset) -> list[PurePosixPath]:
 def _safe(name: str) -> str:
     """Make one harmless part of a path out of any text."""
     cleaned = "".join("_" if c in '/\\\0:*?"<>|' or ord(c) < 32 else c for c in name)
-    while len(cleaned.encode("utf-8", "surrogateescape")) > 200:
-        cleaned = cleaned[:-1]
+    stem, dot, ending = cleaned.rpartition(".")
+    if not stem or len(ending) > 8:
+        stem, dot, ending = cleaned, "", ""
+    while len(f"{stem}{dot}{ending}".encode("utf-8", "surrogateescape")) > 200:
+        stem = stem[:-1]  # the ending stays: it is what the file is read by
+    cleaned = f"{stem}{dot}{ending}"
     return f"_{cleaned}" if cleaned.strip(". ") == "" or cleaned.startswith((".", "-")) else cleaned

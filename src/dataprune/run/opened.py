@@ -3,6 +3,7 @@
 Knows the files of a run folder and who they belong to. Does not train.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,9 @@ class Run:
     def trace(self) -> Trace:
         """The trace of the members that learned, read lazily."""
         used = [m["file"] for m in self.info["members"] if m["status"] == "ok"]
+        for name in used:
+            if store.sha256(self.path / name) != self.info["files"][name]["sha256"]:
+                raise StoreError(f"{self.path / name} is damaged (its checksum differs). Run the same `dataprune score` again.")
         return Trace([open_member(self.path / name) for name in used], self.labels, self.ids)
 
     @property
@@ -84,22 +88,28 @@ class Run:
         Raises:
             InputError: it is not there, or it is not the data that was scored.
         """
-        try:
-            local = store.read_json(self.path / LOCAL)
-        except StoreError:
-            local = None
-        if data is None and local is None:
-            raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.")
-        if data is None and local["source"] is None:
-            raise InputError("the run was made from arrays in memory, not from a source on disk. Give the data with --data DATA.")
-        options = (local or {}).get("options", {})
-        found = read(data if data is not None else local["source"], **options)
+        place = self._place() if data is None else data
+        found = read(place, **self.info["read"])
+        if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
+            found = found.with_labels(self.labels, self.classes)
         if found.fingerprint != self.info["spec"]["data"]:
             raise InputError(
-                f"the data in {data or local['source']} are not those of {self.path}: fingerprint {found.fingerprint[:12]}, "
+                f"the data in {place} are not those of {self.path}: fingerprint {found.fingerprint[:12]}, "
                 f"the run has {self.info['spec']['data'][:12]}. Give the original data with --data DATA."
             )
         return found
+
+    def _place(self) -> str:
+        """Say where the source lay when it was scored, if it is still there."""
+        try:
+            source = store.read_json(self.path / LOCAL)["source"]
+        except (StoreError, KeyError, TypeError):
+            raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.") from None
+        if source is None:
+            raise InputError("the run was made from arrays in memory, not from a source on disk. Give the data with --data DATA.")
+        if os.sep in source and not Path(source).exists():
+            raise InputError(f"the data of {self.path} lay in {source}, which is not there any more. Give --data DATA.")
+        return str(source)
 
 
 def open_run(path: str | Path) -> Run:

@@ -4,6 +4,7 @@ Knows the order of steps that makes every moment safe to be killed in: the ident
 rename after its checksum was noted, scores follow from the members, the manifest comes last.
 """
 
+import os
 import platform
 import shutil
 import time
@@ -18,17 +19,22 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import DatapruneError, InputError, MachineError, WorkError
+from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, listed, must
 from dataprune.run.opened import LOCAL, MANIFEST, SCORES_FILE, SPEC, Run, open_run
 from dataprune.scores import SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
-from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members
+from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, made_with, train_members
 from dataprune.training.features import penultimate
 from dataprune.training.plan import Machine, Price, Settings, plan, price, resolve_device, timed_price
-from dataprune.workers import default_workers
+from dataprune.workers import Outcome, default_workers
 
 SCRATCH = "scratch"
+REASONS = {
+    "ok": "",
+    "at chance": "it does no better than always naming the largest class; its answers feed no score",
+    "diverged": "its loss grew far beyond that of naming no class; its answers feed no score. Try a lower learning rate",
+}
 BY_HEART = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
 ALGORITHM = 1  # raised when the same spec would give other numbers
 
@@ -84,7 +90,9 @@ def score(
     with store.lock(folder, wait=wait):
         finished = _claim(folder, dataset, ensemble, extend)
         _write_local(folder, dataset)
+        store.sweep(folder)
         if finished is not None:
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
             return finished
         started = time.perf_counter()
         device = resolve_device(machine)
@@ -97,10 +105,29 @@ def score(
     return open_run(folder)
 
 
+def check_out(out: str | Path) -> None:
+    """Refuse an output folder that cannot become a run, before anything is read for it.
+
+    Raises:
+        InputError: it is a file, or holds other things.
+        MachineError: it cannot be written.
+    """
+    folder = Path(out)
+    if folder.is_dir():
+        _refuse_others(folder)
+        store.check_writable(folder)
+    elif os.path.lexists(folder):
+        raise must("out", "be a folder", f"{folder}, which is a file")
+    else:
+        present = next(parent for parent in folder.absolute().parents if parent.is_dir())
+        store.check_writable(present)
+
+
 def identity(dataset: Dataset, ensemble: Ensemble) -> dict[str, Any]:
     """Give what makes two runs the same run, as plain JSON."""
     spec = asdict(ensemble)
     spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
+    del spec["recipe"]["epochs"]  # said once, above
     return {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **spec}
 
 
@@ -117,19 +144,29 @@ def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> 
         store.write_json(folder / SPEC, wanted)
         return None
     present = store.read_json(folder / SPEC)
+    if not isinstance(present, dict):
+        raise StoreError(f"{folder / SPEC} is damaged: it holds no settings. Choose another folder.")
     grows = extend and present.get("members", 0) < ensemble.members and not ensemble.folds
     differing = [k for k in wanted if present.get(k) != wanted[k] and not (k == "members" and grows)]
     if differing:
         raise InputError(
             f"`out` {folder} holds a run with other settings: {_difference(present, wanted, differing)}. Choose another folder."
         )
-    if grows and present["members"] != ensemble.members:
-        (folder / MANIFEST).unlink(missing_ok=True)
-        store.write_json(folder / SPEC, wanted)
-        return None
-    if (folder / MANIFEST).exists() and not store.faults(folder, MANIFEST):
-        return open_run(folder)
-    return None
+    if grows:
+        return None  # the finished run stays one until the new members are there
+    try:
+        sound = (folder / MANIFEST).exists() and not store.faults(folder, MANIFEST)
+    except StoreError:  # the manifest itself is damaged: it follows from the rest and is written anew
+        sound = False
+    return open_run(folder) if sound else None
+
+
+def _refuse_others(folder: Path) -> None:
+    others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if others and not (folder / SPEC).exists():
+        raise InputError(
+            f"`out` must be a new folder or a run, got {folder}, which holds {listed(others, most=3)}. Choose another."
+        )
 
 
 def _difference(present: dict[str, Any], wanted: dict[str, Any], keys: list[str]) -> str:
@@ -139,7 +176,8 @@ def _difference(present: dict[str, Any], wanted: dict[str, Any], keys: list[str]
         if isinstance(new, dict) and isinstance(old, dict):
             parts += [f"{key}.{k} {old.get(k)!r} there, {new[k]!r} asked" for k in new if old.get(k) != new[k]]
         else:
-            parts.append(f"{key} {str(old)[:12]} there, {str(new)[:12]} asked")
+            most = 12 if key == "data" else 80  # of a fingerprint the beginning tells enough
+            parts.append(f"{key} {str(old)[:most]} there, {str(new)[:most]} asked")
     return "; ".join(parts)
 
 
@@ -147,7 +185,7 @@ def _write_local(folder: Path, dataset: Dataset) -> None:
     """Note where the source lies, apart from everything that is hashed or shown."""
     origin = dataset.origin
     source = None if origin is None or not origin.path else origin.path
-    store.write_json(folder / LOCAL, {"source": source, "options": dict(origin.options) if origin else {}})
+    store.write_json(folder / LOCAL, {"source": source})
 
 
 def member_file(member: int) -> str:
@@ -163,9 +201,14 @@ def _train(
     scratch.mkdir(exist_ok=True)
     (folder / "trace").mkdir(exist_ok=True)
     records = {m: r for m in range(ensemble.members) if (r := _published(folder, m)) is not None}
+    for record in records.values():
+        if record["file"] is not None:
+            _same_making(record, device)
     missing = [m for m in range(ensemble.members) if m not in records]
+    if not missing:
+        return [records[m] for m in range(ensemble.members)]
     executor = machine.executor or ("processes" if device == "cpu" else "serial")
-    if missing and listener is not None:
+    if listener is not None:
         at_once = min(machine.workers or default_workers(), len(missing)) if executor == "processes" else 1
         asked = timed_price(dataset, _with_members(ensemble, len(missing)), device, at_once)
         listener(Progress(0, len(missing) * ensemble.epochs, price=asked))
@@ -183,13 +226,13 @@ def _train(
     for outcome in outcomes:
         member = int(outcome.key.split()[1])
         if outcome.error is None:
-            records[member] = _publish_member(folder, outcome.value)
+            records[member] = _publish_member(folder, outcome.value, device)
         elif outcome.lost:
             lost.append(f"{outcome.key}: {outcome.error}")
         elif isinstance(outcome.exception, MachineError | OSError | MemoryError):
             raise outcome.exception  # the machine's fault, not the member's: the same command goes on once it is mended
         else:
-            records[member] = {"member": member, "file": None, "status": "failed", "reason": outcome.error}
+            records[member] = _record_failure(folder, member, outcome)
     if lost:
         raise WorkError(f"{'; '.join(lost)}. What was finished is kept: the same command goes on.")
     return [records[m] for m in range(ensemble.members)]
@@ -204,11 +247,33 @@ def _note(folder: Path, member: int) -> Path:
     return folder / "trace" / f"member-{member:03d}.json"
 
 
+def _record_failure(folder: Path, member: int, outcome: Outcome) -> dict[str, Any]:
+    """Note a member that raised, so that it is not repeated; the traceback lies apart, it names paths of this machine."""
+    record = {"member": member, "file": None, "status": "failed", "reason": outcome.error}
+    store.write_json(_note(folder, member), record)
+    with store.writing(_note(folder, member).with_suffix(".traceback.txt")) as temporary:
+        temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
+    return record
+
+
+def _same_making(record: dict[str, Any], device: str) -> None:
+    """Refuse to go on with members that other versions or another kind of device made: their bits would not fit ours."""
+    now = made_with(device)
+    differing = [f"{k} {v} there, {now.get(k)} here" for k, v in record["made_with"].items() if now.get(k) != v]
+    if differing:
+        cure = "Go on with the same versions and device, or choose another folder"
+        raise InputError(f"`out` holds members that were made elsewise: {'; '.join(differing)}. {cure}.")
+
+
 def _published(folder: Path, member: int) -> dict[str, Any] | None:
     """Give the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
     try:
         note: dict[str, Any] = store.read_json(_note(folder, member))
-        path, waiting = folder / note["file"], folder / SCRATCH / f"member-{member:03d}" / "trace.safetensors"
+        if note["status"] == "failed" and note["member"] == member:
+            return note
+        if note["file"] != member_file(member) or note["member"] != member:
+            return None  # a name from a stored file is no path of ours unless it is the one we would write
+        path, waiting = folder / member_file(member), folder / SCRATCH / f"member-{member:03d}" / "trace.safetensors"
         if not path.exists() and waiting.exists() and store.sha256(waiting) == note["sha256"]:
             waiting.replace(path)
         return note if store.sha256(path) == note["sha256"] else None
@@ -216,21 +281,21 @@ def _published(folder: Path, member: int) -> dict[str, Any] | None:
         return None
 
 
-def _publish_member(folder: Path, done: MemberDone) -> dict[str, Any]:
-    reason = "" if done.status == "ok" else "it does no better than always naming the largest class; its answers feed no score"
+def _publish_member(folder: Path, done: MemberDone, device: str) -> dict[str, Any]:
     record = {
         "member": done.member,
         "file": member_file(done.member),
         "status": done.status,
-        "reason": reason,
+        "reason": REASONS[done.status],
         "sha256": store.sha256(done.path),
+        "made_with": made_with(device),
         "accuracy": round(done.accuracy, 6),
         "seconds": round(done.seconds, 3),
         "examples_seen": done.examples_seen,
         "peak_bytes": done.peak_bytes,
     }
     store.write_json(_note(folder, done.member), record)
-    done.path.replace(folder / record["file"])  # type: ignore[operator]
+    done.path.replace(folder / member_file(done.member))
     shutil.rmtree(done.path.parent, ignore_errors=True)
     return record
 
@@ -241,8 +306,8 @@ def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, memb
     if not used:
         reasons = "; ".join(sorted({m["reason"] for m in members}))
         failed = all(m["status"] == "failed" for m in members)
-        cure = "Mend the cause and choose a new folder" if failed else "Try more --epochs, another --model, or look at the labels"
-        raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}.")
+        cure = "Mend the cause" if failed else "Try more --epochs, another --model or --recipe, or look at the labels"
+        raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}, and choose a new folder.")
     assert dataset.labels is not None, "checked by `plan`"
     opened = [open_member(folder / m["file"]) for m in used]
     scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
@@ -255,6 +320,7 @@ def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, memb
         absent["median_distance"] = str(reason)
     scores = Scores(present, absent)
     (folder / MANIFEST).unlink(missing_ok=True)
+    store.write_json(folder / SPEC, identity(dataset, ensemble))  # with more members, where the run was extended
     write_scores(folder / SCORES_FILE, scores, dataset)
     return scores
 
@@ -268,6 +334,12 @@ def _doubts(members: list[dict[str, Any]]) -> list[str]:
         f"the members know {min(accuracies):.1%} of the labels they were trained on by heart, so el2n and the other scores of the "
         "last epoch tell little apart; aum, confidence and forget look at all epochs, or train with fewer --epochs"
     ]
+
+
+def _small_classes(dataset: Dataset, ensemble: Ensemble) -> list[str]:
+    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
+    small = [repr(dataset.classes[index]) for index in np.flatnonzero((counts > 0) & (counts < ensemble.folds))]
+    return [f"fewer examples than the {ensemble.folds} folds in class {listed(small)}"] if small else []
 
 
 def write_scores(path: Path, scores: Scores, dataset: Dataset) -> None:
@@ -307,17 +379,18 @@ def _publish(
         "members": members,
         "scores": {name: {"harder": one.harder} for name, one in scores.items()},
         "absent_scores": dict(scores.absent),
+        "read": {k: v for k, v in dataset.origin.options.items() if k != "labels"} if dataset.origin else {},
         "skipped": [asdict(item) for item in dataset.skipped],
-        "notes": [*dataset.notes, *_doubts(members)],
+        "notes": [*dataset.notes, *_doubts(members), *_small_classes(dataset, ensemble)],
         "cost": [
             {
                 "phase": "train",
                 "wall_seconds": round(seconds[0], 3),
                 "member_seconds": round(sum(m.get("seconds", 0.0) for m in members), 3),
                 "examples_seen": sum(m.get("examples_seen", 0) for m in members),
-                "flops": cost.flops,
+                "flops": cost.flops * sum(m["file"] is not None for m in members) // len(members),
             },
-            {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": 0},
+            {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": cost.look_flops},
         ],
         "machine": {"device": device, "processor": platform.machine(), "bit_exact": device == "cpu"},
         "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},

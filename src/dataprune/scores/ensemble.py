@@ -61,7 +61,7 @@ def std(trace: Trace) -> Float64[np.ndarray, " examples"]:
         InputError: fewer than two members.
     """
     if trace.n_members < 2:
-        raise InputError("std needs two members, got 1. Train with --members 2 or more.")
+        raise InputError("std needs two members that learned, got 1. Train with more --members.")
     mean = np.zeros((trace.n_examples, trace.n_classes))
     squares = np.zeros_like(mean)
     for member in range(trace.n_members):  # one member in memory at a time (Welford 1962)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataprune.errors import InputError, must, unknown
-from dataprune.plugins import load
+from dataprune.plugins import call, load
 from dataprune.scores import dynamics, ensemble
 from dataprune.scores.score import Score, Scores
 from dataprune.trace import Trace
@@ -112,5 +112,5 @@ def _spec(name: str) -> ScoreSpec:
         return SCORES[name]
     if ":" not in name:
         raise unknown("score", name, SCORES)
-    function = load(name)
-    return ScoreSpec(function, int(getattr(function, "harder", 1)), f"see {name}", "a trace", name)
+    harder = int(getattr(load(name), "harder", 1))
+    return ScoreSpec(lambda trace: call(name, trace), harder, f"see {name}", "a trace", name)

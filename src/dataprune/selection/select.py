@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64, UInt64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, listed, must, unknown
-from dataprune.plugins import load
+from dataprune.plugins import call
 from dataprune.scores import Score
 from dataprune.selection.kept import Kept, ids_sha256
 from dataprune.selection.strategies import STRATEGIES, Group, share
@@ -244,7 +244,7 @@ def _chosen(
     if strategy in STRATEGIES:
         return STRATEGIES[strategy](group, count)
     stream = generator(seed, "strategy", strategy, int(group.hashes.min()))
-    rows = np.asarray(load(strategy)(group.difficulty, labels, count, stream))
+    rows = np.asarray(call(strategy, group.difficulty, labels, count, stream))
     if rows.shape != (count,) or not np.issubdtype(rows.dtype, np.integer):
         raise must(f"strategy '{strategy}'", f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
     if rows.min() < 0 or rows.max() >= len(group.hashes):

@@ -123,6 +123,11 @@ class Recorder:
         right = self._channels["predicted"][epoch] == self._labels
         return float(right[self._trained_on].mean())
 
+    def loss(self, epoch: int) -> float:
+        """Give the mean cross-entropy (nats) of the examples trained on in an epoch that is recorded."""
+        p_label = self._channels["p_label"][epoch][self._trained_on]
+        return float(-np.log(np.maximum(p_label, np.finfo(np.float32).tiny), dtype=np.float64).mean())
+
     def finish(self, weights: Mapping[str, np.ndarray] | None = None, status: str = "ok") -> MemberTrace:
         """Close the trace.
 
@@ -190,9 +195,10 @@ class Recorder:
             raise must("epoch", f"come in order, {self._epoch} or {self._epoch + 1} now", epoch)
         if epoch > self._epoch:
             self._check_complete()
-        counts = np.bincount(index, minlength=n_examples) + (self._seen if epoch == self._epoch else 0)
-        if (counts > 1).any():
-            repeated = np.flatnonzero(counts > 1)
+        rows, counts = np.unique(index, return_counts=True)
+        before = self._seen[rows] if epoch == self._epoch else np.zeros(len(rows), bool)
+        repeated = rows[(counts > 1) | before]
+        if len(repeated):
             cure = "Record each example once an epoch, or count `epoch` up."
             raise InputError(f"`rows` repeat within epoch {epoch}: {listed(repeated)}. {cure}")
         return index.astype(np.int64)

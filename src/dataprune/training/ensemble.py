@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.share import Shared, open_shared, share
-from dataprune.errors import DatapruneError, must
+from dataprune.errors import DatapruneError, MachineError, must
 from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
@@ -27,6 +27,7 @@ CHECKPOINT = "checkpoint.json"
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
 # number of right answers would do, by half of what is missing).
 CHANCE_SIGMAS = 3.0
+DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probability
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Ensemble:
             raise must("epochs", "be at least 1", self.epochs)
         if self.members < 1:
             raise must("members", "be at least 1", self.members)
+        if self.repeats < 1:
+            raise must("repeats", "be at least 1", self.repeats)
+        if self.repeats > 1 and not self.folds:
+            raise must("repeats", "be 1 without folds", self.repeats, "Give --folds too: repeats are of the folds.")
         if self.folds == 1 or self.folds < 0:
             raise must("folds", "be 0 (no folds) or at least 2", self.folds)
         if self.folds and self.members != self.folds * self.repeats:
@@ -163,7 +168,13 @@ def train_member(job: MemberJob, report: Report) -> MemberDone:
     from dataprune.training.fit import one_thread
 
     with one_thread(job.device):
-        return _train_member(job, report)
+        try:
+            return _train_member(job, report)
+        except RuntimeError as error:  # torch has no other class for it on a CPU
+            if "alloc" not in str(error) and "out of memory" not in str(error):
+                raise
+            cure = "Try fewer --workers, a smaller --batch or --image-size"
+            raise MachineError(f"not enough memory to train member {job.member} on {job.device}. {cure}.") from error
 
 
 def _train_member(job: MemberJob, report: Report) -> MemberDone:
@@ -196,7 +207,7 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
     accuracy = recorder.accuracy(ensemble.epochs - 1)
-    trace = recorder.finish(fit.weights(), status=_status(accuracy, labels))
+    trace = recorder.finish(fit.weights(), status=_status(accuracy, recorder.loss(ensemble.epochs - 1), labels))
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
     seconds = spent + time.perf_counter() - started
@@ -215,8 +226,10 @@ def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
         recorder.update(rows, logits, epoch, features)
 
 
-def _status(accuracy: float, labels: np.ndarray) -> str:
-    """Say whether a member learned anything: `ok`, or `at chance`."""
+def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:
+    """Say whether a member learned anything: `ok`, `diverged` (its answers are far worse than naming no class) or `at chance`."""
+    if loss > DIVERGED_LOSSES * math.log(labels.max() + 1):
+        return "diverged"
     largest = float(np.bincount(labels).max() / len(labels))
     error = math.sqrt(largest * (1 - largest) / len(labels))
     margin = min(CHANCE_SIGMAS * error, (1 - largest) / 2)
@@ -243,7 +256,7 @@ def _resume(job: MemberJob, fit: Any, recorder: Recorder) -> float:
         if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
             return 0.0
         arrays = open_arrays(path)
-    except (DatapruneError, OSError, KeyError):
+    except (DatapruneError, OSError, KeyError, TypeError):
         return 0.0
     state = {name: arrays[name] for name in arrays.names}
     fit.restore({n: a for n, a in state.items() if not n.startswith("recorder.")}, arrays.info)
@@ -252,14 +265,18 @@ def _resume(job: MemberJob, fit: Any, recorder: Recorder) -> float:
 
 
 def _identity(job: MemberJob) -> dict[str, Any]:
-    import torch
-
     spec = asdict(job.ensemble)
     del spec["members"]  # a member does not depend on how many there are
-    if not job.ensemble.folds:
-        del spec["repeats"]
+    del spec["repeats"]  # nor on how often the folds are dealt
     spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
-    return {"spec": spec, "member": job.member, "data": job.data_key, "device": job.device, "torch": torch.__version__}
+    return {"spec": spec, "member": job.member, "data": job.data_key, **made_with(job.device)}
+
+
+def made_with(device: str) -> dict[str, str]:
+    """Name what the bits of a member depend on beside its spec: the kind of device and the versions that compute."""
+    import torch
+
+    return {"device": torch.device(device).type, "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _peak_bytes() -> int:

@@ -11,6 +11,8 @@ from jaxtyping import Float32
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 
+MOST_VALUES = 2**28  # one gigabyte
+
 
 def penultimate(
     dataset: Dataset, weights: Mapping[str, np.ndarray], model: str, normalise: str, n_classes: int, device: str = "cpu"
@@ -23,14 +25,15 @@ def penultimate(
         normalise: as the member's recipe had it.
 
     Raises:
-        InputError: the model has no last linear layer with one output for each class.
+        InputError: the model has no last linear layer with one output for each class, or there are too many features to hold.
     """
     import torch
 
-    from dataprune.training.fit import PREDICT_BATCH, FeatureTap, Inputs, load_weights
-    from dataprune.training.models import build, last_linear
+    from dataprune.training.fit import FeatureTap, Inputs, load_weights, one_thread, predict_batch
+    from dataprune.training.models import build, last_linear, prepare
 
     inputs = Inputs(dataset.inputs, normalise, device)
+    prepare(model)
     with torch.random.fork_rng(devices=[]):
         network = build(model, inputs.shape, n_classes)
     layer = last_linear(network, n_classes)
@@ -39,10 +42,13 @@ def penultimate(
     load_weights(network, weights)
     network.to(inputs.device).eval()
     tap = FeatureTap(layer)
+    if len(dataset) * layer.in_features > MOST_VALUES:
+        raise InputError(f"{len(dataset):,} feature vectors of {layer.in_features:,} numbers are too many to hold in memory.")
     features = np.empty((len(dataset), layer.in_features), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(dataset), PREDICT_BATCH):
-            rows = torch.arange(start, min(start + PREDICT_BATCH, len(dataset)), device=inputs.device)
+    step = predict_batch(inputs.shape)
+    with torch.inference_mode(), one_thread(device):
+        for start in range(0, len(dataset), step):
+            rows = torch.arange(start, min(start + step, len(dataset)), device=inputs.device)
             network(inputs.batch(rows))
             seen = tap.last()
             assert seen is not None

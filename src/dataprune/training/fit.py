@@ -20,13 +20,17 @@ from torch.nn import functional
 from dataprune.errors import MachineError, WorkError, must
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment
-from dataprune.training.models import build, last_linear
+from dataprune.training.models import build, last_linear, prepare
 from dataprune.training.recipes import Plateau, Recipe, rate_at
 
 OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penultimate features
 
 NORMALISE_ROWS = 10_000  # mean and deviation come from at most so many evenly spaced pictures
-PREDICT_BATCH = 500
+NORMALISE_VALUES = 50_000_000  # ... and from at most so many values of a channel
+NORMALISE_BLOCK = 4_000_000  # values looked at together
+PREDICT_BATCH = 500  # examples looked at together, fewer where pictures are large
+PREDICT_PIXELS = 4_000_000
+DEVICE_SHARE = 0.6  # of a GPU's free memory that a data set may take
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ def torch_stream(seed: int, *names: str | int, device: torch.device) -> Iterator
     """Run torch's own draws (initial weights, dropout) inside a fork of its generator that starts from a named stream."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(torch_seed(seed, *names))
+        torch.default_generator.manual_seed(torch_seed(seed, *names))  # not `torch.manual_seed`: that seeds every device there is
+        if devices:
+            number = torch.cuda.current_device() if device.index is None else device.index
+            torch.cuda.default_generators[number].manual_seed(torch_seed(seed, *names))
         yield
 
 
@@ -81,7 +88,10 @@ class Inputs:
         self.device = open_device(device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not writable.*")  # nothing here writes into it
-            self.data = torch.from_numpy(inputs).to(self.device)
+            self.data = torch.from_numpy(np.ascontiguousarray(inputs))
+        if _fits(self.data, self.device):
+            self.data = self.data.to(self.device)
+        self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
         self.are_images = inputs.ndim == 4
         self.shape = (inputs.shape[3], *inputs.shape[1:3]) if self.are_images else inputs.shape[1:]
         mean, deviation = _moments(inputs, normalise)
@@ -96,16 +106,27 @@ class Inputs:
     def batch(
         self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
-        """Gather rows, augmented by the draws if given, normalised, channels last in memory."""
+        """Gather rows, augmented by the draws (on `home`) if given, normalised, channels last in memory."""
+        at_home = rows.to(self.home)
         if not self.are_images:
-            vectors: Tensor = (self.data[rows] - self.shift) * self.scale
+            vectors: Tensor = (self.data[at_home].to(self.device) - self.shift) * self.scale
             return vectors
-        pixels = self.data[rows] if draws is None else augment.crop_and_flip(self.data, rows, rows, draws)
+        pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, at_home, draws)
+        pixels = pixels.to(self.device)
         lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
         pictures = lines.sub_(self._line_shift).mul_(self._line_scale).view(pixels.shape).permute(0, 3, 1, 2)
         if draws is not None and draws.angle is not None:
-            pictures = augment.rotate(pictures, draws.angle[rows]).contiguous(memory_format=torch.channels_last)
+            angles = draws.angle[at_home].to(self.device)
+            pictures = augment.rotate(pictures, angles).contiguous(memory_format=torch.channels_last)
         return pictures
+
+
+def _fits(data: Tensor, device: torch.device) -> bool:
+    """Say whether a set fits on the device and leaves room for training."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.numel() * data.element_size() < DEVICE_SHARE * free
 
 
 def open_device(name: str) -> torch.device:
@@ -127,12 +148,44 @@ def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray
         return np.zeros(n_columns, np.float32), np.full(n_columns, unit, np.float32)
     if normalise == "half" and inputs.ndim == 4:
         return np.full(n_columns, 127.5, np.float32), np.full(n_columns, 127.5, np.float32)
-    every = max(1, -(-len(inputs) // NORMALISE_ROWS))
-    sample = np.asarray(inputs[::every], dtype=np.float64 if inputs.ndim == 2 else None).reshape(-1, n_columns)
-    mean = sample.mean(0, dtype=np.float64)
-    deviation = sample.std(0, dtype=np.float64)
+    most = min(NORMALISE_ROWS, max(1, NORMALISE_VALUES // max(1, inputs[0].size // n_columns)))
+    sample = inputs[:: max(1, -(-len(inputs) // most))]
+    mean, deviation = _image_moments(sample) if inputs.ndim == 4 else _vector_moments(sample)
     deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0  # a constant column becomes zero, not infinity
     return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give mean and deviation of each channel from counts of its 256 values: exact, and in the memory of one block."""
+    counts = np.zeros((images.shape[3], 256), np.int64)
+    step = max(1, NORMALISE_BLOCK // images[0].size)
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        for channel in range(images.shape[3]):
+            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
+    values, share = np.arange(256.0), counts / counts.sum(1, keepdims=True)
+    mean = share @ values
+    return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(1))
+
+
+def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give mean and deviation of each column, in two passes over blocks."""
+    step = max(1, NORMALISE_BLOCK // vectors.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(vectors), step)]
+    total = np.zeros(vectors.shape[1])
+    for block in blocks:
+        total += vectors[block].sum(0, dtype=np.float64)
+    mean = total / len(vectors)
+    squares = np.zeros_like(mean)
+    for block in blocks:
+        squares += ((vectors[block] - mean) ** 2).sum(0)
+    return mean, np.sqrt(squares / len(vectors))
+
+
+def predict_batch(shape: tuple[int, ...]) -> int:
+    """Say how many examples of a shape (channels, height, width) or (features,) are looked at together."""
+    pixels = shape[1] * shape[2] if len(shape) == 3 else 1
+    return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
 
 
 class Fit:
@@ -150,6 +203,7 @@ class Fit:
             raise must("trained_on", "name at least 2 examples", n_trained)
         self.training, self.inputs, self.trained_on = training, inputs, trained_on
         self.device = inputs.device
+        prepare(training.model)
         with torch_stream(training.seed, "weights", device=self.device):
             model = build(training.model, inputs.shape, training.n_classes)
         self.model = model.to(self.device)
@@ -180,7 +234,7 @@ class Fit:
         draws = None
         if self.inputs.are_images:
             side = self.inputs.shape[1:]
-            draws = augment.draw(recipe, len(self.inputs), (side[0], side[1]), training.seed, epoch, self.device)
+            draws = augment.draw(recipe, len(self.inputs), (side[0], side[1]), training.seed, epoch, self.inputs.home)
         total = torch.zeros((), device=self.device)
         self.model.train()
         with torch_stream(training.seed, "dropout", epoch, device=self.device):
@@ -220,8 +274,9 @@ class Fit:
         """
         self.model.eval()
         every = np.arange(len(self.inputs)) if rows is None else rows
-        for start in range(0, len(every), PREDICT_BATCH):
-            some = torch.from_numpy(every[start : start + PREDICT_BATCH]).to(self.device)
+        step = predict_batch(self.inputs.shape)
+        for start in range(0, len(every), step):
+            some = torch.from_numpy(every[start : start + step]).to(self.device)
             with torch.inference_mode(), _mixed_precision(self.device):
                 logits = self.model(self.inputs.batch(some))
             yield some, logits, self._features.last()
@@ -309,6 +364,7 @@ def flops_of(training: Training, shape: tuple[int, ...]) -> int:
     """Count the operations of one example's forward pass (a multiply-add counts as two); training is three times that."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    prepare(training.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         model = build(training.model, shape, training.n_classes).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

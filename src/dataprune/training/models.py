@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dataprune.errors import must, unknown
-from dataprune.plugins import load
+from dataprune.plugins import call, load
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
 
 SMALL_PICTURE = 64  # up to this side a residual network keeps the resolution in its stem (He et al. 2016, section 4.2)
 PROXY_MAP = 16  # the proxy's first stage works on maps of about this side, whatever the picture's size
+
+
+def prepare(name: str) -> None:
+    """Import the module of a `module:function` model: what it draws while it is imported must not come out of a weight stream."""
+    if ":" in name:
+        load(name)
 
 
 def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
@@ -33,7 +39,7 @@ def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
         InputError: no such name, a picture model for vectors, or a picture that is too small for the model.
     """
     if ":" in name:
-        model = load(name)(shape, n_classes)
+        model = call(name, shape, n_classes)
         if not isinstance(model, nn.Module):
             raise must("model", "be a function that returns a torch.nn.Module", f"{type(model).__name__} from {name}")
         return model

@@ -24,6 +24,7 @@ REFERENCE_SIZE = 50_000
 # A fifth of the examples needs 1.4 times the epochs to learn, and many more only teach the labels by heart, wrong ones too.
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
+WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 TIMED_FROM_FLOPS = 5e11  # about ten seconds of one core
 
 
@@ -73,10 +74,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Price:
-    """What an ensemble will cost: passes over the set, operations, and seconds if they were measured."""
+    """What an ensemble will cost: passes over the set, operations, those of one look at the set, seconds if measured."""
 
     member_epochs: int
     flops: int
+    look_flops: int
     seconds: float | None
 
 
@@ -92,16 +94,19 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
     if settings.when not in ("clean", "online"):
         raise unknown("when", settings.when, ("clean", "online"))
     members, epochs = EFFORTS[settings.effort]
-    recipe = recipe_named(settings.recipe or default_recipe(dataset))
+    model = settings.model or ("mlp" if dataset.images is None else "proxy")
+    recipe = recipe_named(settings.recipe or default_recipe(dataset, model))
     recipe = dataclasses.replace(
         recipe,
         epochs=_first(settings.epochs, recipe.epochs, _scaled(epochs, len(dataset))),
         batch=_first(settings.batch, recipe.batch),
     )
     assert recipe.epochs is not None
+    if settings.folds > len(dataset):
+        raise must("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members = _first(settings.members, settings.folds * settings.repeats if settings.folds else None, members)
     return Ensemble(
-        model=settings.model or ("mlp" if dataset.images is None else "proxy"),
+        model=model,
         recipe=recipe,
         members=members,
         epochs=recipe.epochs,
@@ -136,7 +141,7 @@ def resolve_device(machine: Machine) -> str:
 def check_trainable(dataset: Dataset) -> None:
     """Refuse a set on which no classifier can be trained."""
     if dataset.labels is None:
-        raise InputError("the data have no labels, and training needs them. Give --labels FILE, or use `dataprune km` on features.")
+        raise InputError("the data have no labels, and training needs them. Give --labels FILE.")
     present = np.unique(dataset.labels)
     if len(present) < 2:
         only = dataset.classes[int(present[0])] if len(present) else "none"
@@ -145,11 +150,12 @@ def check_trainable(dataset: Dataset) -> None:
         raise must("data", "hold at least 4 examples", len(dataset))
 
 
-def default_recipe(dataset: Dataset) -> str:
-    """Name the recipe that a set is trained by if none is asked for."""
+def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
+    """Name the recipe by which a model is trained on a set if none is asked for."""
     if dataset.images is None:
         return "fast-vectors"
-    return "fast-gray" if dataset.images.shape[3] == 1 else "fast"
+    plain = "-plain" if model in WITHOUT_NORMALISATION else ""
+    return f"fast{plain}-gray" if dataset.images.shape[3] == 1 else f"fast{plain}"
 
 
 def _scaled(epochs: int, n_examples: int) -> int:
@@ -168,8 +174,8 @@ def price(dataset: Dataset, ensemble: Ensemble) -> Price:
 
     member_epochs = ensemble.members * ensemble.epochs
     train, look = _passes(ensemble)
-    flops = flops_of(_training(ensemble, "cpu"), _shape(dataset)) * (3 * train + look) * len(dataset) * member_epochs
-    return Price(member_epochs, int(flops), None)
+    look_flops = flops_of(_training(ensemble, "cpu"), _shape(dataset)) * len(dataset)
+    return Price(member_epochs, int(look_flops * (3 * train + look) * member_epochs), look_flops, None)
 
 
 def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int) -> Price:
