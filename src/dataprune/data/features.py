@@ -60,7 +60,7 @@ class FeatureFile:
             raise must("features", "name every id once", f"{listed(map(repr, distinct[counts > 1].tolist()))} more than once")
         return names
 
-    @property
+    @cached_property
     def ids(self) -> np.ndarray:
         """The column `id` of the shards, else the row numbers, as text."""
         given = self.given_ids

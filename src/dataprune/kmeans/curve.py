@@ -11,8 +11,8 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import must
-from dataprune.kmeans.blocks import Features
-from dataprune.kmeans.fit import ITERATIONS, fit
+from dataprune.kmeans.blocks import Features, survey
+from dataprune.kmeans.fit import ITERATIONS, drawn, fit
 
 SENSITIVITY = 1.0  # of Kneedle, as its authors recommend
 MOST_CLUSTERS = 200
@@ -71,7 +71,9 @@ def inertia_curve(
     tried = np.unique(np.asarray(ks, np.int64))
     if not len(tried):
         raise must("ks", "hold at least one number of clusters", "none")
-    about = {"seed": seed, "restarts": restarts, "iterations": iterations, "sample": sample, "workers": workers}
+    if sample is not None and sample < (rows := survey(features).rows):  # read once, not for each number
+        features = drawn(features, rows, sample, seed)
+    about = {"seed": seed, "restarts": restarts, "iterations": iterations, "workers": workers}
     inertia = np.array([fit(features, k, device=device, **about).inertia for k in tried.tolist()])  # type: ignore[arg-type]
     return Curve(tried, inertia, elbow(tried, inertia))
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, must
@@ -98,7 +98,7 @@ def fit(
     if sample is not None and sample < extent.rows:
         if sample < clusters:
             raise must("sample", f"be at least as many rows as clusters: {clusters}", sample)
-        features = gather(features, np.sort(generator(seed, "kmeans", "sample").choice(extent.rows, sample, replace=False)))
+        features = drawn(features, extent.rows, sample, seed)
         extent = survey(features)
     _check(extent, clusters)
     frame = Frame.of(extent.mean, extent.reach)
@@ -142,6 +142,11 @@ def assign(
     where = _where(workers, device)
     found = list(over_blocks(_Assigning(_centres(centres), where.device), blocks(features), where))
     return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
+
+
+def drawn(features: Features, rows: int, sample: int, seed: int) -> Float32[np.ndarray, "sample dimensions"]:
+    """Read a sample of `rows` rows, drawn by the seed, in the order of the rows."""
+    return gather(features, np.sort(generator(seed, "kmeans", "sample").choice(rows, sample, replace=False)))
 
 
 class _Assigning:
