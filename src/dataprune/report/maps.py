@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 FEWEST, MOST = 4, 20_000  # points of a map; t-SNE takes minutes beyond
 PERPLEXITY = 30.0
 DIMENSIONS = 50  # t-SNE sees the first principal components
-# Okabe and Ito 2008, without black.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800")
-MARKERS = ("o", "^", "s", "D", "v")
+# Okabe and Ito 2008, their yellow darkened, and two of Tol's.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800", "#000000", "#882255")
+MARKERS = ("o", "^", "s", "D")
 MOST_IN_LEGEND = len(COLOURS) * len(MARKERS)
 LEGEND_LINES = 20
 
@@ -102,7 +102,8 @@ def draw_map(data: MapData, out: Path) -> None:
 
     figure = Figure(figsize=(9, 7), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.set(xticks=[], yticks=[])
+    axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(f"{len(data.points):,} examples by t-SNE, coloured by {data.title}", fontsize=10, parse_math=False)
     size = float(np.clip(20_000 / len(data.points), 4, 30))
     if data.groups is None:
