@@ -35,6 +35,13 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.fixture(scope="module")
+def scored(flowers, tmp_path_factory):
+    out = tmp_path_factory.mktemp("scored") / "run"
+    dp.score(dp.read(str(flowers)), out, dp.Settings("low", 2, 3, batch=4), dp.Machine(executor="serial"))
+    return out
+
+
 class TestKm:
     def test_finds_the_groups_and_says_so(self, cli, folder, tmp_path):
         out = tmp_path / "km.parquet"
@@ -107,8 +114,8 @@ class TestKm:
 
 class TestScore:
     @pytest.fixture
-    def run(self, run_folder, tmp_path):
-        shutil.copytree(run_folder, tmp_path / "run")
+    def run(self, scored, tmp_path):
+        shutil.copytree(scored, tmp_path / "run")
         return dp.open_run(tmp_path / "run")
 
     @pytest.fixture
