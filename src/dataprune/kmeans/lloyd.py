@@ -66,16 +66,18 @@ class Points:
         self.rows = extent.rows
         self._kept = list(self._read()) if extent.rows * extent.width * 4 <= RESIDENT_BYTES else None
 
-    def __iter__(self) -> Iterator["torch.Tensor"]:
+    def __iter__(self) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+        """Give each block, and the squared lengths of its points."""
         return iter(self._read() if self._kept is None else self._kept)
 
-    def _read(self) -> Iterator["torch.Tensor"]:
+    def _read(self) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
         import torch
 
         rows = 0
         for block in blocks(self._features):
             rows += len(block)
-            yield torch.from_numpy(self._frame.points(block)).to(self._device)
+            moved = torch.from_numpy(self._frame.points(block)).to(self._device)
+            yield moved, torch.einsum("nd,nd->n", moved, moved)
         if rows != self.rows:
             raise must("features", f"give the same {self.rows} rows each time they are read", rows)
 
@@ -83,7 +85,7 @@ class Points:
         """Give the points at `rows`, in that order."""
         order = np.argsort(rows, kind="stable")
         sorted_rows, taken, start = rows[order], [], 0
-        for block in self:
+        for block, _ in self:
             first, last = np.searchsorted(sorted_rows, (start, start + len(block)))
             if last > first:
                 taken.append(block[sorted_rows[first:last] - start].cpu().numpy())
@@ -132,7 +134,7 @@ def one_pass(points: Points, centres: Float64[np.ndarray, "clusters dimensions"]
     lengths = (near * near).sum(dim=1)
     sums, counts = np.zeros(centres.shape), np.zeros(len(centres), np.int64)
     nearest, squares = [], []
-    for part in over_blocks(lambda block: _part(block, near, lengths), points, where):
+    for part in over_blocks(lambda block: _part(*block, near, lengths), points, where):
         sums += part.sums
         counts += part.counts
         nearest.append(part.nearest)
@@ -178,11 +180,11 @@ def _one_thread_each(device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _part(block: "torch.Tensor", centres: "torch.Tensor", lengths: "torch.Tensor") -> Pass:
+def _part(block: "torch.Tensor", own_lengths: "torch.Tensor", centres: "torch.Tensor", lengths: "torch.Tensor") -> Pass:
     import torch
 
     smallest, nearest = nearest_of(block, centres, lengths)
-    squares = (smallest + (block * block).sum(dim=1)).clamp_(min=0)
+    squares = (smallest + own_lengths).clamp_(min=0)
     sums = torch.zeros(centres.shape, dtype=torch.float64, device=block.device)
     if block.is_cuda:  # index_add_ adds in no fixed order there
         one_hot = torch.nn.functional.one_hot(nearest, len(centres)).to(torch.float64)
