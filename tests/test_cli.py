@@ -22,7 +22,7 @@ from dataprune.training.recipes import RECIPES
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", ["demo", "score", "prune", "show", "verify"])
+    @pytest.mark.parametrize("command", ["demo", "score", "prune", "km", "map", "show", "verify"])
     def test_every_command_has_an_example(self, cli, command):
         code, out, _ = cli(command, "--help")
         assert code == 0

@@ -263,14 +263,14 @@ def rows(page: Path, after: str) -> list[list[str]]:
 
 
 def test_scores_stand_on_their_page_with_their_direction() -> None:
-    from dataprune.scores import SCORES
+    from dataprune.scores import FEATURE_SCORES, SCORES
 
     page = ROOT / "docs" / "scores.md"
     told = {row[0].strip("`"): (row[3], row[4]) for row in rows(page, "Scores of a trace")}
     assert told == {name: ("larger" if spec.harder == 1 else "smaller", spec.needs) for name, spec in SCORES.items()}
     papers = {row[0].strip("`"): re.findall(r"arXiv:\d+\.\d+", row[5]) for row in rows(page, "Scores of a trace")}
     assert papers == {name: re.findall(r"arXiv:\d+\.\d+", spec.source) for name, spec in SCORES.items()}
-    assert [row[0] for row in rows(page, "A score of features")] == ["`median_distance`"]
+    assert [row[0].strip("`") for row in rows(page, "Scores of features")] == ["median_distance", *FEATURE_SCORES]
 
 
 def test_strategies_stand_on_their_page() -> None:

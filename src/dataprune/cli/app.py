@@ -19,7 +19,9 @@ import typer
 
 from dataprune.cli.check import verify
 from dataprune.cli.demo import demo
+from dataprune.cli.km import km
 from dataprune.cli.lines import LogLines, complain, mute
+from dataprune.cli.map import map_
 from dataprune.cli.prune import prune
 from dataprune.cli.score import score
 from dataprune.cli.show import show
@@ -61,8 +63,9 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, show, verify):
+for _command in (demo, score, prune, km, show, verify):
     app.command()(_command)
+app.command("map")(map_)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

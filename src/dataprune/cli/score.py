@@ -12,7 +12,7 @@ from dataprune.errors import listed
 from dataprune.report.text import shown
 
 if TYPE_CHECKING:
-    from dataprune.data import Dataset
+    from dataprune.data import Dataset, FeatureFile
     from dataprune.run import Run
     from dataprune.scores import Score
     from dataprune.training.plan import Machine, Settings
@@ -79,6 +79,18 @@ def score(
     repeats: Annotated[
         int, typer.Option(min=1, metavar="NUMBER", help="How often the set is cut into folds; folds x repeats members.")
     ] = 1,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Features of the examples made elsewhere (.npy, Parquet, or a folder of them; by id if they have one, else by "
+            "row): adds km, km_cosine and prototype_distance, also to a finished run.",
+            show_default=False,
+        ),
+    ] = None,
+    clusters: Annotated[
+        str, typer.Option(metavar="auto|classes|NUMBER", help="For --features: how many clusters, as for dataprune km.")
+    ] = "auto",
     labels: Labels = None,
     on_error: OnError = "fail",
     extend: Annotated[bool, typer.Option("--extend", help="Add members to a finished run, up to --members.")] = False,
@@ -118,7 +130,10 @@ def score(
         recipe_named(recipe)
     settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, seed)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
+    file = None if features is None else features_of(features, dataset)
     run = train(dataset, out, settings, Machine(device, executor, workers), extend=extend, wait=wait, quiet=quiet)
+    if file is not None:
+        run = add_scores_of(file, run, clusters, seed, workers, quiet)
     if not quiet:
         say_scores(run)
         say_hardest(run.scores["el2n"], run, N_HARDEST)
@@ -127,6 +142,32 @@ def score(
         say(f"next: dataprune prune {shlex.quote(str(out))} --keep 0.7 --out kept.csv")
     if any(member["status"] == "failed" for member in run.info["members"]):
         raise typer.Exit(1)
+
+
+def features_of(path: Path, dataset: "Dataset") -> "FeatureFile":
+    """Open a feature file, and see before any training that it has a row for every example."""
+    from dataprune.data import read_features
+    from dataprune.run import match
+
+    file = read_features(path)
+    left_out = match(file, dataset.ids).n_left_out
+    if left_out:
+        warn(f"{path} has {several(left_out, 'row')} for ids that are not in the data; they are left out")
+    return file
+
+
+def add_scores_of(file: "FeatureFile", run: "Run", clusters: str, seed: int, workers: int | None, quiet: bool) -> "Run":
+    """Add the scores of features to the run, and say into how many clusters these were cut."""
+    from dataprune.run import add_features
+
+    run = add_features(run, file, clusters, seed=seed, workers=workers)
+    record = run.info["features"]
+    if not quiet:
+        why = "the elbow of the inertia curve" if record["elbow"] else "no elbow" if record["curve"] else f"asked: {clusters}"
+        say(f"features: {file.path}, {several(file.width, 'column')}; k-means with {several(record['k'], 'cluster')} ({why})")
+    for note in record["notes"]:
+        warn(note)
+    return run
 
 
 def read_data(

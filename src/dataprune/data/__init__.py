@@ -5,7 +5,20 @@
 
 from dataprune.data.arrays import from_arrays
 from dataprune.data.dataset import Dataset, Origin, Skipped, Splits
+from dataprune.data.features import FeatureFile, read_features
 from dataprune.data.objects import from_torch
 from dataprune.data.source import from_huggingface, read, read_splits
 
-__all__ = ["Dataset", "Origin", "Skipped", "Splits", "from_arrays", "from_huggingface", "from_torch", "read", "read_splits"]
+__all__ = [
+    "Dataset",
+    "FeatureFile",
+    "Origin",
+    "Skipped",
+    "Splits",
+    "from_arrays",
+    "from_huggingface",
+    "from_torch",
+    "read",
+    "read_features",
+    "read_splits",
+]

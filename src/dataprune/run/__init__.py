@@ -1,7 +1,25 @@
 """A run on disk: made, opened, verified, and what leaves it."""
 
+from dataprune.run.clusters import Clustering, cluster, write_clusters
+from dataprune.run.features import Matched, add_features, match
 from dataprune.run.kept import check_new, write_folder, write_kept
 from dataprune.run.opened import Run, open_run, verify
 from dataprune.run.score import Progress, check_out, score
 
-__all__ = ["Progress", "Run", "check_new", "check_out", "open_run", "score", "verify", "write_folder", "write_kept"]
+__all__ = [
+    "Clustering",
+    "Matched",
+    "Progress",
+    "Run",
+    "add_features",
+    "check_new",
+    "check_out",
+    "cluster",
+    "match",
+    "open_run",
+    "score",
+    "verify",
+    "write_clusters",
+    "write_folder",
+    "write_kept",
+]

@@ -21,7 +21,7 @@ from dataprune import store
 from dataprune.data import Dataset
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, listed, must
 from dataprune.run.opened import LOCAL, MANIFEST, SCORES_FILE, SPEC, Run, open_run
-from dataprune.scores import SCORES, Score, Scores, median_distance, score_trace
+from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
 from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, made_with, train_members
@@ -342,15 +342,16 @@ def _small_classes(dataset: Dataset, ensemble: Ensemble) -> list[str]:
     return [f"fewer examples than the {ensemble.folds} folds in class {listed(small)}"] if small else []
 
 
-def write_scores(path: Path, scores: Scores, dataset: Dataset) -> None:
+def write_scores(path: Path, scores: Scores, dataset: Dataset | Run) -> None:
     """Write one row for each example in source order: id, label, then a column for each score with its sign as metadata."""
     columns: dict[str, Any] = {"id": dataset.ids, "label": dataset.labels}
     metadata: dict[str, dict[str, object]] = {}
     for name, one in scores.items():
         columns[name] = one.values
         metadata[name] = {"harder": one.harder}
-        if name in SCORES:
-            metadata[name]["formula"] = SCORES[name].formula
+        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name)
+        if formula is not None:
+            metadata[name]["formula"] = formula
     with store.writing(path) as temporary:
         write_table(temporary, columns, metadata)
 

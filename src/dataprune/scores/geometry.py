@@ -11,10 +11,20 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, listed, must
+from dataprune.kmeans import Features, assign, unit_rows
+from dataprune.kmeans.blocks import blocks
 from dataprune.trace.member import checked_labels
 
 # One block of features in float64: 64 MB.
 BLOCK_VALUES = 2**23
+
+
+FEATURE_SCORES = {
+    "km": "Euclidean distance to the nearest centre of k-means",
+    "km_cosine": "1 − cosine to the nearest centre of k-means on unit vectors",
+    "prototype_distance": "Euclidean distance to the mean of the class",
+}
+"""The scores of feature vectors that were given, each in one line; larger is harder."""
 
 
 def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarray, " examples"]:
@@ -47,6 +57,96 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
         for block in _blocks(len(rows), features.shape[1]):
             away = _read(features, rows[block], slice(None)) - median
             distances[rows[block]] = np.sqrt(np.einsum("nd,nd->n", away, away))
+    return distances
+
+
+def km(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples"]:
+    """Measure each example's Euclidean distance to the nearest centre of k-means. Needs no labels.
+
+    Args:
+        features: (N, D), or blocks that can be read again.
+        centres: (k, D), as `kmeans.fit(features, k)` gives them.
+
+    Returns:
+        0 or more, in the features' unit; larger is farther from everything common, harder.
+
+    Raises:
+        InputError: features that are not finite (with rows), or of another width than the centres.
+    Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance, as in the report on CIFAR and vegetables.
+
+    Example:
+        >>> km(np.array([[3.0, 4.0], [9.0, 1.0]]), [[0.0, 0.0], [9.0, 0.0]]).tolist()
+        [5.0, 1.0]
+    """
+    return assign(features, centres)[1]
+
+
+def km_cosine(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples"]:
+    """Measure 1 − cosine between each example and the centre of k-means that points most nearly its way. Needs no labels.
+
+    Args:
+        features: (N, D), or blocks that can be read again; their lengths do not matter.
+        centres: (k, D), as `kmeans.fit(unit_rows(features), k)` gives them; their lengths do not matter.
+
+    Returns:
+        0 … 2; larger is harder.
+
+    Raises:
+        InputError: a row or a centre of zeros, which has no direction (with rows); what `km` refuses.
+    Source: Sorscher et al. 2022, arXiv:2206.14486, section 6.
+
+    Example:
+        >>> km_cosine(np.array([[2.0, 0.0], [0.0, 5.0]]), [[1.0, 0.0]]).round(6).tolist()
+        [0.0, 1.0]
+    """
+    ways = np.asarray(centres, np.float64)
+    lengths = np.linalg.norm(ways, axis=-1, keepdims=True)
+    if not lengths.all():
+        raise must("centres", "each have a direction", "one of zeros", "Take another number of clusters.")
+    # Between unit vectors the squared distance is 2 − 2 cosine.
+    return assign(unit_rows(features), ways / lengths)[1] ** 2 / 2
+
+
+def prototype_distance(features: Features, labels: ArrayLike) -> Float64[np.ndarray, " examples"]:
+    """Measure each example's Euclidean distance to the mean of its class.
+
+    Args:
+        features: (N, D), or blocks that can be read again.
+        labels: (N,) class indices.
+
+    Returns:
+        0 or more, in the features' unit; larger is farther from its class, harder. An example alone in its class has 0.
+
+    Raises:
+        InputError: features that are not finite (with rows), labels of another number.
+    Source: Sorscher et al. 2022, arXiv:2206.14486, supervised prototypes. Departs: Euclidean distance.
+
+    Example:
+        >>> prototype_distance(np.array([[0.0], [2.0], [7.0]]), [0, 0, 1]).tolist()
+        [1.0, 1.0, 0.0]
+    """
+    classes = checked_labels(labels)
+    if isinstance(features, np.ndarray) and len(features) != len(classes):
+        raise must("labels", f"be as many as features: {len(features)}", len(classes))
+    _, place = np.unique(classes, return_inverse=True)
+    counts, sums, start = np.bincount(place), None, 0
+    for block in blocks(features):
+        own = place[start : start + len(block)]
+        if len(own) < len(block):
+            raise must("labels", "be as many as features", f"{len(classes)}, fewer")
+        sums = np.zeros((len(counts), block.shape[1])) if sums is None else sums
+        order = np.argsort(own, kind="stable")
+        present, first = np.unique(own[order], return_index=True)
+        sums[present] += np.add.reduceat(block[order], first, axis=0, dtype=np.float64)
+        start += len(block)
+    if start < len(classes):
+        raise must("labels", f"be as many as features: {start}", len(classes))
+    assert sums is not None, "`blocks` gives at least one"
+    means, distances, start = sums / counts[:, None], np.empty(len(classes)), 0
+    for block in blocks(features):
+        away = block - means[place[start : start + len(block)]]
+        distances[start : start + len(block)] = np.sqrt(np.einsum("nd,nd->n", away, away))
+        start += len(block)
     return distances
 
 

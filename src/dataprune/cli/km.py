@@ -1,0 +1,135 @@
+"""`dataprune km`: difficulty without labels, from feature vectors that are already there."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.options import Quiet, Seed, Workers
+from dataprune.errors import must
+from dataprune.report.text import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dataprune.data import FeatureFile
+    from dataprune.run import Clustering
+
+N_HARDEST = 5
+
+FeaturesPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FEATURES",
+        help="A .npy file (examples, dimensions), a Parquet file (a column of lists, or a column for each dimension; id names the "
+        "rows), or a folder of such files, read in the order of their names.",
+        show_default=False,
+    ),
+]
+ClustersAsked = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|classes|NUMBER",
+        help="How many clusters: auto takes the elbow of the inertia curve, classes as many as there are classes.",
+    ),
+]
+FeatureLabels = Annotated[
+    str | None,
+    typer.Option(metavar="FILE[:COLUMN]", help="Labels of the rows, CSV or Parquet: by its column id if it has one, else by row."),
+]
+
+
+def km(
+    features: FeaturesPath,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write id, km, cluster: .parquet or .csv.", show_default=False)],
+    clusters: ClustersAsked = "auto",
+    labels: FeatureLabels = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Divide each row by its length first.")] = False,
+    restarts: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Starts to try; the best is taken.")] = 1,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=2, metavar="NUMBER", help="Fit the centres on so many rows, drawn by the seed. Default: all.", show_default=False
+        ),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the inertia curve, .png.", show_default=False)] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score feature vectors without labels, by k-means.
+
+    Takes features that were made elsewhere. Writes FILE with id, km and cluster for each row, and FILE.json with the number of
+    clusters, the inertia curve and what was asked. Features that do not fit memory are read as a stream, several times.
+
+    \b
+    Examples:
+        dataprune km features.npy --out km.parquet
+        dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
+    """
+    from dataprune import kmeans
+    from dataprune.data import read_features
+    from dataprune.report.maps import check_png, curve_data, draw_curve
+    from dataprune.run.clusters import check_out, cluster, write_clusters
+
+    check_out(out)
+    if plot is not None:
+        check_png(plot)
+        if clusters != "auto":
+            raise must("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
+    file = read_features(features)
+    if not quiet:
+        say(f"read {shown(features)}: {several(file.rows, 'row')} of {several(file.width, 'column')}")
+    n_classes = None if labels is None else len(labels_of(file, labels)[1])
+    rows = kmeans.unit_rows(file) if normalize else file
+    found = cluster(rows, clusters, file.rows, n_classes, seed=seed, restarts=restarts, sample=sample, workers=workers)
+    nearest, distance = kmeans.assign(rows, found.clusters.centres, workers=workers)
+    about: dict[str, object] = {"seed": seed, "normalize": normalize, "restarts": restarts, "sample": sample}
+    about |= {"rows": file.rows, "columns": file.width, "digest": file.digest}
+    write_clusters(out, file.ids, distance, nearest, {**found.record(), **about})
+    if not quiet:
+        say_clusters(found)
+        say_farthest(file, distance, nearest)
+    for note in found.notes:
+        warn(note)
+    if plot is not None and found.curve is not None:
+        draw_curve(curve_data(found.curve, found.k), plot)
+    if not quiet:
+        say(f"written: {out}, and {out.name}.json with the number of clusters and the curve" + (f"; {plot}" if plot else ""))
+        say(f"next: dataprune prune RUN --by {shlex.quote(f'{out}:km')} --keep 0.7 --out kept.csv")
+
+
+def labels_of(file: "FeatureFile", spec: str) -> "tuple[np.ndarray, tuple[str, ...]]":
+    """Read the labels of a feature file's rows: class indices, and the names of the classes."""
+    from dataprune.data.labels import read_labels
+
+    labels, classes, notes = read_labels(spec).labels_of(file.ids.tolist(), ())
+    for note in notes:
+        warn(note)
+    return labels, classes
+
+
+def say_clusters(found: "Clustering") -> None:
+    """Say how many clusters there are, why, and how well they fit."""
+    curve, fitted = found.curve, found.clusters
+    why = {"auto": "no elbow", "classes": "the number of classes"}.get(found.asked, "as asked")
+    if curve is not None:
+        why = f"{'the elbow' if curve.elbow else 'no elbow'} of the inertia curve over {curve.clusters[0]} ... {curve.clusters[-1]}"
+        why += f", from {several(found.curve_rows, 'row')}"
+    say(f"clusters: {found.k} ({why})")
+    went = f"{several(fitted.iterations, 'iteration')}{'' if fitted.converged else ', not yet still'}"
+    say(
+        f"inertia: {fitted.inertia:.6g}, {fitted.inertia / fitted.rows:.4g} a row, over {several(fitted.rows, 'row')}; {went}; "
+        f"clusters of {fitted.sizes.min():,} ... {fitted.sizes.max():,} rows"
+    )
+
+
+def say_farthest(file: "FeatureFile", distance: "np.ndarray", nearest: "np.ndarray") -> None:
+    """Print the rows that lie farthest from their centre."""
+    import numpy as np
+
+    say("hardest by km:")
+    rows = np.argsort(-distance, kind="stable")[:N_HARDEST]
+    say_columns([(f"{distance[row]:.4g}", f"cluster {nearest[row]}", file.ids[row]) for row in rows.tolist()])

@@ -1,0 +1,141 @@
+"""`dataprune map`: feature vectors as points in two dimensions, coloured by what is known of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataprune.cli.km import ClustersAsked, FeatureLabels, FeaturesPath, labels_of
+from dataprune.cli.lines import say, several, warn
+from dataprune.cli.options import Seed
+from dataprune.errors import InputError, must
+from dataprune.report.text import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dataprune.data import FeatureFile
+    from dataprune.run import Run
+
+
+def map_(
+    features: FeaturesPath,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write, .png.", show_default=False)],
+    color: Annotated[
+        str,
+        typer.Option(
+            metavar="label|cluster|SCORE",
+            help="What colours the points: label (of --labels or --run), cluster (by k-means), a score of --run, or FILE:COLUMN.",
+        ),
+    ] = "cluster",
+    labels: FeatureLabels = None,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="RUN", help="A run of the same examples: its labels, its scores.", show_default=False),
+    ] = None,
+    clusters: ClustersAsked = "auto",
+    sample: Annotated[int, typer.Option(min=4, metavar="NUMBER", help="Draw so many examples, chosen by the seed.")] = 5000,
+    seed: Seed = 0,
+) -> None:
+    """Draw a map of feature vectors: what is near is alike.
+
+    Takes features that were made elsewhere, and lays out a sample of them by t-SNE. Distances between far groups mean little.
+
+    \b
+    Examples:
+        dataprune map features.npy --color label --labels labels.csv --out map.png
+        dataprune map features.npy --color el2n --run run --out map.png
+    """
+    import numpy as np
+
+    from dataprune.data import read_features
+    from dataprune.kmeans.blocks import gather
+    from dataprune.report.maps import check_png, draw_map, map_data
+    from dataprune.run import open_run
+    from dataprune.streams import generator
+
+    check_png(out)
+    file = read_features(features)
+    run = None if run_folder is None else open_run(run_folder)
+    say(f"read {shown(features)}: {several(file.rows, 'row')} of {several(file.width, 'column')}")
+    if color == "cluster":
+        groups, names, values = (*clusters_of(file, clusters, labels, run, seed), None)
+    elif color == "label":
+        groups, names, values = (*given_labels(file, labels, run), None)
+    else:
+        groups, names, values = None, (), given_score(file, color, run)
+    rows = np.arange(file.rows)
+    if sample < file.rows:
+        rows = np.sort(generator(seed, "map", "sample").choice(file.rows, sample, replace=False))
+    data = map_data(
+        gather(file, rows),
+        color,
+        None if groups is None else groups[rows],
+        names,
+        None if values is None else values[rows],
+        seed,
+    )
+    draw_map(data, out)
+    say(f"written: {out}, {several(len(rows), 'example')} coloured by {shown(color)}")
+
+
+def clusters_of(
+    file: "FeatureFile", asked: str, labels: str | None, run: "Run | None", seed: int
+) -> "tuple[np.ndarray, tuple[str, ...]]":
+    """Cut the features into clusters, and name these by their numbers."""
+    from dataprune.kmeans import assign
+    from dataprune.run import cluster
+
+    n_classes = None if labels is None and run is None else len(given_labels(file, labels, run)[1])
+    found = cluster(file, asked, file.rows, n_classes, seed=seed)
+    for note in found.notes:
+        warn(note)
+    return assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
+
+
+def given_labels(file: "FeatureFile", labels: str | None, run: "Run | None") -> "tuple[np.ndarray, tuple[str, ...]]":
+    """Find the label of each row, in the file of labels or in the run."""
+    if labels is not None:
+        return labels_of(file, labels)
+    if run is None:
+        raise InputError("`--color label` needs labels: give --labels FILE:COLUMN or --run RUN.")
+    return in_rows(file, run, run.labels), run.classes
+
+
+def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarray":
+    """Find the score of each row, in a file or in the run."""
+    import numpy as np
+
+    from dataprune import tables
+    from dataprune.scores import Score
+
+    if run is not None and color in run.scores:
+        return in_rows(file, run, run.scores[color].values)
+    if ":" not in color and not Path(color).is_file():
+        if run is None:
+            raise must("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
+        return run.scores[color].values  # says what there is
+    values, ids = tables.read_column(color, "score")
+    if ids is not None:
+        place = {str(name): row for row, name in enumerate(ids.tolist())}
+        missing = [name for name in file.ids.tolist() if name not in place]
+        if missing:
+            raise must("color", "have a row for every row of the features", f"none for {missing[0]!r} in {color}")
+        values = values[[place[name] for name in file.ids.tolist()]]
+    if len(values) != file.rows:
+        raise must("color", f"have one row for each of the {file.rows} rows of the features", f"{len(values)} in {color}")
+    return np.asarray(Score(color, values).values)
+
+
+def in_rows(file: "FeatureFile", run: "Run", values: "np.ndarray") -> "np.ndarray":
+    """Bring values of a run's examples into the order of the file's rows, which must be the same examples."""
+    import numpy as np
+
+    from dataprune.run import match
+
+    matched = match(file, run.ids)
+    if matched.n_left_out:
+        raise must("features", f"hold the examples of {run.path} only", f"{matched.n_left_out} rows of others")
+    ordered = np.empty_like(values)
+    ordered[matched.place] = values
+    return ordered

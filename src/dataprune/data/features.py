@@ -1,0 +1,233 @@
+"""Which feature vectors does a file or a folder of shards hold?
+
+Knows npy and Parquet. Gives blocks, each time anew, so that what does not fit memory is read as a stream. Does not know what the
+vectors are used for, nor look whether their values are finite: the readers of the blocks do.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune import store, tables
+from dataprune.data.parts import row_ids
+from dataprune.errors import InputError, listed, must
+from dataprune.tables.files import exists, reading, regular
+
+SUFFIXES = (".npy", ".parquet")
+NOT_FEATURES = ("id", "label")  # columns of a Parquet file that are no part of a vector
+BATCH_VALUES = 2**22  # numbers read from Parquet at once
+_NUMBERED = re.compile(r"^(.*?)(\d+)(-of-(\d+))?(\D*)$")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile:
+    """Feature vectors on disk. Iterating gives blocks (n, D) in order, each time anew.
+
+    Attributes:
+        path: the file or the folder.
+        shards: the files, in the order of their rows.
+        rows: how many vectors there are.
+        width: how many numbers each has.
+    """
+
+    path: Path
+    shards: tuple[Path, ...]
+    rows: int
+    width: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for shard in self.shards:
+            yield from _npy_blocks(shard) if shard.suffix.lower() == ".npy" else _parquet_blocks(shard, self.width)
+
+    @cached_property
+    def given_ids(self) -> np.ndarray | None:
+        """The column `id` of the shards as text; None where a shard has none."""
+        found = [_ids(shard) for shard in self.shards]
+        if any(part is None for part in found):
+            return None
+        names = np.concatenate([part for part in found if part is not None])
+        distinct, counts = np.unique(names, return_counts=True)
+        if len(distinct) < len(names):
+            raise must("features", "name every id once", f"{listed(map(repr, distinct[counts > 1].tolist()))} more than once")
+        return names
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The column `id` of the shards, else the row numbers, as text."""
+        given = self.given_ids
+        return np.asarray(row_ids(self.rows), np.dtypes.StringDType()) if given is None else given
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the content of the file, or over those of the shards in order."""
+        parts = [store.sha256(shard) for shard in self.shards]
+        return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def read_features(path: str | Path) -> FeatureFile:
+    """Open a `.npy` file, a Parquet file, or a folder of such files, without reading the vectors.
+
+    A npy file holds (N, D) numbers and stays memory-mapped. A Parquet file holds a column of lists, or a column for each dimension;
+    `id` names the rows and `label` is passed over. Shards of a folder are read in the order of their names.
+
+    Raises:
+        InputError: no such file, another kind, objects or text, shards of different width or kind, a gap in the shards' numbers.
+    """
+    place = Path(path)
+    shards = _shards(place) if exists(place) and place.is_dir() else (place,)
+    shapes = {shard: _shape(shard) for shard in shards}
+    rows, width = sum(n for n, _ in shapes.values()), next(w for _, w in shapes.values())
+    other = next((shard for shard, (_, w) in shapes.items() if w != width), None)
+    if other is not None:
+        raise must("features", f"have one width: {shards[0].name} has {width} columns", f"{shapes[other][1]} in {other.name}")
+    if rows == 0:
+        raise must(str(place), "hold at least one row", "none")
+    return FeatureFile(place, shards, rows, width)
+
+
+def _shards(folder: Path) -> tuple[Path, ...]:
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith((".", "_")))
+    if not found:
+        raise must(str(folder), f"hold files that end in {' or '.join(SUFFIXES)}", "none")
+    if len({p.suffix.lower() for p in found}) > 1:
+        raise must(str(folder), "hold shards of one kind", "both .npy and .parquet files", "Move the others away.")
+    _check_complete(folder, [p.name for p in found])
+    return tuple(found)
+
+
+def _check_complete(folder: Path, names: list[str]) -> None:
+    """Refuse a gap where all names are one name with running numbers, or where they say how many there should be."""
+    parts = [match.groups() for name in names if (match := _NUMBERED.match(Path(name).stem))]
+    if len(parts) < len(names) or len({(before, of, after) for before, _, of, _, after in parts}) > 1:
+        return
+    numbers = {int(number) for _, number, _, _, _ in parts}
+    before, digits, of, total, after = parts[0]
+    first = 0 if total and 0 in numbers else 1 if total else min(numbers)
+    last = first + int(total) - 1 if total else max(numbers)
+    if last - first > 10**6:
+        return
+    missing = [n for n in range(first, last + 1) if n not in numbers]
+    if missing and (total or len(missing) < len(names)):  # numbers far apart count something else
+        called = [f"{before}{n:0{len(digits)}d}{of or ''}{after}{Path(names[0]).suffix}" for n in missing[:5]]
+        raise InputError(f"`{folder}` lacks the shard {listed(called, len(missing))}. Add it, or renumber the others.")
+
+
+def _shape(shard: Path) -> tuple[int, int]:
+    if shard.suffix.lower() == ".npy":
+        array = _mapped(shard)
+        return len(array), array.shape[1]
+    if shard.suffix.lower() == ".parquet":
+        import pyarrow
+
+        regular(shard)
+        with reading(shard, "Parquet file", pyarrow.ArrowException), shard.open("rb") as handle:
+            return _parquet_shape(handle, shard)
+    raise must(str(shard), f"end in {' or '.join(SUFFIXES)}, or be a folder of such files", repr(shard.suffix))
+
+
+def _mapped(shard: Path) -> np.ndarray:
+    array = tables.read_npy(shard, mmap=True)
+    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "iufb":
+        raise must(str(shard), "hold numbers of shape (examples, dimensions)", f"{array.dtype} of shape {array.shape}")
+    return array
+
+
+def _npy_blocks(shard: Path) -> Iterator[np.ndarray]:
+    array = _mapped(shard)
+    height = max(1, BATCH_VALUES // array.shape[1])
+    for start in range(0, len(array), height):
+        yield array[start : start + height]
+
+
+def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
+    """Give the columns that make a vector, and whether it is one column of lists."""
+    import pyarrow.types as kinds
+
+    names = [name for name in schema.names if name not in NOT_FEATURES]
+    lists = [n for n in names if _is_list(schema.field(n).type)]
+    numbers = [n for n in names if kinds.is_floating(schema.field(n).type) or kinds.is_integer(schema.field(n).type)]
+    if len(lists) == 1:
+        return lists, True
+    if lists or not numbers or len(numbers) < len(names):
+        cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and `label`."
+        raise must(str(shard), "hold feature vectors", f"the columns {listed(schema.names)}", cure)
+    return numbers, False
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
+
+
+def _parquet_shape(handle: Any, shard: Path) -> tuple[int, int]:
+    import pyarrow.parquet
+
+    source = pyarrow.parquet.ParquetFile(handle)
+    columns, is_list = _vector_columns(source.schema_arrow, shard)
+    if not is_list:
+        return source.metadata.num_rows, len(columns)
+    first = next((batch for batch in source.iter_batches(batch_size=1, columns=columns)), None)
+    width = 0 if first is None or not first.num_rows else len(first.column(0)[0])
+    if not width:
+        raise must(str(shard), "hold vectors of at least one number", "none in its first row")
+    return source.metadata.num_rows, width
+
+
+def _parquet_blocks(shard: Path, width: int) -> Iterator[np.ndarray]:
+    import pyarrow
+    import pyarrow.parquet
+
+    regular(shard)
+    with reading(shard, "Parquet file", pyarrow.ArrowException), shard.open("rb") as handle:
+        source = pyarrow.parquet.ParquetFile(handle)
+        columns, is_list = _vector_columns(source.schema_arrow, shard)
+        start = 0
+        for batch in source.iter_batches(batch_size=max(1, BATCH_VALUES // width), columns=columns):
+            if is_list:
+                yield _listed_vectors(batch.column(0), width, shard, start)
+            else:
+                yield np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in columns])
+            start += batch.num_rows
+
+
+def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndarray:
+    import pyarrow.compute
+
+    lengths = pyarrow.compute.fill_null(pyarrow.compute.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    bad = np.flatnonzero(lengths != width)
+    if len(bad):
+        where = listed((bad[:5] + start).tolist(), len(bad))
+        raise must(str(shard), f"hold {width} numbers in each row", f"{int(lengths[bad[0]])} (rows {where})")
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    if values.dtype.kind not in "iuf":
+        raise must(str(shard), "hold lists of numbers", f"{column.type}")
+    return np.asarray(values).reshape(len(column), width)
+
+
+def _ids(shard: Path) -> np.ndarray | None:
+    if shard.suffix.lower() == ".npy":
+        return None
+    import pyarrow
+    import pyarrow.parquet
+
+    with reading(shard, "Parquet file", pyarrow.ArrowException), shard.open("rb") as handle:
+        source = pyarrow.parquet.ParquetFile(handle)
+        if "id" not in source.schema_arrow.names:
+            return None
+        parts = [batch.column(0).cast(pyarrow.string()) for batch in source.iter_batches(columns=["id"])]
+        empty = sum(part.null_count for part in parts)
+        if empty:
+            raise must(f"{shard}:id", "name every row", f"{empty} empty")
+        return np.concatenate(
+            [np.asarray(part.to_pylist(), np.dtypes.StringDType()) for part in parts] or [np.empty(0, np.dtypes.StringDType())]
+        )

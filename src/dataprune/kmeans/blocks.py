@@ -1,0 +1,158 @@
+"""How are features read, whatever their layout, type and size?
+
+Knows an array, and a stream of blocks that can be started again. Every reader downstream sees float32 blocks of one height, which
+depends on the width of the data alone: neither the shards of a file nor the number of workers changes a bit of a result.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from dataprune.errors import InputError, listed, must
+
+# 4,096 rows of 512 columns are 8 MB: few enough for the cache, enough for a matrix product at full speed.
+BLOCK_ROWS = 4096
+BLOCK_VALUES = 2**21
+FEW = 5  # bad rows that a message names
+
+Features = np.ndarray | Iterable[np.ndarray]
+"""An array (N, D), also a memory map, or something that gives its blocks (n, D) in order each time it is iterated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """What one pass over features tells.
+
+    Attributes:
+        rows: how many there are.
+        width: how many columns.
+        mean: of each column.
+        spread: the sum of squared distances to the mean.
+        reach: the largest distance of a value from its column's mean.
+    """
+
+    rows: int
+    width: int
+    mean: Float64[np.ndarray, " dimensions"]
+    spread: float
+    reach: float
+
+
+def blocks(features: Features) -> Iterator[Float32[np.ndarray, "rows dimensions"]]:
+    """Give the features in order as float32 blocks of equal height (the last may be lower).
+
+    Raises:
+        InputError: no rows or columns, no numbers, widths that differ, NaN or infinite values (with rows).
+    """
+    start = 0
+    for block in _cut(features):
+        with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is refused
+            single = np.ascontiguousarray(block, dtype=np.float32)
+        finite = np.isfinite(single).all(axis=1)
+        if not finite.all():
+            bad = np.flatnonzero(~finite) + start
+            raise InputError(f"`features` are NaN or infinite at rows {_first(bad)}. Leave these examples out.")
+        start += len(single)
+        yield single
+    if not start:
+        raise must("features", "hold at least one row", "none")
+
+
+def unit_rows(features: Features) -> "_UnitRows":
+    """Give the features with each row divided by its length, block by block.
+
+    Raises:
+        InputError: (when read) a row of zeros has no direction; its number is named.
+    """
+    return _UnitRows(features)
+
+
+def survey(features: Features) -> Extent:
+    """Read everything once: how many rows there are, where they lie and how far they spread."""
+    rows, sums, squares = 0, np.zeros(1), np.zeros(1)
+    shift = high = low = np.zeros(0)
+    for block in blocks(features):
+        if not rows:  # near the mean, so that the squares lose nothing where the data lie far from 0
+            shift, high, low = block.mean(axis=0, dtype=np.float64), block[0], block[0]
+        away = block - shift
+        sums = sums + away.sum(axis=0)
+        squares = squares + np.einsum("nd,nd->d", away, away)
+        high, low = np.maximum(high, block.max(axis=0)), np.minimum(low, block.min(axis=0))
+        rows += len(block)
+    mean = shift + sums / rows
+    reach = np.maximum(high - mean, mean - low).max()
+    if np.array_equal(high, low):  # all the same: no rounding may say otherwise
+        return Extent(rows, len(mean), high.astype(np.float64), 0.0, 0.0)
+    return Extent(rows, len(mean), mean, float((squares - rows * (mean - shift) ** 2).clip(min=0).sum()), float(reach))
+
+
+def gather(features: Features, rows: Int64[np.ndarray, " taken"]) -> Float32[np.ndarray, "taken dimensions"]:
+    """Read the given rows (ascending) in one pass."""
+    taken, start = [], 0
+    for block in blocks(features):
+        first, last = np.searchsorted(rows, (start, start + len(block)))
+        taken.append(block[rows[first:last] - start])
+        start += len(block)
+    return np.concatenate(taken)
+
+
+@dataclass(frozen=True, eq=False)
+class _UnitRows:
+    features: Features
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        start = 0
+        for block in blocks(self.features):
+            wide = block.astype(np.float64)
+            lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+            bad = np.flatnonzero(lengths == 0) + start
+            if len(bad):
+                raise InputError(
+                    f"`features` are all zero at rows {_first(bad)}, which have no direction. Leave these examples out."
+                )
+            yield (wide / lengths[:, None]).astype(np.float32)
+            start += len(block)
+
+
+def _cut(features: Features) -> Iterator[np.ndarray]:
+    """Cut or join what is given into blocks of the height that its width asks for."""
+    if isinstance(features, np.ndarray):
+        _check(features, None, 0)
+        height = block_rows(features.shape[1])
+        yield from (features[start : start + height] for start in range(0, len(features), height))
+        return
+    given = iter(features)
+    if given is features:
+        raise must("features", "be an array or blocks that can be read again", "an iterator, which is read once", "Give a list.")
+    width, waiting, count = None, [], 0
+    for number, block in enumerate(given):
+        _check(block, width, number)
+        width, at = block.shape[1], 0
+        height = block_rows(width)
+        while at < len(block):
+            part = block[at : at + height - count]
+            waiting.append(part)
+            at, count = at + len(part), count + len(part)
+            if count == height:
+                yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+
+
+def block_rows(width: int) -> int:
+    """Give the height of a block: a constant for up to 512 columns, less for wider rows."""
+    return max(1, min(BLOCK_ROWS, BLOCK_VALUES // width))
+
+
+def _check(block: np.ndarray, width: int | None, number: int) -> None:
+    if block.ndim != 2 or block.shape[1] == 0 or block.dtype.kind not in "iufb":
+        raise must("features", "be numbers of shape (examples, dimensions)", f"{block.dtype} of shape {block.shape}")
+    if width is not None and block.shape[1] != width:
+        raise must("features", f"have {width} columns in every block", f"{block.shape[1]} in block {number}")
+
+
+def _first(rows: Int64[np.ndarray, " rows"]) -> str:
+    return listed(rows[:FEW].tolist(), len(rows), FEW)
