@@ -63,10 +63,10 @@ def test_what_the_first_tests_see_can_be_seen():
 
 def test_help_is_about_as_quick_as_that_of_a_tiny_program():
     ours, theirs = [], []
-    for _ in range(4):  # in turn, since the machine may be busy with something else for a while
+    for _ in range(7):  # in turn, since the machine may be busy with something else for a while
         ours.append(seconds(HELP.format("score")))
         theirs.append(seconds(TINY))
-    assert min(ours) < 2.0 * min(theirs)
+    assert min(ours) < 1.6 * min(theirs)
 
 
 def test_selecting_and_opening_a_run_need_no_torch():
