@@ -464,6 +464,13 @@ class TestDemo:
         assert "nothing had to be trained" in again
         assert out.partition("3. Prune")[2] == again.partition("3. Prune")[2]
 
+    def test_the_story_is_true(self, cli, tmp_path):
+        """As users run it: most digits are easy, and few are called untidy."""
+        assert cli("demo", "--out", tmp_path / "demo")[0] == 0
+        el2n = dp.open_run(tmp_path / "demo" / "run").scores["el2n"].values
+        assert np.median(el2n) < 0.25
+        assert (el2n > 0.5).mean() < 0.25
+
     def test_a_folder_with_other_things_is_refused(self, cli, tmp_path):
         (tmp_path / "kept.csv").write_text("mine")
         code, _, err = cli("demo", "--out", tmp_path)

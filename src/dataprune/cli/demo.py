@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KEEP = 0.7
 # The default network soon knows these few pictures by heart, which tells hard from easy badly; a small one does not.
-MODEL, MEMBERS, EPOCHS = "simple", 4, 12
+MODEL, RECIPE, MEMBERS, EPOCHS = "simple", "fast-gray", 4, 12
 N_DRAWN = 24
 
 
@@ -44,7 +44,7 @@ def demo(
     dataset = read_data("digits", None, None, "fail", workers, quiet=False)
     say()
     say("2. Score: train a few small networks and note what each says about every picture after every epoch.")
-    settings = Settings(model=MODEL, members=MEMBERS, epochs=EPOCHS)
+    settings = Settings(model=MODEL, recipe=RECIPE, members=MEMBERS, epochs=EPOCHS)
     run = train(dataset, out / "run", settings, Machine(workers=workers))
     say_scores(run)
     score = run.scores["el2n"]

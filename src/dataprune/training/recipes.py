@@ -123,8 +123,8 @@ REPORT_PHOTOS = Recipe(
 FAST = Recipe("fast")
 FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, letters, scans: their mirror image means something else
 # Networks without normalisation layers (`simple`, `mlp`, `linear`) diverge at the rate of `fast`.
-FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=5e-3, weight_decay=1e-2)
-FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=5e-3, weight_decay=1e-2, flip=False)
+FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2)
+FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2, flip=False)
 FAST_VECTORS = Recipe("fast-vectors", optimiser="adamw", learning_rate=2e-3, weight_decay=1e-2, crop=0.0, flip=False)
 
 RECIPES: dict[str, Recipe] = {
