@@ -23,6 +23,7 @@ from dataprune.cli.km import km
 from dataprune.cli.lines import LogLines, complain, mute
 from dataprune.cli.map import map_
 from dataprune.cli.prune import prune
+from dataprune.cli.report import report
 from dataprune.cli.score import score
 from dataprune.cli.show import show
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
@@ -63,7 +64,7 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, km, show, verify):
+for _command in (demo, score, prune, km, show, report, verify):
     app.command()(_command)
 app.command("map")(map_)
 
