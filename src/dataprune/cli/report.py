@@ -18,14 +18,18 @@ def report(
         typer.Argument(metavar="RUN|STUDY", help="A folder made by dataprune score or by dataprune study.", show_default=False),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Page to write, .html.")] = Path("report.html"),
-    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Headline of the page. Default: made from the folder's name.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Headline of the page. Default: made from the folder's name.")
+    ] = None,
     max_pictures: Annotated[
         int, typer.Option(min=0, metavar="NUMBER", help="How many pictures to embed at most; each takes 1 to 5 kB.")
     ] = 2000,
     static: Annotated[bool, typer.Option("--static", help="Without any script: nothing to click, everything to read.")] = False,
     figures: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also write the figures of the page as PNG and SVG files into this folder.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Also write the figures of the page as PNG and SVG files into this folder.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Where the run's data lie now, if they were moved.", show_default=False)

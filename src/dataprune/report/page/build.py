@@ -25,6 +25,7 @@ MOST_DUPLICATES = 200
 MOST_CLASS_GALLERIES = 60
 FEWEST_SUSPECTS = 200
 MOST_SKIPPED = 50
+OWN_SCORES = {"median_distance": "distance to the median feature vector of the class, as the first network sees it"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Options:
     """
 
     title: str | None = None
-    max_pictures: int = 2000
+    max_pictures: int = 3000
     is_static: bool = False
 
 
@@ -78,14 +79,15 @@ def run_page(material: Material, options: Options) -> Page:
     ties = tie_break([str(one) for one in material.ids.tolist()], 0)
     chosen = _choose(material, options, ties)
     payload = _payload(material, options, chosen)
-    scenes = _scenes(material, chosen)
+    spreads = [distributions.distribution_data(one, material.labels, material.class_names) for one in material.scores.values()]
+    scenes = _scenes(material, chosen, spreads)
     title = options.title or f"What the data of {shown(material.name, 60)} show"
     why = findings.leading_score(dict(material.info), list(material.scores))[1]
     context = {
         "title": shown(title, 200),
         "summary": findings.summary(material),
         "findings": [asdict(one) for one in findings.findings(material)],
-        "cautions": [shown(note, 600) for note in material.info.get("notes", [])],
+        "cautions": [_sentence(shown(note, 600)) for note in material.info.get("notes", [])],
         "leading": material.leading,
         "leading_why": why,
         "things": material.things,
@@ -97,7 +99,7 @@ def run_page(material: Material, options: Options) -> Page:
         "duplicates": _duplicates_section(material, chosen),
         "scores": _scores_section(material),
         "correlation": _correlation_section(material),
-        "distributions": [_distribution_row(material, name) for name in material.scores],
+        "distributions": [_distribution_row(one) for one in spreads],
         "classes": classes.class_rows(material),
         "confused": _confused_section(material, chosen),
         "matrix": _matrix_section(material),
@@ -117,7 +119,7 @@ def run_page(material: Material, options: Options) -> Page:
 
 def _choose(material: Material, options: Options, ties: np.ndarray) -> _Choice:
     """Decide which rows are shown, and in which order they get pictures."""
-    most_suspects = max(FEWEST_SUSPECTS, options.max_pictures // 2)
+    most_suspects = max(FEWEST_SUSPECTS, options.max_pictures // 3)
     suspects = material.suspect_rows[:most_suspects]
     pairs = _first_pairs(material.duplicates)
     confused = classes.confused_pairs(material)
@@ -135,14 +137,18 @@ def _choose(material: Material, options: Options, ties: np.ndarray) -> _Choice:
     asked += [] if pairs is None else [np.stack([pairs.row, pairs.other_row], axis=1).ravel()]
     asked += [leading.hardest, leading.easiest, *(pair.rows for pair in confused)]
     asked += [part for end in by_class for part in (end.hardest, end.easiest)]
+    asked += _of_cells(found_map, 0)
     asked += [part for end in ends.values() for part in (end.hardest, end.easiest)]
-    if found_map is not None:
-        for place in range(cartography.SHOWN_OF_A_CELL):
-            asked.append(np.array([rows[place] for rows in found_map.rows if len(rows) > place], np.int64))
+    asked += [rows for place in range(1, cartography.SHOWN_OF_A_CELL) for rows in _of_cells(found_map, place)]
     first = wanted(asked)
     near = neighbours(material, first)
     every = wanted([first.rows, *(np.array(rows, np.int64) for rows in near.values())])
     return _Choice(suspects, pairs, confused, ends, by_class, found_map, near, every)
+
+
+def _of_cells(found: cartography.Cartography | None, place: int) -> list[Int64[np.ndarray, " shown"]]:
+    """Give of each cell of the map the example at a place, in one array."""
+    return [] if found is None else [np.array([rows[place] for rows in found.rows if len(rows) > place], np.int64)]
 
 
 def _first_pairs(pairs: Pairs | None) -> Pairs | None:
@@ -160,7 +166,7 @@ def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str,
     at = chosen.wanted.at
     examples = records(material, chosen.wanted.rows, options.max_pictures)
     examples["near"] = {str(chosen.wanted.place[row]): at(rows) for row, rows in chosen.near.items()}
-    found = chosen.map
+    found, n_classes = chosen.map, len(material.classes)
     return {
         "key": _key(material),
         "classes": material.class_names,
@@ -177,6 +183,7 @@ def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str,
             "binned": found.is_binned,
             "lists": [at(rows) for rows in found.rows],
             "counts": found.counts.tolist(),
+            "classes": cartography.class_counts(found, material.labels, n_classes) if n_classes <= MOST_CLASS_GALLERIES else None,
         },
     }
 
@@ -225,9 +232,7 @@ def _suspect_pairs(material: Material) -> list[dict[str, Any]]:
     rows, found, names = material.suspect_rows, material.suspects, material.class_names
     if found is None or not len(rows):
         return []
-    codes, counts = np.unique(
-        material.labels[rows] * len(names) + np.asarray(found.suggested_label)[rows], return_counts=True
-    )
+    codes, counts = np.unique(material.labels[rows] * len(names) + np.asarray(found.suggested_label)[rows], return_counts=True)
     best = np.argsort(-counts, kind="stable")[:6]
     return [
         {"given": names[int(codes[place]) // len(names)], "to": names[int(codes[place]) % len(names)], "count": int(counts[place])}
@@ -267,7 +272,7 @@ def _scores_section(material: Material) -> list[dict[str, Any]]:
     rows = []
     for name, score in material.scores.items():
         low, middle, high = (float(f"{value:.4g}") for value in np.quantile(score.values, (0, 0.5, 1)))
-        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name, "")
+        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name) or OWN_SCORES.get(name, "")
         direction = "larger" if score.harder > 0 else "smaller"
         rows.append({"name": name, "formula": formula, "harder": direction, "low": low, "median": middle, "high": high})
     return rows
@@ -286,13 +291,12 @@ def _level(value: float) -> str:
     return f"{'h' if value >= 0 else 'n'}{min(9, int(abs(value) * 10))}"
 
 
-def _distribution_row(material: Material, name: str) -> dict[str, Any]:
-    data = distributions.distribution_data(material.scores[name], material.labels, material.class_names)
+def _distribution_row(data: distributions.Distribution) -> dict[str, Any]:
     rows = [
         {"name": row, "quantiles": [float(f"{value:.4g}") for value in values]}
         for row, values in zip(data.names, data.quantiles.tolist(), strict=True)
     ]
-    return {"name": name, "rows": rows, "n_left_out": data.n_left_out}
+    return {"name": data.score, "rows": rows, "n_left_out": data.n_left_out}
 
 
 def _confused_section(material: Material, chosen: _Choice) -> list[dict[str, Any]]:
@@ -338,16 +342,10 @@ def _made(material: Material) -> list[list[str]]:
     return rows
 
 
-def _scenes(material: Material, chosen: _Choice) -> dict[str, Scene]:
-    scenes = []
-    for score in material.scores.values():
-        data = distributions.distribution_data(score, material.labels, material.class_names)
-        scenes.append(distributions.distribution_scene(data))
+def _scenes(material: Material, chosen: _Choice, spreads: list[distributions.Distribution]) -> dict[str, Scene]:
+    scenes = [distributions.distribution_scene(one) for one in spreads]
     if chosen.map is not None:
-        binned = chosen.map.is_binned
-        keys = list(range(len(chosen.map.rows)))
-        scenes.append(cartography.map_scene(chosen.map, keys))
-        assert binned or len(keys) == len(material)
+        scenes.append(cartography.map_scene(chosen.map))
     names, matrix = correlations(material.scores)
     scenes.append(distributions.correlation_scene(list(names), matrix))
     shown_classes, counts = classes.matrix_of(material)
@@ -358,6 +356,10 @@ def _scenes(material: Material, chosen: _Choice) -> dict[str, Scene]:
     if material.features is not None and (laid_out := feature_map(material)) is not None:
         scenes.append(laid_out)
     return {scene.name: scene for scene in scenes}
+
+
+def _sentence(note: str) -> str:
+    return note[:1].upper() + note[1:]
 
 
 def _side(material: Material) -> str:

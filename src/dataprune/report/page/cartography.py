@@ -15,7 +15,6 @@ MOST_POINTS = 5000
 COLUMNS, ROWS = 80, 56
 SHOWN_OF_A_CELL = 4
 WIDTH, HEIGHT = 760.0, 470.0
-WORDS_AT = ((0.08, 0.93, "easy"), (0.5, 0.62, "ambiguous"), (0.08, 0.1, "hard, or wrong label"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +28,7 @@ class Cartography:
         n_suspects: how many of those are suspects.
         x_high: the largest variability.
         is_binned: whether these are cells.
+        cell: (N,) the place of each example.
     """
 
     x: Float64[np.ndarray, " places"]
@@ -38,6 +38,7 @@ class Cartography:
     n_suspects: Int64[np.ndarray, " places"]
     x_high: float
     is_binned: bool
+    cell: Int64[np.ndarray, " examples"]
 
 
 def map_of(
@@ -56,7 +57,9 @@ def map_of(
     x_high = max(float(variability.max()), 1e-6)
     if n <= MOST_POINTS:
         each = tuple(np.array([row]) for row in range(n))
-        return Cartography(variability, confidence, each, np.ones(n, np.int64), is_suspect.astype(np.int64), x_high, False)
+        return Cartography(
+            variability, confidence, each, np.ones(n, np.int64), is_suspect.astype(np.int64), x_high, False, np.arange(n)
+        )
     column = np.minimum((variability / x_high * COLUMNS).astype(np.int64), COLUMNS - 1)
     row = np.clip((confidence * ROWS).astype(np.int64), 0, ROWS - 1)
     cell = row * COLUMNS + column
@@ -65,11 +68,20 @@ def map_of(
     shown = tuple(order[start : start + min(int(count), SHOWN_OF_A_CELL)] for start, count in zip(starts, counts, strict=True))
     flagged = np.bincount(cell, weights=is_suspect, minlength=COLUMNS * ROWS)[cells].astype(np.int64)
     place = (cells % COLUMNS).astype(np.float64), (cells // COLUMNS).astype(np.float64)
-    return Cartography(*place, shown, counts.astype(np.int64), flagged, x_high, True)
+    return Cartography(*place, shown, counts.astype(np.int64), flagged, x_high, True, np.searchsorted(cells, cell))
 
 
-def map_scene(data: Cartography, keys: list[int]) -> Scene:
-    """Draw a map; `keys` names what is shown when a place is chosen."""
+def class_counts(data: Cartography, labels: Int64[np.ndarray, " examples"], n_classes: int) -> list[list[int]]:
+    """Count for each place the examples of each class: class, count, class, count, ..."""
+    codes, counts = np.unique(data.cell * n_classes + labels, return_counts=True)
+    found: list[list[int]] = [[] for _ in data.counts]
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        found[code // n_classes] += [code % n_classes, count]
+    return found
+
+
+def map_scene(data: Cartography) -> Scene:
+    """Draw a map; its marks are numbered by their places."""
     axes = Axes(56, 26, WIDTH - 80, HEIGHT - 80, 0.0, data.x_high, 0.0, 1.0)
     marks: list[Mark] = axes.frame("variability: how much the label's probability moves between epochs", "")
     marks.append(Words(8, 14, "confidence: mean probability of the label", "ink"))
@@ -81,14 +93,14 @@ def map_scene(data: Cartography, keys: list[int]) -> Scene:
         for place in order.tolist():
             corner = (axes.left + size[0] * data.x[place], axes.top + axes.height - size[1] * (data.y[place] + 1))
             role = "warn" if mostly[place] else "accent"
-            marks.append(Box(*corner, *size, role, 0.15 + 0.85 * float(strength[place]), keys[place]))
+            marks.append(Box(*corner, *size, role, 0.15 + 0.85 * float(strength[place]), place))
     else:
-        radius = 3.0 if len(keys) <= 2000 else 2.4
+        radius = 3.0 if len(data.x) <= 2000 else 2.4
         for place in order.tolist():
             at = (axes.x(float(data.x[place])), axes.y(float(data.y[place])))
-            marks.append(Dot(*at, radius + 0.8 * bool(mostly[place]), "warn" if mostly[place] else "accent", 0.6, keys[place]))
-    marks += [Words(axes.x(x * data.x_high), axes.y(y), text, "ink", size=12.0) for x, y, text in WORDS_AT]
+            marks.append(Dot(*at, radius + 0.8 * bool(mostly[place]), "warn" if mostly[place] else "accent", 0.6, place))
     what = "Each cell is darker the more examples lie in it" if data.is_binned else "Each point is an example"
     total, flagged = int(data.counts.sum()), int(data.n_suspects.sum())
-    described = f"{what}; {total:,} examples, {flagged:,} of them with a suspected label" + (", in orange." if flagged else ".")
+    coloured = ", in orange" + (" where they are most of a cell" if data.is_binned else "") if flagged else ""
+    described = f"{what}; {total:,} examples, {flagged:,} of them with a suspected label{coloured}."
     return Scene("map", WIDTH, HEIGHT, tuple(marks), "Map of confidence against variability", described)

@@ -30,21 +30,24 @@ def epochs_scene(answers: Answers) -> Scene:
     high = max(0.05, float(np.ceil((changed.max() if len(changed) else 0.05) * 20) / 20))
     right = Axes(530, 40, 200, HEIGHT - 100, 1, max(2, n), 0.0, high)
     marks: list[Mark] = [*left.frame("epoch", "", percent_y=True), *right.frame("epoch", "", percent_y=True)]
-    marks += [Words(8, 18, "right answers", "ink", size=12.0), Words(488, 18, "answers changed since the epoch before", "ink", size=12.0)]
+    marks += [
+        Words(8, 18, "right answers", "ink", size=12.0),
+        Words(488, 18, "answers changed since the epoch before", "ink", size=12.0),
+    ]
     series = (("all members' vote", answers.vote, "ink", False), ("on what they trained on", answers.seen, "c0", True))
     series += (("on what they did not train on", answers.held_out, "c3", False),)
-    place = 120.0
+    line = left.top + left.height - 58
     for name, values, role, dashed in series:
         if not np.isfinite(values).any():
             continue
         marks += _curve(left, values, role, dashed)
-        marks.append(Line(np.array([(place, 32.0), (place + 16, 32.0)]), role, 2.0, dashed))
-        marks.append(Words(place + 20, 36, name, "muted", size=10.0))
-        place += 30 + 5.2 * len(name)
+        marks.append(Line(np.array([(250.0, line), (272.0, line)]), role, 2.0, dashed))
+        marks.append(Words(278, line + 4, name, "ink"))
+        line += 20
     if len(changed):
         marks += _curve(right, answers.changed, "c2", False)
     last = epoch_rows(answers)[-1]
-    said = ", ".join(f"{text} {last[key]:.1%}" for key, text in _SAID if last[key] is not None)
+    said = ", ".join(f"{text} {last[key] * 100:.1f} %" for key, text in _SAID if last[key] is not None)
     return Scene("epochs", WIDTH, HEIGHT, tuple(marks), "Accuracy and changed answers by epoch", f"After the last epoch: {said}.")
 
 
@@ -62,9 +65,17 @@ def inertia_scene(record: Mapping[str, Any]) -> Scene | None:
     marks += [Line(points, "accent", 2.0), *(Dot(float(x), float(y), 3.0, "accent") for x, y in points)]
     at = axes.x(float(record["k"]))
     marks.append(Line(np.array([(at, axes.top), (at, axes.top + axes.height)]), "warn", 1.5, True))
-    why = "the elbow" if record.get("elbow") == record["k"] else "no elbow: a rule of thumb" if record["asked"] == "auto" else "asked for"
+    why = (
+        "the elbow"
+        if record.get("elbow") == record["k"]
+        else "no elbow: a rule of thumb"
+        if record["asked"] == "auto"
+        else "asked for"
+    )
     marks.append(Words(at + 6, axes.top + 12, f"k = {record['k']}, {why}", "warn", size=12.0))
-    return Scene("inertia", WIDTH, HEIGHT, tuple(marks), "Inertia by number of clusters", f"{record['k']} clusters were taken: {why}.")
+    return Scene(
+        "inertia", WIDTH, HEIGHT, tuple(marks), "Inertia by number of clusters", f"{record['k']} clusters were taken: {why}."
+    )
 
 
 _SAID = (("vote", "the vote is right on"), ("seen", "members on what they trained on"), ("held_out", "on what they did not"))

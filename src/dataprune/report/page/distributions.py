@@ -11,7 +11,7 @@ from dataprune.scores import Score
 BINS = 48
 MOST_CLASSES = 24  # rows of one picture; of more classes the ends are shown
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-ROW, TOP, LEFT, WIDTH = 26.0, 40.0, 150.0, 760.0
+ROW, TOP, LEFT, WIDTH = 26.0, 6.0, 150.0, 760.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,7 @@ def distribution_data(score: Score, labels: Int64[np.ndarray, " examples"], name
     counts = np.stack([np.histogram(row, edges)[0] for row in rows]).astype(np.int64)
     quantiles = np.stack([np.quantile(row, QUANTILES) for row in rows])
     left_out = len(present) - len(chosen)
-    return Distribution(
-        score.name, score.harder, edges, ("all", *(names[index] for index in chosen)), counts, quantiles, left_out
-    )
+    return Distribution(score.name, score.harder, edges, ("all", *(names[index] for index in chosen)), counts, quantiles, left_out)
 
 
 def distribution_scene(data: Distribution) -> Scene:

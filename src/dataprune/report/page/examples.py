@@ -65,18 +65,25 @@ def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_picture
     others = [material.others[row - n] if row >= n else None for row in rows.tolist()]
     ids = [str(material.ids[row]) if other is None else other.id for row, other in zip(rows.tolist(), others, strict=True)]
     labels = [int(material.labels[row]) if other is None else other.label for row, other in zip(own.tolist(), others, strict=True)]
-    percent = np.round(material.answers.top_probabilities[own] * 100).astype(int)
+    top = [_worth_telling(material, row) for row in own.tolist()]
     return {
         "id": ids,
         "name": [shown(name, ID_LETTERS) for name in ids],
         "label": labels,
         "split": ["" if other is None else other.split for other in others],
-        "top": material.answers.top_classes[own].tolist(),
-        "p": percent.tolist(),
+        "top": [[label for label, _ in one] for one in top],
+        "p": [[percent for _, percent in one] for one in top],
         "picture": _pictures(material, rows, most_pictures),
         "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in material.scores.items()},
         "rank": {name: _easier(score.difficulty, own) for name, score in material.scores.items()},
     }
+
+
+def _worth_telling(material: Material, row: int) -> list[tuple[int, int]]:
+    """Give the classes that an example is answered with and their percentages: the best, and others that have any."""
+    answers = material.answers
+    pairs = zip(answers.top_classes[row].tolist(), (answers.top_probabilities[row] * 100).round().tolist(), strict=True)
+    return [(label, int(percent)) for place, (label, percent) in enumerate(pairs) if percent >= 1 or place == 0]
 
 
 def neighbours(material: Material, asked: Wanted) -> dict[int, list[int]]:

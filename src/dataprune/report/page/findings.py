@@ -57,13 +57,13 @@ def labels_finding(material: Material) -> Finding:
         whose = "networks that did not train on them" if answers.which == "out" else "the networks"
         return Finding(
             f"{count:,} of {n:,} labels are contradicted" if count else "No label is clearly contradicted",
-            f"For {count:,} examples {whose} are at least {SURE:.0%} sure of another class. "
+            f"For {count:,} examples {whose} are at least {percent(SURE)} sure of another class. "
             f"Suspects were not judged: {material.missing.get('suspects', 'no reason given')}",
             link="#confusion",
         )
     rows = material.suspect_rows
     low, wrong, high = (round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high))
-    estimate = f"About {wrong:,} labels are estimated to be wrong ({low:,} to {high:,}, {wrong / n:.1%} of the set)."
+    estimate = f"About {wrong:,} labels are estimated to be wrong ({low:,} to {high:,}, {percent(wrong / n, 1)} of the set)."
     if not len(rows):
         return Finding("No label looks wrong", estimate, link="#suspects")
     suggested = np.asarray(found.suggested_label)[rows]
@@ -84,27 +84,25 @@ def drop_finding(material: Material) -> Finding:
     n, name = len(material), material.leading
     caution = _caution(material)
     if share <= 0:
-        text = f"Only {n_easy:,} of {n:,} are answered right, surely and by all networks. {caution}"
+        text = f"Every network answers only {n_easy:,} of {n:,} right. {caution}"
         return Finding("Little is so easy that it can go", text.strip(), link="#galleries")
     keep = round(1 - share, 2)
     count = n - int(np.floor(keep * n + 0.5))
     text = (
-        f"{n_easy:,} of {n:,} ({n_easy / n:.0%}) are answered right by every network, with at least {SURE:.0%} probability: they teach "
-        f"little that is new. Drop the easiest {count:,} first. Published results on CIFAR-10 find nearly no loss up to about "
-        f"{MOST_DROPPED:.0%}; what it costs here is not measured by this run, a study measures it. {caution}"
+        f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right: they teach little that is new. Begin "
+        f"with the easiest {count:,}. What that costs is not measured here (on CIFAR-10, published results find nearly no loss up to "
+        f"about {percent(MOST_DROPPED)}); a study measures it. {caution}"
     )
     by = "" if name == "el2n" else f" --by {name}"
     command = f"dataprune prune RUN{by} --keep {keep:g} --out kept.csv"
-    return Finding(f"Drop the easiest {share:.0%} first", text.strip(), command, "#galleries")
+    return Finding(f"Drop the easiest {percent(share)} first", text.strip(), command, "#galleries")
 
 
 def easy_share(material: Material) -> tuple[float, int]:
     """Give the share that may be dropped, in steps of 5 % and at most 30 %, and how many examples are easy altogether."""
-    answers = material.answers
-    easy = (answers.predicted == material.labels) & (answers.p_label >= SURE)
+    easy = material.answers.predicted == material.labels
     if "pred_sum" in material.scores:
-        votes = material.scores["pred_sum"].values
-        easy &= votes >= sum(member["status"] == "ok" for member in material.info["members"])
+        easy &= material.scores["pred_sum"].values >= sum(member["status"] == "ok" for member in material.info["members"])
     n_easy = int(easy.sum())
     return float(min(MOST_DROPPED, np.floor(n_easy / len(material) / STEP + 1e-9) * STEP)), n_easy
 
@@ -117,8 +115,8 @@ def other_finding(material: Material) -> Finding:
         if conflicts or leaks:
             title = f"{conflicts:,} duplicate pairs disagree on the label" if conflicts else f"{leaks:,} pairs cross the splits"
             text = (
-                f"{len(pairs):,} pairs are the same or nearly the same; in {conflicts:,} of them the labels differ, so at least one is "
-                f"wrong, and {leaks:,} lie in two splits, which makes test results too good."
+                f"{len(pairs):,} pairs are the same or nearly the same; in {conflicts:,} of them the labels differ, so at least "
+                f"one is wrong, and {leaks:,} lie in two splits, which makes test results too good."
             )
             return Finding(title, text, link="#duplicates")
     rows = [row for row in class_rows(material) if row["count"]]
@@ -127,8 +125,8 @@ def other_finding(material: Material) -> Finding:
     taken = f", most often taken for “{worst['taken_for']}” ({worst['taken_count']:,})" if worst["taken_for"] else ""
     whose = "did not train on them" if material.answers.which == "out" else "also trained on them"
     text = (
-        f"Networks that {whose} are right on {worst['accuracy']:.1%} of its {worst['count']:,} examples{taken}; "
-        f"on all examples it is {overall:.1%}."
+        f"Networks that {whose} are right on {percent(worst['accuracy'], 1)} of its {worst['count']:,} examples{taken}; "
+        f"on all examples it is {percent(overall, 1)}."
     )
     pairs_said = confused_pairs(material)
     if pairs_said:
@@ -146,7 +144,11 @@ def _caution(material: Material) -> str:
     hardest = np.zeros(len(material), bool)
     hardest[np.argsort(-material.score.difficulty, kind="stable")[:n_hardest]] = True
     inside = int(hardest[rows].sum())
-    return f"Check the labels before: of the {n_hardest:,} hardest, {inside:,} ({inside / n_hardest:.0%}) are suspects." if inside else ""
+    return (
+        f"Check the labels before: of the {n_hardest:,} hardest, {inside:,} ({percent(inside / n_hardest)}) are suspects."
+        if inside
+        else ""
+    )
 
 
 def summary(material: Material) -> str:
@@ -162,8 +164,19 @@ def summary(material: Material) -> str:
     return (
         f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "
         f"({shown(spec['model'], 40)}, recipe {shown(spec['recipe']['name'], 40)}, {_counted(spec['epochs'], 'epoch')}) "
-        f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, and what they said of every example after every epoch was written down."
+        f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, "
+        "and what they said of every example after every epoch was written down."
     )
+
+
+def percent(share: float, places: int = 0) -> str:
+    """Write a share in percent, which does not break at the end of a line.
+
+    Example:
+        >>> percent(0.25).split(), percent(0.0123, 1).split()
+        (['25', '%'], ['1.2', '%'])
+    """
+    return f"{share * 100:.{places}f}\u00a0%"
 
 
 def spent(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Which examples are the easiest and the hardest by each score, and which lie nearest to one another?"""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -42,7 +43,7 @@ def class_ends(
     starts = np.searchsorted(labels[order], np.arange(n_classes + 1))
     return [
         Ends(order[start : min(stop, start + count)], backwards[start : min(stop, start + count)])
-        for start, stop in zip(starts[:-1], starts[1:], strict=True)
+        for start, stop in pairwise(starts.tolist())
     ]
 
 

@@ -5,18 +5,21 @@ never the page. Does not know how any of it is shown.
 """
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dataprune import store
 from dataprune.data import Dataset, Splits, read_features, read_splits
-from dataprune.errors import DatapruneError, InputError
+from dataprune.errors import DatapruneError, InputError, StoreError
 from dataprune.kmeans.blocks import gather as gathered
 from dataprune.report.page.answers import answers
 from dataprune.report.page.findings import leading_score
 from dataprune.report.page.material import Material, Other, Pairs, Suspects
 from dataprune.run import Run, match
+from dataprune.run.opened import LOCAL
 
 SUSPECTS = "dataprune.run.suspects"
 DUPLICATES = "dataprune.run.duplicates"
@@ -63,32 +66,35 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> M
 def _dataset(run: Run, data: str | None, missing: dict[str, str]) -> Dataset | None:
     try:
         return run.dataset(data)
-    except DatapruneError as reason:
+    except DatapruneError:
         if data is not None:
             raise
-        # Where the data lay is nobody's business but the owner's: the page may be sent to somebody else.
-        place = _place(run)
-        said = str(reason) if place is None else str(reason).replace(place, "the place where they were scored")
-        missing["pictures"] = said
+        # In words of our own: the page may be sent to somebody, and where the data lay is nobody's business but the owner's.
+        missing["pictures"] = f"{_why_not(run)} Give the data with --data DATA."
         return None
 
 
-def _place(run: Run) -> str | None:
+def _why_not(run: Run) -> str:
     try:
-        return run._place()
-    except InputError:
-        return None
+        source = store.read_json(run.path / LOCAL)["source"]
+    except (StoreError, KeyError, TypeError):
+        return "The run does not say where its data lie."
+    if source is None:
+        return "The run was made from arrays in memory, not from a source on disk."
+    if os.sep in str(source) and not Path(source).exists():
+        return "The data are not where they were scored any more."
+    return "The data are not those that were scored: pictures were changed, added or removed since, or cannot be read."
 
 
-def _features(
-    run: Run, dataset: Dataset | None, path: Path | None, missing: dict[str, str]
-) -> tuple[np.ndarray | None, str]:
+def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dict[str, str]) -> tuple[np.ndarray | None, str]:
     if path is not None:
         file = read_features(path)
         known = run.info.get("features", {}).get("digest")
         matched = match(file, run.ids)
         if len(run.ids) * file.width > MOST_FEATURE_VALUES:
-            raise InputError(f"`features` {path} hold too many numbers for a map: {len(run.ids):,} × {file.width:,}. Leave them out.")
+            raise InputError(
+                f"`features` {path} hold too many numbers for a map: {len(run.ids):,} × {file.width:,}. Leave them out."
+            )
         vectors = gathered(matched.features, np.arange(len(run.ids)))[matched.place]
         said = "the features that the run was scored with" if known == file.digest else f"features of {file.path.name}"
         return np.asarray(vectors, np.float32), said
@@ -100,15 +106,13 @@ def _features(
 
 def _suspects(run: Run, missing: dict[str, str]) -> Suspects | None:
     found = _call(SUSPECTS, "suspects_of", run, "suspects", missing)
-    if found is None or np.array_equal(np.asarray(found.ids, str), np.asarray(run.ids, str)):
+    if found is None or list(map(str, found.ids.tolist())) == list(map(str, run.ids.tolist())):
         return found  # type: ignore[no-any-return]
     missing["suspects"] = "the suspects found are not those of this run's examples."
     return None
 
 
-def _duplicates(
-    run: Run, dataset: Dataset | None, missing: dict[str, str]
-) -> tuple[Pairs | None, tuple[Other, ...]]:
+def _duplicates(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> tuple[Pairs | None, tuple[Other, ...]]:
     if dataset is None:
         missing["duplicates"] = "The data were not found, so nothing could be compared."
         return None, ()

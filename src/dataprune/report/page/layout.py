@@ -35,5 +35,6 @@ def feature_map(material: Material) -> Scene | None:
     if len(present) > MOST_IN_LEGEND:
         left_out = f"and {len(present) - MOST_IN_LEGEND} more classes in repeated colours"
         marks.append(Words(WIDTH - 165, 24.0 + 20 * MOST_IN_LEGEND, left_out, "muted", size=10.0))
-    described = f"{len(rows):,} of {n:,} examples by t-SNE, coloured by label. Neighbours are alike; distances between far groups mean little."
+    described = f"{len(rows):,} of {n:,} examples by t-SNE, coloured by label. Neighbours are alike; "
+    described += "distances between far groups mean little."
     return Scene("features", WIDTH, HEIGHT, tuple(marks), "Map of the features", described)

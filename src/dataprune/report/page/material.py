@@ -1,6 +1,7 @@
 """What is known about a run when its page is written?
 
-One frozen noun that every section reads. Knows which parts are absent and why; does not know where they came from nor how they look.
+One frozen noun that every section reads. Knows which parts are absent and why; does not know where they came from nor
+how they look.
 """
 
 from collections.abc import Mapping

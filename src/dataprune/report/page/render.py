@@ -35,7 +35,10 @@ def html(page: Page, *, is_static: bool = False) -> str:
     )
     environment.filters |= {"percent": _percent, "number": _number, "several": _several}
     style, script = _text("page.css"), "" if is_static else "".join(map(_text, SCRIPTS))
-    plots = {name: jinja2.utils.markupsafe.Markup(inline(scene, is_picture=name != "map" or is_static)) for name, scene in page.scenes.items()}
+    plots = {
+        name: jinja2.utils.markupsafe.Markup(inline(scene, is_picture=name != "map" or is_static))
+        for name, scene in page.scenes.items()
+    }
     return environment.get_template(f"{page.kind}.html").render(
         **page.context,
         plots=plots,

@@ -90,7 +90,7 @@ class Words:
     text: str
     role: str = "muted"
     anchor: str = "start"
-    size: float = 11.0
+    size: float = 12.0
     is_turned: bool = False
 
 
@@ -141,11 +141,11 @@ class Axes:
             at = self.y(value)
             marks.append(Line(np.array([(self.left, at), (self.left + self.width, at)], np.float64), "grid", 1.0))
             marks.append(Words(self.left - 6, at + 4, written(value, percent_y), anchor="end"))
-        for value in ticks(self.x_low, self.x_high, max(2, int(self.width / 70))):
-            marks.append(Words(self.x(value), self.top + self.height + 16, written(value, percent_x), anchor="middle"))
+        for value in ticks(self.x_low, self.x_high, max(3, int(self.width / 70))):
+            marks.append(Words(self.x(value), self.top + self.height + 17, written(value, percent_x), anchor="middle"))
         base = self.top + self.height
         marks.append(Line(np.array([(self.left, base), (self.left + self.width, base)], np.float64), "muted", 1.0))
-        marks.append(Words(self.left + self.width / 2, base + 34, x_label, "ink", "middle"))
+        marks.append(Words(self.left + self.width / 2, base + 36, x_label, "ink", "middle"))
         if y_label:
             marks.append(Words(self.left - 40, self.top - 12, y_label, "ink"))
         return marks

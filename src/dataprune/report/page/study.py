@@ -14,7 +14,7 @@ import numpy as np
 from dataprune import tables
 from dataprune.errors import StoreError
 from dataprune.report.page.build import Options, Page
-from dataprune.report.page.findings import Finding, spent
+from dataprune.report.page.findings import Finding, percent, spent
 from dataprune.report.page.scene import Axes, Dot, Line, Mark, Scene, Words, limits
 from dataprune.report.text import shown
 from dataprune.scores import SCORES
@@ -144,7 +144,9 @@ def curve_scenes(rows: list[dict[str, Any]]) -> list[Scene]:
         scenes.append(_curves("curves", "Accuracy against the kept share", "kept share", "keep", others))
     if windows:
         controls = [row for row in others if _is_all(row)]
-        scenes.append(_curves("windows", "Accuracy by where the window starts", "easiest share left out", "start", windows + controls))
+        scenes.append(
+            _curves("windows", "Accuracy by where the window starts", "easiest share left out", "start", windows + controls)
+        )
     return scenes
 
 
@@ -218,7 +220,10 @@ def _droppable(rows: list[dict[str, Any]]) -> Finding:
     able = [
         row
         for row in rows
-        if row["keep"] < 1 and row.get("minus_all_low") is not None and row["minus_all_low"] >= -TOLERANCE and row.get("verdict") != "all data"
+        if row["keep"] < 1
+        and row.get("minus_all_low") is not None
+        and row["minus_all_low"] >= -TOLERANCE
+        and row.get("verdict") != "all data"
     ]
     if not able:
         judged = any(row.get("minus_all_low") is not None for row in rows)
@@ -230,10 +235,10 @@ def _droppable(rows: list[dict[str, Any]]) -> Finding:
         return Finding("Nothing is shown to be droppable", text, link="#verdicts")
     best = min(able, key=lambda row: (row["keep"], -(row["minus_all"] or 0.0)))
     text = (
-        f"Kept {best['keep']:.0%} by {name_of(best)}: accuracy differs from all data by {points(best['minus_all'])} "
-        f"({points(best['minus_all_low'])} to {points(best['minus_all_high'])}, 95 % interval, not corrected for having picked the best)."
+        f"Kept {percent(best['keep'])} by {name_of(best)}: accuracy differs from all data by {points(best['minus_all'])} "
+        f"({points(best['minus_all_low'])} to {points(best['minus_all_high'])}, 95 % interval, not corrected for the choice of the best)."
     )
-    return Finding(f"{1 - best['keep']:.0%} can be dropped within a point", text, link="#curves")
+    return Finding(f"{percent(1 - best['keep'])} can be dropped within a point", text, link="#curves")
 
 
 def _against_random(rows: list[dict[str, Any]]) -> Finding:
@@ -245,10 +250,16 @@ def _against_random(rows: list[dict[str, Any]]) -> Finding:
         return Finding("No verdict against random", "There are no random controls, or too few seeds.", link="#verdicts")
     best = max((row for row in rows if row.get("minus_random") is not None), key=lambda row: row["minus_random"])
     text = (
-        f"Of {better + worse + same} comparisons with a random set of the same size {better} are better, {worse} worse, and {same} not to be told "
-        f"from it. The largest gain: {name_of(best)} at {best['keep']:.0%}, {points(best['minus_random'])}."
+        f"Of {better + worse + same} comparisons with a random set of the same size {better} are better, {worse} worse, and "
+        f"{same} not to be told from it. The largest gain: {name_of(best)} at {percent(best['keep'])}, {points(best['minus_random'])}."
     )
-    title = "Scores beat chance" if better > worse else "Chance beats scores" if worse > better else "Scores are no better than chance here"
+    title = (
+        "Scores beat chance"
+        if better > worse
+        else "Chance beats scores"
+        if worse > better
+        else "Scores are no better than chance here"
+    )
     return Finding(title, text, link="#verdicts")
 
 
@@ -259,10 +270,10 @@ def _price(trials: Columns) -> Finding:
         return Finding("No saving to be told", "Trainings on sets of different size are needed for a price.", link="#price")
     last = priced[-1]
     text = (
-        f"A training on {last['keep']:.0%} took {spent(last['train_seconds'])}, {last['share']:.0%} of the {spent(priced[0]['train_seconds'])} "
-        f"on {priced[0]['keep']:.0%}. What scoring cost stands in the report of the run; it comes on top, once."
+        f"A training on {percent(last['keep'])} took {spent(last['train_seconds'])}, {percent(last['share'])} of the "
+        f"{spent(priced[0]['train_seconds'])} on {percent(priced[0]['keep'])}. What scoring cost stands in the report of the run; it comes on top, once."
     )
-    return Finding(f"Training on {last['keep']:.0%} takes {last['share']:.0%} of the time", text, link="#price")
+    return Finding(f"Training on {percent(last['keep'])} takes {percent(last['share'])} of the time", text, link="#price")
 
 
 def points(value: float | None) -> str:
@@ -298,7 +309,10 @@ def _curves(name: str, title: str, x_label: str, x: str, rows: list[dict[str, An
     if whole:
         level = axes.y(float(whole[0]["test_accuracy"]))
         marks.append(Line(np.array([(axes.left, level), (axes.left + axes.width, level)]), "ink", 1.5, True))
-        marks += [Line(np.array([(WIDTH - 170, line), (WIDTH - 148, line)]), "ink", 1.5, True), Words(WIDTH - 142, line + 4, "all data", "ink")]
+        marks += [
+            Line(np.array([(WIDTH - 170, line), (WIDTH - 148, line)]), "ink", 1.5, True),
+            Words(WIDTH - 142, line + 4, "all data", "ink"),
+        ]
         line += 20
     for number, (label, group) in enumerate(sorted(groups.items(), key=lambda item: ("random" in item[0], item[0]))):
         role, is_square = ("plain", False) if "random" in label else (_colour(group[0], number), number >= 10)

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from dataprune.report.page.scene import INK, Area, Box, Dot, Line, Mark, Scene, Words
+from dataprune.report.page.scene import INK, Area, Box, Dot, Line, Mark, Scene
 
 
 def inline(scene: Scene, *, is_picture: bool = True) -> str:

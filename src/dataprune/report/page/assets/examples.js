@@ -42,7 +42,7 @@ const page = (function () {
       svg.append(rect);
       const name = document.createElement("span"), percent = document.createElement("b");
       name.textContent = data.classes[c];
-      percent.textContent = ` ${share}\u00a0%`;
+      percent.textContent = `${share}\u00a0%`;
       line.append(svg, name, percent);
       return line;
     }));

@@ -52,11 +52,12 @@
     if (best) choose(best.k);
   });
   const pick = document.getElementById("map-class");
+  if (!data.map.classes) { pick.closest("label").hidden = true; return; }
   data.classes.forEach((name, c) => pick.append(new Option(name, c)));
   pick.addEventListener("change", () => {
     const c = Number(pick.value);
     for (const [k, mark] of marks) {
-      const inside = data.map.lists[k].some((e) => x.label[e] === c);
+      const counts = data.map.classes[k], inside = counts.some((one, place) => place % 2 === 0 && one === c);
       mark.classList.toggle("dim", c >= 0 && !inside);
       mark.classList.toggle("lit", c >= 0 && inside);
     }

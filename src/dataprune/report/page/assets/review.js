@@ -24,7 +24,7 @@
   const count = () => {
     const n = { keep: 0, drop: 0, relabel: 0 };
     for (const one of decisions.values()) n[one.choice] += 1;
-    byId("review-count").textContent = `${decisions.size} of ${data.suspects.length} decided: ${n.keep} keep, ${n.drop} drop, ${n.relabel} relabel`;
+    byId("review-count").textContent = `${decisions.size} of ${data.suspects.length.toLocaleString("en")} decided: ${n.keep} keep, ${n.drop} drop, ${n.relabel} relabel`;
     byId("review-save").disabled = decisions.size === 0;
   };
 
