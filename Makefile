@@ -9,13 +9,16 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test check format lint types imports docs api clean
+.PHONY: demo test test-browser check format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
 
 test: .venv/dev  ## the default tier of tests
 	$(PYTEST) -n $(TEST_WORKERS)
+
+test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
+	$(PYTEST) -q -m browser tests/test_page_browser.py
 
 check: lint types imports docs test  ## everything that a change must pass; the same in CI
 

@@ -18,7 +18,7 @@ from dataprune.report.page.material import Material
 from dataprune.report.text import shown
 
 ID_LETTERS = 60
-THUMBNAIL_SIDE = 96
+THUMBNAIL_SIDE = 112
 MOST_NEIGHBOURED = 600
 
 

@@ -90,8 +90,8 @@ def drop_finding(material: Material) -> Finding:
     count = n - int(np.floor(keep * n + 0.5))
     text = (
         f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right: they teach little that is new. Begin "
-        f"with the easiest {count:,}. What that costs is not measured here (on CIFAR-10, published results find nearly no loss up to "
-        f"about {percent(MOST_DROPPED)}); a study measures it. {caution}"
+        f"with the easiest {count:,}. What that costs is not measured here (on CIFAR-10, published results find nearly no loss up "
+        f"to about {percent(MOST_DROPPED)}); a study measures it. {caution}"
     )
     by = "" if name == "el2n" else f" --by {name}"
     command = f"dataprune prune RUN{by} --keep {keep:g} --out kept.csv"
@@ -113,7 +113,7 @@ def other_finding(material: Material) -> Finding:
     if pairs is not None and len(pairs):
         conflicts, leaks = int(pairs.is_conflict.sum()), int(pairs.is_leak.sum())
         if conflicts or leaks:
-            title = f"{conflicts:,} duplicate pairs disagree on the label" if conflicts else f"{leaks:,} pairs cross the splits"
+            title = _conflicts(conflicts) if conflicts else f"{_counted(leaks, 'pair')} of duplicates in two splits"
             text = (
                 f"{len(pairs):,} pairs are the same or nearly the same; in {conflicts:,} of them the labels differ, so at least "
                 f"one is wrong, and {leaks:,} lie in two splits, which makes test results too good."
@@ -189,6 +189,10 @@ def spent(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.2g} seconds"
     return f"{seconds / 60:.2g} minutes" if seconds < 3600 else f"{seconds / 3600:.2g} hours"
+
+
+def _conflicts(count: int) -> str:
+    return f"{count:,} duplicate pairs disagree on the label" if count > 1 else "1 duplicate pair disagrees on the label"
 
 
 def _counted(count: int, thing: str) -> str:

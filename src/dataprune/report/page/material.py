@@ -6,7 +6,7 @@ how they look.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -18,6 +18,7 @@ from dataprune.scores import Score, Scores
 NAME_LETTERS = 40
 
 
+@runtime_checkable
 class Suspects(Protocol):
     """What the page needs of the suspects of a run; arrays have an entry for each judged example."""
 

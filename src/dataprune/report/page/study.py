@@ -236,7 +236,7 @@ def _droppable(rows: list[dict[str, Any]]) -> Finding:
     best = min(able, key=lambda row: (row["keep"], -(row["minus_all"] or 0.0)))
     text = (
         f"Kept {percent(best['keep'])} by {name_of(best)}: accuracy differs from all data by {points(best['minus_all'])} "
-        f"({points(best['minus_all_low'])} to {points(best['minus_all_high'])}, 95 % interval, not corrected for the choice of the best)."
+        f"({points(best['minus_all_low'])} to {points(best['minus_all_high'])}, 95 % interval, for one size alone)."
     )
     return Finding(f"{percent(1 - best['keep'])} can be dropped within a point", text, link="#curves")
 
@@ -251,7 +251,8 @@ def _against_random(rows: list[dict[str, Any]]) -> Finding:
     best = max((row for row in rows if row.get("minus_random") is not None), key=lambda row: row["minus_random"])
     text = (
         f"Of {better + worse + same} comparisons with a random set of the same size {better} are better, {worse} worse, and "
-        f"{same} not to be told from it. The largest gain: {name_of(best)} at {percent(best['keep'])}, {points(best['minus_random'])}."
+        f"{same} not to be told from it. The largest gain: {name_of(best)} at "
+        f"{percent(best['keep'])}, {points(best['minus_random'])}."
     )
     title = (
         "Scores beat chance"
@@ -271,7 +272,8 @@ def _price(trials: Columns) -> Finding:
     last = priced[-1]
     text = (
         f"A training on {percent(last['keep'])} took {spent(last['train_seconds'])}, {percent(last['share'])} of the "
-        f"{spent(priced[0]['train_seconds'])} on {percent(priced[0]['keep'])}. What scoring cost stands in the report of the run; it comes on top, once."
+        f"{spent(priced[0]['train_seconds'])} on {percent(priced[0]['keep'])}. What scoring cost "
+        "stands in the report of the run; it comes on top, once."
     )
     return Finding(f"Training on {percent(last['keep'])} takes {percent(last['share'])} of the time", text, link="#price")
 
