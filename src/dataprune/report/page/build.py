@@ -130,8 +130,8 @@ def _choose(material: Material, options: Options, ties: np.ndarray) -> _Choice:
     if {"variability", "confidence"} <= set(material.scores):
         flagged = np.zeros(len(material), bool)
         flagged[material.suspect_rows] = True
-        values = (material.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
-        found_map = cartography.map_of(*values, flagged, ties)
+        variability, confidence = (material.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
+        found_map = cartography.map_of(variability, confidence, flagged, ties)
     leading = ends[material.leading]
     asked = [suspects]
     asked += [] if pairs is None else [np.stack([pairs.row, pairs.other_row], axis=1).ravel()]
@@ -157,9 +157,18 @@ def _first_pairs(pairs: Pairs | None) -> Pairs | None:
         return None
     exact = np.array([kind == "exact" for kind in pairs.kind], bool)
     order = np.lexsort((pairs.distance, ~exact, ~pairs.is_leak, ~pairs.is_conflict))[:MOST_DUPLICATES].tolist()
-    texts = {name: [getattr(pairs, name)[place] for place in order] for name in ("id", "other_id", "kind", "split", "other_split")}
-    arrays = {name: getattr(pairs, name)[order] for name in ("row", "other_row", "label", "other_label", "distance")}
-    return Pairs(**texts, **arrays)
+    return Pairs(
+        [pairs.id[place] for place in order],
+        [pairs.other_id[place] for place in order],
+        pairs.row[order],
+        pairs.other_row[order],
+        [pairs.kind[place] for place in order],
+        pairs.label[order],
+        pairs.other_label[order],
+        [pairs.split[place] for place in order],
+        [pairs.other_split[place] for place in order],
+        pairs.distance[order],
+    )
 
 
 def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str, Any]:

@@ -34,8 +34,11 @@ def epochs_scene(answers: Answers) -> Scene:
         Words(8, 18, "right answers", "ink", size=12.0),
         Words(488, 18, "answers changed since the epoch before", "ink", size=12.0),
     ]
-    series = (("all members' vote", answers.vote, "ink", False), ("on what they trained on", answers.seen, "c0", True))
-    series += (("on what they did not train on", answers.held_out, "c3", False),)
+    series = (
+        ("all members' vote", answers.vote, "ink", False),
+        ("on what they trained on", answers.seen, "c0", True),
+        ("on what they did not train on", answers.held_out, "c3", False),
+    )
     line = left.top + left.height - 58
     for name, values, role, dashed in series:
         if not np.isfinite(values).any():

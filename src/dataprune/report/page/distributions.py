@@ -121,12 +121,13 @@ def said(value: float) -> str:
 
 def _edges(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " edges"]:
     """Give equal bins over the range; scores with few values get a bin each."""
-    distinct = np.unique(values[:100_000])
     low, high = float(values.min()), float(values.max())
-    if len(distinct) <= BINS and high > low:
-        gap = float(np.diff(np.unique(values)).min()) if len(np.unique(values)) <= BINS else 0.0
-        if gap > 0 and (high - low) / gap <= BINS:
-            return np.arange(low - gap / 2, high + gap, gap, np.float64)
+    distinct = np.unique(values[:100_000])
+    if 1 < len(distinct) <= BINS:
+        distinct = np.unique(values)
+        gap = float(np.diff(distinct).min())
+        if high - low <= gap * BINS:
+            return np.asarray(low + gap * (np.arange(round((high - low) / gap) + 2) - 0.5), np.float64)
     if high <= low:
         low, high = limits(low, high)
     return np.linspace(low, high, BINS + 1)

@@ -110,4 +110,4 @@ def _pictures(material: Material, rows: Int64[np.ndarray, " wanted"], most: int)
 def _easier(difficulty: np.ndarray, rows: np.ndarray) -> list[int]:
     """Give for some rows how many percent of all examples are easier."""
     ordered = np.sort(difficulty)
-    return np.floor(np.searchsorted(ordered, difficulty[rows]) * 100 / len(ordered)).astype(int).tolist()
+    return [int(100 * place // len(ordered)) for place in np.searchsorted(ordered, difficulty[rows]).tolist()]

@@ -159,7 +159,7 @@ def summary(material: Material) -> str:
     n_classes = int((np.bincount(material.labels) > 0).sum())
     members = [member for member in info["members"] if member["status"] == "ok"]
     folds = f", each on {spec['folds'] - 1} of {spec['folds']} folds" if spec.get("folds") else ""
-    train = next((phase for phase in info["cost"] if phase["phase"] == "train"), {})
+    train: dict[str, Any] = next((phase for phase in info["cost"] if phase["phase"] == "train"), {})
     cost = f" in {spent(train.get('wall_seconds', 0.0))} on {info['machine']['device']}" if train else ""
     return (
         f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "

@@ -25,6 +25,7 @@ def html(page: Page, *, is_static: bool = False) -> str:
         is_static: without any script; pictures and tables are all in the markup then.
     """
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PLACE / "templates"),
@@ -35,18 +36,15 @@ def html(page: Page, *, is_static: bool = False) -> str:
     )
     environment.filters |= {"percent": _percent, "number": _number, "several": _several}
     style, script = _text("page.css"), "" if is_static else "".join(map(_text, SCRIPTS))
-    plots = {
-        name: jinja2.utils.markupsafe.Markup(inline(scene, is_picture=name != "map" or is_static))
-        for name, scene in page.scenes.items()
-    }
+    plots = {name: Markup(inline(scene, is_picture=name != "map" or is_static)) for name, scene in page.scenes.items()}
     return environment.get_template(f"{page.kind}.html").render(
         **page.context,
         plots=plots,
         about={name: scene.description for name, scene in page.scenes.items()},
         data=page.payload,
-        payload=jinja2.utils.markupsafe.Markup(script_json(page.payload)),
-        style=jinja2.utils.markupsafe.Markup(style),
-        script=jinja2.utils.markupsafe.Markup(script),
+        payload=Markup(script_json(page.payload)),
+        style=Markup(style),
+        script=Markup(script),
         policy=policy(style, script),
         is_static=is_static,
     )

@@ -103,7 +103,8 @@ def cells_of(study: Tables) -> list[dict[str, Any]]:
 def finished(trials: Columns) -> np.ndarray:
     """Say which trials have ended with an accuracy."""
     status = [str(one).lower() for one in trials["status"].tolist()] if "status" in trials else ["ok"] * len(trials["keep"])
-    return np.isfinite(np.asarray(trials["test_accuracy"], np.float64)) & np.array([one in DONE for one in status], bool)
+    ended = np.array([one in DONE for one in status], bool)
+    return np.asarray(np.isfinite(np.asarray(trials["test_accuracy"], np.float64)) & ended)
 
 
 def study_findings(rows: list[dict[str, Any]], study: Tables) -> list[Finding]:
@@ -116,7 +117,7 @@ def price_rows(trials: Columns) -> list[dict[str, Any]]:
     done = finished(trials)
     keeps = np.asarray(trials["keep"], np.float64).round(9)
     names = [name for name in ("train_seconds", "examples_seen", "flops") if name in trials]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for keep in sorted({float(one) for one in keeps[done].tolist()}, reverse=True):
         inside = done & (keeps == keep)
         means = {name: float(np.nanmean(np.asarray(trials[name], np.float64)[inside])) for name in names}
