@@ -46,7 +46,7 @@ def score(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="proxy (a fast convnet, the default), simple, resnet18, plain18; mlp (the default) or linear for features; or "
+            help="proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; mlp (the default) or linear for features; or "
             "module:function.",
             show_default=False,
         ),
