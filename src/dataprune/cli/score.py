@@ -46,8 +46,8 @@ def score(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; mlp (the default) or linear for features; or "
-            "module:function.",
+            help="proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; mlp (the default) or "
+            "linear for features; or module:function.",
             show_default=False,
         ),
     ] = None,
