@@ -126,7 +126,7 @@ def test_an_unknown_executor():
         "from dataprune.workers import run_jobs\ntry: run_jobs([], executor='process')\nexcept Exception as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout == "`executor` must be one of processes, serial, got 'process'. Did you mean 'processes'?\n"
+    assert done.stdout == "`executor` must be one of processes, ray, serial, got 'process'. Did you mean 'processes'?\n"
 
 
 def test_a_worker_that_cannot_start(monkeypatch):
