@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from record import record
-from dataprune.kmeans import assign, fit
 
+from dataprune.kmeans import assign, fit
 
 SHARD_ROWS = 250_000
 

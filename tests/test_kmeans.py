@@ -252,7 +252,9 @@ def test_names_what_is_wrong(call, message):
         call()
 
 
-@pytest.mark.parametrize(("start", "got"), [(None, "fewer"), (PAIRS[:2], "4")])
+@pytest.mark.parametrize(
+    ("start", "got"), [(None, "rows each time they are read, got fewer"), (PAIRS[:2], "8 rows each time they are read, got 4")]
+)
 def test_features_that_shrink_between_passes_are_refused(monkeypatch, start, got):
     class Shrinking:
         left = 4
@@ -262,5 +264,5 @@ def test_features_that_shrink_between_passes_are_refused(monkeypatch, start, got
             return iter([PAIRS] * max(1, Shrinking.left))
 
     monkeypatch.setattr(lloyd, "RESIDENT_BYTES", 0)
-    with pytest.raises(InputError, match=rf"`features` must give the same 8 rows each time they are read, got {got}\."):
+    with pytest.raises(InputError, match=rf"`features` must give the same {got}\."):
         fit(Shrinking(), 2, start=start)

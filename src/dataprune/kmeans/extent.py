@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from dataprune.errors import must
 from dataprune.kmeans.blocks import Features, blocks, check_finite
 from dataprune.kmeans.passes import Where, over_blocks
 
@@ -59,8 +60,15 @@ def gather(
     rows: Int64[np.ndarray, " taken"],
     where: Where = Where(),  # noqa: B008 frozen
 ) -> Float32[np.ndarray, "taken dimensions"]:
-    """Read the given rows (ascending) in one pass."""
-    return np.concatenate(list(over_blocks(_Gathering(rows), features, where)))
+    """Read the given rows (ascending) in one pass.
+
+    Raises:
+        InputError: there are not so many rows.
+    """
+    taken = np.concatenate(list(over_blocks(_Gathering(rows), features, where)))
+    if len(taken) != len(rows):
+        raise must("features", "give the same rows each time they are read", "fewer")
+    return taken
 
 
 @dataclass(frozen=True, eq=False)
