@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dataprune.cli.lines import complain, duration, say, say_columns, several, warn
-from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
+from dataprune.cli.options import Address, Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.errors import listed
 from dataprune.report.text import shown
 
@@ -104,9 +104,17 @@ def score(
     ] = None,
     workers: Workers = None,
     executor: Annotated[
-        Literal["serial", "processes"] | None,
+        Literal["serial", "processes", "ray"] | None,
         typer.Option(
-            help="Members one after the other, or side by side. Default: processes on a CPU, else serial.", show_default=False
+            help="Members one after the other, side by side, or on Ray. Default: processes on a CPU, else serial.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Address = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SHARE", help="With --executor ray: the share of a GPU that a member takes.", show_default=False
         ),
     ] = None,
     quiet: Quiet = False,
@@ -131,7 +139,7 @@ def score(
     settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, seed)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
     file = None if features is None else features_of(features, dataset)
-    run = train(dataset, out, settings, Machine(device, executor, workers), extend=extend, wait=wait, quiet=quiet)
+    run = train(dataset, out, settings, Machine(device, executor, workers, address, gpus), extend=extend, wait=wait, quiet=quiet)
     if file is not None:
         run = add_scores_of(file, run, clusters, seed, workers, quiet)
     if not quiet:
