@@ -10,7 +10,6 @@ import typer
 from dataprune.cli.lines import duration, say, several, warn
 from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.errors import InputError, must
-from dataprune.report.text import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -32,9 +31,9 @@ def embed(
         str,
         typer.Option(
             metavar="NAME",
-            help="swav learns from the pictures, without labels; trace takes what the last layer of a run's first network sees (with "
-            "--run); pixels takes principal components (a control); module:function takes a batch of pictures (B, H, W, Ch) uint8 "
-            "and gives (B, D) numbers.",
+            help="swav learns from the pictures, without labels; trace takes what the last layer of a run's first network sees "
+            "(with --run); pixels takes principal components (a control); module:function takes a batch of pictures "
+            "(B, H, W, Ch) uint8 and gives (B, D) numbers.",
         ),
     ] = "swav",
     effort: Annotated[
@@ -127,9 +126,8 @@ def embed(
         splits.train, out, settings, Machine(device, executor, workers), test=splits.test, run=opened, wait=wait, quiet=quiet
     )
     if not quiet:
-        say(
-            f"written: {out}, {several(len(splits.train), 'row')} of {several(made.info['columns'], 'column')}; how: {out.stem}.json"
-        )
+        shape = f"{several(len(splits.train), 'row')} of {several(made.info['columns'], 'column')}"
+        say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
         say(f"next: dataprune km {shlex.quote(str(out))} --out km.parquet")
 
 
@@ -250,9 +248,8 @@ class _Progress:
             seconds = progress.price.seconds
             self._seconds = None if seconds is None else seconds / progress.total
             took = ", under a minute" if seconds is None else f", about {duration(seconds)}"
-            say(
-                f"to train: {several(progress.total, 'epoch')} without labels{took}, {progress.price.flops:.2g} floating-point operations"
-            )
+            price = f"{took}, {progress.price.flops:.2g} floating-point operations"
+            say(f"to train: {several(progress.total, 'epoch')} without labels{price}")
             self._bar = bar_on_terminal()
             if self._bar is not None:
                 self._bar.add_task("training", total=progress.total, done="", left="")

@@ -1,7 +1,7 @@
 """Data → features, in one file with a manifest beside it: makes them, finds finished ones, goes on with interrupted work.
 
-Knows the files and the order of steps that makes every moment safe to be killed in: what is asked is noted in a hidden folder beside
-the output, where checkpoints lie; features come next, their manifest last, and the folder goes.
+Knows the files and the order of steps that makes every moment safe to be killed in: what is asked is noted in a hidden folder
+beside the output, where checkpoints lie; features come next, their manifest last, and the folder goes.
 """
 
 import hashlib

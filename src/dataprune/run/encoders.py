@@ -1,11 +1,11 @@
 """By which method do pictures become features, and what must be known to call two results the same?
 
-Knows the methods: SwAV, the penultimate layer of a run's network, principal components of the pixels, a function of the user's. Does
-not know where features are kept.
+Knows the methods: SwAV, the penultimate layer of a run's network, principal components of the pixels, a function of the user's.
+Does not know where features are kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,7 +42,7 @@ class EmbedSettings:
     """
 
     method: str = "swav"
-    swav: SwavSettings = SwavSettings()
+    swav: SwavSettings = field(default_factory=SwavSettings)
     components: int = COMPONENTS
     model: str | None = None
 
@@ -155,6 +155,7 @@ class _Swav:
         about = {
             "final_loss": done.loss,
             "training_seconds": round(done.seconds, 3),
+            "processor_seconds": round(done.processor_seconds, 3),
             "peak_bytes": done.peak_bytes,
             "device": device,
             "bit_exact": device == "cpu",

@@ -32,8 +32,8 @@ class Components:
 
 
 def pixel_rows(images: UInt8[np.ndarray, "n h w ch"]) -> Float32[np.ndarray, "n values"]:
-    """Give each picture as a row of values in [0, 1]; above 32 pixels a side, squares of pixels are averaged (what they leave over at
-    the right and lower edge is cut off)."""
+    """Give each picture as a row of values in [0, 1]; above 32 pixels a side, squares of pixels are averaged (what they leave over
+    at the right and lower edge is cut off)."""
     return np.concatenate([_rows(block) for block in _blocks(images)])
 
 

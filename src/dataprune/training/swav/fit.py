@@ -141,9 +141,13 @@ class SwavFit:
         loss = swapped_loss(scores, codes, recipe.temperature)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if step < recipe.frozen * self.n_steps:
-            model.prototypes.weight.grad = None
+        is_frozen = step < recipe.frozen * self.n_steps
+        held = model.prototypes.weight.detach().clone() if is_frozen else None
+        if is_frozen:
+            model.prototypes.weight.grad.zero_()  # not None: fused optimisers need one of every parameter
         self.optimiser.step()
+        if held is not None:  # weight decay and momentum moved them
+            model.prototypes.weight.data.copy_(held)
         return loss.detach()
 
     def _look(self, pictures: Tensor, draws: views.Draws, size: tuple[int, int]) -> Tensor:

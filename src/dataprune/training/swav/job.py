@@ -53,6 +53,7 @@ class SwavDone:
     weights: Path
     loss: float
     seconds: float
+    processor_seconds: float
     peak_bytes: int
 
 
@@ -114,47 +115,48 @@ def _train(job: SwavJob, report: Report) -> SwavDone:
     from dataprune.training.fit import Inputs
     from dataprune.training.swav.fit import SwavFit
 
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     inputs, _ = open_shared(job.shared)
     fit = SwavFit(job.swav, Inputs(inputs, job.swav.recipe.steps.normalise, job.device))
     job.scratch.mkdir(parents=True, exist_ok=True)
-    spent, path = _resume(job, fit)
+    spent, used, path = _resume(job, fit)
     before = started
     while fit.epoch < job.swav.epochs:
         fit.train_epoch()
         now = time.perf_counter()
-        path = _checkpoint(job, fit, spent + now - started)
+        path = _checkpoint(job, fit, spent + now - started, used + time.process_time() - processor)
         report(SwavEpochDone(fit.epoch, fit.loss, now - before))
         before = now
     assert path is not None
-    return SwavDone(path, fit.loss, spent + time.perf_counter() - started, peak_bytes())
+    seconds, used = spent + time.perf_counter() - started, used + time.process_time() - processor
+    return SwavDone(path, fit.loss, seconds, used, peak_bytes())
 
 
-def _checkpoint(job: SwavJob, fit: Any, seconds: float) -> Path:
+def _checkpoint(job: SwavJob, fit: Any, seconds: float, used: float) -> Path:
     """Write a new state file, then the note that names it with its checksum, then drop the old one."""
     path = job.scratch / f"epoch-{fit.epoch:04d}.safetensors"
     save_arrays(path, fit.arrays(), fit.info())
-    write_json(
-        job.scratch / CHECKPOINT, {"file": path.name, "sha256": sha256(path), "identity": _identity(job), "seconds": seconds}
-    )
+    note = {"file": path.name, "sha256": sha256(path), "identity": _identity(job), "seconds": seconds, "processor_seconds": used}
+    write_json(job.scratch / CHECKPOINT, note)
     for old in job.scratch.glob("epoch-*.safetensors"):
         if old != path:
             old.unlink()
     return path
 
 
-def _resume(job: SwavJob, fit: Any) -> tuple[float, Path | None]:
-    """Take up the last checkpoint if it is whole and of this very training; give the seconds already spent, and its file."""
+def _resume(job: SwavJob, fit: Any) -> tuple[float, float, Path | None]:
+    """Take up the last checkpoint if it is whole and of this very training; give the seconds and processor seconds already spent,
+    and its file."""
     try:
         note = read_json(job.scratch / CHECKPOINT)
         path = job.scratch / Path(note["file"]).name
         if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
-            return 0.0, None
+            return 0.0, 0.0, None
         stored = open_arrays(path)
     except (DatapruneError, OSError, KeyError, TypeError):
-        return 0.0, None
+        return 0.0, 0.0, None
     fit.restore({name: stored[name] for name in stored.names}, stored.info)
-    return float(note["seconds"]), path
+    return float(note["seconds"]), float(note["processor_seconds"]), path
 
 
 def _identity(job: SwavJob) -> str:

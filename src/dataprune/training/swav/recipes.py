@@ -16,7 +16,7 @@ from dataprune.plugins import call
 from dataprune.training.recipes import Recipe
 
 LAYERS = ("backbone", "prototypes")
-EPOCHS = {"low": 20, "medium": 60, "high": 200}  # at REFERENCE_SIZE examples
+EPOCHS = {"low": 20, "medium": 40, "high": 200}  # at REFERENCE_SIZE examples
 WIDTHS = {"low": 32, "medium": 32, "high": 64}  # of the model `proxy`
 REFERENCE_SIZE = 10_000
 SIZE_EXPONENT = 0.5  # a fourth of the examples gets twice the epochs, so half the steps
@@ -50,7 +50,7 @@ class Crops:
             raise must("smallest", "be a share of the area in (0, 1], and at most `largest`", f"{self.smallest} and {self.largest}")
 
     def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Give height and width of a crop of pictures of shape (channels, height, width): multiples of 4, where that is possible."""
+        """Give height and width of a crop of pictures (channels, height, width): multiples of 4, where that is possible."""
         height, width = (min(side, max(LEAST_SIDE, 4 * round(self.share * side / 4))) for side in shape[1:])
         return height, width
 
@@ -135,7 +135,7 @@ class SwavRecipe:
 
 
 _STEPS = Recipe("swav", optimiser="adamw", learning_rate=3e-3, weight_decay=1e-4, schedule="cosine", warmup=0.1, batch=256)
-FAST = SwavRecipe("fast", _STEPS, Crops(2, 0.75, 0.25, 1.0), Crops(4, 0.5, 0.08, 0.4), Look())
+FAST = SwavRecipe("fast", _STEPS, Crops(2, 0.75, 0.25, 1.0), None, Look(), queue=0)
 FAST_GRAY = dataclasses.replace(FAST, name="fast-gray", look=Look(flip=False))  # a mirrored digit means something else
 # The report's: two crops of the full size, no queue, 512-512-128 behind a ResNet-18. It does not say what its crops looked like:
 # areas and colours are those of Caron et al. 2020 for ImageNet.

@@ -1,8 +1,8 @@
 """What multi-crop makes of a batch: crop, mirror, blur and colours as a few matrix products on the device.
 
-A crop with its resize is one matrix along each axis, with a mirror it is that matrix upside down, a blur is one more in front of it;
-brightness, contrast, saturation, hue and gray are one 3×3 matrix and a constant. So each view is drawn as a few numbers a row and
-carried out for the whole batch at once. Draws are made for every row of the set, by row, from named streams.
+A crop with its resize is one matrix along each axis, with a mirror it is that matrix upside down, a blur is one more in front of
+it; brightness, contrast, saturation, hue and gray are one 3×3 matrix and a constant. So each view is drawn as a few numbers a row,
+and carried out for the whole batch at once. Draws are made for every row of the set, by row, from named streams.
 """
 
 import math
@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from dataprune.streams import generator
 from dataprune.training.swav.recipes import Crops, Look
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
