@@ -36,7 +36,9 @@ def planned(dataset, **changes):
 class TestCodes:
     def test_by_hand(self):
         # exp((1, 0; 1, 0)/e): every row prefers the first prototype equally, so both are shared out evenly.
-        assert torch.allclose(sinkhorn(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), 0.5, 3), torch.full((2, 2), 0.5, dtype=torch.float64))
+        assert torch.allclose(
+            sinkhorn(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), 0.5, 3), torch.full((2, 2), 0.5, dtype=torch.float64)
+        )
         # Scores that differ by row keep their order: 1 / (1 + exp(-2)) on the diagonal.
         found = sinkhorn(torch.eye(2), 0.5, 3)
         assert float(found[0, 0]) == pytest.approx(1 / (1 + math.exp(-2)))

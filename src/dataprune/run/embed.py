@@ -9,6 +9,7 @@ import json
 import platform
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,7 +22,7 @@ from jaxtyping import Float32
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import InputError, StoreError, must
+from dataprune.errors import DatapruneError, InputError, StoreError, must
 from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Method, finite, method_of
 from dataprune.run.opened import Run
 from dataprune.scores.quality import knn_accuracy
@@ -90,10 +91,11 @@ def embed(
     check_features_out(path)
     method = method_of(dataset, settings, machine, run)
     asked = _asked(dataset, method)
+    scratch = _scratch(path)
     finished = _finished(path, asked)
     if finished is not None:
+        _drop(scratch)
         return finished
-    scratch = _scratch(path)
     store.check_writable(path.parent)
     with store.lock(scratch, wait=wait):
         finished = _finished(path, asked)  # by somebody who was waited for
@@ -131,6 +133,13 @@ def check_features_out(path: Path) -> None:
         )
     if not path.exists():
         store.check_writable(path.parent)
+
+
+def _drop(scratch: Path) -> None:
+    """Remove what one who was killed right after the manifest left there, unless somebody is at it or it cannot be removed."""
+    if scratch.is_dir():
+        with suppress(DatapruneError), store.lock(scratch):
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _manifest(path: Path) -> Path:

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import InputError, StoreError, WorkError, listed, must
+from dataprune.errors import InputError, StoreError, WorkError, listed, must, unknown
 from dataprune.plugins import call, load
 from dataprune.run.opened import Run
 from dataprune.trace import open_member
@@ -115,7 +115,7 @@ def method_of(dataset: Dataset, settings: EmbedSettings, machine: Machine, run: 
     if ":" in name:
         load(name)
         return _Function(name)
-    raise must("method", f"be one of {', '.join(METHODS)} or module:function", repr(name))
+    raise unknown("method", name, (*METHODS, "module:function"))
 
 
 @dataclass(frozen=True, eq=False)

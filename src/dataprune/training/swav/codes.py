@@ -6,12 +6,12 @@ The two pieces of mathematics of SwAV (Caron et al. 2020, arXiv:2006.09882, sect
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional
 
 
-def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iterations: int) -> Float64[Tensor, "rows prototypes"]:
+def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iterations: int) -> Float[Tensor, "rows prototypes"]:
     """Assign rows softly to prototypes so that every prototype gets an equal share of them.
 
     Args:
@@ -30,11 +30,11 @@ def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iteration
         >>> sinkhorn(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.5, 3).round(decimals=3).tolist()
         [[0.881, 0.119], [0.119, 0.881]]
     """
-    wide = scores.double() / epsilon
+    wide = (scores.float() if scores.device.type == "mps" else scores.double()) / epsilon  # an MPS device has no double
     q = torch.exp(wide - wide.max())
     for _ in range(iterations):
-        q = q / q.sum(0, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-        q = q / q.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        q = q / q.sum(0, keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
+        q = q / q.sum(1, keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
     return q
 
 

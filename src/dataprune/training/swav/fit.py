@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -155,7 +155,7 @@ class SwavFit:
         cut = views.cut_out(pictures, draws.to(self.device), size, blur=self.recipe.look.blur > 0)
         return cut.sub_(self.inputs.shift[:, None, None]).mul_(self.inputs.scale[:, None, None])
 
-    def _codes(self, view: int, z: Tensor, scores: Tensor, step: int) -> Float64[Tensor, "batch prototypes"]:
+    def _codes(self, view: int, z: Tensor, scores: Tensor, step: int) -> Float[Tensor, "batch prototypes"]:
         """Find the codes of one view, among the rows of the queue too, and put the view's projections into the queue."""
         size = self.swav.queue
         if size:

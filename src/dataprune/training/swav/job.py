@@ -23,7 +23,8 @@ from dataprune.training.swav.recipes import Swav
 from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
 
 MOST_VALUES = 2**28  # of features held in memory: one gigabyte
-TIMED_BATCHES = 2
+TIMED_FLOPS = 2e11  # of an epoch that is timed
+FEWEST_TIMED = 16  # rows of it
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,13 @@ def timed_swav_price(dataset: Dataset, swav: Swav, device: str) -> Price:
     from dataprune.training.fit import Inputs, one_thread
     from dataprune.training.swav.fit import SwavFit
 
-    n_rows = min(len(dataset), TIMED_BATCHES * swav.recipe.steps.batch)
+    recipe = swav.recipe
+    of_row = asked.flops / swav.epochs / len(dataset)
+    n_rows = min(len(dataset), max(FEWEST_TIMED, min(2 * recipe.steps.batch, int(TIMED_FLOPS / of_row))))
+    steps = dataclasses.replace(recipe.steps, batch=max(2, n_rows // 2))
+    few = dataclasses.replace(swav, recipe=dataclasses.replace(recipe, steps=steps), queue=0)
     with one_thread(device):
-        fit = SwavFit(swav, Inputs(np.ascontiguousarray(dataset.inputs[:n_rows]), swav.recipe.steps.normalise, device))
+        fit = SwavFit(few, Inputs(np.ascontiguousarray(dataset.inputs[:n_rows]), steps.normalise, device))
         fit.train_epoch()
         begun = time.perf_counter()
         fit.train_epoch()
