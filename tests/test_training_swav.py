@@ -126,7 +126,7 @@ class TestViews:
         batch = torch.zeros((1, 1, 32, 1), dtype=torch.uint8)
         batch[:, :, 16:] = 200
         found = cut_out(batch, whole(1, channels=1, sigma=torch.tensor([2 / 32])), (1, 32), blur=True)[0, 0, 0]
-        assert 80 < float(found[15]) < 100
+        assert 70 < float(found[15]) < 90
         assert float(found[0]) == pytest.approx(0, abs=1)
         assert (found.diff() >= -1e-3).all()
 

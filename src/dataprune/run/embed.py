@@ -27,6 +27,7 @@ from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Met
 from dataprune.run.opened import Run
 from dataprune.scores.quality import knn_accuracy
 from dataprune.tables import read_npy, write_npy
+from dataprune.training.ensemble import CHECKPOINT
 from dataprune.training.pixels import pixel_rows
 from dataprune.training.plan import Machine
 
@@ -102,11 +103,7 @@ def embed(
         if finished is None:
             _claim(path, scratch, asked)
             store.sweep(scratch)
-            dataset.verify()
-            begun = time.perf_counter()
-            encoder = method.prepare(scratch, listener)
-            prepared = time.perf_counter()
-            finished = _publish(path, scratch, asked, encoder, dataset, test, (begun, prepared))
+            finished = _make(path, scratch, asked, method, (dataset, test), listener)
         shutil.rmtree(scratch, ignore_errors=True)
     return finished
 
@@ -213,9 +210,28 @@ def _differences(present: dict[str, Any], asked: dict[str, Any], within: str = "
     return found
 
 
-def _publish(
+def _make(
     path: Path,
     scratch: Path,
+    asked: dict[str, Any],
+    method: Method,
+    data: tuple[Dataset, Dataset | None],
+    listener: Listener | None,
+) -> Embedding:
+    """Do the work; where it fails before anything was trained, leave nothing that would bind the next one to these settings."""
+    try:
+        data[0].verify()
+        begun = time.perf_counter()
+        encoder = method.prepare(scratch, listener)
+        return _publish(path, asked, encoder, *data, (begun, time.perf_counter()))
+    except DatapruneError:
+        if not (scratch / CHECKPOINT).exists() and not path.exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _publish(
+    path: Path,
     asked: dict[str, Any],
     encoder: Encoder,
     dataset: Dataset,
