@@ -25,6 +25,12 @@ SWAV = EmbedSettings(swav=SwavSettings(epochs=3, batch=32))
 PIXELS = EmbedSettings("pixels", components=8)
 
 
+@pytest.fixture(autouse=True)
+def _every_epoch(monkeypatch):
+    """Write a checkpoint after every epoch of these tiny trainings; worker processes keep their own pace."""
+    monkeypatch.setattr("dataprune.training.swav.job.CHECKPOINT_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def splits():
     both = read_splits("digits")

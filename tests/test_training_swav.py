@@ -231,10 +231,10 @@ class TestFit:
         states = []
         for _ in range(3):
             through.train_epoch()
-            states.append((through.arrays(), through.info()))
+            states.append(({name: np.array(value) for name, value in through.arrays().items()}, through.info()))
         for arrays, info in states[:-1]:
             resumed = SwavFit(swav, inputs)
-            resumed.restore({name: np.array(value) for name, value in arrays.items()}, info)
+            resumed.restore(arrays, info)
             while resumed.epoch < 3:
                 resumed.train_epoch()
             ends = resumed.arrays()

@@ -7,7 +7,7 @@ Does not know where features are kept.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -77,6 +77,7 @@ class Encoder:
     about: Mapping[str, object]
 
 
+@runtime_checkable
 class Method(Protocol):
     """A method with its settings, ready to be carried out."""
 

@@ -25,6 +25,7 @@ from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
 MOST_VALUES = 2**28  # of features held in memory: one gigabyte
 TIMED_FLOPS = 2e11  # of an epoch that is timed
 FEWEST_TIMED = 16  # rows of it
+CHECKPOINT_SECONDS = 2.0  # so much work may be lost: of a tiny set, epochs take less time than writing them down
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,12 @@ def _train(job: SwavJob, report: Report) -> SwavDone:
     fit = SwavFit(job.swav, Inputs(inputs, job.swav.recipe.steps.normalise, job.device))
     job.scratch.mkdir(parents=True, exist_ok=True)
     spent, used, path = _resume(job, fit)
-    before = started
+    before = written = started
     while fit.epoch < job.swav.epochs:
         fit.train_epoch()
         now = time.perf_counter()
-        path = _checkpoint(job, fit, spent + now - started, used + time.process_time() - processor)
+        if fit.epoch == job.swav.epochs or now - written >= CHECKPOINT_SECONDS:
+            path, written = _checkpoint(job, fit, spent + now - started, used + time.process_time() - processor), now
         report(SwavEpochDone(fit.epoch, fit.loss, now - before))
         before = now
     assert path is not None
