@@ -65,7 +65,7 @@ class TrainingProgress:
             say(price_line(self._ensemble, progress.price))
             seconds = progress.price.seconds
             self._seconds = None if seconds is None else seconds / max(1, progress.price.member_epochs)
-            self._bar = _bar_on_terminal()
+            self._bar = bar_on_terminal()
             if self._bar is not None:
                 self._bar.add_task("training", total=progress.total, done="", left=self._left(progress))
                 self._bar.start()
@@ -104,7 +104,7 @@ def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]
     if quiet:
         yield None
         return
-    bar = _bar_on_terminal()
+    bar = bar_on_terminal()
     last = time.monotonic()
 
     def told(done: int, total: int) -> None:
@@ -125,7 +125,7 @@ def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]
             bar.stop()
 
 
-def _bar_on_terminal() -> "Bar | None":
+def bar_on_terminal() -> "Bar | None":
     if not sys.stdout.isatty():
         return None
     from rich.console import Console

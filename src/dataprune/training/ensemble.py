@@ -240,7 +240,7 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
     seconds = spent + time.perf_counter() - started
-    return MemberDone(job.member, path, trace.info["status"], accuracy, int(subset.sum()) * ensemble.epochs, seconds, _peak_bytes())
+    return MemberDone(job.member, path, trace.info["status"], accuracy, int(subset.sum()) * ensemble.epochs, seconds, peak_bytes())
 
 
 def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
@@ -308,7 +308,7 @@ def made_with(device: str) -> dict[str, str]:
     return {"device": torch.device(device).type, "torch": torch.__version__, "numpy": np.__version__}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Read this process's largest resident size: from the kernel's own line where there is one, since `ru_maxrss` on Linux
     begins with the size of the process that started this one."""
     try:

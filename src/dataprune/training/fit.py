@@ -103,6 +103,14 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.data)
 
+    def like(self, inputs: np.ndarray) -> "Inputs":
+        """Place other data of the same shape and normalise them as these."""
+        other = Inputs(inputs, "none", str(self.device))
+        other.shift, other.scale = self.shift, self.scale
+        if self.are_images:
+            other._line_shift, other._line_scale = self._line_shift, self._line_scale
+        return other
+
     def batch(
         self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
@@ -210,7 +218,7 @@ class Fit:
         if inputs.are_images:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
-        self.optimiser = _optimiser(self.model, training.recipe, self.device)
+        self.optimiser = optimiser_for(self.model, training.recipe, self.device)
         self.plateau = Plateau()
         self.epoch = 0
         self.loss = math.nan
@@ -250,7 +258,7 @@ class Fit:
 
     def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
         x = self.inputs.batch(rows, draws)
-        with _mixed_precision(self.device):
+        with mixed_precision(self.device):
             logits = self.model(x)
         loss = functional.cross_entropy(logits.float(), self.labels[rows], label_smoothing=self.training.recipe.label_smoothing)
         self.optimiser.zero_grad()
@@ -277,7 +285,7 @@ class Fit:
         step = predict_batch(self.inputs.shape)
         for start in range(0, len(every), step):
             some = torch.from_numpy(every[start : start + step]).to(self.device)
-            with torch.inference_mode(), _mixed_precision(self.device):
+            with torch.inference_mode(), mixed_precision(self.device):
                 logits = self.model(self.inputs.batch(some))
             yield some, logits, self._features.last()
 
@@ -287,12 +295,7 @@ class Fit:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give what must be kept to go on after this epoch: weights and the optimiser's tensors."""
-        kept = {f"weights.{name}": value for name, value in self.weights().items()}
-        for index, slots in self.optimiser.state_dict()["state"].items():
-            for slot, value in slots.items():
-                if value is not None:
-                    kept[f"optimiser.{index}.{slot}"] = torch.as_tensor(value).cpu().numpy()
-        return kept
+        return {f"weights.{name}": value for name, value in self.weights().items()} | optimiser_arrays(self.optimiser)
 
     def info(self) -> dict[str, Any]:
         """Give the rest of the state, as plain numbers."""
@@ -303,16 +306,7 @@ class Fit:
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
         load_weights(self.model, arrays)
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name in arrays:
-            if name.startswith("optimiser."):
-                _, index, slot = name.split(".", 2)
-                value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
-                if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
-                    value = torch.empty_like(like).copy_(value)
-                slots.setdefault(int(index), {})[slot] = value
-        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        restore_optimiser(self.optimiser, arrays)
         plateau = info["plateau"]
         best = math.inf if plateau["best"] is None else plateau["best"]
         self.plateau = Plateau(plateau["factor"], best, plateau["bad_epochs"])
@@ -323,6 +317,30 @@ def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Put the arrays called `weights.<name>` into the network."""
     stored = {name.removeprefix("weights."): arrays[name] for name in arrays if name.startswith("weights.")}
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored.items()})
+
+
+def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+    """Give an optimiser's tensors, called `optimiser.<parameter>.<slot>`."""
+    return {
+        f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
+        for index, slots in optimiser.state_dict()["state"].items()
+        for slot, value in slots.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `optimiser_arrays` gave."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name in arrays:
+        if name.startswith("optimiser."):
+            _, index, slot = name.split(".", 2)
+            value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
+            if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
+                value = torch.empty_like(like).copy_(value)
+            slots.setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 class FeatureTap:
@@ -340,7 +358,7 @@ class FeatureTap:
         return self._seen
 
 
-def _optimiser(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+def optimiser_for(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
     decayed = [p for p in model.parameters() if p.ndim > 1]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
@@ -355,7 +373,7 @@ def _optimiser(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.
     return kind(groups, recipe.learning_rate, fused=fused)
 
 
-def _mixed_precision(device: torch.device) -> torch.autocast:
+def mixed_precision(device: torch.device) -> torch.autocast:
     """Compute in bfloat16 where it pays: on CUDA (measured on CPUs: nothing gained)."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
