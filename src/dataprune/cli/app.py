@@ -19,6 +19,7 @@ import typer
 
 from dataprune.cli.check import verify
 from dataprune.cli.demo import demo
+from dataprune.cli.duplicates import duplicates
 from dataprune.cli.km import km
 from dataprune.cli.lines import LogLines, complain, mute
 from dataprune.cli.map import map_
@@ -63,7 +64,7 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, km, show, verify):
+for _command in (demo, score, prune, km, duplicates, show, verify):
     app.command()(_command)
 app.command("map")(map_)
 
