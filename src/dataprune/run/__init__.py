@@ -1,10 +1,12 @@
 """A run on disk: made, opened, verified, and what leaves it."""
 
 from dataprune.run.clusters import Clustering, cluster, write_clusters
+from dataprune.run.exported import write_probabilities
 from dataprune.run.features import Matched, add_features, match
 from dataprune.run.kept import check_new, write_folder, write_kept
 from dataprune.run.opened import Run, open_run, verify
 from dataprune.run.score import Progress, check_out, score
+from dataprune.run.suspects import suspects_of, write_suspects
 
 __all__ = [
     "Clustering",
@@ -18,8 +20,11 @@ __all__ = [
     "match",
     "open_run",
     "score",
+    "suspects_of",
     "verify",
     "write_clusters",
     "write_folder",
     "write_kept",
+    "write_probabilities",
+    "write_suspects",
 ]
