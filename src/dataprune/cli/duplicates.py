@@ -32,7 +32,7 @@ def duplicates(
         float | None,
         typer.Option(
             metavar="NUMBER",
-            help="How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.2 by default; "
+            help="How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default; "
             "for features in units of the usual distance between neighbours, 0.1 by default.",
             show_default=False,
         ),
@@ -91,9 +91,7 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
         say("the first of them:" if len(found) > N_SHOWN else "they are:")
         say_columns([_row(found, pair) for pair in range(min(N_SHOWN, len(found)))])
         if conflict.any():
-            say(
-                "different labels: one of the two is wrong. Look at both; dataprune noise find names identical ones among its suspects."
-            )
+            say("different labels: one of the two is wrong. Look at both; dataprune noise find suspects identical ones.")
         if leak.any():
             count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
             say(

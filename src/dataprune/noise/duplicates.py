@@ -1,4 +1,4 @@
-"""Which examples are there twice, exactly or nearly, and which of them contradict each other?
+"""Which examples are there twice, exactly or nearly?
 
 Knows arrays of pixels or features, numbered through over the splits. Does not know ids or splits: `run.find_duplicates` does.
 """
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from dataprune.errors import must
 from dataprune.noise.thumbnails import SMALLEST, alike, coarse, rows_at
 from dataprune.scores.neighbours import close_pairs, nearest
 
-NEAR_PICTURES = 0.2
+NEAR_PICTURES = 0.25
 """Largest distance (1 − agreement of detail) of near duplicates among pictures. Looked at by eye: see docs/log.md."""
 
 NEAR_VECTORS = 0.1
@@ -46,23 +46,6 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.first)
-
-
-@dataclass(frozen=True, eq=False)
-class Conflicts:
-    """Examples whose exact doubles are labelled otherwise, except where most doubles agree with their own label.
-
-    Attributes:
-        rows: of the examples.
-        others: for each, the row of a double with another label: the first with the suggested one.
-        suggested_label: the commonest label among the doubles, other than its own; the smallest of several.
-        probability: that its own label is wrong: the share of its doubles (itself among them) that are labelled otherwise.
-    """
-
-    rows: Int64[np.ndarray, " conflicts"]
-    others: Int64[np.ndarray, " conflicts"]
-    suggested_label: Int64[np.ndarray, " conflicts"]
-    probability: Float64[np.ndarray, " conflicts"]
 
 
 def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
@@ -130,39 +113,6 @@ def find_pairs(inputs: Sequence[np.ndarray], *, near: bool = True, limit: float 
         np.concatenate([exact.is_exact, found.is_exact[order]]),
         found.notes,
     )
-
-
-def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, " examples"]) -> Conflicts:
-    """Find the examples that contradict identical ones.
-
-    Args:
-        first: as `identical` gives it.
-        labels: (N,) given class indices.
-
-    Example:
-        >>> found = conflicts(np.array([0, 1, 0, 0]), np.array([2, 1, 2, 5]))
-        >>> found.rows.tolist(), found.suggested_label.tolist(), found.probability.round(2).tolist()
-        ([3], [2], [0.67])
-    """
-    order = np.argsort(first, kind="stable")
-    rows, others, suggested, probability = [], [], [], []
-    for group in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
-        own = labels[group]
-        if len(group) == 1 or (own == own[0]).all():
-            continue
-        names, counts = np.unique(own, return_counts=True)
-        for row, label in zip(group.tolist(), own.tolist(), strict=True):
-            agreeing = int(counts[names == label][0])
-            if 2 * agreeing > len(group):
-                continue
-            other = int(names[np.where(names == label, 0, counts).argmax()])
-            rows.append(row)
-            others.append(int(group[own == other][0]))
-            suggested.append(other)
-            probability.append(1 - agreeing / len(group))
-    place = np.argsort(np.array(rows, np.int64), kind="stable")
-    columns = (np.array(values, np.int64)[place] for values in (rows, others, suggested))
-    return Conflicts(*columns, np.array(probability, np.float64)[place])
 
 
 def _near_pictures(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"], limit: float | None) -> Pairs:

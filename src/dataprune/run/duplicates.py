@@ -3,7 +3,7 @@
 Knows splits, ids, labels, the order in which pairs are told, and the file. How pairs are found is in `noise.duplicates`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,11 @@ from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
 from dataprune.data import Dataset, Splits
-from dataprune.errors import InputError, must
-from dataprune.noise.duplicates import find_pairs
+from dataprune.errors import InputError, MachineError, must
+from dataprune.noise.conflicts import conflicts, with_conflicts
+from dataprune.noise.duplicates import find_pairs, identical
+from dataprune.noise.suspects import Suspects
+from dataprune.run.opened import Run
 from dataprune.tables import write_table
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -59,7 +62,7 @@ class Duplicates:
     @property
     def is_conflict(self) -> Bool[np.ndarray, " pairs"]:
         """Whether the two have different labels; one of them is wrong."""
-        return (self.labels != self.other_labels) & (self.labels != NO_LABEL) & (self.other_labels != NO_LABEL)
+        return np.asarray((self.labels != self.other_labels) & (self.labels != NO_LABEL) & (self.other_labels != NO_LABEL))
 
     @property
     def is_leak(self) -> Bool[np.ndarray, " pairs"]:
@@ -73,7 +76,7 @@ def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: floa
     Args:
         data: a data set, or all splits of a source.
         near: whether to look for more than identical ones.
-        distance: the largest of near duplicates; None is the default that was set by eye, 0.2 for pictures.
+        distance: the largest of near duplicates; None is the default that was set by eye, 0.25 for pictures.
 
     Returns:
         Each pair once. A group of n identical examples gives n − 1 pairs, each with the first of them, train before test.
@@ -107,6 +110,16 @@ def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: floa
         n_examples=len(ids),
         notes=found.notes,
     )
+
+
+def with_duplicates(found: Suspects, run: Run) -> Suspects:
+    """Make suspects of the labels of a run that contradict those of identical examples, where its data can still be read."""
+    try:
+        dataset = run.dataset()
+    except (InputError, MachineError) as reason:
+        note = f"identical examples with different labels were not looked for: {reason}"
+        return replace(found, notes=(*found.notes, note))
+    return with_conflicts(found, conflicts(identical([dataset.inputs]), found.labels))
 
 
 def write_duplicates(found: Duplicates, out: str | Path) -> None:

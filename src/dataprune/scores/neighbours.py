@@ -6,7 +6,6 @@ what the vectors mean.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt64
@@ -20,11 +19,9 @@ PAIR_VALUES = 2**22
 ROUNDING = 1e-5  # of squares in single precision, of vectors of about unit length
 SPARE = 16  # more candidates than asked for: single precision chooses them, double precision orders them
 
-Metric = Literal["cosine", "euclidean"]
-
 
 def nearest(
-    features: np.ndarray, queries: np.ndarray, k: int, *, metric: Metric = "cosine", exclude_self: bool = False
+    features: np.ndarray, queries: np.ndarray, k: int, *, metric: str = "cosine", exclude_self: bool = False
 ) -> tuple[Float32[np.ndarray, "queries k"], Int64[np.ndarray, "queries k"]]:
     """Find the k rows of `features` that are nearest to each query, exactly.
 
@@ -70,7 +67,7 @@ def nearest(
 
 
 def close_pairs(
-    features: np.ndarray, queries: np.ndarray, limit: float, *, metric: Metric = "cosine", most: int = 10
+    features: np.ndarray, queries: np.ndarray, limit: float, *, metric: str = "cosine", most: int = 10
 ) -> tuple[Float32[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
     """Find the pairs of a query and a later row of `features` that lie within a distance.
 
@@ -157,7 +154,7 @@ class _Without:
 class _Points:
     """Features as the search sees them: of unit length, or moved to their mean and by a power of two to about unit size."""
 
-    def __init__(self, features: np.ndarray, metric: Metric) -> None:
+    def __init__(self, features: np.ndarray, metric: str) -> None:
         self.features, self.metric = features, metric
         self.shift, self.scale = np.zeros(features.shape[1]), 1.0
         if metric == "euclidean":

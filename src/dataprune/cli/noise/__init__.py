@@ -2,6 +2,7 @@
 
 import typer
 
+from dataprune.cli.noise.apply import apply
 from dataprune.cli.noise.check import check
 from dataprune.cli.noise.find import find
 from dataprune.cli.noise.inject import inject
@@ -12,5 +13,5 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Find labels that are wrong, judge the finding, correct them; or make labels wrong on purpose.",
 )
-for _command in (inject, find, check):
+for _command in (inject, find, check, apply):
     app.command()(_command)
