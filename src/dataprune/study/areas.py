@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.study.cells import Grid
+from dataprune.study.cells import CellTable
 from dataprune.study.statistics import Estimate, TwoWay
 
 REPORTS_SPAN = (0.1, 0.7)
@@ -23,7 +23,7 @@ class Area:
         simpson, simpson_low, simpson_high: as in the report, with its 95 % interval; NaN where it cannot be had.
         trapezoid, trapezoid_low, trapezoid_high: from nothing dropped to the most dropped.
         to: the most dropped.
-        minus_random, minus_random_low, minus_random_high: the difference of the trapezoids to random's, where that has the same sizes.
+        minus_random, minus_random_low, minus_random_high: the trapezoid less that of random, where that has the same sizes.
         absent: why there is no `simpson`; "" where there is one.
     """
 
@@ -74,7 +74,7 @@ def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndar
     return np.concatenate([steps, [0.0]]) / 2 + np.concatenate([[0.0], steps]) / 2
 
 
-def areas_of(cells: Grid, fitted: TwoWay) -> tuple[Area, ...]:
+def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[Area, ...]:
     """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data."""
     curves = cells.curves()
     randoms: dict[str, list[int]] = {}

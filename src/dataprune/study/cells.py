@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from dataprune.errors import InputError, listed, must, unknown
-from dataprune.study.spec import ORDERS
 
 Trials = Mapping[str, Shaped[np.ndarray, "trials ..."]]
 NEEDED = ("score", "strategy", "keep", "seed")
@@ -28,9 +27,9 @@ class Cell:
     Attributes:
         arm: of the study, such as labels as given and labels made wrong; mostly "".
         kind: 0 for all data, 1 for the random control, 2 for a score.
-        score: by which was chosen; "" for all data and random.
+        score: by which was chosen; "all" and "random" for the controls.
         strategy: the rule; "all" for all data.
-        order: of the examples, where the study has a column of that name, else "".
+        order: in which a curriculum adds examples, "recipe" where recipes are compared, else "".
         clusters: of `km`, where there are several, else "".
         start: of a window, else 0.
         dropped: 1 − keep.
@@ -61,24 +60,25 @@ class Cell:
         return self.kind == 1
 
     @property
-    def is_curriculum(self) -> bool:
-        """Whether nothing is left out but the set grows during training."""
-        return self.strategy in ORDERS or bool(self.order)
+    def has_size(self) -> bool:
+        """Whether it is one of several sizes: not so for a window, a curriculum or a recipe."""
+        return not self.is_all and self.strategy != "window" and not self.order
 
     @property
     def name(self) -> str:
         """What is compared, without its size: the score, with its strategy where that is not keeping the hardest."""
         if self.is_all:
-            return "all data"
-        name = self.score or RANDOM
-        name += f" ({self.clusters} clusters)" if self.clusters else ""
-        name += f" {self.strategy}" if self.score and self.strategy not in ("hardest", "") else ""
-        name += f" {self.order}" if self.order else ""
+            name = "all data"
+        elif self.order:
+            name = self.order if self.is_random else self.score if self.order == "recipe" else f"{self.score} {self.order}"
+        else:
+            name = self.score + (f" ({self.clusters} clusters)" if self.clusters else "")
+            name += "" if self.is_random or self.strategy == "hardest" else f" {self.strategy}"
         return name + (f", {self.arm}" if self.arm else "")
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class CellTable:
     """A study as a table, cells by seeds.
 
     Attributes:
@@ -106,7 +106,7 @@ class Grid:
             for place, other in enumerate(self.cells)
             if other.is_random
             and other.arm == cell.arm
-            and other.is_curriculum == cell.is_curriculum
+            and bool(other.order) == bool(cell.order)
             and abs(other.dropped - cell.dropped) < SAME_KEEP
         ]
 
@@ -129,17 +129,17 @@ class Grid:
         """
         curves: dict[tuple[str, str], list[int]] = {}
         for place, cell in enumerate(self.cells):
-            if not cell.is_all and cell.strategy != "window" and not cell.is_curriculum:
+            if cell.has_size:
                 curves.setdefault((cell.arm, cell.name), []).append(place)
         return curves
 
 
-def grid(trials: Trials, measure: str = "test_accuracy") -> Grid:
+def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     """Sort the trainings of a study into cells and seeds.
 
     Args:
-        trials: the columns of `trials.parquet`. All data is what has `keep` 1 and is no curriculum; random is what has the strategy
-            or the score "random", or the score "".
+        trials: the columns of `trials.parquet`. All data is what has `keep` 1 and no `order`; random is what has the strategy or
+            the score "random", or the score "".
         measure: `test_accuracy`, or `validation_accuracy` where a choice is made.
 
     Raises:
@@ -170,7 +170,7 @@ def grid(trials: Trials, measure: str = "test_accuracy") -> Grid:
         rows[at] = row if rows[at] < 0 else rows[at]
     table = np.where(rows >= 0, accuracy[rows], np.nan)
     arms = tuple(dict.fromkeys(_extra(trials, "arm", row) for row in range(len(accuracy))))
-    return Grid(cells, seeds, rows, table, tuple(np.flatnonzero(~np.isfinite(accuracy)).tolist()), arms)
+    return CellTable(cells, seeds, rows, table, tuple(np.flatnonzero(~np.isfinite(accuracy)).tolist()), arms)
 
 
 def _cell(trials: Trials, row: int) -> Cell:
@@ -178,13 +178,13 @@ def _cell(trials: Trials, row: int) -> Cell:
     arm, order, clusters = (_extra(trials, name, row) for name in EXTRAS)
     start = float(trials["start"][row]) if "start" in trials else 0.0
     dropped = round(1 - float(trials["keep"][row]), 9)
-    if dropped < SAME_KEEP and not order and strategy not in ORDERS:
-        return Cell(arm, 0, "", ALL, "", "", 0.0, 0.0)
+    if dropped < SAME_KEEP and not order:
+        return Cell(arm, 0, ALL, ALL, "", "", 0.0, 0.0)
     is_random = strategy == RANDOM or score in ("", RANDOM)
     start = start if np.isfinite(start) else 0.0
-    return Cell(
-        arm, 1 if is_random else 2, "" if is_random else score, strategy, order, "" if is_random else clusters, start, dropped
-    )
+    if is_random:
+        return Cell(arm, 1, RANDOM, strategy, order, "", start, dropped)
+    return Cell(arm, 2, score, strategy, order, clusters, start, dropped)
 
 
 def _extra(trials: Trials, name: str, row: int) -> str:

@@ -30,7 +30,7 @@ DRAWS_AT_ONCE = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Sums or differences of cells, each with its standard error and degrees of freedom; NaN where there is no spread to judge by."""
+    """Sums or differences of cells, each with its standard error and degrees of freedom; NaN where no spread is known."""
 
     value: Float64[np.ndarray, " contrasts"]
     standard_error: Float64[np.ndarray, " contrasts"]

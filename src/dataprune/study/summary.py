@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64
 from dataprune.errors import listed, must
 from dataprune.study import statistics
 from dataprune.study.areas import Area, areas_of
-from dataprune.study.cells import EXTRAS, Cell, Grid, Trials, grid
+from dataprune.study.cells import EXTRAS, Cell, CellTable, Trials, cell_table
 from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 
 TOLERANCE = 0.01
@@ -94,7 +94,7 @@ def summarise(
     """
     if not 0 <= tolerance < 1:
         raise must("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
-    cells = grid(trials, measure)
+    cells = cell_table(trials, measure)
     fitted = statistics.fit(cells.accuracies)
     own = fitted.contrast(np.eye(len(cells.cells)))
     random = _against(cells, fitted, [cells.random_of(cell) for cell in cells.cells])
@@ -127,7 +127,7 @@ def summarise(
     )
 
 
-def _cell_columns(cells: Grid) -> dict[str, np.ndarray]:
+def _cell_columns(cells: CellTable) -> dict[str, np.ndarray]:
     return {
         "score": np.array([cell.score for cell in cells.cells], object),
         "strategy": np.array([cell.strategy for cell in cells.cells], object),
@@ -136,7 +136,7 @@ def _cell_columns(cells: Grid) -> dict[str, np.ndarray]:
     }
 
 
-def _against(cells: Grid, fitted: TwoWay, controls: list[int | None]) -> Estimate:
+def _against(cells: CellTable, fitted: TwoWay, controls: list[int | None]) -> Estimate:
     """Estimate each cell less its control; NaN where it has none."""
     weights = np.eye(len(cells.cells))
     for place, control in enumerate(controls):
@@ -152,7 +152,7 @@ def _with_interval(name: str, found: Estimate) -> dict[str, np.ndarray]:
     return {name: found.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _verdict(cells: Grid, cell: Cell, difference: float, corrected: float) -> str:
+def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> str:
     if cell.is_all:
         return "all data"
     if cell.is_random:
@@ -166,7 +166,7 @@ def _verdict(cells: Grid, cell: Cell, difference: float, corrected: float) -> st
     return BETTER if difference > 0 else WORSE
 
 
-def _droppable(cells: Grid, everything: Estimate, tolerance: float) -> tuple[Droppable, ...]:
+def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tuple[Droppable, ...]:
     """Test each curve from its largest set on and stop at the first size that may lose more.
 
     So each curve is one test (a fixed sequence), and Bonferroni shares the level among the curves.
@@ -189,7 +189,7 @@ def _droppable(cells: Grid, everything: Estimate, tolerance: float) -> tuple[Dro
     return tuple(found)
 
 
-def _arms(cells: Grid, fitted: TwoWay) -> dict[str, np.ndarray]:
+def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
     """Give what each cell gains or loses from the study's first arm to another."""
     first = cells.arms[0]
     home = {_without_arm(cell): place for place, cell in enumerate(cells.cells) if cell.arm == first}
@@ -209,7 +209,7 @@ def _without_arm(cell: Cell) -> tuple[object, ...]:
     return cell.kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
 
 
-def _over_test(cells: Grid, correct: Bool[np.ndarray, "trials examples"], n_trials: int) -> dict[str, np.ndarray]:
+def _over_test(cells: CellTable, correct: Bool[np.ndarray, "trials examples"], n_trials: int) -> dict[str, np.ndarray]:
     if len(correct) != n_trials:
         raise must("correct", f"have a row for each of {n_trials} trials", len(correct))
     right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
@@ -225,7 +225,7 @@ def _over_test(cells: Grid, correct: Bool[np.ndarray, "trials examples"], n_tria
     return columns
 
 
-def _notes(cells: Grid, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[str]:
+def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[str]:
     notes = [_budget(trials)] if "steps" in trials and "epochs" in trials else []
     if len(cells.failed):
         n_failed, n_trials = len(cells.failed), len(trials["keep"])
@@ -247,8 +247,8 @@ def _notes(cells: Grid, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"],
         span = f"{100 * told.min():.2f}" + (f" ... {100 * told.max():.2f}" if told.max() - told.min() > 5e-5 else "")
         notes.append(
             f"smallest difference to random that {len(told)} comparisons over {len(cells.seeds)} seeds would have seen with a "
-            f"power of {POWER:.0%}: {span} points; a smaller one may be there unseen. Verdicts are corrected for their number (Holm), "
-            "the intervals beside them are not"
+            f"power of {POWER:.0%}: {span} points; a smaller one may be there unseen. Verdicts are corrected for their number "
+            "(Holm), the intervals beside them are not"
         )
     notes.append(
         "intervals are over new trainings with other seeds, for this run's scores and this test set"
