@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from dataprune.cli.advise import advise
 from dataprune.cli.check import verify
 from dataprune.cli.demo import demo
 from dataprune.cli.km import km
@@ -63,7 +64,7 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, km, show, verify):
+for _command in (demo, score, prune, km, show, advise, verify):
     app.command()(_command)
 app.command("map")(map_)
 
