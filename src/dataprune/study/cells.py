@@ -30,7 +30,7 @@ class Cell:
         score: by which was chosen; "all" and "random" for the controls.
         strategy: the rule; "all" for all data.
         order: in which a curriculum adds examples, "recipe" where recipes are compared, else "".
-        clusters: of `km`, where there are several, else "".
+        clusters: of `km`, where several numbers are compared, else 0.
         start: of a window, else 0.
         dropped: 1 − keep.
     """
@@ -40,7 +40,7 @@ class Cell:
     score: str
     strategy: str
     order: str
-    clusters: str
+    clusters: int
     start: float
     dropped: float
 
@@ -169,34 +169,23 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
             )
         rows[at] = row if rows[at] < 0 else rows[at]
     table = np.where(rows >= 0, accuracy[rows], np.nan)
-    arms = tuple(dict.fromkeys(_extra(trials, "arm", row) for row in range(len(accuracy))))
+    arms = tuple(dict.fromkeys(map(str, trials["arm"]))) if "arm" in trials else ("",)
     return CellTable(cells, seeds, rows, table, tuple(np.flatnonzero(~np.isfinite(accuracy)).tolist()), arms)
 
 
 def _cell(trials: Trials, row: int) -> Cell:
     score, strategy = str(trials["score"][row]), str(trials["strategy"][row])
-    arm, order, clusters = (_extra(trials, name, row) for name in EXTRAS)
+    arm, order = (str(trials[name][row]) if name in trials else "" for name in ("arm", "order"))
+    clusters = int(trials["clusters"][row]) if "clusters" in trials else 0
     start = float(trials["start"][row]) if "start" in trials else 0.0
     dropped = round(1 - float(trials["keep"][row]), 9)
     if dropped < SAME_KEEP and not order:
-        return Cell(arm, 0, ALL, ALL, "", "", 0.0, 0.0)
+        return Cell(arm, 0, ALL, ALL, "", 0, 0.0, 0.0)
     is_random = strategy == RANDOM or score in ("", RANDOM)
     start = start if np.isfinite(start) else 0.0
     if is_random:
-        return Cell(arm, 1, RANDOM, strategy, order, "", start, dropped)
+        return Cell(arm, 1, RANDOM, strategy, order, 0, start, dropped)
     return Cell(arm, 2, score, strategy, order, clusters, start, dropped)
-
-
-def _extra(trials: Trials, name: str, row: int) -> str:
-    """Give a column's value as text: whole numbers without a point, nothing for what is missing."""
-    if name not in trials:
-        return ""
-    value = trials[name][row]
-    if isinstance(value, (float, np.floating)):
-        return f"{value:g}" if np.isfinite(value) and value > 0 else ""
-    if isinstance(value, (int, np.integer)):
-        return str(value) if value > 0 else ""
-    return "" if value is None else str(value)
 
 
 def _same_trial(trials: Trials, row: int, other: int) -> bool:

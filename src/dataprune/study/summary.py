@@ -46,6 +46,7 @@ class Summary:
     """What a study shows.
 
     Attributes:
+        cells: what each row of the table is.
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
             size and to all data with theirs, a verdict in words. Intervals are 95 % each, not corrected for their number; verdicts
             are. With `arm`, `order` or `clusters` behind, where the study has them.
@@ -62,6 +63,7 @@ class Summary:
         notes: in words, what the numbers mean and what they leave out.
     """
 
+    cells: tuple[Cell, ...]
     table: dict[str, np.ndarray]
     over_test: dict[str, np.ndarray] | None
     areas: tuple[Area, ...]
@@ -108,11 +110,12 @@ def summarise(
     table["verdict"] = np.array(verdicts, object)
     for name in EXTRAS:
         if name in trials:
-            table[name] = np.array([getattr(cell, name) for cell in cells.cells], object)
+            table[name] = np.array([getattr(cell, name) for cell in cells.cells], np.int64 if name == "clusters" else object)
     n_verdicts = int(np.isfinite(corrected).sum())
     smallest = np.where(np.isfinite(corrected), random.smallest_difference(n_verdicts), np.nan)
     arms = _arms(cells, fitted)
     return Summary(
+        cells=cells.cells,
         table=table,
         over_test=None if correct is None else _over_test(cells, correct, len(trials["keep"])),
         areas=areas_of(cells, fitted),
