@@ -66,7 +66,12 @@ class Variant:
     changes: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        known = ("model", "recipe", "rate_factor", *(one.name for one in dataclasses.fields(Recipe) if one.name not in ("name", "epochs")))
+        known = (
+            "model",
+            "recipe",
+            "rate_factor",
+            *(one.name for one in dataclasses.fields(Recipe) if one.name not in ("name", "epochs")),
+        )
         for key, _ in self.changes:
             if key not in known:
                 raise unknown(f"variant '{self.name}'", key, known)
@@ -151,11 +156,13 @@ class StudySpec:
     def _check_stages(self) -> None:
         has_orders = any(part.strategy in ORDERS for part in self.parts)
         if has_orders != bool(self.stages):
-            raise must("stages", "be given with the strategies easy-to-hard and hard-to-easy, and only with them", self.stages or "none")
+            raise must(
+                "stages", "be given with the strategies easy-to-hard and hard-to-easy, and only with them", self.stages or "none"
+            )
         shares = [share for _, share in self.stages]
         if any(epochs < 1 for epochs, _ in self.stages):
             raise must("stages", "have at least 1 epoch each", self.stages)
-        if shares and (shares != sorted(shares) or not 0 < shares[0] or shares[-1] != 1):
+        if shares and (shares != sorted(shares) or not shares[0] > 0 or shares[-1] != 1):
             raise must("stages", "have growing shares in (0, 1] that end at 1", shares)
 
     @property
@@ -186,7 +193,7 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
     """Read a spec that `to_toml` wrote, or somebody by hand; what is left out has its default.
 
     Raises:
-        InputError: no TOML, unknown keys (with the nearest one), values out of range, or a name of code to import.
+        InputError: no TOML, unknown keys (with the nearest one), or values out of range.
     """
     try:
         given = tomllib.loads(text)
@@ -197,9 +204,6 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
     fields = _checked(StudySpec, {k: v for k, v in given.items() if k not in ("parts", "variants")}, source)
     if "preset" not in fields:
         raise must(source, "name its `preset`", "none", "It is a name of your choice.")
-    for name, value in (("model", fields.get("model", "")), ("recipe", fields.get("recipe", ""))):
-        if ":" in str(value):
-            raise must(name, "be a name of dataprune in a spec file", repr(value), f"Name code of your own by --{name} instead.")
     return StudySpec(**fields, parts=parts, variants=variants)
 
 
@@ -207,14 +211,22 @@ def read_spec(path: Path) -> StudySpec:
     """Read a spec from a file.
 
     Raises:
-        InputError: there is none, or as `from_toml`.
+        InputError: there is none, it names code to import, or as `from_toml`.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise must("spec", "be a TOML file", f"{path}: {reason}", "`--print-spec` prints one.") from None
-    return from_toml(text, str(path))
+    spec = from_toml(text, str(path))
+    for name in ("model", "recipe"):
+        named = [getattr(spec, name), *(value for variant in spec.variants for key, value in variant.changes if key == name)]
+        for value in named:
+            if ":" in str(value):
+                raise must(
+                    name, "be a name of dataprune in a spec file", repr(value), f"Name code of your own by --{name} instead."
+                )
+    return spec
 
 
 def _tables(given: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -228,9 +240,6 @@ def _variant(given: dict[str, Any]) -> Variant:
     rest = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key != "name"}
     if not isinstance(given.get("name"), str):
         raise must("variants", "each have a `name`", repr(given))
-    for key in ("model", "recipe"):
-        if ":" in str(rest.get(key, "")):
-            raise must(key, "be a name of dataprune in a spec file", repr(rest[key]))
     return Variant(given["name"], tuple(rest.items()))
 
 
