@@ -26,6 +26,7 @@ from dataprune.cli.map import map_
 from dataprune.cli.prune import prune
 from dataprune.cli.score import score
 from dataprune.cli.show import show
+from dataprune.cli.study import study
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
 from dataprune.errors import DatapruneError, MachineError
 
@@ -64,7 +65,7 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, km, show, advise, verify):
+for _command in (demo, score, prune, km, show, study, advise, verify):
     app.command()(_command)
 app.command("map")(map_)
 
