@@ -6,9 +6,9 @@ Colours that colour-blind eyes tell apart; the same score has the same colour, m
 import hashlib
 from dataclasses import dataclass
 
-# Okabe and Ito 2008, their yellow darkened, and two of Tol's.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800", "#000000", "#882255")
-BLUE, ORANGE, GREEN, RED, PINK, SKY, GRAY, OLIVE, BLACK, WINE = COLOURS
+# Okabe and Ito 2008, their yellow darkened a little, and two of Tol's.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#666666", "#D8CC00", "#000000", "#882255")
+BLUE, ORANGE, GREEN, RED, PINK, SKY, GRAY, YELLOW, BLACK, WINE = COLOURS
 # From dark to light, which all eyes tell apart (viridis without its lightest part): sizes, numbers of clusters.
 RAMP = ("#440154", "#472D7B", "#3B528B", "#2C728E", "#21918C", "#27AD81", "#5DC863", "#AADC32")
 
@@ -31,7 +31,7 @@ STYLES = {
     "flip": Style(RED, "D"),
     "forget": Style(PINK, "v"),
     "km": Style(SKY, "P"),
-    "aum": Style(OLIVE, "X"),
+    "aum": Style(YELLOW, "X"),
     "confidence": Style(WINE, "h"),
     # What follows shares a colour with one above and differs by marker and line.
     "grand": Style(BLUE, "*", "-."),
@@ -40,12 +40,12 @@ STYLES = {
     "entropy": Style(RED, ">", "-."),
     "forget_toneva": Style(PINK, "1", "-."),
     "km_cosine": Style(SKY, "p", "-."),
-    "prototype_distance": Style(OLIVE, "x", "-."),
+    "prototype_distance": Style(YELLOW, "x", "-."),
     "median_distance": Style(WINE, "+", "-."),
 }
 """The style of each score by name."""
 
-_OTHERS = (BLUE, ORANGE, GREEN, RED, PINK, SKY, OLIVE, WINE)
+_OTHERS = (BLUE, ORANGE, GREEN, RED, PINK, SKY, YELLOW, WINE)
 _MARKERS = ("8", "H", "X", "4", "3", "2")
 
 

@@ -125,11 +125,12 @@ class CellTable:
     def curves(self) -> dict[tuple[str, str], list[int]]:
         """Give the places of the cells of each score and strategy that has sizes, by (arm, name), from large sets to small.
 
-        Windows and curricula are no curves: their size stays.
+        Windows and curricula are no curves: their size stays. Random is one only beside a score that is.
         """
+        with_scores = {cell.arm for cell in self.cells if cell.has_size and cell.kind == 2}
         curves: dict[tuple[str, str], list[int]] = {}
         for place, cell in enumerate(self.cells):
-            if cell.has_size:
+            if cell.has_size and cell.arm in with_scores:
                 curves.setdefault((cell.arm, cell.name), []).append(place)
         return curves
 

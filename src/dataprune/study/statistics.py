@@ -111,7 +111,10 @@ class TwoWay:
         shared[shared < 1e-12 * own] = 0.0  # rounding, in a difference of two equal spreads
         # The variance is own · noise + shared · seed effect, and the seeds' mean square is noise + per_seed · seed effect.
         of_seeds = shared / self._per_seed if self._per_seed > 0 else shared
-        parts = np.stack([np.maximum(own - of_seeds, 0.0) * self._noise, of_seeds * self._seeds])
+        of_noise = np.where(own - of_seeds > 1e-12 * own, own - of_seeds, 0.0)
+        parts = np.stack(
+            [np.where(share > 0, share * scale, 0.0) for share, scale in ((of_noise, self._noise), (of_seeds, self._seeds))]
+        )
         freedoms = np.array([max(self.degrees_of_freedom, 1), max(self.n_seeds - 1, 1)])[:, None]
         variance = parts.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -80,7 +80,7 @@ class Summary:
 def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
-    correct: Bool[np.ndarray, "trials examples"] | None = None,
+    correct: Bool[np.ndarray, "answers examples"] | None = None,
     measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
 ) -> Summary:
     """Say what the trainings of a study show.
@@ -212,7 +212,7 @@ def _without_arm(cell: Cell) -> tuple[object, ...]:
     return cell.kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
 
 
-def _over_test(cells: CellTable, correct: Bool[np.ndarray, "trials examples"], n_trials: int) -> dict[str, np.ndarray]:
+def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"], n_trials: int) -> dict[str, np.ndarray]:
     if len(correct) != n_trials:
         raise must("correct", f"have a row for each of {n_trials} trials", len(correct))
     right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
