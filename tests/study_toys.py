@@ -11,7 +11,7 @@ from dataprune.study.presets import preset
 from dataprune.training.plan import Machine, Settings
 
 SERIAL = Machine(executor="serial")
-SCORING = Settings(members=2, epochs=3, model="linear")
+SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
 
 
 def vectors(count, seed=0, name="t", spread=1.0):
@@ -29,7 +29,7 @@ def toy_splits(validation=False):
 
 def toy_spec(name="sweep", **changes):
     """Give a preset whose trials take milliseconds."""
-    quick = {"model": "linear", "epochs": 3, "batch": 16, "seeds": 2}
+    quick = {"model": "linear", "recipe": "fast-plain", "epochs": 3, "batch": 16, "seeds": 2}
     if name in ("half", "sweep", "window", "easy-vs-hard", "noise-window", "curriculum"):
         quick["scores"] = ("el2n", "forget")
     return replace(preset(name), **{**quick, **changes})

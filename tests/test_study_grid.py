@@ -144,7 +144,7 @@ def test_the_same_rows_are_the_same_trial_whoever_asks(data):
 def test_every_part_of_a_trial_changes_its_name(data):
     spec = toy_spec("half", seeds=1, scores=("el2n",))
     names = [laid_out(spec, data)[-1].spec.trial]
-    for changes in ({"seed": 1}, {"epochs": 4}, {"batch": 8}, {"budget": "steps"}, {"model": "mlp"}, {"recipe": "fast-plain"}):
+    for changes in ({"seed": 1}, {"epochs": 4}, {"batch": 8}, {"budget": "steps"}, {"model": "mlp"}, {"recipe": "fast-vectors"}):
         names.append(laid_out(replace(spec, **changes), data)[-1].spec.trial)
     names.append(laid_out(spec, cut(toy_splits(validation=True), **CUT))[-1].spec.trial)
     assert len(set(names)) == len(names)

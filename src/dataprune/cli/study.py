@@ -209,7 +209,7 @@ def study(
         raise must("--test-share", "be left out where the data have a test split", test_share)
     sources = _sources(spec, splits, run_folder, reuse or [], features, Settings(effort=effort, seed=seed))
     done = _conduct(splits, spec, out, sources, machine, quiet=quiet, retry_failed=retry_failed, wait=wait)
-    _report(done, run_folder, quiet)
+    report(done, run_folder, quiet)
     if done.failed:
         for row in done.failed[:3]:
             complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
@@ -364,18 +364,18 @@ def _conduct(
         )
     if not quiet and not progress.heard:
         say(f"{out} is finished since {done.info['finished']}: nothing had to be trained")
+    for note in () if progress.heard else done.info["notes"]:
+        warn(note)
     return done
 
 
-def _report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
+def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_plots import write_plots
     from dataprune.run import open_run
     from dataprune.study.arms import RUN
     from dataprune.study.cost import scoring_cost
 
-    for note in done.info.get("notes", ()):
-        warn(note)
     if not (done.trials["status"] == "ok").any():
         return
     place = run_folder or done.path / RUN

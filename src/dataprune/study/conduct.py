@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from dataprune.errors import DatapruneError, InputError, MachineError, StoreErro
 from dataprune.run import open_run
 from dataprune.study.arms import NOISY_RUN, RUN, Scorer, Scoring, Sources, usual_scores
 from dataprune.study.grid import Arm, Grid, Planned, Trained, grid
-from dataprune.study.labour import SCRATCH, Bench, Listener, found, train
+from dataprune.study.labour import SCRATCH, Bench, Listener, found, looks_of, train
 from dataprune.study.opened import FAILED, MANIFEST, SPEC, SUMMARY, TRIALS, Study, open_study, row_of
 from dataprune.study.plan import trained_by
 from dataprune.study.spec import StudySpec, to_toml
@@ -78,7 +78,9 @@ def study(
     with store.lock(folder, wait=wait):
         store.sweep(folder)
         data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
-        desk = _Desk(Scoring(folder, spec, sources, machine, scorer), data, trained_by(spec, data.train), resolve_device(machine))
+        trained = trained_by(spec, data.train)
+        looks = looks_of(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+        desk = _Desk(Scoring(folder, spec, sources, machine, scorer), data, trained, looks, resolve_device(machine))
         finished = desk.claim()
         if finished is not None and not (retry_failed and finished.failed):
             return finished
@@ -112,6 +114,7 @@ class _Desk:
     scoring: Scoring
     data: StudyData
     trained: tuple[Trained, ...]
+    looks: Mapping[str, int]
     device: str
 
     @property
@@ -151,7 +154,7 @@ class _Desk:
         arms = self.scoring.arms(self.data)
         spec = replace(self.spec, scores=self.spec.scores or usual_scores(arms[0]))
         asked = grid(spec, arms, self.trained)
-        bench = Bench(self.folder, self.scoring.machine, self.device, spec.judge == "test")
+        bench = Bench(self.folder, self.scoring.machine, self.device, spec.judge == "test", self.looks)
         results = found(asked, bench, self.scoring.sources.reuse, retry_failed)
         (self.folder / MANIFEST).unlink(missing_ok=True)
         self._write_question(spec)
@@ -159,14 +162,15 @@ class _Desk:
         notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
         lost, written = [], time.monotonic()
         try:
-            for name, result in train(asked, arms, results, bench, listener, notes):
-                if isinstance(result, str):
-                    lost.append(result)
-                    continue
-                results[name] = result
-                if time.monotonic() - written > TABLE_SECONDS:
-                    self._write_trials(asked, results)
-                    written = time.monotonic()
+            with closing(train(asked, arms, results, bench, listener, notes)) as ended:
+                for name, result in ended:
+                    if isinstance(result, str):
+                        lost.append(result)
+                        continue
+                    results[name] = result
+                    if time.monotonic() - written > TABLE_SECONDS:
+                        self._write_trials(asked, results)
+                        written = time.monotonic()
         finally:
             with suppress(MachineError):  # a full disk has been said already, and the table follows from the trials
                 self._write_trials(asked, results)

@@ -5,7 +5,7 @@ Knows jobs, workers and what became of them, and tells a listener. Does not know
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dataprune.data.share import share
 from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
-from dataprune.study.grid import Arm, Grid, Planned
+from dataprune.study.grid import Arm, Grid, Planned, Trained
 from dataprune.study.opened import FAILED, OK
 from dataprune.study.plan import Price, price
 from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_trial
@@ -78,6 +78,7 @@ class Bench:
         machine: executor and workers.
         device: on which.
         reads_test: whether test is looked at, at the end of a trial.
+        looks: floating-point operations of a look at one example, by model.
         checkpoint_seconds: between two checkpoints of a trial.
     """
 
@@ -85,12 +86,25 @@ class Bench:
     machine: Machine
     device: str
     reads_test: bool
+    looks: Mapping[str, int]
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
     def executor(self) -> Any:
         """By which back end."""
         return self.machine.executor or ("processes" if self.device == "cpu" else "serial")
+
+
+def looks_of(trained: Sequence[Trained], dataset: Dataset) -> dict[str, int]:
+    """Count the floating-point operations of a look at one example, by model.
+
+    Raises:
+        InputError: a model is unknown, or does not fit the examples.
+    """
+    shape = dataset.inputs.shape[1:]
+    shape = (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
+    models = {how.model: how.recipe for how in trained}
+    return {model: flops_of(Training(model, recipe, 1, 0, dataset.n_classes), shape) for model, recipe in models.items()}
 
 
 def found(asked: Grid, bench: Bench, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
@@ -116,7 +130,7 @@ def train(
     bench: Bench,
     listener: Listener | None,
     notes: tuple[str, ...] = (),
-) -> Iterator[tuple[str, TrialResult | str]]:
+) -> Generator[tuple[str, TrialResult | str]]:
     """Train the trials that are not in `results`, and write each as it ends.
 
     Args:
@@ -140,7 +154,7 @@ def train(
         watch.priced(Price(0, 0, 0, None))
         return
     dataset, scratch = arms[0].data.train, bench.folder / SCRATCH
-    flops = _flops(missing, examples, dataset)
+    flops = _flops(missing, examples, bench.looks)
     if listener is not None:
         workers = bench.machine.workers or default_workers()
         watch.priced(
@@ -260,12 +274,6 @@ def _result(outcome: Outcome, flops: int) -> TrialResult | None:
     return TrialResult(outcome.key, FAILED, error=outcome.error, traceback=outcome.traceback or "")
 
 
-def _flops(missing: Mapping[str, Planned], examples: Mapping[str, int], dataset: Dataset) -> dict[str, int]:
+def _flops(missing: Mapping[str, Planned], examples: Mapping[str, int], looks: Mapping[str, int]) -> dict[str, int]:
     """Count the operations of each training: three times those of a look at each example."""
-    shape = dataset.inputs.shape[1:]
-    shape = (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
-    one: dict[str, int] = {}
-    for row in missing.values():
-        if row.spec.model not in one:
-            one[row.spec.model] = flops_of(Training(row.spec.model, row.spec.recipe, 1, 0, dataset.n_classes), shape)
-    return {name: 3 * one[row.spec.model] * examples[name] for name, row in missing.items()}
+    return {name: 3 * looks[row.spec.model] * examples[name] for name, row in missing.items()}

@@ -110,9 +110,8 @@ def _trained(name: str, model: str, recipe: str, spec: StudySpec, dataset: Datas
 def _varied(variant: Variant, spec: StudySpec, dataset: Dataset) -> Trained:
     changes = dict(variant.changes)
     how = _trained(variant.name, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe), spec, dataset)
-    changes.setdefault("learning_rate", how.recipe.learning_rate)
-    changes["learning_rate"] = float(changes["learning_rate"] * changes.pop("rate_factor", 1.0))
     try:
+        changes["learning_rate"] = changes.get("learning_rate", how.recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
         recipe: Recipe = replace(how.recipe, **changes)
     except TypeError as error:
         raise must(f"variant '{variant.name}'", "have values of the right kind", repr(variant.changes), str(error)) from None
