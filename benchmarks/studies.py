@@ -20,7 +20,7 @@ from record import record
 
 from dataprune.data import Splits, read_splits
 from dataprune.study.arms import RUN, Sources
-from dataprune.study.conduct import study
+from dataprune.study.conduct import run_study
 from dataprune.study.km import PIXELS
 from dataprune.study.opened import Study
 from dataprune.study.presets import preset
@@ -62,7 +62,7 @@ def main() -> None:
                 features=PIXELS if "km" in spec.scores else None,
                 reuse=tuple(out / name for name in done),
             )
-            made = study(splits, spec, out / spec.preset, sources)
+            made = run_study(splits, spec, out / spec.preset, sources)
             done.append(spec.preset)
             figures = {"data": Path(asked.data).name, "preset": spec.preset, "n_train": made.info["data"]["n_train"]}
             record("study", figures | figures_of(made, time.perf_counter() - begun))

@@ -6,7 +6,7 @@ import numpy as np
 
 from dataprune.data import Splits, from_arrays
 from dataprune.study.arms import Sources
-from dataprune.study.conduct import study
+from dataprune.study.conduct import run_study
 from dataprune.study.presets import preset
 from dataprune.training.plan import Machine, Settings
 
@@ -40,4 +40,4 @@ def toy_study(out, spec=None, splits=None, sources=None, **options):
     spec = toy_spec() if spec is None else spec
     sources = Sources(settings=SCORING) if sources is None else sources
     machine = options.pop("machine", SERIAL)
-    return study(toy_splits() if splits is None else splits, spec, out, sources, machine, **options)
+    return run_study(toy_splits() if splits is None else splits, spec, out, sources, machine, **options)

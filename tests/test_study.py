@@ -15,7 +15,7 @@ import pytest
 
 from dataprune import store
 from dataprune.data import Splits
-from dataprune.errors import InputError, StoreError, WorkError
+from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score
 from dataprune.scores import Score
 from dataprune.study.arms import Sources
@@ -284,6 +284,52 @@ def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, exe
     assert verify_study(killed.path) == []
 
 
+def test_a_worker_that_is_killed_costs_only_its_trials(tmp_path):
+    """The driver starts its trials again, and nothing of the others is lost."""
+    killed = []
+
+    def killing(progress):
+        if progress.epoch and progress.done == 2 and not killed:
+            children = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "dataprune.workers"], capture_output=True, text=True, check=True
+            )
+            killed.extend(int(line) for line in children.stdout.split()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    spec = toy_spec("half", epochs=10)
+    study = toy_study(tmp_path / "s", spec, machine=Machine(executor="processes", workers=2), listener=killing)
+    assert killed
+    same(study, toy_study(tmp_path / "t", spec))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount 100 kB, where that is permitted."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_full_disk_is_said_and_the_same_call_goes_on_once_there_is_room(small_disk, tmp_path):
+    run = score(toy_splits().train, tmp_path / "run", SCORING, SERIAL)
+    sources, spec = Sources(run=run.path), toy_spec("sweep")
+    with pytest.raises(MachineError, match="no space left in"):
+        toy_study(small_disk / "s", spec, sources=sources)
+    assert not list(small_disk.rglob("*.tmp*")), "temporary files are gone"
+    n_kept = len(list((small_disk / "s" / "trials").glob("*.json")))
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    heard = []
+    study = toy_study(small_disk / "s", spec, sources=sources, listener=heard.append)
+    assert 0 < n_kept == heard[0].found
+    same(study, toy_study(tmp_path / "t", spec, sources=sources))
+
+
 def test_damage_is_found_said_and_mended(tmp_path):
     study = toy_study(tmp_path / "s", toy_spec("half", seeds=1))
     whole = without_times(study)
@@ -299,9 +345,16 @@ def test_damage_is_found_said_and_mended(tmp_path):
     with pytest.raises(StoreError, match=r"trials.parquet is damaged"):
         open_study(study.path)
     assert without_times(toy_study(study.path, toy_spec("half", seeds=1))) == whole
-    (study.path / SPEC).write_text('{"settings": 3}')
-    with pytest.raises(StoreError, match="damaged"):
-        toy_study(study.path, toy_spec("half", seeds=1))
+    identity = json.loads((study.path / SPEC).read_text())
+    for broken, message in (
+        ({"settings": 3}, "no study of dataprune"),
+        ({**identity, "format": 9}, "format 9, this version reads format 1.*upgrade"),
+        ({**identity, "settings": None}, "holds no settings"),
+    ):
+        (study.path / SPEC).write_text(json.dumps(broken))
+        for use in (open_study, lambda path: toy_study(path, toy_spec("half", seeds=1))):
+            with pytest.raises(StoreError, match=message):
+                use(study.path)
 
 
 def test_what_is_no_study_is_refused(tmp_path):

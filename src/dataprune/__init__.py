@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from dataprune.run.score import score
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
     from dataprune.selection import Kept, select
+    from dataprune.study.arms import Sources
+    from dataprune.study.conduct import run_study
+    from dataprune.study.opened import Study, open_study
+    from dataprune.study.presets import preset
+    from dataprune.study.spec import Part, StudySpec
     from dataprune.trace import Recorder, Trace
     from dataprune.training.plan import Machine, Settings
     from dataprune.training.recipes import Recipe
@@ -28,6 +33,11 @@ _ROOMS = {
     "dataprune.run": ("Run", "open_run", "score", "verify", "write_folder", "write_kept"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Kept", "select"),
+    "dataprune.study.arms": ("Sources",),
+    "dataprune.study.conduct": ("run_study",),
+    "dataprune.study.opened": ("Study", "open_study"),
+    "dataprune.study.presets": ("preset",),
+    "dataprune.study.spec": ("Part", "StudySpec"),
     "dataprune.trace": ("Recorder", "Trace"),
     "dataprune.training.plan": ("Machine", "Settings"),
     "dataprune.training.recipes": ("Recipe",),
@@ -39,13 +49,17 @@ __all__ = [
     "Dataset",
     "Kept",
     "Machine",
+    "Part",
     "Recipe",
     "Recorder",
     "Run",
     "Score",
     "Scores",
     "Settings",
+    "Sources",
     "Splits",
+    "Study",
+    "StudySpec",
     "Trace",
     "__version__",
     "correlations",
@@ -53,8 +67,11 @@ __all__ = [
     "from_huggingface",
     "from_torch",
     "open_run",
+    "open_study",
+    "preset",
     "read",
     "read_splits",
+    "run_study",
     "score",
     "score_trace",
     "select",

@@ -1,6 +1,7 @@
 """`dataprune study`: trains on kept sets and says what it shows."""
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dataprune.run import Run
     from dataprune.scores import Score
     from dataprune.study.arms import Sources
+    from dataprune.study.labour import StudyProgress
     from dataprune.study.opened import Study
     from dataprune.study.spec import StudySpec
     from dataprune.study.summary import Summary
@@ -165,6 +167,10 @@ def study(
             help="Trials one after the other, or side by side. Default: processes on a CPU, else serial.", show_default=False
         ),
     ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write event files for TensorBoard, a folder for each trial.", show_default=False),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train on kept sets of DATA, and say which part of the data matters and how much of it can go.
@@ -208,7 +214,7 @@ def study(
     if splits.test is not None and test_share is not None:
         raise must("--test-share", "be left out where the data have a test split", test_share)
     sources = _sources(spec, splits, run_folder, reuse or [], features, Settings(effort=effort, seed=seed))
-    done = _conduct(splits, spec, out, sources, machine, quiet=quiet, retry_failed=retry_failed, wait=wait)
+    done = _conduct(splits, spec, out, sources, machine, quiet=quiet, retry_failed=retry_failed, wait=wait, tensorboard=tensorboard)
     report(done, run_folder, quiet)
     if done.failed:
         for row in done.failed[:3]:
@@ -347,21 +353,27 @@ def _conduct(
     quiet: bool,
     retry_failed: bool,
     wait: bool,
+    tensorboard: Path | None,
 ) -> "Study":
     """Make the study, with progress and price on stdout."""
     from dataprune.cli.progress import TrialsProgress
     from dataprune.cli.score import train
-    from dataprune.study.conduct import study as make_study
+    from dataprune.study.boards import Board
+    from dataprune.study.conduct import run_study
 
     def scored(dataset: "Dataset", folder: Path, settings: "Settings") -> "Run":
         if not quiet:
             say(f"scoring into {folder}")
         return train(dataset, folder, settings, machine, quiet=quiet)
 
-    with TrialsProgress(quiet) as progress:
-        done = make_study(
-            splits, spec, out, sources, machine, retry_failed=retry_failed, wait=wait, listener=progress, scorer=scored
-        )
+    with TrialsProgress(quiet) as progress, nullcontext() if tensorboard is None else Board(tensorboard) as board:
+
+        def heard(message: "StudyProgress") -> None:
+            progress(message)
+            if board is not None:
+                board(message)
+
+        done = run_study(splits, spec, out, sources, machine, retry_failed=retry_failed, wait=wait, listener=heard, scorer=scored)
     if not quiet and not progress.heard:
         say(f"{out} is finished since {done.info['finished']}: nothing had to be trained")
     for note in () if progress.heard else done.info["notes"]:

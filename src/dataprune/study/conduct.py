@@ -19,16 +19,16 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Splits
-from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, listed, must
+from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, listed, must
 from dataprune.run import open_run
 from dataprune.study.arms import NOISY_RUN, RUN, Scorer, Scoring, Sources, usual_scores
 from dataprune.study.grid import Arm, Grid, Planned, Trained, grid
 from dataprune.study.labour import SCRATCH, Bench, Listener, found, looks_of, train
-from dataprune.study.opened import FAILED, MANIFEST, SPEC, SUMMARY, TRIALS, Study, open_study, row_of
+from dataprune.study.opened import FAILED, FORMAT, MANIFEST, SPEC, SUMMARY, TRIALS, Study, open_study, read_identity, row_of
 from dataprune.study.plan import trained_by
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
-from dataprune.study.trials import FOLDER, TrialResult
+from dataprune.study.trials import ALGORITHM, FOLDER, TrialResult
 from dataprune.tables import write_table
 from dataprune.training.ensemble import made_with
 from dataprune.training.plan import Machine, resolve_device
@@ -37,7 +37,7 @@ TABLE_SECONDS = 30.0  # between two writings of the table while trials end; each
 _DTYPES: dict[type, Any] = {str: object, float: np.float64, int: np.int64}
 
 
-def study(
+def run_study(
     splits: Splits,
     spec: StudySpec,
     out: str | Path,
@@ -109,7 +109,7 @@ def check_out(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Desk:
-    """One call of `study`: what is asked, of which data, trained by what and where."""
+    """One call of `run_study`: what is asked, of which data, trained by what and where."""
 
     scoring: Scoring
     data: StudyData
@@ -130,9 +130,7 @@ class _Desk:
         if not (self.folder / SPEC).exists():
             self._write_question(self.spec)
             return None
-        present = store.read_json(self.folder / SPEC)
-        if not isinstance(present, dict) or not isinstance(present.get("settings"), dict):
-            raise StoreError(f"{self.folder / SPEC} is damaged: it holds no settings. Choose another folder.")
+        present = read_identity(self.folder)
         differing = _differences(present["settings"], self._settings())
         if differing:
             cure = "Choose another folder"
@@ -190,11 +188,17 @@ class _Desk:
             "epochs": base.epochs,
             "budget": self.spec.budget,
             "seed": self.spec.seed,
+            "algorithm": ALGORITHM,
             "made_with": made_with(self.device),
         }
 
     def _write_question(self, spec: StudySpec) -> None:
-        wanted = {"settings": self._settings(), "sources": self.scoring.sources.record(), "question": to_toml(spec)}
+        wanted = {
+            "format": FORMAT,
+            "settings": self._settings(),
+            "sources": self.scoring.sources.record(),
+            "question": to_toml(spec),
+        }
         path = self.folder / SPEC
         if path.exists() and store.read_json(path) != wanted:  # the tables are of another question
             for name in (TRIALS, SUMMARY):

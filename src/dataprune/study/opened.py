@@ -22,6 +22,7 @@ SPEC = "study-spec.json"  # the identity, written first
 MANIFEST = "study.json"  # everything else, written last
 TRIALS, SUMMARY = "trials.parquet", "summary.parquet"
 OPEN, OK, FAILED = "open", "ok", "failed"
+FORMAT = 1  # of the identity
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Study:
     Attributes:
         path: the folder.
         spec: what it asks.
-        info: the manifest of a finished study; of an unfinished one the identity alone.
+        info: the manifest of a finished study; of an unfinished one the identity alone (`read_identity`).
         trials: the columns of `trials.parquet`, a row for each cell and seed.
         is_finished: whether every trial has ended, well or not.
     """
@@ -93,7 +94,8 @@ def open_study(path: str | Path) -> Study:
     folder = Path(path)
     if not folder.is_dir() or not (folder / SPEC).exists():
         raise InputError(f"`STUDY` must be a folder made by `dataprune study`, got {folder}.")
-    spec = from_toml(_asked(folder), str(folder / SPEC))
+    identity = read_identity(folder)
+    spec = from_toml(identity["question"], str(folder / SPEC))
     if (folder / MANIFEST).exists():
         info = store.read_manifest(folder, MANIFEST)
         for name in (TRIALS, SUMMARY):
@@ -105,7 +107,24 @@ def open_study(path: str | Path) -> Study:
     if not (folder / TRIALS).exists():
         raise InputError(f"the study in {folder} has trained nothing yet: the same `dataprune study` command goes on with it.")
     columns = _columns(folder)
-    return Study(folder, spec, store.read_json(folder / SPEC), _brought_up(folder, columns), False)
+    return Study(folder, spec, identity, _brought_up(folder, columns), False)
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """Read what a study is: `settings` that all its trials share, `sources` of its scores, and the `question` as TOML.
+
+    Raises:
+        StoreError: it is damaged, or of another version.
+    """
+    present = store.read_json(folder / SPEC)
+    if not isinstance(present, dict) or not isinstance(present.get("format"), int):
+        raise StoreError(f"`{folder / SPEC}` is damaged: it is no study of dataprune. Choose another folder.")
+    if present["format"] != FORMAT:
+        age = "a newer dataprune: upgrade" if present["format"] > FORMAT else "an older dataprune: choose another folder"
+        raise StoreError(f"`{folder / SPEC}` has format {present['format']}, this version reads format {FORMAT}. It is from {age}.")
+    if not (isinstance(present.get("settings"), dict) and isinstance(present.get("question"), str)):
+        raise StoreError(f"`{folder / SPEC}` is damaged: it holds no settings. Choose another folder.")
+    return present
 
 
 def is_study(path: Path) -> bool:
@@ -146,13 +165,6 @@ def row_of(result: TrialResult | None) -> dict[str, Any]:
         "status": result.status,
         "error": result.error,
     }
-
-
-def _asked(folder: Path) -> str:
-    present = store.read_json(folder / SPEC)
-    if not isinstance(present, dict) or not isinstance(present.get("question"), str):
-        raise StoreError(f"{folder / SPEC} is damaged: it holds no question.")
-    return str(present["question"])
 
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
