@@ -17,6 +17,7 @@ from dataprune.report.colors import Style
 from dataprune.report.text import shown
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -107,7 +108,7 @@ def draw_plot(data: Plot, out: Path) -> None:
     if data.bottom is not None:
         all_axes[0].set_ylim(bottom=data.bottom)
     figure.suptitle(shown(data.title, 100), fontsize=10, parse_math=False)
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)

@@ -109,7 +109,7 @@ def easy_hard_data(summary: Summary) -> Plot | None:
     for arm in _arms(summary):
         lines: list[Line] = []
         for strategy, what in (("hardest", "easy dropped"), ("easiest", "hard dropped")):
-            curves = _curves(summary, arm, lambda cell, s=strategy: cell.kind == 2 and cell.strategy == s)  # type: ignore[misc]
+            curves = _curves(summary, arm, lambda cell, s=strategy: cell.kind == 2 and cell.strategy == s)
             for place, rows in enumerate(curves.values()):
                 at = [100 * summary.cells[row].dropped for row in rows]
                 score = summary.cells[rows[0]].score

@@ -229,8 +229,7 @@ def _measured(keep: float, situation: Situation, summary: "Summary | None") -> A
         most = f" (a difference of {100 * np.nanmedian(seen):.1f} points would have been seen)" if np.isfinite(seen).any() else ""
         text = f"none of {len(tried)} ways to keep {keep:.0%} was better than random beyond chance{most}"
         row = int(random[0])
-        reasons = (Reason(text, "measured here"), *_loss(table, row))
-        return Advice(keep, "random", "", 0.0, 0.0, False, reasons)
+        return Advice(keep, "random", "", 0.0, 0.0, False, (Reason(text, "measured here"), *_loss(table, row)))
     row = int(max(better, key=lambda at: table[name][at]))
     low, high = (100 * table[f"minus_random_{end}"][row] for end in ("low", "high"))
     text = f"{100 * table['minus_random'][row]:+.1f} points against random of the same size ({low:+.1f} ... {high:+.1f})"

@@ -129,7 +129,8 @@ def _halves(members: int, splits: int, seed: int) -> list[tuple[tuple[int, ...],
             if one < other
         ]
         return left
-    stream, drawn = generator(seed, "halves"), {}
+    stream = generator(seed, "halves")
+    drawn: dict[tuple[tuple[int, ...], tuple[int, ...]], None] = {}
     while len(drawn) < splits:
         order = stream.permutation(members).tolist()
         pair = sorted((tuple(sorted(order[:half])), tuple(sorted(order[half : 2 * half]))))

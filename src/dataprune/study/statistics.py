@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 ALPHA = 0.05
 POWER = 0.8
 TREND_FROM = 8  # degrees of freedom from which the growth of the spread with the error is estimated, for one of them
-TREND_GRID = np.linspace(0.0, 2.0, 9)  # 0: equal spread; 1: as counts of errors; 2: in proportion to the error
+TREND_GRID = np.linspace(-1.0, 3.0, 17)  # 0: equal spread; 1: as counts of errors; 2: in proportion to the error
 LEAST_ERROR = 1e-3  # below, an error says little about the spread
 RESAMPLES = 2000
 DRAWS_AT_ONCE = 2**22
@@ -61,7 +61,7 @@ class Estimate:
         By the first step of Holm's procedure, the strictest.
         """
         first = t_quantile(1 - ALPHA / (2 * max(1, comparisons)), self.degrees_of_freedom)
-        return (first + t_quantile(power, self.degrees_of_freedom)) * self.standard_error
+        return np.asarray((first + t_quantile(power, self.degrees_of_freedom)) * self.standard_error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,8 @@ class TwoWay:
     n_seeds: int
     by_seed: bool
     _units: Float64[np.ndarray, " cells"]
+    _log_errors: Float64[np.ndarray, " cells"]
+    _growth_variance: float
     _covariance: Float64[np.ndarray, "cells cells"]
     _noise: float
     _seeds: float
@@ -100,7 +102,8 @@ class TwoWay:
 
         The standard error is over new trainings with new seeds. In a difference of two cells of equal spread the seed's effect
         cancels, which is what pairing by seed brings; in a single cell's mean it does not, and is counted. Degrees of freedom of
-        such sums of two variances by Satterthwaite.
+        such sums of two variances by Satterthwaite; fewer for cells of unusual error, whose spread hangs on how well its growth
+        is known.
         """
         given = np.atleast_2d(np.asarray(weights, np.float64))
         used = given != 0
@@ -115,13 +118,19 @@ class TwoWay:
         parts = np.stack(
             [np.where(share > 0, share * scale, 0.0) for share, scale in ((of_noise, self._noise), (of_seeds, self._seeds))]
         )
-        freedoms = np.array([max(self.degrees_of_freedom, 1), max(self.n_seeds - 1, 1)])[:, None]
+        freedoms = np.stack([self._freedom_of_noise(scaled), np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
         variance = parts.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = variance**2 / (parts**2 / freedoms).sum(axis=0)
         bad = ~(variance > 0) | np.isnan(value)
         variance[bad], freedom[bad] = np.nan, np.nan
         return Estimate(value, np.sqrt(variance), freedom)
+
+    def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Float64[np.ndarray, " contrasts"]:
+        """Give the degrees of freedom of each contrast's variance from that of its logarithm, to which the growth adds its own."""
+        shares = scaled**2 * np.diag(self._covariance)
+        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
+        return np.asarray(2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance))
 
 
 def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
@@ -146,9 +155,14 @@ def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
     with np.errstate(invalid="ignore"):
         raw = np.where(counts > 0, np.where(present, accuracies, 0.0).sum(axis=1) / counts, np.nan)
     growth, units, noise = 0.0, np.ones(n_cells), float("nan")
+    log_errors, growth_variance = np.zeros(n_cells), 0.0
     observed = accuracies[present]
     if freedom >= TREND_FROM:
-        growth, units, freedom = *_growth(observed, cell, raw, counts, design @ inverse), freedom - 1
+        log_errors = _log_errors(raw, counts)
+        growth, units = _growth(observed, cell, log_errors, design @ inverse)
+        freedom -= 1
+        information = freedom * float(np.maximum(counts - 1, 0) @ log_errors**2) / max(1, int(np.maximum(counts - 1, 0).sum())) / 2
+        growth_variance = 1 / information if information > 0 else 0.0
     scaled = observed / units[cell]
     coefficients = inverse @ scaled
     left = scaled - design @ coefficients
@@ -172,6 +186,8 @@ def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
         n_seeds=max(1, n_seeds),
         by_seed=by_seed,
         _units=units,
+        _log_errors=log_errors,
+        _growth_variance=growth_variance,
         _covariance=covariance,
         _noise=noise,
         _seeds=explained / (n_seeds - 1) if n_seeds > 1 else float("nan"),
@@ -246,18 +262,21 @@ def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarra
     return (both, True) if hangs_together else (cells, False)
 
 
+def _log_errors(means: Float64[np.ndarray, " cells"], counts: np.ndarray) -> Float64[np.ndarray, " cells"]:
+    """Give the logarithm of each cell's error, less their mean by degrees of freedom."""
+    errors = np.log(np.maximum(LEAST_ERROR, 1 - np.where(counts > 0, means, 0.0)))
+    freedoms = np.maximum(counts - 1, 0)
+    return np.asarray(np.where(counts > 0, errors - (freedoms @ errors) / max(1, freedoms.sum()), 0.0))
+
+
 def _growth(
     observed: Float64[np.ndarray, " trials"],
     cell: np.ndarray,
-    means: Float64[np.ndarray, " cells"],
-    counts: np.ndarray,
+    log_errors: Float64[np.ndarray, " cells"],
     projection: Float64[np.ndarray, "trials trials"],
 ) -> tuple[float, Float64[np.ndarray, " cells"]]:
     """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least squares left."""
-    error = np.log(np.maximum(LEAST_ERROR, 1 - np.where(counts > 0, means, 0.0)))
-    freedoms = np.maximum(counts - 1, 0)
-    error -= (freedoms @ error) / max(1, freedoms.sum())
-    units = np.exp(TREND_GRID[:, None] / 2 * error)
+    units = np.exp(TREND_GRID[:, None] / 2 * log_errors)
     scaled = observed / units[:, cell]
     left = scaled - scaled @ projection
     best = int(np.argmin((left**2).sum(axis=1)))

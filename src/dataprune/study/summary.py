@@ -241,7 +241,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     notes.append(
         f"a training scatters by {100 * fitted.standard_deviation:.2f} points around its cell and seed, pooled over "
         f"{len(cells.cells)} cells: {fitted.degrees_of_freedom} degrees of freedom"
-        + (f"; more where the error is larger (variance as error^{fitted.growth:g}, taken into account)" if fitted.growth else "")
+        + (f"; its variance goes as error^{fitted.growth:g} over the cells, taken into account" if fitted.growth else "")
     )
     if not fitted.by_seed:
         notes.append("cells and seeds do not hang together, so differences are not paired by seed")
