@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from dataprune.run.score import score
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
     from dataprune.selection import Kept, select
+    from dataprune.study.agreement import agreement
     from dataprune.study.arms import Sources
     from dataprune.study.conduct import run_study
     from dataprune.study.opened import Study, open_study
     from dataprune.study.presets import preset
+    from dataprune.study.reliability import reliability
     from dataprune.study.spec import Part, StudySpec
     from dataprune.trace import Recorder, Trace
     from dataprune.training.plan import Machine, Settings
@@ -33,10 +35,12 @@ _ROOMS = {
     "dataprune.run": ("Run", "open_run", "score", "verify", "write_folder", "write_kept"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Kept", "select"),
+    "dataprune.study.agreement": ("agreement",),
     "dataprune.study.arms": ("Sources",),
     "dataprune.study.conduct": ("run_study",),
     "dataprune.study.opened": ("Study", "open_study"),
     "dataprune.study.presets": ("preset",),
+    "dataprune.study.reliability": ("reliability",),
     "dataprune.study.spec": ("Part", "StudySpec"),
     "dataprune.trace": ("Recorder", "Trace"),
     "dataprune.training.plan": ("Machine", "Settings"),
@@ -62,6 +66,7 @@ __all__ = [
     "StudySpec",
     "Trace",
     "__version__",
+    "agreement",
     "correlations",
     "from_arrays",
     "from_huggingface",
@@ -71,6 +76,7 @@ __all__ = [
     "preset",
     "read",
     "read_splits",
+    "reliability",
     "run_study",
     "score",
     "score_trace",

@@ -184,6 +184,8 @@ def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Rea
         reasons.append(
             Reason(f"about {situation.wrong:,} labels ({situation.noise:.1%}) look wrong, too few to decide", "counted here")
         )
+    if situation.by_heart:
+        reasons.append(Reason("the members know the labels by heart: scores of the last epoch tell little here", "counted here"))
     if situation.scoring is not None and situation.scoring.flops > 0:
         text = (
             f"scoring cost {situation.scoring.flops / 1e12:,.3g} TFLOP; at 30 % dropped it has paid once trainings on all data "
