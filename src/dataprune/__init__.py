@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from dataprune.run.score import score
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
     from dataprune.selection import Kept, select
+    from dataprune.study.agreement import agreement
+    from dataprune.study.arms import Sources
+    from dataprune.study.conduct import run_study
+    from dataprune.study.opened import Study, open_study
+    from dataprune.study.presets import preset
+    from dataprune.study.reliability import reliability
+    from dataprune.study.spec import Part, StudySpec
     from dataprune.trace import Recorder, Trace
     from dataprune.training.plan import Machine, Settings
     from dataprune.training.recipes import Recipe
@@ -30,6 +37,13 @@ _ROOMS = {
     "dataprune.run": ("EmbedSettings", "Embedding", "Run", "embed", "open_run", "score", "verify", "write_folder", "write_kept"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Kept", "select"),
+    "dataprune.study.agreement": ("agreement",),
+    "dataprune.study.arms": ("Sources",),
+    "dataprune.study.conduct": ("run_study",),
+    "dataprune.study.opened": ("Study", "open_study"),
+    "dataprune.study.presets": ("preset",),
+    "dataprune.study.reliability": ("reliability",),
+    "dataprune.study.spec": ("Part", "StudySpec"),
     "dataprune.trace": ("Recorder", "Trace"),
     "dataprune.training.plan": ("Machine", "Settings"),
     "dataprune.training.recipes": ("Recipe",),
@@ -45,25 +59,34 @@ __all__ = [
     "Embedding",
     "Kept",
     "Machine",
+    "Part",
     "Recipe",
     "Recorder",
     "Run",
     "Score",
     "Scores",
     "Settings",
+    "Sources",
     "Splits",
+    "Study",
+    "StudySpec",
     "SwavRecipe",
     "SwavSettings",
     "Trace",
     "__version__",
+    "agreement",
     "correlations",
     "embed",
     "from_arrays",
     "from_huggingface",
     "from_torch",
     "open_run",
+    "open_study",
+    "preset",
     "read",
     "read_splits",
+    "reliability",
+    "run_study",
     "score",
     "score_trace",
     "select",

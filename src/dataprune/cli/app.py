@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from dataprune.cli.advise import advise
 from dataprune.cli.check import verify
 from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
@@ -30,6 +31,7 @@ from dataprune.cli.prune import prune
 from dataprune.cli.score import score
 from dataprune.cli.show import show
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
+from dataprune.cli.study import study
 from dataprune.errors import DatapruneError, MachineError
 
 TRACEBACK = "DATAPRUNE_TRACEBACK"
@@ -67,7 +69,7 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, embed, km, duplicates, show, export, verify):
+for _command in (demo, score, prune, embed, km, duplicates, show, study, advise, export, verify):
     app.command()(_command)
 app.command("map")(map_)
 app.add_typer(noise, name="noise")

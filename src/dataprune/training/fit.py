@@ -78,12 +78,13 @@ def one_thread(device: str) -> Iterator[None]:
 class Inputs:
     """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
 
-    def __init__(self, inputs: np.ndarray, normalise: str, device: str) -> None:
+    def __init__(self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None) -> None:
         """Place the data.
 
         Args:
             inputs: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
             normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
+            like: take shift and scale from these, as test data do from the training data.
         """
         self.device = open_device(device)
         with warnings.catch_warnings():
@@ -94,9 +95,12 @@ class Inputs:
         self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
         self.are_images = inputs.ndim == 4
         self.shape = (inputs.shape[3], *inputs.shape[1:3]) if self.are_images else inputs.shape[1:]
-        mean, deviation = _moments(inputs, normalise)
-        self.shift = torch.from_numpy(mean).to(self.device)
-        self.scale = torch.from_numpy(1 / deviation).to(self.device)
+        if like is None:
+            mean, deviation = _moments(inputs, normalise)
+            self.shift = torch.from_numpy(mean).to(self.device)
+            self.scale = torch.from_numpy(1 / deviation).to(self.device)
+        else:
+            self.shift, self.scale = like.shift, like.scale
         if self.are_images:
             self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
 
@@ -196,6 +200,37 @@ def predict_batch(shape: tuple[int, ...]) -> int:
     return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one epoch trains, where it is not simply all the rows of the training.
+
+    Attributes:
+        trained_on: (N,) the rows.
+        n_batches: into how many batches they are cut.
+        taken: how many of these are trained; the others are left out.
+        first_step: the number of steps before this epoch.
+        n_steps: of the whole training, for the schedule of the rate.
+        epoch: by which the recipe's milestones count.
+    """
+
+    trained_on: Bool[np.ndarray, " examples"]
+    n_batches: int
+    taken: int
+    first_step: int
+    n_steps: int
+    epoch: int
+
+
+def batches_of(n_examples: int, batch: int) -> int:
+    """Give into how many batches of like size an epoch is cut.
+
+    Example:
+        >>> batches_of(300, 128), batches_of(20, 128)
+        (2, 1)
+    """
+    return max(1, round(n_examples / batch))
+
+
 class Fit:
     """One network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
 
@@ -222,23 +257,27 @@ class Fit:
         self.plateau = Plateau()
         self.epoch = 0
         self.loss = math.nan
-        self.n_batches = max(1, round(n_trained / training.recipe.batch))
+        self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
         self._features = FeatureTap(last)
 
-    def train_epoch(self, on_batch: OnBatch | None = None) -> None:
+    def train_epoch(self, on_batch: OnBatch | None = None, part: Part | None = None) -> None:
         """Train one epoch; the permutation is of all rows and the subset is taken out of it.
 
         Args:
             on_batch: is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
+            part: what to train; None is all the rows of this training.
 
         Raises:
             WorkError: the loss is no longer a number.
         """
         training, recipe, epoch = self.training, self.training.recipe, self.epoch
+        if part is None:
+            n_steps = training.epochs * self.n_batches
+            part = Part(self.trained_on, self.n_batches, self.n_batches, epoch * self.n_batches, n_steps, epoch)
         order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
-        batches = np.array_split(order[self.trained_on[order]], self.n_batches)
+        batches = np.array_split(order[part.trained_on[order]], part.n_batches)[: part.taken]
         draws = None
         if self.inputs.are_images:
             side = self.inputs.shape[1:]
@@ -248,9 +287,9 @@ class Fit:
         with torch_stream(training.seed, "dropout", epoch, device=self.device):
             for number, batch_rows in enumerate(batches):
                 rows = torch.from_numpy(batch_rows).to(self.device)
-                self._set_rate(epoch * self.n_batches + number)
+                self._set_rate(part, number)
                 total += self._step(rows, draws, on_batch) * len(rows)
-        self.loss = float(total) / int(self.trained_on.sum())
+        self.loss = float(total) / sum(map(len, batches))
         if not math.isfinite(self.loss):
             raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
         self.plateau = self.plateau.after(self.loss, recipe)
@@ -268,25 +307,28 @@ class Fit:
             on_batch(rows, logits.detach(), self._features.last())
         return loss.detach()
 
-    def _set_rate(self, step: int) -> None:
-        recipe = self.training.recipe
-        rate = rate_at(recipe, step, self.training.epochs * self.n_batches, self.epoch) * self.plateau.factor
+    def _set_rate(self, part: Part, number: int) -> None:
+        rate = rate_at(self.training.recipe, part.first_step + number, part.n_steps, part.epoch) * self.plateau.factor
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def predict(self, rows: Int64[np.ndarray, " some"] | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def predict(
+        self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Give rows, logits and penultimate features of clean pictures, batch by batch in row order.
 
         Args:
             rows: which examples; None is all of them.
+            inputs: of which data; None is the training data.
         """
         self.model.eval()
-        every = np.arange(len(self.inputs)) if rows is None else rows
-        step = predict_batch(self.inputs.shape)
+        inputs = self.inputs if inputs is None else inputs
+        every = np.arange(len(inputs)) if rows is None else rows
+        step = predict_batch(inputs.shape)
         for start in range(0, len(every), step):
             some = torch.from_numpy(every[start : start + step]).to(self.device)
             with torch.inference_mode(), mixed_precision(self.device):
-                logits = self.model(self.inputs.batch(some))
+                logits = self.model(inputs.batch(some))
             yield some, logits, self._features.last()
 
     def weights(self) -> dict[str, np.ndarray]:
