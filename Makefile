@@ -9,7 +9,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-ray check format lint types imports docs api clean
+.PHONY: demo test test-ray test-browser check format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -19,6 +19,9 @@ test: .venv/dev  ## the default tier of tests
 
 test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 	$(PYTEST) -m ray
+
+test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
+	$(PYTEST) -q -m browser tests/test_page_browser.py
 
 check: lint types imports docs test  ## everything that a change must pass; the same in CI
 

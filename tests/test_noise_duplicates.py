@@ -17,7 +17,8 @@ N_SCENES = 40
 def scene(seed, side=SIDE):
     """Make a picture with structure at all sizes, as photos have."""
     draw = np.random.default_rng(seed)
-    layers = [np.asarray(Image.fromarray(draw.integers(0, 256, (n, n, 3), np.uint8)).resize((side, side), 3)) for n in (4, 8, 16, 32)]
+    noise = [Image.fromarray(draw.integers(0, 256, (n, n, 3), np.uint8)) for n in (4, 8, 16, 32)]
+    layers = [np.asarray(one.resize((side, side), 3)) for one in noise]
     return np.mean(layers, axis=0).astype(np.uint8)
 
 

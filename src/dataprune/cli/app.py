@@ -28,6 +28,7 @@ from dataprune.cli.lines import LogLines, complain, mute
 from dataprune.cli.map import map_
 from dataprune.cli.noise import app as noise
 from dataprune.cli.prune import prune
+from dataprune.cli.report import report
 from dataprune.cli.score import score
 from dataprune.cli.show import show
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
@@ -69,7 +70,7 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, embed, km, duplicates, show, study, advise, export, verify):
+for _command in (demo, score, prune, embed, km, duplicates, show, study, advise, report, export, verify):
     app.command()(_command)
 app.command("map")(map_)
 app.add_typer(noise, name="noise")

@@ -26,8 +26,8 @@ def demo(
 ) -> None:
     """Show the whole story on a small built-in set of digits.
 
-    In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, and draws the hardest and easiest.
-    Needs no data and no network. Run again, it finds what it made.
+    In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, draws the hardest and easiest, and
+    makes a page that shows it all. Needs no data and no network. Run again, it finds what it made.
 
     \b
     Example:
@@ -35,6 +35,7 @@ def demo(
     """
     from dataprune.cli.prune import say_kept
     from dataprune.cli.score import read_data, say_hardest, say_scores, train
+    from dataprune.report.page import Options, write_report
     from dataprune.run import write_kept
     from dataprune.selection import select
     from dataprune.training.plan import Machine, Settings
@@ -59,6 +60,10 @@ def demo(
     say("4. Look: the hardest and the easiest pictures.")
     _draw(dataset, score, out / "hardest-and-easiest.png")
     say(f"   {out / 'hardest-and-easiest.png'}")
+    say()
+    say("5. Report: one page with pictures, plots and tables; open it in a browser.")
+    page = write_report(run.path, out / "report.html", Options("The digits of scikit-learn"))
+    say(f"   {page.out}, {page.size_bytes / 1e6:.1f} MB")
     say()
     _say_found(score, len(kept), out)
 
@@ -96,6 +101,7 @@ def _say_found(score: "Score", n_kept: int, out: Path) -> None:
     say(f"   {n_kept:,} are kept in {out / 'kept.csv'}; train on those.")
     run = shlex.quote(str(out / "run"))
     say("What to try next:")
+    say(f"   open {out / 'report.html'} in a browser: what to drop, which labels to check")
     say(f"   dataprune prune {run} --keep 0.3 --strategy stratified    keep few, but over the whole range")
     say(f"   dataprune prune {run} --by forget --count 500 --balanced  another score, a number, the same share of each class")
     say("   dataprune show digits --augment                           what training makes of the pictures")

@@ -1,0 +1,199 @@
+"""What does a run say, in a few sentences that a person can act upon?
+
+Three findings: which labels to check, what to drop, and what else stands out. Figures come from the run; what it cannot say (what
+dropping costs) is said to be unmeasured.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dataprune.report.page.classes import class_rows, confused_pairs
+from dataprune.report.page.material import Material
+from dataprune.report.text import shown
+
+BY_HEART = 0.99
+MOST_DROPPED = 0.3  # up to here published results on CIFAR find nearly no loss with any score
+STEP = 0.05
+HARDEST = 0.05  # the share among which suspects are counted
+SURE = 0.9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding: a headline, what supports it, the command that acts on it, and where on the page to look."""
+
+    title: str
+    text: str
+    command: str = ""
+    link: str = ""
+
+
+def leading_score(info: dict[str, Any], names: list[str]) -> tuple[str, str]:
+    """Choose the score that the page ranks by, and say why if it is not the usual one.
+
+    Networks that know their labels by heart leave nothing to `el2n`, which looks at the last epoch only.
+    """
+    accuracies = [member["accuracy"] for member in info["members"] if member["status"] == "ok"]
+    known = bool(accuracies) and min(accuracies) >= BY_HEART
+    if known and "aum" in names:
+        return "aum", "The networks know the labels they trained on by heart, so this page ranks by aum, which looks at all epochs."
+    return ("el2n", "") if "el2n" in names else (names[0], "")
+
+
+def findings(material: Material) -> list[Finding]:
+    """Give the three findings of a run."""
+    return [labels_finding(material), drop_finding(material), other_finding(material)]
+
+
+def labels_finding(material: Material) -> Finding:
+    """Say which labels to check."""
+    found, n = material.suspects, len(material)
+    if found is None:
+        answers = material.answers
+        doubtful = (answers.predicted != material.labels) & (answers.top_probabilities[:, 0] >= SURE)
+        count = int(doubtful.sum())
+        whose = "networks that did not train on them" if answers.which == "out" else "the networks"
+        return Finding(
+            f"{count:,} of {n:,} labels are contradicted" if count else "No label is clearly contradicted",
+            f"For {count:,} examples {whose} are at least {percent(SURE)} sure of another class. "
+            f"Suspects were not judged: {material.missing.get('suspects', 'no reason given')}",
+            link="#confusion",
+        )
+    rows = material.suspect_rows
+    low, wrong, high = (round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high))
+    estimate = f"About {wrong:,} labels are estimated to be wrong ({low:,} to {high:,}, {percent(wrong / n, 1)} of the set)."
+    if not len(rows):
+        return Finding("No label looks wrong", estimate, link="#suspects")
+    suggested = np.asarray(found.suggested_label)[rows]
+    codes, counts = np.unique(material.labels[rows] * len(material.classes) + suggested, return_counts=True)
+    given, other = divmod(int(codes[counts.argmax()]), len(material.classes))
+    names, most = material.class_names, int(counts.max())
+    often = f" Most often “{names[given]}” looks like “{names[other]}” ({most:,})." if most > 1 else ""
+    return Finding(
+        f"Check {len(rows):,} {'label' if len(rows) == 1 else 'labels'}",
+        f"{estimate} {len(rows):,} {'is' if len(rows) == 1 else 'are'} flagged, the surest first.{often}",
+        link="#suspects",
+    )
+
+
+def drop_finding(material: Material) -> Finding:
+    """Say what can be dropped first, and what must be looked at before."""
+    share, n_easy = easy_share(material)
+    n, name = len(material), material.leading
+    caution = _caution(material)
+    if share <= 0:
+        text = f"Every network answers only {n_easy:,} of {n:,} right. {caution}"
+        return Finding("Little is so easy that it can go", text.strip(), link="#galleries")
+    keep = round(1 - share, 2)
+    count = n - int(np.floor(keep * n + 0.5))
+    text = (
+        f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right: they teach little that is new. Begin "
+        f"with the easiest {count:,}. What that costs is not measured here (on CIFAR-10, published results find nearly no loss up "
+        f"to about {percent(MOST_DROPPED)}); a study measures it. {caution}"
+    )
+    by = "" if name == "el2n" else f" --by {name}"
+    command = f"dataprune prune RUN{by} --keep {keep:g} --out kept.csv"
+    return Finding(f"Drop the easiest {percent(share)} first", text.strip(), command, "#galleries")
+
+
+def easy_share(material: Material) -> tuple[float, int]:
+    """Give the share that may be dropped, in steps of 5 % and at most 30 %, and how many examples are easy altogether."""
+    easy = material.answers.predicted == material.labels
+    if "pred_sum" in material.scores:
+        easy &= material.scores["pred_sum"].values >= sum(member["status"] == "ok" for member in material.info["members"])
+    n_easy = int(easy.sum())
+    return float(min(MOST_DROPPED, np.floor(n_easy / len(material) / STEP + 1e-9) * STEP)), n_easy
+
+
+def other_finding(material: Material) -> Finding:
+    """Say what else stands out: conflicting duplicates, a leak into other splits, or else the hardest class."""
+    pairs = material.duplicates
+    if pairs is not None and len(pairs):
+        conflicts, leaks = int(pairs.is_conflict.sum()), int(pairs.is_leak.sum())
+        if conflicts or leaks:
+            title = _conflicts(conflicts) if conflicts else f"{_counted(leaks, 'pair')} of duplicates in two splits"
+            text = (
+                f"{len(pairs):,} pairs are the same or nearly the same; in {conflicts:,} of them the labels differ, so at least "
+                f"one is wrong, and {leaks:,} lie in two splits, which makes test results too good."
+            )
+            return Finding(title, text, link="#duplicates")
+    rows = [row for row in class_rows(material) if row["count"]]
+    worst = min(rows, key=lambda row: row["accuracy"])
+    overall = float((material.answers.predicted == material.labels).mean())
+    taken = f", most often taken for “{worst['taken_for']}” ({worst['taken_count']:,})" if worst["taken_for"] else ""
+    whose = "did not train on them" if material.answers.which == "out" else "also trained on them"
+    text = (
+        f"Networks that {whose} are right on {percent(worst['accuracy'], 1)} of its {worst['count']:,} examples{taken}; "
+        f"on all examples it is {percent(overall, 1)}."
+    )
+    pairs_said = confused_pairs(material)
+    if pairs_said:
+        names, first = material.class_names, pairs_said[0]
+        text += f" The commonest mistake: “{names[first.given]}” answered as “{names[first.predicted]}”, {first.count:,} times."
+    return Finding(f"“{worst['name']}” is the hardest class", text, link="#classes")
+
+
+def _caution(material: Material) -> str:
+    """Warn of keeping wrong labels, which are hard too."""
+    rows = material.suspect_rows
+    if not len(rows):
+        return ""
+    n_hardest = max(1, round(HARDEST * len(material)))
+    hardest = np.zeros(len(material), bool)
+    hardest[np.argsort(-material.score.difficulty, kind="stable")[:n_hardest]] = True
+    inside = int(hardest[rows].sum())
+    return (
+        f"Check the labels before: of the {n_hardest:,} hardest, {inside:,} ({percent(inside / n_hardest)}) are suspects."
+        if inside
+        else ""
+    )
+
+
+def summary(material: Material) -> str:
+    """Say in one paragraph what the set is, what was done and what it cost."""
+    info, spec = material.info, material.info["spec"]
+    shape = info["data"]["shape"]
+    size = f" of {shape[0]} × {shape[1]} pixels" if info["data"]["kind"] == "images" else f" of {shape[0]:,} numbers"
+    n_classes = int((np.bincount(material.labels) > 0).sum())
+    members = [member for member in info["members"] if member["status"] == "ok"]
+    folds = f", each on {spec['folds'] - 1} of {spec['folds']} folds" if spec.get("folds") else ""
+    train: dict[str, Any] = next((phase for phase in info["cost"] if phase["phase"] == "train"), {})
+    cost = f" in {spent(train.get('wall_seconds', 0.0))} on {info['machine']['device']}" if train else ""
+    return (
+        f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "
+        f"({shown(spec['model'], 40)}, recipe {shown(spec['recipe']['name'], 40)}, {_counted(spec['epochs'], 'epoch')}) "
+        f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, "
+        "and what they said of every example after every epoch was written down."
+    )
+
+
+def percent(share: float, places: int = 0) -> str:
+    """Write a share in percent, which does not break at the end of a line.
+
+    Example:
+        >>> percent(0.25).split(), percent(0.0123, 1).split()
+        (['25', '%'], ['1.2', '%'])
+    """
+    return f"{share * 100:.{places}f}\u00a0%"
+
+
+def spent(seconds: float) -> str:
+    """Write a duration.
+
+    Example:
+        >>> spent(0.4), spent(75.0), spent(9000.0)
+        ('0.4 seconds', '1.2 minutes', '2.5 hours')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} seconds"
+    return f"{seconds / 60:.2g} minutes" if seconds < 3600 else f"{seconds / 3600:.2g} hours"
+
+
+def _conflicts(count: int) -> str:
+    return f"{count:,} duplicate pairs disagree on the label" if count > 1 else "1 duplicate pair disagrees on the label"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,92 @@
+"""How does a page become one HTML file that nothing can break out of?
+
+Knows templates, the content-security policy and how data are put into a script. Everything that came from data is escaped by the
+templates; JSON has its angle brackets escaped; the policy forbids whatever should slip through.
+"""
+
+import base64
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dataprune.report.page.build import Page
+from dataprune.report.page.svg import inline
+
+PLACE = Path(__file__).parent
+SCRIPTS = ("theme.js", "tables.js", "examples.js", "galleries.js", "review.js", "map.js")
+
+
+def html(page: Page, *, is_static: bool = False) -> str:
+    """Write a page as HTML.
+
+    Args:
+        is_static: without any script; pictures and tables are all in the markup then.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PLACE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "number": _number, "several": _several}
+    style, script = _text("page.css"), "" if is_static else "".join(map(_text, SCRIPTS))
+    plots = {name: Markup(inline(scene, is_picture=name != "map" or is_static)) for name, scene in page.scenes.items()}
+    return environment.get_template(f"{page.kind}.html").render(
+        **page.context,
+        plots=plots,
+        about={name: scene.description for name, scene in page.scenes.items()},
+        data=page.payload,
+        payload=Markup(script_json(page.payload)),
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        is_static=is_static,
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """Give the content-security policy: no network, and no style or script but ours, named by their hashes."""
+    allowed = f"'sha256-{_hash(script)}'" if script else "'none'"
+    return (
+        f"default-src 'none'; img-src data: blob:; style-src 'sha256-{_hash(style)}'; script-src {allowed}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def script_json(value: Any) -> str:
+    r"""Write JSON that is harmless inside a script element, whatever its texts hold.
+
+    Example:
+        >>> print(script_json({"name": "</script>&"}))
+        {"name":"\u003c/script\u003e\u0026"}
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: line separators are escaped too
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _text(name: str) -> str:
+    return (PLACE / "assets" / name).read_text(encoding="utf-8")
+
+
+def _percent(value: float | None, places: int = 1) -> str:
+    return "–" if value is None else f"{value * 100:.{places}f} %"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _several(count: int, thing: str) -> str:
+    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count:,} {thing}{ending}"

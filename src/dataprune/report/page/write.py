@@ -1,0 +1,110 @@
+"""From a run or a study on disk to one HTML file, and its figures beside it.
+
+The only part of the page that writes. Knows which folder is what.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataprune import store
+from dataprune.errors import InputError, must
+from dataprune.report.page.build import Options, Page, run_page
+from dataprune.report.page.gather import gather
+from dataprune.report.page.raster import write_png
+from dataprune.report.page.render import html
+from dataprune.report.page.study import is_study, open_tables, study_page
+from dataprune.report.page.svg import standalone
+from dataprune.run import open_run
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        out: the page.
+        size_bytes: its size.
+        n_pictures: how many pictures are in it.
+        n_suspects: how many labels it flags.
+        missing: absent parts, and why.
+        figures: the files beside it.
+    """
+
+    out: Path
+    size_bytes: int
+    n_pictures: int
+    n_suspects: int
+    missing: dict[str, str]
+    figures: tuple[Path, ...]
+
+
+def write_report(
+    folder: str | Path,
+    out: str | Path,
+    options: Options | None = None,
+    *,
+    data: str | None = None,
+    features: str | Path | None = None,
+    figures: str | Path | None = None,
+) -> Written:
+    """Write the page of a run or a study: one file that needs no network.
+
+    Args:
+        folder: of the run or the study.
+        out: ends in .html.
+        options: title, number of pictures, with or without script.
+        data: where a run's data lie now, if they were moved.
+        features: vectors of the run's examples, for the map and the nearest examples.
+        figures: a folder for the page's figures as PNG and SVG.
+
+    Raises:
+        InputError: `folder` is neither, `out` is no .html, `data` or `features` are others than the run's.
+        StoreError: the run is damaged.
+        MachineError: no room, or no permission.
+    """
+    options, place = options or Options(), Path(out)
+    check_out(place)
+    if options.max_pictures < 0:
+        raise must("max-pictures", "be 0 or more", options.max_pictures)
+    page = _page(Path(folder), options, data, None if features is None else Path(features))
+    text = html(page, is_static=options.is_static).encode("utf-8")
+    with store.writing(place, len(text)) as temporary:
+        temporary.write_bytes(text)
+    drawn = () if figures is None else write_figures(page, Path(figures))
+    pictures = page.context.get("n_pictures", 0)
+    suspects = page.context.get("suspects", {}).get("total", 0)
+    return Written(place, len(text), pictures, suspects, dict(page.context["missing"]), drawn)
+
+
+def check_out(out: Path) -> None:
+    """Refuse a name that could not be written, before any work."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise must("out", "end in .html", repr(str(out)))
+    if not out.parent.is_dir():
+        raise must("out", "lie in a folder that exists", f"{out.parent}")
+
+
+def write_figures(page: Page, folder: Path) -> tuple[Path, ...]:
+    """Write each figure of a page as NAME.svg and NAME.png."""
+    store.check_writable(folder)
+    written = []
+    for name, scene in page.scenes.items():
+        vector, pixels = folder / f"{_file_name(name)}.svg", folder / f"{_file_name(name)}.png"
+        with store.writing(vector) as temporary:
+            temporary.write_text(standalone(scene), encoding="utf-8")
+        write_png(scene, pixels)
+        written += [vector, pixels]
+    return tuple(written)
+
+
+def _page(folder: Path, options: Options, data: str | None, features: Path | None) -> Page:
+    if not is_study(folder):
+        return run_page(gather(open_run(folder), data, features), options)
+    if data is not None or features is not None:
+        raise InputError("`--data` and `--features` are for the report of a run, and a study was given. Leave them out.")
+    return study_page(open_tables(folder), options)
+
+
+def _file_name(name: str) -> str:
+    """Make a harmless file name of a figure's name, which may hold a score that somebody named."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]

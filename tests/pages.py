@@ -1,0 +1,114 @@
+"""Materials for pages without any training: hostile names, few and many classes, made in a moment."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from dataprune.report.page.answers import Answers
+from dataprune.report.page.material import Material, Other, Pairs
+from dataprune.scores import Score, Scores
+
+HOSTILE = (
+    "<script>document.title='broken'</script>",
+    '"><img src=x onerror="document.title=\'broken\'">',
+    "</script><script>document.title='broken'</script>",
+    "=cmd|' /C calc'!A0",
+    "\u202eexe.gpj\u2066",
+    'O\'Brien, "quoted"\nnew line',
+    "{{ 7 * 7 }}{% raw %}",
+    "花" * 5000,
+)
+SCORE_NAMES = ("el2n", "pred_sum", "confidence", "variability", "aum")
+
+
+def info_of(n, n_classes, kind="images", shape=(8, 8, 3), members=4, epochs=5, **more):
+    """Make a manifest as a run has it."""
+    recipe = {"name": "fast", "batch": 128}
+    return {
+        "spec": {"data": "ab" * 32, "members": members, "epochs": epochs, "model": "proxy", "recipe": recipe, "seed": 0}
+        | {"folds": 2, "repeats": 2, "when": "clean"},
+        "data": {"kind": kind, "shape": list(shape), "n_examples": n, "class_counts": [], "classes": []},
+        "members": [{"member": m, "status": "ok", "reason": "", "accuracy": 0.8} for m in range(members)],
+        "cost": [{"phase": "train", "wall_seconds": 75.0, "flops": 10**12}],
+        "machine": {"device": "cpu", "bit_exact": True},
+        "versions": {"dataprune": "0.1.0"},
+        "notes": [],
+        "skipped": [],
+        "finished": "2026-01-01T00:00:00+00:00",
+    } | more
+
+
+def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, features=None, seed=0, **parts):
+    """Make the material of a page from random answers; a fifth of the labels is contradicted by the ensemble and suspect."""
+    rng = np.random.default_rng(seed)
+    n_classes = len(classes)
+    labels = (np.arange(n) % n_classes).astype(np.int64)
+    ids = np.array([f"{row}.png" for row in range(n)] if ids is None else ids, np.dtypes.StringDType())
+    wrong = np.arange(n) % 5 == 0
+    best = np.where(wrong, (labels + 1) % n_classes, labels)
+    second = np.where(wrong, labels, (labels + 1) % n_classes)
+    sure = rng.uniform(0.6, 0.99, n).astype(np.float32)
+    curve = np.linspace(0.4, 0.8, 5)
+    told = Answers(
+        "out",
+        np.stack([best, second], axis=1).astype(np.int32),
+        np.stack([sure, 1 - sure], axis=1),
+        np.where(wrong, 1 - sure, sure).astype(np.float32),
+        curve,
+        curve + 0.1,
+        curve - 0.1,
+        np.array([np.nan, 0.4, 0.3, 0.2, 0.1]),
+    )
+    values = {
+        "el2n": (wrong + rng.random(n) / 2, 1),
+        "pred_sum": (np.where(wrong, 0.0, 4.0), -1),
+        "confidence": (told.p_label.astype(np.float64), -1),
+        "variability": (rng.random(n) / 2, 1),
+        "aum": (np.where(wrong, -1.0, 1.0) + rng.random(n), -1),
+    }
+    scores = Scores([Score(name, array, harder, ids, labels) for name, (array, harder) in values.items()], {"std": "two members"})
+    images = rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) if pictures else None
+    kind = {} if pictures else {"kind": "features", "shape": (4,)}
+    found = {"suspects": suspects(ids, labels, best, sure, wrong)} | parts
+    about = info_of(n, n_classes, **kind)
+    return Material("my run", about, tuple(classes), ids, labels, scores, "el2n", told, images, features, "given", **found)
+
+
+def suspects(ids, labels, best, sure, wrong):
+    """Make a finding with the attributes that the page reads."""
+    probability = np.where(wrong, sure, 0.01).astype(np.float64)
+    rank = np.empty(len(ids), np.int64)
+    rank[np.argsort(-probability, kind="stable")] = np.arange(1, len(ids) + 1)
+    return SimpleNamespace(
+        ids=ids,
+        labels=labels,
+        suggested_label=best,
+        probability=probability,
+        score=probability,
+        is_suspect=wrong,
+        reason=[f"the networks see <b>class {c}</b>" for c in best.tolist()],
+        rank=rank,
+        n_wrong=float(wrong.sum()),
+        n_wrong_low=1.0,
+        n_wrong_high=float(len(ids)),
+        notes=("looked at <i>all</i>",),
+    )
+
+
+def pairs(one):
+    """Give two pairs: two pictures of the set with different labels, and one that also lies in the test split."""
+    n = len(one)
+    other = Other("test/<b>1.png", int(one.labels[2]), "test", np.zeros((8, 8, 3), np.uint8))
+    found = Pairs(
+        [str(one.ids[0]), str(one.ids[2])],
+        [str(one.ids[1]), other.id],
+        np.array([0, 2]),
+        np.array([1, n]),
+        ["near", "exact"],
+        one.labels[[0, 2]],
+        np.array([one.labels[1], other.label]),
+        ["train", "train"],
+        ["train", "test"],
+        np.array([0.25, 0.0]),
+    )
+    return {"duplicates": found, "others": (other,)}

@@ -1,0 +1,369 @@
+"""The page: what it says, what it carries, and that nothing in the data can break out of it."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix
+
+import dataprune as dp
+from dataprune.data.thumbnails import thumbnail
+from dataprune.errors import InputError
+from dataprune.report.page import Options, write_report
+from dataprune.report.page.answers import answers, confusion
+from dataprune.report.page.build import run_page
+from dataprune.report.page.cartography import MOST_POINTS, class_counts, map_of
+from dataprune.report.page.classes import class_rows, matrix_of
+from dataprune.report.page.distributions import distribution_data
+from dataprune.report.page.examples import records, wanted
+from dataprune.report.page.findings import findings, leading_score
+from dataprune.report.page.galleries import class_ends, ends, nearest
+from dataprune.report.page.render import html, policy, script_json
+from dataprune.report.page.svg import standalone
+from dataprune.trace import MemberTrace
+from pages import HOSTILE, material, pairs
+
+
+class Reader(HTMLParser):
+    """Collects what a page holds: scripts, addresses, attributes that act, and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.addresses, self.acting, self.text = [], [], [], []
+        self._inside = None
+
+    def handle_starttag(self, tag, attributes):
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append(dict(attributes).get("type"))
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data") and value]
+        self.acting += [name for name, _ in attributes if name.startswith("on") or name == "style"]
+
+    def handle_data(self, data):
+        if self._inside not in ("script", "style"):
+            self.text.append(data)
+
+
+def page_of(one, **options):
+    asked = Options(**options)
+    return html(run_page(one, asked), is_static=asked.is_static)
+
+
+def read(text):
+    reader = Reader()
+    reader.feed(text)
+    return reader
+
+
+def payload_of(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+# Answers, by hand and by another route
+
+
+def trace_by_hand():
+    """Two members, two epochs, three examples of two classes; member 0 saw examples 0 and 1, member 1 saw examples 1 and 2."""
+    labels = np.array([0, 1, 0])
+    predicted = np.array([[[0, 0, 1], [0, 1, 1]], [[1, 1, 0], [1, 1, 0]]], np.int32)
+    p_label = np.array([[[0.6, 0.4, 0.3], [0.8, 0.75, 0.25]], [[0.2, 0.6, 0.7], [0.25, 0.875, 0.5]]], np.float32)
+    seen = np.array([[True, True, False], [False, True, True]])
+    members = []
+    for m in range(2):
+        last = np.where(labels == 0, p_label[m, -1], 1 - p_label[m, -1])
+        arrays = {"predicted": predicted[m], "p_label": p_label[m], "trained_on": seen[m]}
+        arrays["probabilities"] = np.stack([last, 1 - last], axis=1).astype(np.float16)
+        members.append(MemberTrace(arrays, {"when": "clean", "seed": m, "epochs": 2, "n_classes": 2, "status": "ok"}))
+    return dp.Trace(members, labels)
+
+
+def test_answers_by_hand():
+    told = answers(trace_by_hand())
+    assert told.which == "all"  # nobody left example 1 out, and not everybody saw example 0
+    assert told.p_label == pytest.approx([0.525, 0.8125, 0.375], abs=1e-3)
+    assert told.predicted.tolist() == [0, 1, 1]
+    assert told.vote == pytest.approx([2 / 3, 1])  # ties go to class 0: first epoch (0,1)→0 right, (0,1)→0 wrong, (1,0)→0 right
+    assert told.seen == pytest.approx([3 / 4, 1])
+    assert told.held_out == pytest.approx([0, 0])
+    assert np.isnan(told.changed[0])
+    assert told.changed[1] == pytest.approx(1 / 6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 60), st.integers(2, 7), st.integers(0, 99))
+def test_confusion_is_that_of_scikit_learn(n, n_classes, seed):
+    rng = np.random.default_rng(seed)
+    labels, predicted = rng.integers(0, n_classes, (2, n))
+    want = confusion_matrix(labels, predicted, labels=np.arange(n_classes))
+    assert np.array_equal(confusion(labels, predicted.astype(np.int32), n_classes), want)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 80), st.integers(1, 30), st.integers(0, 99))
+def test_ends_are_the_sorted_ends(n, count, seed):
+    rng = np.random.default_rng(seed)
+    score, ties = dp.Score("s", rng.integers(0, 5, n).astype(np.float64), -1), rng.permutation(n)
+    order = sorted(range(n), key=lambda row: (score.values[row], ties[row]))
+    assert ends(score, ties, count).hardest.tolist() == order[:count]
+    labels = rng.integers(0, 3, n)
+    for label, one in enumerate(class_ends(score, labels, 3, ties, count)):
+        assert one.hardest.tolist() == [row for row in order if labels[row] == label][:count]
+
+
+def test_nearest_is_that_of_a_naive_loop():
+    features = np.random.default_rng(0).random((30, 4)).astype(np.float32)
+    found = nearest(features, np.array([3, 17]), 4)
+    for row, near in zip((3, 17), found, strict=True):
+        distance = ((features - features[row]) ** 2).sum(axis=1)
+        distance[row] = np.inf
+        assert near.tolist() == np.argsort(distance)[:4].tolist()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 400), st.integers(0, 99))
+def test_distribution_counts_every_example_once(n, seed):
+    rng = np.random.default_rng(seed)
+    labels, values = rng.integers(0, 4, n), rng.normal(size=n) * 10.0 ** rng.integers(-6, 6)
+    data = distribution_data(dp.Score("s", values, 1), labels, list("abcd"))
+    assert data.counts[0].sum() == n
+    assert np.array_equal(data.counts[1:].sum(axis=0), data.counts[0])
+    assert data.quantiles[0, 2] == pytest.approx(np.median(values))
+
+
+def test_map_is_binned_beyond_what_an_eye_tells_apart():
+    rng = np.random.default_rng(0)
+    n = MOST_POINTS + 1
+    flagged = rng.random(n) < 0.1
+    found = map_of(rng.random(n) / 2, rng.random(n), flagged, rng.permutation(n))
+    assert found.is_binned
+    assert found.counts.sum() == n
+    assert found.n_suspects.sum() == flagged.sum()
+    assert all(found.cell[row] == place for place, rows in enumerate(found.rows) for row in rows.tolist())
+    labels = rng.integers(0, 3, n)
+    told = class_counts(found, labels, 3)
+    assert sum(sum(one[1::2]) for one in told) == n
+    assert not map_of(np.zeros(3), np.ones(3), np.zeros(3, bool), np.arange(3)).is_binned
+
+
+def test_thumbnails_are_small_and_keep_tiny_pictures_as_they_are():
+    import io
+
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(thumbnail(pixels))).convert("RGB")), pixels)
+    assert Image.open(io.BytesIO(thumbnail(np.zeros((200, 100, 1), np.uint8), 96))).size == (48, 96)
+
+
+def test_first_mention_decides_on_importance_and_pictures_stop_at_the_limit():
+    one = material()
+    rows = wanted([np.array([5, 3]), np.array([3, 9])])
+    assert rows.rows.tolist() == [5, 3, 9]
+    found = records(one, rows.rows, 2)
+    assert [bool(picture) for picture in found["picture"]] == [True, True, False]
+    assert found["id"] == ["5.png", "3.png", "9.png"]
+
+
+# What it says
+
+
+def test_classes_by_hand():
+    rows = class_rows(material(6, ("cat", "dog")))
+    assert [(row["count"], row["accuracy"], row["suspects"], row["taken_for"]) for row in rows] == [
+        (3, pytest.approx(2 / 3, abs=1e-3), 1, "dog"),
+        (3, pytest.approx(2 / 3, abs=1e-3), 1, "cat"),
+    ]
+
+
+def test_findings_say_what_to_check_what_to_drop_and_what_else():
+    one = material(100)
+    labels, drop, other = findings(one)
+    assert labels.title == "Check 20 labels"
+    assert drop.title == "Drop the easiest 30\u00a0% first"
+    assert drop.command == "dataprune prune RUN --keep 0.7 --out kept.csv"
+    assert "of the 5 hardest, 5 (100\u00a0%) are suspects" in drop.text
+    assert "is the hardest class" in other.title
+    conflicts = findings(replace(one, **pairs(one)))[2]
+    assert conflicts.title == "1 duplicate pair disagrees on the label"
+
+
+def test_without_suspects_the_page_counts_contradicted_labels():
+    one = replace(material(), suspects=None, missing={"suspects": "no folds."})
+    assert "are contradicted" in findings(one)[0].title
+    assert "Suspects are left out: no folds." in page_of(one)
+
+
+def test_networks_that_know_by_heart_are_not_ranked_by_the_last_epoch():
+    info = {"members": [{"status": "ok", "accuracy": 0.995}]}
+    assert leading_score(info, ["el2n", "aum"])[0] == "aum"
+    assert leading_score({"members": [{"status": "ok", "accuracy": 0.9}]}, ["el2n", "aum"])[0] == "el2n"
+
+
+# What it carries
+
+
+def test_page_is_one_file_that_asks_for_nothing():
+    text = page_of(material())
+    reader = read(text)
+    assert reader.acting == []
+    assert all(address.startswith(("#", "data:image/webp;base64,")) for address in reader.addresses)
+    assert reader.scripts == ["application/json", None]
+    assert "http" not in re.sub(r"http-equiv|http://www.w3.org/2000/svg", "", text)
+
+
+def test_policy_names_style_and_script_by_their_hashes():
+    digest = base64.b64encode(hashlib.sha256(b"a{}").digest()).decode()
+    want = f"default-src 'none'; img-src data: blob:; style-src 'sha256-{digest}'; script-src 'none'; "
+    assert policy("a{}", "") == want + "base-uri 'none'; form-action 'none'"
+    assert "unsafe" not in page_of(material()).split("</head>")[0].split("<style>")[0]
+
+
+def test_static_page_has_no_script_and_shows_everything():
+    one = material()
+    text = page_of(replace(one, **pairs(one)), is_static=True)
+    reader = read(text)
+    assert reader.scripts == []
+    assert "<button" not in text
+    shown = " ".join(reader.text)
+    assert "Hardest by aum" in shown
+    assert text.count("<img ") >= 8
+    assert "script-src 'none'" in text.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("is_static", [False, True])
+def test_hostile_names_are_shown_and_never_become_markup(is_static):
+    one = material(16, HOSTILE, ids=[f"{name}-{row}" for row, name in enumerate(HOSTILE * 2)])
+    text = page_of(replace(one, **pairs(one)), is_static=is_static)
+    reader = read(text)
+    assert reader.acting == []
+    assert reader.scripts == ([] if is_static else ["application/json", None])
+    assert all(address.startswith(("#", "data:image/webp;base64,")) for address in reader.addresses)
+    assert "\u202e" not in text
+    assert "\\u202e" in text
+    assert "49" not in [part.strip() for part in reader.text]
+    if not is_static:
+        told = payload_of(text)
+        assert told["names"] == list(HOSTILE)
+        assert set(told["examples"]["id"]) >= set(map(str, one.ids.tolist()))
+
+
+@settings(max_examples=50)
+@given(st.recursive(st.text() | st.integers() | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_script_json_comes_back_and_closes_nothing(value):
+    text = script_json(value)
+    assert json.loads(text) == value
+    assert not set("<>&\u2028\u2029") & set(text)
+
+
+def test_svg_files_escape_what_comes_from_data():
+    page = run_page(material(16, HOSTILE), Options())
+    assert "<script" not in "".join(standalone(scene) for scene in page.scenes.values())
+
+
+def test_no_pictures_says_so_in_their_place():
+    one = replace(material(), images=None, missing={"pictures": "The data are not where they were scored any more."})
+    text = page_of(one, is_static=True)
+    assert "Pictures are not shown." in text
+    assert "no picture: the data were not found" in text
+    assert "<img" not in text
+
+
+def test_feature_vectors_show_ids_and_nearest_examples():
+    features = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+    one = material(pictures=False, features=features)
+    page = run_page(one, Options())
+    near = page.payload["examples"]["near"]
+    first = page.payload["examples"]["id"][0]
+    row = one.ids.tolist().index(first)
+    want = nearest(features, np.array([row]))[0].tolist()
+    assert [page.payload["examples"]["id"][place] for place in near["0"]] == [str(one.ids[other]) for other in want]
+    assert "features" in page.scenes
+    assert "nearest:" in html(page, is_static=True)
+
+
+@pytest.mark.parametrize("n_classes", [2, 1000])
+def test_two_and_a_thousand_classes(n_classes):
+    one = material(2500 if n_classes == 1000 else 20, [f"class {c}" for c in range(n_classes)])
+    page = run_page(one, Options(max_pictures=50))
+    assert len(page.context["classes"]) == n_classes
+    assert len(matrix_of(one)[0]) == min(30, n_classes)
+    assert html(page).count("<tr>") < 5000
+
+
+def test_class_of_one_example_and_class_of_none():
+    one = material(7, ("cat", "dog", "ship", "never"))
+    labels = np.array([0, 0, 0, 1, 1, 1, 2])
+    scores = dp.Scores([dp.Score(s.name, s.values, s.harder, one.ids, labels) for s in one.scores.values()])
+    text = page_of(replace(one, labels=labels, scores=scores))
+    assert "never" in text
+
+
+# From a run on disk
+
+
+def test_report_of_a_run(run_folder, tmp_path, cli):
+    out = tmp_path / "report.html"
+    code, said, _ = cli("report", run_folder, "--out", out, "--title", "Flowers <3", "--figures", tmp_path / "figures")
+    assert code == 0
+    text = out.read_text(encoding="utf-8")
+    assert "<title>Flowers &lt;3</title>" in text
+    assert str(run_folder.parent) not in text
+    assert f"written: {out}" in said
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"map.svg", "map.png", "epochs.png", "confusion.svg", "correlations.png", "distribution-el2n.svg"} <= drawn
+    assert len(payload_of(text)["examples"]["id"]) == 24
+    again = tmp_path / "again.html"
+    write_report(run_folder, again, Options("Flowers <3"))
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_moved_pictures_cost_the_pictures_only(run_folder, flowers, tmp_path, cli):
+    hidden = flowers.with_name("hidden")
+    flowers.rename(hidden)
+    try:
+        code, _, err = cli("report", run_folder, "--out", tmp_path / "a.html")
+        assert code == 0
+        assert "The data are not where they were scored any more. Give the data with --data DATA." in err
+        text = (tmp_path / "a.html").read_text(encoding="utf-8")
+        assert "Pictures are not shown." in text
+        assert str(flowers) not in text
+        code, _, _ = cli("report", run_folder, "--out", tmp_path / "b.html", "--data", hidden)
+        assert code == 0
+        assert payload_of((tmp_path / "b.html").read_text(encoding="utf-8"))["examples"]["picture"][0]
+    finally:
+        hidden.rename(flowers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out", "page.txt"), "`out` must end in .html, got 'page.txt'."),
+        (("--out", "nowhere/page.html"), "`out` must lie in a folder that exists, got nowhere."),
+        (("--out", "page.html", "--data", "digits"), "the data in digits are not those of"),
+        (("--max-pictures", "-1"), "-1"),
+    ],
+)
+def test_wrong_calls_are_one_line(run_folder, cli, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli("report", run_folder, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_no_run_is_refused(tmp_path, cli):
+    code, _, err = cli("report", tmp_path, "--out", tmp_path / "a.html")
+    assert code == 2
+    assert "`RUN` must be a folder made by `dataprune score`" in err
+
+
+def test_negative_number_of_pictures_is_refused(run_folder, tmp_path):
+    with pytest.raises(InputError, match="`max-pictures` must be 0 or more, got -1"):
+        write_report(run_folder, tmp_path / "a.html", Options(max_pictures=-1))

@@ -1,0 +1,209 @@
+"""The page in a real Chromium: what a person does with mouse and keyboard works, and no name from the data ever runs."""
+
+import csv
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dataprune.report.page import Options
+from dataprune.report.page.build import run_page
+from dataprune.report.page.render import html
+from dataprune.report.page.study import Tables, study_page
+from pages import HOSTILE, material, pairs
+from test_page_study import summary, trials
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Give Debian's Chromium, driven by Playwright; skip where one of them is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    place = shutil.which("chromium") or shutil.which("chromium-browser")
+    if place is None:
+        pytest.skip("no chromium on this machine (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Open a page from disk; afterwards it must have logged nothing and asked no network for anything."""
+    contexts, heard = [], []
+
+    def opened(page, *, is_static=False, context=None, **options):
+        path = tmp_path / "page.html"
+        path.write_text(html(page, is_static=is_static), encoding="utf-8")
+        if context is None:
+            context = browser.new_context(accept_downloads=True, **options)
+            contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: heard.append(str(error)))
+        tab.on(
+            "request",
+            lambda request: heard.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None,
+        )
+        tab.goto(path.as_uri())
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert heard == []
+
+
+def whole(**options):
+    one = material(60, **options)
+    return run_page(replace(one, **pairs(one)), Options())
+
+
+def study():
+    return study_page(Tables("s", trials(), summary(), "preset = 'half'"), Options())
+
+
+def test_picture_opens_on_click_and_closes(open_page):
+    tab = open_page(whole())
+    tab.locator("#gallery-hardest .see").first.click()
+    assert tab.locator("#detail").is_visible()
+    assert tab.locator("#detail img").count() == 1
+    assert tab.locator("#detail tbody tr").count() == 5
+    tab.keyboard.press("Escape")
+    assert not tab.locator("#detail").is_visible()
+
+
+def test_gallery_follows_score_and_class(open_page):
+    tab = open_page(whole())
+    before = tab.locator("#gallery-hardest .name").all_text_contents()
+    tab.select_option("#gallery-score", "variability")
+    assert tab.locator("#gallery-hardest .name").all_text_contents() != before
+    tab.select_option("#gallery-class", label="dog")
+    assert set(tab.locator("#gallery-easiest .label").all_text_contents()) == {"dog"}
+
+
+def test_map_is_walked_by_keyboard_and_mouse(open_page):
+    tab = open_page(whole())
+    tab.locator("#map-plot").focus()
+    tab.keyboard.press("ArrowRight")
+    first = tab.locator("#map-said").text_content()
+    assert "Confidence" in first
+    tab.keyboard.press("Enter")
+    assert tab.locator("#detail").is_visible()
+    tab.keyboard.press("Escape")
+    dot = tab.locator("#map-plot circle").nth(5)
+    dot.scroll_into_view_if_needed()
+    box = dot.bounding_box()
+    tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert tab.locator("#detail").is_visible()
+
+
+def test_tables_sort(open_page):
+    tab = open_page(whole())
+    column = tab.locator("#class-table tbody tr td:nth-child(2)")
+    tab.locator("#class-table th", has_text="examples").locator("button").click()
+    numbers = [int(text) for text in column.all_text_contents()]
+    assert numbers == sorted(numbers)
+    tab.locator("#class-table th", has_text="class").first.locator("button").click()
+    tab.locator("#class-table th", has_text="class").first.locator("button").click()
+    assert tab.locator("#class-table tbody th").all_text_contents() == ["ship", "dog", "cat"]
+
+
+def test_trials_sort_and_filter(open_page):
+    tab = open_page(study())
+    tab.fill("#trial-filter", "el2n 0.5")
+    assert tab.locator("#trial-table tbody tr:visible").count() == 3
+    assert tab.locator("#trial-count").text_content() == "3 of 15"
+    tab.fill("#trial-filter", "")
+    tab.locator("#trial-table th", has_text="train seconds").locator("button").click()
+    assert float(tab.locator("#trial-table tbody tr").first.locator("td").nth(-4).text_content()) == 5.0
+
+
+def test_decisions_by_keyboard_survive_a_reload_and_are_saved(open_page, tmp_path):
+    names = [f'={row},"x"\n花.png' for row in range(60)]
+    tab = open_page(whole(ids=names))
+    tab.locator("#review-cards .suspect").first.focus()
+    for key in ("d", "r", "k"):
+        tab.keyboard.press(key)
+    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("u")
+    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("ArrowLeft")
+    tab.reload()
+    decided = [card.get_attribute("data-decision") for card in tab.locator("#review-cards .suspect").all()[:4]]
+    assert decided == ["drop", "relabel", None, None]
+    tab.locator("#review-cards .suspect").nth(3).locator("[data-do=keep]").click()
+    with tab.expect_download() as waiting:
+        tab.click("#review-save")
+    waiting.value.save_as(tmp_path / "decisions.csv")
+    with (tmp_path / "decisions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, strict=True))
+    page = whole(ids=names)
+    first = [page.payload["examples"]["id"][one["e"]] for one in page.payload["suspects"][:4]]
+    suggested = page.payload["names"][page.payload["suspects"][1]["to"]]
+    assert rows == [["id", "decision", "label"], [first[0], "drop", ""], [first[1], "relabel", suggested], [first[3], "keep", ""]]
+
+
+def test_other_label_may_be_chosen_and_shown_cards_filter(open_page):
+    tab = open_page(whole())
+    card = tab.locator("#review-cards .suspect").first
+    given = card.locator(".label").text_content()
+    assert given not in card.locator("option").all_text_contents()
+    card.locator("select").select_option(index=0)
+    assert card.get_attribute("data-decision") == "relabel"
+    n = tab.locator("#review-cards .suspect").count()
+    tab.select_option("#review-show", "open")
+    assert tab.locator("#review-cards .suspect").count() == n - 1
+    tab.select_option("#review-show", "done")
+    assert tab.locator("#review-cards .suspect").count() == 1
+
+
+@pytest.mark.parametrize("is_static", [False, True])
+def test_hostile_names_never_run(open_page, is_static):
+    one = material(16, HOSTILE, ids=[f"{name}-{row}" for row, name in enumerate(HOSTILE * 2)])
+    tab = open_page(run_page(replace(one, **pairs(one)), Options(title="A <b>title")), is_static=is_static)
+    if not is_static:
+        tab.locator("#gallery-hardest .see").first.click()
+        tab.keyboard.press("Escape")
+        tab.locator("#review-cards .suspect").first.focus()
+        tab.keyboard.press("r")
+    assert tab.title() == "A <b>title"
+    assert tab.locator("main script, main img[onerror]").count() == 0
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_policy_is_a_second_wall(browser, tmp_path):
+    text = html(whole()).replace(
+        "<h1>", "<h1><img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>", 1
+    )
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto((tmp_path / "page.html").as_uri())
+    assert tab.title() == "What the data of my run show"
+    tab.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("kind", ["run", "study", "static", "features"])
+def test_no_serious_fault_for_whoever_cannot_see_it(open_page, kind, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    features = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    page = study() if kind == "study" else whole(pictures=False, features=features) if kind == "features" else whole()
+    tab = open_page(
+        page, is_static=kind == "static", viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )
+    found = axe.run(tab).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")] == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_theme_switches_and_is_remembered(open_page):
+    tab = open_page(whole(), color_scheme="light")
+    tab.click("#theme")
+    dark = tab.evaluate("getComputedStyle(document.body.parentElement).backgroundColor")
+    tab.reload()
+    assert tab.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") == dark == "rgb(22, 24, 26)"
