@@ -9,13 +9,16 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-browser check format lint types imports docs api clean
+.PHONY: demo test test-ray test-browser check format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
 
 test: .venv/dev  ## the default tier of tests
 	$(PYTEST) -n $(TEST_WORKERS)
+
+test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
+	$(PYTEST) -m ray
 
 test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
 	$(PYTEST) -q -m browser tests/test_page_browser.py
@@ -60,4 +63,8 @@ clean:
 .venv/dev: .venv/installed
 	$(PIP) install --quiet 'pip>=25.1'
 	$(PIP) install --group dev
+	@touch $@
+
+.venv/ray: .venv/dev
+	$(PIP) install --group ray
 	@touch $@

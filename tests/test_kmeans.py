@@ -252,14 +252,17 @@ def test_names_what_is_wrong(call, message):
         call()
 
 
-def test_features_that_shrink_between_passes_are_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("start", "got"), [(None, "rows each time they are read, got fewer"), (PAIRS[:2], "8 rows each time they are read, got 4")]
+)
+def test_features_that_shrink_between_passes_are_refused(monkeypatch, start, got):
     class Shrinking:
-        left = 3
+        left = 4
 
         def __iter__(self):
             Shrinking.left -= 1
             return iter([PAIRS] * max(1, Shrinking.left))
 
     monkeypatch.setattr(lloyd, "RESIDENT_BYTES", 0)
-    with pytest.raises(InputError, match=r"`features` must give the same 8 rows each time they are read, got 4\."):
-        fit(Shrinking(), 2)
+    with pytest.raises(InputError, match=rf"`features` must give the same {got}\."):
+        fit(Shrinking(), 2, start=start)

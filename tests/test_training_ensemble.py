@@ -12,6 +12,7 @@ from dataprune.trace import open_member
 from dataprune.training import ensemble as ensembles
 from dataprune.training.ensemble import Ensemble, MemberJob, folds_of, train_member, train_members, trained_on
 from dataprune.training.recipes import Recipe
+from dataprune.workers import Crew
 
 RECIPE = Recipe("r", batch=16, rotation=5.0)
 
@@ -71,16 +72,16 @@ def members_of(dataset, spec, scratch, **how):
 def test_processes_give_the_same_bytes_as_serial(dataset, tmp_path):
     spec = small(folds=2, repeats=1)
     heard = []
-    serial = members_of(dataset, spec, tmp_path / "a", executor="serial", on_message=heard.append)
-    processes = members_of(dataset, spec, tmp_path / "b", executor="processes", workers=2)
+    serial = members_of(dataset, spec, tmp_path / "a", crew=Crew("serial"), on_message=heard.append)
+    processes = members_of(dataset, spec, tmp_path / "b", crew=Crew("processes", 2))
     for member in range(2):
         assert serial[member].path.read_bytes() == processes[member].path.read_bytes()
     assert [(m.member, m.epoch) for m in heard] == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
 
 
 def test_a_member_does_not_depend_on_how_many_there_are(dataset, tmp_path):
-    two = members_of(dataset, small(members=2), tmp_path / "a", executor="serial")
-    three = members_of(dataset, small(members=3), tmp_path / "b", executor="serial")
+    two = members_of(dataset, small(members=2), tmp_path / "a", crew=Crew("serial"))
+    three = members_of(dataset, small(members=3), tmp_path / "b", crew=Crew("serial"))
     assert two[1].path.read_bytes() == three[1].path.read_bytes()
     assert three[1].path.read_bytes() != three[2].path.read_bytes()
 
@@ -93,7 +94,7 @@ class Stopped(Exception):
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when, damaged):
     spec = small(when=when, folds=2, members=2)
-    whole = members_of(dataset, spec, tmp_path / "whole", executor="serial")[0].path.read_bytes()
+    whole = members_of(dataset, spec, tmp_path / "whole", crew=Crew("serial"))[0].path.read_bytes()
 
     from dataprune.data.share import share
 
@@ -134,7 +135,7 @@ def test_a_checkpoint_of_another_training_is_not_used(dataset, tmp_path):
 
 def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
     spec = small(members=1)
-    path = members_of(dataset, spec, tmp_path / "a", executor="serial")[0].path
+    path = members_of(dataset, spec, tmp_path / "a", crew=Crew("serial"))[0].path
     stored = arrays_of(path)
     from dataprune.training.fit import Fit, Inputs, Training
 
@@ -153,7 +154,7 @@ def test_a_member_at_chance_is_marked(tmp_path):
     rng = np.random.default_rng(0)
     noise = from_arrays(rng.integers(0, 256, (200, 8, 8, 3), dtype=np.uint8), rng.integers(0, 2, 200))
     spec = small(n_classes=2, members=1, epochs=1, recipe=Recipe("still", learning_rate=1e-9, batch=50))
-    done = members_of(noise, spec, tmp_path / "a", executor="serial")[0]
+    done = members_of(noise, spec, tmp_path / "a", crew=Crew("serial"))[0]
     assert done.status == "at chance"
 
 

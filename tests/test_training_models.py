@@ -25,6 +25,14 @@ def test_proxy_adapts_to_the_picture(side):
     assert min(side, 11) <= first_map["side"] <= 23
 
 
+def test_the_wide_proxy_is_half_as_wide_again():
+    first = [
+        next(layer for layer in build(name, (3, 32, 32), 10).modules() if isinstance(layer, nn.Conv2d))
+        for name in ("proxy", "proxy-wide")
+    ]
+    assert 2 * first[1].out_channels == 3 * first[0].out_channels
+
+
 def test_simple_is_the_reports_network():
     model = build("simple", (3, 32, 32), 15)
     layers = [type(layer) for layer in model]

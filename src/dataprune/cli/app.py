@@ -17,16 +17,22 @@ from typing import Annotated
 
 import typer
 
+from dataprune.cli.advise import advise
 from dataprune.cli.check import verify
 from dataprune.cli.demo import demo
+from dataprune.cli.duplicates import duplicates
+from dataprune.cli.embed import embed
+from dataprune.cli.export import export
 from dataprune.cli.km import km
 from dataprune.cli.lines import LogLines, complain, mute
 from dataprune.cli.map import map_
+from dataprune.cli.noise import app as noise
 from dataprune.cli.prune import prune
 from dataprune.cli.report import report
 from dataprune.cli.score import score
 from dataprune.cli.show import show
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
+from dataprune.cli.study import study
 from dataprune.errors import DatapruneError, MachineError
 
 TRACEBACK = "DATAPRUNE_TRACEBACK"
@@ -64,9 +70,10 @@ def dataprune(
     """
 
 
-for _command in (demo, score, prune, km, show, report, verify):
+for _command in (demo, score, prune, embed, km, duplicates, show, study, advise, report, export, verify):
     app.command()(_command)
 app.command("map")(map_)
+app.add_typer(noise, name="noise")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,14 +1,20 @@
-"""`dataprune verify`: is a run still as it was written?"""
+"""`dataprune verify`: is a run or a study still as it was written?"""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from dataprune.cli.lines import complain, say, several
-from dataprune.cli.options import RunFolder
 from dataprune.errors import StoreError
 
 
-def verify(run_folder: RunFolder) -> None:
-    """Hash every file of RUN again and compare.
+def verify(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_STUDY", help="A folder made by dataprune score or study.", show_default=False)
+    ],
+) -> None:
+    """Hash every file of a run or a study again and compare.
 
     Prints each file that is missing, cut short or changed, and then ends with exit code 3; otherwise says that all is sound.
 
@@ -17,11 +23,21 @@ def verify(run_folder: RunFolder) -> None:
         dataprune verify run
     """
     from dataprune.run import open_run
-    from dataprune.run import verify as faults_of
+    from dataprune.run import verify as verify_run
+    from dataprune.study.opened import is_study, open_study, verify_study
 
-    faults = faults_of(run_folder)
+    is_one = is_study(folder)
+    faults = verify_study(folder) if is_one else verify_run(folder)
     for fault in faults:
-        complain(f"{run_folder}: {fault}")
+        complain(f"{folder}: {fault}")
     if faults:
         raise typer.Exit(StoreError.exit_code)
-    say(f"sound: {several(len(open_run(run_folder).info['files']), 'file')}")
+    if not is_one:
+        say(f"sound: {several(len(open_run(folder).info['files']), 'file')}")
+        return
+    found = open_study(folder)
+    if found.is_finished:
+        say(f"sound: {several(len(found.info['files']), 'file')}")
+    else:
+        n_ended = len(set(found.trials["trial"][found.trials["status"] != "open"]))
+        say(f"sound so far, not finished: {several(n_ended, 'trial')} of {len(set(found.trials['trial'])):,}")

@@ -2,12 +2,12 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dataprune.cli.lines import say, say_columns, several, warn
-from dataprune.cli.options import Quiet, Seed, Workers
+from dataprune.cli.options import Address, Quiet, Seed, Workers
 from dataprune.errors import must
 from dataprune.report.text import shown
 
@@ -57,6 +57,11 @@ def km(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the inertia curve, .png.", show_default=False)] = None,
     seed: Seed = 0,
     workers: Workers = None,
+    executor: Annotated[
+        Literal["serial", "processes", "ray"],
+        typer.Option(help="Work in this process, on --workers threads; in processes; or on Ray, where every node sees FEATURES."),
+    ] = "serial",
+    address: Address = None,
     quiet: Quiet = False,
 ) -> None:
     """Score feature vectors without labels, by k-means.
@@ -69,10 +74,11 @@ def km(
         dataprune km features.npy --out km.parquet
         dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
     """
-    from dataprune import kmeans
     from dataprune.data import read_features
     from dataprune.report.maps import check_png, curve_data, draw_curve
-    from dataprune.run.clusters import check_out, cluster, write_clusters
+    from dataprune.run.clusters import check_out
+    from dataprune.run.feature_scores import Asked, score_features
+    from dataprune.workers import Crew
 
     check_out(out)
     if plot is not None:
@@ -83,12 +89,8 @@ def km(
     if not quiet:
         say(f"read {shown(features)}: {several(file.rows, 'row')} of {several(file.width, 'column')}")
     n_classes = None if labels is None else len(labels_of(file, labels)[1])
-    rows = kmeans.unit_rows(file) if normalize else file
-    found = cluster(rows, clusters, file.rows, n_classes, seed=seed, restarts=restarts, sample=sample, workers=workers)
-    nearest, distance = kmeans.assign(rows, found.clusters.centres, workers=workers)
-    about: dict[str, object] = {"seed": seed, "normalize": normalize, "restarts": restarts, "sample": sample}
-    about |= {"rows": file.rows, "columns": file.width, "digest": file.digest}
-    write_clusters(out, file.ids, distance, nearest, {**found.record(), **about})
+    asked = Asked(clusters, n_classes, seed=seed, restarts=restarts, sample=sample, normalize=normalize)
+    found, nearest, distance = score_features(file, asked, out, Crew(executor, workers, address=address))
     if not quiet:
         say_clusters(found)
         say_farthest(file, distance, nearest)

@@ -49,7 +49,7 @@ def map_(
     import numpy as np
 
     from dataprune.data import read_features
-    from dataprune.kmeans.blocks import gather
+    from dataprune.kmeans.extent import gather
     from dataprune.report.maps import check_png, draw_map, map_data
     from dataprune.run import open_run
     from dataprune.streams import generator

@@ -45,4 +45,12 @@ Workers = Annotated[
         min=1, metavar="NUMBER", help="Processes at once; no result depends on it. Default: one a core.", show_default=False
     ),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="With --executor ray: the cluster to join, made by ray start --head. Default: one on this machine, ended afterwards.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")]

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import duration, say, several
+from dataprune.cli.lines import duration, say, several, warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from dataprune.run import Progress
+    from dataprune.study.grid import Cell
+    from dataprune.study.labour import StudyProgress
     from dataprune.training.ensemble import Ensemble, EpochDone
     from dataprune.training.plan import Price
 
@@ -65,7 +67,7 @@ class TrainingProgress:
             say(price_line(self._ensemble, progress.price))
             seconds = progress.price.seconds
             self._seconds = None if seconds is None else seconds / max(1, progress.price.member_epochs)
-            self._bar = _bar_on_terminal()
+            self._bar = bar_on_terminal()
             if self._bar is not None:
                 self._bar.add_task("training", total=progress.total, done="", left=self._left(progress))
                 self._bar.start()
@@ -98,13 +100,95 @@ class TrainingProgress:
         return f", about {duration((passed + prior * (self._seconds or 0.0)) / counted * rest)} left"
 
 
+class TrialsProgress:
+    """Listens to a study: prints the price, then each trial that ended; on a terminal also the epochs of those that run.
+
+    Attributes:
+        heard: whether there was anything to say.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self.heard = False
+        self._quiet = quiet
+        self._bar: Bar | None = None
+        self._seconds: float | None = None  # of all that is to be trained, as the price has it
+        self._begun = 0.0
+
+    def __enter__(self) -> "TrialsProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: "StudyProgress") -> None:
+        """Take in one message of the study."""
+        self.heard = True
+        if progress.price is not None:
+            self._begun = time.monotonic()
+            self._seconds = progress.price.seconds
+            for note in progress.notes:
+                warn(note)
+            if not self._quiet:
+                self._say_price(progress)
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=progress.examples, done=_running(progress), left=self._left(progress))
+        elif progress.ended is not None:
+            row, result = progress.ended
+            came = f"{100 * result.validation_accuracy:.1f} % on validation" if result.status == "ok" else f"failed: {result.error}"
+            say(f"trial {progress.done} of {progress.total}: {_named(row.cell)}, seed {row.seed}: {came}{self._left(progress)}")
+
+    def _say_price(self, progress: "StudyProgress") -> None:
+        price = progress.price
+        assert price is not None
+        found = f", {progress.found:,} found" if progress.found else ""
+        if not price.trials:
+            say(f"to train: nothing{found}")
+            return
+        took = "under a minute" if price.seconds is None else f"about {duration(price.seconds)}"
+        say(
+            f"to train: {several(price.trials, 'trial')}{found}, {price.examples:,} examples to see, {took}, "
+            f"{price.flops:.2g} floating-point operations"
+        )
+        self._bar = _bar_on_terminal()
+        if self._bar is not None:
+            self._bar.add_task("studying", total=progress.to_see, done="", left="")
+            self._bar.start()
+
+    def _left(self, progress: "StudyProgress") -> str:
+        """Estimate the rest by the examples seen; the price counts as the first tenth."""
+        rest, passed = progress.to_see - progress.examples, time.monotonic() - self._begun
+        prior = 0.0 if self._seconds is None else progress.to_see / 10
+        if rest <= 0 or progress.examples + prior == 0:
+            return ""
+        seconds = (passed + prior / max(1, progress.to_see) * (self._seconds or 0.0)) / (progress.examples + prior) * rest
+        return f", about {duration(seconds)} left"
+
+
+def _running(progress: "StudyProgress") -> str:
+    some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} %" for e in list(progress.running.values())[:3]]
+    return f"{progress.done}/{progress.total} trials" + (f" ({'; '.join(some)})" if some else "")
+
+
+def _named(cell: "Cell") -> str:
+    """Name a cell of a study in a few words."""
+    words = [cell.score] + ([cell.strategy] if cell.strategy not in (cell.score, "hardest") else [])
+    words += [f"keep {cell.keep:g}"] if cell.keep < 1 else []
+    words += [f"from {cell.start:g}"] if cell.start or cell.strategy == "window" else []
+    words += [f"{cell.clusters} clusters"] if cell.clusters else []
+    words += [word for word in (cell.order, cell.arm) if word and word != "recipe"]
+    return " ".join(words)
+
+
 @contextmanager
 def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Give a function that is told how many pictures are decoded, of how many."""
     if quiet:
         yield None
         return
-    bar = _bar_on_terminal()
+    bar = bar_on_terminal()
     last = time.monotonic()
 
     def told(done: int, total: int) -> None:
@@ -125,7 +209,7 @@ def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]
             bar.stop()
 
 
-def _bar_on_terminal() -> "Bar | None":
+def bar_on_terminal() -> "Bar | None":
     if not sys.stdout.isatty():
         return None
     from rich.console import Console

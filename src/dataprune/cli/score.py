@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dataprune.cli.lines import complain, duration, say, say_columns, several, warn
-from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
+from dataprune.cli.options import Address, Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.errors import listed
 from dataprune.report.text import shown
 
@@ -46,8 +46,8 @@ def score(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="proxy (a fast convnet, the default), simple, resnet18, plain18; mlp (the default) or linear for features; or "
-            "module:function.",
+            help="proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; mlp (the default) or "
+            "linear for features; or module:function.",
             show_default=False,
         ),
     ] = None,
@@ -82,9 +82,9 @@ def score(
     features: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
+            metavar="FILE|swav",
             help="Features of the examples made elsewhere (.npy, Parquet, or a folder of them; by id if they have one, else by "
-            "row): adds km, km_cosine and prototype_distance, also to a finished run.",
+            "row), or swav to learn some from the pictures: adds km, km_cosine and prototype_distance, also to a finished run.",
             show_default=False,
         ),
     ] = None,
@@ -104,9 +104,17 @@ def score(
     ] = None,
     workers: Workers = None,
     executor: Annotated[
-        Literal["serial", "processes"] | None,
+        Literal["serial", "processes", "ray"] | None,
         typer.Option(
-            help="Members one after the other, or side by side. Default: processes on a CPU, else serial.", show_default=False
+            help="Members one after the other, side by side, or on Ray. Default: processes on a CPU, else serial.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Address = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SHARE", help="With --executor ray: the share of a GPU that a member takes.", show_default=False
         ),
     ] = None,
     quiet: Quiet = False,
@@ -129,9 +137,15 @@ def score(
     if recipe is not None:
         recipe_named(recipe)
     settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, seed)
+    machine = Machine(device, executor, workers, address, gpus)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
-    file = None if features is None else features_of(features, dataset)
-    run = train(dataset, out, settings, Machine(device, executor, workers), extend=extend, wait=wait, quiet=quiet)
+    learns = features is not None and str(features) == "swav"
+    if learns:
+        check_learnable(dataset, seed)
+    file = None if features is None or learns else features_of(features, dataset)
+    run = train(dataset, out, settings, machine, extend=extend, wait=wait, quiet=quiet)
+    if learns:
+        file = learned_features(dataset, run, seed, machine, wait, quiet)
     if file is not None:
         run = add_scores_of(file, run, clusters, seed, workers, quiet)
     if not quiet:
@@ -142,6 +156,26 @@ def score(
         say(f"next: dataprune prune {shlex.quote(str(out))} --keep 0.7 --out kept.csv")
     if any(member["status"] == "failed" for member in run.info["members"]):
         raise typer.Exit(1)
+
+
+def check_learnable(dataset: "Dataset", seed: int) -> None:
+    """See before any training that features can be learned from the data."""
+    from dataprune.training.swav.recipes import SwavSettings, plan_swav
+
+    plan_swav(dataset, SwavSettings(seed=seed))
+
+
+def learned_features(dataset: "Dataset", run: "Run", seed: int, machine: "Machine", wait: bool, quiet: bool) -> "FeatureFile":
+    """Learn features of the run's pictures into the run's folder, where they belong to no identity."""
+    from dataprune.cli.embed import make
+    from dataprune.data import read_features
+    from dataprune.run import EmbedSettings
+    from dataprune.training.swav.recipes import SwavSettings
+
+    (run.path / "features").mkdir(exist_ok=True)
+    path = run.path / "features" / "swav.npy"
+    make(dataset, path, EmbedSettings(swav=SwavSettings(seed=seed)), machine, wait=wait, quiet=quiet)
+    return read_features(path)
 
 
 def features_of(path: Path, dataset: "Dataset") -> "FeatureFile":
@@ -179,6 +213,12 @@ def read_data(
 
     with reading_progress(quiet) as progress:
         dataset = read(data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, progress=progress)
+    say_data(data, dataset, quiet)
+    return dataset
+
+
+def say_data(data: str, dataset: "Dataset", quiet: bool) -> None:
+    """Say what was read, what a person should know about it, and what was left out."""
     if not quiet:
         say(f"read {shown(data)}: {', '.join(_contents(dataset))}")
     for note in dataset.notes:
@@ -186,7 +226,6 @@ def read_data(
     if dataset.skipped:
         bad = listed((f"{shown(item.path)} ({shown(item.reason)})" for item in dataset.skipped), most=3)
         warn(f"left out {several(len(dataset.skipped), 'item')} that cannot be used: {bad}")
-    return dataset
 
 
 def _contents(dataset: "Dataset") -> list[str]:

@@ -32,21 +32,29 @@ class FeatureFile:
     Attributes:
         path: the file or the folder.
         shards: the files, in the order of their rows.
-        rows: how many vectors there are.
+        shard_rows: how many vectors each of them holds.
         width: how many numbers each has.
     """
 
     path: Path
     shards: tuple[Path, ...]
-    rows: int
+    shard_rows: tuple[int, ...]
     width: int
+
+    @property
+    def rows(self) -> int:
+        """How many vectors there are."""
+        return sum(self.shard_rows)
 
     def __len__(self) -> int:
         return self.rows
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for shard in self.shards:
-            yield from _npy_blocks(shard) if shard.suffix.lower() == ".npy" else _parquet_blocks(shard, self.width)
+        return iter(self.part(0, self.rows))
+
+    def part(self, start: int, stop: int) -> "FeaturePart":
+        """Give some rows, which are read from the shards that hold them, and from no other."""
+        return FeaturePart(self, start, stop)
 
     @cached_property
     def given_ids(self) -> np.ndarray | None:
@@ -73,6 +81,24 @@ class FeatureFile:
         return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class FeaturePart:
+    """The rows `start` to `stop` of a file of features, as blocks, each time anew."""
+
+    file: FeatureFile
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        first = 0
+        for shard, rows in zip(self.file.shards, self.file.shard_rows, strict=True):
+            low, high = max(self.start - first, 0), min(self.stop - first, rows)
+            if low < high:
+                blocks = _npy_blocks if shard.suffix.lower() == ".npy" else _parquet_blocks
+                yield from blocks(shard, self.file.width, low, high)
+            first += rows
+
+
 def read_features(path: str | Path) -> FeatureFile:
     """Open a `.npy` file, a Parquet file, or a folder of such files, without reading the vectors.
 
@@ -85,11 +111,11 @@ def read_features(path: str | Path) -> FeatureFile:
     place = Path(path)
     shards = _shards(place) if exists(place) and place.is_dir() else (place,)
     shapes = {shard: _shape(shard) for shard in shards}
-    rows, width = sum(n for n, _ in shapes.values()), next(w for _, w in shapes.values())
+    rows, width = tuple(n for n, _ in shapes.values()), next(w for _, w in shapes.values())
     other = next((shard for shard, (_, w) in shapes.items() if w != width), None)
     if other is not None:
         raise must("features", f"have one width: {shards[0].name} has {width} columns", f"{shapes[other][1]} in {other.name}")
-    if rows == 0:
+    if sum(rows) == 0:
         raise must(str(place), "hold at least one row", "none")
     return FeatureFile(place, shards, rows, width)
 
@@ -141,11 +167,18 @@ def _mapped(shard: Path) -> np.ndarray:
     return array
 
 
-def _npy_blocks(shard: Path) -> Iterator[np.ndarray]:
+def _npy_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.ndarray]:
     array = _mapped(shard)
-    height = max(1, BATCH_VALUES // array.shape[1])
-    for start in range(0, len(array), height):
-        yield array[start : start + height]
+    _check_unchanged(shard, array.shape[1], width, len(array), high)
+    height = max(1, BATCH_VALUES // width)
+    for start in range(low, high, height):
+        # A map opened anew for each block, so that what was read of the file before is given back to the system.
+        yield (_mapped(shard) if isinstance(array, np.memmap) else array)[start : min(start + height, high)]
+
+
+def _check_unchanged(shard: Path, width: int, wanted: int, rows: int, least: int) -> None:
+    if width != wanted or rows < least:
+        raise must(str(shard), f"hold {least:,} rows of {wanted} columns, as it did", f"{rows:,} of {width}")
 
 
 def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
@@ -183,7 +216,7 @@ def _parquet_shape(handle: Any, shard: Path) -> tuple[int, int]:
     return source.metadata.num_rows, width
 
 
-def _parquet_blocks(shard: Path, width: int) -> Iterator[np.ndarray]:
+def _parquet_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.ndarray]:
     import pyarrow
     import pyarrow.parquet
 
@@ -191,13 +224,25 @@ def _parquet_blocks(shard: Path, width: int) -> Iterator[np.ndarray]:
     with reading(shard, "Parquet file", pyarrow.ArrowException), shard.open("rb") as handle:
         source = pyarrow.parquet.ParquetFile(handle)
         columns, is_list = _vector_columns(source.schema_arrow, shard)
-        start = 0
-        for batch in source.iter_batches(batch_size=max(1, BATCH_VALUES // width), columns=columns):
-            if is_list:
-                yield _listed_vectors(batch.column(0), width, shard, start)
-            else:
-                yield np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in columns])
+        groups, start = _row_groups(source, low, high)
+        height = max(1, BATCH_VALUES // width)
+        for batch in source.iter_batches(batch_size=height, row_groups=groups, columns=columns, use_threads=False):
+            first, last = max(low - start, 0), min(high - start, batch.num_rows)
+            if first < last:
+                if is_list:
+                    yield _listed_vectors(batch.column(0), width, shard, start)[first:last]
+                else:
+                    yield np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in columns])[first:last]
             start += batch.num_rows
+            if start >= high:
+                return
+
+
+def _row_groups(source: Any, low: int, high: int) -> tuple[list[int], int]:
+    """Give the row groups that hold the rows from `low` to `high`, and the number of the first row of them."""
+    ends = np.cumsum([source.metadata.row_group(i).num_rows for i in range(source.num_row_groups)])
+    first, last = np.searchsorted(ends, low, side="right"), np.searchsorted(ends, high, side="left")
+    return list(range(int(first), int(last) + 1)), int(ends[first - 1]) if first else 0
 
 
 def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from dataprune import tables
 from dataprune.data.parts import encode, indices, text_of
@@ -17,11 +17,15 @@ from dataprune.errors import InputError, listed, must
 
 @dataclass(frozen=True)
 class LabelFile:
-    """One column of labels, with the ids of its rows if the file has them."""
+    """One column of labels, with the ids of its rows if the file has them.
+
+    `is_dropped` says which rows a person, or `dataprune noise apply`, decided to drop; None where the file does not speak of that.
+    """
 
     source: str
     values: np.ndarray
     names: tuple[str, ...] | None
+    is_dropped: Bool[np.ndarray, " rows"] | None = None
 
     def labels_of(
         self, ids: Sequence[str], classes: tuple[str, ...]
@@ -55,16 +59,27 @@ class LabelFile:
             notes = (f"{self.source} has labels for ids that are not in the data: {listed(extra)}",)
         return labels[[place[name] for name in ids]], told, notes
 
+    def stays(self, ids: Sequence[str]) -> Bool[np.ndarray, " examples"] | None:
+        """Say which examples the file does not drop; None if that is all. To be asked after `labels_of`, which checks the rows."""
+        if self.is_dropped is None or not self.is_dropped.any():
+            return None
+        if self.names is None:
+            return ~self.is_dropped
+        dropped = {name for name, drop in zip(self.names, self.is_dropped.tolist(), strict=True) if drop}
+        return np.array([name not in dropped for name in ids])
+
 
 def read_labels(source: str) -> LabelFile:
     """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one.
 
-    Raises:   InputError if there is no such file or column, or several to choose from.
+    Of a file with columns `given_label` and `decision`, as `dataprune noise apply` writes it, the rows decided "drop" are dropped.
+
+    Raises:   InputError if there is no such file or column, or several to choose from; decisions of other words.
     """
     values, names = tables.read_column(source, "label")
     if names is None and (mark := _other_separator(source)):
         raise must("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
-    return LabelFile(source, values, None if names is None else tuple(str(name) for name in names))
+    return LabelFile(source, values, None if names is None else tuple(str(name) for name in names), _dropped(source))
 
 
 def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
@@ -85,6 +100,17 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
     if wrong:
         raise must("labels", f"be names or indices of the known classes ({listed(classes)})", listed(wrong))
     return np.array([place[text] for text in texts], dtype=np.int64), classes
+
+
+def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
+    path, _ = tables.split_spec(source)
+    if not {"given_label", "decision"} <= set(tables.column_names(path)):
+        return None
+    words = [str(word).strip().lower() for word in tables.read_table(path, ["decision"]).columns["decision"].tolist()]
+    wrong = [f"{word[:40]!r} in row {row}" for row, word in enumerate(words) if word not in ("keep", "drop", "relabel", "")]
+    if wrong:
+        raise must(f"{path}:decision", "be keep, drop or relabel", listed(wrong))
+    return np.array([word == "drop" for word in words], bool)
 
 
 def _called_by_numbers(classes: tuple[str, ...]) -> bool:

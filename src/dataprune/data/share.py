@@ -1,6 +1,7 @@
-"""How do worker processes see a data set without a copy of it each?
+"""How do workers see a data set without a copy of it each?
 
-Knows which arrays lie in a file already and which must be written to one. Does not know what workers do with them.
+Knows which arrays lie in a file already and which must be written to one, and when they travel instead. Does not know what workers
+do with them.
 """
 
 from dataclasses import dataclass
@@ -11,14 +12,16 @@ from jaxtyping import Int64
 
 from dataprune import store, tables
 from dataprune.data.dataset import Dataset
+from dataprune.errors import MachineError, listed
+from dataprune.workers import Team
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Where inputs and labels lie as npy files: small, and fit to be sent to another process."""
+    """Where inputs and labels lie as npy files, fit to be sent to another process; or the arrays, for machines that see no file."""
 
-    inputs: Path
-    labels: Path | None
+    inputs: Path | np.ndarray
+    labels: Path | np.ndarray | None
 
 
 def share(dataset: Dataset, folder: Path) -> Shared:
@@ -30,10 +33,34 @@ def share(dataset: Dataset, folder: Path) -> Shared:
     return Shared(_placed(dataset.inputs, folder / "inputs.npy"), labels)
 
 
+def share_with(dataset: Dataset, folder: Path, team: Team) -> Shared:
+    """Describe a data set for a team: by files that all its machines see, else as arrays that travel with the jobs.
+
+    Raises:
+        MachineError: some machine does not see the files, and the arrays are too large to travel; the folder cannot be written.
+    """
+    shared = share(dataset, folder)
+    unseen = team.unseen([path for path in (shared.inputs, shared.labels) if isinstance(path, Path)])
+    if not unseen:
+        return shared
+    most, needed = team.carries(), dataset.inputs.nbytes
+    if most is not None and needed > most:
+        raise MachineError(
+            f"{shared.inputs} is not to be seen on {listed(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
+            f"{most >> 20:,} MB (a fifth of the object store) that may travel. Let $DATAPRUNE_CACHE and the output lie in a folder "
+            "that every node sees, or start Ray with a larger object store."
+        )
+    labels = None if dataset.labels is None else np.ascontiguousarray(dataset.labels)
+    return Shared(np.ascontiguousarray(dataset.inputs), labels)
+
+
 def open_shared(shared: Shared) -> tuple[np.ndarray, Int64[np.ndarray, " examples"] | None]:
-    """Open what `share` described: read-only maps of the inputs and of the labels."""
-    labels = None if shared.labels is None else tables.read_npy(shared.labels, mmap=True)
-    return tables.read_npy(shared.inputs, mmap=True), labels
+    """Open what `share` described: read-only maps of the inputs and of the labels, or the arrays that came along."""
+    return _opened(shared.inputs), None if shared.labels is None else _opened(shared.labels)
+
+
+def _opened(one: Path | np.ndarray) -> np.ndarray:
+    return tables.read_npy(one, mmap=True) if isinstance(one, Path) else one
 
 
 def _placed(array: np.ndarray, target: Path) -> Path:

@@ -212,7 +212,7 @@ def _open(found: Source, split: str, options: _Options, file: LabelFile | None) 
     assert inputs is not None
     labels = None if labels is None else labels[rows]
     notes += _class_notes(labels, classes, split)
-    return Dataset(
+    dataset = Dataset(
         labels=labels,
         ids=np.asarray([part.ids[row] for row in rows.tolist()], dtype=IDS),
         classes=() if labels is None else classes,
@@ -225,6 +225,18 @@ def _open(found: Source, split: str, options: _Options, file: LabelFile | None) 
         pack=None if pack is None else pack.folder,
         known_digest=None if pack is None else pack.digest,
     )
+    return dataset if file is None else _without_dropped(dataset, file)
+
+
+def _without_dropped(dataset: Dataset, file: LabelFile) -> Dataset:
+    """Leave out the examples that a file of labels drops, and say so."""
+    stays = file.stays(dataset.ids.tolist())
+    if stays is None:
+        return dataset
+    if not stays.any():
+        raise must("labels", "keep at least one example", f"none in {file.source}")
+    note = f"{len(stays) - stays.sum():,} of {len(stays):,} examples are left out, as the column decision of {file.source} says"
+    return replace(dataset.take(np.flatnonzero(stays)), notes=(*dataset.notes, note))
 
 
 def _size(found: Source, split: str, part: Part, options: _Options) -> int | None:
@@ -257,8 +269,9 @@ def _adapted(dataset: Dataset, options: _Options) -> Dataset:
         if inputs is not dataset.inputs:
             dataset = replace(dataset, images=inputs, pack=None, known_digest=None)
     if options.labels is not None:
-        labels, classes, notes = read_labels(options.labels).labels_of(dataset.ids.tolist(), dataset.classes)
-        dataset = replace(dataset.with_labels(labels, classes), notes=(*dataset.notes, *notes))
+        file = read_labels(options.labels)
+        labels, classes, notes = file.labels_of(dataset.ids.tolist(), dataset.classes)
+        dataset = _without_dropped(replace(dataset.with_labels(labels, classes), notes=(*dataset.notes, *notes)), file)
     return dataset
 
 

@@ -3,8 +3,25 @@
 Takes arrays or blocks of arrays and gives arrays; opens no file.
 """
 
-from dataprune.kmeans.blocks import Features, unit_rows
+from dataprune.kmeans.blocks import Features, block_rows, unit_rows
 from dataprune.kmeans.curve import Curve, elbow, geometric_grid, inertia_curve
-from dataprune.kmeans.fit import Clusters, assign, fit
+from dataprune.kmeans.fit import Clusters, Keeper, Progress, assign, fit
+from dataprune.kmeans.lloyd import Stage
+from dataprune.kmeans.passes import Map
 
-__all__ = ["Clusters", "Curve", "Features", "assign", "elbow", "fit", "geometric_grid", "inertia_curve", "unit_rows"]
+__all__ = [
+    "Clusters",
+    "Curve",
+    "Features",
+    "Keeper",
+    "Map",
+    "Progress",
+    "Stage",
+    "assign",
+    "block_rows",
+    "elbow",
+    "fit",
+    "geometric_grid",
+    "inertia_curve",
+    "unit_rows",
+]

@@ -6,9 +6,10 @@ depends on the width of the data alone: neither the shards of a file nor the num
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 
 from dataprune.errors import InputError, listed, must
 
@@ -21,43 +22,43 @@ Features = np.ndarray | Iterable[np.ndarray]
 """An array (N, D), also a memory map, or something that gives its blocks (n, D) in order each time it is iterated."""
 
 
-@dataclass(frozen=True, eq=False)
-class Extent:
-    """What one pass over features tells.
-
-    Attributes:
-        rows: how many there are.
-        width: how many columns.
-        mean: of each column.
-        spread: the sum of squared distances to the mean.
-        reach: the largest distance of a value from its column's mean.
-    """
-
-    rows: int
-    width: int
-    mean: Float64[np.ndarray, " dimensions"]
-    spread: float
-    reach: float
-
-
 def blocks(features: Features) -> Iterator[Float32[np.ndarray, "rows dimensions"]]:
     """Give the features in order as float32 blocks of equal height (the last may be lower).
 
     Raises:
         InputError: no rows or columns, no numbers, widths that differ, NaN or infinite values (with rows).
     """
-    start = 0
+    for start, block in pieces(features):
+        check_finite(start, block)
+        yield block
+
+
+def pieces(features: Features, first: int = 0) -> Iterator[tuple[int, Float32[np.ndarray, "rows dimensions"]]]:
+    """Give the blocks as they are, each with the number of its first row; the features begin with row `first`.
+
+    Raises:
+        InputError: no rows or columns, no numbers, widths that differ.
+    """
+    start = first
     for block in _cut(features):
         with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is refused
             single = np.ascontiguousarray(block, dtype=np.float32)
-        finite = np.isfinite(single).all(axis=1)
-        if not finite.all():
-            bad = np.flatnonzero(~finite) + start
-            raise InputError(f"`features` are NaN or infinite at rows {_first(bad)}. Leave these examples out.")
+        yield start, single
         start += len(single)
-        yield single
-    if not start:
+    if start == first:
         raise must("features", "hold at least one row", "none")
+
+
+def check_finite(start: int, block: Float32[np.ndarray, "rows dimensions"]) -> None:
+    """Refuse a block that is not finite, and name its rows; it begins with row `start`.
+
+    Raises:
+        InputError: NaN or infinite values.
+    """
+    finite = np.isfinite(block)
+    if not finite.all():
+        bad = np.flatnonzero(~finite.all(axis=1)) + start
+        raise InputError(f"`features` are NaN or infinite at rows {_first(bad)}. Leave these examples out.")
 
 
 def unit_rows(features: Features) -> "_UnitRows":
@@ -69,42 +70,14 @@ def unit_rows(features: Features) -> "_UnitRows":
     return _UnitRows(features)
 
 
-def survey(features: Features) -> Extent:
-    """Read everything once: how many rows there are, where they lie and how far they spread."""
-    rows, sums, squares = 0, np.zeros(1), np.zeros(1)
-    shift = high = low = np.zeros(0)
-    for block in blocks(features):
-        if not rows:  # near the mean, so that the squares lose nothing where the data lie far from 0
-            shift, high, low = block.mean(axis=0, dtype=np.float64), block[0], block[0]
-        away = block - shift
-        sums = sums + away.sum(axis=0)
-        squares = squares + np.einsum("nd,nd->d", away, away)
-        high, low = np.maximum(high, block.max(axis=0)), np.minimum(low, block.min(axis=0))
-        rows += len(block)
-    mean = shift + sums / rows
-    reach = np.maximum(high - mean, mean - low).max()
-    if np.array_equal(high, low):  # all the same: no rounding may say otherwise
-        return Extent(rows, len(mean), high.astype(np.float64), 0.0, 0.0)
-    return Extent(rows, len(mean), mean, float((squares - rows * (mean - shift) ** 2).clip(min=0).sum()), float(reach))
-
-
-def gather(features: Features, rows: Int64[np.ndarray, " taken"]) -> Float32[np.ndarray, "taken dimensions"]:
-    """Read the given rows (ascending) in one pass."""
-    taken, start = [], 0
-    for block in blocks(features):
-        first, last = np.searchsorted(rows, (start, start + len(block)))
-        taken.append(block[rows[first:last] - start])
-        start += len(block)
-    return np.concatenate(taken)
-
-
 @dataclass(frozen=True, eq=False)
 class _UnitRows:
     features: Features
+    first: int = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        start = 0
-        for block in blocks(self.features):
+        for start, block in pieces(self.features, self.first):
+            check_finite(start, block)
             wide = block.astype(np.float64)
             lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
             bad = np.flatnonzero(lengths == 0) + start
@@ -113,7 +86,17 @@ class _UnitRows:
                     f"`features` are all zero at rows {_first(bad)}, which have no direction. Leave these examples out."
                 )
             yield (wide / lengths[:, None]).astype(np.float32)
-            start += len(block)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give `rows` and `width` of features that have them, and `part` of features that can be read in parts."""
+        if name in ("rows", "width"):
+            return getattr(self.features, name)
+        if name == "part" and hasattr(self.features, "part"):
+            return self._part
+        raise AttributeError(name)
+
+    def _part(self, start: int, stop: int) -> "_UnitRows":
+        return _UnitRows(self.features.part(start, stop), start)  # type: ignore[union-attr]
 
 
 def _cut(features: Features) -> Iterator[np.ndarray]:

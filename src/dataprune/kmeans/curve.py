@@ -11,8 +11,10 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import must
-from dataprune.kmeans.blocks import Features, survey
-from dataprune.kmeans.fit import ITERATIONS, drawn, fit
+from dataprune.kmeans.blocks import Features
+from dataprune.kmeans.extent import survey
+from dataprune.kmeans.fit import ITERATIONS, drawn, fit, where_of
+from dataprune.kmeans.passes import Map
 
 SENSITIVITY = 1.0  # of Kneedle, as its authors recommend
 MOST_CLUSTERS = 200
@@ -58,6 +60,7 @@ def inertia_curve(
     sample: int | None = None,
     workers: int | None = None,
     device: str = "cpu",
+    map: Map | None = None,
 ) -> Curve:
     """Fit k-means with each number of clusters, and find the elbow.
 
@@ -71,9 +74,10 @@ def inertia_curve(
     tried = np.unique(np.asarray(ks, np.int64))
     if not len(tried):
         raise must("ks", "hold at least one number of clusters", "none")
-    if sample is not None and sample < (rows := survey(features).rows):  # read once, not for each number
-        features = drawn(features, rows, sample, seed)
-    about = {"seed": seed, "restarts": restarts, "iterations": iterations, "workers": workers}
+    where = where_of(workers, device, map)
+    if sample is not None and sample < (rows := survey(features, where).rows):  # read once, not for each number
+        features = drawn(features, rows, sample, seed, where)
+    about = {"seed": seed, "restarts": restarts, "iterations": iterations, "workers": workers, "map": map}
     inertia = np.array([fit(features, k, device=device, **about).inertia for k in tried.tolist()])  # type: ignore[arg-type]
     return Curve(tried, inertia, elbow(tried, inertia))
 

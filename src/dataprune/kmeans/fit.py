@@ -4,15 +4,20 @@ Knows the start (greedy k-means++ on a sample), restarts, and what is refused. T
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, must
-from dataprune.kmeans.blocks import Extent, Features, blocks, gather, survey
-from dataprune.kmeans.lloyd import Frame, Points, Where, iterate, nearest_of, over_blocks
+from dataprune.kmeans.blocks import Features, check_finite
+from dataprune.kmeans.extent import Extent, gather, survey
+from dataprune.kmeans.lloyd import Frame, Points, Stage, iterate, nearest_of
+from dataprune.kmeans.passes import Map, Where, over_blocks
 from dataprune.streams import generator
 
 ITERATIONS = 100
@@ -20,6 +25,7 @@ TOLERANCE = 1e-4
 START_ROWS = 4096  # k-means++ sees at least so many rows, and 100 for each cluster
 START_ROWS_EACH = 100
 NOTHING = 1e-10  # of the whole spread: rounding
+NARROW_ROWS = 128  # rows turned into float64 together: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +61,14 @@ def fit(
     sample: int | None = None,
     workers: int | None = None,
     device: str = "cpu",
+    map: Map | None = None,
+    keeper: "Keeper | None" = None,
 ) -> Clusters:
     """Find k centres by k-means++ and Lloyd's iterations.
 
     Distances are float32 products of blocks that were moved to their mean; sums are float64. A cluster that loses all its points
-    starts again at the point farthest from its centre. On a CPU neither `workers` nor the blocks in which features come change a
-    bit of the result.
+    starts again at the point farthest from its centre. On a CPU neither `workers` nor `map` nor the blocks in which features come
+    change a bit of the result, nor does an interruption.
 
     Args:
         features: (N, D) numbers of any type and layout, also a memory map; or blocks (n, D) that can be read again, of which no
@@ -74,6 +82,8 @@ def fit(
         sample: fit so many rows, drawn by the seed, in place of all.
         workers: threads; None is one for each core.
         device: of torch.
+        map: does the passes in place of threads, over features that can be read in parts (`rows`, `width` and `part(start, stop)`).
+        keeper: keeps how far the iterations are, and is asked for it at the start.
 
     Returns:
         Centres, inertia (in the features' unit, squared) and how it went.
@@ -88,38 +98,60 @@ def fit(
         >>> fit(np.array([[0.0], [1.0], [10.0], [11.0]]), 2).inertia
         1.0
     """
-    where = _where(workers, device)
+    where = where_of(workers, device, map)
     for name, value, least in (("restarts", restarts, 1), ("iterations", iterations, 1), ("clusters", clusters, 1)):
         if value < least:
             raise must(name, f"be at least {least}", value)
     if not tolerance >= 0:
         raise must("tolerance", "be 0 or more", tolerance)
-    extent = survey(features)
+    extent = survey(features, where)
     if sample is not None and sample < extent.rows:
         if sample < clusters:
             raise must("sample", f"be at least as many rows as clusters: {clusters}", sample)
-        features = drawn(features, extent.rows, sample, seed)
-        extent = survey(features)
+        features = drawn(features, extent.rows, sample, seed, where)
+        extent = survey(features, where)
     _check(extent, clusters)
     frame = Frame.of(extent.mean, extent.reach)
-    points = Points(features, extent, frame, where.device)
-    enough = tolerance * extent.spread * frame.scale**2 / (extent.rows * extent.width)
+    points = Points.of(features, extent, frame, where)
     given = None if start is None else _given(start, clusters, extent.width, frame)
-    best: Clusters | None = None
-    for restart in range(restarts if given is None else 1):
-        begin = _plus_plus(points, clusters, generator(seed, "kmeans", "start", restart)) if given is None else given
-        centres, done, converged = iterate(points, begin, iterations, enough, where)
-        found = _measured(features, frame.back(centres), where, extent.rows, (done, converged))
-        best = found if best is None or found.inertia < best.inertia else best
-    assert best is not None
+
+    def begin(restart: int) -> Float64[np.ndarray, "clusters dimensions"]:
+        return _plus_plus(points, clusters, generator(seed, "kmeans", "start", restart)) if given is None else given
+
+    enough = tolerance * extent.spread * frame.scale**2 / (extent.rows * extent.width)
+    best = _best(points, begin, restarts if given is None else 1, (iterations, enough), keeper)
     n_used = int((best.sizes > 0).sum())
     if n_used < clusters and best.inertia <= NOTHING * extent.spread:
         raise must("clusters", f"be at most the number of different rows, {n_used}", clusters)
     return best
 
 
+def _best(
+    points: Points,
+    begin: Callable[[int], Float64[np.ndarray, "clusters dimensions"]],
+    restarts: int,
+    limits: tuple[int, float],
+    keeper: "Keeper | None",
+) -> Clusters:
+    """Iterate from each start, go on where the keeper says, and give the clusters of the least inertia."""
+    kept = None if keeper is None else keeper.load()
+    best = None if kept is None else kept.best
+    for restart in range(0 if kept is None else kept.restart, restarts):
+        stage = Stage(0, begin(restart)) if kept is None or restart > kept.restart else kept.stage
+        note = None if keeper is None else partial(_keep, keeper, restart, best)
+        centres, number, converged = iterate(points, stage, *limits, note)
+        found = _measured(points, points.frame.back(centres), number, converged)
+        best = found if best is None or found.inertia < best.inertia else best
+    assert best is not None
+    return best
+
+
+def _keep(keeper: "Keeper", restart: int, best: Clusters | None, stage: Stage) -> None:
+    keeper.save(Progress(restart, stage, best))
+
+
 def assign(
-    features: Features, centres: ArrayLike, *, workers: int | None = None, device: str = "cpu"
+    features: Features, centres: ArrayLike, *, workers: int | None = None, device: str = "cpu", map: Map | None = None
 ) -> tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
     """Find each row's nearest centre, and how far it is.
 
@@ -128,6 +160,7 @@ def assign(
         centres: (k, D), as `fit` gives them.
         workers: threads; None is one for each core.
         device: of torch.
+        map: as for `fit`.
 
     Returns:
         The index of the nearest centre, the first of equals (found in float32), and the Euclidean distance to it (float64).
@@ -139,48 +172,100 @@ def assign(
         >>> [one.tolist() for one in assign(np.array([[0.0, 3.0], [9.0, 0.0]]), [[0.0, 0.0], [9.0, 0.0]])]
         [[0, 1], [3.0, 0.0]]
     """
-    where = _where(workers, device)
-    found = list(over_blocks(_Assigning(_centres(centres), where.device), blocks(features), where))
+    where = where_of(workers, device, map)
+    found = list(over_blocks(_Assigning.to(_centres(centres), where.device), features, where))
     return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
 
 
-def drawn(features: Features, rows: int, sample: int, seed: int) -> Float32[np.ndarray, "sample dimensions"]:
+def drawn(
+    features: Features,
+    rows: int,
+    sample: int,
+    seed: int,
+    where: Where = Where(),  # noqa: B008 frozen
+) -> Float32[np.ndarray, "sample dimensions"]:
     """Read a sample of `rows` rows, drawn by the seed, in the order of the rows."""
-    return gather(features, np.sort(generator(seed, "kmeans", "sample").choice(rows, sample, replace=False)))
+    return gather(features, np.sort(generator(seed, "kmeans", "sample").choice(rows, sample, replace=False)), where)
 
 
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far `fit` is: the restart it is at, the iteration, and the best of the restarts before."""
+
+    restart: int
+    stage: Stage
+    best: Clusters | None
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Keeps the progress of one `fit`."""
+
+    def load(self) -> Progress | None:
+        """Give what was saved last, of this very fit; None at the first time."""
+
+    def save(self, progress: Progress) -> None:
+        """Keep this in place of what was kept."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Assigning:
     """Assigns one block after the other to the same centres, in a frame that depends on these alone."""
 
-    def __init__(self, centres: Float64[np.ndarray, "clusters dimensions"], device: str) -> None:
-        import torch
+    centres: Float64[np.ndarray, "clusters dimensions"]
+    near: Float32[np.ndarray, "clusters dimensions"]
+    frame: Frame
+    device: str
 
-        self.centres, self.device = centres, device
+    @classmethod
+    def to(cls, centres: Float64[np.ndarray, "clusters dimensions"], device: str) -> "_Assigning":
         middle = centres.mean(axis=0)
-        self.frame = Frame.of(middle, float(np.abs(centres - middle).max()))
-        near = torch.from_numpy(((centres - self.frame.shift) * self.frame.scale).astype(np.float32)).to(device)
-        self.near, self.lengths = near, (near * near).sum(dim=1)
+        frame = Frame.of(middle, float(np.abs(centres - middle).max()))
+        near = ((centres - frame.shift) * frame.scale).astype(np.float32)
+        return cls(centres, near, frame, device)
 
-    def __call__(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, start: int, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         import torch
 
+        check_finite(start, block)
         if block.shape[1] != self.centres.shape[1]:
             raise must("features", f"be as wide as the centres: {self.centres.shape[1]} columns", block.shape[1])
         points = torch.from_numpy(self.frame.points(block)).to(self.device)
-        nearest = nearest_of(points, self.near, self.lengths)[1].cpu().numpy()
-        away = block - self.centres[nearest]
-        return nearest, np.sqrt(np.einsum("nd,nd->n", away, away))
+        nearest = nearest_of(points, self.near)[1].cpu().numpy()
+        return nearest, np.sqrt(_squared_distances(block, self.centres, nearest))
 
 
-def _measured(
-    features: Features, centres: Float64[np.ndarray, "clusters dimensions"], where: Where, rows: int, went: tuple[int, bool]
-) -> Clusters:
-    """Measure the inertia of centres with the distances that `assign` gives."""
+@dataclass(frozen=True, eq=False)
+class _Measuring:
+    """Measures blocks with the distances that `assign` gives: their sum of squares, and the size of each cluster."""
+
+    assigning: _Assigning
+
+    def __call__(self, start: int, block: np.ndarray) -> tuple[float, np.ndarray]:
+        nearest, distance = self.assigning(start, block)
+        return float((distance**2).sum()), np.bincount(nearest, minlength=len(self.assigning.centres))
+
+
+def _squared_distances(
+    block: np.ndarray, centres: Float64[np.ndarray, "clusters dimensions"], nearest: Int64[np.ndarray, " rows"]
+) -> Float64[np.ndarray, " rows"]:
+    """Give the squared distance of each row to its centre, in float64, a few rows at a time so that they stay in the cache."""
+    squares = np.empty(len(block))
+    for start in range(0, len(block), NARROW_ROWS):
+        some = slice(start, start + NARROW_ROWS)
+        away = block[some].astype(np.float64)
+        away -= centres[nearest[some]]
+        squares[some] = np.einsum("nd,nd->n", away, away)
+    return squares
+
+
+def _measured(points: Points, centres: Float64[np.ndarray, "clusters dimensions"], iterations: int, converged: bool) -> Clusters:
     inertia, sizes = 0.0, np.zeros(len(centres), np.int64)
-    for nearest, distance in over_blocks(_Assigning(centres, where.device), blocks(features), where):
-        inertia += float((distance**2).sum())
-        sizes += np.bincount(nearest, minlength=len(centres))
-    return Clusters(centres, inertia, sizes, rows, *went)
+    work = _Measuring(_Assigning.to(centres, points.where.device))
+    for squares, counts in over_blocks(work, points.features, points.where):
+        inertia += squares
+        sizes += counts
+    return Clusters(centres, inertia, sizes, points.rows, iterations, converged)
 
 
 def _plus_plus(points: Points, clusters: int, draw: np.random.Generator) -> Float64[np.ndarray, "clusters dimensions"]:
@@ -235,8 +320,13 @@ def _check(extent: Extent, clusters: int) -> None:
         raise InputError(f"`features` are the same in all {extent.rows} rows: there are no {clusters} clusters to find.")
 
 
-def _where(workers: int | None, device: str) -> Where:
+def where_of(workers: int | None, device: str, map: Map | None) -> Where:
+    """Give where to compute.
+
+    Raises:
+        InputError: fewer than one worker.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers is not None and workers < 1:
         raise must("workers", "be at least 1", workers)
-    return Where(cores if workers is None else workers, device)
+    return Where(cores if workers is None else workers, device, map)

@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from dataprune import store
 from dataprune.errors import must
 from dataprune.kmeans import Curve
+from dataprune.report.colors import COLOURS
 from dataprune.report.text import shown
 from dataprune.streams import torch_seed
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 FEWEST, MOST = 4, 20_000  # points of a map; t-SNE takes minutes beyond
 PERPLEXITY = 30.0
 DIMENSIONS = 50  # t-SNE sees the first principal components
-# Okabe and Ito 2008, their yellow darkened, and two of Tol's.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800", "#000000", "#882255")
 MARKERS = ("o", "^", "s", "D")
 MOST_IN_LEGEND = len(COLOURS) * len(MARKERS)
 LEGEND_LINES = 20

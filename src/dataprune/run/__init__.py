@@ -1,25 +1,37 @@
 """A run on disk: made, opened, verified, and what leaves it."""
 
 from dataprune.run.clusters import Clustering, cluster, write_clusters
+from dataprune.run.embed import Embedding, check_features_out, embed
+from dataprune.run.encoders import EmbedProgress, EmbedSettings
+from dataprune.run.exported import write_probabilities
 from dataprune.run.features import Matched, add_features, match
 from dataprune.run.kept import check_new, write_folder, write_kept
 from dataprune.run.opened import Run, open_run, verify
 from dataprune.run.score import Progress, check_out, score
+from dataprune.run.suspects import suspects_of, write_suspects
 
 __all__ = [
     "Clustering",
+    "EmbedProgress",
+    "EmbedSettings",
+    "Embedding",
     "Matched",
     "Progress",
     "Run",
     "add_features",
+    "check_features_out",
     "check_new",
     "check_out",
     "cluster",
+    "embed",
     "match",
     "open_run",
     "score",
+    "suspects_of",
     "verify",
     "write_clusters",
     "write_folder",
     "write_kept",
+    "write_probabilities",
+    "write_suspects",
 ]

@@ -5,6 +5,7 @@ Knows what a person may ask for (`auto`, `classes`, a number), the cautions, and
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from jaxtyping import Float64, Int64
 
 from dataprune import kmeans, store
 from dataprune.errors import must
-from dataprune.kmeans import Clusters, Curve, Features
+from dataprune.kmeans import Clusters, Curve, Features, Map
 from dataprune.kmeans.blocks import blocks
+from dataprune.run.scratch import Scratch
 from dataprune.scores import FEATURE_SCORES
 from dataprune.tables import write_table
 
@@ -75,6 +77,8 @@ def cluster(
     restarts: int = 1,
     sample: int | None = None,
     workers: int | None = None,
+    map: Map | None = None,
+    scratch: Scratch | None = None,
 ) -> Clustering:
     """Fit k-means with the number of clusters that is asked for.
 
@@ -87,6 +91,8 @@ def cluster(
         restarts: as for `kmeans.fit`.
         sample: fit on so many rows, drawn by the seed; None fits all.
         workers: threads; no result depends on it.
+        map: does the work in place of threads, as for `kmeans.fit`; no result depends on it.
+        scratch: where to keep what is done, and to go on from.
 
     Raises:
         InputError: another word, "classes" without labels, and what `kmeans.fit` refuses.
@@ -94,8 +100,12 @@ def cluster(
     curve, rows, notes = None, 0, []
     if asked == "auto":
         rows = min(n_rows, CURVE_ROWS, sample or n_rows)
-        about = {"seed": seed, "sample": rows, "iterations": CURVE_ITERATIONS, "workers": workers}
-        curve = kmeans.inertia_curve(features, kmeans.geometric_grid(rows), **about)  # type: ignore[arg-type]
+        curve = None if scratch is None else scratch.curve()
+        if curve is None:
+            about = {"seed": seed, "sample": rows, "iterations": CURVE_ITERATIONS, "workers": workers, "map": map}
+            curve = kmeans.inertia_curve(features, kmeans.geometric_grid(rows), **about)  # type: ignore[arg-type]
+            if scratch is not None:
+                scratch.keep_curve(curve)
         k = curve.elbow or _without_elbow(curve, rows)
         if curve.elbow is None:
             span = f"{curve.clusters[0]} ... {curve.clusters[-1]}"
@@ -114,7 +124,7 @@ def cluster(
             f"{k} clusters are few: on CIFAR-10, sets kept by km with 5 clusters trained worst and with 10 next worst. "
             f"Compare with --clusters {5 * FEW // 2} or more"
         )
-    found = kmeans.fit(features, k, seed=seed, restarts=restarts, sample=sample, workers=workers)
+    found = kmeans.fit(features, k, seed=seed, restarts=restarts, sample=sample, workers=workers, map=map, keeper=scratch)
     return Clustering(found, asked, curve, rows, tuple(notes))
 
 
@@ -158,6 +168,26 @@ class Chosen:
         for block in blocks(self.features):
             yield block[self.keep[start : start + len(block)]]
             start += len(block)
+
+    @cached_property
+    def _taken(self) -> np.ndarray:
+        return np.flatnonzero(self.keep)
+
+    @property
+    def rows(self) -> int:
+        return len(self._taken)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give `width` of features that have it, and `part` of features that can be read in parts."""
+        if name == "width":
+            return getattr(self.features, name)
+        if name == "part" and hasattr(self.features, "part"):
+            return self._part
+        raise AttributeError(name)
+
+    def _part(self, start: int, stop: int) -> "Chosen":
+        first, last = int(self._taken[start]), int(self._taken[stop - 1]) + 1
+        return Chosen(self.features.part(first, last), self.keep[first:last])  # type: ignore[union-attr]
 
 
 def _number(asked: str) -> int:

@@ -90,6 +90,7 @@ class Run:
         """
         place = self._place() if data is None else data
         found = read(place, **self.info["read"])
+        found = _those(found, self.ids)
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
         if found.fingerprint != self.info["spec"]["data"]:
@@ -110,6 +111,15 @@ class Run:
         if os.sep in source and not Path(source).exists():
             raise InputError(f"the data of {self.path} lay in {source}, which is not there any more. Give --data DATA.")
         return str(source)
+
+
+def _those(found: Dataset, ids: np.ndarray) -> Dataset:
+    """Leave out what a file of labels dropped when the run was made; labels are not read again, so neither are its decisions."""
+    if len(found) <= len(ids):
+        return found
+    wanted = set(ids.tolist())
+    rows = [row for row, name in enumerate(found.ids.tolist()) if name in wanted]
+    return found.take(np.array(rows, np.int64)) if len(rows) == len(ids) else found
 
 
 def open_run(path: str | Path) -> Run:

@@ -99,7 +99,7 @@ def score(
         dataset.verify()
         members = _train(folder, dataset, ensemble, device, machine, listener)
         trained = time.perf_counter()
-        scores = _score(folder, dataset, ensemble, device, members)
+        scores = _score(folder, dataset, ensemble, _here(device), members)
         _publish(folder, dataset, ensemble, device, members, scores, (trained - started, time.perf_counter() - trained))
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     return open_run(folder)
@@ -207,10 +207,10 @@ def _train(
     missing = [m for m in range(ensemble.members) if m not in records]
     if not missing:
         return [records[m] for m in range(ensemble.members)]
-    executor = machine.executor or ("processes" if device == "cpu" else "serial")
+    crew = machine.crew(device)
     if listener is not None:
-        at_once = min(machine.workers or default_workers(), len(missing)) if executor == "processes" else 1
-        asked = timed_price(dataset, _with_members(ensemble, len(missing)), device, at_once)
+        at_once = 1 if crew.executor == "serial" else min(machine.workers or default_workers(), len(missing))
+        asked = timed_price(dataset, _with_members(ensemble, len(missing)), _here(device), at_once)
         listener(Progress(0, len(missing) * ensemble.epochs, price=asked))
     progress = dict.fromkeys(missing, 0)
 
@@ -219,9 +219,7 @@ def _train(
         if listener is not None:
             listener(Progress(sum(progress.values()), len(missing) * ensemble.epochs, epoch=epoch))
 
-    outcomes = train_members(
-        dataset, ensemble, missing, scratch, device=device, executor=executor, workers=machine.workers, on_message=heard
-    )
+    outcomes = train_members(dataset, ensemble, missing, scratch, device=device, crew=crew, on_message=heard)
     lost = []
     for outcome in outcomes:
         member = int(outcome.key.split()[1])
@@ -241,6 +239,16 @@ def _train(
 def _with_members(ensemble: Ensemble, members: int) -> Ensemble:
     """Give the ensemble with as many members as are left to train, for its price."""
     return ensemble if ensemble.folds else replace(ensemble, members=members)
+
+
+def _here(device: str) -> str:
+    """Give the device if this machine has it (members may have been trained on others), else the CPU."""
+    from dataprune.training.fit import open_device
+
+    try:
+        return str(open_device(device))
+    except MachineError:
+        return "cpu"
 
 
 def _note(folder: Path, member: int) -> Path:

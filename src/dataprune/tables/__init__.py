@@ -4,17 +4,19 @@ Knows file formats. Does not know what a column means, nor where a file belongs:
 given (`store.writing` makes that atomic). Nothing read is ever unpickled, and sizes are checked before memory is taken.
 """
 
-from dataprune.tables.columns import Table, read_column, read_table, write_table
+from dataprune.tables.columns import Table, column_names, read_column, read_table, split_spec, write_table
 from dataprune.tables.lines import read_lines, write_lines
 from dataprune.tables.npy import read_npy, read_npz, write_npy
 
 __all__ = [
     "Table",
+    "column_names",
     "read_column",
     "read_lines",
     "read_npy",
     "read_npz",
     "read_table",
+    "split_spec",
     "write_lines",
     "write_npy",
     "write_table",

@@ -98,8 +98,8 @@ def read_column(
     Raises:
         InputError: no such file or column, or a bare `FILE` with several columns to choose from.
     """
-    path, column = _split(spec)
-    names = _names(path)
+    path, column = split_spec(spec)
+    names = column_names(path)
     if column is None:
         others = [name for name in names if name != "id"]
         column = default if default in names else others[0] if len(others) == 1 else None
@@ -134,19 +134,20 @@ def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> 
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
-def _names(path: Path) -> list[str]:
+def column_names(path: Path) -> list[str]:
     """List a table's columns without reading them."""
     kind = regular(path).suffix.lower()
     if kind == ".parquet":
-        from dataprune.tables.parquet import column_names
+        from dataprune.tables import parquet
 
-        return column_names(path)
+        return parquet.column_names(path)
     if kind == ".csv":
         return next(csv_rows(path))
     return ["value"]
 
 
-def _split(spec: str | Path) -> tuple[Path, str | None]:
+def split_spec(spec: str | Path) -> tuple[Path, str | None]:
+    """Tell the file from the column in `FILE` or `FILE:COLUMN`; an existing file of that whole name is meant first."""
     if isinstance(spec, Path) or exists(Path(spec)):
         return Path(spec), None
     for at in range(len(spec) - 1, 0, -1):

@@ -90,6 +90,19 @@ class Trace:
         view._start, view._stop = self._start + start, self._start + max(start, stop)
         return view
 
+    def of_members(self, members: Sequence[int]) -> "Trace":
+        """Give the trace of some of the members, by their places; nothing is read.
+
+        Raises:
+            InputError: no member, or a place that is not there.
+        """
+        bad = [place for place in members if not 0 <= place < self.n_members]
+        if bad or not len(members):
+            raise must("members", f"be places in 0 ... {self.n_members - 1}", listed(bad) if bad else "none")
+        view = copy.copy(self)
+        view._members = tuple(self._members[place] for place in members)
+        return view
+
     def chunks(self, size: int | None = None) -> "Iterator[Trace]":
         """Give the trace piece by piece: views of `size` examples, by default as many as fit a bounded memory."""
         if size is None:

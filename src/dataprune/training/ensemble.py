@@ -5,9 +5,11 @@ are handed to the caller as files in the scratch folder.
 """
 
 import math
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +17,13 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune.data import Dataset
-from dataprune.data.share import Shared, open_shared, share
+from dataprune.data.share import Shared, open_shared, share_with
 from dataprune.errors import DatapruneError, MachineError, must
-from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json
+from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
 from dataprune.training.recipes import Recipe
-from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
+from dataprune.workers import Crew, Job, Outcome, Report, team
 
 CHECKPOINT = "checkpoint.json"
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
@@ -137,30 +139,57 @@ def train_members(
     scratch: Path,
     *,
     device: str = "cpu",
-    executor: Executor = "processes",
-    workers: int | None = None,
+    crew: Crew = Crew(),  # noqa: B008 frozen
     on_message: Callable[[EpochDone], None] | None = None,
 ) -> Iterator[Outcome]:
     """Train the members asked for; outcomes (value: `MemberDone`) come as they finish.
 
     Args:
-        scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there.
+        scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there, except on machines that do
+            not see it: there it starts anew.
+        crew: who trains.
     """
-    shared = share(dataset, scratch)
-    jobs = [
-        Job(
-            f"member {member}",
-            train_member,
-            MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device),
-        )
-        for member in members
-    ]
 
     def passed_on(_: str, message: Any) -> None:
         if on_message is not None:
             on_message(message)
 
-    return run_jobs(jobs, executor=executor, workers=workers, on_message=passed_on)
+    with team(crew) as workers:
+        shared = share_with(dataset, scratch, workers)
+        is_seen = not workers.unseen([_landmark(scratch)])
+        jobs = [
+            Job(
+                f"member {member}",
+                train_member if is_seen else train_member_away,
+                MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device),
+            )
+            for member in members
+        ]
+        for outcome in workers.run(jobs, passed_on):
+            yield outcome if is_seen or outcome.error is not None else replace(outcome, value=_brought_home(outcome.value, scratch))
+
+
+def train_member_away(job: MemberJob, report: Report) -> tuple[MemberDone, bytes]:
+    """Train one member in a temporary folder of a machine that does not see the run's, and give its trace along."""
+    with tempfile.TemporaryDirectory(prefix="dataprune-") as folder:
+        done = train_member(replace(job, scratch=Path(folder)), report)
+        return done, done.path.read_bytes()
+
+
+def _brought_home(value: tuple[MemberDone, bytes], scratch: Path) -> MemberDone:
+    done, content = value
+    path = scratch / f"member-{done.member:03d}" / done.path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+    return replace(done, path=path)
+
+
+def _landmark(scratch: Path) -> Path:
+    """Write a file by which another machine tells whether it sees this very folder."""
+    path = scratch / "landmark.json"
+    write_json(path, {"landmark": uuid.uuid4().hex})
+    return path
 
 
 def train_member(job: MemberJob, report: Report) -> MemberDone:
@@ -211,7 +240,7 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
     seconds = spent + time.perf_counter() - started
-    return MemberDone(job.member, path, trace.info["status"], accuracy, int(subset.sum()) * ensemble.epochs, seconds, _peak_bytes())
+    return MemberDone(job.member, path, trace.info["status"], accuracy, int(subset.sum()) * ensemble.epochs, seconds, peak_bytes())
 
 
 def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
@@ -279,7 +308,7 @@ def made_with(device: str) -> dict[str, str]:
     return {"device": torch.device(device).type, "torch": torch.__version__, "numpy": np.__version__}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Read this process's largest resident size: from the kernel's own line where there is one, since `ru_maxrss` on Linux
     begins with the size of the process that started this one."""
     try:

@@ -15,7 +15,13 @@ MOST_VALUES = 2**28  # one gigabyte
 
 
 def penultimate(
-    dataset: Dataset, weights: Mapping[str, np.ndarray], model: str, normalise: str, n_classes: int, device: str = "cpu"
+    dataset: Dataset,
+    weights: Mapping[str, np.ndarray],
+    model: str,
+    normalise: str,
+    n_classes: int,
+    device: str = "cpu",
+    trained_on: Dataset | None = None,
 ) -> Float32[np.ndarray, "examples features"]:
     """Compute the input of the last linear layer for every example, without augmentation.
 
@@ -23,6 +29,7 @@ def penultimate(
         weights: arrays called `weights.<name>`, as a trace's member holds them.
         model: the model's name, as for `build`.
         normalise: as the member's recipe had it.
+        trained_on: whose mean and deviation the examples are brought to; None is the data set itself.
 
     Raises:
         InputError: the model has no last linear layer with one output for each class, or there are too many features to hold.
@@ -32,7 +39,8 @@ def penultimate(
     from dataprune.training.fit import FeatureTap, Inputs, load_weights, one_thread, predict_batch
     from dataprune.training.models import build, last_linear, prepare
 
-    inputs = Inputs(dataset.inputs, normalise, device)
+    known = Inputs((dataset if trained_on is None else trained_on).inputs, normalise, device)
+    inputs = known if trained_on is None else known.like(dataset.inputs)
     prepare(model)
     with torch.random.fork_rng(devices=[]):
         network = build(model, inputs.shape, n_classes)

@@ -78,12 +78,13 @@ def one_thread(device: str) -> Iterator[None]:
 class Inputs:
     """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
 
-    def __init__(self, inputs: np.ndarray, normalise: str, device: str) -> None:
+    def __init__(self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None) -> None:
         """Place the data.
 
         Args:
             inputs: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
             normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
+            like: take shift and scale from these, as test data do from the training data.
         """
         self.device = open_device(device)
         with warnings.catch_warnings():
@@ -94,14 +95,25 @@ class Inputs:
         self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
         self.are_images = inputs.ndim == 4
         self.shape = (inputs.shape[3], *inputs.shape[1:3]) if self.are_images else inputs.shape[1:]
-        mean, deviation = _moments(inputs, normalise)
-        self.shift = torch.from_numpy(mean).to(self.device)
-        self.scale = torch.from_numpy(1 / deviation).to(self.device)
+        if like is None:
+            mean, deviation = _moments(inputs, normalise)
+            self.shift = torch.from_numpy(mean).to(self.device)
+            self.scale = torch.from_numpy(1 / deviation).to(self.device)
+        else:
+            self.shift, self.scale = like.shift, like.scale
         if self.are_images:
             self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def like(self, inputs: np.ndarray) -> "Inputs":
+        """Place other data of the same shape and normalise them as these."""
+        other = Inputs(inputs, "none", str(self.device))
+        other.shift, other.scale = self.shift, self.scale
+        if self.are_images:
+            other._line_shift, other._line_scale = self._line_shift, self._line_scale
+        return other
 
     def batch(
         self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
@@ -188,6 +200,37 @@ def predict_batch(shape: tuple[int, ...]) -> int:
     return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one epoch trains, where it is not simply all the rows of the training.
+
+    Attributes:
+        trained_on: (N,) the rows.
+        n_batches: into how many batches they are cut.
+        taken: how many of these are trained; the others are left out.
+        first_step: the number of steps before this epoch.
+        n_steps: of the whole training, for the schedule of the rate.
+        epoch: by which the recipe's milestones count.
+    """
+
+    trained_on: Bool[np.ndarray, " examples"]
+    n_batches: int
+    taken: int
+    first_step: int
+    n_steps: int
+    epoch: int
+
+
+def batches_of(n_examples: int, batch: int) -> int:
+    """Give into how many batches of like size an epoch is cut.
+
+    Example:
+        >>> batches_of(300, 128), batches_of(20, 128)
+        (2, 1)
+    """
+    return max(1, round(n_examples / batch))
+
+
 class Fit:
     """One network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
 
@@ -210,27 +253,31 @@ class Fit:
         if inputs.are_images:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
-        self.optimiser = _optimiser(self.model, training.recipe, self.device)
+        self.optimiser = optimiser_for(self.model, training.recipe, self.device)
         self.plateau = Plateau()
         self.epoch = 0
         self.loss = math.nan
-        self.n_batches = max(1, round(n_trained / training.recipe.batch))
+        self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
         self._features = FeatureTap(last)
 
-    def train_epoch(self, on_batch: OnBatch | None = None) -> None:
+    def train_epoch(self, on_batch: OnBatch | None = None, part: Part | None = None) -> None:
         """Train one epoch; the permutation is of all rows and the subset is taken out of it.
 
         Args:
             on_batch: is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
+            part: what to train; None is all the rows of this training.
 
         Raises:
             WorkError: the loss is no longer a number.
         """
         training, recipe, epoch = self.training, self.training.recipe, self.epoch
+        if part is None:
+            n_steps = training.epochs * self.n_batches
+            part = Part(self.trained_on, self.n_batches, self.n_batches, epoch * self.n_batches, n_steps, epoch)
         order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
-        batches = np.array_split(order[self.trained_on[order]], self.n_batches)
+        batches = np.array_split(order[part.trained_on[order]], part.n_batches)[: part.taken]
         draws = None
         if self.inputs.are_images:
             side = self.inputs.shape[1:]
@@ -240,9 +287,9 @@ class Fit:
         with torch_stream(training.seed, "dropout", epoch, device=self.device):
             for number, batch_rows in enumerate(batches):
                 rows = torch.from_numpy(batch_rows).to(self.device)
-                self._set_rate(epoch * self.n_batches + number)
+                self._set_rate(part, number)
                 total += self._step(rows, draws, on_batch) * len(rows)
-        self.loss = float(total) / int(self.trained_on.sum())
+        self.loss = float(total) / sum(map(len, batches))
         if not math.isfinite(self.loss):
             raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
         self.plateau = self.plateau.after(self.loss, recipe)
@@ -250,7 +297,7 @@ class Fit:
 
     def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
         x = self.inputs.batch(rows, draws)
-        with _mixed_precision(self.device):
+        with mixed_precision(self.device):
             logits = self.model(x)
         loss = functional.cross_entropy(logits.float(), self.labels[rows], label_smoothing=self.training.recipe.label_smoothing)
         self.optimiser.zero_grad()
@@ -260,25 +307,28 @@ class Fit:
             on_batch(rows, logits.detach(), self._features.last())
         return loss.detach()
 
-    def _set_rate(self, step: int) -> None:
-        recipe = self.training.recipe
-        rate = rate_at(recipe, step, self.training.epochs * self.n_batches, self.epoch) * self.plateau.factor
+    def _set_rate(self, part: Part, number: int) -> None:
+        rate = rate_at(self.training.recipe, part.first_step + number, part.n_steps, part.epoch) * self.plateau.factor
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def predict(self, rows: Int64[np.ndarray, " some"] | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def predict(
+        self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Give rows, logits and penultimate features of clean pictures, batch by batch in row order.
 
         Args:
             rows: which examples; None is all of them.
+            inputs: of which data; None is the training data.
         """
         self.model.eval()
-        every = np.arange(len(self.inputs)) if rows is None else rows
-        step = predict_batch(self.inputs.shape)
+        inputs = self.inputs if inputs is None else inputs
+        every = np.arange(len(inputs)) if rows is None else rows
+        step = predict_batch(inputs.shape)
         for start in range(0, len(every), step):
             some = torch.from_numpy(every[start : start + step]).to(self.device)
-            with torch.inference_mode(), _mixed_precision(self.device):
-                logits = self.model(self.inputs.batch(some))
+            with torch.inference_mode(), mixed_precision(self.device):
+                logits = self.model(inputs.batch(some))
             yield some, logits, self._features.last()
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -287,12 +337,7 @@ class Fit:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give what must be kept to go on after this epoch: weights and the optimiser's tensors."""
-        kept = {f"weights.{name}": value for name, value in self.weights().items()}
-        for index, slots in self.optimiser.state_dict()["state"].items():
-            for slot, value in slots.items():
-                if value is not None:
-                    kept[f"optimiser.{index}.{slot}"] = torch.as_tensor(value).cpu().numpy()
-        return kept
+        return {f"weights.{name}": value for name, value in self.weights().items()} | optimiser_arrays(self.optimiser)
 
     def info(self) -> dict[str, Any]:
         """Give the rest of the state, as plain numbers."""
@@ -303,16 +348,7 @@ class Fit:
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
         load_weights(self.model, arrays)
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name in arrays:
-            if name.startswith("optimiser."):
-                _, index, slot = name.split(".", 2)
-                value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
-                if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
-                    value = torch.empty_like(like).copy_(value)
-                slots.setdefault(int(index), {})[slot] = value
-        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        restore_optimiser(self.optimiser, arrays)
         plateau = info["plateau"]
         best = math.inf if plateau["best"] is None else plateau["best"]
         self.plateau = Plateau(plateau["factor"], best, plateau["bad_epochs"])
@@ -323,6 +359,30 @@ def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Put the arrays called `weights.<name>` into the network."""
     stored = {name.removeprefix("weights."): arrays[name] for name in arrays if name.startswith("weights.")}
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored.items()})
+
+
+def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+    """Give an optimiser's tensors, called `optimiser.<parameter>.<slot>`."""
+    return {
+        f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
+        for index, slots in optimiser.state_dict()["state"].items()
+        for slot, value in slots.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `optimiser_arrays` gave."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name in arrays:
+        if name.startswith("optimiser."):
+            _, index, slot = name.split(".", 2)
+            value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
+            if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
+                value = torch.empty_like(like).copy_(value)
+            slots.setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 class FeatureTap:
@@ -340,7 +400,7 @@ class FeatureTap:
         return self._seen
 
 
-def _optimiser(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+def optimiser_for(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
     decayed = [p for p in model.parameters() if p.ndim > 1]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
@@ -355,7 +415,7 @@ def _optimiser(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.
     return kind(groups, recipe.learning_rate, fused=fused)
 
 
-def _mixed_precision(device: torch.device) -> torch.autocast:
+def mixed_precision(device: torch.device) -> torch.autocast:
     """Compute in bfloat16 where it pays: on CUDA (measured on CPUs: nothing gained)."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 

@@ -14,6 +14,7 @@ from dataprune.data import Dataset
 from dataprune.errors import InputError, must, unknown
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.recipes import recipe_named
+from dataprune.workers import Crew, Executor
 
 if TYPE_CHECKING:
     from dataprune.training.fit import Training
@@ -63,13 +64,27 @@ class Machine:
 
     Attributes:
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a CUDA device if there is one.
-        executor: `serial` or `processes`; None takes processes on a CPU and serial elsewhere.
-        workers: processes at once; None takes the usable cores.
+        executor: `serial`, `processes` or `ray`; None takes processes on a CPU and serial elsewhere.
+        workers: members at once; None takes the usable cores, on Ray those of the cluster.
+        address: of a Ray cluster; None starts one on this machine and ends it.
+        gpus: on Ray, the share of a GPU for a member; None takes a whole one where `device` is no CPU.
     """
 
     device: str | None = None
-    executor: Literal["serial", "processes"] | None = None
+    executor: Executor | None = None
     workers: int | None = None
+    address: str | None = None
+    gpus: float | None = None
+
+    def crew(self, device: str) -> Crew:
+        """Give who trains on a device.
+
+        Raises:
+            InputError: what `Crew` refuses.
+        """
+        executor = self.executor or ("processes" if device == "cpu" else "serial")
+        gpus = self.gpus if self.gpus is not None else float(executor == "ray" and device != "cpu")
+        return Crew(executor, self.workers, address=self.address, gpus=gpus)
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,8 @@ def resolve_device(machine: Machine) -> str:
 
     from dataprune.training.fit import open_device
 
+    if machine.executor == "ray":  # the devices are the nodes', not this machine's
+        return machine.device or ("cuda" if machine.gpus else "cpu")
     if machine.device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     return str(open_device(machine.device))

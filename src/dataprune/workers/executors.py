@@ -1,17 +1,59 @@
 """By which back end are jobs run?
 
-Knows the back ends by name. Does not know how worker processes are kept.
+Knows the back ends by name. Does not know how worker processes are kept, nor Ray.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from dataprune.errors import must, unknown
 from dataprune.workers.cores import default_workers, torch_threads
-from dataprune.workers.jobs import Job, Outcome, call, outcome
-from dataprune.workers.processes import run_processes
+from dataprune.workers.jobs import Job, Outcome, Team, Tell, call, outcome
+from dataprune.workers.processes import process_team
 
-Executor = Literal["serial", "processes"]
+Executor = Literal["serial", "processes", "ray"]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who runs jobs; none of it changes a result.
+
+    Attributes:
+        executor: `serial` runs them in this process, one after the other; `processes` in worker processes; `ray` on Ray.
+        workers: how many at once at most, by default `default_workers()`, on Ray as many as the cluster has cores; `serial` has
+            none.
+        threads: how many threads torch uses in a job. `serial` sets them for a job and sets them back after it; where
+            the job itself is the first to import torch, through the environment.
+        address: of a Ray cluster, `auto` or `HOST:PORT`; None uses the one this program is connected to, else starts one on this
+            machine and ends it afterwards.
+        gpus: the share of a GPU that a job takes on Ray: 0.25 puts four on one.
+
+    Raises:
+        InputError: an unknown executor, fewer than one worker or thread, an address or GPUs for another executor than Ray.
+    """
+
+    executor: Executor = "processes"
+    workers: int | None = None
+    threads: int = 1
+    address: str | None = None
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise must("threads", "be at least 1", self.threads)
+        if self.workers is not None and self.workers < 1:
+            raise must("workers", "be at least 1", self.workers)
+        if self.executor not in get_args(Executor):
+            raise unknown("executor", self.executor, get_args(Executor))
+        if self.address is not None and self.executor != "ray":
+            raise must("address", "go with --executor ray", f"{self.address!r} with {self.executor}")
+        if not 0 <= self.gpus < float("inf"):
+            raise must("gpus", "be 0 or more", self.gpus)
+        if self.gpus and self.executor != "ray":
+            raise must("gpus", "go with --executor ray", f"{self.gpus:g} with {self.executor}")
 
 
 def run_jobs(
@@ -19,40 +61,51 @@ def run_jobs(
     *,
     executor: Executor = "processes",
     workers: int | None = None,
-    on_message: Callable[[str, Any], None] | None = None,
+    on_message: Tell | None = None,
     threads: int = 1,
+    address: str | None = None,
+    gpus: float = 0.0,
 ) -> Iterator[Outcome]:
     """Run jobs and give their outcomes as they complete.
 
-    An exception in a job is recorded in its outcome and the job is not repeated. A lost worker (killed, out of memory)
-    has its job run again, three times in all; then the job has failed. The others go on. Closing the iterator, or an
+    An exception in a job is recorded in its outcome and the job is not repeated. A lost worker (killed, out of memory, its node
+    gone) has its job run again, three times in all; then the job has failed. The others go on. Closing the iterator, or an
     exception in the loop over it, kills the workers at once.
 
-    Process workers start as modules of their own, so scripts and notebooks need no main guard, and functions defined
-    there work. They have the driver's `sys.path` and working folder; what they print goes to the log of this module.
+    Workers start as modules of their own, so scripts and notebooks need no main guard, and functions defined
+    there work. They have the driver's `sys.path` and working folder; what a process worker prints goes to the log of this module.
     On Linux they end with the thread that first asked for an outcome.
 
     Args:
         jobs: read one at a time, when a worker is free.
-        executor: `serial` runs them in this process, one after the other; `processes` in worker processes.
-        workers: how many processes at most, by default `default_workers()`; `serial` has none.
+        executor: as of `Crew`, as are `workers`, `threads`, `address` and `gpus`.
         on_message: called in this process with the job's key and message, before that job's outcome is given.
-        threads: how many threads torch uses in a job. `serial` sets them for a job and sets them back after it; where
-            the job itself is the first to import torch, through the environment.
 
     Raises:
-        InputError: an unknown executor, or fewer than one worker or thread.
+        InputError: what `Crew` refuses.
+        MachineError: (when the first outcome is asked for) a worker cannot start; Ray is not installed or not reached.
     """
-    if threads < 1:
-        raise must("threads", "be at least 1", threads)
-    if workers is not None and workers < 1:
-        raise must("workers", "be at least 1", workers)
-    tell = on_message if on_message is not None else _ignore
-    if executor == "serial":
-        return _run_serial(jobs, tell, threads)
-    if executor == "processes":
-        return run_processes(jobs, workers or default_workers(), tell, threads)
-    raise unknown("executor", executor, ("serial", "processes"))
+    return _run_once(Crew(executor, workers, threads, address, gpus), jobs, on_message or _ignore)
+
+
+@contextlib.contextmanager
+def team(crew: Crew) -> Iterator[Team]:
+    """Keep workers for several lots of jobs; leaving the block ends them."""
+    if crew.executor == "serial":
+        yield _SerialTeam(crew.threads)
+    elif crew.executor == "processes":
+        with process_team(crew.workers or default_workers(), crew.threads) as processes:
+            yield processes
+    else:
+        from dataprune.workers.ray import ray_team
+
+        with ray_team(crew.address, crew.workers, crew.threads, crew.gpus) as cluster:
+            yield cluster
+
+
+def _run_once(crew: Crew, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
+    with team(crew) as workers, contextlib.closing(workers.run(jobs, tell)) as outcomes:  # type: ignore[type-var]
+        yield from outcomes
 
 
 def _ignore(key: str, message: object) -> None:
@@ -65,6 +118,20 @@ class _ListenerError(BaseException):
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
+
+
+@dataclass(frozen=True)
+class _SerialTeam:
+    threads: int
+
+    def run(self, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
+        return _run_serial(jobs, tell, self.threads)
+
+    def unseen(self, paths: Sequence[Path]) -> list[str]:
+        return []
+
+    def carries(self) -> int | None:
+        return None
 
 
 def _run_serial(jobs: Iterable[Job], tell: Callable[[str, Any], None], threads: int) -> Iterator[Outcome]:

@@ -5,14 +5,19 @@ Knows exceptions. Does not know where it runs.
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from dataprune.errors import DatapruneError
 
 Report = Callable[[Any], None]
 """What a job calls to send a message to `on_message` while it runs."""
+Tell = Callable[[str, Any], None]
+"""What takes a job's key and its message in the driver."""
+MAX_ATTEMPTS = 3
+"""How often a job is begun whose workers die."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,20 @@ class Outcome:
     seconds: float
     exception: BaseException | None = None
     lost: bool = False
+
+
+@runtime_checkable
+class Team(Protocol):
+    """Workers that stay from one lot of jobs to the next."""
+
+    def run(self, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
+        """Run jobs as `run_jobs` does."""
+
+    def unseen(self, paths: Sequence[Path]) -> list[str]:
+        """Name the machines that do not see these files as the driver does."""
+
+    def carries(self) -> int | None:
+        """Say how many bytes of a data set may travel with the jobs where files are not seen; None is any number."""
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,17 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 
 from dataprune.errors import MachineError
 from dataprune.workers.cores import THREAD_VARIABLES
-from dataprune.workers.jobs import Job, Outcome, Result, failure, outcome
+from dataprune.workers.jobs import MAX_ATTEMPTS, Job, Outcome, Result, Tell, failure, outcome
 from dataprune.workers.worker import LENGTH_BYTES, send
 
-_MAX_ATTEMPTS = 3
 _TAIL_BYTES = 4000
 
 logger = logging.getLogger("dataprune.workers")
@@ -57,34 +55,48 @@ class _Worker:
             self.process.stdout.close()
 
 
-def run_processes(jobs: Iterable[Job], most: int, tell: Callable[[str, Any], None], threads: int) -> Iterator[Outcome]:
-    crew = _Crew(iter(jobs), most, tell, threads)
+@contextlib.contextmanager
+def process_team(most: int, threads: int) -> Iterator["ProcessTeam"]:
+    team = ProcessTeam(most, threads)
     try:
-        while True:
-            # Every worker has its next job before the caller gets an outcome, and so works on while the caller does.
-            crew.hand_out()
-            if crew.finished:
-                yield crew.finished.popleft()
-            elif crew.is_busy():
-                crew.listen()
-            else:
-                return
+        yield team
     finally:
-        crew.end()
+        team.end()
 
 
-class _Crew:
-    """The workers of one `run_jobs`, started as they are needed."""
+class ProcessTeam:
+    """Worker processes, started as they are needed, which stay until the end."""
 
-    def __init__(self, jobs: Iterator[Job], most: int, tell: Callable[[str, Any], None], threads: int) -> None:
+    def __init__(self, most: int, threads: int) -> None:
         self.finished: deque[Outcome] = deque()
-        self._jobs = jobs
+        self._jobs: Iterator[Job] = iter(())
+        self._tell: Tell = lambda key, message: None
         self._most = most
-        self._tell = tell
         self._threads = threads
         self._lost: deque[_Task] = deque()
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
+
+    def run(self, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
+        self._jobs, self._tell = iter(jobs), tell
+        try:
+            while True:
+                # Every worker has its next job before the caller gets an outcome, and so works on while the caller does.
+                self.hand_out()
+                if self.finished:
+                    yield self.finished.popleft()
+                elif self.is_busy():
+                    self.listen()
+                else:
+                    return
+        finally:
+            self._stop()
+
+    def unseen(self, paths: Sequence[Path]) -> list[str]:
+        return []
+
+    def carries(self) -> int | None:
+        return None
 
     def is_busy(self) -> bool:
         return any(worker.task is not None for worker in self._workers)
@@ -122,7 +134,22 @@ class _Crew:
             worker.process.kill()
         for worker in self._workers:
             worker.end()
+        self._workers.clear()
         self._selector.close()
+
+    def _stop(self) -> None:
+        """Kill the workers that are still at a job of a run that was left, and forget what it had not given."""
+        for worker in [worker for worker in self._workers if worker.task is not None]:
+            self._dismiss(worker)
+            worker.end()
+        self._lost.clear()
+        self.finished.clear()
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self._selector.unregister(worker.channel)
+        if worker.process.stdout is not None and worker.process.stdout in self._selector.get_map():
+            self._selector.unregister(worker.process.stdout)
 
     def _next_task(self) -> _Task | None:
         if self._lost:
@@ -224,8 +251,8 @@ class _Crew:
             return
         last_words = worker.tail.decode(errors="replace").strip()
         reason = _death(code, last_words)
-        logger.warning("job %s: %s (attempt %d of %d)", task.job.key, reason, task.attempts, _MAX_ATTEMPTS)
-        if task.attempts < _MAX_ATTEMPTS:
+        logger.warning("job %s: %s (attempt %d of %d)", task.job.key, reason, task.attempts, MAX_ATTEMPTS)
+        if task.attempts < MAX_ATTEMPTS:
             self._lost.append(task)
             return
         result = Result(None, reason, last_words or None, seconds=time.perf_counter() - task.begin, lost=True)

@@ -32,7 +32,7 @@ def serve(descriptor: int) -> None:
     channel.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent()
+    die_with_parent()
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     # The thread that receives is also the watcher: however the driver dies, the socket closes.
     threading.Thread(target=_receive, args=(channel, inbox), daemon=True).start()
@@ -49,7 +49,7 @@ def serve(descriptor: int) -> None:
             send(channel, payload)
 
     while True:
-        result = _work(inbox.get(), hello["threads"], lambda message: tell("message", message))
+        result = work(inbox.get(), hello["threads"], lambda message: tell("message", message))
         try:
             tell("result", result)
         except (OSError, MemoryError):
@@ -58,7 +58,8 @@ def serve(descriptor: int) -> None:
             tell("result", failure(error))
 
 
-def _work(payload: bytes, threads: int, report: Report) -> Result:
+def work(payload: bytes, threads: int, report: Report) -> Result:
+    """Run the pickled job; give its result in a form that can travel."""
     try:
         function, argument = pickle.loads(payload)
     except Exception as error:  # noqa: BLE001 unpickling imports and calls the user's code
@@ -96,7 +97,7 @@ def _exactly(channel: socket.socket, count: int) -> bytes:
     return bytes(data)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have Linux kill this process with its parent, also while it computes without ever letting another thread run."""
     if sys.platform == "linux":
         import ctypes

@@ -1,0 +1,99 @@
+"""`dataprune advise`: what to keep of a set, at which size, and why."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataprune.cli.lines import say, several, warn
+from dataprune.errors import must
+from dataprune.report.text import shown
+
+if TYPE_CHECKING:
+    from dataprune.study.advice import Advice, Situation
+    from dataprune.study.summary import Summary
+
+
+def advise(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_STUDY", help="A folder of dataprune score or dataprune study.", show_default=False),
+    ],
+    keep: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="Fraction to keep, above 0 and at most 1; may be given several times. Default: 0.9, 0.7, 0.5 and 0.3, or the "
+            "sizes of the study.",
+            show_default=False,
+        ),
+    ] = None,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="RUN", help="For a study: the run it was made from, which knows more of the set.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Say which examples to keep at which size, and why, or that pruning does not pay.
+
+    Takes a scored run, or a finished study, whose measurements overrule the rules. Each reason says what it rests on: measured
+    here, counted here, measured elsewhere (where), or a rule of thumb. Trains nothing and writes nothing.
+
+    \b
+    Examples:
+        dataprune advise run --keep 0.5
+        dataprune advise study --run run
+    """
+    from dataprune.run import open_run
+    from dataprune.study.advice import SIZES, overall, situation_from, situation_of
+    from dataprune.study.advice import advise as advice_for
+    from dataprune.study.opened import is_study, open_study
+
+    study = open_study(folder) if is_study(folder) else None
+    if study is None and run_folder is not None:
+        raise must("--run", "go with a study", f"{folder}, which is none", "A run needs no other run.")
+    run_folder = folder if study is None else run_folder
+    summary = None if study is None else study.summary
+    if study is not None and run_folder is None:
+        situation = situation_from(study.trials)
+    else:
+        assert run_folder is not None
+        situation = situation_of(open_run(run_folder))
+    sizes = tuple(keep) if keep else SIZES if summary is None else _sizes_of(summary)
+    advices = advice_for(situation, sizes, summary)
+    say(f"{shown(folder)}: {_about(situation)}")
+    if study is not None and not study.is_finished:
+        warn("the study is not finished: this is what has been trained so far")
+    for reason in overall(situation, summary):
+        say(f"  - {reason}")
+    for advice in advices:
+        say_advice(advice)
+    for note in () if summary is None else summary.notes:
+        say(f"note: {note}")
+    chosen = next((advice for advice in advices if advice.options), None)
+    if chosen is not None:
+        run = "RUN" if run_folder is None else shlex.quote(str(run_folder))
+        say(f"next: dataprune prune {run} {shlex.join(chosen.options)} --out kept.csv")
+
+
+def say_advice(advice: "Advice") -> None:
+    """Print one size's advice, with its reasons."""
+    what = "keep all" if advice.strategy == "all" else f"{advice.strategy}{f' by {advice.by}' if advice.by else ''}"
+    options = [f"start {advice.start:g}"] if advice.start else []
+    options += [f"cut {advice.cut:g}"] if advice.cut else []
+    options += ["balanced"] if advice.balanced else []
+    say(f"keep {advice.keep:.4g}: {what}" + (f" ({', '.join(options)})" if options else ""))
+    for reason in advice.reasons:
+        say(f"  - {reason}")
+
+
+def _sizes_of(summary: "Summary") -> tuple[float, ...]:
+    return tuple(sorted({round(float(keep), 6) for keep in summary.table["keep"] if keep < 1}, reverse=True)) or (1.0,)
+
+
+def _about(situation: "Situation") -> str:
+    classes = "" if situation.n_classes is None else f" in {several(situation.n_classes, 'class')}"
+    each = "" if situation.per_class is None else f", {situation.per_class:,.0f} a class"
+    return f"{several(situation.n_examples, 'example')}{classes}{each}"

@@ -1,0 +1,117 @@
+"""`dataprune duplicates`: examples that are there twice, over all splits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Workers
+from dataprune.report.text import shown
+
+if TYPE_CHECKING:
+    from dataprune.run.duplicates import Duplicates
+
+N_SHOWN = 8
+
+
+def duplicates(
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write id, other_id, kind, distance, label, other_label, split, other_split: .csv or .parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    exact_only: Annotated[
+        bool, typer.Option("--exact-only", help="Look for identical examples only, which takes seconds.")
+    ] = False,
+    distance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default; "
+            "for features in units of the usual distance between neighbours, 0.1 by default.",
+            show_default=False,
+        ),
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="DATA", help="Take the test split from here.", show_default=False)] = None,
+    labels: Labels = None,
+    image_size: ImageSize = None,
+    on_error: OnError = "fail",
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find examples of DATA that are there twice, exactly or nearly, over all splits.
+
+    Says each pair once: first those with different labels, one of which is wrong; then those that lie in train and in test, which
+    make a test look better than it is; then the rest. Changes nothing.
+
+    \b
+    Example:
+        dataprune duplicates flowers --out duplicates.csv
+    """
+    from dataprune.data import read_splits
+    from dataprune.errors import must
+    from dataprune.run.duplicates import check_table, find_duplicates, write_duplicates
+
+    if out is not None:
+        check_table(out)
+    if exact_only and distance is not None:
+        raise must("distance", "be left out with --exact-only", distance)
+    splits = read_splits(data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, test=test)
+    for note in splits.train.notes:
+        warn(note)
+    if not quiet:
+        parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+        sizes = ", ".join(f"{len(part):,} in {name}" for name, part in parts.items() if part is not None)
+        say(f"read {shown(data)}: {sizes}")
+    found = find_duplicates(splits, near=not exact_only, distance=distance)
+    for note in found.notes:
+        warn(note)
+    if out is not None:
+        write_duplicates(found, out)
+    if not quiet:
+        say_duplicates(found, out)
+
+
+def say_duplicates(found: "Duplicates", out: Path | None) -> None:
+    """Say how many pairs of which kind there are, the first of them, and what to do."""
+    exact, conflict, leak = found.is_exact, found.is_conflict, found.is_leak
+    if not len(found):
+        say(f"no duplicates among {several(found.n_examples, 'example')}")
+    else:
+        say(f"{several(len(found), 'pair')} of duplicates among {several(found.n_examples, 'example')}")
+        rows: list[tuple[object, ...]] = [("", "exact", "near")]
+        kinds = (("different labels", conflict), ("in two splits", leak & ~conflict), ("others", ~leak & ~conflict))
+        rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds]
+        say_columns(rows, right=(1, 2))
+        say("the first of them:" if len(found) > N_SHOWN else "they are:")
+        say_columns([_row(found, pair) for pair in range(min(N_SHOWN, len(found)))])
+        if conflict.any():
+            say("different labels: one of the two is wrong. Look at both; dataprune noise find suspects identical ones.")
+        if leak.any():
+            count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
+            say(
+                f"in two splits: {several(count, 'example')} outside train can be known by heart. Remove them from train, not from "
+                "test, so that figures stay comparable."
+            )
+    if out is not None:
+        say(f"written: {out}")
+    elif len(found):
+        say("nothing was written; add --out duplicates.csv")
+
+
+def _row(found: "Duplicates", pair: int) -> tuple[object, ...]:
+    one, other = (
+        f"{shown(name, 50)}{f' ({shown(found.classes[label], 20)})' if label >= 0 else ''}"
+        for name, label in (
+            (found.ids[pair], int(found.labels[pair])),
+            (found.other_ids[pair], int(found.other_labels[pair])),
+        )
+    )
+    split, other_split = found.split[pair], found.other_split[pair]
+    where = split if split == other_split else f"{split}, {other_split}"
+    return "exact" if found.is_exact[pair] else f"{found.distance[pair]:.2f}", where, one, other

@@ -1,0 +1,164 @@
+"""How good is a finding of wrong labels, where the true labels are known?
+
+Knows scores, flags and probabilities on one side and true labels on the other. Does not know how the finding came about.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy.typing import ArrayLike
+
+from dataprune.errors import must
+from dataprune.noise.suspects import Suspects
+from dataprune.trace.member import checked_labels
+
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What a finding is worth. What needs both right and wrong labels is NaN where one kind is missing.
+
+    Attributes:
+        n_examples: how many were judged.
+        n_wrong: how many of their labels are wrong.
+        n_estimated, n_low, n_high: how many the finding says, and its interval.
+        n_flagged: how many it flags.
+        auroc: chance that a wrong label has a higher score than a right one, ties by half.
+        average_precision: mean of the precision at each wrong label, from the highest score down; ties are taken together.
+        precision_at_count: share of wrong labels among as many of the highest scores as there are wrong labels.
+        precision, recall, f1: of the flags.
+        best_f1: the highest F1 of any threshold on the score.
+        calibration_error: expected calibration error of `probability`, ten bins of equal width.
+        suggestion_accuracy: share of wrong labels whose suggested label is the true one.
+        n_better: how many more labels would be right if every flagged one became its suggestion (negative: fewer).
+    """
+
+    n_examples: int
+    n_wrong: int
+    n_estimated: float
+    n_low: float
+    n_high: float
+    n_flagged: int
+    auroc: float
+    average_precision: float
+    precision_at_count: float
+    precision: float
+    recall: float
+    f1: float
+    best_f1: float
+    calibration_error: float
+    suggestion_accuracy: float
+    n_better: int
+
+    @property
+    def covers(self) -> bool:
+        """Whether the interval of the estimate holds the true number."""
+        return self.n_low <= self.n_wrong <= self.n_high
+
+
+def check(suspects: Suspects, truth: ArrayLike) -> Checked:
+    """Measure a finding against true labels.
+
+    Args:
+        suspects: the finding.
+        truth: (N,) true class indices, in the finding's order.
+
+    Raises:
+        InputError: truth of another length, or labels that are no classes.
+
+    Source: average precision and AUROC as in scikit-learn (`average_precision_score`, `roc_auc_score`); expected calibration
+        error: Naeini et al. 2015, AAAI, with bins of equal width.
+    """
+    true = checked_labels(truth, suspects.n_classes)
+    if len(true) != len(suspects):
+        raise must("truth", f"have one label for each of the {len(suspects)} examples", len(true))
+    return _checked(suspects, true, np.ones(len(true), bool), (suspects.n_wrong, suspects.n_wrong_low, suspects.n_wrong_high))
+
+
+def check_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Checked, ...]:
+    """Measure a finding for the examples of each given label apart.
+
+    Args:
+        suspects: the finding.
+        truth: (N,) true class indices, in the finding's order.
+
+    Returns:
+        One for each class; of a class that no example is labelled with, `n_examples` is 0. The estimate of a class is the sum of
+        its probabilities, without an interval.
+    """
+    true = checked_labels(truth, suspects.n_classes)
+    parts = []
+    for label in range(suspects.n_classes):
+        rows = suspects.labels == label
+        estimated = float(suspects.probability[rows].sum())
+        parts.append(_checked(suspects, true, rows, (estimated, estimated, estimated)))
+    return tuple(parts)
+
+
+def _checked(
+    suspects: Suspects,
+    true: Int64[np.ndarray, " examples"],
+    rows: Bool[np.ndarray, " examples"],
+    estimate: tuple[float, float, float],
+) -> Checked:
+    wrong = (suspects.labels != true)[rows]
+    flagged, score = suspects.is_suspect[rows], suspects.score[rows]
+    suggested_right = (suspects.suggested_label == true)[rows]
+    n_wrong, n_flagged, n_found = int(wrong.sum()), int(flagged.sum()), int((wrong & flagged).sum())
+    found, taken = _curve(score, wrong)
+    return Checked(
+        n_examples=len(wrong),
+        n_wrong=n_wrong,
+        n_estimated=estimate[0],
+        n_low=estimate[1],
+        n_high=estimate[2],
+        n_flagged=n_flagged,
+        auroc=_auroc(found, taken),
+        average_precision=_ratio(float((np.diff(found, prepend=0) * found / np.maximum(taken, 1)).sum()), n_wrong),
+        precision_at_count=_precision_at(found, taken, n_wrong),
+        precision=_ratio(n_found, n_flagged),
+        recall=_ratio(n_found, n_wrong),
+        f1=_ratio(2 * n_found, n_flagged + n_wrong),
+        best_f1=float((2 * found / (taken + n_wrong)).max()) if n_wrong else float("nan"),
+        calibration_error=_calibration_error(suspects.probability[rows], wrong),
+        suggestion_accuracy=_ratio(int((suggested_right & wrong).sum()), n_wrong),
+        n_better=int((suggested_right & wrong & flagged).sum()) - int((~wrong & flagged).sum()),
+    )
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")
+
+
+def _curve(
+    score: Float64[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]
+) -> tuple[Int64[np.ndarray, " thresholds"], Int64[np.ndarray, " thresholds"]]:
+    """Count, for each different score from the highest on, the wrong labels and all examples that have at least that score."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)) if len(order) else np.zeros(0, np.int64)
+    return np.cumsum(wrong[order])[last], last + 1
+
+
+def _auroc(found: Int64[np.ndarray, " thresholds"], taken: Int64[np.ndarray, " thresholds"]) -> float:
+    if not len(found) or found[-1] == 0 or found[-1] == taken[-1]:
+        return float("nan")
+    right = np.diff(taken - found, prepend=0)
+    above = found - np.diff(found, prepend=0) / 2
+    return float((right * above).sum() / (right.sum() * found[-1]))
+
+
+def _precision_at(found: Int64[np.ndarray, " thresholds"], taken: Int64[np.ndarray, " thresholds"], count: int) -> float:
+    """Give the precision of the `count` highest scores; of a tie at the end its share is counted."""
+    if not count:
+        return float("nan")
+    return float(np.interp(count, np.append(0, taken), np.append(0, found)) / count)
+
+
+def _calibration_error(probability: Float64[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]) -> float:
+    if not len(wrong):
+        return float("nan")
+    bins = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, weights=probability - wrong, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(wrong))

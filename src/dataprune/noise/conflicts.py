@@ -1,0 +1,97 @@
+"""Which labels contradict each other, because they stand on identical examples? And what does that make of them as suspects?
+
+Knows groups of identical examples, labels, and a finding. Does not look for the groups: `noise.duplicates` does.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dataprune.noise.suspects import Suspects
+
+
+@dataclass(frozen=True, eq=False)
+class Conflicts:
+    """Examples whose exact doubles are labelled otherwise, except where most doubles agree with their own label.
+
+    Attributes:
+        rows: of the examples.
+        others: for each, the row of a double with another label: the first with the suggested one.
+        suggested_label: the commonest label among the doubles, other than its own; the smallest of several.
+        probability: that its own label is wrong: the share of its doubles (itself among them) that are labelled otherwise.
+    """
+
+    rows: Int64[np.ndarray, " conflicts"]
+    others: Int64[np.ndarray, " conflicts"]
+    suggested_label: Int64[np.ndarray, " conflicts"]
+    probability: Float64[np.ndarray, " conflicts"]
+
+
+def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, " examples"]) -> Conflicts:
+    """Find the examples that contradict identical ones.
+
+    Args:
+        first: as `identical` gives it.
+        labels: (N,) given class indices.
+
+    Example:
+        >>> found = conflicts(np.array([0, 1, 0, 0]), np.array([2, 1, 2, 5]))
+        >>> found.rows.tolist(), found.suggested_label.tolist(), found.probability.round(2).tolist()
+        ([3], [2], [0.67])
+    """
+    order = np.argsort(first, kind="stable")
+    rows, others, suggested, probability = [], [], [], []
+    for group in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
+        own = labels[group]
+        if len(group) == 1 or (own == own[0]).all():
+            continue
+        names, counts = np.unique(own, return_counts=True)
+        for row, label in zip(group.tolist(), own.tolist(), strict=True):
+            agreeing = int(counts[names == label][0])
+            if 2 * agreeing > len(group):
+                continue
+            other = int(names[np.where(names == label, 0, counts).argmax()])
+            rows.append(row)
+            others.append(int(group[own == other][0]))
+            suggested.append(other)
+            probability.append(1 - agreeing / len(group))
+    place = np.argsort(np.array(rows, np.int64), kind="stable")
+    columns = (np.array(values, np.int64)[place] for values in (rows, others, suggested))
+    return Conflicts(*columns, np.array(probability, np.float64)[place])
+
+
+def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
+    """Make suspects of the examples that contradict identical ones, with the reason in words.
+
+    Of the two labels one at most is right. What the finding says of each is weighed against the other: with odds a and b of being
+    wrong, a / (a + b). An example that the finding holds for worse than that stays as it is, but for the reason.
+    """
+    if not len(against.rows):
+        return found
+    odds = np.exp(found.score.clip(-30, 30))
+    own, other = odds[against.rows], odds[against.others]
+    shared = np.maximum(own / (own + other), found.probability[against.rows])
+    shared = shared.clip(1e-9, 1 - 1e-9)
+    probability, score = found.probability.copy(), found.score.copy()
+    suggested = found.suggested_label.copy()
+    sure = None if found.suggested_probability is None else found.suggested_probability.copy()
+    is_suspect, reason = found.is_suspect.copy(), found.reason.copy()
+    probability[against.rows] = shared
+    score[against.rows] = np.log(shared / (1 - shared))
+    suggested[against.rows] = against.suggested_label
+    if sure is not None:
+        sure[against.rows] = shared
+    is_suspect[against.rows] = True
+    for row, twin, label in zip(against.rows.tolist(), against.others.tolist(), against.suggested_label.tolist(), strict=True):
+        said = f"identical to {found.ids[twin]}, which is labelled {found.classes[label]}"
+        reason[row] = f"{said}; {reason[row]}" if reason[row] else said
+    return replace(
+        found,
+        probability=probability,
+        score=score,
+        suggested_label=suggested,
+        suggested_probability=sure,
+        is_suspect=is_suspect,
+        reason=reason,
+    )

@@ -1,0 +1,74 @@
+"""What is done about each suspect: keep it, drop it, or give it another label?
+
+Knows findings and arrays. Does not know files: `run.cleaned` reads what a person decided and writes what came of it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from dataprune.errors import must, unknown
+from dataprune.noise.suspects import Suspects
+
+DECISIONS = ("keep", "drop", "relabel")
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What is done about every example, in source order.
+
+    Attributes:
+        ids: (N,) names of the examples.
+        given: (N,) the given labels.
+        labels: (N,) the labels after it; of dropped examples the given ones.
+        decision: (N,) "keep", "drop" or "relabel".
+        classes: K names.
+        n_left: suspects that were kept because the suggested label is not sure enough.
+    """
+
+    ids: np.ndarray
+    given: Int64[np.ndarray, " examples"]
+    labels: Int64[np.ndarray, " examples"]
+    decision: np.ndarray
+    classes: tuple[str, ...]
+    n_left: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def rows(self) -> Int64[np.ndarray, " kept"]:
+        """Rows of the examples that stay, ascending."""
+        return np.flatnonzero(self.decision != "drop")
+
+    def count(self, decision: str) -> int:
+        """Say how many examples were decided so."""
+        return int((self.decision == decision).sum())
+
+
+def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> Decisions:
+    """Drop every suspect, or relabel those whose suggested label is sure enough.
+
+    Args:
+        found: the finding.
+        action: "drop" or "relabel".
+        confidence: with "relabel", the least probability that the suggested label is right; below, the example stays as it is.
+
+    Raises:
+        InputError: another action, a confidence outside (0, 1].
+    """
+    if action not in ("drop", "relabel"):
+        raise unknown("action", action, ("drop", "relabel"))
+    if not 0 < confidence <= 1:
+        raise must("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")
+    chosen = found.is_suspect
+    if action == "relabel":
+        if found.suggested_probability is None:
+            cure = "A finding that was read from its table does not: find anew, which gives the same."
+            raise must("found", "say how sure the suggested labels are", "a finding that does not", cure)
+        chosen = chosen & (found.suggested_label != found.labels) & (found.suggested_probability >= confidence)
+    decision = np.where(chosen, action, "keep").astype(object)
+    labels = np.where(chosen & (action == "relabel"), found.suggested_label, found.labels)
+    return Decisions(found.ids, found.labels, labels, decision, found.classes, int((found.is_suspect & ~chosen).sum()))

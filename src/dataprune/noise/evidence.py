@@ -1,0 +1,125 @@
+"""What is there to judge a label by?
+
+Knows which arrays a finding reads, and which of them cannot be what they are said to be. Does not know where they come from.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64, Shaped
+from numpy.typing import ArrayLike
+
+from dataprune.errors import InputError, listed, must
+from dataprune.trace.member import checked_labels
+
+# Half precision, as probabilities are often stored, rounds each entry by up to 2^-12 of its size or 2^-25.
+SUM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The arrays that a finding reads, all of the same examples.
+
+    Attributes:
+        labels: (N,) given class indices.
+        unseen: (N, K) probabilities of networks that were not trained on the example (of several, their normalised geometric
+            mean), or None.
+        seen: (N, K) the same of networks that were. At least one of the two is there.
+        margin: (N,) with `seen`: the label's logit minus the largest other, the mean over those networks and their epochs.
+        votes: (N, K) how many networks name each class, or None; only words are made of it.
+        ids: (N,) names of the examples; row numbers if not given.
+        classes: K names; numbers if not given.
+
+    Raises:
+        InputError: probabilities that are NaN, negative or do not sum to 1 (with rows), shapes that do not fit, labels that are no
+            class, only one label for all.
+    """
+
+    labels: Int64[np.ndarray, " examples"]
+    unseen: Float32[np.ndarray, "examples classes"] | None = None
+    seen: Float32[np.ndarray, "examples classes"] | None = None
+    margin: Float64[np.ndarray, " examples"] | None = None
+    votes: Shaped[np.ndarray, "examples classes"] | None = None
+    ids: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shapes = [array.shape for array in (self.unseen, self.seen) if array is not None]
+        if not shapes:
+            raise must("Evidence", "hold `unseen` or `seen` probabilities", "neither")
+        n_examples, n_classes = shapes[0]
+        put = object.__setattr__
+        put(self, "labels", checked_labels(self.labels, n_classes))
+        for name in ("unseen", "seen"):
+            array = getattr(self, name)
+            if array is not None:
+                put(self, name, checked_probabilities(array, name))
+        for name in ("labels", "unseen", "seen", "margin", "votes", "ids"):
+            array = getattr(self, name)
+            if array is not None and len(array) != n_examples:
+                raise must(name, f"have one row for each of the {n_examples} examples", len(array))
+        for name in ("unseen", "seen", "votes"):
+            array = getattr(self, name)
+            if array is not None and array.shape[1] != n_classes:
+                raise must(name, f"have one column for each of the {n_classes} classes", array.shape[1])
+        if self.classes and len(self.classes) != n_classes:
+            raise must("classes", f"be as many as the columns of the probabilities: {n_classes}", len(self.classes))
+        if len(np.unique(self.labels)) < 2:
+            raise InputError("all labels are equal, so none can be told wrong. A finding needs at least two classes.")
+        if self.ids is None:
+            put(self, "ids", np.array([str(row) for row in range(n_examples)], dtype=np.dtypes.StringDType()))
+        put(self, "classes", tuple(self.classes) or tuple(str(index) for index in range(n_classes)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def sampling(self) -> Literal["out", "in", "both"]:
+        """Whether the networks that speak saw the example in training: none ("out"), all ("in"), or some."""
+        return "in" if self.unseen is None else "out" if self.seen is None else "both"
+
+    @property
+    def probabilities(self) -> Float32[np.ndarray, "examples classes"]:
+        """What judges the label first: the networks that did not see the example, where there are any."""
+        found = self.seen if self.unseen is None else self.unseen
+        assert found is not None
+        return found
+
+
+def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Float32[np.ndarray, "examples classes"]:
+    """Give class probabilities as float32 with rows that sum to 1, refusing what are none.
+
+    Rows may be off by a hundredth, as in half precision, and are then scaled.
+
+    Raises:
+        InputError: no matrix of at least two columns, NaN or infinity, negative entries, rows that do not sum to 1: with rows.
+    """
+    given = np.asarray(values)
+    if given.ndim != 2 or given.shape[1] < 2 or not len(given):
+        raise must(name, "have a row for each example and a column for each class, two or more", f"an array of shape {given.shape}")
+    if given.dtype.kind not in "fiub":
+        raise must(name, "be numbers", f"an array of {given.dtype}")
+    p = given.astype(np.float32, copy=False)
+    sums = p.sum(axis=1, dtype=np.float64)
+    logits = "These look like logits: give their softmax."
+    for requirement, bad, cure in (
+        ("be finite", ~np.isfinite(sums), ""),
+        ("be 0 or more", p.min(axis=1) < 0, logits),
+        ("sum to 1 in each row", np.abs(sums - 1) > SUM_TOLERANCE, logits if (p.max(axis=1) > 1).any() else ""),
+    ):
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            first = p[rows[0]]
+            got = (
+                f"the sum {sums[rows[0]]:.4g}"
+                if "sum" in requirement
+                else f"{first[~(first >= 0)][0] if 'finite' not in requirement else first[~np.isfinite(first)][0]:.4g}"
+            )
+            raise must(name, requirement, f"{got} in row {rows[0]} (rows {listed(rows)})", cure)
+    return np.asarray(p / sums[:, None], np.float32)

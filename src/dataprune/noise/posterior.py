@@ -1,0 +1,182 @@
+"""How probable is each true class, given what networks say that did not see the label?
+
+Such networks have learned from wrong labels too, so their probabilities are of the *given* label, and not calibrated. The model:
+the true class follows a distribution that the networks' probabilities determine after sharpening, and the given label follows from
+the true class by a transition matrix. Both are fitted to the given labels; nothing else is known. Knows probabilities and labels.
+
+Source: the transition matrix as in Patrini et al. 2017, arXiv:1609.03683, learned by expectation maximisation as in Dawid and
+Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599. Departs: all fitted together, and how far
+a matrix with an entry for each pair of classes is believed is chosen by the likelihood of held-out labels.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from dataprune.streams import generator
+
+# How much of the noise the networks have taken over, so that it must be taken out of their probabilities: all would be 1. Few
+# epochs learn less than all. Measured in docs/log.md.
+LEARNED = 0.6
+# A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; chosen among these.
+STRENGTHS = (np.inf, 300.0, 30.0, 5.0)
+LOWEST = 1e-4  # half precision, in which probabilities are stored, knows little below
+FIT_ROWS = 20_000
+MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
+ITERATIONS = 25
+TOLERANCE = 2e-5  # nats an example
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """A fitted model of how given labels come about.
+
+    Attributes:
+        sharpness: what log-probabilities are multiplied by.
+        bias: (K,) what is then added.
+        transition: (K, K) P(given = j | true = i), rows sum to 1.
+        learned: the share of the noise that was taken out of the probabilities first.
+        strength: how strongly the matrix was drawn to noise into all classes alike.
+    """
+
+    sharpness: float
+    bias: Float64[np.ndarray, " classes"]
+    transition: Float64[np.ndarray, "classes classes"]
+    learned: float
+    strength: float
+
+
+def fit_noise(
+    probabilities: Shaped[np.ndarray, "examples classes"],
+    labels: Int64[np.ndarray, " examples"],
+    *,
+    seed: int = 0,
+    learned: float = LEARNED,
+) -> Noise:
+    """Fit the model to the given labels; of many examples a sample of 20,000 is enough.
+
+    Args:
+        probabilities: of networks that did not see the example's label.
+        labels: the given ones.
+        seed: of the sample and the halves.
+        learned: the share of the noise that the networks are taken to have learned, in [0, 1].
+    """
+    rows = generator(seed, "noise", "fit").permutation(len(labels))[:FIT_ROWS]
+    log_p, y = logs(probabilities[rows]), labels[rows]
+    start = _start(log_p.shape[1], learned)
+    if log_p.shape[1] > MOST_CLASSES:
+        return fit_from(start, log_p, y)
+    halves = (slice(None, len(rows) // 2), slice(len(rows) // 2, None))
+    fits = []
+    for strength in STRENGTHS:
+        one = replace(start, strength=strength)
+        found = [fit_from(one, log_p[half], y[half]) for half in halves]
+        held_out = sum(log_likelihood(found[i], log_p[halves[1 - i]], y[halves[1 - i]]) for i in (0, 1))
+        fits.append((held_out, strength, found[0]))
+    _, strength, begun = max(fits, key=lambda fit: fit[0])
+    return fit_from(begun, log_p, y)
+
+
+def fit_from(
+    noise: Noise,
+    log_p: Float64[np.ndarray, "examples classes"],
+    labels: Int64[np.ndarray, " examples"],
+    iterations: int = ITERATIONS,
+) -> Noise:
+    """Improve a model by expectation maximisation."""
+    before = -np.inf
+    for step in range(iterations):
+        evidence = _unmixed(log_p, noise)
+        noise = _sharpened(noise, evidence, labels)
+        joint = true_given(noise, evidence, labels)
+        likelihood = float(np.log(joint.sum(axis=1)).mean())
+        noise = replace(noise, transition=_transition(joint, labels, noise.strength))
+        if step > 3 and likelihood - before < TOLERANCE:
+            break
+        before = likelihood
+    return noise
+
+
+def true_classes(
+    noise: Noise, probabilities: Shaped[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
+) -> Float64[np.ndarray, "examples classes"]:
+    """Give P(true class | what the networks say, the given label); rows sum to 1."""
+    joint = true_given(noise, _unmixed(logs(probabilities), noise), labels)
+    joint /= joint.sum(axis=1, keepdims=True)
+    return joint
+
+
+def log_likelihood(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> float:
+    """Give the mean log-probability of the given labels, in nats."""
+    return float(np.log(true_given(noise, _unmixed(log_p, noise), labels).sum(axis=1)).mean())
+
+
+def logs(probabilities: Shaped[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
+    """Give log-probabilities, none below that of what half precision can tell."""
+    return np.asarray(np.log(np.maximum(probabilities, LOWEST, dtype=np.float64)))
+
+
+def true_given(
+    noise: Noise, evidence: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
+) -> Float64[np.ndarray, "examples classes"]:
+    """Give P(true class and the given label), from log-probabilities out of which the noise was taken."""
+    return np.asarray(np.exp(_log_softmax(noise.sharpness * evidence + noise.bias)) * noise.transition[:, labels].T)
+
+
+def _start(n_classes: int, learned: float) -> Noise:
+    return Noise(1.0, np.zeros(n_classes), _alike(0.1, n_classes), learned, np.inf)
+
+
+def _alike(rate: float, n_classes: int) -> Float64[np.ndarray, "classes classes"]:
+    """Give the transition matrix of noise into all other classes alike."""
+    off = rate / (n_classes - 1)
+    return np.full((n_classes, n_classes), off) + (1 - rate - off) * np.eye(n_classes)
+
+
+def _unmixed(log_p: Float64[np.ndarray, "examples classes"], noise: Noise) -> Float64[np.ndarray, "examples classes"]:
+    """Take out of the probabilities the noise that the networks have learned."""
+    mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
+    p = np.maximum(np.exp(log_p) @ np.linalg.inv(mixed), LOWEST)
+    return np.asarray(np.log(p / p.sum(axis=1, keepdims=True)))
+
+
+def _sharpened(noise: Noise, evidence: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> Noise:
+    """Fit sharpness and bias to what the model now holds for the true classes."""
+    from scipy.optimize import minimize
+
+    true = true_given(noise, evidence, labels)
+    true /= true.sum(axis=1, keepdims=True)
+
+    def loss(parameters: Float64[np.ndarray, " parameters"]) -> tuple[float, Float64[np.ndarray, " parameters"]]:
+        sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
+        log_q = _log_softmax(sharpness * evidence + bias)
+        gap = np.exp(log_q) - true
+        value = -float((true * log_q).sum()) + RIDGE * float(bias @ bias)
+        return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
+
+    start = np.append(np.log(noise.sharpness), noise.bias)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
+    return replace(noise, sharpness=float(np.exp(found[0])), bias=np.asarray(found[1:]))
+
+
+RIDGE = 1e-3  # holds the bias where nothing speaks for it: adding the same to all classes changes nothing
+
+
+def _transition(
+    joint: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"], strength: float
+) -> Float64[np.ndarray, "classes classes"]:
+    """Count how often each true class came to be each given one, drawn towards noise that is alike for all."""
+    true = joint / joint.sum(axis=1, keepdims=True)
+    counts = np.zeros((true.shape[1], true.shape[1]))
+    np.add.at(counts.T, labels, true)
+    alike = _alike(float(np.clip(1 - np.trace(counts) / len(labels), 1e-6, 0.9)), len(counts))
+    if np.isinf(strength):
+        return alike
+    drawn = counts + strength * alike
+    return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))
+
+
+def _log_softmax(values: Float64[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
+    moved = values - values.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))

@@ -1,0 +1,90 @@
+"""Which labels are suspect, how sure is that, and how many are wrong in all?
+
+Knows the finding as a table and what may be asked of it. Does not know how it is computed (`find`).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from dataprune.errors import must
+from dataprune.streams import tie_break
+
+CLEAN_SHARE = 0.02
+"""Below this estimated share of wrong labels a set is said to look clean; see docs/log.md for what clean sets give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Suspects:
+    """Every label judged, in source order.
+
+    Attributes:
+        ids: (N,) names of the examples.
+        labels: (N,) the given labels.
+        suggested_label: (N,) the most probable other class.
+        probability: (N,) that the given label is wrong, in [0, 1].
+        score: (N,) higher is more suspect: the log-odds of `probability`.
+        is_suspect: (N,) whether the label is flagged.
+        reason: (N,) in words; empty where there is nothing to say.
+        n_wrong: how many labels are wrong, estimated.
+        n_wrong_low: lower end of the 95 % interval.
+        n_wrong_high: upper end.
+        classes: K names.
+        sampling: whether the networks that spoke had seen the example: "out" (none had), "in" (all had), "both".
+        method: how it was found, in words.
+        notes: cautions for a person.
+        suggested_probability: (N,) that the suggested label is right, in [0, 1]; None where the finding was read from its table.
+    """
+
+    ids: np.ndarray
+    labels: Int64[np.ndarray, " examples"]
+    suggested_label: Int64[np.ndarray, " examples"]
+    probability: Float64[np.ndarray, " examples"]
+    score: Float64[np.ndarray, " examples"]
+    is_suspect: Bool[np.ndarray, " examples"]
+    reason: np.ndarray
+    n_wrong: float
+    n_wrong_low: float
+    n_wrong_high: float
+    classes: tuple[str, ...]
+    sampling: str
+    method: str
+    notes: tuple[str, ...] = ()
+    suggested_probability: Float64[np.ndarray, " examples"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @cached_property
+    def order(self) -> Int64[np.ndarray, " examples"]:
+        """Rows from the most to the least suspect; ties by a hash of the id, never by position."""
+        return np.lexsort((tie_break(self.ids.tolist(), 0), -self.score))
+
+    @cached_property
+    def rank(self) -> Int64[np.ndarray, " examples"]:
+        """1 is the most suspect."""
+        rank = np.empty(len(self), np.int64)
+        rank[self.order] = np.arange(1, len(self) + 1)
+        return rank
+
+    @property
+    def looks_clean(self) -> bool:
+        """Whether the set shows no sign of wrong labels beyond what a set without any would show."""
+        return self.n_wrong <= CLEAN_SHARE * len(self)
+
+    def expected_precision(self, count: int) -> float:
+        """Say which share of the `count` most suspect labels is expected to be wrong.
+
+        Raises:
+            InputError: `count` is not in 1 ... N.
+        """
+        if not 1 <= count <= len(self):
+            raise must("count", f"be in 1 ... {len(self)}", count)
+        return float(self.probability[self.order[:count]].mean())

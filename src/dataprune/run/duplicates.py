@@ -1,0 +1,166 @@
+"""Which examples of a source are there twice, over all its splits, and what does a person need to know of each pair?
+
+Knows splits, ids, labels, the order in which pairs are told, and the file. How pairs are found is in `noise.duplicates`.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from dataprune import store
+from dataprune.data import Dataset, Splits
+from dataprune.errors import InputError, MachineError, must
+from dataprune.noise.conflicts import conflicts, with_conflicts
+from dataprune.noise.duplicates import find_pairs, identical
+from dataprune.noise.suspects import Suspects
+from dataprune.run.opened import Run
+from dataprune.tables import write_table
+
+SPLIT_NAMES = ("train", "validation", "test")
+NO_LABEL = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates:
+    """Pairs of examples that are the same or nearly so: those with different labels first, then those across splits, then the rest.
+
+    Attributes:
+        ids: of the one that comes first in the source.
+        other_ids: of the other.
+        split: of the one: "train", "validation" or "test".
+        other_split: of the other.
+        distance: 0 for identical ones; as in `noise.duplicates.find_pairs` for near ones.
+        is_exact: whether every pixel, or every number, is the same.
+        labels: class index of the one, −1 without labels.
+        other_labels: of the other.
+        rows: row of the one within its split.
+        other_rows: of the other.
+        classes: names of the classes.
+        n_examples: how many examples were looked at.
+        notes: cautions for a person.
+    """
+
+    ids: np.ndarray
+    other_ids: np.ndarray
+    split: np.ndarray
+    other_split: np.ndarray
+    distance: Float32[np.ndarray, " pairs"]
+    is_exact: Bool[np.ndarray, " pairs"]
+    labels: Int64[np.ndarray, " pairs"]
+    other_labels: Int64[np.ndarray, " pairs"]
+    rows: Int64[np.ndarray, " pairs"]
+    other_rows: Int64[np.ndarray, " pairs"]
+    classes: tuple[str, ...]
+    n_examples: int
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def is_conflict(self) -> Bool[np.ndarray, " pairs"]:
+        """Whether the two have different labels; one of them is wrong."""
+        return np.asarray((self.labels != self.other_labels) & (self.labels != NO_LABEL) & (self.other_labels != NO_LABEL))
+
+    @property
+    def is_leak(self) -> Bool[np.ndarray, " pairs"]:
+        """Whether the two lie in different splits: what is measured on the one was trained on."""
+        return np.asarray(self.split != self.other_split)
+
+
+def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: float | None = None) -> Duplicates:
+    """Find identical and nearly identical examples of a data set, over all its splits.
+
+    Args:
+        data: a data set, or all splits of a source.
+        near: whether to look for more than identical ones.
+        distance: the largest of near duplicates; None is the default that was set by eye, 0.25 for pictures.
+
+    Returns:
+        Each pair once. A group of n identical examples gives n − 1 pairs, each with the first of them, train before test.
+
+    Raises:
+        InputError: splits of different shapes, a distance out of range.
+    """
+    parts = _parts(data)
+    found = find_pairs([part.inputs for _, part in parts], near=near, limit=distance)
+    splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
+    ids = np.concatenate([part.ids for _, part in parts])
+    rows = np.concatenate([np.arange(len(part)) for _, part in parts])
+    labels = np.concatenate([np.full(len(part), NO_LABEL) if part.labels is None else part.labels for _, part in parts])
+    first, second = found.first, found.second
+    differ = (labels[first] != labels[second]) & (labels[first] != NO_LABEL) & (labels[second] != NO_LABEL)
+    leaks = np.asarray(splits[first] != splits[second])
+    order = np.lexsort((second, first, found.distance, ~found.is_exact, ~leaks, ~differ))
+    first, second = first[order], second[order]
+    return Duplicates(
+        ids=ids[first],
+        other_ids=ids[second],
+        split=splits[first],
+        other_split=splits[second],
+        distance=found.distance[order],
+        is_exact=found.is_exact[order],
+        labels=labels[first],
+        other_labels=labels[second],
+        rows=rows[first],
+        other_rows=rows[second],
+        classes=parts[0][1].classes,
+        n_examples=len(ids),
+        notes=found.notes,
+    )
+
+
+def with_duplicates(found: Suspects, run: Run) -> Suspects:
+    """Make suspects of the labels of a run that contradict those of identical examples, where its data can still be read."""
+    try:
+        dataset = run.dataset()
+    except (InputError, MachineError) as reason:
+        note = f"identical examples with different labels were not looked for: {reason}"
+        return replace(found, notes=(*found.notes, note))
+    return with_conflicts(found, conflicts(identical([dataset.inputs]), found.labels))
+
+
+def write_duplicates(found: Duplicates, out: str | Path) -> None:
+    """Write `id, other_id, kind, distance, label, other_label, split, other_split` as .csv or .parquet, in the order of `found`.
+
+    `kind` is exact or near; labels are class indices, −1 without labels.
+
+    Raises:
+        InputError: another ending, or the folder does not exist.
+        MachineError: no room, or no permission.
+    """
+    path = Path(out)
+    check_table(path)
+    table = {
+        "id": found.ids,
+        "other_id": found.other_ids,
+        "kind": np.where(found.is_exact, "exact", "near"),
+        "distance": found.distance,
+        "label": found.labels,
+        "other_label": found.other_labels,
+        "split": found.split,
+        "other_split": found.other_split,
+    }
+    with store.writing(path) as temporary:
+        write_table(temporary, table)
+
+
+def check_table(out: Path) -> None:
+    """Refuse a name that could not be written, before any work."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise must("out", "end in .csv or .parquet", repr(str(out)))
+    if not out.parent.is_dir():
+        raise must("out", "lie in a folder that exists", str(out.parent))
+
+
+def _parts(data: Dataset | Splits) -> list[tuple[str, Dataset]]:
+    if isinstance(data, Dataset):
+        return [("train", data)]
+    parts = [(name, getattr(data, name)) for name in SPLIT_NAMES if getattr(data, name) is not None]
+    train = data.train
+    for name, part in parts:
+        if (part.images is None) != (train.images is None):
+            raise InputError(f"{name} holds {'pictures' if train.images is None else 'features'}, train does not.")
+    return parts

@@ -1,0 +1,269 @@
+"""By which method do pictures become features, and what must be known to call two results the same?
+
+Knows the methods: SwAV, the penultimate layer of a run's network, principal components of the pixels, a function of the user's.
+Does not know where features are kept.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from dataprune import store
+from dataprune.data import Dataset
+from dataprune.errors import InputError, StoreError, WorkError, listed, must, unknown
+from dataprune.plugins import call, load
+from dataprune.run.opened import Run
+from dataprune.trace import open_member
+from dataprune.training.pixels import COMPONENTS, fit_components, on_components
+from dataprune.training.plan import Machine, Price, resolve_device
+from dataprune.training.swav.job import SwavEpochDone, swav_features, swav_price, timed_swav_price, train_swav
+from dataprune.training.swav.recipes import Swav, SwavSettings, plan_swav
+
+METHODS = ("swav", "trace", "pixels")
+FUNCTION_BATCH = 256
+
+Encode = Callable[[Dataset], Float32[np.ndarray, "examples features"]]
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """What may be asked for.
+
+    Attributes:
+        method: `swav`, `trace`, `pixels`, or `module:function` of a function of a batch of pictures (B, H, W, Ch) uint8 that gives
+            (B, D) numbers.
+        swav: for `swav`.
+        components: for `pixels`.
+        model: for `trace`, if the run's model was `module:function`: that name, for a stored name is not followed.
+    """
+
+    method: str = "swav"
+    swav: SwavSettings = field(default_factory=SwavSettings)
+    components: int = COMPONENTS
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class EmbedProgress:
+    """What a listener hears: the price once before training, then each finished epoch, and how many are done of all."""
+
+    done: int
+    total: int
+    price: Price | None = None
+    epoch: SwavEpochDone | None = None
+
+
+Listener = Callable[[EmbedProgress], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """What came of a method: a way to make features of any picture of this size, and what that took.
+
+    Attributes:
+        encode: gives features of a data set.
+        examples_seen: in training.
+        flops: of training.
+        about: what else is worth writing down.
+    """
+
+    encode: Encode
+    examples_seen: int
+    flops: int
+    about: Mapping[str, object]
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A method with its settings, ready to be carried out."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Give what makes two results on the same data the same result, as plain JSON."""
+
+    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
+        """Do what must be done before features can be made; an interrupted `scratch` is taken up."""
+
+
+def method_of(dataset: Dataset, settings: EmbedSettings, machine: Machine, run: Run | None) -> Method:
+    """Choose the method and check everything that can be checked before long work.
+
+    Raises:
+        InputError: an unknown method, or one that does not fit the data.
+    """
+    name = settings.method
+    if name == "trace":
+        return _Trace(dataset, settings.model, run, machine)
+    if run is not None:
+        raise must("run", "go with --method trace", f"--method {name}")
+    if name != "swav" and dataset.images is None:
+        raise InputError(
+            f"--method {name} needs pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns: features already. "
+            "Give them to `dataprune km`."
+        )
+    if name == "swav":
+        plan = plan_swav(dataset, settings.swav)
+        swav_price(dataset, plan)  # refuses a model that is unknown or does not fit
+        return _Swav(dataset, plan, machine)
+    if name == "pixels":
+        if settings.components < 1:
+            raise must("components", "be at least 1", settings.components)
+        return _Pixels(dataset, settings.components)
+    if ":" in name:
+        load(name)
+        return _Function(name)
+    raise unknown("method", name, (*METHODS, "module:function"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Swav:
+    dataset: Dataset
+    plan: Swav
+    machine: Machine
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"method": "swav", **asdict(self.plan)}
+
+    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
+        dataset, plan = self.dataset, self.plan
+        device = resolve_device(self.machine)
+        cost = swav_price(dataset, plan)
+        if listener is not None:
+            listener(EmbedProgress(0, plan.epochs, price=timed_swav_price(dataset, plan, device)))
+
+        def heard(epoch: SwavEpochDone) -> None:
+            if listener is not None:
+                listener(EmbedProgress(epoch.epoch, plan.epochs, epoch=epoch))
+
+        executor = self.machine.executor or ("processes" if device == "cpu" else "serial")
+        outcome = train_swav(dataset, plan, scratch, device=device, executor=executor, on_message=heard)
+        if outcome.exception is not None:
+            raise outcome.exception
+        if outcome.error is not None:
+            cure = "What was finished is kept: the same command goes on" if outcome.lost else "Nothing can be embedded"
+            raise WorkError(f"training failed: {outcome.error.rstrip('.')}. {cure}.")
+        done = outcome.value
+        weights = store.open_arrays(done.weights)
+
+        def encode(some: Dataset) -> np.ndarray:
+            return swav_features(some, plan, weights, dataset, device)
+
+        about = {
+            "final_loss": done.loss,
+            "training_seconds": round(done.seconds, 3),
+            "processor_seconds": round(done.processor_seconds, 3),
+            "peak_bytes": done.peak_bytes,
+            "device": device,
+            "bit_exact": device == "cpu",
+        }
+        return Encoder(encode, len(dataset) * plan.epochs, cost.flops, about)
+
+
+class _Trace:
+    def __init__(self, dataset: Dataset, model: str | None, run: Run | None, machine: Machine) -> None:
+        if run is None:
+            raise must("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
+        spec = run.info["spec"]
+        if dataset.fingerprint != spec["data"]:
+            raise InputError(
+                f"the data are not those of {run.path}: fingerprint {dataset.fingerprint[:12]}, the run has {spec['data'][:12]}. "
+                "Give the data that were scored, with the same options."
+            )
+        if ":" in spec["model"] and model != spec["model"]:
+            cure = f"If you trust it, give --model {spec['model']}"
+            raise InputError(
+                f"the network of {run.path} is code by the name of {spec['model']!r}, which is not run unasked. {cure}."
+            )
+        sound = [member for member in run.info["members"] if member["status"] == "ok"]
+        self.dataset, self.run, self.member, self.machine = dataset, run, sound[0], machine
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"method": "trace", "member": self.member["member"], "weights": self.member["sha256"]}
+
+    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
+        from dataprune.training.features import penultimate
+
+        path = self.run.path / self.member["file"]
+        if store.sha256(path) != self.member["sha256"]:
+            raise StoreError(f"{path} is damaged (its checksum differs). Run the same `dataprune score` again.")
+        arrays, spec, device = open_member(path).arrays, self.run.info["spec"], resolve_device(self.machine)
+
+        def encode(some: Dataset) -> np.ndarray:
+            about = (spec["model"], spec["recipe"]["normalise"], spec["n_classes"], device)
+            return penultimate(some, arrays, *about, trained_on=self.dataset)
+
+        return Encoder(encode, 0, 0, {"device": device, "bit_exact": device == "cpu"})
+
+
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    dataset: Dataset
+    components: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"method": "pixels", "components": self.components}
+
+    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
+        assert self.dataset.images is not None
+        found = fit_components(self.dataset.images, self.components)
+
+        def encode(some: Dataset) -> np.ndarray:
+            assert some.images is not None
+            return on_components(some.images, found)
+
+        return Encoder(encode, len(self.dataset), 0, {"explained_variance": found.explained})
+
+
+@dataclass(frozen=True, eq=False)
+class _Function:
+    name: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"method": self.name}
+
+    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
+        return Encoder(self._encode, 0, 0, {})
+
+    def _encode(self, some: Dataset) -> np.ndarray:
+        assert some.images is not None
+        parts: list[np.ndarray] = []
+        for batch in _batches(some.images):
+            part = _plain(call(self.name, batch))
+            if part.ndim != 2 or len(part) != len(batch) or part.dtype.kind not in "iuf" or not part.shape[1]:
+                got = f"{part.dtype} of shape {part.shape} from {self.name}"
+                raise must("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
+            if parts and part.shape[1] != parts[0].shape[1]:
+                raise must(
+                    "method", f"give as many columns for every batch, {parts[0].shape[1]}", f"{part.shape[1]} from {self.name}"
+                )
+            parts.append(part.astype(np.float32))
+        return np.concatenate(parts)
+
+
+def _plain(value: Any) -> np.ndarray:
+    """Give a tensor or whatever NumPy takes as an array."""
+    return np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
+
+
+def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), FUNCTION_BATCH):
+        yield np.array(images[start : start + FUNCTION_BATCH])  # a copy: a function may write into what it is given
+
+
+def finite(features: Float32[np.ndarray, "examples features"]) -> None:
+    """Refuse features that are no numbers.
+
+    Raises:
+        InputError: with the rows.
+    """
+    bad = np.flatnonzero(~np.isfinite(features).all(1))
+    if len(bad):
+        raise must("features", "be finite numbers", f"NaN or infinity in row {listed(bad[:5].tolist(), len(bad))}")

@@ -1,0 +1,191 @@
+"""Which labels of a scored set are suspect, and how does the finding get in and out of files?
+
+Knows runs, traces, files of probabilities and of truth, and the table of a finding. The judging is that of `noise`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from dataprune import noise, store, tables
+from dataprune.data.labels import LabelFile, read_labels, resolve
+from dataprune.errors import must
+from dataprune.noise import Evidence, Suspects
+from dataprune.run.opened import Run
+from dataprune.tables import write_table
+from dataprune.trace import Trace
+
+LOWEST = 1e-4  # of a probability, before its logarithm; half precision, in which they are stored, knows little below
+
+
+def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
+    """Judge every label of a run.
+
+    Args:
+        run: finished. With folds, networks that did not see an example speak of it too, which finds far more.
+        seed: of samples.
+    """
+    return noise.find(evidence_of(run.trace, run.classes), seed=seed)
+
+
+def evidence_of(trace: Trace, classes: tuple[str, ...] = ()) -> Evidence:
+    """Gather from a trace, chunk by chunk, what a finding reads."""
+    parts = [_gathered(chunk) for chunk in trace.chunks()]
+    unseen, seen, margin, votes = ([part[index] for part in parts] for index in range(4))
+    out = None if any(part is None for part in unseen) else np.concatenate(unseen)
+    inside = any(part is None for part in seen)
+    return Evidence(
+        trace.labels,
+        unseen=out,
+        seen=None if inside else np.concatenate(seen),
+        margin=None if inside else np.concatenate(margin),
+        votes=np.concatenate(votes),
+        ids=trace.ids,
+        classes=classes,
+    )
+
+
+def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
+    """Read probabilities made elsewhere, of networks that did not see the examples, and the labels they judge.
+
+    Args:
+        probabilities: .npy, a row for each example and a column for each class.
+        labels: `FILE[:COLUMN]`, a row for each row of the probabilities; class indices, or names, whose alphabetical order is
+            then that of the columns. A column `id` names the examples.
+
+    Raises:
+        InputError: no probabilities (logits, for one), labels of another number, or of classes that have no column.
+    """
+    p = noise.checked_probabilities(tables.read_npy(probabilities), str(probabilities))
+    file = read_labels(labels)
+    given, classes = resolve(file.values, ())
+    if len(given) != len(p):
+        raise must("labels", f"have one row for each of the {len(p)} rows of {probabilities}", f"{len(given)} in {labels}")
+    numbered = classes == tuple(str(index) for index in range(len(classes)))
+    if len(classes) > p.shape[1] or (len(classes) < p.shape[1] and not numbered):
+        raise must("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(classes)} classes in {labels}")
+    names = classes if not numbered else tuple(str(index) for index in range(p.shape[1]))
+    ids = None if file.names is None else np.array(file.names, dtype=np.dtypes.StringDType())
+    return Evidence(given, unseen=p, ids=ids, classes=names)
+
+
+def write_suspects(found: Suspects, out: Path) -> None:
+    """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
+
+    Raises:
+        InputError: another ending, or the folder does not exist.
+        MachineError: no room, or no permission.
+    """
+    check_table(out)
+    names = np.array(found.classes, dtype=object)
+    columns = {
+        "id": found.ids,
+        "label": found.labels,
+        "suggested_label": found.suggested_label,
+        "label_name": names[found.labels],
+        "suggested_name": names[found.suggested_label],
+        "probability": found.probability,
+        "score": found.score,
+        "rank": found.rank,
+        "is_suspect": found.is_suspect,
+        "reason": found.reason,
+    }
+    with store.writing(out) as temporary:
+        write_table(temporary, columns)
+    store.write_json(_about(out), {name: _plain(getattr(found, name)) for name in ABOUT})
+
+
+def read_suspects(path: Path) -> Suspects:
+    """Read a finding that `write_suspects` wrote.
+
+    Raises:
+        InputError: the file is none, or what lies beside it is not there.
+        StoreError: what lies beside it is damaged.
+    """
+    if not _about(path).is_file():
+        raise must(str(path), "be a table of `dataprune noise find`", f"no {_about(path).name} beside it", "Write it again.")
+    about = store.read_json(_about(path))
+    if not isinstance(about, dict) or set(about) != set(ABOUT):
+        raise must(str(path), "be a table of `dataprune noise find`", f"other things in {_about(path).name}", "Write it again.")
+    table = tables.read_table(path, list(COLUMNS)).columns
+    return Suspects(
+        ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
+        labels=table["label"].astype(np.int64),
+        suggested_label=table["suggested_label"].astype(np.int64),
+        probability=table["probability"].astype(np.float64),
+        score=table["score"].astype(np.float64),
+        is_suspect=table["is_suspect"].astype(bool),
+        reason=table["reason"],
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in about.items()},
+    )
+
+
+def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
+    """Read true labels, in the order of a finding.
+
+    Args:
+        source: `FILE[:COLUMN]`, by its column `id` if it has one, else by row; without COLUMN it is `clean_label`, or the only one.
+
+    Raises:
+        InputError: examples without truth, another number of rows, labels that are no classes.
+    """
+    values, names = tables.read_column(source, "clean_label")
+    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names))
+    return file.labels_of([str(one) for one in found.ids.tolist()], found.classes)[0]
+
+
+def check_table(out: Path) -> None:
+    """Refuse a name that could not be written, before any work."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise must("out", "end in .csv or .parquet", repr(str(out)))
+    if not out.parent.is_dir():
+        raise must("out", "lie in a folder that exists", f"{out.parent}")
+
+
+ABOUT = ("n_wrong", "n_wrong_low", "n_wrong_high", "classes", "sampling", "method", "notes")
+COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
+
+
+def _about(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _gathered(
+    chunk: Trace,
+) -> tuple[
+    Float32[np.ndarray, "some classes"] | None,
+    Float32[np.ndarray, "some classes"] | None,
+    Float64[np.ndarray, " some"] | None,
+    Int64[np.ndarray, "some classes"],
+]:
+    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, all votes."""
+    knew = chunk.trained_on
+    n_knew = knew.sum(axis=0)
+    logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
+    for member in range(chunk.n_members):
+        log_p = np.log(np.maximum(chunk.member_probabilities(member), LOWEST))
+        logs[0] += log_p * ~knew[member][:, None]
+        logs[1] += log_p * knew[member][:, None]
+    rows, votes = np.arange(chunk.n_examples), np.zeros((chunk.n_examples, chunk.n_classes), np.int64)
+    for named in chunk.last("predicted"):
+        votes[rows, named] += 1
+    seen, margin = None, None
+    if (n_knew > 0).all():
+        seen = _geometric(logs[1], n_knew)
+        margin = (chunk.channel("margin").mean(axis=1, dtype=np.float64) * knew).sum(axis=0) / n_knew
+    n_new = chunk.n_members - n_knew
+    return (_geometric(logs[0], n_new) if (n_new > 0).all() else None), seen, margin, votes
+
+
+def _geometric(
+    logs: Float64[np.ndarray, "some classes"], members: Int64[np.ndarray, " some"]
+) -> Float32[np.ndarray, "some classes"]:
+    mean = logs / members[:, None]
+    p = np.exp(mean - mean.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)

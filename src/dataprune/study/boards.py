@@ -1,0 +1,65 @@
+"""How is a study watched in TensorBoard?
+
+Knows event files, which torch writes if the package `tensorboard` is there. Listens to a study; changes nothing.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from dataprune.errors import MachineError
+
+if TYPE_CHECKING:
+    from dataprune.study.grid import Planned
+    from dataprune.study.labour import StudyProgress
+
+
+class Board:
+    """Writes each trial's curve as event files, in a folder for each trial. Use as a context, and as a study's listener."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder.
+
+        Raises:
+            MachineError: the package is missing.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise MachineError(
+                "TensorBoard files need a package that is not installed: pip install 'dataprune[tensorboard]'."
+            ) from None
+        self._folder = folder
+        self._open = SummaryWriter
+        self._writers: dict[str, Any] = {}
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def __call__(self, progress: "StudyProgress") -> None:
+        """Take in one message of the study."""
+        if progress.epoch is not None:
+            row, epoch = progress.epoch
+            writer = self._writer(row)
+            writer.add_scalar("training loss", epoch.loss, epoch.epoch)
+            writer.add_scalar("validation accuracy", epoch.accuracy, epoch.epoch)
+        if progress.ended is not None:
+            row, result = progress.ended
+            if result.status == "ok":
+                writer = self._writer(row)
+                writer.add_scalar("test accuracy", result.test_accuracy, len(result.loss))
+            if row.spec.trial in self._writers:
+                self._writers.pop(row.spec.trial).close()
+
+    def _writer(self, row: "Planned") -> Any:
+        if row.spec.trial not in self._writers:
+            cell = row.cell
+            words = [cell.arm, cell.score, cell.strategy, f"keep-{cell.keep:g}", f"start-{cell.start:g}", cell.order]
+            words += [f"clusters-{cell.clusters}" if cell.clusters else "", f"seed-{row.seed}"]
+            name = "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in word) for word in words if word)
+            self._writers[row.spec.trial] = self._open(str(self._folder / f"{name}_{row.spec.trial[:8]}"))
+        return self._writers[row.spec.trial]

@@ -1,0 +1,193 @@
+"""Which trainings of a study belong together, and what is each compared with?
+
+Knows the columns of `trials.parquet` and what makes a cell of them: the same rule and size of the kept set, in the same arm,
+whatever the seed. Does not know statistics.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from dataprune.errors import InputError, listed, must, unknown
+
+Trials = Mapping[str, Shaped[np.ndarray, "trials ..."]]
+NEEDED = ("score", "strategy", "keep", "seed")
+EXTRAS = ("arm", "order", "clusters")  # columns that only some studies have
+MEASURES = ("test_accuracy", "validation_accuracy")
+RANDOM, ALL = "random", "all"
+SAME_KEEP = 1e-6
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What trainings of a study have in common when only their seeds differ.
+
+    Attributes:
+        arm: of the study, such as labels as given and labels made wrong; mostly "".
+        kind: 0 for all data, 1 for the random control, 2 for a score.
+        score: by which was chosen; "all" and "random" for the controls.
+        strategy: the rule; "all" for all data.
+        order: in which a curriculum adds examples, "recipe" where recipes are compared, else "".
+        clusters: of `km`, where several numbers are compared, else 0.
+        start: of a window, else 0.
+        dropped: 1 − keep.
+    """
+
+    arm: str
+    kind: int
+    score: str
+    strategy: str
+    order: str
+    clusters: int
+    start: float
+    dropped: float
+
+    @property
+    def keep(self) -> float:
+        """Fraction kept."""
+        return 1 - self.dropped
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is the control on all data."""
+        return self.kind == 0
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it is a random control."""
+        return self.kind == 1
+
+    @property
+    def has_size(self) -> bool:
+        """Whether it is one of several sizes: not so for a window, a curriculum or a recipe."""
+        return not self.is_all and self.strategy != "window" and not self.order
+
+    @property
+    def name(self) -> str:
+        """What is compared, without its size: the score, with its strategy where that is not keeping the hardest."""
+        if self.is_all:
+            name = "all data"
+        elif self.order:
+            name = self.order if self.is_random else self.score if self.order == "recipe" else f"{self.score} {self.order}"
+        else:
+            name = self.score + (f" ({self.clusters} clusters)" if self.clusters else "")
+            name += "" if self.is_random or self.strategy == "hardest" else f" {self.strategy}"
+        return name + (f", {self.arm}" if self.arm else "")
+
+
+@dataclass(frozen=True, eq=False)
+class CellTable:
+    """A study as a table, cells by seeds.
+
+    Attributes:
+        cells: in order: by arm; all data, random, then the scores; from large sets to small.
+        seeds: ascending.
+        rows: (cells, seeds) the row of `trials` of each training, −1 where there is none that ended.
+        accuracies: (cells, seeds), NaN where there is none.
+        failed: rows of trials without an accuracy.
+        arms: in the order in which the trials name them.
+    """
+
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    rows: np.ndarray
+    accuracies: Float64[np.ndarray, "cells seeds"]
+    failed: tuple[int, ...]
+    arms: tuple[str, ...]
+
+    def random_of(self, cell: Cell) -> int | None:
+        """Give the place of the random control of the same size and arm; of several, that of the same strategy, order and start."""
+        if cell.kind < 2:
+            return None
+        same = [
+            place
+            for place, other in enumerate(self.cells)
+            if other.is_random
+            and other.arm == cell.arm
+            and bool(other.order) == bool(cell.order)
+            and abs(other.dropped - cell.dropped) < SAME_KEEP
+        ]
+
+        def unlike(place: int) -> tuple[bool, bool, bool, int]:
+            other = self.cells[place]
+            return other.strategy != cell.strategy, other.order != cell.order, other.start != cell.start, place
+
+        return min(same, key=unlike, default=None)
+
+    def all_of(self, cell: Cell) -> int | None:
+        """Give the place of the control on all data of the same arm."""
+        if cell.is_all:
+            return None
+        return next((place for place, other in enumerate(self.cells) if other.is_all and other.arm == cell.arm), None)
+
+    def curves(self) -> dict[tuple[str, str], list[int]]:
+        """Give the places of the cells of each score and strategy that has sizes, by (arm, name), from large sets to small.
+
+        Windows and curricula are no curves: their size stays. Random is one only beside a score that is.
+        """
+        with_scores = {cell.arm for cell in self.cells if cell.has_size and cell.kind == 2}
+        curves: dict[tuple[str, str], list[int]] = {}
+        for place, cell in enumerate(self.cells):
+            if cell.has_size and cell.arm in with_scores:
+                curves.setdefault((cell.arm, cell.name), []).append(place)
+        return curves
+
+
+def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
+    """Sort the trainings of a study into cells and seeds.
+
+    Args:
+        trials: the columns of `trials.parquet`. All data is what has `keep` 1 and no `order`; random is what has the strategy or
+            the score "random", or the score "".
+        measure: `test_accuracy`, or `validation_accuracy` where a choice is made.
+
+    Raises:
+        InputError: a column is missing, no training has an accuracy, or two of one cell have the same seed.
+    """
+    if measure not in MEASURES:
+        raise unknown("measure", measure, MEASURES)
+    lacking = [name for name in (*NEEDED, measure) if name not in trials]
+    if lacking:
+        raise must("trials", f"hold the columns {', '.join((*NEEDED, measure))}", f"none called {listed(lacking)}")
+    accuracy = np.asarray(trials[measure], np.float64)
+    ended = np.flatnonzero(np.isfinite(accuracy))
+    if not len(ended):
+        raise InputError("no training of this study has ended with an accuracy. Run the same `dataprune study` command again.")
+    cell_of = {int(row): _cell(trials, int(row)) for row in ended}
+    cells = tuple(sorted(set(cell_of.values())))
+    seeds = tuple(sorted({int(trials["seed"][row]) for row in ended}))
+    place, column = {cell: at for at, cell in enumerate(cells)}, {seed: at for at, seed in enumerate(seeds)}
+    rows = np.full((len(cells), len(seeds)), -1, np.int64)
+    for row, cell in cell_of.items():
+        at = place[cell], column[int(trials["seed"][row])]
+        if rows[at] >= 0 and not _same_trial(trials, int(rows[at]), row):
+            raise must(
+                "trials",
+                "have one training for each cell and seed",
+                f"two for {cell.name}, keep {cell.keep:g}, seed {seeds[at[1]]} (rows {rows[at]}, {row})",
+            )
+        rows[at] = row if rows[at] < 0 else rows[at]
+    table = np.where(rows >= 0, accuracy[rows], np.nan)
+    arms = tuple(dict.fromkeys(map(str, trials["arm"]))) if "arm" in trials else ("",)
+    return CellTable(cells, seeds, rows, table, tuple(np.flatnonzero(~np.isfinite(accuracy)).tolist()), arms)
+
+
+def _cell(trials: Trials, row: int) -> Cell:
+    score, strategy = str(trials["score"][row]), str(trials["strategy"][row])
+    arm, order = (str(trials[name][row]) if name in trials else "" for name in ("arm", "order"))
+    clusters = int(trials["clusters"][row]) if "clusters" in trials else 0
+    start = float(trials["start"][row]) if "start" in trials else 0.0
+    dropped = round(1 - float(trials["keep"][row]), 9)
+    if dropped < SAME_KEEP and not order:
+        return Cell(arm, 0, ALL, ALL, "", 0, 0.0, 0.0)
+    is_random = strategy == RANDOM or score in ("", RANDOM)
+    start = start if np.isfinite(start) else 0.0
+    if is_random:
+        return Cell(arm, 1, RANDOM, strategy, order, 0, start, dropped)
+    return Cell(arm, 2, score, strategy, order, clusters, start, dropped)
+
+
+def _same_trial(trials: Trials, row: int, other: int) -> bool:
+    return "trial" in trials and trials["trial"][row] == trials["trial"][other]

@@ -1,0 +1,296 @@
+"""Spec, data and scores → trials → tables → manifest: makes a study, finds a finished one, goes on with an interrupted one.
+
+Knows the order of steps that makes every moment safe to be killed in: the identity is written first, each trial is one small file
+as it ends, tables follow from these, the manifest comes last. The driver alone writes; a worker has its own scratch folder.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune import store
+from dataprune.data import Splits
+from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, listed, must
+from dataprune.run import open_run
+from dataprune.study.arms import NOISY_RUN, RUN, Scorer, Scoring, Sources, usual_scores
+from dataprune.study.grid import Arm, Grid, Planned, Trained, grid
+from dataprune.study.labour import SCRATCH, Bench, Listener, found, looks_of, train
+from dataprune.study.opened import FAILED, FORMAT, MANIFEST, SPEC, SUMMARY, TRIALS, Study, open_study, read_identity, row_of
+from dataprune.study.plan import trained_by
+from dataprune.study.spec import StudySpec, to_toml
+from dataprune.study.splits import StudyData, cut
+from dataprune.study.trials import ALGORITHM, FOLDER, TrialResult
+from dataprune.tables import write_table
+from dataprune.training.ensemble import made_with
+from dataprune.training.plan import Machine, resolve_device
+
+TABLE_SECONDS = 30.0  # between two writings of the table while trials end; each trial's own file is there at once
+_DTYPES: dict[type, Any] = {str: object, float: np.float64, int: np.int64}
+
+
+def run_study(
+    splits: Splits,
+    spec: StudySpec,
+    out: str | Path,
+    sources: Sources | None = None,
+    machine: Machine | None = None,
+    *,
+    retry_failed: bool = False,
+    wait: bool = False,
+    listener: Listener | None = None,
+    scorer: Scorer | None = None,
+) -> Study:
+    """Train what a spec asks for, and say what it shows.
+
+    The same call on the same folder goes on where it was interrupted, with results equal to the bit, or returns at once. Another
+    question on the same data and recipe may be asked in the same folder: trials that are the same are found.
+
+    Args:
+        splits: the data, as `read_splits` gives them.
+        spec: what is asked.
+        out: the folder of the study, made if need be.
+        sources: what is taken from elsewhere.
+        machine: where to train; none of it changes a result on a CPU.
+        retry_failed: train again what failed before.
+        wait: if another process works on the folder, wait for it.
+        listener: hears the price and the progress.
+        scorer: scores a data set into a folder; None is `dataprune.score`.
+
+    Returns:
+        The study, also if some trials failed.
+
+    Raises:
+        InputError: the data cannot be studied, the run is of other data or lacks a score, or `out` holds other things.
+        MachineError: no room, no permission, no such device.
+        WorkError: trials were lost with their workers; the same call trains them again.
+    """
+    sources, machine, folder = sources or Sources(), machine or Machine(), Path(out)
+    check_out(folder)
+    with store.lock(folder, wait=wait):
+        store.sweep(folder)
+        data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
+        trained = trained_by(spec, data.train)
+        looks = looks_of(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+        desk = _Desk(Scoring(folder, spec, sources, machine, scorer), data, trained, looks, resolve_device(machine))
+        finished = desk.claim()
+        if finished is not None and not (retry_failed and finished.failed):
+            return finished
+        desk.work(listener, retry_failed)
+    return open_study(folder)
+
+
+def check_out(folder: Path) -> None:
+    """Refuse an output folder that cannot become a study, before anything is read for it.
+
+    Raises:
+        InputError: it is a file, or holds other things.
+        MachineError: it cannot be written.
+    """
+    if folder.is_dir():
+        others = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
+        if others and not (folder / SPEC).exists():
+            raise InputError(
+                f"`out` must be a new folder or a study, got {folder}, which holds {listed(others, most=3)}. Choose another."
+            )
+    elif os.path.lexists(folder):
+        raise must("out", "be a folder", f"{folder}, which is a file")
+    present = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    store.check_writable(present)
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """One call of `run_study`: what is asked, of which data, trained by what and where."""
+
+    scoring: Scoring
+    data: StudyData
+    trained: tuple[Trained, ...]
+    looks: Mapping[str, int]
+    device: str
+
+    @property
+    def folder(self) -> Path:
+        return self.scoring.folder
+
+    @property
+    def spec(self) -> StudySpec:
+        return self.scoring.spec
+
+    def claim(self) -> Study | None:
+        """Make the folder this study's own; return the study if this very question is answered. Refuse other data and recipes."""
+        if not (self.folder / SPEC).exists():
+            self._write_question(self.spec)
+            return None
+        present = read_identity(self.folder)
+        differing = _differences(present["settings"], self._settings())
+        if differing:
+            cure = "Choose another folder"
+            raise InputError(f"`out` {self.folder} holds a study with other settings: {'; '.join(differing)}. {cure}.")
+        try:
+            before = open_study(self.folder)
+            sound = before.is_finished and not store.faults(self.folder, MANIFEST)
+        except DatapruneError:  # a table that is damaged follows from the trials and is written anew
+            return None
+        asks = replace(self.spec, scores=self.spec.scores or before.spec.scores)
+        return before if sound and asks == before.spec and present.get("sources") == self.scoring.sources.record() else None
+
+    def work(self, listener: Listener | None, retry_failed: bool) -> None:
+        """Score, lay out the grid, train what is missing, write the tables and the manifest.
+
+        Raises:
+            WorkError: trials were lost with their workers.
+        """
+        arms = self.scoring.arms(self.data)
+        spec = replace(self.spec, scores=self.spec.scores or usual_scores(arms[0]))
+        asked = grid(spec, arms, self.trained)
+        bench = Bench(self.folder, self.scoring.machine, self.device, spec.judge == "test", self.looks)
+        results = found(asked, bench, self.scoring.sources.reuse, retry_failed)
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        self._write_question(spec)
+        self._write_trials(asked, results)
+        notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
+        lost, written = [], time.monotonic()
+        try:
+            with closing(train(asked, arms, results, bench, listener, notes)) as ended:
+                for name, result in ended:
+                    if isinstance(result, str):
+                        lost.append(result)
+                        continue
+                    results[name] = result
+                    if time.monotonic() - written > TABLE_SECONDS:
+                        self._write_trials(asked, results)
+                        written = time.monotonic()
+        finally:
+            with suppress(MachineError):  # a full disk has been said already, and the table follows from the trials
+                self._write_trials(asked, results)
+        if lost:
+            raise WorkError(f"{listed(lost, most=3)}. What was finished is kept: the same command goes on.")
+        self._publish(asked, arms, results, notes)
+
+    def _settings(self) -> dict[str, Any]:
+        """Say what all trials of a folder have in common."""
+        base = self.trained[0]
+        return {
+            "train": self.data.train.fingerprint,
+            "validation": self.data.validation_key,
+            "test": self.data.test.fingerprint,
+            "model": base.model,
+            "recipe": {**asdict(base.recipe), "milestones": list(base.recipe.milestones)},
+            "epochs": base.epochs,
+            "budget": self.spec.budget,
+            "seed": self.spec.seed,
+            "algorithm": ALGORITHM,
+            "made_with": made_with(self.device),
+        }
+
+    def _write_question(self, spec: StudySpec) -> None:
+        wanted = {
+            "format": FORMAT,
+            "settings": self._settings(),
+            "sources": self.scoring.sources.record(),
+            "question": to_toml(spec),
+        }
+        path = self.folder / SPEC
+        if path.exists() and store.read_json(path) != wanted:  # the tables are of another question
+            for name in (TRIALS, SUMMARY):
+                (self.folder / name).unlink(missing_ok=True)
+        store.write_json(path, wanted)
+
+    def _write_trials(self, asked: Grid, results: Mapping[str, TrialResult]) -> None:
+        rows = [_row(planned, results.get(planned.spec.trial)) for planned in asked.rows]
+        columns = {name: np.array([row[name] for row in rows], _DTYPES[type(rows[0][name])]) for name in rows[0]}
+        with store.writing(self.folder / TRIALS) as temporary:
+            write_table(temporary, columns)
+
+    def _publish(self, asked: Grid, arms: Sequence[Arm], results: Mapping[str, TrialResult], notes: tuple[str, ...]) -> None:
+        """Write the summary, then the manifest: from here on the study is finished."""
+        present = open_study(self.folder)
+        files = [SPEC, TRIALS, *(f"{FOLDER}/{name}.json" for name in dict.fromkeys(row.spec.trial for row in asked.rows))]
+        try:
+            summary = present.summary
+        except InputError as error:  # every trial failed
+            (self.folder / SUMMARY).unlink(missing_ok=True)
+            notes = (*notes, str(error))
+        else:
+            with store.writing(self.folder / SUMMARY) as temporary:
+                write_table(temporary, summary.table)
+            files.append(SUMMARY)
+        done = [results[row.spec.trial] for row in {row.spec.trial: row for row in asked.rows}.values()]
+        runs = {arm.name: place for arm, place in zip(arms, (RUN, NOISY_RUN), strict=False)}
+        body = {
+            "spec": self._settings(),
+            "question": to_toml(present.spec),
+            "data": {
+                "n_train": len(arms[0].data.pool),
+                "n_validation": len(arms[0].data.validation_rows) or len(arms[0].data.validation or ()),
+                "n_test": len(arms[0].data.test),
+                "cut_test": arms[0].data.cut_test,
+                "classes": list(arms[0].data.train.classes),
+            },
+            "budget": self.spec.budget,
+            "failed": sum(result.status == FAILED for result in done),
+            "notes": list(notes),
+            "scoring": [self._scoring_cost(place) for place in runs.values()],
+            "training": {
+                "train_seconds": round(sum(result.train_seconds for result in done), 3),
+                "examples_seen": sum(result.examples_seen for result in done),
+                "flops": sum(result.flops for result in done),
+            },
+            "machine": {"device": self.device, "bit_exact": self.device == "cpu"},
+            "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")},
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        store.write_manifest(self.folder, MANIFEST, body, files)
+        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+
+    def _scoring_cost(self, place: str) -> list[dict[str, Any]]:
+        """Give what scoring cost, from the run's own record; nothing where no run was needed."""
+        path = self.scoring.sources.run if place == RUN and self.scoring.sources.run is not None else self.folder / place
+        try:
+            return list(open_run(path).info["cost"])
+        except DatapruneError:
+            return []
+
+
+def _row(planned: Planned, result: TrialResult | None) -> dict[str, Any]:
+    """Give one row of `trials.parquet`."""
+    cell = planned.cell
+    ended = row_of(result)
+    return {
+        "trial": planned.spec.trial,
+        "score": cell.score,
+        "strategy": cell.strategy,
+        "keep": cell.keep,
+        "start": cell.start,
+        "n_train": planned.n_train,
+        "seed": planned.seed,
+        "epochs": sum(stage.epochs for stage in planned.stages),
+        "steps": sum(stage.steps for stage in planned.stages),
+        "validation_accuracy": ended["validation_accuracy"],
+        "test_accuracy": ended["test_accuracy"],
+        **{name: ended[name] for name in ("train_seconds", "examples_seen", "flops", "device", "status", "error")},
+        "arm": cell.arm,
+        "order": cell.order,
+        "clusters": cell.clusters,
+    }
+
+
+def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for key, new in wanted.items():
+        old = present.get(key)
+        if isinstance(new, dict) and isinstance(old, dict):
+            parts += [f"{key}.{k} {old.get(k)!r} there, {new[k]!r} asked" for k in new if old.get(k) != new[k]]
+        elif old != new:
+            most = 12 if key in ("train", "test", "validation") else 80  # of a fingerprint the beginning tells enough
+            parts.append(f"{key} {str(old)[:most]} there, {str(new)[:most]} asked")
+    return parts

@@ -1,0 +1,279 @@
+"""How are the trials of a study trained, side by side, each written as it ends?
+
+Knows jobs, workers and what became of them, and tells a listener. Does not know what the trials are for.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune.data import Dataset
+from dataprune.data.share import share
+from dataprune.errors import MachineError
+from dataprune.store import canonical_json
+from dataprune.streams import torch_seed
+from dataprune.study.grid import Arm, Grid, Planned, Trained
+from dataprune.study.opened import FAILED, OK
+from dataprune.study.plan import Price, price
+from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_trial
+from dataprune.training.ensemble import made_with
+from dataprune.training.fit import Training, flops_of
+from dataprune.training.plan import Machine
+from dataprune.training.staged import (
+    CHECKPOINT_SECONDS,
+    Places,
+    StagedDone,
+    StagedEpoch,
+    StagedJob,
+    examples_of,
+    forget_inputs,
+    packed,
+    train_staged,
+)
+from dataprune.workers import Job, Outcome, default_workers, run_jobs
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """What a listener hears: the price once, then each epoch and each trial that ended.
+
+    Attributes:
+        done: trials that have ended of `total`, `found` of them before.
+        examples: through the networks so far, of `to_see`.
+        running: the latest epoch of each trial that runs, by its name.
+        price: before training, once.
+        ended: the row and the result of a trial that has just ended.
+        epoch: the row and the message of an epoch that has just ended.
+        notes: what one should know, before training.
+    """
+
+    done: int
+    total: int
+    found: int
+    examples: int
+    to_see: int
+    running: Mapping[str, StagedEpoch]
+    price: Price | None = None
+    ended: tuple[Planned, TrialResult] | None = None
+    epoch: tuple[Planned, StagedEpoch] | None = None
+    notes: tuple[str, ...] = ()
+
+
+Listener = Callable[[StudyProgress], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where trials are trained.
+
+    Attributes:
+        folder: of the study; trials are written here.
+        machine: executor and workers.
+        device: on which.
+        reads_test: whether test is looked at, at the end of a trial.
+        looks: floating-point operations of a look at one example, by model.
+        checkpoint_seconds: between two checkpoints of a trial.
+    """
+
+    folder: Path
+    machine: Machine
+    device: str
+    reads_test: bool
+    looks: Mapping[str, int]
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+    @property
+    def executor(self) -> Any:
+        """By which back end."""
+        return self.machine.executor or ("processes" if self.device == "cpu" else "serial")
+
+
+def looks_of(trained: Sequence[Trained], dataset: Dataset) -> dict[str, int]:
+    """Count the floating-point operations of a look at one example, by model.
+
+    Raises:
+        InputError: a model is unknown, or does not fit the examples.
+    """
+    shape = dataset.inputs.shape[1:]
+    shape = (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
+    models = {how.model: how.recipe for how in trained}
+    return {model: flops_of(Training(model, recipe, 1, 0, dataset.n_classes), shape) for model, recipe in models.items()}
+
+
+def found(asked: Grid, bench: Bench, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
+    """Give the results that are there already, here or in studies that may be reused (these are written here too)."""
+    making, results = made_with(bench.device), {}
+    for name, row in _each(asked.rows).items():
+        result = sound_trial(bench.folder, name)
+        if result is None:
+            result = borrowed(reuse, name)
+            if result is None or dict(result.made_with or {}) != making:
+                continue
+            write_trial(bench.folder, row.spec, result)
+        elif result.status == FAILED and retry_failed:
+            continue
+        results[name] = result
+    return results
+
+
+def train(
+    asked: Grid,
+    arms: Sequence[Arm],
+    results: Mapping[str, TrialResult],
+    bench: Bench,
+    listener: Listener | None,
+    notes: tuple[str, ...] = (),
+) -> Generator[tuple[str, TrialResult | str]]:
+    """Train the trials that are not in `results`, and write each as it ends.
+
+    Args:
+        asked: the grid.
+        arms: with the data of its trials.
+        results: what there is already.
+        bench: where.
+        listener: hears the price and the progress.
+        notes: what it is told before training.
+
+    Returns:
+        The name of each trial that has ended, with its result; with the reason, of one that was lost with its worker.
+
+    Raises:
+        MachineError: no room, no permission, no memory; what was finished is kept.
+    """
+    missing = {name: row for name, row in _each(asked.rows).items() if name not in results}
+    examples = {n: sum(examples_of(one, row.spec.recipe.batch) for one in row.stages) for n, row in missing.items()}
+    watch = _Watch(listener, len(_each(asked.rows)), len(results), sum(examples.values()), notes, missing)
+    if not missing:
+        watch.priced(Price(0, 0, 0, None))
+        return
+    dataset, scratch = arms[0].data.train, bench.folder / SCRATCH
+    flops = _flops(missing, examples, bench.looks)
+    if listener is not None:
+        workers = bench.machine.workers or default_workers()
+        watch.priced(
+            price(list(missing.values()), examples, flops, dataset, bench.device, 1 if bench.executor == "serial" else workers)
+        )
+    places = _places(arms, scratch, bench.reads_test)
+    jobs = (_job(row, places[row.spec.train], scratch, bench, dataset.n_classes) for row in missing.values())
+    outcomes = run_jobs(jobs, executor=bench.executor, workers=bench.machine.workers, on_message=watch.heard)
+    try:
+        with contextlib.closing(outcomes):  # type: ignore[type-var]
+            for outcome in outcomes:
+                result = _result(outcome, flops[outcome.key])
+                if result is None:
+                    yield outcome.key, f"trial {outcome.key}: {outcome.error}"
+                    continue
+                write_trial(bench.folder, missing[outcome.key].spec, result)
+                shutil.rmtree(scratch / outcome.key, ignore_errors=True)
+                watch.ended(missing[outcome.key], result)
+                yield outcome.key, result
+    finally:
+        forget_inputs()
+
+
+def _each(rows: Sequence[Planned]) -> dict[str, Planned]:
+    """Give each trial once: two cells may come to the same rows."""
+    return {row.spec.trial: row for row in rows}
+
+
+@dataclass
+class _Watch:
+    """Counts what has been trained and tells the listener."""
+
+    listener: Listener | None
+    total: int
+    found: int
+    to_see: int
+    notes: tuple[str, ...]
+    rows: dict[str, Planned]
+    n_ended: int = 0
+    seen: int = 0
+    running: dict[str, StagedEpoch] = field(default_factory=dict)
+
+    def priced(self, asked: Price) -> None:
+        self._tell(price=asked, notes=self.notes)
+
+    def heard(self, trial: str, epoch: StagedEpoch) -> None:
+        self.running[trial] = epoch
+        self._tell(epoch=(self.rows[trial], epoch))
+
+    def ended(self, row: Planned, result: TrialResult) -> None:
+        self.running.pop(row.spec.trial, None)
+        self.n_ended += 1
+        self.seen += result.examples_seen
+        self._tell(ended=(row, result))
+
+    def _tell(self, **news: Any) -> None:
+        if self.listener is not None:
+            through = self.seen + sum(epoch.examples_seen for epoch in self.running.values())
+            done = self.found + self.n_ended
+            self.listener(StudyProgress(done, self.total, self.found, through, self.to_see, dict(self.running), **news))
+
+
+def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool) -> dict[str, Places]:
+    """Put the data where workers find them, by the fingerprint of the training data."""
+    places = {}
+    for number, arm in enumerate(arms):
+        data, folder = arm.data, scratch / f"data-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        mask = np.zeros(len(data.train), bool)
+        mask[data.validation_rows] = True
+        own = data.validation
+        for name, one in (("train", data.train), ("validation", own), ("test", data.test)):
+            if one is not None:
+                one.verify()
+                (folder / name).mkdir(exist_ok=True)
+        places[data.train.fingerprint] = Places(
+            train=share(data.train, folder / "train"),
+            validation=None if own is None else share(own, folder / "validation"),
+            validation_rows=packed(mask),
+            test=share(data.test, folder / "test") if reads_test else None,
+            key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint if reads_test else ""]),
+        )
+    return places
+
+
+def _job(row: Planned, places: Places, scratch: Path, bench: Bench, n_classes: int) -> Job:
+    training = Training(row.spec.model, row.spec.recipe, row.spec.epochs, torch_seed(row.seed, "trial"), n_classes, bench.device)
+    stages = tuple((packed(one.trained_on), one.epochs, one.steps) for one in row.stages)
+    name = row.spec.trial
+    return Job(name, train_staged, StagedJob(name, training, stages, places, scratch / name, bench.checkpoint_seconds))
+
+
+def _result(outcome: Outcome, flops: int) -> TrialResult | None:
+    """Turn an outcome into a result; None for a trial that was lost, which is nobody's fault.
+
+    Raises:
+        MachineError, OSError, MemoryError: the machine's fault; the same command goes on once it is mended.
+    """
+    if outcome.error is None:
+        done: StagedDone = outcome.value
+        return TrialResult(
+            outcome.key,
+            OK,
+            loss=done.loss,
+            validation=done.validation,
+            test_correct=done.test_correct if len(done.test_correct) else None,
+            steps=done.steps,
+            examples_seen=done.examples_seen,
+            flops=flops,
+            train_seconds=done.train_seconds,
+            made_with=done.made_with,
+        )
+    if outcome.lost:
+        return None
+    if isinstance(outcome.exception, MachineError | OSError | MemoryError):
+        raise outcome.exception
+    return TrialResult(outcome.key, FAILED, error=outcome.error, traceback=outcome.traceback or "")
+
+
+def _flops(missing: Mapping[str, Planned], examples: Mapping[str, int], looks: Mapping[str, int]) -> dict[str, int]:
+    """Count the operations of each training: three times those of a look at each example."""
+    return {name: 3 * looks[row.spec.model] * examples[name] for name, row in missing.items()}

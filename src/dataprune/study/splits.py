@@ -1,0 +1,144 @@
+"""Which examples is a study trained, validated and judged on?
+
+Knows the cuts: test before scoring, validation before selection, both stratified and by a hash of the ids, so that they depend on
+the seed alone and not on the order of rows. Knows nothing of scores and kept sets.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int64
+
+from dataprune.data import Dataset, Splits
+from dataprune.errors import InputError, listed, must
+from dataprune.noise import inject
+from dataprune.selection import select
+from dataprune.selection.kept import ids_sha256
+from dataprune.streams import torch_seed
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """The data of one arm of a study.
+
+    Attributes:
+        train: what is scored.
+        pool: rows of train that may be kept: all but those of validation.
+        validation: the source's own, or None where it is cut from train.
+        test: looked at once for each trial.
+        cut_test: the share of test that was cut from train before scoring; 0 where the source has its own.
+        uncut: the fingerprint of the data before test was cut from it; of a run that saw these, test is not unseen.
+        notes: what one should know.
+    """
+
+    train: Dataset
+    pool: Int64[np.ndarray, " pool"]
+    validation: Dataset | None
+    test: Dataset
+    cut_test: float
+    uncut: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def validation_rows(self) -> Int64[np.ndarray, " validation"]:
+        """Rows of train that are validation; none where the source has a split of its own."""
+        mask = np.ones(len(self.train), bool)
+        mask[self.pool] = False
+        return np.flatnonzero(mask)
+
+    @property
+    def validation_key(self) -> str:
+        """What stands for the validation set."""
+        if self.validation is not None:
+            return self.validation.fingerprint
+        return f"train rows {ids_sha256(self.train.ids[self.validation_rows].tolist())}"
+
+
+def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int) -> StudyData:
+    """Give a study its splits: the source's own where it has them, else cut from train, test first.
+
+    Raises:
+        InputError: no labels, one class, or classes too small to cut.
+    """
+    for name, one in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
+        if one is not None and one.labels is None:
+            raise InputError(f"the {name} data have no labels, and a study needs them. Give --labels FILE.")
+    train, test, uncut, notes = splits.train, splits.test, None, []
+    if test is None:
+        rows = _stratified(train, np.arange(len(train)), test_share, seed, "test")
+        uncut = train.fingerprint
+        test = train.take(rows)
+        train = train.take(np.delete(np.arange(len(train)), rows))
+        notes.append(f"the data have no test split: {len(rows):,} of {len(rows) + len(train):,} examples were cut from them")
+    pool = np.arange(len(train))
+    if splits.validation is None:
+        rows = _stratified(train, pool, validation_share, seed, "validation")
+        pool = np.delete(pool, rows)
+    doubles = _shared_examples(train, test)
+    if doubles:
+        others = "is" if len(doubles) == 1 else "are"
+        notes.append(
+            f"{len(doubles):,} of the {len(test):,} test examples {others} in train too, byte by byte "
+            f"({listed(map(repr, doubles), most=3)}): the accuracies are that much too good"
+        )
+    notes += _without_training(train, pool, test)
+    return StudyData(train, pool, splits.validation, test, test_share if uncut else 0.0, uncut, tuple(notes))
+
+
+def with_noise(data: StudyData, rate: float, seed: int) -> StudyData:
+    """Give the same data with a share of each class's labels wrong: in train and validation alike, not in test."""
+
+    def noisy(dataset: Dataset, name: str) -> Dataset:
+        assert dataset.labels is not None
+        about = {"n_classes": dataset.n_classes, "ids": dataset.ids, "seed": torch_seed(seed, "study", name)}
+        labels = inject(dataset.labels, rate, "per-class", **about)  # type: ignore[arg-type]
+        return replace(dataset.with_labels(labels), origin=None)  # read again, it would have other labels
+
+    own = None if data.validation is None else noisy(data.validation, "validation")
+    return replace(data, train=noisy(data.train, "train"), validation=own, uncut=None)
+
+
+def _stratified(
+    dataset: Dataset, rows: Int64[np.ndarray, " rows"], share: float, seed: int, name: str
+) -> Int64[np.ndarray, " cut"]:
+    """Choose a share of each class; classes with one example are not cut, nor is the last example of any other."""
+    assert dataset.labels is not None
+    counts = np.bincount(dataset.labels[rows], minlength=dataset.n_classes)
+    able = rows[counts[dataset.labels[rows]] >= 2]
+    if not len(able) or len(rows) < 8:
+        cure = f"Give --{name} DATA, or more examples." if name == "test" else "Give more examples."
+        raise must(f"{name}_share", f"leave both {name} and train with examples", f"{share:g} of {len(rows)}", cure)
+    chosen = able[
+        select(
+            None,
+            share,
+            strategy="random",
+            balanced=True,
+            labels=dataset.labels[able],
+            ids=dataset.ids[able],
+            seed=torch_seed(seed, name),
+        ).rows
+    ]
+    return np.sort(chosen)
+
+
+def _shared_examples(train: Dataset, test: Dataset) -> list[str]:
+    """Name the test examples whose pixels (or features) are in train too."""
+    seen = {_digest(row) for row in train.inputs}
+    return [name for name, row in zip(test.ids.tolist(), test.inputs, strict=True) if _digest(row) in seen]
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()
+
+
+def _without_training(train: Dataset, pool: Int64[np.ndarray, " pool"], test: Dataset) -> list[str]:
+    """Name the classes that test asks for and no training example has."""
+    assert train.labels is not None
+    assert test.labels is not None
+    missing = sorted(set(np.unique(test.labels).tolist()) - set(np.unique(train.labels[pool]).tolist()))
+    if len(np.unique(train.labels[pool])) < 2:
+        raise InputError("the data must hold at least two classes to be studied, got one.")
+    names = [repr(test.classes[index]) for index in missing]
+    return [f"test has examples of class {listed(names)}, train has none"] if names else []

@@ -1,0 +1,283 @@
+"""Is a difference between trainings more than chance?
+
+Knows a table of accuracies, cells by seeds, and what may be said of sums and differences of its cells. Does not know what a cell
+is (`summary`): a score at a size, a control, a stage.
+
+The model is the two-way one: an accuracy is its cell's mean, plus its seed's effect, plus noise. Cells of low accuracy scatter more
+than cells of high accuracy, so both the seed's effect and the noise are taken as proportional to error^(b/2), with b found from the
+table where it is large enough, else 0. What is pooled over all cells is the noise in these units: three seeds give one cell two
+degrees of freedom, but forty cells eighty.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from numpy.typing import ArrayLike
+
+from dataprune.errors import must
+from dataprune.streams import generator
+
+CONFIDENCE = 0.95
+ALPHA = 0.05
+POWER = 0.8
+TREND_FROM = 8  # degrees of freedom from which the growth of the spread with the error is estimated, for one of them
+TREND_GRID = np.linspace(-1.0, 3.0, 17)  # 0: equal spread; 1: as counts of errors; 2: in proportion to the error
+LEAST_ERROR = 1e-3  # below, an error says little about the spread
+RESAMPLES = 2000
+DRAWS_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Sums or differences of cells, each with its standard error and degrees of freedom; NaN where no spread is known."""
+
+    value: Float64[np.ndarray, " contrasts"]
+    standard_error: Float64[np.ndarray, " contrasts"]
+    degrees_of_freedom: Float64[np.ndarray, " contrasts"]
+
+    def interval(
+        self, confidence: float = CONFIDENCE
+    ) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
+        """Give the two-sided t interval of each; NaN where there is none."""
+        half = t_quantile((1 + confidence) / 2, self.degrees_of_freedom) * self.standard_error
+        return self.value - half, self.value + half
+
+    def p_values(self) -> Float64[np.ndarray, " contrasts"]:
+        """Give the two-sided p-value of each being 0; NaN where it cannot be told."""
+        return 2 * self.p_greater(0.0, absolute=True)
+
+    def p_greater(self, than: float, *, absolute: bool = False) -> Float64[np.ndarray, " contrasts"]:
+        """Give the one-sided p-value of each being at most `than`: small where it is greater."""
+        from scipy.special import stdtr
+
+        away = np.abs(self.value - than) if absolute else self.value - than
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(stdtr(self.degrees_of_freedom, -away / self.standard_error), np.float64)
+
+    def smallest_difference(self, comparisons: int, power: float = POWER) -> Float64[np.ndarray, " contrasts"]:
+        """Give the smallest true difference that a test at 5 % over so many comparisons would have seen, with this power.
+
+        By the first step of Holm's procedure, the strictest.
+        """
+        first = t_quantile(1 - ALPHA / (2 * max(1, comparisons)), self.degrees_of_freedom)
+        return np.asarray((first + t_quantile(power, self.degrees_of_freedom)) * self.standard_error)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoWay:
+    """A table of accuracies, fitted.
+
+    Attributes:
+        means: of each cell at the average seed; NaN for a cell without any training.
+        growth: b, how the variance of a training grows with the error of its cell: error^b.
+        standard_deviations: of one training of each cell around its mean and its seed's effect; NaN where nothing says.
+        degrees_of_freedom: of the noise.
+        n_seeds: seeds in the table.
+        by_seed: whether the seed's effect could be taken out: cells and seeds must hang together.
+    """
+
+    means: Float64[np.ndarray, " cells"]
+    growth: float
+    standard_deviations: Float64[np.ndarray, " cells"]
+    degrees_of_freedom: int
+    n_seeds: int
+    by_seed: bool
+    _units: Float64[np.ndarray, " cells"]
+    _log_errors: Float64[np.ndarray, " cells"]
+    _growth_variance: float
+    _covariance: Float64[np.ndarray, "cells cells"]
+    _noise: float
+    _seeds: float
+    _per_seed: float
+
+    @property
+    def standard_deviation(self) -> float:
+        """Of one training, pooled over the cells (the root of the mean variance); NaN where nothing says."""
+        known = self.standard_deviations[np.isfinite(self.standard_deviations)]
+        return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
+
+    def contrast(self, weights: ArrayLike) -> Estimate:
+        """Estimate weighted sums of the cells: (contrasts, cells) weights, such as +1 and −1 for a difference.
+
+        The standard error is over new trainings with new seeds. In a difference of two cells of equal spread the seed's effect
+        cancels, which is what pairing by seed brings; in a single cell's mean it does not, and is counted. Degrees of freedom of
+        such sums of two variances by Satterthwaite; fewer for cells of unusual error, whose spread hangs on how well its growth
+        is known.
+        """
+        given = np.atleast_2d(np.asarray(weights, np.float64))
+        used = given != 0
+        value = np.where(used, given * self.means, 0.0).sum(axis=1)
+        scaled = given * self._units
+        own = np.einsum("kc,cd,kd->k", scaled, self._covariance, scaled)
+        shared = scaled.sum(axis=1) ** 2 / self.n_seeds if self.by_seed and self._per_seed > 0 else np.zeros(len(given))
+        shared[shared < 1e-12 * own] = 0.0  # rounding, in a difference of two equal spreads
+        # The variance is own · noise + shared · seed effect, and the seeds' mean square is noise + per_seed · seed effect.
+        of_seeds = shared / self._per_seed if self._per_seed > 0 else shared
+        of_noise = np.where(own - of_seeds > 1e-12 * own, own - of_seeds, 0.0)
+        parts = np.stack(
+            [np.where(share > 0, share * scale, 0.0) for share, scale in ((of_noise, self._noise), (of_seeds, self._seeds))]
+        )
+        freedoms = np.stack([self._freedom_of_noise(scaled), np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
+        variance = parts.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            freedom = variance**2 / (parts**2 / freedoms).sum(axis=0)
+        bad = ~(variance > 0) | np.isnan(value)
+        variance[bad], freedom[bad] = np.nan, np.nan
+        return Estimate(value, np.sqrt(variance), freedom)
+
+    def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Float64[np.ndarray, " contrasts"]:
+        """Give the degrees of freedom of each contrast's variance from that of its logarithm, to which the growth adds its own."""
+        shares = scaled**2 * np.diag(self._covariance)
+        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
+        return np.asarray(2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance))
+
+
+def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
+    """Fit cells and seeds to a table of accuracies.
+
+    Args:
+        accuracies: in [0, 1]; NaN where there is no training. Cells may have different seeds, and none.
+
+    Raises:
+        InputError: accuracies outside [0, 1].
+    Source: two-way analysis of variance; Satterthwaite 1946; the growth of the spread by the marginal likelihood with flat means.
+    """
+    present = np.isfinite(accuracies)
+    if (accuracies[present] < 0).any() or (accuracies[present] > 1).any():
+        raise must("accuracies", "lie in [0, 1]", f"{np.nanmin(accuracies)} ... {np.nanmax(accuracies)}")
+    n_cells, n_seeds = len(accuracies), int(present.any(axis=0).sum())
+    design, by_seed = _design(present)
+    inverse = np.linalg.pinv(design)
+    cell = np.nonzero(present)[0]
+    counts = present.sum(axis=1)
+    freedom = len(design) - design.shape[1]
+    with np.errstate(invalid="ignore"):
+        raw = np.where(counts > 0, np.where(present, accuracies, 0.0).sum(axis=1) / counts, np.nan)
+    growth, units, noise = 0.0, np.ones(n_cells), float("nan")
+    log_errors, growth_variance = np.zeros(n_cells), 0.0
+    observed = accuracies[present]
+    if freedom >= TREND_FROM:
+        log_errors = _log_errors(raw, counts)
+        growth, units = _growth(observed, cell, log_errors, design @ inverse)
+        freedom -= 1
+        information = freedom * float(np.maximum(counts - 1, 0) @ log_errors**2) / max(1, int(np.maximum(counts - 1, 0).sum())) / 2
+        growth_variance = 1 / information if information > 0 else 0.0
+    scaled = observed / units[cell]
+    coefficients = inverse @ scaled
+    left = scaled - design @ coefficients
+    if freedom > 0:
+        noise = float(left @ left) / freedom
+        noise = noise if noise > 1e-18 else float("nan")  # all trainings of a cell equal: no spread to judge by
+    with_cells = np.flatnonzero(counts)
+    means, covariance = np.full(n_cells, np.nan), np.zeros((n_cells, n_cells))
+    means[with_cells] = coefficients[: len(with_cells)] * units[with_cells]
+    both = inverse @ inverse.T
+    covariance[np.ix_(with_cells, with_cells)] = both[: len(with_cells), : len(with_cells)]
+    # What the seeds explain beyond the cells.
+    around = scaled - (np.bincount(cell, scaled, n_cells) / np.maximum(counts, 1))[cell]
+    explained = max(0.0, float(around @ around) - float(left @ left))
+    per_seed = (len(design) - len(with_cells)) / (n_seeds - 1) if by_seed and n_seeds > 1 else 0.0
+    return TwoWay(
+        means=means,
+        growth=growth,
+        standard_deviations=np.where(counts > 0, units * np.sqrt(noise), np.nan),
+        degrees_of_freedom=freedom,
+        n_seeds=max(1, n_seeds),
+        by_seed=by_seed,
+        _units=units,
+        _log_errors=log_errors,
+        _growth_variance=growth_variance,
+        _covariance=covariance,
+        _noise=noise,
+        _seeds=explained / (n_seeds - 1) if n_seeds > 1 else float("nan"),
+        _per_seed=per_seed,
+    )
+
+
+def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests"]:
+    """Correct p-values for their number, so that the chance of any false finding among them is below the level.
+
+    Args:
+        p_values: NaN for a test that could not be made; it counts for nothing.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    corrected = np.full(len(p_values), np.nan)
+    made = np.flatnonzero(np.isfinite(p_values))
+    order = made[np.argsort(p_values[made], kind="stable")]
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
+    return corrected
+
+
+def bootstrap(
+    differences: Float64[np.ndarray, "contrasts examples"],
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
+    """Give the interval of each mean over test examples, by drawing the examples anew: paired, all contrasts see the same draws.
+
+    Args:
+        differences: for each test example, such as the share of trainings that are right with the one set less that with the other.
+        resamples: draws of as many examples, with repeats.
+        confidence: of the interval between the two percentiles.
+        seed: of the draws.
+
+    Source: Efron 1979; the percentile interval.
+    """
+    n_examples = differences.shape[1]
+    if n_examples == 0:
+        raise must("differences", "be of at least one test example", "none")
+    stream, means = generator(seed, "bootstrap"), []
+    at_once = max(1, DRAWS_AT_ONCE // n_examples)
+    for first in range(0, resamples, at_once):
+        n_draws = min(at_once, resamples - first)
+        drawn = stream.integers(0, n_examples, (n_draws, n_examples)) + np.arange(n_draws)[:, None] * n_examples
+        times = np.bincount(drawn.ravel(), minlength=n_draws * n_examples).reshape(n_draws, n_examples)
+        means.append(times.astype(np.float64) @ differences.T / n_examples)
+    low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
+
+
+def t_quantile(probability: float, degrees_of_freedom: Float64[np.ndarray, " contrasts"]) -> Float64[np.ndarray, " contrasts"]:
+    """Give Student's t quantile; NaN where the degrees of freedom are."""
+    from scipy.special import stdtrit
+
+    return np.asarray(stdtrit(degrees_of_freedom, probability), np.float64)
+
+
+def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarray, "trials columns"], bool]:
+    """Give a column for each cell with trainings and, where cells and seeds hang together, for all seeds but one, summing to 0."""
+    cell, seed = np.nonzero(present)
+    cells = (cell[:, None] == np.flatnonzero(present.any(axis=1))).astype(np.float64)
+    seeds = (seed[:, None] == np.flatnonzero(present.any(axis=0))).astype(np.float64)
+    both = np.hstack([cells, seeds[:, :-1] - seeds[:, -1:]])
+    hangs_together = seeds.shape[1] > 1 and len(cells) > 0 and np.linalg.matrix_rank(both) == both.shape[1]
+    return (both, True) if hangs_together else (cells, False)
+
+
+def _log_errors(means: Float64[np.ndarray, " cells"], counts: np.ndarray) -> Float64[np.ndarray, " cells"]:
+    """Give the logarithm of each cell's error, less their mean by degrees of freedom."""
+    errors = np.log(np.maximum(LEAST_ERROR, 1 - np.where(counts > 0, means, 0.0)))
+    freedoms = np.maximum(counts - 1, 0)
+    return np.asarray(np.where(counts > 0, errors - (freedoms @ errors) / max(1, freedoms.sum()), 0.0))
+
+
+def _growth(
+    observed: Float64[np.ndarray, " trials"],
+    cell: np.ndarray,
+    log_errors: Float64[np.ndarray, " cells"],
+    projection: Float64[np.ndarray, "trials trials"],
+) -> tuple[float, Float64[np.ndarray, " cells"]]:
+    """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least squares left."""
+    units = np.exp(TREND_GRID[:, None] / 2 * log_errors)
+    scaled = observed / units[:, cell]
+    left = scaled - scaled @ projection
+    best = int(np.argmin((left**2).sum(axis=1)))
+    return float(TREND_GRID[best]), units[best]

@@ -1,0 +1,271 @@
+"""What does a study show, and how sure is it?
+
+Knows the table `summary.parquet`, the verdicts in words and their limits. The arithmetic is that of `statistics`, what is compared
+with what is said by `cells`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from dataprune.errors import listed, must
+from dataprune.study import statistics
+from dataprune.study.areas import Area, areas_of
+from dataprune.study.cells import EXTRAS, Cell, CellTable, Trials, cell_table
+from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
+
+TOLERANCE = 0.01
+BETTER, WORSE, SAME = "better than random", "worse than random", "not to be told from random"
+NO_SPREAD = "cannot be told: needs two seeds that differ"
+NO_RANDOM = "no random control of this size"
+SAME_TO_THE_EYE = 1e-12
+
+
+@dataclass(frozen=True)
+class Droppable:
+    """The most that can be dropped by one rule at no loss beyond the tolerance.
+
+    Attributes:
+        arm, name: the curve, as `Cell.name`.
+        keep: the smallest size shown to lose no more than the tolerance, with all larger ones; 1 where none was shown.
+        loss: of accuracy at that size against all data; NaN where none was shown.
+        at_most: the loss is at most this, with the confidence that the number of curves leaves.
+    """
+
+    arm: str
+    name: str
+    keep: float
+    loss: float
+    at_most: float
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """What a study shows.
+
+    Attributes:
+        cells: what each row of the table is.
+        table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
+            size and to all data with theirs, a verdict in words. Intervals are 95 % each, not corrected for their number; verdicts
+            are. With `arm`, `order` or `clusters` behind, where the study has them.
+        over_test: for each row the 95 % intervals of the two differences over test examples, the trainings given; None where the
+            answers to single test examples were not kept.
+        areas: under the curve of each score and strategy.
+        droppable: for each of them the most that can be dropped.
+        arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
+        standard_deviation: of one training around its cell and seed, pooled over cells, in accuracy.
+        degrees_of_freedom: of it.
+        smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
+        smallest_differences: for each row of the table, NaN where there is no verdict.
+        tolerance: a loss that counts as none.
+        notes: in words, what the numbers mean and what they leave out.
+    """
+
+    cells: tuple[Cell, ...]
+    table: dict[str, np.ndarray]
+    over_test: dict[str, np.ndarray] | None
+    areas: tuple[Area, ...]
+    droppable: tuple[Droppable, ...]
+    arms: dict[str, np.ndarray]
+    standard_deviation: float
+    degrees_of_freedom: int
+    smallest_difference: float
+    smallest_differences: Float64[np.ndarray, " cells"]
+    tolerance: float
+    notes: tuple[str, ...]
+
+
+def summarise(
+    trials: Trials,
+    tolerance: float = TOLERANCE,
+    correct: Bool[np.ndarray, "answers examples"] | None = None,
+    measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
+) -> Summary:
+    """Say what the trainings of a study show.
+
+    Args:
+        trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes.
+        tolerance: a loss of accuracy that counts as none, 0.01 for a point.
+        correct: for each row of `trials` and each test example whether it was right; gives intervals over test examples too.
+        measure: the accuracy that is judged, and the column's name in the table.
+
+    Raises:
+        InputError: columns are missing, no training has ended, a cell has a seed twice, `tolerance` is not in [0, 1).
+    """
+    if not 0 <= tolerance < 1:
+        raise must("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
+    cells = cell_table(trials, measure)
+    fitted = statistics.fit(cells.accuracies)
+    own = fitted.contrast(np.eye(len(cells.cells)))
+    random = _against(cells, fitted, [cells.random_of(cell) for cell in cells.cells])
+    everything = _against(cells, fitted, [cells.all_of(cell) for cell in cells.cells])
+    corrected = statistics.holm(random.p_values())
+    verdicts = [_verdict(cells, cell, random.value[at], corrected[at]) for at, cell in enumerate(cells.cells)]
+    low, high = own.interval()
+    table = _cell_columns(cells)
+    table |= {"n_seeds": np.isfinite(cells.accuracies).sum(axis=1), measure: own.value, "low": low, "high": high}
+    table |= _with_interval("minus_random", random) | _with_interval("minus_all", everything)
+    table["verdict"] = np.array(verdicts, object)
+    for name in EXTRAS:
+        if name in trials:
+            table[name] = np.array([getattr(cell, name) for cell in cells.cells], np.int64 if name == "clusters" else object)
+    n_verdicts = int(np.isfinite(corrected).sum())
+    smallest = np.where(np.isfinite(corrected), random.smallest_difference(n_verdicts), np.nan)
+    arms = _arms(cells, fitted)
+    return Summary(
+        cells=cells.cells,
+        table=table,
+        over_test=None if correct is None else _over_test(cells, correct, len(trials["keep"])),
+        areas=areas_of(cells, fitted),
+        droppable=_droppable(cells, everything, tolerance),
+        arms=arms,
+        standard_deviation=fitted.standard_deviation,
+        degrees_of_freedom=fitted.degrees_of_freedom,
+        smallest_difference=float(np.nanmedian(smallest)) if n_verdicts else float("nan"),
+        smallest_differences=smallest,
+        tolerance=tolerance,
+        notes=tuple(_notes(cells, fitted, smallest, correct is not None, trials)),
+    )
+
+
+def _cell_columns(cells: CellTable) -> dict[str, np.ndarray]:
+    return {
+        "score": np.array([cell.score for cell in cells.cells], object),
+        "strategy": np.array([cell.strategy for cell in cells.cells], object),
+        "keep": np.array([cell.keep for cell in cells.cells]).round(9),
+        "start": np.array([cell.start for cell in cells.cells]),
+    }
+
+
+def _against(cells: CellTable, fitted: TwoWay, controls: list[int | None]) -> Estimate:
+    """Estimate each cell less its control; NaN where it has none."""
+    weights = np.eye(len(cells.cells))
+    for place, control in enumerate(controls):
+        if control is not None:
+            weights[place, control] -= 1
+    found = fitted.contrast(weights)
+    without = np.array([control is None for control in controls])
+    return Estimate(*(np.where(without, np.nan, one) for one in (found.value, found.standard_error, found.degrees_of_freedom)))
+
+
+def _with_interval(name: str, found: Estimate) -> dict[str, np.ndarray]:
+    low, high = found.interval()
+    return {name: found.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> str:
+    if cell.is_all:
+        return "all data"
+    if cell.is_random:
+        return "the random control"
+    if cells.random_of(cell) is None:
+        return NO_RANDOM
+    if not np.isfinite(corrected):
+        return NO_SPREAD
+    if corrected > ALPHA:
+        return SAME
+    return BETTER if difference > 0 else WORSE
+
+
+def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tuple[Droppable, ...]:
+    """Test each curve from its largest set on and stop at the first size that may lose more.
+
+    So each curve is one test (a fixed sequence), and Bonferroni shares the level among the curves.
+    """
+    curves, found = cells.curves(), []
+    p_values = everything.p_greater(-tolerance)
+    level = ALPHA / max(1, len(curves))
+    bound = everything.value - statistics.t_quantile(1 - level, everything.degrees_of_freedom) * everything.standard_error
+    for (arm, name), places in curves.items():
+        shown = None
+        for place in places:
+            if not p_values[place] <= level:  # also stops at what cannot be told
+                break
+            shown = place
+        found.append(
+            Droppable(arm, name, 1.0, float("nan"), float("nan"))
+            if shown is None
+            else Droppable(arm, name, round(cells.cells[shown].keep, 9), -float(everything.value[shown]), -float(bound[shown]))
+        )
+    return tuple(found)
+
+
+def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
+    """Give what each cell gains or loses from the study's first arm to another."""
+    first = cells.arms[0]
+    home = {_without_arm(cell): place for place, cell in enumerate(cells.cells) if cell.arm == first}
+    pairs = [(p, home[_without_arm(c)]) for p, c in enumerate(cells.cells) if c.arm != first and _without_arm(c) in home]
+    weights = np.zeros((len(pairs), len(cells.cells)))
+    for row, (here, there) in enumerate(pairs):
+        weights[row, here], weights[row, there] = 1, -1
+    found = fitted.contrast(weights) if pairs else Estimate(np.zeros(0), np.zeros(0), np.zeros(0))
+    at = np.array([here for here, _ in pairs], np.int64)
+    columns = {name: values[at] for name, values in _cell_columns(cells).items()}
+    columns["arm"] = np.array([cells.cells[place].arm for place in at], object)
+    columns["minus_arm"] = np.array([first] * len(at), object)
+    return columns | _with_interval("difference", found) | {"p": statistics.holm(found.p_values())}
+
+
+def _without_arm(cell: Cell) -> tuple[object, ...]:
+    return cell.kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
+
+
+def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"], n_trials: int) -> dict[str, np.ndarray]:
+    if len(correct) != n_trials:
+        raise must("correct", f"have a row for each of {n_trials} trials", len(correct))
+    right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
+    columns: dict[str, np.ndarray] = {}
+    for name, control_of in (("minus_random", cells.random_of), ("minus_all", cells.all_of)):
+        controls = [control_of(cell) for cell in cells.cells]
+        having = [place for place, control in enumerate(controls) if control is not None]
+        low, high = np.full(len(controls), np.nan), np.full(len(controls), np.nan)
+        if having:
+            others = right[[control for control in controls if control is not None]]
+            low[having], high[having] = statistics.bootstrap(right[having] - others)
+        columns |= {f"{name}_low": low, f"{name}_high": high}
+    return columns
+
+
+def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[str]:
+    notes = [_budget(trials)] if "steps" in trials and "epochs" in trials else []
+    if len(cells.failed):
+        n_failed, n_trials = len(cells.failed), len(trials["keep"])
+        notes.append(f"{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {listed(cells.failed)})")
+    lacking = [cell.name + f" at keep {cell.keep:g}" for cell, row in zip(cells.cells, cells.rows, strict=True) if (row < 0).any()]
+    if lacking:
+        notes.append(f"not all seeds are there for {listed(lacking, most=3)}; their means are adjusted to the same seeds")
+    if not np.isfinite(fitted.standard_deviation):
+        return [*notes, "no intervals: at least two seeds that give different accuracies are needed, better three"]
+    notes.append(
+        f"a training scatters by {100 * fitted.standard_deviation:.2f} points around its cell and seed, pooled over "
+        f"{len(cells.cells)} cells: {fitted.degrees_of_freedom} degrees of freedom"
+        + (f"; its variance goes as error^{fitted.growth:g} over the cells, taken into account" if fitted.growth else "")
+    )
+    if not fitted.by_seed:
+        notes.append("cells and seeds do not hang together, so differences are not paired by seed")
+    told = smallest[np.isfinite(smallest)]
+    if len(told):
+        span = f"{100 * told.min():.2f}" + (f" ... {100 * told.max():.2f}" if told.max() - told.min() > 5e-5 else "")
+        notes.append(
+            f"smallest difference to random that {len(told)} comparisons over {len(cells.seeds)} seeds would have seen with a "
+            f"power of {POWER:.0%}: {span} points; a smaller one may be there unseen. Verdicts are corrected for their number "
+            "(Holm), the intervals beside them are not"
+        )
+    notes.append(
+        "intervals are over new trainings with other seeds, for this run's scores and this test set"
+        + ("; those over test examples are given apart, for these trainings" if has_test else "; another test set may differ more")
+    )
+    return notes
+
+
+def _budget(trials: Trials) -> str:
+    """Say from the trials what they had in common."""
+    epochs, steps = (np.unique(np.asarray(trials[name], np.float64)) for name in ("epochs", "steps"))
+    epochs, steps = epochs[np.isfinite(epochs)], steps[np.isfinite(steps)]
+    if len(steps) == 1:
+        return f"equal steps: every training took {steps[0]:,.0f} steps, however large its set"
+    if len(epochs) == 1:
+        return f"equal epochs: every training took {epochs[0]:,.0f} epochs, so a smaller set had fewer steps"
+    return "neither epochs nor steps are equal over the trainings"

@@ -1,0 +1,287 @@
+"""Trains one network on parts of a training set, stage after stage, and says how it does on validation and, once, on test.
+
+Knows stages (which rows, for how many epochs or steps), the curve by epoch, and how to go on from a checkpoint, bit for bit, in the
+middle of a stage too. Does not know why these rows were chosen, nor where results are kept: they are given back.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8
+
+from dataprune.data.share import Shared, open_shared
+from dataprune.errors import DatapruneError, MachineError, must
+from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json
+from dataprune.training.ensemble import made_with
+from dataprune.training.fit import Fit, Inputs, Part, Training, batches_of, one_thread
+from dataprune.workers import Report
+
+CHECKPOINT = "checkpoint.json"
+MOST_PLACED = 2  # data sets that a worker keeps on its device: a study has two arms at most
+CHECKPOINT_SECONDS = 5.0  # a checkpoint is worth about its own time several times over; less than this is sooner trained again
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Some epochs on some rows.
+
+    Attributes:
+        trained_on: (N,) which rows.
+        epochs: how many passes over them; the last one may be cut short.
+        steps: how many batches in all, at most those of all the epochs.
+    """
+
+    trained_on: Bool[np.ndarray, " examples"]
+    epochs: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the data of a training lie, for a worker.
+
+    Attributes:
+        train: the training set; every stage is of rows of it.
+        validation: a set of its own, or None: then `validation_rows` of train.
+        test: a set that is looked at once, at the end; None for none.
+        key: what stands for the contents, since files of the same name may be of another study.
+    """
+
+    train: Shared
+    validation: Shared | None
+    validation_rows: bytes
+    test: Shared | None
+    key: str
+
+
+@dataclass(frozen=True)
+class StagedJob:
+    """All that a worker needs for one training; the scratch folder is its own."""
+
+    name: str
+    training: Training
+    stages: tuple[tuple[bytes, int, int], ...]
+    places: Places
+    scratch: Path
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+@dataclass(frozen=True)
+class StagedEpoch:
+    """The message after each epoch: how many are done of all, the loss, the accuracy on validation."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    examples_seen: int
+
+
+@dataclass(frozen=True, eq=False)
+class StagedDone:
+    """What came of a training.
+
+    Attributes:
+        loss: (epochs,) mean training loss.
+        validation: (epochs,) accuracy on validation after each epoch.
+        test_correct: (test,) whether each test example was right at the end; empty where test is not looked at.
+        steps: batches trained.
+        examples_seen: in them.
+        train_seconds: of training alone, without looking at validation and test.
+    """
+
+    loss: tuple[float, ...]
+    validation: tuple[float, ...]
+    test_correct: Bool[np.ndarray, " test"]
+    steps: int
+    examples_seen: int
+    train_seconds: float
+    made_with: dict[str, str]
+
+
+def packed(mask: Bool[np.ndarray, " examples"]) -> bytes:
+    """Write a mask as bits."""
+    return np.packbits(mask).tobytes()
+
+
+def unpacked(bits: bytes, count: int) -> Bool[np.ndarray, " examples"]:
+    """Read a mask that `packed` wrote."""
+    raw: UInt8[np.ndarray, " bytes"] = np.frombuffer(bits, np.uint8)
+    return np.unpackbits(raw, count=count).astype(bool)
+
+
+def whole_stage(trained_on: Bool[np.ndarray, " examples"], epochs: int, batch: int) -> Stage:
+    """Give the stage that trains so many whole epochs."""
+    return Stage(trained_on, epochs, epochs * batches_of(int(trained_on.sum()), batch))
+
+
+def stage_of_steps(trained_on: Bool[np.ndarray, " examples"], steps: int, batch: int) -> Stage:
+    """Give the stage that trains so many batches, in as many epochs as that takes."""
+    return Stage(trained_on, -(-steps // batches_of(int(trained_on.sum()), batch)), steps)
+
+
+def examples_of(stage: Stage, batch: int) -> int:
+    """Count the examples that a stage takes in, as `numpy.array_split` cuts them: the first batches of an epoch are the larger."""
+    n_rows = int(stage.trained_on.sum())
+    n_batches = batches_of(n_rows, batch)
+    whole, rest = divmod(stage.steps, n_batches)
+    return whole * n_rows + rest * (n_rows // n_batches) + min(rest, n_rows % n_batches)
+
+
+def train_staged(job: StagedJob, report: Report) -> StagedDone:
+    """Train from the last checkpoint on.
+
+    Raises:
+        WorkError: the training diverged.
+        MachineError: there is not enough memory.
+    """
+    with one_thread(job.training.device):
+        try:
+            return _train(job, report)
+        except RuntimeError as error:  # torch has no other class for it on a CPU
+            if "alloc" not in str(error) and "out of memory" not in str(error):
+                raise
+            cure = "Try fewer --workers, a smaller --batch or --image-size"
+            raise MachineError(f"not enough memory to train {job.name} on {job.training.device}. {cure}.") from error
+
+
+@dataclass
+class _State:
+    """What is known after some epochs, beside the network."""
+
+    loss: list[float]
+    validation: list[float]
+    seen: int
+    train_seconds: float
+
+
+def _train(job: StagedJob, report: Report) -> StagedDone:
+    training, places = job.training, job.places
+    train, validation, test = _inputs(places, training.recipe.normalise, training.device)
+    labels = _labels(places.train)
+    stages = [Stage(unpacked(bits, len(labels)), epochs, steps) for bits, epochs, steps in job.stages]
+    parts = epochs_of(stages, training)
+    fit = Fit(training, train, labels, stages[0].trained_on)
+    state = _resume(job, fit)
+    if validation is None:
+        rows: Int64[np.ndarray, " validation"] | None = np.flatnonzero(unpacked(places.validation_rows, len(labels)))
+        truth = labels[rows]
+    else:
+        assert places.validation is not None
+        rows, truth = None, _labels(places.validation)
+    saved = time.perf_counter()
+    while fit.epoch < len(parts):
+        part = parts[fit.epoch]
+        begun = time.perf_counter()
+        fit.train_epoch(part=part)
+        state.train_seconds += time.perf_counter() - begun
+        state.seen += _taken(part)
+        state.loss.append(fit.loss)
+        state.validation.append(float(_correct(fit, rows, validation, truth).mean()))
+        report(StagedEpoch(fit.epoch, len(parts), fit.loss, state.validation[-1], state.seen))
+        if time.perf_counter() - saved >= job.checkpoint_seconds and fit.epoch < len(parts):
+            _checkpoint(job, fit, state)
+            saved = time.perf_counter()
+    right = np.zeros(0, bool)
+    if test is not None:
+        assert places.test is not None
+        right = _correct(fit, None, test, _labels(places.test))
+    steps = sum(stage.steps for stage in stages)
+    making = made_with(training.device)
+    return StagedDone(tuple(state.loss), tuple(state.validation), right, steps, state.seen, state.train_seconds, making)
+
+
+def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
+    """Cut the stages into epochs.
+
+    The recipe's milestones count epochs as they are where every stage is of whole ones, else in proportion to the steps.
+    """
+    parts, first, n_steps = [], 0, sum(stage.steps for stage in stages)
+    is_whole = sum(stage.epochs for stage in stages) == training.epochs
+    for stage in stages:
+        if int(stage.trained_on.sum()) < 2:
+            raise must("keep", "leave at least 2 examples to train on", int(stage.trained_on.sum()))
+        n_batches = batches_of(int(stage.trained_on.sum()), training.recipe.batch)
+        left = stage.steps
+        while left > 0:
+            taken = min(left, n_batches)
+            epoch = len(parts) if is_whole else first * training.epochs // n_steps
+            parts.append(Part(stage.trained_on, n_batches, taken, first, n_steps, epoch))
+            first, left = first + taken, left - taken
+    return parts
+
+
+def _taken(part: Part) -> int:
+    """Count the examples of an epoch."""
+    whole, rest = divmod(int(part.trained_on.sum()), part.n_batches)
+    return part.taken * whole + min(part.taken, rest)
+
+
+def _correct(
+    fit: Fit, rows: Int64[np.ndarray, " some"] | None, inputs: Inputs | None, labels: Int64[np.ndarray, " some"]
+) -> Bool[np.ndarray, " some"]:
+    predicted = [logits.argmax(1).cpu().numpy() for _, logits, _ in fit.predict(rows, inputs)]
+    return np.asarray(np.concatenate(predicted) == labels)
+
+
+def _inputs(places: Places, normalise: str, device: str) -> tuple[Inputs, Inputs | None, Inputs | None]:
+    """Place train, validation and test on the device, once for many trainings of one worker."""
+    key = (places.key, normalise, device)
+    if key not in _placed:
+        while len(_placed) >= MOST_PLACED:
+            del _placed[next(iter(_placed))]
+        train = Inputs(open_shared(places.train)[0], normalise, device)
+        validation, test = (
+            None if shared is None else Inputs(open_shared(shared)[0], normalise, device, like=train)
+            for shared in (places.validation, places.test)
+        )
+        _placed[key] = train, validation, test
+    return _placed[key]
+
+
+def forget_inputs() -> None:
+    """Let go of the data that trainings of this process have placed."""
+    _placed.clear()
+
+
+_placed: dict[tuple[str, str, str], tuple[Inputs, Inputs | None, Inputs | None]] = {}
+
+
+def _labels(shared: Shared) -> Int64[np.ndarray, " examples"]:
+    labels = open_shared(shared)[1]
+    assert labels is not None
+    return np.asarray(labels)
+
+
+def _checkpoint(job: StagedJob, fit: Fit, state: _State) -> None:
+    """Write a new state file, then the note that names it with its checksum, then drop the old one."""
+    path = job.scratch / f"epoch-{fit.epoch:04d}.safetensors"
+    save_arrays(path, fit.arrays(), fit.info())
+    note = {"file": path.name, "sha256": sha256(path), "identity": _identity(job), **vars(state)}
+    write_json(job.scratch / CHECKPOINT, note)
+    for old in job.scratch.glob("epoch-*.safetensors"):
+        if old != path:
+            old.unlink()
+
+
+def _resume(job: StagedJob, fit: Fit) -> _State:
+    """Take up the last checkpoint if it is whole and of this very training; else start anew."""
+    fresh = _State([], [], 0, 0.0)
+    try:
+        note = read_json(job.scratch / CHECKPOINT)
+        path = job.scratch / Path(note["file"]).name
+        if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
+            return fresh
+        arrays = open_arrays(path)
+        fit.restore({name: arrays[name] for name in arrays.names}, arrays.info)
+    except (DatapruneError, OSError, KeyError, TypeError):
+        return fresh
+    return _State(list(note["loss"]), list(note["validation"]), note["seen"], note["train_seconds"])
+
+
+def _identity(job: StagedJob) -> dict[str, Any]:
+    """Say what the checkpoint is of: the name is the hash of everything that defines the training."""
+    return {"name": job.name, **made_with(job.training.device)}

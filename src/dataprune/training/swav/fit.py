@@ -1,0 +1,207 @@
+"""Trains one network without labels by SwAV, epoch by epoch, so that it can be stopped and taken up again.
+
+Knows views, codes, prototypes and the queue. Does not know where anything is stored.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dataprune.errors import InputError, WorkError, must
+from dataprune.streams import generator
+from dataprune.training.fit import (
+    FeatureTap,
+    Inputs,
+    load_weights,
+    mixed_precision,
+    optimiser_arrays,
+    optimiser_for,
+    predict_batch,
+    restore_optimiser,
+    torch_stream,
+)
+from dataprune.training.models import build, last_linear, prepare, proxy
+from dataprune.training.recipes import rate_at
+from dataprune.training.swav import views
+from dataprune.training.swav.codes import sinkhorn, swapped_loss
+from dataprune.training.swav.recipes import Swav, SwavRecipe
+
+
+class SwavNetwork(nn.Module):
+    """The network, whose last linear layer is the projection's first, the rest of the projection, and the prototypes."""
+
+    def __init__(self, recipe: SwavRecipe, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        first = recipe.hidden or recipe.projection
+        is_proxy = recipe.model == "proxy"
+        self.network = proxy(shape, first, recipe.width) if is_proxy else build(recipe.model, shape, first)
+        last = last_linear(self.network, first)
+        if last is None:
+            raise InputError(f"model {recipe.model!r} has no last linear layer with {first} outputs, so it has no features.")
+        self.tap = FeatureTap(last)
+        to_projection = [nn.BatchNorm1d(first), nn.ReLU(), nn.Linear(first, recipe.projection)] if recipe.hidden else []
+        self.projection = nn.Sequential(*to_projection)
+        self.prototypes = nn.Linear(recipe.projection, recipe.prototypes, bias=False)
+        self.widths = {"backbone": last.in_features, "prototypes": recipe.prototypes}
+
+    def forward(self, x: Float[Tensor, "batch ch h w"]) -> Float32[Tensor, "batch projection"]:
+        """Give projections of length 1."""
+        return functional.normalize(self.projection(self.network(x)).float(), dim=1)
+
+    def scores(self, z: Float32[Tensor, "batch projection"]) -> Float32[Tensor, "batch prototypes"]:
+        """Give the cosine of projections with every prototype, in full precision."""
+        with torch.autocast(z.device.type, enabled=False):
+            return functional.linear(z, self.prototypes.weight)
+
+    @torch.no_grad()
+    def normalise_prototypes(self) -> None:
+        """Bring every prototype back to length 1."""
+        self.prototypes.weight.copy_(functional.normalize(self.prototypes.weight, dim=1))
+
+
+class SwavFit:
+    """One network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
+
+    def __init__(self, swav: Swav, inputs: Inputs) -> None:
+        recipe = swav.recipe
+        if not inputs.are_images:
+            raise must("inputs", "be pictures", f"vectors of {inputs.shape[0]} columns")
+        self.swav, self.recipe, self.inputs = swav, recipe, inputs
+        self.device = inputs.device
+        prepare(recipe.model)
+        with torch_stream(swav.seed, "swav", "weights", device=self.device):
+            model = SwavNetwork(recipe, inputs.shape)
+        model.normalise_prototypes()
+        self.model = model.to(self.device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = optimiser_for(self.model, recipe.steps, self.device)
+        self.n_batches = max(1, round(len(inputs) / recipe.steps.batch))
+        self.n_steps = swav.epochs * self.n_batches
+        self.queue = torch.zeros((recipe.large.count, swav.queue, recipe.projection), device=self.device)
+        self.queued = 0
+        self.epoch = 0
+        self.loss = math.nan
+
+    def train_epoch(self) -> None:
+        """Train one epoch.
+
+        Raises:
+            WorkError: the loss is no longer a number.
+        """
+        seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
+        order = generator(seed, "swav", "order", epoch).permutation(len(inputs))
+        drawn = [
+            [
+                views.draw(
+                    crops,
+                    self.recipe.look,
+                    len(inputs),
+                    inputs.shape[0],
+                    generator(seed, "swav", "view", group, number, epoch),
+                    inputs.home,
+                )
+                for number in range(crops.count)
+            ]
+            for group, crops in enumerate(self.recipe.groups)
+        ]
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        with torch_stream(seed, "swav", "dropout", epoch, device=self.device):
+            for number, batch_rows in enumerate(np.array_split(order, self.n_batches)):
+                step = epoch * self.n_batches + number
+                rows = torch.from_numpy(batch_rows).to(inputs.home)
+                total += self._step(rows, drawn, step) * len(rows)
+        self.loss = float(total) / len(inputs)
+        if not math.isfinite(self.loss):
+            raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
+        self.epoch += 1
+
+    def _step(self, rows: Int64[Tensor, " batch"], drawn: list[list[views.Draws]], step: int) -> Float32[Tensor, ""]:
+        recipe, model = self.recipe, self.model
+        rate = rate_at(recipe.steps, step, self.n_steps, self.epoch)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
+        model.normalise_prototypes()
+        pictures = self.inputs.data[rows].to(self.device)
+        projected: list[Tensor] = []
+        for crops, of_views in zip(recipe.groups, drawn, strict=True):
+            seen = torch.cat([self._look(pictures, draws.of(rows), crops.size(self.inputs.shape)) for draws in of_views])
+            with mixed_precision(self.device):
+                projected += model(seen.contiguous(memory_format=torch.channels_last)).chunk(crops.count)
+        scores = [model.scores(z) for z in projected]
+        with torch.no_grad():
+            codes = [self._codes(view, projected[view], scores[view], step) for view in range(recipe.large.count)]
+        self.queued += len(rows)
+        loss = swapped_loss(scores, codes, recipe.temperature)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        is_frozen = step < recipe.frozen * self.n_steps
+        held = model.prototypes.weight.detach().clone() if is_frozen else None
+        if is_frozen:
+            model.prototypes.weight.grad.zero_()  # not None: fused optimisers need one of every parameter
+        self.optimiser.step()
+        if held is not None:  # weight decay and momentum moved them
+            model.prototypes.weight.data.copy_(held)
+        return loss.detach()
+
+    def _look(self, pictures: Tensor, draws: views.Draws, size: tuple[int, int]) -> Tensor:
+        """Give one view of pictures as the network sees them."""
+        cut = views.cut_out(pictures, draws.to(self.device), size, blur=self.recipe.look.blur > 0)
+        return cut.sub_(self.inputs.shift[:, None, None]).mul_(self.inputs.scale[:, None, None])
+
+    def _codes(self, view: int, z: Tensor, scores: Tensor, step: int) -> Float[Tensor, "batch prototypes"]:
+        """Find the codes of one view, among the rows of the queue too, and put the view's projections into the queue."""
+        size = self.swav.queue
+        if size:
+            if self.queued >= size and step >= self.recipe.queue_from * self.n_steps:
+                scores = torch.cat([scores, self.model.scores(self.queue[view])])
+            self.queue[view] = torch.cat([z, self.queue[view]])[:size]
+        return sinkhorn(scores, self.recipe.epsilon, self.recipe.iterations)[: len(z)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give what must be kept to go on after this epoch: weights, the optimiser's tensors, the queue."""
+        weights = {f"weights.{name}": value.detach().cpu().numpy() for name, value in self.model.state_dict().items()}
+        return weights | optimiser_arrays(self.optimiser) | {"queue": self.queue.cpu().numpy()}
+
+    def info(self) -> dict[str, Any]:
+        """Give the rest of the state, as plain numbers."""
+        return {"epoch": self.epoch, "loss": self.loss, "queued": self.queued}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+        """Go back to the state that `arrays` and `info` gave."""
+        load_weights(self.model, arrays)
+        restore_optimiser(self.optimiser, arrays)
+        self.queue = torch.from_numpy(np.array(arrays["queue"])).to(self.device)
+        self.epoch, self.loss, self.queued = info["epoch"], info["loss"], info["queued"]
+
+
+def embed_rows(
+    swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray], layer: str
+) -> Float32[np.ndarray, "examples features"]:
+    """Look at every picture as it is and give its features.
+
+    Args:
+        inputs: normalised as the training set was.
+        weights: arrays called `weights.<name>`, as `SwavFit.arrays` gives them.
+        layer: `backbone` or `prototypes`.
+    """
+    with torch_stream(0, "swav", device=torch.device("cpu")):
+        model = SwavNetwork(swav.recipe, inputs.shape)
+    load_weights(model, weights)
+    model.to(inputs.device).eval()
+    features = np.empty((len(inputs), model.widths[layer]), np.float32)
+    step = predict_batch(inputs.shape)
+    with torch.inference_mode(), mixed_precision(inputs.device):
+        for start in range(0, len(inputs), step):
+            rows = torch.arange(start, min(start + step, len(inputs)), device=inputs.device)
+            z = model(inputs.batch(rows))
+            seen = model.tap.last() if layer == "backbone" else model.scores(z)
+            assert seen is not None
+            features[start : start + len(rows)] = seen.float().cpu().numpy()
+    return features

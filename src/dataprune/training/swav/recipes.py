@@ -1,0 +1,239 @@
+"""How are features learned without labels: crops, network, prototypes and schedule, as one frozen value; and which by default?
+
+Knows the named recipes and how they follow the size of the pictures, of the set and of the effort. The figures behind the defaults
+are in `docs/log.md`. Does not train.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dataprune.data import Dataset
+from dataprune.errors import InputError, must, unknown
+from dataprune.plugins import call
+from dataprune.training.recipes import Recipe
+
+LAYERS = ("backbone", "prototypes")
+EPOCHS = {"low": 20, "medium": 40, "high": 200}  # at REFERENCE_SIZE examples
+WIDTHS = {"low": 32, "medium": 32, "high": 64}  # of the model `proxy`
+REFERENCE_SIZE = 10_000
+SIZE_EXPONENT = 0.5  # a fourth of the examples gets twice the epochs, so half the steps
+FEWEST, MOST = 0.25, 4.0  # times the epochs at REFERENCE_SIZE
+ROWS_PER_PROTOTYPE = 4  # of a small set, so many at least; a batch and its queue have as many
+LEAST_SIDE = 4  # pixels of a crop
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops of one size.
+
+    Attributes:
+        count: crops of each picture.
+        share: side of a crop as a share of the picture's.
+        smallest: least share of the picture's area that a crop shows.
+        largest: largest share of the area.
+    """
+
+    count: int
+    share: float
+    smallest: float
+    largest: float
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise must("count", "be at least 1", self.count)
+        if not 0 < self.share <= 1:
+            raise must("share", "be in (0, 1]", self.share)
+        if not 0 < self.smallest <= self.largest <= 1:
+            raise must("smallest", "be a share of the area in (0, 1], and at most `largest`", f"{self.smallest} and {self.largest}")
+
+    def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Give height and width of a crop of pictures (channels, height, width): multiples of 4, where that is possible."""
+        height, width = (min(side, max(LEAST_SIDE, 4 * round(self.share * side / 4))) for side in shape[1:])
+        return height, width
+
+
+@dataclass(frozen=True)
+class Look:
+    """What happens to a crop beside being cut out.
+
+    Attributes:
+        flip: mirror half of them.
+        jitter: strength of the changes of brightness, contrast, saturation and hue; 0 is none.
+        gray: share that loses its colours.
+        blur: share that is blurred.
+    """
+
+    flip: bool = True
+    jitter: float = 0.5
+    gray: float = 0.2
+    blur: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jitter <= 1:
+            raise must("jitter", "be in [0, 1]", self.jitter)
+        for name in ("gray", "blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise must(name, "be a share in [0, 1]", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class SwavRecipe:
+    """Everything about a training without labels but the data and the seed.
+
+    Attributes:
+        steps: optimiser, schedule, batch and epochs; of its augmentation nothing is used.
+        large: crops that get codes; every other crop foretells these.
+        small: crops that have no codes of their own; None is none.
+        model: as for an ensemble; its last linear layer becomes the first one of the projection.
+        width: of the model `proxy`; other models have their own.
+        hidden: width of the projection's hidden layer; 0 projects by one layer.
+        projection: length of the vectors that are compared with the prototypes.
+        prototypes: how many; of a small set fewer are taken.
+        queue: vectors of earlier batches that take part in finding codes; None follows from batch and prototypes, 0 is none.
+        queue_from: share of the training after which the queue takes part.
+        frozen: share of the training in which the prototypes stay where they began.
+        temperature: of the softmax over prototypes.
+        epsilon: smoothness of the codes.
+        iterations: of Sinkhorn and Knopp.
+    """
+
+    name: str
+    steps: Recipe
+    large: Crops
+    small: Crops | None
+    look: Look
+    model: str = "proxy"
+    width: int = 32
+    hidden: int = 512
+    projection: int = 128
+    prototypes: int = 512
+    queue: int | None = None
+    queue_from: float = 0.1
+    frozen: float = 0.01
+    temperature: float = 0.1
+    epsilon: float = 0.05
+    iterations: int = 3
+
+    def __post_init__(self) -> None:
+        if self.large.count + (self.small.count if self.small else 0) < 2:
+            raise must("large", "leave at least 2 crops of a picture", self.large.count)
+        for name, least in (("width", 1), ("hidden", 0), ("projection", 1), ("prototypes", 2), ("queue", 0), ("iterations", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise must(name, f"be at least {least}", value)
+        for name in ("temperature", "epsilon"):
+            if not getattr(self, name) > 0:
+                raise must(name, "be a positive number", getattr(self, name))
+
+    @property
+    def groups(self) -> tuple[Crops, ...]:
+        """The crops by size, those with codes first."""
+        return (self.large,) if self.small is None else (self.large, self.small)
+
+
+_STEPS = Recipe("swav", optimiser="adamw", learning_rate=3e-3, weight_decay=1e-4, schedule="cosine", warmup=0.1, batch=256)
+FAST = SwavRecipe("fast", _STEPS, Crops(2, 0.75, 0.25, 1.0), None, Look(), queue=0)
+FAST_GRAY = dataclasses.replace(FAST, name="fast-gray", look=Look(flip=False))  # a mirrored digit means something else
+# The report's: two crops of the full size, no queue, 512-512-128 behind a ResNet-18. It does not say what its crops looked like:
+# areas and colours are those of Caron et al. 2020 for ImageNet.
+REPORT = SwavRecipe(
+    "report",
+    Recipe("report", optimiser="adam", learning_rate=1e-3, weight_decay=1e-6, schedule="cosine", warmup=0.0, batch=512, epochs=200),
+    Crops(2, 1.0, 0.14, 1.0),
+    None,
+    Look(jitter=1.0, blur=0.5),
+    model="resnet18",
+    queue=0,
+)
+SWAV_RECIPES = {recipe.name: recipe for recipe in (FAST, FAST_GRAY, REPORT)}
+
+
+@dataclass(frozen=True)
+class SwavSettings:
+    """What may be asked for; whatever is None follows from `effort` and the data.
+
+    Attributes:
+        effort: `low`, `medium` or `high`.
+        recipe: a name of `SWAV_RECIPES`, or `module:function` that gives a `SwavRecipe`.
+        model: a name of `dataprune.training.models.MODELS` or `module:function`.
+        epochs: passes over the set.
+        batch: examples a step.
+        layer: `backbone` (what the network's last linear layer sees) or `prototypes` (the scores of the prototypes).
+        seed: of everything random.
+    """
+
+    effort: Literal["low", "medium", "high"] = "medium"
+    recipe: str | None = None
+    model: str | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    layer: Literal["backbone", "prototypes"] = "backbone"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Swav:
+    """What defines features beside the data; they are a pure function of this and the data."""
+
+    recipe: SwavRecipe
+    epochs: int
+    queue: int
+    layer: str
+    seed: int
+
+
+def swav_recipe_named(name: str) -> SwavRecipe:
+    """Look a recipe up by name, or call `module:function`, which must return a `SwavRecipe`.
+
+    Raises:
+        InputError: no such name, or the function returns something else.
+    """
+    if ":" in name:
+        recipe = call(name)
+        if not isinstance(recipe, SwavRecipe):
+            raise must("recipe", "be a function that returns a dataprune SwavRecipe", f"{type(recipe).__name__} from {name}")
+        return recipe
+    if name not in SWAV_RECIPES:
+        raise unknown("recipe", name, SWAV_RECIPES)
+    return SWAV_RECIPES[name]
+
+
+def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
+    """Fill in what the settings leave open.
+
+    Raises:
+        InputError: the set holds vectors or fewer than 4 examples, or a setting is out of range or unknown.
+    """
+    if dataset.images is None:
+        cure = "Vectors are features already: give them to `dataprune km`, or reduce them by --method pixels"
+        raise InputError(
+            f"--method swav learns from pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns. {cure}."
+        )
+    if len(dataset) < 4:
+        raise must("data", "hold at least 4 examples", len(dataset))
+    if settings.effort not in EPOCHS:
+        raise unknown("effort", settings.effort, EPOCHS)
+    if settings.layer not in LAYERS:
+        raise unknown("layer", settings.layer, LAYERS)
+    recipe = swav_recipe_named(settings.recipe or ("fast-gray" if dataset.images.shape[3] == 1 else "fast"))
+    if settings.recipe is None:
+        recipe = dataclasses.replace(recipe, width=WIDTHS[settings.effort])
+    scaled = EPOCHS[settings.effort] * float(np.clip((REFERENCE_SIZE / len(dataset)) ** SIZE_EXPONENT, FEWEST, MOST))
+    epochs = settings.epochs or recipe.steps.epochs or max(1, round(scaled))
+    batch = min(settings.batch or recipe.steps.batch, len(dataset))
+    recipe = dataclasses.replace(
+        recipe,
+        steps=dataclasses.replace(recipe.steps, batch=batch, epochs=epochs),
+        model=settings.model or recipe.model,
+        prototypes=min(recipe.prototypes, max(2, len(dataset) // ROWS_PER_PROTOTYPE)),
+    )
+    return Swav(recipe, epochs, _queue(recipe, batch, len(dataset)), settings.layer, settings.seed)
+
+
+def _queue(recipe: SwavRecipe, batch: int, n_examples: int) -> int:
+    """Give the rows of the queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set."""
+    wanted = max(0, ROWS_PER_PROTOTYPE * recipe.prototypes - batch) if recipe.queue is None else recipe.queue
+    return max(0, min(wanted, n_examples - batch))

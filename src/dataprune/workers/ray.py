@@ -1,0 +1,364 @@
+"""How are jobs run on Ray: on a cluster that is there, or on one that is started for them and ended with them?
+
+Knows Ray, and alone does. Does not know what a job does. A job is one task of Ray, never repeated by Ray itself: what becomes of a
+lost one is decided here, as for processes. Messages and the result come as the items of one stream, so in their order.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from dataprune.errors import MachineError
+from dataprune.workers.cores import default_workers
+from dataprune.workers.jobs import MAX_ATTEMPTS, Job, Outcome, Result, failure, outcome
+from dataprune.workers.worker import die_with_parent, work
+
+STORE_SHARE = 0.2  # of the object store: what of a data set may travel through it
+SENT_ONCE_BYTES = 2**20  # arrays from this size on go to the object store once, and not with every job
+WAIT_SECONDS = 0.2  # between two looks for Ctrl-C
+CANCEL_SECONDS = 5.0
+PROBE_SECONDS = 60.0
+# Workers as nice as this process, like those of `processes`; no word to anyone outside; no warning about tasks without a GPU.
+ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+logger = logging.getLogger("dataprune.workers")
+
+
+@contextlib.contextmanager
+def connected(address: str | None, workers: int | None) -> Iterator[Any]:
+    """Give the module `ray`, connected: as the caller's program is already, else to `address`, else to a cluster of its own.
+
+    Raises:
+        MachineError: Ray is not installed, or no cluster is to be reached.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MachineError("Ray is not installed. Install it: pip install 'dataprune[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_environment(ENVIRONMENT))
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": False}
+        if address is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-", ignore_cleanup_errors=True, dir=_short_folder()))
+            options |= {"address": "local", "num_cpus": workers or default_workers(), "_temp_dir": folder}
+        else:
+            options = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
+        try:
+            ray.init(**options)
+        except Exception as error:  # ConnectionError, RuntimeError (another version), ValueError (no address): Ray has no one class
+            raise _unreachable(address, error) from error
+        stack.callback(_silently, ray.shutdown)
+        stack.enter_context(_without_notices(ray))
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray puts its own in place
+                signal.signal(number, handler)
+        yield ray
+
+
+@contextlib.contextmanager
+def ray_team(address: str | None, most: int | None, threads: int, gpus: float) -> Iterator["RayTeam"]:
+    with connected(address, most) as ray:
+        yield RayTeam(ray, most, threads, gpus)
+
+
+@dataclass
+class _Task:
+    job: Job
+    payload: bytes
+    attempts: int = 0
+    begin: float = 0.0
+
+
+@dataclass(eq=False)
+class RayTeam:
+    """Jobs on a cluster that this process is connected to."""
+
+    ray: Any
+    most: int | None
+    threads: int
+    gpus: float
+    sent: dict[int, tuple[np.ndarray, Any]] = field(default_factory=dict)
+
+    def run(self, jobs: Iterable[Job], tell: Callable[[str, Any], None]) -> Iterator[Outcome]:
+        self._check_gpus()
+        crew = _Running(self, iter(jobs), tell)
+        try:
+            while True:
+                crew.hand_out()
+                if crew.finished:
+                    yield crew.finished.popleft()
+                elif crew.tasks:
+                    crew.listen()
+                else:
+                    return
+        finally:
+            crew.end()
+
+    def unseen(self, paths: Sequence[Path]) -> list[str]:
+        """Name the nodes that do not find these files, or find others in their place, as this process does."""
+        here = self.ray.util.get_node_ip_address()
+        others = [node for node in self.ray.nodes() if node["Alive"] and node["NodeManagerAddress"] != here]
+        if not others:
+            return []
+        wanted = [(str(path.absolute()), _look(path)) for path in paths]
+        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        probe = self.ray.remote(num_cpus=0, max_retries=0)(_sees)
+        asked = {probe.options(scheduling_strategy=strategy(n["NodeID"], soft=False)).remote(wanted): n for n in others}
+        answered, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
+        seeing = {asked[one]["NodeID"] for one in answered if self._value(one)}
+        return sorted(node["NodeManagerHostname"] for node in others if node["NodeID"] not in seeing)
+
+    def carries(self) -> int | None:
+        """Say how many bytes of a data set may travel with the jobs: a fifth of the smallest object store."""
+        stores = [node["Resources"].get("object_store_memory", 0.0) for node in self.ray.nodes() if node["Alive"]]
+        return int(STORE_SHARE * min(stores))
+
+    def places(self) -> int:
+        """Say how many jobs are handed out at once: as many as the cluster has cores now, or shares of a GPU."""
+        has = self.ray.cluster_resources()
+        by_gpu = int(has.get("GPU", 0.0) / self.gpus) if self.gpus else sys.maxsize
+        found = max(1, min(int(has.get("CPU", 1.0)), by_gpu))
+        return found if self.most is None else min(self.most, found)
+
+    def pack(self, thing: object) -> bytes:
+        """Pickle an argument; large arrays in it are put into the object store, each once, and found there by the jobs."""
+        buffer = io.BytesIO()
+        _Pickler(buffer, self).dump(thing)
+        return buffer.getvalue()
+
+    def reference(self, array: np.ndarray) -> Any:
+        if id(array) not in self.sent:
+            self.sent[id(array)] = (array, self.ray.put(array))  # the array itself too: so that its id stays its own
+        return self.sent[id(array)][1]
+
+    def _check_gpus(self) -> None:
+        if not self.gpus:
+            return
+        most = max((node["Resources"].get("GPU", 0.0) for node in self.ray.nodes() if node["Alive"]), default=0.0)
+        if most < self.gpus:
+            raise MachineError(f"no node of the Ray cluster has {self.gpus:g} GPUs; the most is {most:g}. Ask for fewer `gpus`.")
+
+    def _value(self, reference: Any) -> bool:
+        try:
+            return bool(self.ray.get(reference))
+        except self.ray.exceptions.RayError:
+            return False
+
+
+class _Pickler(cloudpickle.Pickler):
+    def __init__(self, buffer: io.BytesIO, team: RayTeam) -> None:
+        super().__init__(buffer)
+        self._team = team
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, np.ndarray) and thing.nbytes >= SENT_ONCE_BYTES and not thing.dtype.hasobject:
+            return _fetched, (self._team.reference(thing),)
+        return super().reducer_override(thing)
+
+
+class _Running:
+    """The tasks of one `run`, and what they have sent."""
+
+    def __init__(self, team: RayTeam, jobs: Iterator[Job], tell: Callable[[str, Any], None]) -> None:
+        self.finished: deque[Outcome] = deque()
+        self.tasks: dict[Any, _Task] = {}
+        self._team, self._ray, self._jobs, self._tell = team, team.ray, jobs, tell
+        self._lost: deque[_Task] = deque()
+        about = {"path": sys.path, "folder": str(Path.cwd()), "PYTHONPATH": os.environ.get("PYTHONPATH"), "threads": team.threads}
+        self._about = about
+        options = {"num_cpus": 1, "num_gpus": team.gpus, "max_retries": 0, "num_returns": "streaming"}
+        # Ray asks for a generator function, which a checker of types around `_serve` would hide.
+        self._remote = self._ray.remote(**options)(lambda payload, about: (yield from _serve(payload, about)))
+
+    def hand_out(self) -> None:
+        places = self._team.places()
+        while len(self.tasks) < places:
+            task = self._next_task()
+            if task is None:
+                return
+            task.attempts += 1
+            task.begin = time.perf_counter()
+            self.tasks[self._remote.remote(task.payload, self._about)] = task
+
+    def listen(self) -> None:
+        """Wait for something to come and take it in."""
+        streams, _ = self._ray.wait(list(self.tasks), num_returns=1, timeout=WAIT_SECONDS)
+        for stream in streams:
+            try:
+                kind, content = cloudpickle.loads(self._ray.get(next(stream)))
+            except StopIteration:
+                self._bury(stream, "its stream ended")
+            except self._ray.exceptions.RayTaskError as error:  # not the job's: that comes as a result
+                self._finish(stream, failure(error.cause))
+            except self._ray.exceptions.RayError as error:
+                self._bury(stream, _death(error))
+            except Exception as error:  # noqa: BLE001 unpickling calls the value's own code
+                self._finish(stream, failure(error))
+            else:
+                if kind == "message":
+                    self._tell(self.tasks[stream].job.key, content)
+                else:
+                    self._finish(stream, content)
+
+    def end(self) -> None:
+        for stream in self.tasks:
+            _silently(self._ray.cancel, stream, force=True)
+        self.tasks.clear()
+
+    def _next_task(self) -> _Task | None:
+        if self._lost:
+            return self._lost.popleft()
+        for job in self._jobs:
+            try:
+                return _Task(job, self._team.pack((job.function, job.argument)))
+            except self._ray.exceptions.RayError:
+                raise
+            except Exception as error:  # noqa: BLE001 pickling calls the argument's own code
+                self.finished.append(outcome(job.key, failure(error), 0))
+        return None
+
+    def _finish(self, stream: Any, result: Result) -> None:
+        task = self.tasks.pop(stream)
+        self.finished.append(outcome(task.job.key, result, task.attempts))
+
+    def _bury(self, stream: Any, reason: str) -> None:
+        task = self.tasks.pop(stream)
+        reason = f"worker died ({reason})"
+        logger.warning("job %s: %s (attempt %d of %d)", task.job.key, reason, task.attempts, MAX_ATTEMPTS)
+        if task.attempts < MAX_ATTEMPTS:
+            self._lost.append(task)
+            return
+        result = Result(None, reason, None, seconds=time.perf_counter() - task.begin, lost=True)
+        self.finished.append(outcome(task.job.key, result, task.attempts))
+
+
+def _serve(payload: bytes, about: dict[str, Any]) -> Iterator[bytes]:
+    """Run one job in a worker of Ray, and give its messages and then its result."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    missing = [entry for entry in about["path"] if entry not in sys.path]
+    sys.path[:0] = missing
+    os.environ.pop("PYTHONPATH", None)
+    if about["PYTHONPATH"] is not None:
+        os.environ["PYTHONPATH"] = about["PYTHONPATH"]
+    with contextlib.suppress(OSError):  # another machine may lack it
+        os.chdir(about["folder"])
+    outbox: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+
+    def send(kind: str, content: object) -> None:
+        outbox.put((kind, cloudpickle.dumps((kind, content))))
+
+    def act() -> None:
+        try:
+            send("result", work(payload, about["threads"], lambda message: send("message", message)))
+        except BaseException as error:  # noqa: BLE001 a value that cannot be pickled, an interrupt: whatever it is, it must be said
+            send("result", failure(error))
+
+    # A thread of its own: what a job reports is sent while the job goes on.
+    threading.Thread(target=act, daemon=True).start()
+    while True:
+        kind, packed = outbox.get()
+        yield packed
+        if kind == "result":
+            return
+
+
+def _fetched(reference: Any) -> Any:
+    """Give an array from the object store of this node: read-only, and shared by all workers on it."""
+    import ray
+
+    return ray.get(reference)
+
+
+def _sees(wanted: list[tuple[str, Any]]) -> bool:
+    return all(_look(Path(path)) == here for path, here in wanted)
+
+
+def _look(path: Path) -> tuple[int, int, bytes] | None:
+    """Tell a file from others: its size, its time, and how it begins."""
+    try:
+        about = path.stat()
+        with path.open("rb") as file:
+            return about.st_size, about.st_mtime_ns, file.read(4096)
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _without_notices(ray: Any) -> Iterator[None]:
+    """Keep Ray's words about dead workers off our stdout: they are said in the outcomes. Ray has no public switch for it."""
+    module = ray._private.worker
+    before = getattr(module, "_worker_logs_enabled", True)
+    module._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        module._worker_logs_enabled = before
+
+
+def _unreachable(address: str | None, error: Exception) -> MachineError:
+    said = _in_a_line(error)
+    if address is None:
+        return MachineError(f"cannot start Ray on this machine: {said}. Or use --executor processes.")
+    cure = "Start one there with `ray start --head`, or leave --address out for a cluster on this machine"
+    return MachineError(f"cannot reach a Ray cluster at {address!r}: {said}. {cure}.")
+
+
+def _death(error: Exception) -> str:
+    """Say in a few words what Ray calls the death of a worker; its own account runs over a page."""
+    words = {
+        "WorkerCrashedError": "its process ended",
+        "NodeDiedError": "its node died",
+        "OutOfMemoryError": "its node was out of memory",
+        "LocalRayletDiedError": "its node died",
+        "ObjectLostError": "its node died with the result",
+    }
+    return words.get(type(error).__name__, type(error).__name__)
+
+
+def _in_a_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200].rstrip('.')}" if lines else type(error).__name__
+
+
+def _short_folder() -> str:
+    """Give the temporary folder, or /tmp where its name is too long for the sockets that Ray makes in it."""
+    return tempfile.gettempdir() if len(tempfile.gettempdir()) < 20 else "/tmp"
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _silently(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    with contextlib.suppress(Exception):
+        function(*arguments, **options)

@@ -1,0 +1,43 @@
+"""Vectors of three classes that a linear network learns at once, cut into splits, and a study of them that takes a second."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from dataprune.data import Splits, from_arrays
+from dataprune.study.arms import Sources
+from dataprune.study.conduct import run_study
+from dataprune.study.presets import preset
+from dataprune.training.plan import Machine, Settings
+
+SERIAL = Machine(executor="serial")
+SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
+
+
+def vectors(count, seed=0, name="t", spread=1.0):
+    """Make `count` vectors around three centres."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    x = draw.normal(size=(count, 4)) * spread + np.eye(3, 4)[labels] * 2
+    return from_arrays(x.astype(np.float32), labels, ids=[f"{name}{row}" for row in range(count)])
+
+
+def toy_splits(validation=False):
+    """Give train and test, and perhaps a validation split of their own."""
+    return Splits(vectors(120), vectors(30, 2, "v") if validation else None, vectors(45, 1, "e"))
+
+
+def toy_spec(name="sweep", **changes):
+    """Give a preset whose trials take milliseconds."""
+    quick = {"model": "linear", "recipe": "fast-plain", "epochs": 3, "batch": 16, "seeds": 2}
+    if name in ("half", "sweep", "window", "easy-vs-hard", "noise-window", "curriculum"):
+        quick["scores"] = ("el2n", "forget")
+    return replace(preset(name), **{**quick, **changes})
+
+
+def toy_study(out, spec=None, splits=None, sources=None, **options):
+    """Make a study in this process."""
+    spec = toy_spec() if spec is None else spec
+    sources = Sources(settings=SCORING) if sources is None else sources
+    machine = options.pop("machine", SERIAL)
+    return run_study(toy_splits() if splits is None else splits, spec, out, sources, machine, **options)

@@ -1,0 +1,227 @@
+"""Exact and near duplicates among pictures and vectors, and what contradicting ones make of a finding."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataprune.errors import InputError
+from dataprune.noise import Suspects
+from dataprune.noise.conflicts import conflicts, with_conflicts
+from dataprune.noise.duplicates import find_pairs, identical
+from dataprune.noise.thumbnails import alike, coarse
+
+SIDE = 48
+N_SCENES = 40
+
+
+def scene(seed, side=SIDE):
+    """Make a picture with structure at all sizes, as photos have."""
+    draw = np.random.default_rng(seed)
+    noise = [Image.fromarray(draw.integers(0, 256, (n, n, 3), np.uint8)) for n in (4, 8, 16, 32)]
+    layers = [np.asarray(one.resize((side, side), 3)) for one in noise]
+    return np.mean(layers, axis=0).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return np.stack([scene(seed) for seed in range(N_SCENES)])
+
+
+def brighter(x):
+    return np.clip(x * 0.8 + 50, 0, 255).astype(np.uint8)
+
+
+def recompressed(x):
+    small = Image.fromarray(x).resize((32, 32), Image.Resampling.BICUBIC)
+    return np.asarray(small.resize(x.shape[:2], Image.Resampling.BICUBIC))
+
+
+CHANGES = {
+    "mirrored": lambda x: x[:, ::-1],
+    "brighter": brighter,
+    "noisier": lambda x: np.clip(x + np.random.default_rng(0).normal(size=x.shape) * 4, 0, 255).astype(np.uint8),
+    "smaller and back": recompressed,
+    "shifted": lambda x: np.roll(x, (2, -1), axis=(0, 1)),
+    "tinted": lambda x: np.clip(x * np.array([1.15, 1, 0.85]), 0, 255).astype(np.uint8),
+}
+
+
+class TestIdentical:
+    def test_over_several_arrays(self):
+        x = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
+        assert identical([x, x[::-1]]).tolist() == [0, 1, 2, 2, 1, 0]
+
+    def test_minus_zero_is_zero(self):
+        assert identical([np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, 1.5]], np.float32)]).tolist() == [0, 0, 2]
+
+    def test_equals_a_naive_loop(self):
+        x = np.random.default_rng(0).integers(0, 3, (60, 3)).astype(np.float32)
+        naive = [next(other for other in range(60) if (x[other] == x[row]).all()) for row in range(60)]
+        assert identical([x]).tolist() == naive
+
+
+class TestNearPictures:
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_a_changed_copy_is_found_and_nothing_else(self, scenes, change):
+        copies = np.stack([CHANGES[change](x) for x in scenes[:5]])
+        found = find_pairs([scenes, np.ascontiguousarray(copies)])
+        assert sorted(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(row, N_SCENES + row) for row in range(5)]
+        assert not found.is_exact.any()
+
+    def test_scenes_without_copies_give_none(self, scenes):
+        assert len(find_pairs([scenes])) == 0
+
+    def test_a_group_gives_pairs_with_its_first(self, scenes):
+        found = find_pairs([scenes[[0, 1, 0, 2, 0]], scenes[[1]]])
+        assert (found.first.tolist(), found.second.tolist()) == ([0, 0, 1], [2, 4, 5])
+        assert found.is_exact.all()
+        assert found.distance.tolist() == [0, 0, 0]
+
+    def test_a_near_copy_of_a_group_is_told_once(self, scenes):
+        found = find_pairs([scenes[[0, 0]], brighter(scenes[:1])])
+        assert (found.first.tolist(), found.second.tolist(), found.is_exact.tolist()) == ([0, 0], [1, 2], [True, False])
+
+    def test_exact_only(self, scenes):
+        assert len(find_pairs([scenes, brighter(scenes)], near=False)) == 0
+
+    def test_flat_pictures_are_no_near_duplicates(self):
+        flat = np.stack([np.full((32, 32, 3), value, np.uint8) for value in range(0, 200, 10)])
+        assert len(find_pairs([flat])) == 0
+
+    def test_small_pictures_are_said_to_be_too_small(self):
+        found = find_pairs([np.random.default_rng(0).integers(0, 9, (9, 8, 8, 1), np.uint8)])
+        assert len(found) == 0
+        assert found.notes == (
+            "pictures of 8 pixels show too little to tell copies from alike ones: only identical ones were looked for",
+        )
+
+    @pytest.mark.parametrize("shape", [(20, 48, 1), (33, 47, 3), (130, 70, 2)])
+    def test_any_shape_and_channels(self, shape):
+        draw = np.random.default_rng(0)
+        cells = draw.integers(0, 256, (8, 7, 9, shape[2])).astype(np.uint8)
+        x = cells[:, np.arange(shape[0]) * 7 // shape[0]][:, :, np.arange(shape[1]) * 9 // shape[1]]
+        found = find_pairs([x, brighter(x[2:3])])
+        assert (found.first.tolist(), found.second.tolist()) == ([2], [8])
+
+    def test_order_of_rows_does_not_matter(self, scenes):
+        x = np.concatenate([scenes, np.stack([brighter(scenes[3]), recompressed(scenes[4])])])
+        order = np.random.default_rng(1).permutation(len(x))
+        found, moved = find_pairs([x]), find_pairs([x[order]])
+        there = {frozenset((int(order[a]), int(order[b]))) for a, b in zip(moved.first, moved.second, strict=True)}
+        assert there == {frozenset((3, 40)), frozenset((4, 41))}
+        assert {frozenset(pair) for pair in zip(found.first.tolist(), found.second.tolist(), strict=True)} == there
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (([np.zeros((2, 32, 32, 3), np.uint8)], 1.0), "`distance` must be in [0, 1), got 1.0."),
+            (
+                ([np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 5, 5, 3), np.uint8)], None),
+                "`inputs` must have examples of one shape, got (4, 4, 3), (5, 5, 3).",
+            ),
+        ],
+    )
+    def test_refuses(self, arguments, message):
+        x, limit = arguments
+        x[0][0] = 1
+        with pytest.raises(InputError) as refused:
+            find_pairs(x, limit=limit)
+        assert str(refused.value).startswith(message)
+
+
+class TestLooks:
+    def test_alike_is_the_correlation_of_detail(self, scenes):
+        """With no shift but the best one: a naive loop over shifts."""
+        one, other = scenes[:1], np.roll(scenes[:1], (1, 2), axis=(1, 2))
+        assert float(alike(one, other)[0]) == pytest.approx(_naive(one[0], other[0]), abs=1e-4)
+        assert float(alike(scenes[:1], scenes[1:2])[0]) == pytest.approx(_naive(scenes[0], scenes[1]), abs=1e-4)
+
+    def test_alike_is_blind_to_brightness(self, scenes):
+        assert float(alike(scenes[:1], scenes[:1] // 2)[0]) > 0.98
+        assert alike(scenes[:3], scenes[:3]) == pytest.approx(1, abs=1e-4)
+
+    def test_coarse_rows_have_length_one_and_mirror(self, scenes):
+        looked = coarse(scenes)
+        assert np.linalg.norm(looked, axis=1) == pytest.approx(1, abs=1e-5)
+        assert coarse(np.ascontiguousarray(scenes[:, :, ::-1])) == pytest.approx(coarse(scenes, mirrored=True), abs=1e-5)
+
+
+def _naive(one, other):
+    shift = SIDE // 10
+    first, second = (_detail(x) for x in (one, other))
+    best = -1.0
+    middle = first[shift:-shift, shift:-shift].ravel()
+    for down in range(-shift, shift + 1):
+        for right in range(-shift, shift + 1):
+            window = second[shift + down : SIDE - shift + down, shift + right : SIDE - shift + right].ravel()
+            best = max(best, float(np.corrcoef(middle, window)[0, 1]))
+    return best
+
+
+def _detail(x):
+    gray = x.astype(float).mean(axis=2)
+    padded = np.pad(gray, 2, mode="edge")
+    around = np.array([[padded[i : i + 5, j : j + 5].mean() for j in range(SIDE)] for i in range(SIDE)])
+    return gray - around
+
+
+class TestNearVectors:
+    def test_jittered_rows(self):
+        draw = np.random.default_rng(0)
+        x = draw.normal(size=(300, 16)).astype(np.float32) * np.float32(1000)
+        close = x[:4] + draw.normal(size=(4, 16)).astype(np.float32) * np.float32(10)
+        found = find_pairs([np.concatenate([x, np.full((1, 16), 7, np.float32)]), close])
+        assert sorted(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(row, 301 + row) for row in range(4)]
+
+    def test_columns_without_spread_do_not_matter(self):
+        x = np.zeros((50, 3), np.float32)
+        x[:, 0] = np.arange(50)
+        assert len(find_pairs([x])) == 0
+
+
+class TestConflicts:
+    def test_by_hand(self):
+        first = np.array([0, 1, 0, 0, 4, 4, 6])
+        found = conflicts(first, np.array([2, 1, 2, 5, 0, 3, 3]))
+        assert found.rows.tolist() == [3, 4, 5]
+        assert found.others.tolist() == [0, 5, 4]
+        assert found.suggested_label.tolist() == [2, 3, 0]
+        assert found.probability == pytest.approx([2 / 3, 0.5, 0.5])
+
+    def test_none(self):
+        assert len(conflicts(np.array([0, 0, 2]), np.array([1, 1, 0])).rows) == 0
+
+    def test_join_a_finding(self):
+        found = finding(probability=[0.9, 0.1, 0.2], labels=[0, 1, 2], suggested=[1, 0, 0])
+        joined = with_conflicts(found, conflicts(np.array([0, 1, 1]), found.labels))
+        a, b = 0.1 / 0.9, 0.2 / 0.8
+        assert joined.probability == pytest.approx([0.9, a / (a + b), b / (a + b)])
+        assert joined.suggested_label.tolist() == [1, 2, 1]
+        assert joined.is_suspect.tolist() == [True, True, True]
+        assert joined.reason.tolist() == ["", "identical to c, which is labelled C", "identical to b, which is labelled B"]
+        assert joined.score == pytest.approx(np.log(joined.probability / (1 - joined.probability)))
+
+    def test_no_conflict_changes_nothing(self):
+        found = finding(probability=[0.9, 0.1, 0.2], labels=[0, 1, 2], suggested=[1, 0, 0])
+        assert with_conflicts(found, conflicts(np.arange(3), found.labels)) is found
+
+
+def finding(*, probability, labels, suggested, sure=None):
+    """Give a finding about examples a, b, c, ... of classes A, B, C."""
+    p = np.array(probability, np.float64)
+    return Suspects(
+        ids=np.array(list("abcdefgh")[: len(p)], np.dtypes.StringDType()),
+        labels=np.array(labels, np.int64),
+        suggested_label=np.array(suggested, np.int64),
+        probability=p,
+        suggested_probability=p if sure is None else np.array(sure, np.float64),
+        score=np.log(p / (1 - p)),
+        is_suspect=p >= 0.5,
+        reason=np.full(len(p), "", dtype=object),
+        n_wrong=float(p.sum()),
+        n_wrong_low=0.0,
+        n_wrong_high=float(len(p)),
+        classes=("A", "B", "C"),
+        sampling="out",
+        method="by hand",
+    )

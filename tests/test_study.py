@@ -1,0 +1,448 @@
+"""Whole studies of toy data: made, found, shared between presets, killed and taken up, damaged and mended, refused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataprune import store
+from dataprune.data import Splits
+from dataprune.errors import InputError, MachineError, StoreError, WorkError
+from dataprune.run import score
+from dataprune.scores import Score
+from dataprune.study.arms import Sources
+from dataprune.study.opened import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
+from dataprune.study.presets import PRESETS
+from dataprune.study.trials import TrialResult, TrialSpec, read_trial, sound_trial, write_trial
+from dataprune.tables import read_table
+from dataprune.training.plan import Machine
+from dataprune.training.recipes import RECIPES
+from study_toys import SCORING, SERIAL, toy_spec, toy_splits, toy_study, vectors
+
+COLUMNS = (
+    "trial, score, strategy, keep, start, n_train, seed, epochs, steps, validation_accuracy, test_accuracy, train_seconds, "
+    "examples_seen, flops, device, status, error, arm, order, clusters"
+)
+TESTS = Path(__file__).parent
+
+
+def without_times(study):
+    """Give the table without its one column of times."""
+    columns = read_table(study.path / TRIALS).columns
+    return {name: values.tolist() for name, values in columns.items() if name != "train_seconds"}
+
+
+def same(one, other):
+    mine, theirs = without_times(one), without_times(other)
+    for name, values in theirs.items():
+        np.testing.assert_array_equal(mine[name], values, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return toy_study(tmp_path_factory.mktemp("studies") / "half", toy_spec("half"))
+
+
+def test_a_study_has_a_row_for_each_cell_and_seed_in_the_columns_of_the_contract(finished):
+    table = read_table(finished.path / TRIALS)
+    assert ", ".join(table.columns) == COLUMNS
+    cells = list(zip(*(table.columns[name].tolist() for name in ("score", "strategy", "keep", "seed")), strict=True))
+    wanted = [("all", "all", 1.0), ("random", "random", 0.5), ("el2n", "hardest", 0.5), ("forget", "hardest", 0.5)]
+    assert cells == [(*cell, seed) for seed in (0, 1) for cell in wanted]
+    assert set(table.columns["status"]) == {"ok"}
+    assert (table.columns["test_accuracy"] > 0.5).all()
+    assert finished.is_finished
+    assert finished.failed == []
+
+
+def test_figures_are_those_of_the_trial_files(finished):
+    for row, result in enumerate(finished.results):
+        assert finished.trials["test_accuracy"][row] == pytest.approx(result.test_correct.mean())
+        assert finished.trials["validation_accuracy"][row] == result.validation[-1]
+        assert len(result.loss) == len(result.validation) == finished.trials["epochs"][row] == 3
+        assert finished.trials["flops"][row] == 3 * 24 * finished.trials["examples_seen"][row], (
+            "4 x 3 weights, 2 each, and 3 passes"
+        )
+    assert finished.trials["examples_seen"].tolist() == (finished.trials["n_train"] * 3).tolist()
+    assert finished.correct.shape == (8, 45)
+
+
+def test_the_summary_is_of_these_trials(finished):
+    table = read_table(finished.path / SUMMARY).columns
+    at = table["strategy"].tolist().index("all")
+    own = finished.trials["test_accuracy"][finished.trials["strategy"] == "all"]
+    assert table["test_accuracy"][at] == pytest.approx(own.mean())
+
+
+def test_the_same_call_returns_at_once_and_hears_nothing(finished):
+    heard = []
+    before = (finished.path / MANIFEST).stat().st_mtime_ns
+    toy_study(finished.path, toy_spec("half"), listener=heard.append)
+    assert heard == []
+    assert (finished.path / MANIFEST).stat().st_mtime_ns == before
+
+
+def test_progress_counts_trials_epochs_and_examples(tmp_path):
+    heard = []
+    toy_study(tmp_path / "s", toy_spec("half", seeds=1), listener=heard.append)
+    assert heard[0].price.trials == 4
+    assert heard[0].price.examples == heard[0].to_see == heard[-1].examples
+    assert [one.done for one in heard if one.ended] == [1, 2, 3, 4]
+    assert sum(one.epoch is not None for one in heard) == 12
+
+
+def test_workers_change_nothing_but_times(finished, tmp_path):
+    other = toy_study(tmp_path / "s", toy_spec("half"), machine=Machine(executor="processes", workers=2))
+    same(other, finished)
+    assert (other.path / SUMMARY).read_bytes() == (finished.path / SUMMARY).read_bytes()
+
+
+def test_trials_are_found_in_the_same_folder_and_in_another(finished, tmp_path):
+    more = toy_spec("sweep", parts=(replace(toy_spec("half").parts[0], keep=(0.7, 0.5)),))
+    heard = []
+    grown = toy_study(tmp_path / "s", more, sources=Sources(settings=SCORING, reuse=(finished.path,)), listener=heard.append)
+    assert heard[0].found == 8
+    assert heard[0].price.trials == 6
+    heard.clear()
+    again = toy_study(grown.path, replace(more, seeds=3), listener=heard.append)
+    assert (heard[0].found, heard[0].price.trials) == (14, 7)
+    assert set(again.trials["seed"]) == {0, 1, 2}
+    assert verify_study(again.path) == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_ends_with_a_summary(name, tmp_path):
+    changes = {"seeds": 1} if name != "recipes" else {"seeds": 1, "recipe": "fast-vectors"}
+    if name in ("window", "noise-window"):
+        changes["parts"] = (replace(PRESETS[name].parts[0], start=(0.0, 0.3, 0.6)),)
+    if name == "clusters":
+        changes |= {"clusters": ("classes", "5", "200"), "parts": (replace(PRESETS[name].parts[0], keep=(0.5,)),)}
+    study = toy_study(tmp_path / "s", toy_spec(name, **changes))
+    assert set(study.trials["status"]) == {"ok"}
+    assert study.measure in study.summary.table
+    if name == "recipes":
+        assert np.isnan(study.trials["test_accuracy"]).all()
+        assert not (study.path / "run").exists()
+    if name == "noise-window":
+        assert set(study.trials["arm"]) == {"given", "noise 0.1"}
+        assert len(study.summary.arms["keep"])
+    if name == "clusters":
+        assert set(study.trials["clusters"]) == {0, 3, 5}
+
+
+def test_a_run_may_be_given_and_must_fit(tmp_path):
+    splits = toy_splits()
+    run = score(splits.train, tmp_path / "run", SCORING, SERIAL)
+    study = toy_study(tmp_path / "s", toy_spec("half", seeds=1), sources=Sources(run=run.path))
+    assert not (study.path / "run").exists()
+    with pytest.raises(InputError, match=r"'el3n'.*Did you mean 'el2n'.*The run has .*el2n"):
+        toy_study(tmp_path / "t", toy_spec("half", scores=("el3n",)), sources=Sources(run=run.path))
+    other = Splits(vectors(120, 5), None, splits.test)
+    with pytest.raises(InputError, match="is of other data than the study's"):
+        toy_study(tmp_path / "u", toy_spec("half"), other, Sources(run=run.path))
+    with pytest.raises(InputError, match="has seen all examples, also those"):
+        toy_study(tmp_path / "v", toy_spec("half"), Splits(splits.train), Sources(run=run.path))
+
+
+def test_a_score_of_ones_own_is_matched_by_id(tmp_path):
+    train = toy_splits().train
+    values = np.random.default_rng(0).random(120)
+    mixed = np.random.default_rng(1).permutation(120)
+    tables = []
+    for place, order in (("a", np.arange(120)), ("b", mixed)):
+        own = Score("mine", values[order], 1, train.ids[order])
+        tables.append(toy_study(tmp_path / place, toy_spec("half", seeds=1, scores=("mine",)), sources=Sources(scores=(own,))))
+    same(*tables)
+    few = Score("mine", values[:9], 1, train.ids[:9])
+    with pytest.raises(InputError, match="a value for every training example, got none for 't9'"):
+        toy_study(tmp_path / "c", toy_spec("half", scores=("mine",)), sources=Sources(scores=(few,)))
+
+
+def test_other_settings_or_other_things_in_the_folder_are_refused(finished, tmp_path):
+    with pytest.raises(InputError, match="other settings: epochs 3 there, 4 asked"):
+        toy_study(finished.path, toy_spec("half", epochs=4))
+    with pytest.raises(InputError, match=r"recipe.batch 16 there, 8 asked"):
+        toy_study(finished.path, toy_spec("half", batch=8))
+    with pytest.raises(InputError, match=r"train .* there"):
+        toy_study(finished.path, toy_spec("half"), Splits(vectors(120, 9), None, toy_splits().test))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"be a new folder or a study, got .*, which holds file"):
+        toy_study(tmp_path)
+    with pytest.raises(InputError, match="which is a file"):
+        toy_study(tmp_path / "file")
+    with store.lock(finished.path), pytest.raises(InputError, match=rf"in use by process {os.getpid()}"):
+        toy_study(finished.path, toy_spec("half"))
+
+
+def failing(shape, n_classes):
+    """Give a model that cannot be built while a flag is there."""
+    from dataprune.training.models import build
+
+    if Path(os.environ["DATAPRUNE_TEST_FLAG"]).exists():
+        raise ValueError("not today")
+    return build("linear", shape, n_classes)
+
+
+def test_a_failed_trial_is_recorded_and_tried_again_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAPRUNE_TEST_FLAG", str(tmp_path / "flag"))
+    spec = toy_spec("half", seeds=1, model="test_study:failing")
+    heard = []
+
+    def listen(progress):
+        heard.append(progress)
+        (tmp_path / "flag").touch() if progress.ended and progress.done == 2 else None
+
+    study = toy_study(tmp_path / "s", spec, listener=listen)
+    assert study.trials["status"].tolist() == ["ok", "ok", "failed", "failed"]
+    assert study.trials["error"][2] == "'test_study:failing' failed with ValueError: not today"
+    assert "test_study.py" in study.results[2].traceback
+    assert np.isnan(study.trials["test_accuracy"][2])
+    (tmp_path / "flag").unlink()
+    assert toy_study(tmp_path / "s", spec).failed == [2, 3]
+    mended = toy_study(tmp_path / "s", spec, retry_failed=True)
+    assert mended.failed == []
+    assert heard[-1].ended[1].status == "failed"
+
+
+def deadly(shape, n_classes):
+    """Give a model that kills its worker."""
+    if os.environ["DATAPRUNE_TEST_DRIVER"] != str(os.getpid()):
+        os._exit(9)
+    from dataprune.training.models import build
+
+    return build("linear", shape, n_classes)
+
+
+def test_a_trial_lost_with_its_workers_is_said_and_left_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
+    spec = toy_spec("half", seeds=1, model="test_study:deadly", parts=(), scores=())
+    with pytest.raises(WorkError, match=r"worker died .*the same command goes on"):
+        toy_study(tmp_path / "s", spec, machine=Machine(executor="processes", workers=1))
+    study = open_study(tmp_path / "s")
+    assert not study.is_finished
+    assert study.trials["status"].tolist() == ["open"]
+
+
+def test_an_interrupted_study_opens_and_goes_on(finished, tmp_path):
+    def stopping(progress):
+        if progress.ended and progress.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        toy_study(tmp_path / "s", toy_spec("half"), listener=stopping)
+    half_done = open_study(tmp_path / "s")
+    assert not half_done.is_finished
+    assert half_done.trials["status"].tolist().count("ok") == 3
+    assert len(half_done.summary.table["keep"]) == 3
+    assert verify_study(tmp_path / "s") == []
+    same(toy_study(tmp_path / "s", toy_spec("half")), finished)
+    assert not (tmp_path / "s" / "scratch").exists()
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {tests!r})
+from study_toys import *
+toy_study(sys.argv[1], toy_spec("half", seeds=4, epochs=40), machine=Machine(executor=sys.argv[2], workers=2))
+"""
+
+
+def kill_and_go_on(out, executor, kills, seed):
+    """Start a study in a process of its own, kill it at random moments, then let it end."""
+    draw = random.Random(seed)
+    command = [sys.executable, "-c", DRIVER.format(tests=str(TESTS)), str(out), executor]
+    for _ in range(kills):
+        before = len(list(out.glob("trials/*.json")))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        more = draw.randint(0, 16 // kills)
+        while process.poll() is None and len(list(out.glob("trials/*.json"))) < before + more:
+            time.sleep(0.005)
+        time.sleep(draw.random() * (0.2 if more else 3.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return open_study(out)
+
+
+@pytest.mark.parametrize(
+    ("executor", "kills"), [("serial", 3), pytest.param("processes", 10, marks=pytest.mark.slow)], ids=["three", "ten"]
+)
+def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, executor, kills):
+    never = toy_study(tmp_path / "never", toy_spec("half", seeds=4, epochs=40))
+    killed = kill_and_go_on(tmp_path / "killed", executor, kills, seed=kills)
+    same(killed, never)
+    assert (killed.path / SUMMARY).read_bytes() == (never.path / SUMMARY).read_bytes()
+    assert verify_study(killed.path) == []
+
+
+def test_a_worker_that_is_killed_costs_only_its_trials(tmp_path):
+    """The driver starts its trials again, and nothing of the others is lost."""
+    killed = []
+
+    def killing(progress):
+        if progress.epoch and progress.done == 2 and not killed:
+            children = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "dataprune.workers"], capture_output=True, text=True, check=True
+            )
+            killed.extend(int(line) for line in children.stdout.split()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    spec = toy_spec("half", epochs=10)
+    study = toy_study(tmp_path / "s", spec, machine=Machine(executor="processes", workers=2), listener=killing)
+    assert killed
+    same(study, toy_study(tmp_path / "t", spec))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount 100 kB, where that is permitted."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_full_disk_is_said_and_the_same_call_goes_on_once_there_is_room(small_disk, tmp_path):
+    run = score(toy_splits().train, tmp_path / "run", SCORING, SERIAL)
+    sources, spec = Sources(run=run.path), toy_spec("sweep")
+    with pytest.raises(MachineError, match="no space left in"):
+        toy_study(small_disk / "s", spec, sources=sources)
+    assert not list(small_disk.rglob("*.tmp*")), "temporary files are gone"
+    n_kept = len(list((small_disk / "s" / "trials").glob("*.json")))
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    heard = []
+    study = toy_study(small_disk / "s", spec, sources=sources, listener=heard.append)
+    assert 0 < n_kept == heard[0].found
+    same(study, toy_study(tmp_path / "t", spec, sources=sources))
+
+
+def test_damage_is_found_said_and_mended(tmp_path):
+    study = toy_study(tmp_path / "s", toy_spec("half", seeds=1))
+    whole = without_times(study)
+    victim = study.path / "trials" / f"{study.trials['trial'][0]}.json"
+    victim.write_text(victim.read_text().replace('"status":"ok"', '"status":"OK"'))
+    assert [fault for fault in verify_study(study.path) if victim.name in fault]
+    with pytest.raises(StoreError, match="checksum does not fit"):
+        read_trial(study.path, study.trials["trial"][0])
+    heard = []
+    assert without_times(toy_study(study.path, toy_spec("half", seeds=1), listener=heard.append)) == whole
+    assert heard[0].price.trials == 1
+    (study.path / TRIALS).write_bytes(b"nothing")
+    with pytest.raises(StoreError, match=r"trials.parquet is damaged"):
+        open_study(study.path)
+    assert without_times(toy_study(study.path, toy_spec("half", seeds=1))) == whole
+    identity = json.loads((study.path / SPEC).read_text())
+    for broken, message in (
+        ({"settings": 3}, "no study of dataprune"),
+        ({**identity, "format": 9}, "format 9, this version reads format 1.*upgrade"),
+        ({**identity, "settings": None}, "holds no settings"),
+    ):
+        (study.path / SPEC).write_text(json.dumps(broken))
+        for use in (open_study, lambda path: toy_study(path, toy_spec("half", seeds=1))):
+            with pytest.raises(StoreError, match=message):
+                use(study.path)
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"`STUDY` must be a folder made by `dataprune study`"):
+        open_study(tmp_path)
+
+
+def spec_of(**changes):
+    stages = (("a" * 64, 10, 3, 6),)
+    return replace(TrialSpec("t" * 64, "v", "e" * 64, stages, "linear", RECIPES["fast"], 3, 0), **changes)
+
+
+def test_a_trial_is_what_was_written(tmp_path):
+    spec = spec_of()
+    right = np.random.default_rng(0).random(37) < 0.5
+    result = TrialResult(spec.trial, "ok", "", "", (0.1, 0.2), (0.5, 1 / 3), right, 6, 30, 720, 0.25, {"device": "cpu"})
+    write_trial(tmp_path, spec, result)
+    back = read_trial(tmp_path, spec.trial)
+    np.testing.assert_array_equal(back.test_correct, right)
+    assert vars(replace(back, test_correct=None)) == vars(replace(result, test_correct=None))
+    first = (tmp_path / "trials" / f"{spec.trial}.json").read_bytes()
+    write_trial(tmp_path, spec, back)
+    assert (tmp_path / "trials" / f"{spec.trial}.json").read_bytes() == first
+
+
+def test_a_file_under_another_name_or_version_is_not_believed(tmp_path):
+    spec, other = spec_of(), spec_of(seed=1)
+    write_trial(tmp_path, spec, TrialResult(spec.trial, "ok"))
+    file = tmp_path / "trials" / f"{spec.trial}.json"
+    (tmp_path / "trials" / f"{other.trial}.json").write_bytes(file.read_bytes())
+    with pytest.raises(StoreError, match="another trial"):
+        read_trial(tmp_path, other.trial)
+    newer = json.loads(file.read_text()) | {"format": 9}
+    file.write_text(json.dumps(newer))
+    with pytest.raises(StoreError, match="format 9, this version reads format 1"):
+        read_trial(tmp_path, spec.trial)
+    file.write_text("[")
+    with pytest.raises(StoreError, match="damaged"):
+        read_trial(tmp_path, spec.trial)
+    assert sound_trial(tmp_path, spec.trial) is None
+    assert read_trial(tmp_path, "none") is None
+
+
+def test_a_recipe_by_another_name_is_the_same_trial_and_everything_else_another():
+    assert spec_of(recipe=replace(RECIPES["fast"], name="other")).trial == spec_of().trial
+    changed = [
+        spec_of(train="u"),
+        spec_of(validation="w"),
+        spec_of(test=None),
+        spec_of(stages=(("a" * 64, 10, 3, 5),)),
+        spec_of(model="mlp"),
+        spec_of(recipe=replace(RECIPES["fast"], learning_rate=0.2)),
+        spec_of(epochs=4),
+        spec_of(seed=1),
+    ]
+    assert len({one.trial for one in [spec_of(), *changed]}) == 9
+
+
+def test_a_thousand_trials_open_quickly(finished, tmp_path, monkeypatch):
+    """Two seconds on a quiet core; processor time is what is measured, so that other work beside it does not count."""
+    from dataprune.tables import write_table
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    names = []
+    for number in range(1000):
+        spec = spec_of(seed=number)
+        right = np.random.default_rng(number).random(10_000) < 0.5
+        result = TrialResult(spec.trial, "ok", "", "", (0.1,) * 9, (0.5,) * 9, right, 6, 30, 720, 0.25, {"device": "cpu"})
+        write_trial(tmp_path, spec, result)
+        names.append(spec.trial)
+    table = read_table(finished.path / TRIALS).columns
+    rows = np.zeros(1000, int)
+    columns = {name: values[rows] for name, values in table.items()}
+    columns |= {"trial": np.array(names, object), "seed": np.arange(1000)}
+    write_table(tmp_path / TRIALS, columns)
+    (tmp_path / SPEC).write_bytes((finished.path / SPEC).read_bytes())
+    files = [SPEC, TRIALS, *(f"trials/{name}.json" for name in names)]
+    store.write_manifest(tmp_path, MANIFEST, {"notes": []}, files)
+    begun = time.process_time()
+    study = open_study(tmp_path)
+    assert len(study.results) == 1000
+    assert time.process_time() - begun < 2.0
+
+
+def test_the_driver_costs_little(tmp_path):
+    """A hundredth of a second or so of its own for each trial: 2 % of five seconds would be 0.1."""
+    heard = []
+    begun = time.process_time()
+    study = toy_study(tmp_path / "s", toy_spec("sweep", seeds=1, epochs=1), listener=heard.append)
+    spent = time.process_time() - begun
+    assert spent < 0.1 * len(study.trials["trial"]) + 3.0, "3 seconds for scoring and imports"

@@ -1,0 +1,149 @@
+"""What is advised, and on what ground."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from dataprune.errors import InputError
+from dataprune.study.advice import Situation, advise, overall, situation_from, situation_of
+from dataprune.study.cost import Cost
+from dataprune.study.summary import summarise
+from study_tables import sweep_rows, trials_of
+
+LARGE = Situation(50_000, 10, 5_000, ("el2n", "std", "flip", "forget", "aum"), wrong=200)
+
+
+def at(keep, situation=LARGE, summary=None):
+    (found,) = advise(situation, [keep], summary)
+    return found
+
+
+def grounds(advice):
+    return {reason.ground for reason in advice.reasons}
+
+
+def test_large_classes_keep_the_hardest_down_to_seventy_percent():
+    found = at(0.7)
+    assert (found.strategy, found.by) == ("hardest", "std")
+    assert found.options == ("--keep", "0.7", "--strategy", "hardest", "--by", "std")
+    assert "arXiv:2502.06905" in str(found.reasons[0])
+
+
+def test_below_they_keep_some_of_every_difficulty():
+    assert (at(0.5).strategy, at(0.5).by, at(0.5).cut) == ("stratified", "aum", 0.0)
+    assert any("--cut 0.1" in reason.text for reason in at(0.2).reasons)
+
+
+def test_five_hundred_a_class_keep_the_hardest_only_down_to_eighty_percent():
+    middling = Situation(50_000, 100, 500, LARGE.scores)
+    assert at(0.8, middling).strategy == "hardest"
+    assert at(0.7, middling).strategy == "stratified"
+    assert "CIFAR-100" in at(0.7, middling).reasons[0].text
+
+
+def test_few_examples_are_better_not_pruned():
+    small = Situation(1_437, 10, 140, LARGE.scores)
+    assert (at(0.9, small).strategy, at(0.9, small).balanced, at(0.9, small).by) == ("random", True, "")
+    assert any("pruning hardly pays" in reason.text for reason in overall(small))
+
+
+def test_wrong_labels_are_left_out_first():
+    noisy = Situation(50_000, 10, 5_000, LARGE.scores, wrong=4_600)
+    window = at(0.7, noisy)
+    assert (window.strategy, window.by, window.start) == ("window", "el2n", 0.2)
+    easiest = at(0.95, noisy)
+    assert (easiest.strategy, easiest.start) == ("easiest", 0.0)
+    assert (at(0.5, noisy).cut, at(0.5, noisy).by) == (0.1, "el2n")
+    assert any("4,600 labels (9.2%) look wrong: look at those" in reason.text for reason in overall(noisy))
+
+
+def test_scores_of_the_last_epoch_are_not_taken_where_labels_are_known_by_heart():
+    knows = Situation(50_000, 10, 5_000, LARGE.scores, by_heart=True)
+    assert at(0.7, knows).by == "flip"
+    assert at(0.5, knows).by == "aum"
+    assert any("by heart" in reason.text for reason in at(0.7, knows).reasons)
+
+
+def test_small_classes_are_balanced():
+    uneven = Situation(50_000, 10, 12, LARGE.scores)
+    assert at(0.3, uneven).options[-1] == "--balanced"
+
+
+def test_a_score_is_taken_that_the_run_has():
+    assert at(0.7, Situation(50_000, 10, 5_000, ("forget", "el2n"))).by == "forget"
+    assert at(0.7, Situation(50_000, 10, 5_000, ("mine",))).by == "mine"
+
+
+def test_everything_kept_is_no_pruning():
+    assert (at(1.0).strategy, at(1.0).options) == ("all", ())
+
+
+def test_what_was_measured_overrules_the_rules():
+    summary = summarise(trials_of(sweep_rows(gain=0.02)))
+    found = at(0.5, summary=summary)
+    assert found.strategy == "hardest"
+    assert grounds(found) == {"measured here"}
+    assert "points against random of the same size" in found.reasons[0].text
+    assert "points against all data" in found.reasons[1].text
+    assert any("as the best of several its lead is likely smaller" in reason.text for reason in found.reasons)
+    collapsed = at(0.3, summary=summary)
+    assert (collapsed.strategy, collapsed.by) == ("random", "")
+    assert "none of 3 ways to keep 30% was better than random beyond chance" in collapsed.reasons[0].text
+    unmeasured = at(0.2, summary=summary)
+    assert grounds(unmeasured) == {"measured elsewhere"}
+
+
+def test_overall_says_whether_it_pays():
+    summary = summarise(trials_of(sweep_rows(gain=0.02)))
+    (first, *_) = overall(LARGE, summary)
+    assert "down to keep 0.6 no more than 1 point of accuracy is lost" in first.text
+    rows = [row if row[1] == "all" else (*row[:5], row[5] - 0.2) for row in sweep_rows()]
+    assert "by this study pruning does not pay" in overall(LARGE, summarise(trials_of(rows)))[0].text
+    text = " ".join(map(str, overall(Situation(50_000, scoring=Cost(1.0, 1.0, 3e12)))))
+    assert "scoring cost 3 TFLOP; at 30 % dropped it has paid once trainings on all data would have taken 10 TFLOP together" in text
+    assert "nothing was trained on kept sets of these data" in text
+
+
+def test_sizes_are_fractions_kept():
+    with pytest.raises(
+        InputError, match=r"`keep` must be in \(0, 1\], got 30\. It is the fraction kept: write 0\.3 to keep 30 %\."
+    ):
+        advise(LARGE, [30])
+
+
+def test_what_trials_tell_of_a_set():
+    found = situation_from(trials_of(sweep_rows()))
+    assert (found.n_examples, found.scores, found.n_classes, found.noise) == (1000, ("el2n", "std", "forget"), None, 0.0)
+
+
+@pytest.fixture
+def suspects(monkeypatch):
+    """Stand in for the finding of wrong labels."""
+    module = ModuleType("dataprune.run.suspects")
+    module.suspects_of = lambda run: SimpleNamespace(n_wrong=1)
+    monkeypatch.setitem(sys.modules, "dataprune.run.suspects", module)
+
+
+def test_command_advises_on_a_run(run_folder, suspects, cli):
+    from dataprune.run import open_run
+
+    code, out, err = cli("advise", run_folder, "--keep", "0.5", "--keep", "1")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    situation = situation_of(open_run(run_folder))
+    assert lines[0].endswith(
+        f"{situation.n_examples:,} examples in {situation.n_classes} classes, {situation.per_class:,.0f} a class"
+    )
+    assert "keep 0.5: random (balanced)" in lines
+    assert "keep 1: keep all" in lines
+    assert lines[-1] == f"next: dataprune prune {run_folder} --keep 0.5 --strategy random --balanced --out kept.csv"
+
+
+def test_command_refuses_what_is_neither(tmp_path, run_folder, cli):
+    code, out, err = cli("advise", tmp_path)
+    assert (code, out) == (2, "")
+    assert "must be a folder made by `dataprune score`" in err
+    code, _, err = cli("advise", run_folder, "--run", run_folder)
+    assert code == 2
+    assert "`--run` must go with a study" in err

@@ -1,0 +1,184 @@
+"""Pictures of a study: what is in them, and that they are the same each time."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataprune.errors import InputError
+from dataprune.report.colors import COLOURS, STYLES, ramp, style_of
+from dataprune.report.cost_plots import cost_data
+from dataprune.report.figures import draw_plot
+from dataprune.report.score_plots import correlation_data, draw_correlations
+from dataprune.report.study_plots import (
+    curves_data,
+    differences_data,
+    easy_hard_data,
+    epochs_data,
+    window_data,
+    write_plots,
+)
+from dataprune.scores import Score, Scores
+from dataprune.study.cost import Cost, prices
+from dataprune.study.summary import summarise
+from study_tables import SEVEN, easy_rows, sweep_rows, trials_of, window_rows
+
+
+def study_of(trials):
+    """Give what pictures need of a study, each training with a curve of five epochs."""
+    curves = [SimpleNamespace(validation=tuple(one * np.linspace(0.5, 1, 5))) for one in trials["test_accuracy"]]
+    return SimpleNamespace(trials=trials, summary=summarise(trials), results=curves, measure="test_accuracy")
+
+
+def scores(n=200):
+    draw = np.random.default_rng(0)
+    base = draw.random(n)
+    return Scores([Score("el2n", base), Score("std", base + draw.random(n)), Score("pred_sum", np.round(4 - 4 * base), -1)])
+
+
+def test_accuracy_by_size():
+    summary = summarise(trials_of(sweep_rows()))
+    data = curves_data(summary)
+    (panel,) = data.panels
+    assert [line.label for line in panel.lines] == ["el2n", "forget", "std", "random"]
+    assert [level.label for level in panel.levels] == ["all data"]
+    el2n = panel.lines[0]
+    assert np.allclose(el2n.x, 100 * np.array(SEVEN), atol=0.5)
+    rows = summary.table["score"] == "el2n"
+    assert np.allclose(el2n.y, 100 * summary.table["test_accuracy"][rows])
+    assert np.allclose(el2n.high, 100 * summary.table["high"][rows])
+    assert "3 seeds" in data.note
+
+
+def test_difference_to_random_has_random_at_zero():
+    (panel,) = differences_data(summarise(trials_of(sweep_rows()))).panels
+    assert [line.label for line in panel.lines] == ["el2n", "forget", "std"]
+    assert (panel.levels[0].label, panel.levels[0].y) == ("random", 0)
+
+
+def test_windows_by_arm():
+    one, other = window_rows(), window_rows(drop=0.1)
+    data = window_data(summarise(trials_of(one + other, arm=["given"] * len(one) + ["noise"] * len(other))))
+    assert [panel.title for panel in data.panels] == ["labels as given", "labels made wrong"]
+    assert [line.label for line in data.panels[0].lines] == ["el2n", "std"]
+    assert np.allclose(data.panels[1].lines[0].x, [0, 10, 20, 30, 40, 50, 60], atol=0.5)
+    assert [level.label for level in data.panels[0].levels] == ["random, keep 40%", "all data"]
+
+
+def test_easy_against_hard_is_told_by_the_line():
+    data = easy_hard_data(summarise(trials_of(sweep_rows(("el2n", "std")) + easy_rows())))
+    lines = {line.label: line for line in data.panels[0].lines}
+    assert set(lines) == {"el2n, easy dropped", "std, easy dropped", "el2n, hard dropped", "std, hard dropped", "random"}
+    assert lines["el2n, hard dropped"].is_hollow
+    assert not lines["el2n, easy dropped"].is_hollow
+    assert lines["el2n, hard dropped"].style == lines["el2n, easy dropped"].style
+    assert np.allclose(lines["el2n, hard dropped"].x, np.arange(10, 91, 10), atol=0.5)
+
+
+def test_by_epoch_is_the_mean_over_seeds():
+    study = study_of(trials_of(sweep_rows(sizes=(0.5,))))
+    data = epochs_data(study.summary, study)
+    line = next(line for line in data.panels[0].lines if line.label == "el2n, keep 50%")
+    own = [row for row in range(15) if study.trials["score"][row] == "el2n"]
+    assert np.allclose(line.y, 100 * np.mean([study.results[row].validation for row in own], axis=0))
+    assert line.x.tolist() == [1, 2, 3, 4, 5]
+    many = study_of(trials_of(sweep_rows()))
+    assert epochs_data(many.summary, many) is None
+
+
+def test_numbers_of_clusters_have_a_ramp():
+    rows, clusters = [], []
+    for number in (5, 100):
+        rows += [row for row in sweep_rows(("km",), seed=number) if row[0] == "km"]
+        clusters += [number] * 21
+    rest = [row for row in sweep_rows(("km",)) if row[0] != "km"]
+    data = curves_data(summarise(trials_of(rows + rest, clusters=clusters + [0] * len(rest))))
+    lines = data.panels[0].lines
+    assert [line.label for line in lines] == ["km (5 clusters)", "km (100 clusters)", "random"]
+    assert len({line.style.colour for line in lines}) == 3
+
+
+def test_what_a_study_has_not_is_no_picture():
+    summary = summarise(trials_of(window_rows()))
+    assert curves_data(summary) is None
+    assert easy_hard_data(summary) is None
+    assert window_data(summarise(trials_of(sweep_rows()))) is None
+
+
+def test_price_lines_cross_where_it_has_paid():
+    found = prices(trials_of(sweep_rows(("el2n",), sizes=(0.9, 0.5))), Cost(20.0, 40_000, 4e10))
+    data = cost_data(found)
+    lines = {line.label: line for line in data.panels[0].lines}
+    # Scoring costs two trainings; a tenth saved each time pays with the 21st, a half with the fifth.
+    assert set(lines) == {"all data", "keep 90%: paid after 21", "keep 50%: paid after 5"}
+    half = lines["keep 50%: paid after 5"]
+    assert half.y[0] == pytest.approx(2)
+    assert (half.y[4], half.y[5]) == (pytest.approx(4), pytest.approx(4.5))
+    assert cost_data(prices(trials_of(sweep_rows(("el2n",), sizes=(0.5,))), Cost(np.nan, np.nan, np.nan))) is None
+
+
+def test_correlations_below_pearson_above_spearman():
+    from scipy.stats import pearsonr, spearmanr
+
+    given = scores()
+    data = correlation_data(given)
+    assert data.values[2, 0] == pytest.approx(pearsonr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
+    assert data.values[0, 2] == pytest.approx(spearmanr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
+
+
+def test_everything_is_drawn_and_the_same_each_time(tmp_path):
+    study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy_rows(("el2n",))))
+    first = write_plots(study, tmp_path / "one", scores(), Cost(20.0, 40_000, 4e10))
+    second = write_plots(study, tmp_path / "two", scores(), Cost(20.0, 40_000, 4e10))
+    names = {"accuracy", "against-random", "easy-vs-hard", "by-epoch", "cost", "correlations", "distributions"}
+    assert {path.name for path in first} == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    for path in first:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert picture.width == 1080
+        else:
+            text = path.read_text()
+            assert "<script>" not in text
+            assert "<dc:date>" not in text
+
+
+def test_other_endings_are_refused(tmp_path):
+    data = curves_data(summarise(trials_of(sweep_rows())))
+    with pytest.raises(InputError, match=r"`out` must end in \.png or \.svg, got '.*plot\.pdf'\."):
+        draw_plot(data, tmp_path / "plot.pdf")
+    with pytest.raises(InputError, match=r"`out` must lie in a folder that exists, got .*none\."):
+        draw_correlations(correlation_data(scores()), tmp_path / "none" / "plot.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def luminance_and_hue(colour, matrix):
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = np.where(
+        np.array([red, green, blue]) <= 0.04045,
+        np.array([red, green, blue]) / 12.92,
+        ((np.array([red, green, blue]) + 0.055) / 1.055) ** 2.4,
+    )
+    return np.clip(matrix @ linear, 0, 1) ** (1 / 2.2)
+
+
+# Viénot, Brettel and Mollon 1999, in linear RGB: what red-blind and green-blind eyes see.
+PROTAN = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+DEUTAN = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+
+
+@pytest.mark.parametrize("eyes", [np.eye(3), PROTAN, DEUTAN], ids=["all", "red-blind", "green-blind"])
+def test_colours_are_told_apart_by_all_eyes(eyes):
+    seen = np.array([luminance_and_hue(colour, eyes) for colour in COLOURS])
+    apart = np.linalg.norm(seen[:, None] - seen, axis=2)[np.triu_indices(len(COLOURS), 1)]
+    assert apart.min() > 0.12, apart.min()
+
+
+def test_no_two_scores_look_the_same():
+    looks = [(style.colour, style.marker, style.line) for style in STYLES.values()]
+    assert len(set(looks)) == len(looks)
+    assert style_of("mine") == style_of("mine")
+    assert ramp(0, 1) == ramp(0, 5)
+    assert len({ramp(place, 8) for place in range(8)}) == 8

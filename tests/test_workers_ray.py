@@ -1,0 +1,256 @@
+"""Ray alone: two nodes on this machine, one of them killed in the middle; clusters that are joined; data that no other node sees.
+
+Most of it under the marker `ray`; what is said where Ray is missing or asked for wrongly is tested by default.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+
+import worker_kit
+from dataprune import kmeans
+from dataprune.data import read_features
+from dataprune.errors import InputError, MachineError
+from dataprune.run import feature_scores
+from dataprune.run.feature_scores import Asked, map_of, score_features
+from dataprune.workers import Crew, Job, run_jobs, team
+from worker_kit import all_gone, by_key, square, wait_for_files
+
+# Workers cannot import a test module by name.
+for module in (sys.modules[__name__], worker_kit):
+    cloudpickle.register_pickle_by_value(module)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Give a cluster of two nodes, that nobody is connected to."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    from ray.cluster_utils import Cluster
+
+    from dataprune.workers.ray import ENVIRONMENT, _environment
+
+    with _environment(ENVIRONMENT):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """Wide features, of which few rows make a block: so there are several spans."""
+    folder = tmp_path_factory.mktemp("features")
+    x = np.random.default_rng(0).normal(size=(9000, 2048)).astype(np.float32)
+    for number, part in enumerate(np.array_split(x, 3)):
+        np.save(folder / f"part-{number}.npy", part)
+    return read_features(folder)
+
+
+@dataclass
+class Killing:
+    """A team one of whose nodes dies after some outcomes."""
+
+    team: Any
+    left: int
+    kill: Any
+
+    def run(self, jobs, tell):
+        for outcome in self.team.run(jobs, tell):
+            yield outcome
+            self.left -= 1
+            if self.left == 0:
+                self.kill()
+
+    def unseen(self, paths):
+        return self.team.unseen(paths)
+
+    def carries(self):
+        return self.team.carries()
+
+
+def node_of(x, report):
+    import ray
+
+    report(ray.get_runtime_context().get_node_id())
+    time.sleep(1.5)
+    return x * x
+
+
+@pytest.mark.ray
+class TestTwoNodes:
+    def test_both_work_and_a_killed_one_costs_only_its_jobs(self, cluster):
+        doomed = cluster.add_node(num_cpus=1)
+        told = []
+
+        def heard(key, node):
+            told.append(node)
+            if node == doomed.node_id:
+                cluster.remove_node(doomed, allow_graceful=False)
+
+        found = by_key(
+            run_jobs([Job(str(x), node_of, x) for x in range(6)], executor="ray", address=cluster.address, on_message=heard)
+        )
+        assert {key: outcome.value for key, outcome in found.items()} == {str(x): x * x for x in range(6)}
+        assert sorted(outcome.attempts for outcome in found.values()) == [1, 1, 1, 1, 1, 2]
+        assert len(set(told)) == 3
+
+    @pytest.mark.parametrize("left", [0, 12])
+    def test_k_means_has_the_same_bits_as_in_one_process(self, cluster, features, left):
+        """Also where a node is killed after 12 pieces of work."""
+        doomed = cluster.add_node(num_cpus=1) if left else None
+        alone = kmeans.fit(features, 7, workers=1)
+        with team(Crew("ray", address=cluster.address)) as workers:
+            parallel = map_of(Killing(workers, left, lambda: cluster.remove_node(doomed, allow_graceful=False)))
+            together = kmeans.fit(features, 7, map=parallel)
+            nearest, distance = kmeans.assign(features, together.centres, map=parallel)
+        assert np.array_equal(together.centres, alone.centres)
+        assert together.inertia == alone.inertia
+        assert np.array_equal(nearest, kmeans.assign(features, alone.centres)[0])
+        assert np.array_equal(distance, kmeans.assign(features, alone.centres)[1])
+
+    def test_the_command_km(self, cluster, features, tmp_path, cli):
+        for name, how in (("a", ()), ("b", ("--executor", "ray", "--address", cluster.address))):
+            code, _, err = cli("km", features.path, "--clusters", "25", "--out", tmp_path / f"{name}.parquet", "--quiet", *how)
+            assert (code, err) == (0, "")
+        assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+    def test_the_command_score(self, cluster, flowers, tmp_path, cli):
+        settings = ("--effort", "low", "--members", "2", "--epochs", "3", "--batch", "4", "--quiet")
+        for name, how in (("a", ("serial",)), ("b", ("ray", "--address", cluster.address))):
+            code, said, _ = cli("score", flowers, "--out", tmp_path / name, *settings, "--executor", *how)
+            assert (code, said) == (0, "")
+        for file in ("scores.parquet", "trace/member-000.safetensors", "trace/member-001.safetensors"):
+            assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+    def test_workers_end_with_a_driver_that_joined(self, cluster, tmp_path):
+        script = f"""
+            import os, time
+            from pathlib import Path
+            from dataprune.workers import Job, run_jobs
+
+            def work(x, report):
+                Path({str(tmp_path)!r}, str(x)).write_text(str(os.getpid()))
+                sum(range(10 ** 15))
+
+            for _ in run_jobs([Job(str(x), work, x) for x in range(2)], executor="ray", address={cluster.address!r}):
+                pass
+        """
+        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.DEVNULL) as driver:
+            pids = wait_for_files(tmp_path, 2)
+            driver.send_signal(signal.SIGKILL)
+            driver.wait(timeout=60)
+            assert all_gone(pids, within=1)
+
+    def test_more_of_a_gpu_than_there_is(self, cluster):
+        with pytest.raises(MachineError, match=r"no node of the Ray cluster has 0\.5 GPUs; the most is 0\. Ask for fewer `gpus`\."):
+            list(run_jobs([Job("a", square, 1)], executor="ray", address=cluster.address, gpus=0.5))
+
+    def test_files_are_compared_on_every_node(self, cluster, tmp_path, monkeypatch):
+        (tmp_path / "there").write_text("x")
+        with team(Crew("ray", address=cluster.address)) as workers:
+            assert workers.unseen([tmp_path / "there"]) == []
+            monkeypatch.setattr(workers.ray.util, "get_node_ip_address", lambda: "elsewhere")
+            assert workers.unseen([tmp_path / "there"]) == []
+            found = workers.unseen([tmp_path / "there", Path("/proc/self/stat")])  # each process has its own
+            assert len(found) == 2
+            assert workers.carries() > 2**20
+
+    def test_data_that_other_nodes_do_not_see_travel_up_to_a_fifth_of_the_store(self, cluster, flowers, tmp_path, monkeypatch):
+        import dataprune as dp
+        from dataprune.workers.ray import RayTeam
+
+        settings, data = dp.Settings("low", 2, 2, batch=4), dp.read(str(flowers))
+        dp.score(data, tmp_path / "seen", settings, dp.Machine(executor="serial"))
+        monkeypatch.setattr(RayTeam, "unseen", lambda self, paths: ["node-7"] * bool(paths))
+        dp.score(data, tmp_path / "unseen", settings, dp.Machine(executor="ray", address=cluster.address))
+        for file in ("scores.parquet", "trace/member-001.safetensors"):
+            assert (tmp_path / "seen" / file).read_bytes() == (tmp_path / "unseen" / file).read_bytes()
+        monkeypatch.setattr(RayTeam, "carries", lambda self: 1000)
+        with pytest.raises(MachineError, match=r"is not to be seen on node-7, and its .* a fifth of the object store"):
+            dp.score(data, tmp_path / "large", settings, dp.Machine(executor="ray", address=cluster.address))
+        np.save(tmp_path / "x.npy", np.eye(9))
+        crew = Crew("ray", address=cluster.address)
+        with pytest.raises(InputError, match=r"are not to be seen on node-7\. Put them where every node sees them\."):
+            score_features(read_features(tmp_path / "x.npy"), Asked("2"), tmp_path / "x.csv", crew)
+
+    def test_large_arrays_are_sent_once(self, cluster):
+        array = np.arange(10**6)
+        with team(Crew("ray", address=cluster.address)) as workers:
+            jobs = [Job(str(x), lambda a, report: (int(a.sum()), a.flags.writeable), array) for x in range(4)]
+            outcomes = list(workers.run(jobs, lambda key, message: None))
+            assert len(workers.sent) == 1
+        assert [outcome.value for outcome in outcomes] == [(499_999_500_000, False)] * 4
+
+
+@pytest.mark.ray
+def test_a_cluster_that_is_not_there():
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    with pytest.raises(
+        MachineError, match=r"cannot reach a Ray cluster at '127\.0\.0\.1:9': .* Start one there with `ray start --head`"
+    ):
+        list(run_jobs([Job("a", square, 1)], executor="ray", address="127.0.0.1:9"))
+
+
+@pytest.mark.ray
+def test_what_was_started_here_is_ended_here():
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    with team(Crew("ray", 1)) as workers:
+        (outcome,) = workers.run([Job("a", lambda x, report: os.getpid(), 0)], lambda key, message: None)
+        assert signal.getsignal(signal.SIGTERM) == handler
+        folder = Path(workers.ray._private.worker._global_node.get_temp_dir_path())
+        assert folder.is_dir()
+    assert all_gone([outcome.value], within=1)
+    assert not folder.exists()
+    assert dict(os.environ) == before
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def test_without_ray(monkeypatch, tmp_path, cli):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MachineError, match=r"Ray is not installed\. Install it: pip install 'dataprune\[ray\]'"):
+        list(run_jobs([Job("a", square, 1)], executor="ray"))
+    np.save(tmp_path / "x.npy", np.eye(9))
+    code, said, err = cli("km", tmp_path / "x.npy", "--out", tmp_path / "km.csv", "--clusters", "2", "--executor", "ray", "--quiet")
+    assert (code, said, err) == (4, "", "error: Ray is not installed. Install it: pip install 'dataprune[ray]'\n")
+    assert not (tmp_path / "km.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"address": "auto"}, r"`address` must go with --executor ray, got 'auto' with processes\."),
+        ({"gpus": 0.5}, r"`gpus` must go with --executor ray, got 0\.5 with processes\."),
+        ({"gpus": -1.0, "executor": "ray"}, r"`gpus` must be 0 or more, got -1\.0\."),
+        ({"gpus": float("nan"), "executor": "ray"}, r"`gpus` must be 0 or more, got nan\."),
+    ],
+)
+def test_what_goes_with_ray_alone(how, message):
+    with pytest.raises(InputError, match=message):
+        run_jobs([], **how)
+
+
+@pytest.mark.parametrize("executor", ["processes"])
+def test_k_means_in_processes_has_the_same_bits(executor, features, tmp_path, monkeypatch):
+    """Also where its work is kept part by part, and where rows are brought to length 1 first."""
+    monkeypatch.setattr(feature_scores, "KEPT_FROM_BYTES", 0)
+    monkeypatch.setattr(feature_scores, "PART_ROWS", 2000)
+    for normalize in (False, True):
+        written = []
+        for crew in (Crew("serial", 2), Crew(executor, 2)):
+            out = tmp_path / f"{crew.executor}.parquet"
+            score_features(features, Asked("5", normalize=normalize), out, crew)
+            written.append(out.read_bytes())
+        assert written[0] == written[1]
