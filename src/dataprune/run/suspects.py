@@ -14,6 +14,7 @@ from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import must
 from dataprune.noise import Evidence, Suspects
+from dataprune.run.duplicates import with_duplicates
 from dataprune.run.opened import Run
 from dataprune.tables import write_table
 from dataprune.trace import Trace
@@ -22,13 +23,13 @@ LOWEST = 1e-4  # of a probability, before its logarithm; half precision, in whic
 
 
 def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
-    """Judge every label of a run.
+    """Judge every label of a run; where its data can be read, labels that contradict those of identical examples are suspects too.
 
     Args:
         run: finished. With folds, networks that did not see an example speak of it too, which finds far more.
         seed: of samples.
     """
-    return noise.find(evidence_of(run.trace, run.classes), seed=seed)
+    return with_duplicates(noise.find(evidence_of(run.trace, run.classes), seed=seed), run)
 
 
 def evidence_of(trace: Trace, classes: tuple[str, ...] = ()) -> Evidence:
