@@ -247,5 +247,7 @@ def named_scores(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
         try:
             found[name] = scores[name]
         except DatapruneError as error:
+            if name not in scores.absent:
+                raise
             raise InputError(f"{error} The run has {', '.join(scores)}.") from None
     return found
