@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dataprune.report.page import Written
 
 
+SERIOUS = ("pictures", "trials", "summary")  # what a person expects on the page and does not find
+
+
 def report(
     folder: Annotated[
         Path,
@@ -23,7 +26,7 @@ def report(
     ] = None,
     max_pictures: Annotated[
         int, typer.Option(min=0, metavar="NUMBER", help="How many pictures to embed at most; each takes 1 to 5 kB.")
-    ] = 2000,
+    ] = 3000,
     static: Annotated[bool, typer.Option("--static", help="Without any script: nothing to click, everything to read.")] = False,
     figures: Annotated[
         Path | None,
@@ -51,8 +54,11 @@ def report(
     from dataprune.report.page import Options, write_report
 
     written = write_report(folder, out, Options(title, max_pictures, static), data=data, features=features, figures=figures)
-    for reason in written.missing.values():
-        warn(reason)
+    for what, reason in written.missing.items():
+        if what in SERIOUS:
+            warn(f"{what}: {reason}")
+        else:
+            say(f"left out: {what}. {reason}")
     say_written(written)
     if figures is not None:
         say(f"written: {figures}, {several(len(written.figures), 'file')}")

@@ -146,7 +146,7 @@ def _choose(material: Material, options: Options, ties: np.ndarray) -> _Choice:
     return _Choice(suspects, pairs, confused, ends, by_class, found_map, near, every)
 
 
-def _of_cells(found: cartography.Cartography | None, place: int) -> list[Int64[np.ndarray, " shown"]]:
+def _of_cells(found: cartography.Cartography | None, place: int) -> list[Int64[np.ndarray, " _"]]:
     """Give of each cell of the map the example at a place, in one array."""
     return [] if found is None else [np.array([rows[place] for rows in found.rows if len(rows) > place], np.int64)]
 

@@ -33,7 +33,7 @@ class Cartography:
 
     x: Float64[np.ndarray, " places"]
     y: Float64[np.ndarray, " places"]
-    rows: tuple[Int64[np.ndarray, " shown"], ...]
+    rows: tuple[Int64[np.ndarray, " _"], ...]
     counts: Int64[np.ndarray, " places"]
     n_suspects: Int64[np.ndarray, " places"]
     x_high: float

@@ -34,12 +34,12 @@ class Wanted:
     rows: Int64[np.ndarray, " wanted"]
     place: dict[int, int]
 
-    def at(self, rows: Iterable[int]) -> list[int]:
+    def at(self, rows: Iterable[Any]) -> list[int]:
         """Give the places of some rows."""
         return [self.place[int(row)] for row in rows]
 
 
-def wanted(asked: Sequence[Int64[np.ndarray, " asked"]]) -> Wanted:
+def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> Wanted:
     """Join what sections ask for, the first mention deciding on importance.
 
     Example:

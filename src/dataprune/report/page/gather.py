@@ -108,7 +108,7 @@ def _suspects(run: Run, missing: dict[str, str]) -> Suspects | None:
     found = _call(SUSPECTS, "suspects_of", run, "suspects", missing)
     if found is None or list(map(str, found.ids.tolist())) == list(map(str, run.ids.tolist())):
         return found  # type: ignore[no-any-return]
-    missing["suspects"] = "the suspects found are not those of this run's examples."
+    missing["suspects"] = "The suspects found are not those of this run's examples."
     return None
 
 
@@ -181,7 +181,7 @@ def _call(module: str, function: str, argument: object, what: str, missing: dict
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError):
-        missing[what] = "this version of dataprune does not look for them."
+        missing[what] = "This version of dataprune does not look for them."
         return None
     try:
         return found(argument)
