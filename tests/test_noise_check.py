@@ -96,5 +96,5 @@ def test_a_truth_of_another_set_is_refused():
     found = suspects([0, 1, 2], [1, 2, 3])
     with pytest.raises(InputError, match="`truth` must have one label for each of the 3 examples, got 2"):
         check(found, [0, 1])
-    with pytest.raises(InputError, match="`labels` must be in 0 ... 2, got 3"):
+    with pytest.raises(InputError, match=r"`labels` must be in 0 \.\.\. 2, got 3"):
         check(found, [0, 1, 3])

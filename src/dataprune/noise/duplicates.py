@@ -64,7 +64,7 @@ def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
     for part in inputs:
         for example in part:
             values = example + 0.0 if example.dtype.kind == "f" else example  # −0 is 0
-            digest = hashlib.blake2b(np.ascontiguousarray(values), digest_size=16).digest()
+            digest = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
             first[row] = seen.setdefault(digest, row)
             row += 1
     return first

@@ -107,7 +107,8 @@ def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Gr
     wishes = list(_wishes(spec, arms, trained))
     if not wishes:
         raise must("parts", "ask for at least one training", "none")
-    rows, notes = [], {}
+    rows = []
+    notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[Stage, ...]] = {}
     hashes: dict[bytes, str] = {}
     for seed in spec.training_seeds:

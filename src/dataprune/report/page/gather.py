@@ -14,7 +14,7 @@ import numpy as np
 from dataprune import store
 from dataprune.data import Dataset, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
-from dataprune.kmeans.blocks import gather as gathered
+from dataprune.kmeans.extent import gather as gathered
 from dataprune.report.page.answers import answers
 from dataprune.report.page.findings import leading_score
 from dataprune.report.page.material import Material, Other, Pairs, Suspects
