@@ -67,7 +67,7 @@ def mentions(page: Path) -> list[str]:
 
 def command_faults(command: Any, line: str, *, is_complete: bool) -> str:
     """Say why the command line would refuse a call before it looks at any file; empty if it would not."""
-    _, *words = shlex.split(line, comments=True)
+    _, *words = shlex.split(line.partition(" > ")[0], comments=True)
     words = [word for word in words if word != "--help"]
     while hasattr(command, "commands"):
         if not words:

@@ -11,15 +11,15 @@ from dataprune.noise.duplicates import find_pairs, identical
 from dataprune.noise.thumbnails import alike, coarse
 
 SIDE = 48
+BICUBIC = Image.Resampling.BICUBIC
 N_SCENES = 40
 
 
 def scene(seed, side=SIDE):
     """Make a picture with structure at all sizes, as photos have."""
     draw = np.random.default_rng(seed)
-    noise = [Image.fromarray(draw.integers(0, 256, (n, n, 3), np.uint8)) for n in (4, 8, 16, 32)]
-    layers = [np.asarray(one.resize((side, side), 3)) for one in noise]
-    return np.mean(layers, axis=0).astype(np.uint8)
+    layers = [Image.fromarray(draw.integers(0, 256, (n, n, 3), np.uint8)).resize((side, side), BICUBIC) for n in (3, 6, 12, 24)]
+    return np.average([np.asarray(layer) for layer in layers], axis=0, weights=(8, 4, 2, 1)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,14 @@ def brighter(x):
 
 
 def recompressed(x):
-    small = Image.fromarray(x).resize((32, 32), Image.Resampling.BICUBIC)
-    return np.asarray(small.resize(x.shape[:2], Image.Resampling.BICUBIC))
+    small = Image.fromarray(x).resize((32, 32), BICUBIC)
+    return np.asarray(small.resize(x.shape[:2], BICUBIC))
 
 
 CHANGES = {
     "mirrored": lambda x: x[:, ::-1],
     "brighter": brighter,
-    "noisier": lambda x: np.clip(x + np.random.default_rng(0).normal(size=x.shape) * 4, 0, 255).astype(np.uint8),
+    "noisier": lambda x: np.clip(x + np.random.default_rng(0).normal(size=x.shape) * 2, 0, 255).astype(np.uint8),
     "smaller and back": recompressed,
     "shifted": lambda x: np.roll(x, (2, -1), axis=(0, 1)),
     "tinted": lambda x: np.clip(x * np.array([1.15, 1, 0.85]), 0, 255).astype(np.uint8),

@@ -173,7 +173,7 @@ class TestInterrupted:
         asked = ["embed", "digits", "--epochs", "60", "--batch", "512", "--out", "x.npy"]
         command = [sys.executable, "-m", "dataprune", *asked]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        note, until = tmp_path / ".x.npy.scratch" / "checkpoint.json", time.monotonic() + 120
+        note, until = tmp_path / ".x.npy.scratch" / "checkpoint.json", time.monotonic() + 300
         while not note.exists() and time.monotonic() < until:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -386,11 +386,13 @@ def own_model(shape, n_classes):
     return build("mlp", shape, n_classes)
 
 
-class TestTrace:
-    @pytest.fixture(scope="class")
-    def run(self, digits, tmp_path_factory):
-        return dp.score(digits, tmp_path_factory.mktemp("runs") / "run", dp.Settings(members=2, epochs=8), SERIAL)
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    """Give a scored run of the same pictures."""
+    return dp.score(digits, tmp_path_factory.mktemp("runs") / "run", dp.Settings(members=2, epochs=8), SERIAL)
 
+
+class TestTrace:
     def test_features_are_those_behind_median_distance(self, run, splits, tmp_path):
         from dataprune.scores import median_distance
 
@@ -423,16 +425,17 @@ class TestTrace:
         assert embed(digits, tmp_path / "x.npy", EmbedSettings("trace", model=name), SERIAL, run=run).features.shape == (120, 256)
 
 
-class TestCommand:
-    @pytest.fixture(scope="class")
-    def printed(self, tmp_path_factory):
-        place = tmp_path_factory.mktemp("cli")
-        command = [sys.executable, "-m", "dataprune", "embed", "digits", "--epochs", "2", "--out", "x.npy"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=300, check=False)
-        return place, done
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """Run the command in a process of its own; give the folder and what came of it."""
+    place = tmp_path_factory.mktemp("cli")
+    command = [sys.executable, "-m", "dataprune", "embed", "digits", "--epochs", "2", "--out", "x.npy"]
+    return place, subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=600, check=False)
 
-    def test_what_is_said(self, printed):
-        place, done = printed
+
+class TestCommand:
+    def test_what_is_said(self, embedded):
+        place, done = embedded
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
         assert lines[0].startswith("read digits: 1,437 examples, 10 classes")
@@ -446,8 +449,8 @@ class TestCommand:
         assert lines[7] == "next: dataprune km x.npy --out km.parquet"
         assert json.loads((place / "x.json").read_text())["columns"] == 128
 
-    def test_again_and_on_to_km(self, printed, cli):
-        place, _ = printed
+    def test_again_and_on_to_km(self, embedded, cli):
+        place, _ = embedded
         code, said, _ = cli("embed", "digits", "--epochs", "2", "--out", place / "x.npy")
         assert code == 0
         assert "is finished since" in said

@@ -143,7 +143,7 @@ def test_a_run_may_be_given_and_must_fit(tmp_path):
     run = score(splits.train, tmp_path / "run", SCORING, SERIAL)
     study = toy_study(tmp_path / "s", toy_spec("half", seeds=1), sources=Sources(run=run.path))
     assert not (study.path / "run").exists()
-    with pytest.raises(InputError, match=r"'el3n'.*Did you mean 'el2n'.*The run has .*el2n"):
+    with pytest.raises(InputError, match=r"`score` must be one of .*el2n.*got 'el3n'. Did you mean 'el2n'"):
         toy_study(tmp_path / "t", toy_spec("half", scores=("el3n",)), sources=Sources(run=run.path))
     other = Splits(vectors(120, 5), None, splits.test)
     with pytest.raises(InputError, match="is of other data than the study's"):

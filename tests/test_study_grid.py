@@ -157,7 +157,7 @@ def test_windows_slide_from_easy_to_hard(data):
     difficulty = made.scores["el2n"].difficulty
     means = [difficulty[row.stages[0].trained_on].mean() for row in rows]
     assert len(rows) == 16
-    assert means == sorted(means)
+    assert (np.diff(means) > -1e-9).all()
     assert {row.n_train for row in rows} == {43}
 
 

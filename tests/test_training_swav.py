@@ -276,7 +276,7 @@ class TestFit:
         fit.model.eval()
         with torch.no_grad():
             z = fit.model(inputs.batch(torch.arange(40)))
-        assert np.allclose(scores, fit.model.scores(z).numpy(), atol=1e-5)
+        assert np.allclose(scores, fit.model.scores(z).detach().numpy(), atol=1e-5)
         assert np.allclose(np.linalg.norm(z.numpy(), axis=1), 1, atol=1e-5)
 
     @pytest.mark.parametrize("model", ["resnet18", "simple"])

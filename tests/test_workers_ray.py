@@ -176,7 +176,9 @@ class TestTwoNodes:
         for file in ("scores.parquet", "trace/member-001.safetensors"):
             assert (tmp_path / "seen" / file).read_bytes() == (tmp_path / "unseen" / file).read_bytes()
         monkeypatch.setattr(RayTeam, "carries", lambda self: 1000)
-        with pytest.raises(MachineError, match=r"is not to be seen on node-7, and its .* a fifth of the object store"):
+        with pytest.raises(
+            MachineError, match=r"is not to be seen on node-7, and its .* \(a fifth of the object store\) that may travel"
+        ):
             dp.score(data, tmp_path / "large", settings, dp.Machine(executor="ray", address=cluster.address))
         np.save(tmp_path / "x.npy", np.eye(9))
         crew = Crew("ray", address=cluster.address)
@@ -195,6 +197,10 @@ class TestTwoNodes:
 @pytest.mark.ray
 def test_a_cluster_that_is_not_there():
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    with pytest.raises(
+        InputError, match=r"`address` must be auto or HOST:PORT, got 'ray://here'\. It is what ray start --head printed"
+    ):
+        list(run_jobs([Job("a", square, 1)], executor="ray", address="ray://here"))
     with pytest.raises(
         MachineError, match=r"cannot reach a Ray cluster at '127\.0\.0\.1:9': .* Start one there with `ray start --head`"
     ):

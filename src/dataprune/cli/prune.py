@@ -162,7 +162,7 @@ def score_named(by: str, run: "Run") -> "Score":
         return run.scores[by]
     file, _, column = by.rpartition(":")
     if Path(by).is_file() or Path(by).suffix in COLUMN_FILES or Path(file).suffix in COLUMN_FILES:
-        return score_of_file(by, run)
+        return score_of_file(by, run.ids, run.labels)
     if file and column:
         from dataprune.scores import score_trace
 
@@ -170,7 +170,7 @@ def score_named(by: str, run: "Run") -> "Score":
     return run.scores[by]
 
 
-def score_of_file(spec: str, run: "Run") -> "Score":
+def score_of_file(spec: str, ids: "np.ndarray", labels: "np.ndarray | None") -> "Score":
     """Read a score made elsewhere: `FILE` or `FILE:COLUMN`, matched by id if the file has them, else row by row.
 
     A column of a `scores.parquet` keeps its direction; any other is a difficulty, higher is harder.
@@ -183,15 +183,15 @@ def score_of_file(spec: str, run: "Run") -> "Score":
     from dataprune import tables
     from dataprune.scores import Score
 
-    values, ids = tables.read_column(spec, "score")
-    if ids is not None:
-        values = _in_order(values, [str(one) for one in ids], [str(one) for one in run.ids.tolist()], spec)
-    elif len(values) != len(run.ids):
+    values, named = tables.read_column(spec, "score")
+    if named is not None:
+        values = _in_order(values, [str(one) for one in named], [str(one) for one in ids.tolist()], spec)
+    elif len(values) != len(ids):
         cure = "Give the file a column `id`, or one row for each example in the order of the source."
-        raise must("by", f"be a score of the {len(run.ids)} examples", f"{len(values)} rows in {spec}", cure)
+        raise must("by", f"be a score of the {len(ids)} examples", f"{len(values)} rows in {spec}", cure)
     if values.dtype.kind in "iu" and len(values) > 2 and np.array_equal(np.sort(values), np.arange(len(values))):
         raise must("by", "be a score of each example", f"a ranking, every number from 0 to {len(values) - 1} once, in {spec}")
-    return Score(Path(spec).name, values, _direction(spec), run.ids, run.labels)
+    return Score(Path(spec).name, values, _direction(spec), ids, labels)
 
 
 def _in_order(values: "np.ndarray", given: list[str], wanted: list[str], spec: str) -> "np.ndarray":
@@ -202,7 +202,7 @@ def _in_order(values: "np.ndarray", given: list[str], wanted: list[str], spec: s
     if missing:
         raise must("by", "have a row for every example", f"none for {listed(map(repr, missing))} in {spec}")
     if len(place) > len(wanted):
-        warn(f"{spec} has {several(len(place) - len(wanted), 'row')} for ids that are not in the run")
+        warn(f"{spec} has {several(len(place) - len(wanted), 'row')} for ids that are not in the data")
     return values[[place[name] for name in wanted]]
 
 

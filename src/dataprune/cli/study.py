@@ -340,7 +340,7 @@ def _is_file(name: str) -> bool:
 def _own_score(name: str, dataset: "Dataset") -> "Score":
     from dataprune.cli.prune import score_of_file
 
-    return replace(score_of_file(name, dataset), name=name, labels=None)
+    return replace(score_of_file(name, dataset.ids, None), name=name)
 
 
 def _conduct(

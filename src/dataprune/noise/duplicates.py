@@ -20,7 +20,7 @@ NEAR_PICTURES = 0.25
 NEAR_VECTORS = 0.1
 """Largest distance of near duplicates among feature vectors, in units of the median distance to the nearest neighbour."""
 
-COARSE_LIMIT = 0.1  # 1 − agreement of colours at which a pair is worth comparing in detail
+COARSE_LIMIT = 0.15  # 1 − agreement of colours at which a pair is worth comparing in detail
 MOST_PARTNERS = 10  # compared with each picture
 TYPICAL_ROWS = 2000  # over which the median distance to the nearest neighbour is taken
 PAIR_VALUES = 2**23
@@ -64,7 +64,7 @@ def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
     for part in inputs:
         for example in part:
             values = example + 0.0 if example.dtype.kind == "f" else example  # −0 is 0
-            digest = hashlib.blake2b(np.ascontiguousarray(values), digest_size=16).digest()
+            digest = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
             first[row] = seen.setdefault(digest, row)
             row += 1
     return first
@@ -73,8 +73,9 @@ def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
 def find_pairs(inputs: Sequence[np.ndarray], *, near: bool = True, limit: float | None = None) -> Pairs:
     """Find identical and nearly identical examples.
 
-    Pictures are near duplicates when their colours agree coarsely and their detail closely, as they are or mirrored, also shifted
-    by up to a tenth of the side, recompressed, brighter or of another tint. Turned, zoomed or strongly cropped copies are missed.
+    Pictures are near duplicates when their colours agree coarsely and their detail closely, as they are or mirrored, also
+    recompressed, brighter, of another tint, or shifted by 3 % of the side. Of copies that are gray, shifted by more, turned or
+    zoomed many are missed; docs/log.md says how many.
     Feature vectors are near when they lie within a fraction of the usual distance between neighbours, columns scaled to unit
     spread.
 

@@ -4,6 +4,7 @@ Knows which arrays a finding reads, and which of them cannot be what they are sa
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ class Evidence:
         seen: (N, K) the same of networks that were. At least one of the two is there.
         margin: (N,) with `seen`: the label's logit minus the largest other, the mean over those networks and their epochs.
         votes: (N, K) how many networks name each class, or None; only words are made of it.
+        unseen_votes: (N, K) the same of the networks that did not see the example.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
 
@@ -41,6 +43,7 @@ class Evidence:
     seen: Float32[np.ndarray, "examples classes"] | None = None
     margin: Float64[np.ndarray, " examples"] | None = None
     votes: Shaped[np.ndarray, "examples classes"] | None = None
+    unseen_votes: Shaped[np.ndarray, "examples classes"] | None = None
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 
@@ -55,11 +58,11 @@ class Evidence:
             array = getattr(self, name)
             if array is not None:
                 put(self, name, checked_probabilities(array, name))
-        for name in ("labels", "unseen", "seen", "margin", "votes", "ids"):
+        for name in ("labels", "unseen", "seen", "margin", "votes", "unseen_votes", "ids"):
             array = getattr(self, name)
             if array is not None and len(array) != n_examples:
                 raise must(name, f"have one row for each of the {n_examples} examples", len(array))
-        for name in ("unseen", "seen", "votes"):
+        for name in ("unseen", "seen", "votes", "unseen_votes"):
             array = getattr(self, name)
             if array is not None and array.shape[1] != n_classes:
                 raise must(name, f"have one column for each of the {n_classes} classes", array.shape[1])
@@ -86,10 +89,23 @@ class Evidence:
 
     @property
     def probabilities(self) -> Float32[np.ndarray, "examples classes"]:
-        """What judges the label first: the networks that did not see the example, where there are any."""
-        found = self.seen if self.unseen is None else self.unseen
-        assert found is not None
-        return found
+        """What judges the label first: the networks that did not see the example, or where there are none `resisting`."""
+        return self.resisting if self.unseen is None else self.unseen
+
+    @cached_property
+    def resisting(self) -> Float32[np.ndarray, "examples classes"]:
+        """What the networks that saw the example say, with the label's margin as it was on average over the epochs.
+
+        Before they knew it by heart. Without `margin` it is `seen`.
+        """
+        assert self.seen is not None
+        if self.margin is None:
+            return self.seen
+        logits, rows = np.log(np.maximum(self.seen, 1e-4, dtype=np.float64)), np.arange(len(self))
+        logits[rows, self.labels] = -np.inf
+        logits[rows, self.labels] = logits.max(axis=1) + self.margin
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
 
 
 def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Float32[np.ndarray, "examples classes"]:

@@ -8,10 +8,10 @@ resistance means differs from set to set. So its meaning is learned from the fir
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from dataprune.noise.evidence import Evidence
-from dataprune.noise.posterior import FIT_ROWS, Noise, fit_from, fit_noise, logs, true_classes
+from dataprune.noise.posterior import FIT_ROWS, LEARNED, Noise, fit_from, fit_noise, logs, true_classes
 from dataprune.noise.suspects import Suspects
 from dataprune.noise.words import method_in_words, reasons
 from dataprune.streams import generator
@@ -20,14 +20,20 @@ from dataprune.streams import generator
 # those that fit the sets of docs/log.md; they hardly differ between kinds of noise.
 UNSEEN_WEIGHT = 0.35
 SEEN_WEIGHT = 0.8
+# Which other class it is: the posterior's log-odds by this, those of the networks that saw the example by one.
+UNSEEN_OTHERS_WEIGHT = 0.5
+# Where all networks saw every label: log-odds for each standard deviation of the margin, and nothing to learn them from.
+MARGIN_ODDS = 3.0
 LOWEST_FLAGGED = 0.3  # a label that is right with more than 70 % is not flagged, however few others there are
 MOST_ODDS = 13.0  # log-odds: a probability nearer to 0 or 1 than two in a million is not claimed
 RESAMPLES = 12
 RESAMPLED_STEPS = 8
-LEARNED_RANGE = (0.3, 0.9)  # of the share of noise that networks have learned; it cannot be told from the labels alone
+LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given labels cannot tell either
+LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
 MODEL_ERROR = (
     0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest of the interval
 )
+LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
 CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
@@ -51,17 +57,13 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     Returns:
         The finding, with a probability for each label and an estimate of how many are wrong that does not need to know it.
     """
-    noise = fit_noise(evidence.probabilities, evidence.labels, seed=seed)
-    true = true_classes(noise, evidence.probabilities, evidence.labels)
-    rows = np.arange(len(evidence))
-    first = 1.0 - true[rows, evidence.labels]
-    count = _count(evidence, noise, first, seed)
-    odds = _log_odds(first)
-    if evidence.seen is not None and evidence.margin is not None:
-        second = _second_view(evidence, first)
-        odds = _to_sum(UNSEEN_WEIGHT * odds + SEEN_WEIGHT * second, count.estimate)
-    odds = np.clip(odds, -MOST_ODDS, MOST_ODDS)
-    probability = _sigmoid(odds)
+    judges = evidence.probabilities
+    noise = fit_noise(judges, evidence.labels, seed=seed, learned=_learned(evidence))
+    true = true_classes(noise, judges, evidence.labels)
+    first = 1.0 - true[np.arange(len(evidence)), evidence.labels]
+    count = _count(evidence, judges, noise, seed)
+    odds = _to_sum(_joined(evidence, noise, first), count.estimate)
+    probability = _sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     suggested, share = _suggested(evidence, true)
     return Suspects(
         ids=np.asarray(evidence.ids),
@@ -82,44 +84,85 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     )
 
 
-def _count(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"], seed: int) -> Count:
+def _learned(evidence: Evidence) -> float:
+    """Say how much of the noise the networks have learned: as much as they reproduce of the labels that they were trained on."""
+    if evidence.sampling != "both":
+        return LEARNED
+    assert evidence.seen is not None
+    return max(LEARNED, float((evidence.seen.argmax(axis=1) == evidence.labels).mean()))
+
+
+def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+    """Join the views to log-odds that are right but for a constant."""
+    if evidence.seen is None or evidence.margin is None:
+        return _log_odds(first)
+    if evidence.unseen is None:
+        spread = float(np.std(evidence.margin))
+        return np.asarray(-MARGIN_ODDS * (evidence.margin - np.mean(evidence.margin)) / (spread if spread > 0 else 1.0))
+    return UNSEEN_WEIGHT * _log_odds(first) + SEEN_WEIGHT * _second_view(evidence, noise, first)
+
+
+def _count(evidence: Evidence, judges: Float32[np.ndarray, "examples classes"], noise: Noise, seed: int) -> Count:
     """Estimate how many labels are wrong; the interval is of resampled examples and of what the model cannot know."""
     n_examples = len(evidence)
-    estimate = float(first.sum())
+    estimate = n_examples * _share_wrong(noise, judges, evidence.labels)
     rows = generator(seed, "noise", "resample").permutation(n_examples)[: FIT_ROWS // 2]
-    log_p, labels = logs(evidence.probabilities[rows]), evidence.labels[rows]
+    log_p, labels = logs(judges[rows]), evidence.labels[rows]
     draw = generator(seed, "noise", "bootstrap")
     shares = []
     for _ in range(RESAMPLES):
         drawn = draw.integers(0, len(rows), len(rows))
         found = fit_from(noise, log_p[drawn], labels[drawn], RESAMPLED_STEPS)
-        shares.append(_share_wrong(found, log_p[drawn], labels[drawn]))
+        shares.append(_share_wrong(found, np.exp(log_p[drawn]), labels[drawn]))
     sampled = float(np.std(shares)) * np.sqrt(len(rows) / n_examples)
-    ends = [_share_wrong(fit_from(replace(noise, learned=learned), log_p, labels), log_p, labels) for learned in LEARNED_RANGE]
-    modelled = (max(ends) - min(ends)) / 2
-    error = n_examples * float(np.sqrt(sampled**2 + modelled**2 + (MODEL_ERROR * estimate / n_examples) ** 2))
+    ends = [float(np.clip(noise.learned + step, 0, 1)) for step in (-LEARNED_ERROR, LEARNED_ERROR)]
+    others = [fit_from(replace(noise, learned=end), log_p, labels) for end in ends]
+    learned = _half_range([_share_wrong(other, judges[rows], labels) for other in others])
+    looks = [max(0.0, noise.by_looks + step) for step in (-LOOKS_ERROR, LOOKS_ERROR)] if np.isfinite(noise.strength) else [0.0]
+    looked = _half_range([_share_wrong(replace(noise, by_looks=share), judges[rows], labels) for share in looks])
+    parts = (sampled, learned, looked, MODEL_ERROR * estimate / n_examples, LEAST_ERROR)
+    error = n_examples * float(np.linalg.norm(parts))
     return Count(estimate, max(0.0, estimate - CERTAIN * error), min(float(n_examples), estimate + CERTAIN * error))
 
 
-def _share_wrong(noise: Noise, log_p: Float64[np.ndarray, "rows classes"], labels: Int64[np.ndarray, " rows"]) -> float:
-    return float(1.0 - true_classes(noise, np.exp(log_p), labels)[np.arange(len(labels)), labels].mean())
+def _half_range(values: list[float]) -> float:
+    return (max(values) - min(values)) / 2
 
 
-def _second_view(evidence: Evidence, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+def _share_wrong(noise: Noise, probabilities: Shaped[np.ndarray, "rows classes"], labels: Int64[np.ndarray, " rows"]) -> float:
+    return float(1.0 - true_classes(noise, probabilities, labels)[np.arange(len(labels)), labels].mean())
+
+
+def _second_view(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
     """Give the log-odds that the label is wrong by the networks that were trained on it.
 
-    `first` serves as labels that are wrong at known rates: were the label wrong, it would be μ1 on average, were it right, μ0, and
-    both follow from `first` being calibrated. A logistic regression through that channel learns what resistance means here.
+    They are read through the same model of the noise, at the end of training and with the label as it stood on average over the
+    epochs: where networks know their labels by heart, only the latter tells anything. Whichever agrees better with the first view
+    is taken, and from the first view it is learned what it means.
+    """
+    assert evidence.seen is not None
+    rows = np.arange(len(evidence))
+    views = []
+    for judges in (evidence.seen, evidence.resisting):
+        wrong = _log_odds(1.0 - true_classes(noise, judges, evidence.labels)[rows, evidence.labels])
+        views.append(_read_by(first, wrong))
+    return min(views, key=lambda view: view[0])[1]
+
+
+def _read_by(
+    first: Float64[np.ndarray, " examples"], odds: Float64[np.ndarray, " examples"]
+) -> tuple[float, Float64[np.ndarray, " examples"]]:
+    """Scale and move log-odds until they agree with the first view; give the disagreement that is left, and the result.
+
+    The first view serves as labels that are wrong at known rates: were the given label wrong, it would be μ1 on average, were it
+    right, μ0, and both follow from its being calibrated. A logistic regression is fitted through that channel.
 
     Source: the forward correction of Patrini et al. 2017, arXiv:1609.03683, with soft labels.
     """
     from scipy.optimize import minimize
 
-    assert evidence.seen is not None
-    assert evidence.margin is not None
-    features = np.stack([_against(evidence.seen, evidence.labels), -np.asarray(evidence.margin, np.float64)], axis=1)
-    spread = features.std(axis=0)
-    design = np.column_stack([np.ones(len(features)), (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)])
+    spread = float(odds.std())
+    design = np.column_stack([np.ones(len(odds)), (odds - odds.mean()) / (spread if spread > 0 else 1.0)])
     mean = float(np.clip(first.mean(), 1e-6, 1 - 1e-6))
     if_wrong = float((first**2).mean()) / mean
     if_right = float((first * (1 - first)).mean()) / (1 - mean)
@@ -127,26 +170,15 @@ def _second_view(evidence: Evidence, first: Float64[np.ndarray, " examples"]) ->
     def loss(weights: Float64[np.ndarray, " weights"]) -> tuple[float, Float64[np.ndarray, " weights"]]:
         wrong = _sigmoid(design @ weights)
         expected = np.clip(if_right + (if_wrong - if_right) * wrong, 1e-6, 1 - 1e-6)
-        value = -float((first * np.log(expected) + (1 - first) * np.log(1 - expected)).mean()) + RIDGE * float(
-            weights[1:] @ weights[1:]
-        )
+        value = -float((first * np.log(expected) + (1 - first) * np.log(1 - expected)).mean()) + RIDGE * float(weights[1] ** 2)
         slope = (expected - first) / (expected * (1 - expected)) * (if_wrong - if_right) * wrong * (1 - wrong)
-        return value, design.T @ slope / len(first) + 2 * RIDGE * np.append(0.0, weights[1:])
+        return value, design.T @ slope / len(first) + 2 * RIDGE * np.array([0.0, weights[1]])
 
-    start = np.array([np.log(mean / (1 - mean)), 1.0, 1.0])
-    return np.asarray(design @ minimize(loss, start, jac=True, method="L-BFGS-B").x)
+    found = minimize(loss, np.array([np.log(mean / (1 - mean)), 1.0]), jac=True, method="L-BFGS-B")
+    return float(found.fun), np.asarray(design @ found.x)
 
 
 RIDGE = 1e-3
-
-
-def _against(
-    probabilities: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
-) -> Float64[np.ndarray, " examples"]:
-    """Give the log-odds of any other class against the label."""
-    p = np.maximum(probabilities, 1e-4, dtype=np.float64)
-    label = p[np.arange(len(p)), labels]
-    return np.asarray(np.log(p.sum(axis=1) - label) - np.log(label))
 
 
 def _suggested(
@@ -154,6 +186,9 @@ def _suggested(
 ) -> tuple[Int64[np.ndarray, " examples"], Float64[np.ndarray, " examples"]]:
     """Give the most probable other class, and its share of the probability that the label is wrong."""
     rows, others = np.arange(len(evidence)), np.log(np.maximum(true, 1e-12))
+    if evidence.sampling == "both":
+        assert evidence.seen is not None
+        others = UNSEEN_OTHERS_WEIGHT * others + logs(evidence.seen)
     others[rows, evidence.labels] = -np.inf
     others = np.exp(others - others.max(axis=1, keepdims=True))
     suggested = others.argmax(axis=1)

@@ -4,11 +4,13 @@ Knows labels, ids and kinds of noise. Who is corrupted, and into what, depends o
 order of rows; and whom a lower rate corrupts, a higher one corrupts in the same way (all kinds but "matrix").
 """
 
+from collections import Counter
+
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, must, unknown
+from dataprune.errors import InputError, listed, must, unknown
 from dataprune.streams import tie_break, torch_seed
 from dataprune.trace.member import checked_labels
 
@@ -48,7 +50,7 @@ def inject(
 
     Raises:
         InputError: an unknown kind; a rate out of (0, 1), missing, or given with "matrix"; a matrix of another shape, with negative
-            entries, or rows that do not sum to 1; one class only; "look-alike" with other than ten classes.
+            entries, or rows that do not sum to 1; ids that repeat; one class only; "look-alike" with other than ten classes.
 
     Example:
         >>> inject([0, 0, 1, 1], rate=0.5, kind="pairwise", n_classes=2).tolist().count(0)
@@ -70,6 +72,9 @@ def inject(
     names = [str(name) for name in (range(len(truth)) if ids is None else np.asarray(ids).tolist())]
     if len(names) != len(truth):
         raise must("ids", f"have one entry for each of the {len(truth)} labels", len(names))
+    if len(set(names)) != len(names):
+        twice = [repr(name) for name, count in Counter(names).items() if count > 1]
+        raise must("ids", "be unique", f"{listed(twice)} more than once")
     order = np.argsort(tie_break(names, torch_seed(seed, "noise", "order")), kind="stable")
     target = tie_break(names, torch_seed(seed, "noise", "target"))
     given = truth.copy()

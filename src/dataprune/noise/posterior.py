@@ -7,6 +7,10 @@ the true class by a transition matrix. Both are fitted to the given labels; noth
 Source: the transition matrix as in Patrini et al. 2017, arXiv:1609.03683, learned by expectation maximisation as in Dawid and
 Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599. Departs: all fitted together, and how far
 a matrix with an entry for each pair of classes is believed is chosen by the likelihood of held-out labels.
+
+What given labels cannot tell: people err more on examples that look ambiguous, and in the way in which these look. A share of
+labels given by looks (drawn from what the networks hold for the true class) leaves the distribution of the given labels as it is,
+and changes their meaning only. So this share is a judgement and no fit, made where the noise goes between classes that look alike.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +20,8 @@ from jaxtyping import Float64, Int64, Shaped
 
 from dataprune.streams import generator
 
-# How much of the noise the networks have taken over, so that it must be taken out of their probabilities: all would be 1. Few
-# epochs learn less than all. Measured in docs/log.md.
+# How much of the noise the networks have learned, at least, so that it must be taken out of their probabilities: all would be 1.
+# Measured in docs/log.md.
 LEARNED = 0.6
 # A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; chosen among these.
 STRENGTHS = (np.inf, 300.0, 30.0, 5.0)
@@ -25,6 +29,10 @@ LOWEST = 1e-4  # half precision, in which probabilities are stored, knows little
 FIT_ROWS = 20_000
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
 ITERATIONS = 25
+# The share of labels given by looks, and the correlation of the noise with the networks' confusions from which on it begins and is
+# reached. Human labels have .85, noise from each class into the next .43 or less; see docs/log.md.
+LOOKS = 0.2
+LOOKS_FROM, LOOKS_FULL = 0.5, 0.9
 TOLERANCE = 2e-5  # nats an example
 
 
@@ -38,6 +46,7 @@ class Noise:
         transition: (K, K) P(given = j | true = i), rows sum to 1.
         learned: the share of the noise that was taken out of the probabilities first.
         strength: how strongly the matrix was drawn to noise into all classes alike.
+        by_looks: the share of labels that was given by how the example looks. `transition` is that of all labels together.
     """
 
     sharpness: float
@@ -45,6 +54,7 @@ class Noise:
     transition: Float64[np.ndarray, "classes classes"]
     learned: float
     strength: float
+    by_looks: float = 0.0
 
 
 def fit_noise(
@@ -73,9 +83,10 @@ def fit_noise(
         one = replace(start, strength=strength)
         found = [fit_from(one, log_p[half], y[half]) for half in halves]
         held_out = sum(log_likelihood(found[i], log_p[halves[1 - i]], y[halves[1 - i]]) for i in (0, 1))
-        fits.append((held_out, strength, found[0]))
-    _, strength, begun = max(fits, key=lambda fit: fit[0])
-    return fit_from(begun, log_p, y)
+        fits.append((held_out, found[0]))
+    begun = max(fits, key=lambda fit: fit[0])[1]
+    noise = fit_from(begun, log_p, y)
+    return replace(noise, by_looks=_by_looks(noise, log_p, y))
 
 
 def fit_from(
@@ -102,9 +113,18 @@ def true_classes(
     noise: Noise, probabilities: Shaped[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
 ) -> Float64[np.ndarray, "examples classes"]:
     """Give P(true class | what the networks say, the given label); rows sum to 1."""
-    joint = true_given(noise, _unmixed(logs(probabilities), noise), labels)
+    clean = clean_probabilities(noise, logs(probabilities))
+    rows = np.arange(len(labels))
+    given = noise.transition[:, labels].T + noise.by_looks * clean[rows, labels][:, None]
+    given[rows, labels] -= noise.by_looks
+    joint = np.maximum(clean * given, 1e-12)
     joint /= joint.sum(axis=1, keepdims=True)
-    return joint
+    return np.asarray(joint)
+
+
+def clean_probabilities(noise: Noise, log_p: Float64[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
+    """Give the probability of each true class before the given label is looked at."""
+    return np.asarray(np.exp(_log_softmax(noise.sharpness * _unmixed(log_p, noise) + noise.bias)))
 
 
 def log_likelihood(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> float:
@@ -122,6 +142,25 @@ def true_given(
 ) -> Float64[np.ndarray, "examples classes"]:
     """Give P(true class and the given label), from log-probabilities out of which the noise was taken."""
     return np.asarray(np.exp(_log_softmax(noise.sharpness * evidence + noise.bias)) * noise.transition[:, labels].T)
+
+
+def _by_looks(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> float:
+    """Judge from where the noise goes whether labels were given by looks.
+
+    Networks learn noise from class i into j as a confusion of i with j, so it is compared with how they confuse j with i.
+    """
+    if np.isinf(noise.strength) or len(noise.bias) < 3:
+        return 0.0
+    clean = clean_probabilities(noise, log_p)
+    true = clean * noise.transition[:, labels].T
+    true /= true.sum(axis=1, keepdims=True)
+    confused = true.T @ clean / np.maximum(true.sum(axis=0), 1e-9)[:, None]
+    pairs = ~np.eye(len(confused), dtype=bool)
+    here, there = noise.transition[pairs], confused.T[pairs]
+    if here.std() == 0 or there.std() == 0:
+        return 0.0
+    alike = float(np.corrcoef(here, there)[0, 1])
+    return LOOKS * float(np.clip((alike - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
 
 
 def _start(n_classes: int, learned: float) -> Noise:

@@ -25,7 +25,7 @@ class Suspects:
         labels: (N,) the given labels.
         suggested_label: (N,) the most probable other class.
         probability: (N,) that the given label is wrong, in [0, 1].
-        score: (N,) higher is more suspect: the log-odds of `probability`.
+        score: (N,) higher is more suspect: the log-odds of `probability`, also where that is too near to 0 or 1 to be claimed.
         is_suspect: (N,) whether the label is flagged.
         reason: (N,) in words; empty where there is nothing to say.
         n_wrong: how many labels are wrong, estimated.
@@ -76,8 +76,8 @@ class Suspects:
 
     @property
     def looks_clean(self) -> bool:
-        """Whether the set shows no sign of wrong labels beyond what a set without any would show."""
-        return self.n_wrong <= CLEAN_SHARE * len(self)
+        """Whether the set shows no more wrong labels than sets without any do. Networks that saw every label cannot tell."""
+        return self.sampling != "in" and self.n_wrong <= CLEAN_SHARE * len(self)
 
     def expected_precision(self, count: int) -> float:
         """Say which share of the `count` most suspect labels is expected to be wrong.

@@ -34,7 +34,12 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
     total = int(votes.sum())
     said = f"{_of(int(votes[other]), total)} say {other_name} ({sure:.0%}), {_number(int(votes[label]))} {label_name}"
     rest = total - int(votes[other]) - int(votes[label])
-    return f"{said}, {rest} something else" if rest and rest >= votes[other] else said
+    if rest >= max(1, votes[other]):
+        said += f", {rest} something else"
+    if evidence.unseen_votes is None or votes[other] > votes[label]:
+        return said
+    new = evidence.unseen_votes[row]
+    return f"{said}; of the {int(new.sum())} that did not see it {_number(int(new[other]))} {other_name}"
 
 
 def _of(count: int, total: int) -> str:

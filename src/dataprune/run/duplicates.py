@@ -93,7 +93,8 @@ def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: floa
     first, second = found.first, found.second
     differ = (labels[first] != labels[second]) & (labels[first] != NO_LABEL) & (labels[second] != NO_LABEL)
     leaks = np.asarray(splits[first] != splits[second])
-    order = np.lexsort((second, first, found.distance, ~found.is_exact, ~leaks, ~differ))
+    group = np.where(differ, 0, np.where(leaks, 1, 2))
+    order = np.lexsort((second, first, found.distance, ~found.is_exact, group))
     first, second = first[order], second[order]
     return Duplicates(
         ids=ids[first],

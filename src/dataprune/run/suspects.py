@@ -3,6 +3,7 @@
 Knows runs, traces, files of probabilities and of truth, and the table of a finding. The judging is that of `noise`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import must
 from dataprune.noise import Evidence, Suspects
+from dataprune.run.duplicates import with_duplicates
 from dataprune.run.opened import Run
 from dataprune.tables import write_table
 from dataprune.trace import Trace
@@ -21,30 +23,34 @@ LOWEST = 1e-4  # of a probability, before its logarithm; half precision, in whic
 
 
 def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
-    """Judge every label of a run.
+    """Judge every label of a run; where its data can be read, labels that contradict those of identical examples are suspects too.
 
     Args:
         run: finished. With folds, networks that did not see an example speak of it too, which finds far more.
         seed: of samples.
     """
-    return noise.find(evidence_of(run.trace, run.classes), seed=seed)
+    return with_duplicates(noise.find(evidence_of(run.trace, run.classes), seed=seed), run)
 
 
 def evidence_of(trace: Trace, classes: tuple[str, ...] = ()) -> Evidence:
     """Gather from a trace, chunk by chunk, what a finding reads."""
-    parts = [_gathered(chunk) for chunk in trace.chunks()]
-    unseen, seen, margin, votes = ([part[index] for part in parts] for index in range(4))
-    out = None if any(part is None for part in unseen) else np.concatenate(unseen)
-    inside = any(part is None for part in seen)
+    unseen, seen, margin, votes, unseen_votes = zip(*(_gathered(chunk) for chunk in trace.chunks()), strict=True)
     return Evidence(
         trace.labels,
-        unseen=out,
-        seen=None if inside else np.concatenate(seen),
-        margin=None if inside else np.concatenate(margin),
-        votes=np.concatenate(votes),
+        unseen=_whole(unseen),
+        seen=_whole(seen),
+        margin=_whole(margin),
+        votes=_whole(votes),
+        unseen_votes=_whole(unseen_votes),
         ids=trace.ids,
         classes=classes,
     )
+
+
+def _whole(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Join what was gathered chunk by chunk; nothing, where it lacks for some example."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None
 
 
 def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
@@ -110,6 +116,7 @@ def read_suspects(path: Path) -> Suspects:
     if not isinstance(about, dict) or set(about) != set(ABOUT):
         raise must(str(path), "be a table of `dataprune noise find`", f"other things in {_about(path).name}", "Write it again.")
     table = tables.read_table(path, list(COLUMNS)).columns
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
     return Suspects(
         ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
         labels=table["label"].astype(np.int64),
@@ -118,7 +125,7 @@ def read_suspects(path: Path) -> Suspects:
         score=table["score"].astype(np.float64),
         is_suspect=table["is_suspect"].astype(bool),
         reason=table["reason"],
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in about.items()},
+        **found,
     )
 
 
@@ -163,8 +170,9 @@ def _gathered(
     Float32[np.ndarray, "some classes"] | None,
     Float64[np.ndarray, " some"] | None,
     Int64[np.ndarray, "some classes"],
+    Int64[np.ndarray, "some classes"],
 ]:
-    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, all votes."""
+    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes."""
     knew = chunk.trained_on
     n_knew = knew.sum(axis=0)
     logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
@@ -172,15 +180,16 @@ def _gathered(
         log_p = np.log(np.maximum(chunk.member_probabilities(member), LOWEST))
         logs[0] += log_p * ~knew[member][:, None]
         logs[1] += log_p * knew[member][:, None]
-    rows, votes = np.arange(chunk.n_examples), np.zeros((chunk.n_examples, chunk.n_classes), np.int64)
-    for named in chunk.last("predicted"):
-        votes[rows, named] += 1
+    rows, votes = np.arange(chunk.n_examples), np.zeros((2, chunk.n_examples, chunk.n_classes), np.int64)
+    for member, named in enumerate(chunk.last("predicted")):
+        votes[0, rows, named] += 1
+        votes[1, rows, named] += ~knew[member]
     seen, margin = None, None
     if (n_knew > 0).all():
         seen = _geometric(logs[1], n_knew)
         margin = (chunk.channel("margin").mean(axis=1, dtype=np.float64) * knew).sum(axis=0) / n_knew
     n_new = chunk.n_members - n_knew
-    return (_geometric(logs[0], n_new) if (n_new > 0).all() else None), seen, margin, votes
+    return (_geometric(logs[0], n_new) if (n_new > 0).all() else None), seen, margin, votes[0], votes[1]
 
 
 def _geometric(

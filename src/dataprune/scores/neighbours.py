@@ -129,7 +129,7 @@ def _check(features: np.ndarray, queries: np.ndarray, metric: str) -> None:
 
 @dataclass(frozen=True)
 class _Without:
-    """Which rows are no answer: the query's own, perhaps also those before it. `first` is the row of the first query."""
+    """Which rows are no answer: the one that is the query itself, perhaps also those before it. The first query is row `first`."""
 
     first: int
     earlier: bool = False

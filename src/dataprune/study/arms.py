@@ -129,9 +129,11 @@ class Scoring:
         if features is None or isinstance(features, str):
             if features not in (None, PIXELS):
                 raise must("features", f"be a file or '{PIXELS}'", repr(features))
-            features = pixel_features(dataset, self.folder)
+            given: FeatureFile | np.ndarray = pixel_features(dataset, self.folder)
+        else:
+            given = features
         asked = self.spec.clusters or ("auto",)
-        return km_scores(features, dataset, asked, seed=self.spec.seed, workers=self.machine.workers)
+        return km_scores(given, dataset, asked, seed=self.spec.seed, workers=self.machine.workers)
 
 
 def usual_scores(arm: Arm) -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Gr
     wishes = list(_wishes(spec, arms, trained))
     if not wishes:
         raise must("parts", "ask for at least one training", "none")
-    rows, notes = [], {}
+    rows = []
+    notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[Stage, ...]] = {}
     hashes: dict[bytes, str] = {}
     for seed in spec.training_seeds:
@@ -247,5 +248,7 @@ def named_scores(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
         try:
             found[name] = scores[name]
         except DatapruneError as error:
+            if name not in scores.absent:
+                raise
             raise InputError(f"{error} The run has {', '.join(scores)}.") from None
     return found

@@ -83,7 +83,7 @@ def main_directions(rows: Float32[np.ndarray, "rows columns"], width: int = WIDT
     """
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     _, directions = np.linalg.eigh(centred.T @ centred)
-    return (centred @ directions[:, ::-1][:, :width]).astype(np.float32)
+    return np.asarray(centred @ directions[:, ::-1][:, :width], np.float32)
 
 
 def _small(dataset: Dataset) -> Float32[np.ndarray, "examples columns"]:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dataprune.errors import InputError, must, unknown
 from dataprune.selection import STRATEGIES
@@ -109,7 +109,7 @@ class StudySpec:
     scores: tuple[str, ...] = ()
     seeds: int = 3
     seed: int = 0
-    budget: Literal["epochs", "steps"] = "epochs"
+    budget: str = "epochs"
     model: str = ""
     recipe: str = ""
     epochs: int = 0
@@ -120,7 +120,7 @@ class StudySpec:
     stages: tuple[tuple[int, float], ...] = ()
     variants: tuple[Variant, ...] = ()
     controls: tuple[str, ...] = ("random", "all")
-    judge: Literal["test", "validation"] = "test"
+    judge: str = "test"
     validation_share: float = 0.1
     test_share: float = 0.2
     tolerance: float = 0.01

@@ -199,7 +199,8 @@ def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
 
     The recipe's milestones count epochs as they are where every stage is of whole ones, else in proportion to the steps.
     """
-    parts, first, n_steps = [], 0, sum(stage.steps for stage in stages)
+    parts: list[Part] = []
+    first, n_steps = 0, sum(stage.steps for stage in stages)
     is_whole = sum(stage.epochs for stage in stages) == training.epochs
     for stage in stages:
         if int(stage.trained_on.sum()) < 2:

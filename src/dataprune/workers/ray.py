@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -23,7 +24,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from dataprune.errors import MachineError
+from dataprune.errors import MachineError, must
 from dataprune.workers.cores import default_workers
 from dataprune.workers.jobs import MAX_ATTEMPTS, Job, Outcome, Result, failure, outcome
 from dataprune.workers.worker import die_with_parent, work
@@ -31,8 +32,8 @@ from dataprune.workers.worker import die_with_parent, work
 STORE_SHARE = 0.2  # of the object store: what of a data set may travel through it
 SENT_ONCE_BYTES = 2**20  # arrays from this size on go to the object store once, and not with every job
 WAIT_SECONDS = 0.2  # between two looks for Ctrl-C
-CANCEL_SECONDS = 5.0
 PROBE_SECONDS = 60.0
+KNOCK_SECONDS = 10.0
 # Workers as nice as this process, like those of `processes`; no word to anyone outside; no warning about tasks without a GPU.
 ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -61,6 +62,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-", ignore_cleanup_errors=True, dir=_short_folder()))
             options |= {"address": "local", "num_cpus": workers or default_workers(), "_temp_dir": folder}
         else:
+            _knock(address)
             options = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
         try:
             ray.init(**options)
@@ -84,6 +86,7 @@ def ray_team(address: str | None, most: int | None, threads: int, gpus: float) -
 class _Task:
     job: Job
     payload: bytes
+    references: list[Any]
     attempts: int = 0
     begin: float = 0.0
 
@@ -139,11 +142,12 @@ class RayTeam:
         found = max(1, min(int(has.get("CPU", 1.0)), by_gpu))
         return found if self.most is None else min(self.most, found)
 
-    def pack(self, thing: object) -> bytes:
-        """Pickle an argument; large arrays in it are put into the object store, each once, and found there by the jobs."""
+    def pack(self, thing: object) -> tuple[bytes, list[Any]]:
+        """Pickle an argument; large arrays in it are put into the object store, each once, and only named in the pickle."""
         buffer = io.BytesIO()
-        _Pickler(buffer, self).dump(thing)
-        return buffer.getvalue()
+        pickler = _Pickler(buffer, self)
+        pickler.dump(thing)
+        return buffer.getvalue(), pickler.references
 
     def reference(self, array: np.ndarray) -> Any:
         if id(array) not in self.sent:
@@ -168,10 +172,12 @@ class _Pickler(cloudpickle.Pickler):
     def __init__(self, buffer: io.BytesIO, team: RayTeam) -> None:
         super().__init__(buffer)
         self._team = team
+        self.references: list[Any] = []
 
     def reducer_override(self, thing: Any) -> Any:
         if isinstance(thing, np.ndarray) and thing.nbytes >= SENT_ONCE_BYTES and not thing.dtype.hasobject:
-            return _fetched, (self._team.reference(thing),)
+            self.references.append(self._team.reference(thing))
+            return _fetched, (len(self.references) - 1,)
         return super().reducer_override(thing)
 
 
@@ -187,7 +193,7 @@ class _Running:
         self._about = about
         options = {"num_cpus": 1, "num_gpus": team.gpus, "max_retries": 0, "num_returns": "streaming"}
         # Ray asks for a generator function, which a checker of types around `_serve` would hide.
-        self._remote = self._ray.remote(**options)(lambda payload, about: (yield from _serve(payload, about)))
+        self._remote = self._ray.remote(**options)(lambda *given: (yield from _serve(*given)))
 
     def hand_out(self) -> None:
         places = self._team.places()
@@ -197,7 +203,7 @@ class _Running:
                 return
             task.attempts += 1
             task.begin = time.perf_counter()
-            self.tasks[self._remote.remote(task.payload, self._about)] = task
+            self.tasks[self._remote.remote(task.payload, task.references, self._about)] = task
 
     def listen(self) -> None:
         """Wait for something to come and take it in."""
@@ -229,7 +235,7 @@ class _Running:
             return self._lost.popleft()
         for job in self._jobs:
             try:
-                return _Task(job, self._team.pack((job.function, job.argument)))
+                return _Task(job, *self._team.pack((job.function, job.argument)))
             except self._ray.exceptions.RayError:
                 raise
             except Exception as error:  # noqa: BLE001 pickling calls the argument's own code
@@ -251,8 +257,14 @@ class _Running:
         self.finished.append(outcome(task.job.key, result, task.attempts))
 
 
-def _serve(payload: bytes, about: dict[str, Any]) -> Iterator[bytes]:
-    """Run one job in a worker of Ray, and give its messages and then its result."""
+def _serve(payload: bytes, references: list[Any], about: dict[str, Any]) -> Iterator[bytes]:
+    """Run one job in a worker of Ray, and give its messages and then its result.
+
+    Args:
+        references: of the arrays that the payload names by their places. They travel beside it: in a pickle that Ray does not know
+            of, they would forget who owns them, and be waited for without end on another node.
+    """
+    _received[:] = references
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     missing = [entry for entry in about["path"] if entry not in sys.path]
@@ -282,11 +294,14 @@ def _serve(payload: bytes, about: dict[str, Any]) -> Iterator[bytes]:
             return
 
 
-def _fetched(reference: Any) -> Any:
+_received: list[Any] = []  # what came with the one job that this process is at
+
+
+def _fetched(place: int) -> Any:
     """Give an array from the object store of this node: read-only, and shared by all workers on it."""
     import ray
 
-    return ray.get(reference)
+    return ray.get(_received[place])
 
 
 def _sees(wanted: list[tuple[str, Any]]) -> bool:
@@ -313,6 +328,19 @@ def _without_notices(ray: Any) -> Iterator[None]:
         yield
     finally:
         module._worker_logs_enabled = before
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nobody listens, which Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not colon or not host or not port.isdigit() or "/" in host:
+        raise must("address", "be auto or HOST:PORT", repr(address), "It is what ray start --head printed.")
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from error
 
 
 def _unreachable(address: str | None, error: Exception) -> MachineError:
@@ -347,16 +375,15 @@ def _short_folder() -> str:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    """Set variables of Ray, and put all of Ray's back afterwards, also those that it sets itself."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _silently(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:

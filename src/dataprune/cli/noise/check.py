@@ -83,7 +83,7 @@ def say_checked(checked: "Checked") -> None:
 def say_by_class(parts: "tuple[Checked, ...]", found: "Suspects") -> None:
     """Print a line for each given label; of many classes those with the most wrong labels."""
     shown = sorted(range(len(parts)), key=lambda label: -parts[label].n_wrong)[:FEW_CLASSES]
-    rows = [("labelled", "examples", "wrong", "estimated", "flagged", "precision", "recall", "AP")]
+    rows: list[tuple[str, ...]] = [("labelled", "examples", "wrong", "estimated", "flagged", "precision", "recall", "AP")]
     for label in sorted(shown):
         part = parts[label]
         figures = [_figure(value) for value in (part.precision, part.recall, part.average_precision)]

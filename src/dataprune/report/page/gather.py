@@ -124,7 +124,7 @@ def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Pairs
     n = sum(len(part) for part in (splits.train, splits.validation, splits.test) if part is not None)
     if n > MOST_COMPARED:
         missing["near"] = (
-            f"Among {n:,} examples only identical ones were looked for; dataprune duplicates DATA finds near ones too."
+            f"Among {n:,} examples only identical ones were looked for; dataprune duplicates DATA finds near ones."
         )
     try:
         return pairs_of(find_duplicates(splits, near=n <= MOST_COMPARED), splits)

@@ -144,6 +144,7 @@ class SwavFit:
         is_frozen = step < recipe.frozen * self.n_steps
         held = model.prototypes.weight.detach().clone() if is_frozen else None
         if is_frozen:
+            assert model.prototypes.weight.grad is not None
             model.prototypes.weight.grad.zero_()  # not None: fused optimisers need one of every parameter
         self.optimiser.step()
         if held is not None:  # weight decay and momentum moved them

@@ -1,0 +1,277 @@
+"""Acting on suspects: what is decided, a person's file, the cleaned labels and folders, and `dataprune noise apply`."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import dataprune as dp
+from dataprune.data import Dataset
+from dataprune.errors import InputError
+from dataprune.noise.decide import Decisions, decide
+from dataprune.run.cleaned import read_decisions, write_cleaned, write_labels
+from dataprune.tables import read_table, write_table
+from test_noise_duplicates import finding
+
+IDS = ["a", "b\nc", "=d", "../e", "f"]
+LABELS = np.array([0, 1, 2, 0, 1])
+CLASSES = ("A", "B", "C")
+
+
+def found():
+    return finding(probability=[0.95, 0.6, 0.2], labels=[0, 1, 2], suggested=[1, 0, 0], sure=[0.91, 0.5, 0.2])
+
+
+class TestDecide:
+    def test_drop_drops_every_suspect(self):
+        decided = decide(found(), "drop")
+        assert decided.decision.tolist() == ["drop", "drop", "keep"]
+        assert decided.labels.tolist() == [0, 1, 2]
+        assert (decided.rows.tolist(), decided.n_left) == ([2], 0)
+
+    def test_relabel_where_it_is_sure_enough(self):
+        decided = decide(found(), "relabel")
+        assert decided.decision.tolist() == ["relabel", "keep", "keep"]
+        assert decided.labels.tolist() == [1, 1, 2]
+        assert (decided.rows.tolist(), decided.n_left) == ([0, 1, 2], 1)
+        assert decide(found(), "relabel", confidence=0.5).labels.tolist() == [1, 0, 2]
+        assert decide(found(), "relabel", confidence=0.92).count("relabel") == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("remove", 0.9), "`action` must be one of drop, relabel, got 'remove'."),
+            (("relabel", 90.0), "`confidence` must be in (0, 1], got 90.0."),
+            (("relabel", float("nan")), "`confidence` must be in (0, 1], got nan."),
+        ],
+    )
+    def test_refuses(self, arguments, message):
+        with pytest.raises(InputError) as refused:
+            decide(found(), arguments[0], confidence=arguments[1])
+        assert str(refused.value).startswith(message)
+
+    def test_a_finding_without_confidence_cannot_relabel(self):
+        from dataclasses import replace
+
+        with pytest.raises(InputError, match="say how sure the suggested labels are"):
+            decide(replace(found(), suggested_probability=None), "relabel")
+
+
+class TestDecisionsFile:
+    def read(self, tmp_path, text, suggested=None):
+        path = tmp_path / "decisions.csv"
+        path.write_text(text, encoding="utf-8")
+        return read_decisions(path, IDS, LABELS, CLASSES, suggested)
+
+    def test_what_a_person_wrote(self, tmp_path):
+        text = 'id,decision,new_label,remark\n"b\nc",Relabel ,C,?\na,,,\n=d,drop,,\nf,relabel,0,\n'
+        decided = self.read(tmp_path, text)
+        assert decided.decision.tolist() == ["keep", "relabel", "drop", "keep", "relabel"]
+        assert decided.labels.tolist() == [0, 2, 2, 0, 0]
+        assert decided.given.tolist() == LABELS.tolist()
+
+    def test_the_suggested_label_where_no_other_is_named(self, tmp_path):
+        assert self.read(tmp_path, "id,decision,suggested_label\na,relabel,2\nf,keep,0\n").labels.tolist() == [2, 1, 2, 0, 1]
+        with_found = finding(probability=[0.9] * 5, labels=LABELS, suggested=[1, 2, 0, 2, 0])
+        assert self.read(tmp_path, "id,decision,new_label\na,relabel,\nf,relabel,C\n", with_found).labels.tolist() == [
+            1,
+            1,
+            2,
+            0,
+            2,
+        ]
+
+    @pytest.mark.parametrize("ending", [".csv", ".parquet"])
+    def test_what_was_written_is_read_back(self, tmp_path, ending):
+        decision = np.array(["keep", "relabel", "drop", "keep", "relabel"], dtype=object)
+        before = Decisions(np.array(IDS, np.dtypes.StringDType()), LABELS, np.array([0, 2, 2, 0, 0]), decision, CLASSES)
+        write_labels(before, tmp_path / f"cleaned{ending}")
+        after = read_decisions(tmp_path / f"cleaned{ending}", IDS, LABELS, CLASSES)
+        assert after.labels.tolist() == before.labels.tolist()
+        assert after.decision.tolist() == before.decision.tolist()
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                'id,decision\n"b\nc",keep\n\na,dorp\nf,x\n',
+                "decisions must be one of keep, drop, relabel, got 'dorp' in line 5, 'x' in line 6.",
+            ),
+            ("id,decision\nz,keep\n", "ids must be those of the run, got 'z' in line 2."),
+            ("id,decision\na,keep\na,drop\n", "each id must have one row, got 'a' in line 3."),
+            ("id,decision\na,relabel\n", "to relabel, give the new label in the column new_label, got 'relabel' in line 2."),
+            (
+                "id,decision,new_label\na,relabel,D\n",
+                "new labels must be names or indices of the classes (A, B, C), got 'D' in line 2.",
+            ),
+            (
+                "id,decision,new_label\na,relabel,3\n",
+                "new labels must be names or indices of the classes (A, B, C), got '3' in line 2.",
+            ),
+        ],
+    )
+    def test_faults_are_named_by_their_line(self, tmp_path, text, message):
+        with pytest.raises(InputError) as refused:
+            self.read(tmp_path, text)
+        assert str(refused.value) == f"{tmp_path / 'decisions.csv'}: {message}"
+
+    def test_missing_column(self, tmp_path):
+        with pytest.raises(InputError, match=r"have a column `decision` in .*, got none\. It has id, verdict\."):
+            self.read(tmp_path, "id,verdict\na,keep\n")
+
+
+class TestLabelsThatDrop:
+    """A file that `write_labels` made is taken by `--labels`, and what it drops is left out and said."""
+
+    def write(self, path, decision, given=True):
+        columns = {"id": [str(row) for row in range(4)], "label": ["x", "y", "y", "x"], "decision": decision}
+        write_table(path, columns | ({"given_label": ["x"] * 4} if given else {}))
+
+    def data(self):
+        return dp.from_arrays(np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3), np.array(["x", "x", "y", "y"]))
+
+    @pytest.mark.parametrize("ending", [".csv", ".parquet"])
+    def test_dropped_are_left_out_and_said(self, tmp_path, ending):
+        path = tmp_path / f"cleaned{ending}"
+        self.write(path, ["keep", "drop", "relabel", "keep"])
+        read = dp.read(self.data(), labels=str(path))
+        assert read.ids.tolist() == ["0", "2", "3"]
+        assert read.labels.tolist() == [0, 1, 0]
+        assert read.notes == (f"1 of 4 examples are left out, as the column decision of {path} says",)
+
+    def test_another_column_called_decision_means_nothing(self, tmp_path):
+        self.write(tmp_path / "l.csv", ["granted", "drop", "", "x"], given=False)
+        assert len(dp.read(self.data(), labels=str(tmp_path / "l.csv"))) == 4
+
+    @pytest.mark.parametrize(
+        ("decision", "message"),
+        [
+            (["keep", "drpo", "keep", "keep"], "must be keep, drop or relabel, got 'drpo' in row 1."),
+            (["drop"] * 4, "`labels` must keep at least one example, got none"),
+        ],
+    )
+    def test_refuses(self, tmp_path, decision, message):
+        self.write(tmp_path / "l.csv", decision)
+        with pytest.raises(InputError) as refused:
+            dp.read(self.data(), labels=str(tmp_path / "l.csv"))
+        assert message in str(refused.value)
+
+
+class TestFolders:
+    def data(self):
+        x = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
+        return Dataset(LABELS, np.array(IDS, np.dtypes.StringDType()), ("A", "../B", "C"), images=x)
+
+    def decided(self, decision):
+        return Decisions(self.data().ids, LABELS, np.array([1, 1, 2, 0, 1]), np.array(decision, dtype=object), CLASSES)
+
+    def test_new_labels_decide_the_folder_and_no_name_leads_out(self, tmp_path):
+        decided = Decisions(self.data().ids, LABELS, np.array([1, 1, 2, 0, 1]), self.keep(), ("A", "../B", "C"))
+        write_cleaned(decided, self.data(), tmp_path / "out", "copy")
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+        assert names == {"_.._B/a.png", "_.._B/b_c.png", "_.._B/f.png", "A/_.._e.png"}
+
+    def keep(self):
+        return np.array(["relabel", "keep", "drop", "keep", "keep"], dtype=object)
+
+    def test_refuses_to_drop_everything(self, tmp_path):
+        with pytest.raises(InputError, match="every example would be dropped"):
+            write_cleaned(self.decided(["drop"] * 5), self.data(), tmp_path / "out", "copy")
+
+    def test_a_kill_leaves_no_half_set(self, run_folder, tmp_path):
+        """Killed while copying, there is no folder of that name; the same command then writes it whole."""
+        arguments = ["noise", "apply", str(run_folder), "--decisions", str(decisions_for(run_folder, tmp_path))]
+        arguments += ["--copy-to", str(tmp_path / "out")]
+        script = (
+            "import os, signal, sys, dataprune.run.kept as kept\n"
+            "from dataprune.cli import main\n"
+            "put, seen = kept._put, []\n"
+            "def dying(*given):\n"
+            "    seen.append(0)\n"
+            "    if len(seen) == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    put(*given)\n"
+            "kept._put = dying\n"
+            f"sys.exit(main({arguments!r}))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert not os.path.lexists(tmp_path / "out")
+        from dataprune.cli import main
+
+        assert main(arguments) == 0
+        assert len(list((tmp_path / "out").rglob("*.png"))) == 23
+
+
+def decisions_for(run_folder, tmp_path):
+    """Write a person's file for the tiny folder of pictures: one is dropped, one relabelled."""
+    ids = dp.open_run(run_folder).ids.tolist()
+    path = tmp_path / "decisions.csv"
+    newline = next(name for name in ids if name.startswith("grün") and "\n" in name)
+    formula = next(name for name in ids if name.startswith("grün/="))
+    write_table(path, {"id": [newline, formula], "decision": ["drop", "relabel"], "new_label": ["", "[red]rot"]})
+    return path
+
+
+class TestCommand:
+    def test_a_persons_decisions(self, cli, run_folder, flowers, tmp_path):
+        sheet, out, copies, links = (tmp_path / name for name in ("decisions.csv", "cleaned.parquet", "copies", "links"))
+        decisions_for(run_folder, tmp_path)
+        code, said, err = cli(
+            "noise", "apply", run_folder, "--decisions", sheet, "--out", out, "--copy-to", copies, "--link-to", links
+        )
+        assert (code, err) == (0, "")
+        assert said.splitlines()[0] == "of 24 examples: 1 dropped, 1 relabelled, 22 kept as they are"
+        assert f"next: dataprune score DATA --labels {out} --out RUN2" in said
+        table = read_table(out).columns
+        assert list(table) == ["id", "label", "given_label", "decision"]
+        assert (len(table["id"]), (table["decision"] == "drop").sum()) == (24, 1)
+        assert table["label"][table["decision"] == "relabel"].tolist() == ["[red]rot"]
+        for folder in (copies, links):
+            assert len(list(folder.rglob("*.png"))) == 23
+            assert len(list((folder / "grün").iterdir())) == 6
+        assert all(path.is_symlink() and path.resolve().is_relative_to(flowers) for path in links.rglob("*.png"))
+        assert len(list(flowers.rglob("*.png"))) == 24, "the source is not touched"
+        cleaned = dp.read(str(flowers), labels=str(out))
+        assert len(cleaned) == 23
+        again = dp.read(str(copies))
+        assert np.bincount(again.labels).tolist() == np.bincount(cleaned.labels).tolist()
+
+    def test_a_set_that_exists_is_refused_before_any_work(self, cli, run_folder, tmp_path):
+        (tmp_path / "there").mkdir()
+        (tmp_path / "there.csv").write_text("mine")
+        for option, target in (("--copy-to", "there"), ("--out", "there.csv")):
+            code, said, err = cli("noise", "apply", run_folder, "--drop", option, tmp_path / target)
+            assert (code, said) == (2, "")
+            assert "must not exist yet" in err
+        assert (tmp_path / "there.csv").read_text() == "mine"
+
+    def test_drop_and_relabel_say_what_they_would_do(self, cli, run_folder):
+        for option in ("--drop", "--relabel"):
+            code, said, _ = cli("noise", "apply", run_folder, option)
+            assert code == 0
+            assert said.startswith("of 24 examples: ")
+            assert said.splitlines()[-1] == "nothing was written; add --out cleaned.csv, or --copy-to DIR"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "give one of --drop, --relabel and --decisions, got none."),
+            (["--drop", "--relabel"], "give one of --drop, --relabel and --decisions, got --drop, --relabel."),
+            (["--drop", "--confidence", "0.8"], "`confidence` must go with --relabel, got --drop."),
+            (["--relabel", "--confidence", "90"], "`confidence` must be in (0, 1], got 90.0."),
+            (["--drop", "--out", "cleaned.txt"], "`out` must end in .csv or .parquet, got 'cleaned.txt'."),
+            (["--drop", "--out", "nowhere/cleaned.csv"], "`out` must lie in a folder that exists, got nowhere."),
+            (["--drop", "--copy-to", "x", "--link-to", "x"], "`--link-to` must be another folder than --copy-to, got x."),
+            (["--drop", "--suspects", "none.csv"], "`none.csv` must be"),
+            (["--decisions", "none.csv"], "`none.csv` must be an existing file, got no such file."),
+        ],
+    )
+    def test_refuses(self, cli, run_folder, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        code, said, err = cli("noise", "apply", run_folder, *arguments)
+        assert (code, said) == (2, "")
+        assert err.startswith(f"error: {message}"), err

@@ -1,0 +1,142 @@
+"""Duplicates over the splits of a source, their file, and `dataprune duplicates`."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dataprune as dp
+from dataprune.errors import InputError
+from dataprune.run import Run
+from dataprune.run.duplicates import find_duplicates, with_duplicates, write_duplicates
+from dataprune.tables import read_table
+from test_noise_duplicates import brighter, finding, scene
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures in train and test: one in two classes, one in both splits, one as a near copy in each place, odd names."""
+    place = tmp_path_factory.mktemp("data") / "set"
+    for number, split in ((6, "train"), (3, "test")):
+        for name in ("cat", "dog"):
+            (place / split / name).mkdir(parents=True)
+            for index in range(number):
+                seed = index + 10 * (name == "dog") + 100 * (split == "test")
+                Image.fromarray(scene(seed)).save(place / split / name / f"{index}.png")
+    shutil.copy(place / "train/cat/0.png", place / "train/dog/=cmd|x\n.png")
+    shutil.copy(place / "train/cat/1.png", place / "test/cat/leak.png")
+    Image.fromarray(brighter(scene(12))).save(place / "train/dog/bright.png")
+    Image.fromarray(brighter(scene(13))).save(place / "test/cat/bright.png")
+    return place
+
+
+class TestFind:
+    def test_conflicts_first_then_leaks_then_the_rest(self, folder):
+        found = find_duplicates(dp.read_splits(str(folder)))
+        pairs = list(zip(found.ids.tolist(), found.other_ids.tolist(), strict=True))
+        assert pairs == [
+            ("train/cat/0.png", "train/dog/=cmd|x\n.png"),
+            ("train/dog/3.png", "test/cat/bright.png"),
+            ("train/cat/1.png", "test/cat/leak.png"),
+            ("train/dog/2.png", "train/dog/bright.png"),
+        ]
+        assert found.is_conflict.tolist() == [True, True, False, False]
+        assert found.is_leak.tolist() == [False, True, True, False]
+        assert found.is_exact.tolist() == [True, False, True, False]
+        assert found.split.tolist() == ["train"] * 4
+        assert found.other_split.tolist() == ["train", "test", "test", "train"]
+        assert found.n_examples == 22
+
+    def test_without_labels_nothing_conflicts(self):
+        x = np.zeros((3, 2, 2, 3), np.uint8)
+        found = find_duplicates(dp.from_arrays(x), near=False)
+        assert (len(found), found.is_conflict.any()) == (2, False)
+        assert found.labels.tolist() == [-1, -1]
+
+    def test_file_round_trip(self, folder, tmp_path):
+        found = find_duplicates(dp.read_splits(str(folder)))
+        for ending in (".csv", ".parquet"):
+            write_duplicates(found, tmp_path / f"d{ending}")
+            table = read_table(tmp_path / f"d{ending}").columns
+            columns = ["id", "other_id", "kind", "distance", "label", "other_label", "split", "other_split"]
+            assert list(table) == columns
+            assert table["other_id"].tolist() == found.other_ids.tolist()
+            assert table["kind"].tolist() == ["exact", "near", "exact", "near"]
+            assert table["distance"] == pytest.approx(found.distance)
+
+    def test_refuses_a_name_it_cannot_write(self, folder, tmp_path):
+        found = find_duplicates(dp.read_splits(str(folder)), near=False)
+        with pytest.raises(InputError, match=r"end in \.csv or \.parquet"):
+            write_duplicates(found, tmp_path / "d.txt")
+
+    def test_equal_input_gives_equal_bytes(self, folder, tmp_path):
+        for name in ("one.parquet", "two.parquet"):
+            write_duplicates(find_duplicates(dp.read_splits(str(folder))), tmp_path / name)
+        assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+class TestFinding:
+    def test_contradicting_examples_of_a_run_become_suspects(self):
+        class Fake(Run):
+            def dataset(self, data=None):
+                x = np.zeros((3, 2, 2, 3), np.uint8)
+                x[2] = 1
+                return dp.from_arrays(x, np.array([0, 1, 1]))
+
+        found = finding(probability=[0.2, 0.2, 0.1], labels=[0, 1, 1], suggested=[2, 2, 2])
+        joined = with_duplicates(found, Fake(Path("run"), {}))
+        assert joined.is_suspect.tolist() == [True, True, False]
+        assert joined.reason.tolist()[:2] == ["identical to b, which is labelled B", "identical to a, which is labelled A"]
+
+    def test_data_that_are_gone_are_said(self):
+        class Gone(Run):
+            def dataset(self, data=None):
+                raise InputError("the data lay elsewhere.")
+
+        found = finding(probability=[0.2], labels=[0], suggested=[2])
+        notes = with_duplicates(found, Gone(Path("run"), {})).notes
+        assert notes == ("identical examples with different labels were not looked for: the data lay elsewhere.",)
+
+
+class TestCommand:
+    def test_says_what_there_is_and_what_to_do(self, cli, folder, tmp_path):
+        code, said, err = cli("duplicates", folder, "--out", tmp_path / "d.csv")
+        assert (code, err) == (0, "")
+        lines = said.splitlines()
+        assert lines[0] == f"read {folder}: 14 in train, 8 in test"
+        assert lines[1] == "4 pairs of duplicates among 22 examples"
+        assert [line.split() for line in lines[2:6]] == [
+            ["exact", "near"],
+            ["different", "labels", "1", "1"],
+            ["in", "two", "splits", "1", "0"],
+            ["others", "0", "1"],
+        ]
+        assert lines[7].split() == ["exact", "train", "train/cat/0.png", "(cat)", r"train/dog/=cmd|x\n.png", "(dog)"]
+        assert "in two splits: 2 examples outside train" in said
+        assert lines[-1] == f"written: {tmp_path / 'd.csv'}"
+
+    def test_exact_only_and_a_strict_distance(self, cli, folder):
+        assert "2 pairs of duplicates" in cli("duplicates", folder, "--exact-only")[1]
+        assert "2 pairs of duplicates" in cli("duplicates", folder, "--distance", "0")[1]
+        code, said, err = cli("duplicates", folder, "--exact-only", "--distance", "0.1")
+        assert (code, said, err) == (2, "", "error: `distance` must be left out with --exact-only, got 0.1.\n")
+
+    def test_none(self, cli, folder):
+        code, said, _ = cli("duplicates", folder / "test" / "dog", "--quiet")
+        assert (code, said) == (0, "")
+        said = cli("duplicates", "digits", "--exact-only")[1]
+        assert said.splitlines() == ["read digits: 1,437 in train, 360 in test", "no duplicates among 1,797 examples"]
+
+    def test_out_is_checked_before_any_work(self, cli, folder):
+        code, said, err = cli("duplicates", folder, "--out", "d.txt")
+        assert (code, said, err) == (2, "", "error: `out` must end in .csv or .parquet, got 'd.txt'.\n")
+
+
+def test_flowers_hold_pictures_under_two_classes(shared_data):
+    found = find_duplicates(dp.read_splits(str(shared_data / "flowers")), near=False)
+    assert (len(found), int(found.is_conflict.sum())) == (6, 4)
+    assert {name.split("/")[-1] for name in found.ids[:4].tolist()} == {
+        name.split("/")[-1] for name in found.other_ids[:4].tolist()
+    }
