@@ -80,7 +80,10 @@ def _text(name: str) -> str:
 
 
 def _percent(value: float | None, places: int = 1) -> str:
-    return "–" if value is None else f"{value * 100:.{places}f} %"
+    if value is None:
+        return "–"
+    text = f"{abs(value) * 100:.{places}f}"
+    return f"{'−' if value < 0 and float(text) else ''}{text} %"
 
 
 def _number(value: float | None) -> str:
