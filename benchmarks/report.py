@@ -11,12 +11,12 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from record import record
 
 import dataprune as dp
+from dataprune.noise import Suspects
 from dataprune.report.page import Options
 from dataprune.report.page.answers import answers
 from dataprune.report.page.build import run_page
@@ -123,23 +123,22 @@ def main() -> None:
     record("page of a large run", figures)
 
 
-def _suspects(one: Material, rng: np.random.Generator) -> SimpleNamespace:
+def _suspects(one: Material, rng: np.random.Generator) -> Suspects:
     flagged = rng.random(len(one)) < 0.17
-    rank = np.empty(len(one), np.int64)
-    rank[np.argsort(~flagged, kind="stable")] = np.arange(1, len(one) + 1)
-    return SimpleNamespace(
+    return Suspects(
         ids=one.ids,
         labels=one.labels,
         suggested_label=(one.labels + 1) % K,
         probability=flagged * 0.9,
         score=flagged * 1.0,
         is_suspect=flagged,
-        reason=["the networks that did not see it answer another class"] * len(one),
-        rank=rank,
+        reason=np.full(len(one), "the networks that did not see it answer another class", object),
         n_wrong=float(flagged.sum()),
         n_wrong_low=0.0,
         n_wrong_high=float(len(one)),
-        notes=(),
+        classes=one.classes,
+        sampling="out",
+        method="made up",
     )
 
 

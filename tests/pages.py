@@ -1,9 +1,8 @@
 """Materials for pages without any training: hostile names, few and many classes, made in a moment."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
+from dataprune.noise import Suspects
 from dataprune.report.page.answers import Answers
 from dataprune.report.page.material import Material, Other, Pairs
 from dataprune.scores import Score, Scores
@@ -69,28 +68,28 @@ def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, f
     scores = Scores([Score(name, array, harder, ids, labels) for name, (array, harder) in values.items()], {"std": "two members"})
     images = rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) if pictures else None
     kind = {} if pictures else {"kind": "features", "shape": (4,)}
-    found = {"suspects": suspects(ids, labels, best, sure, wrong)} | parts
+    found = {"suspects": suspects(ids, labels, best, sure, wrong, classes)} | parts
     about = info_of(n, n_classes, **kind)
     return Material("my run", about, tuple(classes), ids, labels, scores, "el2n", told, images, features, "given", **found)
 
 
-def suspects(ids, labels, best, sure, wrong):
-    """Make a finding with the attributes that the page reads."""
+def suspects(ids, labels, best, sure, wrong, classes):
+    """Make a finding."""
     probability = np.where(wrong, sure, 0.01).astype(np.float64)
-    rank = np.empty(len(ids), np.int64)
-    rank[np.argsort(-probability, kind="stable")] = np.arange(1, len(ids) + 1)
-    return SimpleNamespace(
-        ids=ids,
+    return Suspects(
+        ids=np.asarray(ids),
         labels=labels,
-        suggested_label=best,
+        suggested_label=best.astype(np.int64),
         probability=probability,
         score=probability,
         is_suspect=wrong,
-        reason=[f"the networks see <b>class {c}</b>" for c in best.tolist()],
-        rank=rank,
+        reason=np.array([f"the networks see <b>class {c}</b>" for c in best.tolist()], object),
         n_wrong=float(wrong.sum()),
         n_wrong_low=1.0,
         n_wrong_high=float(len(ids)),
+        classes=tuple(classes),
+        sampling="out",
+        method="made up",
         notes=("looked at <i>all</i>",),
     )
 

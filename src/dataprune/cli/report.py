@@ -58,7 +58,7 @@ def report(
         if what in SERIOUS:
             warn(f"{what}: {reason}")
         else:
-            say(f"left out: {what}. {reason}")
+            say(f"left out: {'near duplicates' if what == 'near' else what}. {reason}")
     say_written(written)
     if figures is not None:
         say(f"written: {figures}, {several(len(written.figures), 'file')}")

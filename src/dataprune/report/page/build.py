@@ -253,14 +253,13 @@ def _duplicates_section(material: Material, chosen: _Choice) -> dict[str, Any]:
     pairs, every = chosen.pairs, material.duplicates
     if pairs is None or every is None:
         return {"is_there": False, "total": 0, "pairs": []}
-    names = material.class_names
     place = chosen.wanted.place
     rows = [
         {
             "e": [place[int(pairs.row[i])], place[int(pairs.other_row[i])]],
             "kind": pairs.kind[i],
             "distance": float(f"{pairs.distance[i]:.3g}"),
-            "labels": [names[int(pairs.label[i])], names[int(pairs.other_label[i])]],
+            "labels": [material.name_of(int(pairs.label[i])), material.name_of(int(pairs.other_label[i]))],
             "splits": [shown(pairs.split[i], 20), shown(pairs.other_split[i], 20)],
             "conflict": bool(pairs.is_conflict[i]),
             "leak": bool(pairs.is_leak[i]),

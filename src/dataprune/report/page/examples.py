@@ -56,7 +56,8 @@ def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_picture
     """Give what is known of some examples, as columns for JSON.
 
     Returns:
-        `id` (the whole id), `name` (as it is shown), `label`, `top` (classes, best first), `p` (their probabilities in percent),
+        `id` (the whole id), `name` (as it is shown), `label` and `given` (its name), `top` (classes, best first),
+        `p` (their probabilities in percent),
         `picture` (base64 WebP, or "" where none is embedded), `values` and `rank` (by score: its value, and the percentage of
         examples that are easier), `near` (for feature vectors, by place: places of the nearest examples).
     """
@@ -70,6 +71,7 @@ def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_picture
         "id": ids,
         "name": [shown(name, ID_LETTERS) for name in ids],
         "label": labels,
+        "given": [material.name_of(label) for label in labels],
         "split": ["" if other is None else other.split for other in others],
         "top": [[label for label, _ in one] for one in top],
         "p": [[percent for _, percent in one] for one in top],

@@ -64,6 +64,8 @@ def labels_finding(material: Material) -> Finding:
     rows = material.suspect_rows
     low, wrong, high = (round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high))
     estimate = f"About {wrong:,} labels are estimated to be wrong ({low:,} to {high:,}, {percent(wrong / n, 1)} of the set)."
+    if found.looks_clean:
+        estimate += " A set without wrong labels would show about as much."
     if not len(rows):
         return Finding("No label looks wrong", estimate, link="#suspects")
     suggested = np.asarray(found.suggested_label)[rows]

@@ -4,10 +4,8 @@ Opens what the page needs: scores, trace, pictures, suspects, duplicates, featur
 never the page. Does not know how any of it is shown.
 """
 
-import importlib
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +13,18 @@ from dataprune import store
 from dataprune.data import Dataset, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
 from dataprune.kmeans.extent import gather as gathered
+from dataprune.noise import Suspects
+from dataprune.noise.conflicts import conflicts, with_conflicts
+from dataprune.noise.duplicates import identical
 from dataprune.report.page.answers import answers
 from dataprune.report.page.findings import leading_score
-from dataprune.report.page.material import Material, Other, Pairs, Suspects
+from dataprune.report.page.material import Material, Other, Pairs
 from dataprune.run import Run, match
+from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.opened import LOCAL
+from dataprune.run.suspects import suspects_of
 
-SUSPECTS = "dataprune.run.suspects"
-DUPLICATES = "dataprune.run.duplicates"
+MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
 
 
@@ -42,8 +44,8 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> M
     dataset = _dataset(run, data, missing)
     images = None if dataset is None else dataset.images
     vectors, features_are = _features(run, dataset, features, missing)
-    suspects = _suspects(run, missing)
-    pairs, others = _duplicates(run, dataset, missing)
+    suspects = _suspects(run, dataset, missing)
+    pairs, others = _duplicates(dataset, missing)
     return Material(
         run.path.resolve().name,
         run.info,
@@ -104,21 +106,31 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
     return None, ""
 
 
-def _suspects(run: Run, missing: dict[str, str]) -> Suspects | None:
-    found = _call(SUSPECTS, "suspects_of", run, "suspects", missing)
-    if found is None or list(map(str, found.ids.tolist())) == list(map(str, run.ids.tolist())):
-        return found  # type: ignore[no-any-return]
-    missing["suspects"] = "The suspects found are not those of this run's examples."
-    return None
+def _suspects(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> Suspects | None:
+    """Judge the labels as `noise find` does: by the networks, and by identical pictures that are labelled otherwise."""
+    try:
+        found = suspects_of(run)
+    except DatapruneError as reason:
+        missing["suspects"] = str(reason)
+        return None
+    return found if dataset is None else with_conflicts(found, conflicts(identical([dataset.inputs]), found.labels))
 
 
-def _duplicates(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> tuple[Pairs | None, tuple[Other, ...]]:
+def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Pairs | None, tuple[Other, ...]]:
     if dataset is None:
         missing["duplicates"] = "The data were not found, so nothing could be compared."
         return None, ()
     splits = _splits(dataset)
-    found = _call(DUPLICATES, "find_duplicates", splits, "duplicates", missing)
-    return (None, ()) if found is None else pairs_of(found, run, splits)
+    n = sum(len(part) for part in (splits.train, splits.validation, splits.test) if part is not None)
+    if n > MOST_COMPARED:
+        missing["near"] = (
+            f"Among {n:,} examples only identical ones were looked for; dataprune duplicates DATA finds near ones."
+        )
+    try:
+        return pairs_of(find_duplicates(splits, near=n <= MOST_COMPARED), splits)
+    except DatapruneError as reason:
+        missing["duplicates"] = str(reason)
+        return None, ()
 
 
 def _splits(dataset: Dataset) -> Splits:
@@ -133,58 +145,36 @@ def _splits(dataset: Dataset) -> Splits:
     return Splits(dataset, every.validation, every.test)
 
 
-def pairs_of(found: Any, run: Run, splits: Splits) -> tuple[Pairs, tuple[Other, ...]]:
-    """Bring duplicates into the page's form: rows for examples of the run, and a list of those of other splits."""
-    row_of = {str(name): row for row, name in enumerate(run.ids.tolist())}
+def pairs_of(found: Duplicates, splits: Splits) -> tuple[Pairs, tuple[Other, ...]]:
+    """Bring duplicates into the page's form: rows for examples of train, and a list of those of other splits."""
     by_split = {"validation": splits.validation, "test": splits.test}
     others: list[Other] = []
-    place: dict[tuple[str, str], int] = {}
+    place: dict[tuple[str, int], int] = {}
 
-    def row(name: str, label: int, split: str) -> int:
-        if split not in by_split or by_split[split] is None:
-            return row_of[name]
-        if (split, name) not in place:
-            place[(split, name)] = len(run.ids) + len(others)
-            others.append(Other(name, label, split, _pixels(by_split[split], name)))
-        return place[(split, name)]
+    def row(name: str, label: int, split: str, at: int) -> int:
+        dataset = by_split.get(split)
+        if dataset is None:
+            return at
+        if (split, at) not in place:
+            place[(split, at)] = len(splits.train) + len(others)
+            pixels = None if dataset.images is None else np.asarray(dataset.images[at])
+            others.append(Other(name, label, split, pixels))
+        return place[(split, at)]
 
-    columns = {key: np.asarray(getattr(found, key)).tolist() for key in ("id", "other_id", "kind", "label", "other_label")}
-    columns |= {key: [str(one) for one in np.asarray(getattr(found, key)).tolist()] for key in ("split", "other_split")}
-    ids, other_ids = ([str(one) for one in columns[key]] for key in ("id", "other_id"))
-    labels, other_labels = (np.array(columns[key], np.int64) for key in ("label", "other_label"))
-    rows = [row(*one) for one in zip(ids, labels.tolist(), columns["split"], strict=True)]
-    other_rows = [row(*one) for one in zip(other_ids, other_labels.tolist(), columns["other_split"], strict=True)]
+    def rows(ids: np.ndarray, labels: np.ndarray, names: np.ndarray, at: np.ndarray) -> np.ndarray:
+        every = zip(ids.tolist(), labels.tolist(), names.tolist(), at.tolist(), strict=True)
+        return np.array([row(str(name), label, str(split), own) for name, label, split, own in every], np.int64)
+
     pairs = Pairs(
-        ids,
-        other_ids,
-        np.array(rows, np.int64),
-        np.array(other_rows, np.int64),
-        [str(kind) for kind in columns["kind"]],
-        labels,
-        other_labels,
-        columns["split"],
-        columns["other_split"],
-        np.asarray(found.distance, np.float64),
+        [str(one) for one in found.ids.tolist()],
+        [str(one) for one in found.other_ids.tolist()],
+        rows(found.ids, found.labels, found.split, found.rows),
+        rows(found.other_ids, found.other_labels, found.other_split, found.other_rows),
+        ["exact" if exact else "near" for exact in found.is_exact.tolist()],
+        found.labels,
+        found.other_labels,
+        [str(one) for one in found.split.tolist()],
+        [str(one) for one in found.other_split.tolist()],
+        found.distance.astype(np.float64),
     )
     return pairs, tuple(others)
-
-
-def _pixels(dataset: Dataset | None, name: str) -> np.ndarray | None:
-    if dataset is None or dataset.images is None:
-        return None
-    found = np.flatnonzero(np.asarray(dataset.ids == name))
-    return np.asarray(dataset.images[found[0]]) if len(found) else None
-
-
-def _call(module: str, function: str, argument: object, what: str, missing: dict[str, str]) -> Any:
-    """Call a part that may not be there; None, and why, where it is not or where it cannot answer."""
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError):
-        missing[what] = "This version of dataprune does not look for them."
-        return None
-    try:
-        return found(argument)
-    except DatapruneError as reason:
-        missing[what] = str(reason)
-        return None

@@ -6,34 +6,18 @@ how they look.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
+from dataprune.noise import Suspects
 from dataprune.report.page.answers import Answers
 from dataprune.report.text import shown
 from dataprune.scores import Score, Scores
 
 NAME_LETTERS = 40
-
-
-@runtime_checkable
-class Suspects(Protocol):
-    """What the page needs of the suspects of a run; arrays have an entry for each judged example."""
-
-    ids: np.ndarray
-    labels: np.ndarray
-    suggested_label: np.ndarray
-    probability: np.ndarray
-    score: np.ndarray
-    is_suspect: np.ndarray
-    reason: Any
-    rank: np.ndarray
-    n_wrong: Any
-    n_wrong_low: Any
-    n_wrong_high: Any
-    notes: Any
+NO_LABEL = "no label"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +28,7 @@ class Pairs:
         id, other_id: (P,) names.
         row, other_row: (P,) rows, N + k for examples of other splits.
         kind: (P,) "exact" or "near".
-        label, other_label: (P,) class indices.
+        label, other_label: (P,) class indices, -1 for none.
         split, other_split: (P,) names of splits.
         distance: (P,) numbers, 0 for exact ones.
     """
@@ -66,7 +50,7 @@ class Pairs:
     @property
     def is_conflict(self) -> np.ndarray:
         """Which pairs carry different labels."""
-        return np.asarray(self.label != self.other_label)
+        return np.asarray((self.label != self.other_label) & (self.label >= 0) & (self.other_label >= 0))
 
     @property
     def is_leak(self) -> np.ndarray:
@@ -132,6 +116,10 @@ class Material:
     def class_names(self) -> list[str]:
         """Class names as they are shown."""
         return [shown(name, NAME_LETTERS) for name in self.classes]
+
+    def name_of(self, label: int) -> str:
+        """Name a label as it is shown; -1 is none."""
+        return self.class_names[label] if label >= 0 else NO_LABEL
 
     @property
     def things(self) -> str:

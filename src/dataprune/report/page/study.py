@@ -3,7 +3,6 @@
 Reads the study's two tables and its spec. Knows their columns, and what to say when trials are missing; statistics are the study's.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,19 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from dataprune import tables
-from dataprune.errors import StoreError
+from dataprune.errors import InputError
 from dataprune.report.page.build import Options, Page
 from dataprune.report.page.findings import Finding, percent, spent
-from dataprune.report.page.scene import Axes, Dot, Line, Mark, Scene, Words, limits
+from dataprune.report.page.study_curves import EXTRAS, curve_scenes, name_of
 from dataprune.report.text import shown
-from dataprune.scores import SCORES
+from dataprune.study.advice import Advice, advise, overall, situation_from
+from dataprune.study.cost import prices, scoring_cost
+from dataprune.study.opened import open_study
+from dataprune.study.spec import to_toml
 
-TRIALS, SUMMARY = "trials.parquet", "summary.parquet"
-SPECS = ("study.toml", "spec.toml", "spec.json", "study.json")
 TOLERANCE = 0.01  # a point of accuracy counts as no loss
-WIDTH, HEIGHT = 760.0, 420.0
-EXTRAS = ("arm", "order", "clusters", "stages", "recipe")
 DONE = ("ok", "done", "finished", "complete", "completed")
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
@@ -36,30 +33,67 @@ Columns = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A study as it lies on disk; `summary` may not be there yet."""
+    """A study as its page needs it.
+
+    Attributes:
+        name: of its folder.
+        trials: the columns of `trials.parquet`.
+        summary: the columns of `summary.parquet`; None where nothing has ended.
+        spec: what was asked, as TOML.
+        measure: the column of the accuracy that is judged.
+        overall: whether pruning pays at all, reason by reason.
+        advice: for each size what to do, and why.
+        prices: a row for scoring, all data and each cell; None where scoring has no price, or several.
+        notes: what the numbers mean and what they leave out.
+        is_finished: whether every trial has ended.
+    """
 
     name: str
     trials: Columns
     summary: Columns | None
     spec: str
-
-
-def is_study(folder: Path) -> bool:
-    """Say whether a folder holds the tables of a study."""
-    return (folder / TRIALS).is_file() or (folder / SUMMARY).is_file()
+    measure: str = "test_accuracy"
+    overall: tuple[str, ...] = ()
+    advice: tuple[tuple[float, str, tuple[str, ...]], ...] = ()
+    prices: Columns | None = None
+    notes: tuple[str, ...] = ()
+    is_finished: bool = True
 
 
 def open_tables(folder: Path) -> Tables:
-    """Read the tables of a study.
+    """Read a study, finished or not.
 
     Raises:
-        StoreError: the trials are missing.
+        InputError: it has trained nothing yet.
+        StoreError: it is damaged.
     """
-    if not (folder / TRIALS).is_file():
-        raise StoreError(f"{folder} lacks {TRIALS}. Run the same `dataprune study` command again to restore it.")
-    trials = tables.read_table(folder / TRIALS).columns
-    summary = tables.read_table(folder / SUMMARY).columns if (folder / SUMMARY).is_file() else None
-    return Tables(folder.resolve().name, trials, summary, _spec(folder))
+    study = open_study(folder)
+    try:
+        summary = study.summary
+    except InputError:  # no training has ended
+        summary = None
+    scoring = [scoring_cost({"cost": phases}) for phases in study.info.get("scoring", [])]
+    price = None if summary is None or len(scoring) != 1 else prices(study.trials, scoring[0], study.measure).table()
+    situation = situation_from(study.trials)
+    sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)
+    advice = () if summary is None else advise(situation, sizes or (1.0,), summary)
+    return Tables(
+        study.path.resolve().name,
+        study.trials,
+        None if summary is None else summary.table,
+        to_toml(study.spec),
+        study.measure,
+        tuple(str(reason) for reason in overall(situation, summary)),
+        tuple((one.keep, advice_of(one), tuple(str(reason) for reason in one.reasons)) for one in advice),
+        price,
+        () if summary is None else summary.notes,
+        study.is_finished,
+    )
+
+
+def advice_of(advice: Advice) -> str:
+    """Say in short what is advised at a size."""
+    return "keep all" if advice.strategy == "all" else f"{advice.strategy}{f' by {advice.by}' if advice.by else ''}"
 
 
 def study_page(study: Tables, options: Options) -> Page:
@@ -74,8 +108,15 @@ def study_page(study: Tables, options: Options) -> Page:
         "cautions": list(missing.values()),
         "missing": missing,
         "cells": rows,
+        "measure": study.measure.replace("_", " "),
+        "overall": [shown(one, 600) for one in study.overall],
+        "advice": [
+            {"keep": keep, "what": shown(what, 200), "why": [shown(one, 600) for one in why]} for keep, what, why in study.advice
+        ],
+        "prices": saving_rows(study.prices),
+        "notes": [shown(one, 600) for one in study.notes],
         "cell_columns": [name for name in SUMMARY_COLUMNS if any(row.get(name) not in (None, "") for row in rows)],
-        "price": price_rows(study.trials),
+        "price": price_rows(study.trials, study.measure),
         "trial_columns": [name for name in TRIAL_COLUMNS if name in study.trials],
         "trials": trial_rows(study.trials),
         "spec": shown_lines(study.spec),
@@ -87,34 +128,35 @@ def cells_of(study: Tables) -> list[dict[str, Any]]:
     """Give a row for each cell: of the summary, or where there is none yet the plain means of the finished trials."""
     if study.summary is not None:
         n = len(study.summary["keep"])
-        return [{name: plain(values[row]) for name, values in study.summary.items()} for row in range(n)]
+        columns = {"accuracy" if name == study.measure else name: values for name, values in study.summary.items()}
+        return [{name: plain(values[row]) for name, values in columns.items()} for row in range(n)]
     grouped: dict[tuple[Any, ...], list[float]] = {}
     names = [name for name in ("score", "strategy", *EXTRAS, "keep", "start") if name in study.trials]
-    for row in np.flatnonzero(finished(study.trials)).tolist():
+    for row in np.flatnonzero(finished(study.trials, study.measure)).tolist():
         key = tuple(plain(study.trials[name][row]) for name in names)
-        grouped.setdefault(key, []).append(float(study.trials["test_accuracy"][row]))
+        grouped.setdefault(key, []).append(float(study.trials[study.measure][row]))
     empty = dict.fromkeys(("low", "high", "minus_random", "minus_all", "verdict"))
     return [
-        {**dict(zip(names, key, strict=True)), "n_seeds": len(values), "test_accuracy": float(np.mean(values)), **empty}
+        {**dict(zip(names, key, strict=True)), "n_seeds": len(values), "accuracy": float(np.mean(values)), **empty}
         for key, values in grouped.items()
     ]
 
 
-def finished(trials: Columns) -> np.ndarray:
+def finished(trials: Columns, measure: str) -> np.ndarray:
     """Say which trials have ended with an accuracy."""
     status = [str(one).lower() for one in trials["status"].tolist()] if "status" in trials else ["ok"] * len(trials["keep"])
     ended = np.array([one in DONE for one in status], bool)
-    return np.asarray(np.isfinite(np.asarray(trials["test_accuracy"], np.float64)) & ended)
+    return np.asarray(np.isfinite(np.asarray(trials[measure], np.float64)) & ended)
 
 
 def study_findings(rows: list[dict[str, Any]], study: Tables) -> list[Finding]:
     """Give the three findings of a study: what can go, whether scores beat chance, what it costs."""
-    return [_droppable(rows), _against_random(rows), _price(study.trials)]
+    return [_droppable(rows), _against_random(rows), _price(study)]
 
 
-def price_rows(trials: Columns) -> list[dict[str, Any]]:
+def price_rows(trials: Columns, measure: str = "test_accuracy") -> list[dict[str, Any]]:
     """Say for each size what a training took on average, and of that on the largest size how much."""
-    done = finished(trials)
+    done = finished(trials, measure)
     keeps = np.asarray(trials["keep"], np.float64).round(9)
     names = [name for name in ("train_seconds", "examples_seen", "flops") if name in trials]
     rows: list[dict[str, Any]] = []
@@ -128,27 +170,20 @@ def price_rows(trials: Columns) -> list[dict[str, Any]]:
     return rows
 
 
+def saving_rows(prices: Columns | None) -> list[dict[str, Any]]:
+    """Give for each cell what one training saves, and with how many trainings scoring is paid for."""
+    if prices is None:
+        return []
+    names = ("what", "keep", "start", "seconds", "saved_seconds", "flops", "saved_flops", "pays_after_flops")
+    return [{name: plain(prices[name][row]) for name in names} for row in range(len(prices["what"]))]
+
+
 def trial_rows(trials: Columns) -> list[list[Any]]:
     """Give every trial as a row of plain values."""
     names = [name for name in TRIAL_COLUMNS if name in trials]
     n = len(trials["keep"])
     columns = [[_cell(name, plain(value)) for value in trials[name].tolist()] for name in names]
     return [[column[row] for column in columns] for row in range(n)]
-
-
-def curve_scenes(rows: list[dict[str, Any]]) -> list[Scene]:
-    """Draw accuracy against the kept share, and for windows against their start; both with intervals."""
-    windows = [row for row in rows if row.get("strategy") == "window"]
-    others = [row for row in rows if row.get("strategy") != "window"]
-    scenes = []
-    if len({row["keep"] for row in others}) > 1:
-        scenes.append(_curves("curves", "Accuracy against the kept share", "kept share", "keep", others))
-    if windows:
-        controls = [row for row in others if _is_all(row)]
-        scenes.append(
-            _curves("windows", "Accuracy by where the window starts", "easiest share left out", "start", windows + controls)
-        )
-    return scenes
 
 
 def plain(value: Any) -> Any:
@@ -169,27 +204,8 @@ def shown_lines(text: str) -> str:
     return "\n".join(shown(line, 400) for line in text.splitlines()[:400])
 
 
-def name_of(row: Mapping[str, Any]) -> str:
-    """Name the curve that a cell belongs to."""
-    parts = [str(row[key]) for key in ("score", "strategy", *EXTRAS) if row.get(key) not in (None, "", "hardest")]
-    return " ".join(dict.fromkeys(parts)) or "hardest"
-
-
-def _spec(folder: Path) -> str:
-    for name in SPECS:
-        if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8", errors="backslashreplace")
-            if name.endswith(".json"):
-                try:
-                    return json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False)
-                except ValueError:
-                    continue
-            return text
-    return ""
-
-
 def _missing(study: Tables) -> dict[str, str]:
-    done = finished(study.trials)
+    done = finished(study.trials, study.measure)
     n = len(done)
     found: dict[str, str] = {}
     if not done.all():
@@ -197,24 +213,27 @@ def _missing(study: Tables) -> dict[str, str]:
         kinds, counts = np.unique(status[~done], return_counts=True)
         said = ", ".join(f"{count:,} {shown(kind, 40)}" for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True))
         found["trials"] = f"{n - int(done.sum()):,} of {n:,} trials have no result ({said}); the same command goes on with them."
+    if not study.is_finished and done.all():
+        found["trials"] = "The study is not finished; the same command goes on with it."
     if study.summary is None:
         found["summary"] = "The study has no summary yet: means are shown without intervals, and there are no verdicts."
     return found
 
 
 def _summary(study: Tables) -> str:
-    done, trials = finished(study.trials), study.trials
+    done, trials = finished(study.trials, study.measure), study.trials
     seeds = len({plain(one) for one in trials["seed"].tolist()}) if "seed" in trials else 1
     seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[done])) if "train_seconds" in trials else 0.0
     sizes = len({round(float(one), 9) for one in trials["keep"].tolist()})
     scores = sorted({shown(one, 40) for one in trials["score"].tolist() if one})
     text = f"{int(done.sum()):,} trainings with {seeds} {'seed' if seeds == 1 else 'seeds'} on {sizes} sizes of the training set"
     text += f", chosen by {', '.join(scores)}" if scores else ""
-    return f"{text}; {spent(seconds)} of training. Accuracies are on test data, which no choice was made on."
-
-
-def _is_all(row: Mapping[str, Any]) -> bool:
-    return row.get("verdict") == "all data" or (row.get("keep") == 1.0 and row.get("strategy") not in ("window",))
+    judged = (
+        "Accuracies are on test data, which no choice was made on."
+        if study.measure == "test_accuracy"
+        else "Accuracies are on validation data."
+    )
+    return f"{text}; {spent(seconds)} of training. {judged}"
 
 
 def _droppable(rows: list[dict[str, Any]]) -> Finding:
@@ -265,8 +284,8 @@ def _against_random(rows: list[dict[str, Any]]) -> Finding:
     return Finding(title, text, link="#verdicts")
 
 
-def _price(trials: Columns) -> Finding:
-    rows = price_rows(trials)
+def _price(study: Tables) -> Finding:
+    rows = price_rows(study.trials, study.measure)
     priced = [row for row in rows if row.get("share") is not None]
     if len(priced) < 2:
         return Finding("No saving to be told", "Trainings on sets of different size are needed for a price.", link="#price")
@@ -295,49 +314,3 @@ def _cell(name: str, value: Any) -> Any:
     if name == "trial" and isinstance(value, str):
         return value[:12]
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _curves(name: str, title: str, x_label: str, x: str, rows: list[dict[str, Any]]) -> Scene:
-    whole = [row for row in rows if _is_all(row)]
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if row.get("test_accuracy") is not None and row not in whole:
-            groups.setdefault(name_of(row), []).append(row)
-    seen = [row for group in groups.values() for row in group] + whole
-    ends = [value for row in seen for value in (row.get("low"), row.get("high"), row["test_accuracy"]) if value is not None]
-    spots = [row[x] for group in groups.values() for row in group]
-    axes = Axes(60, 34, WIDTH - 240, HEIGHT - 90, *limits(min(spots), max(spots)), *limits(min(ends), max(ends)))
-    marks: list[Mark] = [*axes.frame(x_label, "", percent_x=True, percent_y=True), Words(8, 18, "test accuracy", "ink", size=12.0)]
-    line = 44.0
-    if whole:
-        level = axes.y(float(whole[0]["test_accuracy"]))
-        marks.append(Line(np.array([(axes.left, level), (axes.left + axes.width, level)]), "ink", 1.5, True))
-        marks += [
-            Line(np.array([(WIDTH - 170, line), (WIDTH - 148, line)]), "ink", 1.5, True),
-            Words(WIDTH - 142, line + 4, "all data", "ink"),
-        ]
-        line += 20
-    for number, (label, group) in enumerate(sorted(groups.items(), key=lambda item: ("random" in item[0], item[0]))):
-        role, is_square = ("plain", False) if "random" in label else (_colour(group[0], number), number >= 10)
-        group = sorted(group, key=lambda row: row[x])
-        shift = 0.0 if "random" in label else (number % 5 - 2) * 2.0  # so that intervals at one size can be told apart
-        at = axes.points([row[x] for row in group], [row["test_accuracy"] for row in group])
-        marks.append(Line(at, role, 2.0, "random" in label))
-        for row, (px, py) in zip(group, at.tolist(), strict=True):
-            if row.get("low") is not None:
-                ends_at = np.array([(px + shift, axes.y(row["low"])), (px + shift, axes.y(row["high"]))])
-                marks.append(Line(ends_at, role, 1.0))
-            marks.append(Dot(px, py, 3.2, role, is_square=is_square))
-        if line < HEIGHT - 20:
-            marks += [Line(np.array([(WIDTH - 170, line), (WIDTH - 148, line)]), role, 2.0, "random" in label)]
-            marks.append(Words(WIDTH - 142, line + 4, label[:26], "ink"))
-        line += 20
-    described = "Lines are means over seeds, upright strokes their 95 % intervals; the numbers stand in the table of verdicts."
-    return Scene(name, WIDTH, HEIGHT, tuple(marks), title, described)
-
-
-def _colour(row: Mapping[str, Any], number: int) -> str:
-    """Give a score the same colour in every plot."""
-    names = list(SCORES)
-    place = names.index(row["score"]) if row.get("score") in names else number
-    return f"c{place % 10}"

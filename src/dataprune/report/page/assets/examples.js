@@ -13,7 +13,7 @@ const page = (function () {
     if (x.picture[e]) {
       const image = document.createElement("img");
       image.className = settings.side;
-      image.alt = `${x.name[e]}, labelled ${data.classes[x.label[e]]}`;
+      image.alt = `${x.name[e]}, labelled ${x.given[e]}`;
       image.src = "data:image/webp;base64," + x.picture[e];
       spot.append(image);
       return;
@@ -50,7 +50,7 @@ const page = (function () {
   };
   const card = (e) => {
     const made = mould.content.firstElementChild.cloneNode(true);
-    made.querySelector(".label").textContent = data.classes[x.label[e]];
+    made.querySelector(".label").textContent = x.given[e];
     made.querySelector(".name").textContent = x.name[e];
     made.querySelector(".see .unseen").textContent = `Details of ${x.name[e]}`;
     bars(made.querySelector(".bars"), e);
@@ -66,7 +66,7 @@ const page = (function () {
     fill(dialog.querySelector(".pic"), e);
     dialog.querySelector(".pic").hidden = settings.pictures !== "1";
     const suspect = suspectOf.get(e);
-    dialog.querySelector(".what").textContent = `labelled ${data.classes[x.label[e]]}` + (x.split[e] ? ` (${x.split[e]})` : "");
+    dialog.querySelector(".what").textContent = `labelled ${x.given[e]}` + (x.split[e] ? ` (${x.split[e]})` : "");
     dialog.querySelector(".why").textContent = suspect ? `Looks like ${data.classes[suspect.to]} (${Math.round(suspect.p * 100)} %): ${suspect.why}` : "";
     bars(dialog.querySelector(".bars"), e);
     const near = dialog.querySelector(".near");

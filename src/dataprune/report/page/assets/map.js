@@ -16,7 +16,7 @@
     here = k;
     marks.get(k).classList.add("here");
     const examples = data.map.lists[k], count = data.map.counts[k], first = examples[0];
-    const what = count === 1 ? `${x.name[first]}, labelled ${data.classes[x.label[first]]}` : `${count.toLocaleString("en")} examples lie here, ${examples.length} are shown`;
+    const what = count === 1 ? `${x.name[first]}, labelled ${x.given[first]}` : `${count.toLocaleString("en")} examples lie here, ${examples.length} are shown`;
     said.textContent = `Confidence ${x.values.confidence[first]}, variability ${x.values.variability[first]}: ${what}.`;
   };
   const open = () => {

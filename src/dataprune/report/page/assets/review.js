@@ -46,8 +46,8 @@
   const make = (suspect) => {
     const card = byId("suspect").content.firstElementChild.cloneNode(true), e = suspect.e, select = card.querySelector("select");
     card.exampleId = x.id[e];
-    card.setAttribute("aria-label", `${suspect.n}: ${x.name[e]}, labelled ${data.classes[x.label[e]]}, looks like ${data.classes[suspect.to]}`);
-    card.querySelector(".label").textContent = data.classes[x.label[e]];
+    card.setAttribute("aria-label", `${suspect.n}: ${x.name[e]}, labelled ${x.given[e]}, looks like ${data.classes[suspect.to]}`);
+    card.querySelector(".label").textContent = x.given[e];
     card.querySelector(".to").textContent = data.classes[suspect.to];
     card.querySelector(".sure").textContent = `${Math.round(suspect.p * 100)}\u00a0%`;
     card.querySelector(".why").textContent = suspect.why;
