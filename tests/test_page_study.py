@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from dataprune.report.page import Options, write_report
+from dataprune import store
+from dataprune.report.page import Options
 from dataprune.report.page.render import html
 from dataprune.report.page.study import Tables, cells_of, finished, open_tables, price_rows, study_page, trial_rows
+from dataprune.study.spec import Part, StudySpec, to_toml
 from dataprune.tables import write_table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -92,7 +94,7 @@ def test_prices_are_means_by_size():
 
 def test_half_finished_study_says_what_is_there_and_what_is_missing():
     half = trials(["ok"] * 6 + ["failed"] * 2 + ["waiting"] * 7)
-    assert finished(half).sum() == 6
+    assert finished(half, "test_accuracy").sum() == 6
     study = Tables("s", half, None, "")
     assert [(row["keep"], row["n_seeds"]) for row in cells_of(study)] == [(1.0, 3), (0.5, 3)]
     page = study_page(study, Options())
@@ -104,29 +106,40 @@ def test_half_finished_study_says_what_is_there_and_what_is_missing():
     assert len(trial_rows(half)) == 15
 
 
+def write_study(folder, columns, summarised=None, finished=True):
+    """Write a study as `dataprune study` does, without the files of its trials."""
+    question = to_toml(StudySpec("<b>half", (Part("hardest", (0.5, 0.7)),), scores=("el2n",)))
+    store.write_json(folder / "study-spec.json", {"format": 1, "settings": {}, "question": question})
+    write_table(folder / "trials.parquet", columns)
+    if finished:
+        write_table(folder / "summary.parquet", summarised)
+        phase = {"phase": "train", "wall_seconds": 5.0, "examples_seen": 100, "flops": 10**9}
+        files = ["study-spec.json", "trials.parquet", "summary.parquet"]
+        store.write_manifest(folder, "study.json", {"scoring": [[phase]], "failed": 0}, files)
+    return folder
+
+
 def test_study_on_disk(tmp_path, cli):
-    write_table(tmp_path / "trials.parquet", trials())
-    write_table(tmp_path / "summary.parquet", summary())
-    (tmp_path / "study.toml").write_text('preset = "half"\n[recipe]\nname = "<b>fast"\n', encoding="utf-8")
-    code, said, _ = cli("report", tmp_path, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures")
-    assert code == 0
+    folder = write_study(tmp_path, trials(), summary())
+    code, said, err = cli("report", folder, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures")
+    assert (code, err) == (0, "")
     assert "written:" in said
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "&lt;b&gt;fast" in text
-    assert "worse than random" in text
+    assert "&lt;b&gt;half" in text
+    assert "Keep 70 %" in text
+    assert "scoring paid after trainings" in text
     assert (tmp_path / "figures" / "curves.svg").exists()
-    assert open_tables(tmp_path).summary is not None
-    code, _, err = cli("report", tmp_path, "--out", tmp_path / "page.html", "--data", "digits")
+    assert open_tables(folder).prices is not None
+    code, _, err = cli("report", folder, "--out", tmp_path / "page.html", "--data", "digits")
     assert code == 2
     assert "`--data` and `--features` are for the report of a run" in err
 
 
-def test_study_without_trials_is_damaged(tmp_path):
-    from dataprune.errors import StoreError
-
-    write_table(tmp_path / "summary.parquet", summary())
-    with pytest.raises(StoreError, match=r"lacks trials\.parquet"):
-        write_report(tmp_path, tmp_path / "a.html")
+def test_study_that_is_not_finished_on_disk(tmp_path, cli):
+    folder = write_study(tmp_path, trials(["ok"] * 6 + ["open"] * 9), finished=False)
+    code, _, err = cli("report", folder, "--out", tmp_path / "page.html")
+    assert code == 0
+    assert "trials have no result" in err
 
 
 def test_windows_have_a_curve_of_their_own():

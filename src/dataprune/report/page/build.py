@@ -21,7 +21,7 @@ from dataprune.report.text import shown
 from dataprune.scores import FEATURE_SCORES, SCORES, correlations
 from dataprune.streams import tie_break
 
-MOST_DUPLICATES = 200
+MOST_DUPLICATES = 60
 MOST_CLASS_GALLERIES = 60
 FEWEST_SUSPECTS = 200
 MOST_SKIPPED = 50

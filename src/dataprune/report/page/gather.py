@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataprune import store
+from dataprune import noise, store
 from dataprune.data import Dataset, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
 from dataprune.kmeans.extent import gather as gathered
@@ -22,7 +22,7 @@ from dataprune.report.page.material import Material, Other, Pairs
 from dataprune.run import Run, match
 from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.opened import LOCAL
-from dataprune.run.suspects import suspects_of
+from dataprune.run.suspects import evidence_of
 
 MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
@@ -107,9 +107,9 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
 
 
 def _suspects(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> Suspects | None:
-    """Judge the labels as `noise find` does: by the networks, and by identical pictures that are labelled otherwise."""
+    """Judge the labels as `suspects_of` does, by the data that are at hand: its own notes would name their place."""
     try:
-        found = suspects_of(run)
+        found = noise.find(evidence_of(run.trace, run.classes))
     except DatapruneError as reason:
         missing["suspects"] = str(reason)
         return None
@@ -123,9 +123,7 @@ def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Pairs
     splits = _splits(dataset)
     n = sum(len(part) for part in (splits.train, splits.validation, splits.test) if part is not None)
     if n > MOST_COMPARED:
-        missing["near"] = (
-            f"Among {n:,} examples only identical ones were looked for; dataprune duplicates DATA finds near ones."
-        )
+        missing["near"] = f"Among {n:,} examples only identical ones were looked for; dataprune duplicates DATA finds near ones."
     try:
         return pairs_of(find_duplicates(splits, near=n <= MOST_COMPARED), splits)
     except DatapruneError as reason:
