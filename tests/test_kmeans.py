@@ -124,6 +124,11 @@ class TestFit:
         assert sorted(found.centres[:, 0].tolist()) == [0.5, 100.0, 203.0]
         assert fit(x, 3, start=[[0.5], [-500.0], [-600.0]]).sizes.min() == 1
 
+    def test_the_farthest_is_the_one_farthest_from_its_own_centre(self):
+        """And not from the others, nor from the middle of all: 25 lies 15 away from 10, and 0 lies 10 away from both."""
+        x = np.array([[-10.0]] * 4 + [[10.0]] * 2 + [[0.0], [25.0]])
+        assert 25.0 in fit(x, 3, start=[[-10.0], [10.0], [1000.0]], iterations=1).centres
+
     def test_many_equal_rows_and_few_others_are_found(self):
         x = np.zeros((20_000, 3))
         x[[7, 11_000, 19_999]] = np.eye(3)

@@ -446,7 +446,7 @@ class TestCommand:
         assert lines[5].startswith("quality: the 20 nearest name the class of ")
         assert "(360 test examples); of the bare pixels 95.3 %" in lines[5]
         assert lines[6] == "written: x.npy, 1,437 rows of 128 columns; how: x.json"
-        assert lines[7] == "next: dataprune km x.npy --out km.parquet"
+        assert lines[7] == "next: dataprune km x.npy --normalize --out km.parquet"
         assert json.loads((place / "x.json").read_text())["columns"] == 128
 
     def test_again_and_on_to_km(self, embedded, cli):

@@ -2,42 +2,14 @@
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
 from dataprune.errors import InputError
-from dataprune.scores import neighbours
-from dataprune.scores.neighbours import nearest
 from dataprune.scores.quality import knn_accuracy
 
 
 @pytest.fixture
 def x():
     return np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
-
-
-class TestNearest:
-    def test_by_hand(self):
-        line = np.array([[0.0], [1], [3], [7]], np.float32)
-        distances, rows = nearest(line, np.array([[2.5]], np.float32), 3, metric="euclidean")
-        assert rows.tolist() == [[2, 1, 0]]
-        assert distances.tolist() == [[0.5, 1.5, 2.5]]
-
-    @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-    def test_agrees_with_scikit_learn_in_blocks_too(self, x, metric, monkeypatch):
-        theirs = NearestNeighbors(n_neighbors=5, metric=metric, algorithm="brute").fit(x).kneighbors(x[:30])
-        monkeypatch.setattr(neighbours, "BLOCK_VALUES", 200)
-        distances, rows = nearest(x, x[:30], 5, metric=metric)
-        assert np.array_equal(rows, theirs[1])
-        assert np.allclose(distances, theirs[0], atol=2e-3)  # near 0 a distance in single precision is √(rounding)
-
-    def test_equal_distances_go_by_row_and_self_is_left_out(self):
-        same = np.ones((5, 2), np.float32)
-        assert nearest(same, same, 3)[1].tolist() == [[0, 1, 2]] * 5
-        assert nearest(same, same, 2, exclude_self=True)[1].tolist() == [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
-
-    def test_k_must_fit(self, x):
-        with pytest.raises(InputError, match=r"`k` must be in \[1, 69\], got 70"):
-            nearest(x, x, 70, exclude_self=True)
 
 
 class TestAccuracy:

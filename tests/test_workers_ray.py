@@ -21,6 +21,7 @@ import worker_kit
 from dataprune import kmeans
 from dataprune.data import read_features
 from dataprune.errors import InputError, MachineError
+from dataprune.kmeans.passes import _spans
 from dataprune.run import feature_scores
 from dataprune.run.feature_scores import Asked, map_of, score_features
 from dataprune.workers import Crew, Job, run_jobs, team
@@ -48,12 +49,14 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    """Wide features, of which few rows make a block: so there are several spans."""
+    """Wide features, of which few rows make a block: three pieces of work for a pass, which do not end where the files do."""
     folder = tmp_path_factory.mktemp("features")
     x = np.random.default_rng(0).normal(size=(9000, 2048)).astype(np.float32)
     for number, part in enumerate(np.array_split(x, 3)):
         np.save(folder / f"part-{number}.npy", part)
-    return read_features(folder)
+    file = read_features(folder)
+    assert len(list(_spans(file))) == 3
+    return file
 
 
 @dataclass

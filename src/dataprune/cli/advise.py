@@ -36,7 +36,7 @@ def advise(
         ),
     ] = None,
 ) -> None:
-    """Say which examples to keep at which size, and why, or that pruning does not pay.
+    """Say which examples to keep, how many, and why.
 
     Takes a scored run, or a finished study, whose measurements overrule the rules. Each reason says what it rests on: measured
     here, counted here, measured elsewhere (where), or a rule of thumb. Trains nothing and writes nothing.

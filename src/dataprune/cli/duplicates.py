@@ -44,7 +44,7 @@ def duplicates(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find examples of DATA that are there twice, exactly or nearly, over all splits.
+    """Find examples of DATA that are there twice.
 
     Says each pair once: first those with different labels, one of which is wrong; then those that lie in train and in test, which
     make a test look better than it is; then the rest. Changes nothing.

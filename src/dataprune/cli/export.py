@@ -23,7 +23,7 @@ def export(
         typer.Option(help="The mean over all networks, over those trained on the example, or over those that were not (--folds)."),
     ] = "all",
 ) -> None:
-    """Write the class probabilities of RUN's last epoch as an array for other tools.
+    """Write the class probabilities of RUN.
 
     Takes a run. Writes FILE with a row for each example, in the order of RUN/scores.parquet, which also holds ids and labels.
 

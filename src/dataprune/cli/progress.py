@@ -152,7 +152,7 @@ class TrialsProgress:
             f"to train: {several(price.trials, 'trial')}{found}, {price.examples:,} examples to see, {took}, "
             f"{price.flops:.2g} floating-point operations"
         )
-        self._bar = _bar_on_terminal()
+        self._bar = bar_on_terminal()
         if self._bar is not None:
             self._bar.add_task("studying", total=progress.to_see, done="", left="")
             self._bar.start()

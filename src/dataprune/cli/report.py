@@ -42,7 +42,7 @@ def report(
         typer.Option(metavar="FILE", help="Features of the run's examples, for a map of them (.npy, Parquet).", show_default=False),
     ] = None,
 ) -> None:
-    """Write one page that shows what the data of RUN or STUDY are like.
+    """Write one page that shows a RUN or STUDY.
 
     The page is a single file that opens without a network: what to drop, which labels to check, pictures, plots and tables. In it
     suspected labels are marked keep, drop or relabel, and the decisions saved for dataprune noise apply.

@@ -173,7 +173,7 @@ def study(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train on kept sets of DATA, and say which part of the data matters and how much of it can go.
+    """Prove by training which part of DATA matters.
 
     Every kept set is trained with several seeds, beside random sets of the same size and all data. Test data are looked at once for
     each training. Writes STUDY/trials.parquet, STUDY/summary.parquet and plots. Interrupted, the same command goes on; another

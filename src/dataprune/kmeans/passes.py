@@ -16,7 +16,7 @@ import numpy as np
 
 from dataprune.kmeans.blocks import Features, block_rows, pieces
 
-GROUP_BLOCKS = 16  # sums are folded to one over so many blocks before they travel
+GROUP_BLOCKS = 4  # sums are folded to one over so many blocks before they travel
 MOST_SPANS = 64  # pieces of work of one pass
 
 T = TypeVar("T")

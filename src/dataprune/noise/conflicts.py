@@ -57,8 +57,8 @@ def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, "
             suggested.append(other)
             probability.append(1 - agreeing / len(group))
     place = np.argsort(np.array(rows, np.int64), kind="stable")
-    whose, other_rows, better = (np.array(values, np.int64)[place] for values in (rows, others, suggested))
-    return Conflicts(whose, other_rows, better, np.array(probability, np.float64)[place])
+    at, twins, names = (np.array(values, np.int64)[place] for values in (rows, others, suggested))
+    return Conflicts(at, twins, names, np.array(probability, np.float64)[place])
 
 
 def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:

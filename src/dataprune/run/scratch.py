@@ -63,13 +63,13 @@ class Scratch:
         best = None
         if info["best"] is not None:
             best = Clusters(arrays["best_centres"], sizes=arrays["best_sizes"], **info["best"])
-        return Progress(info["restart"], Stage(info["number"], arrays["centres"], info["nearest"]), best)
+        return Progress(info["restart"], Stage(info["number"], arrays["centres"]), best)
 
     def save(self, progress: Progress) -> None:
         """Keep how far the fit is."""
         stage, best = progress.stage, progress.best
         arrays: dict[str, np.ndarray] = {"centres": stage.centres}
-        info: dict[str, object] = {"restart": progress.restart, "number": stage.number, "nearest": stage.nearest, "best": None}
+        info: dict[str, object] = {"restart": progress.restart, "number": stage.number, "best": None}
         if best is not None:
             arrays |= {"best_centres": best.centres, "best_sizes": best.sizes}
             info["best"] = {f.name: getattr(best, f.name) for f in dataclasses.fields(best) if f.name not in ("centres", "sizes")}

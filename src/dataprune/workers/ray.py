@@ -207,7 +207,12 @@ class _Running:
 
     def listen(self) -> None:
         """Wait for something to come and take it in."""
-        streams, _ = self._ray.wait(list(self.tasks), num_returns=1, timeout=WAIT_SECONDS)
+        try:
+            streams, _ = self._ray.wait(list(self.tasks), num_returns=1, timeout=WAIT_SECONDS)
+        except SystemExit as error:
+            if type(error) is not SystemExit:  # a signal's
+                raise
+            raise MachineError("the Ray cluster was lost. What was finished is kept: the same command goes on.") from error
         for stream in streams:
             try:
                 kind, content = cloudpickle.loads(self._ray.get(next(stream)))

@@ -11,7 +11,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Find labels that are wrong, judge the finding, correct them; or make labels wrong on purpose.",
+    help="Find, judge and correct wrong labels; or make them.",
 )
 for _command in (inject, find, check, apply):
     app.command()(_command)

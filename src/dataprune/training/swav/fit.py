@@ -141,14 +141,13 @@ class SwavFit:
         loss = swapped_loss(scores, codes, recipe.temperature)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        is_frozen = step < recipe.frozen * self.n_steps
-        held = model.prototypes.weight.detach().clone() if is_frozen else None
-        if is_frozen:
-            assert model.prototypes.weight.grad is not None
-            model.prototypes.weight.grad.zero_()  # not None: fused optimisers need one of every parameter
+        prototypes = model.prototypes.weight
+        held = prototypes.detach().clone() if step < recipe.frozen * self.n_steps else None
+        if held is not None and prototypes.grad is not None:
+            prototypes.grad.zero_()  # zeros, not None: fused optimisers need a gradient of every parameter
         self.optimiser.step()
         if held is not None:  # weight decay and momentum moved them
-            model.prototypes.weight.data.copy_(held)
+            prototypes.data.copy_(held)
         return loss.detach()
 
     def _look(self, pictures: Tensor, draws: views.Draws, size: tuple[int, int]) -> Tensor:
