@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, Shaped
+from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, listed, must
@@ -38,12 +38,12 @@ class Evidence:
             class, only one label for all.
     """
 
-    labels: Int64[np.ndarray, " examples"]
-    unseen: Float32[np.ndarray, "examples classes"] | None = None
-    seen: Float32[np.ndarray, "examples classes"] | None = None
-    margin: Float64[np.ndarray, " examples"] | None = None
-    votes: Shaped[np.ndarray, "examples classes"] | None = None
-    unseen_votes: Shaped[np.ndarray, "examples classes"] | None = None
+    labels: np.ndarray
+    unseen: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    margin: np.ndarray | None = None
+    votes: np.ndarray | None = None
+    unseen_votes: np.ndarray | None = None
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 

@@ -29,6 +29,7 @@ MOST_ODDS = 13.0  # log-odds: a probability nearer to 0 or 1 than two in a milli
 RESAMPLES = 12
 RESAMPLED_STEPS = 8
 LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given labels cannot tell either
+LEARNED_ELSEWHERE = 0.8  # the share of the noise that networks of somebody else are taken to have learned
 LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
 MODEL_ERROR = (
     0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest of the interval
@@ -86,7 +87,9 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
 
 def _learned(evidence: Evidence) -> float:
     """Say how much of the noise the networks have learned: as much as they reproduce of the labels that they were trained on."""
-    if evidence.sampling != "both":
+    if evidence.sampling == "out":
+        return LEARNED_ELSEWHERE
+    if evidence.sampling == "in":
         return LEARNED
     assert evidence.seen is not None
     return max(LEARNED, float((evidence.seen.argmax(axis=1) == evidence.labels).mean()))

@@ -24,11 +24,16 @@ from dataprune.streams import generator
 # Measured in docs/log.md.
 LEARNED = 0.6
 # A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; chosen among these.
-STRENGTHS = (np.inf, 300.0, 30.0, 5.0)
+STRENGTHS = (np.inf, 300.0, 30.0, 3.0)
 LOWEST = 1e-4  # half precision, in which probabilities are stored, knows little below
 FIT_ROWS = 20_000
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
 ITERATIONS = 25
+# Of what no label would tell, half: where it begins matters for networks that have learned noise in full, to which much noise over
+# sharp classes and little over blurred ones look the same. The first is meant.
+START = 0.5
+SURE_PRIOR = 5.0  # examples' worth of the start, beside those that are sure
+MOST_NOISE = 0.9  # of what no label would tell
 # The share of labels given by looks, and the correlation of the noise with the networks' confusions from which on it begins and is
 # reached. Human labels have .85, noise from each class into the next .43 or less; see docs/log.md.
 LOOKS = 0.2
@@ -74,18 +79,16 @@ def fit_noise(
     """
     rows = generator(seed, "noise", "fit").permutation(len(labels))[:FIT_ROWS]
     log_p, y = logs(probabilities[rows]), labels[rows]
-    start = _start(log_p.shape[1], learned)
+    start = _start(y, log_p.shape[1], learned)
     if log_p.shape[1] > MOST_CLASSES:
         return fit_from(start, log_p, y)
     halves = (slice(None, len(rows) // 2), slice(len(rows) // 2, None))
-    fits = []
+    fits, held_out = [], []
     for strength in STRENGTHS:
-        one = replace(start, strength=strength)
-        found = [fit_from(one, log_p[half], y[half]) for half in halves]
-        held_out = sum(log_likelihood(found[i], log_p[halves[1 - i]], y[halves[1 - i]]) for i in (0, 1))
-        fits.append((held_out, found[0]))
-    begun = max(fits, key=lambda fit: fit[0])[1]
-    noise = fit_from(begun, log_p, y)
+        found = [fit_from(_begun(start, strength, log_p[half], y[half]), log_p[half], y[half]) for half in halves]
+        held_out.append(np.concatenate([log_likelihoods(found[i], log_p[halves[1 - i]], y[halves[1 - i]]) for i in (0, 1)]))
+        fits.append(found[0])
+    noise = fit_from(fits[_chosen(held_out)], log_p, y)
     return replace(noise, by_looks=_by_looks(noise, log_p, y))
 
 
@@ -127,9 +130,11 @@ def clean_probabilities(noise: Noise, log_p: Float64[np.ndarray, "examples class
     return np.asarray(np.exp(_log_softmax(noise.sharpness * _unmixed(log_p, noise) + noise.bias)))
 
 
-def log_likelihood(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> float:
-    """Give the mean log-probability of the given labels, in nats."""
-    return float(np.log(true_given(noise, _unmixed(log_p, noise), labels).sum(axis=1)).mean())
+def log_likelihoods(
+    noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
+) -> Float64[np.ndarray, " examples"]:
+    """Give the log-probability of each given label, in nats."""
+    return np.asarray(np.log(true_given(noise, _unmixed(log_p, noise), labels).sum(axis=1)))
 
 
 def logs(probabilities: Shaped[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
@@ -163,14 +168,43 @@ def _by_looks(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labe
     return LOOKS * float(np.clip((alike - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
 
 
-def _start(n_classes: int, learned: float) -> Noise:
-    return Noise(1.0, np.zeros(n_classes), _alike(0.1, n_classes), learned, np.inf)
+def _chosen(held_out: list[Float64[np.ndarray, " examples"]]) -> int:
+    """Choose by held-out labels whether all pairs of classes are alike (the first) or how far each has its own rate.
+
+    Noise that networks have learned as a confusion of two classes explains the labels as well as classes that cannot be told apart
+    do. So where the two are within a standard error, noise is meant.
+    """
+    best = 1 + int(np.argmax([values.sum() for values in held_out[1:]]))
+    gain = held_out[best] - held_out[0]
+    return best if gain.sum() > -float(gain.std()) * np.sqrt(len(gain)) else 0
 
 
-def _alike(rate: float, n_classes: int) -> Float64[np.ndarray, "classes classes"]:
-    """Give the transition matrix of noise into all other classes alike."""
-    off = rate / (n_classes - 1)
-    return np.full((n_classes, n_classes), off) + (1 - rate - off) * np.eye(n_classes)
+def _begun(
+    start: Noise, strength: float, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
+) -> Noise:
+    """Begin a matrix with an entry for each pair where noise shows best: at the surest third of the examples of each prediction."""
+    if np.isinf(strength):
+        return replace(start, strength=strength)
+    predicted = log_p.argmax(axis=1)
+    ordered = np.sort(log_p, axis=1)
+    lead = ordered[:, -1] - ordered[:, -2]
+    counts = np.zeros((len(start.bias), len(start.bias)))
+    for k in range(len(counts)):
+        rows = np.flatnonzero(predicted == k)
+        surest = rows[np.argsort(-lead[rows], kind="stable")[: -(-len(rows) // 3)]]
+        counts[k] = np.bincount(labels[surest], minlength=len(counts))
+    drawn = counts + SURE_PRIOR * start.transition
+    return replace(start, strength=strength, transition=drawn / drawn.sum(axis=1, keepdims=True))
+
+
+def _start(labels: Int64[np.ndarray, " examples"], n_classes: int, learned: float) -> Noise:
+    return Noise(1.0, np.zeros(n_classes), _alike(START, labels, n_classes), learned, np.inf)
+
+
+def _alike(share: float, labels: Int64[np.ndarray, " examples"], n_classes: int) -> Float64[np.ndarray, "classes classes"]:
+    """Give the transition matrix of noise into all classes that occur alike, with a share of what no label would tell."""
+    occurs = np.bincount(labels, minlength=n_classes) > 0
+    return np.asarray((1 - share) * np.eye(n_classes) + share * occurs / occurs.sum())
 
 
 def _unmixed(log_p: Float64[np.ndarray, "examples classes"], noise: Noise) -> Float64[np.ndarray, "examples classes"]:
@@ -209,7 +243,9 @@ def _transition(
     true = joint / joint.sum(axis=1, keepdims=True)
     counts = np.zeros((true.shape[1], true.shape[1]))
     np.add.at(counts.T, labels, true)
-    alike = _alike(float(np.clip(1 - np.trace(counts) / len(labels), 1e-6, 0.9)), len(counts))
+    told = 1 - 1 / max(2, len(np.unique(labels)))
+    share = float(np.clip((1 - np.trace(counts) / len(labels)) / told, 1e-6, MOST_NOISE))
+    alike = _alike(share, labels, len(counts))
     if np.isinf(strength):
         return alike
     drawn = counts + strength * alike

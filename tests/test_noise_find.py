@@ -1,0 +1,289 @@
+"""Wrong labels found on made-up networks whose truth is known, and agreement with cleanlab on the same probabilities."""
+
+import numpy as np
+import pytest
+
+from dataprune.errors import InputError
+from dataprune.noise import Evidence, check, find, inject
+from dataprune.noise.plain import confident_joint, mixture, normalized_margin, plain_scores, prediction_differs, self_confidence
+from dataprune.noise.posterior import clean_probabilities, fit_noise, logs, true_classes
+
+
+def softmax(values):
+    moved = np.exp(values - values.max(axis=-1, keepdims=True))
+    return moved / moved.sum(axis=-1, keepdims=True)
+
+
+def made(rate, kind="uniform", n=3000, n_classes=5, seed=0, clarity=2.5, learned=0.7):
+    """Make truth, given labels, the clean probabilities that the truth is drawn from, and those of networks.
+
+    The networks are the best there can be, save that they have learned only a part of the noise.
+    """
+    draw = np.random.default_rng(seed)
+    clean = softmax(clarity * draw.normal(size=(n, n_classes)) ** 3)
+    truth = (draw.random(n)[:, None] < clean.cumsum(axis=1)).argmax(axis=1)
+    given = inject(truth, rate, kind, n_classes=n_classes, seed=seed) if rate else truth
+    transition = np.zeros((n_classes, n_classes))
+    np.add.at(transition, (truth, given), 1.0)
+    transition /= transition.sum(axis=1, keepdims=True)
+    return truth, given, clean, clean @ ((1 - learned) * np.eye(n_classes) + learned * transition)
+
+
+def two_views(truth, given, learned, seed=0):
+    """Add networks that saw the label: they lean towards it, less where it is wrong, and say more about the rest."""
+    draw = np.random.default_rng(seed)
+    logits = np.log(learned + 1e-4) + 0.3 * draw.normal(size=learned.shape)
+    rows = np.arange(len(truth))
+    logits[rows, given] += 1.0
+    others = logits.copy()
+    others[rows, given] = -np.inf
+    return softmax(logits), logits[rows, given] - others.max(axis=1)
+
+
+@pytest.mark.parametrize(("rate", "kind"), [(0.1, "uniform"), (0.3, "uniform"), (0.2, "pairwise")])
+def test_the_count_is_near_the_truth_and_probabilities_mean_what_they_say(rate, kind):
+    for seed in range(2):
+        truth, given, _, learned = made(rate, kind, seed=seed, clarity=4.0)
+        checked = check(find(Evidence(given, unseen=learned)), truth)
+        assert checked.n_estimated == pytest.approx(rate * 3000, rel=0.2)
+        assert checked.covers
+        assert checked.calibration_error < 0.05
+        assert checked.f1 > checked.best_f1 - 0.02
+
+
+def test_a_second_view_finds_more():
+    truth, given, _, learned = made(0.2, seed=1)
+    seen, margin = two_views(truth, given, learned)
+    one = check(find(Evidence(given, unseen=learned)), truth)
+    # The first view of a single network: noisier than the truth allows.
+    blurred = softmax(np.log(learned + 1e-4) + 1.0 * np.random.default_rng(1).normal(size=learned.shape))
+    alone = check(find(Evidence(given, unseen=blurred)), truth)
+    both = check(find(Evidence(given, unseen=blurred, seen=seen, margin=margin)), truth)
+    assert one.average_precision > both.average_precision > alone.average_precision + 0.01
+    assert both.calibration_error < 0.06
+
+
+def test_clean_labels_look_clean():
+    truth, given, _, learned = made(0.0)
+    found = find(Evidence(given, unseen=learned))
+    assert found.looks_clean
+    assert found.n_wrong_low == 0
+    assert found.is_suspect.mean() < 0.03
+    assert (truth == given).all()
+
+
+def test_networks_that_saw_every_label_never_call_a_set_clean():
+    truth, given, _, learned = made(0.0)
+    seen, margin = two_views(truth, given, learned)
+    found = find(Evidence(given, seen=seen, margin=margin))
+    assert found.sampling == "in"
+    assert not found.looks_clean
+    assert "every network was trained on every label" in found.notes[0]
+
+
+def test_networks_that_know_all_labels_by_heart_still_rank_by_their_margins():
+    truth, given, _, learned = made(0.2)
+    _, margin = two_views(truth, given, learned)
+    by_heart = np.full(learned.shape, 1e-4)
+    by_heart[np.arange(len(given)), given] = 1 - 4e-4
+    checked = check(find(Evidence(given, seen=by_heart, margin=margin + 9)), truth)
+    assert checked.auroc > 0.8
+
+
+def test_the_noise_model_recovers_the_clean_probabilities():
+    truth, given, clean, learned = made(0.2, "pairwise", n=6000, clarity=4.0)
+    noise = fit_noise(learned, given, learned=0.7)
+    assert noise.transition.diagonal() == pytest.approx(np.full(5, 0.8), abs=0.06)
+    assert np.isfinite(noise.strength)
+    assert np.abs(clean_probabilities(noise, logs(learned)) - clean).mean() < 0.03
+    assert np.isinf(fit_noise(made(0.2)[3], made(0.2)[1]).strength)
+    assert true_classes(noise, learned, given).sum(axis=1) == pytest.approx(np.ones(6000))
+
+
+def test_the_posterior_of_known_parameters_by_hand():
+    from dataprune.noise.posterior import Noise
+
+    transition = np.array([[0.8, 0.2], [0.1, 0.9]])
+    plain_noise = Noise(1.0, np.zeros(2), transition, learned=0.0, strength=5.0)
+    p = np.array([[0.7, 0.3]])
+    # Labelled 1: from class 0 with .7 · .2, from class 1 with .3 · .9.
+    assert true_classes(plain_noise, p, np.array([1]))[0, 0] == pytest.approx(0.14 / 0.41)
+    # A fifth of the labels given by looks: of class 0 then .7 · (.2 + .2 · .3), of class 1 .3 · (.9 + .2 · .3 − .2); the sum stays.
+    looks = Noise(1.0, np.zeros(2), transition, learned=0.0, strength=5.0, by_looks=0.2)
+    assert true_classes(looks, p, np.array([1]))[0, 0] == pytest.approx(0.7 * 0.26 / (0.7 * 0.26 + 0.3 * 0.76))
+    assert np.isclose(0.7 * 0.26 + 0.3 * 0.76, 0.41)
+
+
+def test_labels_given_by_looks_are_told_from_noise_that_follows_no_resemblance():
+    draw = np.random.default_rng(0)
+    similar = np.array([[0, 2, -3, -3], [2, 0, -3, -3], [-3, -3, 0, 2], [-3, -3, 2, 0]], float)
+    truth = draw.integers(0, 4, 6000)
+    clean = softmax(1.5 * (similar[truth] + 2.0 * draw.normal(size=(6000, 4)) + 3.0 * np.eye(4)[truth]))
+    pairs = np.array([[0.85, 0.15, 0, 0], [0.15, 0.85, 0, 0], [0, 0, 0.85, 0.15], [0, 0, 0.15, 0.85]])
+    across = pairs[:, [0, 2, 1, 3]][[0, 2, 1, 3]]
+    for transition, expected in ((pairs, True), (across, False)):
+        given = (draw.random(6000)[:, None] < transition[truth].cumsum(axis=1)).argmax(axis=1)
+        noise = fit_noise(clean @ transition, given, learned=1.0)
+        assert (noise.by_looks > 0.1) == expected
+
+
+def test_order_of_rows_and_names_of_classes_change_nothing_that_matters():
+    truth, given, _, learned = made(0.2, n=1500)
+    ids = np.array([f"x{row}" for row in range(1500)], dtype=np.dtypes.StringDType())
+    found = find(Evidence(given, unseen=learned, ids=ids))
+    turn = np.array([2, 0, 4, 1, 3])
+    renamed = find(Evidence(np.argsort(turn)[given], unseen=learned[:, turn], ids=ids))
+    assert renamed.probability == pytest.approx(found.probability, abs=0.01)
+    assert (turn[renamed.suggested_label] == found.suggested_label).mean() > 0.99
+    order = np.random.default_rng(0).permutation(1500)
+    moved = find(Evidence(given[order], unseen=learned[order], ids=ids[order]))
+    # Which rows are fitted on first differs; what is found hardly does.
+    assert moved.probability == pytest.approx(found.probability[order], abs=0.3)
+    assert np.abs(moved.probability - found.probability[order]).mean() < 0.03
+    again = find(Evidence(given, unseen=learned, ids=ids))
+    assert again.probability.tobytes() == found.probability.tobytes()
+
+
+def test_what_a_finding_promises():
+    truth, given, _, learned = made(0.2, n=1200)
+    seen, margin = two_views(truth, given, learned)
+    found = find(Evidence(given, unseen=learned, seen=seen, margin=margin))
+    assert sorted(found.rank.tolist()) == list(range(1, 1201))
+    assert (np.diff(found.score[found.order]) <= 0).all()
+    assert (np.diff(found.probability[found.order]) <= 0).all()
+    assert (found.suggested_label != given).all()
+    assert (found.suggested_probability <= found.probability + 1e-12).all()
+    assert found.probability.sum() == pytest.approx(found.n_wrong, rel=1e-3)
+    assert found.n_wrong_low < found.n_wrong < found.n_wrong_high
+    assert found.expected_precision(10) > found.expected_precision(600)
+    with pytest.raises(InputError, match=r"`count` must be in 1 \.\.\. 1200, got 0"):
+        found.expected_precision(0)
+
+
+def test_reasons_in_words():
+    votes = np.array([[1, 9, 0], [6, 4, 0], [0, 2, 8]])
+    new = np.array([[0, 2, 0], [0, 2, 0], [0, 0, 2]])
+    p = np.array([[0.1, 0.85, 0.05], [0.3, 0.6, 0.1], [0.05, 0.05, 0.9]])
+    from dataprune.noise.words import reasons
+
+    evidence = Evidence(np.array([0, 0, 2]), unseen=p, votes=votes, unseen_votes=new, classes=("cat", "dog", "emu"))
+    suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])
+    assert reasons(evidence, suggested, wrong, wrong * 0.9).tolist() == [
+        "9 of 10 networks say dog (81%), 1 cat",
+        "4 of 10 networks say dog (54%), 6 cat; of the 2 that did not see it 2 dog",
+        "",
+    ]
+    given = Evidence(np.array([0, 0, 2]), unseen=p, classes=("cat", "dog", "emu"))
+    assert reasons(given, suggested, wrong, wrong)[0] == "the probabilities give dog 85%, cat 10%"
+
+
+# The plain ways
+
+
+def test_the_confident_joint_agrees_with_cleanlab():
+    count = pytest.importorskip("cleanlab.count")
+    for seed in range(3):
+        _, given, _, learned = made(0.2, seed=seed)
+        ours = confident_joint(learned.astype(np.float32), given)
+        theirs = count.compute_confident_joint(given, learned, calibrate=True)
+        # Theirs is rounded to whole numbers, row by row.
+        assert np.abs(ours - theirs).max() < 1.0
+        assert ours.sum(axis=1) == pytest.approx(np.bincount(given))
+
+
+def test_plain_scores_agree_with_cleanlab():
+    rank = pytest.importorskip("cleanlab.rank")
+    _, given, _, learned = made(0.2)
+    learned = learned.astype(np.float32)
+    confidence = rank.get_self_confidence_for_each_label(given, learned)
+    assert 1 - self_confidence(learned, given) == pytest.approx(confidence, abs=1e-6)
+    margin = rank.get_normalized_margin_for_each_label(given, learned)
+    # Theirs is turned round and brought into [0, 1].
+    assert (1 - normalized_margin(learned, given)) / 2 == pytest.approx(margin, abs=1e-6)
+
+
+def test_the_flags_beat_those_of_cleanlab_on_the_same_probabilities():
+    filters = pytest.importorskip("cleanlab.filter")
+    for rate, kind in ((0.1, "uniform"), (0.3, "uniform"), (0.2, "pairwise")):
+        truth, given, _, learned = made(rate, kind, seed=4, clarity=4.0)
+        wrong, theirs = truth != given, filters.find_label_issues(given, learned)
+        f1 = 2 * (theirs & wrong).sum() / (theirs.sum() + wrong.sum())
+        assert check(find(Evidence(given, unseen=learned)), truth).f1 > f1 - 0.005
+
+
+def test_plain_scores_by_hand():
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], np.float32)
+    evidence = Evidence(np.array([0, 1]), unseen=p, votes=np.array([[3, 1, 0], [0, 1, 3]]))
+    scores = plain_scores(evidence)
+    assert scores["self_confidence_out"] == pytest.approx([0.3, 0.7], abs=1e-6)
+    assert scores["normalized_margin_out"] == pytest.approx([-0.5, 0.3], abs=1e-6)
+    assert scores["el2n_out"] == pytest.approx([np.sqrt(0.14), np.sqrt(0.86)], abs=1e-6)
+    assert scores["pred_sum"].tolist() == [-3, -1]
+    assert prediction_differs(p, evidence.labels).tolist() == [False, True]
+
+
+def test_a_mixture_tells_two_heaps_apart():
+    draw = np.random.default_rng(0)
+    heaps = np.concatenate([draw.normal(0, 1, 300), draw.normal(8, 1, 100)])
+    assert ((mixture(heaps) > 0.5) == (np.arange(400) >= 300)).mean() > 0.99
+
+
+# What is refused
+
+GOOD = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]])
+LABELS = np.array([0, 1, 0])
+
+
+def changed(row, values):
+    copy = GOOD.copy()
+    copy[row] = values
+    return copy
+
+
+BAD = [
+    ({"unseen": changed(1, [np.nan, 1])}, "`unseen` must be finite, got nan in row 1 (rows 1)."),
+    (
+        {"unseen": changed(1, [-0.2, 1.2])},
+        "`unseen` must be 0 or more, got -0.2 in row 1 (rows 1). These look like logits: give their softmax.",
+    ),
+    (
+        {"unseen": np.array([[3.0, 1.0], [0.2, 0.8], [5.0, 2.0]])},
+        "`unseen` must sum to 1 in each row, got the sum 4 in row 0 (rows 0, 2). These look like logits: give their softmax.",
+    ),
+    ({"unseen": changed(2, [0.4, 0.4])}, "`unseen` must sum to 1 in each row, got the sum 0.8 in row 2 (rows 2)."),
+    (
+        {"unseen": GOOD[:, :1], "labels": LABELS * 0},
+        "`unseen` must have a row for each example and a column for each class, two or more, got an array of shape (3, 1).",
+    ),
+    ({"unseen": GOOD[:2]}, "`labels` must have one row for each of the 2 examples, got 3."),
+    ({}, "`Evidence` must hold `unseen` or `seen` probabilities, got neither."),
+    ({"unseen": GOOD, "labels": np.array([0, 2, 1])}, "`labels` must be in 0 ... 1, got 2 (rows 1)."),
+    (
+        {"unseen": GOOD, "labels": np.array([1, 1, 1])},
+        "all labels are equal, so none can be told wrong. A finding needs at least two classes.",
+    ),
+    ({"unseen": GOOD, "classes": ("a", "b", "c")}, "`classes` must be as many as the columns of the probabilities: 2, got 3."),
+    ({"unseen": GOOD, "votes": np.ones((3, 4), int)}, "`votes` must have one column for each of the 2 classes, got 4."),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD)
+def test_what_is_refused(call, message):
+    with pytest.raises(InputError) as refused:
+        Evidence(**({"labels": LABELS} | call))
+    assert str(refused.value) == message
+
+
+def test_rounding_of_half_precision_is_no_reason_to_refuse():
+    p = softmax(np.random.default_rng(0).normal(size=(50, 200)) * 3).astype(np.float16)
+    labels = np.arange(50) % 7
+    assert Evidence(labels, unseen=p).unseen.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-5)
+
+
+def test_classes_that_never_occur_are_named_and_break_nothing():
+    truth, given, _, learned = made(0.1, n_classes=4, n=800)
+    padded = np.column_stack([learned * 0.98, np.full((800, 2), 0.01)])
+    found = find(Evidence(given, unseen=padded, classes=tuple("abcdef")))
+    assert found.notes == ("no example is labelled 'e', 'f'",)
+    assert np.isfinite(found.probability).all()
+    assert check(found, truth).f1 > 0.5
