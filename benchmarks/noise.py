@@ -4,7 +4,7 @@
     python benchmarks/noise.py RUN --data DATA [--labels FILE:COLUMN] [--rows A:B] ...       makes RUN first, five folds
     python benchmarks/noise.py RUN --data DATA --inject KIND:RATE [--truth FILE:COLUMN]      labels made wrong here, by seed 0
 
-Truth is the labels of DATA where --inject is given without --truth. cleanlab sees the same probabilities as the default's first view,
+Truth is the labels of DATA where --inject is given without --truth. cleanlab sees the probabilities of the default's first view,
 those of the networks that did not see the example. The marks stand in benchmarks/README.md.
 """
 
@@ -14,12 +14,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import plain_ways as plain
 from record import record
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import dataprune as dp
 from dataprune import noise
-from dataprune.noise import plain
 from dataprune.run.suspects import evidence_of
 from dataprune.tables import read_column
 
