@@ -373,7 +373,8 @@ class TestEveryParallelBackEnd:
             assert all(is_alive(pid) for pid in pids)
             driver.send_signal(how)
             driver.wait(timeout=60)
-            assert all_gone(pids, within=1)
+            # Ray's workers have a niceness of 15: beside other work a second of the clock is not theirs.
+            assert all_gone(pids, within=1 if executor == "processes" else 5)
 
     def test_interrupts_are_the_drivers_affair(self, executor):
         def interrupted(x, report):
