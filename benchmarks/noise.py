@@ -1,7 +1,7 @@
 """How well are wrong labels found, where the true ones are known? The default, the plain ways, and cleanlab's default flags.
 
     python benchmarks/noise.py RUN --truth FILE[:COLUMN] [--rows A:B]                        a finished run
-    python benchmarks/noise.py RUN --data DATA [--labels FILE:COLUMN] [--rows A:B] ...       makes RUN first, five folds
+    python benchmarks/noise.py RUN --data DATA [--labels FILE:COLUMN] [--rows A:B] ...       makes RUN first: five folds, two rounds
     python benchmarks/noise.py RUN --data DATA --inject KIND:RATE [--truth FILE:COLUMN]      labels made wrong here, by seed 0
 
 Truth is the labels of DATA where --inject is given without --truth. cleanlab sees the probabilities of the default's first view,
@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import dataprune as dp
 from dataprune import noise
-from dataprune.run.suspects import evidence_of
+from dataprune.run.evidence import evidence_of
 from dataprune.tables import read_column
 
 
@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--inject")
     parser.add_argument("--rows")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
     rows = None if asked.rows is None else np.arange(*(int(part) for part in asked.rows.split(":")))
     truth = None if asked.truth is None else read_column(asked.truth)[0].astype(np.int64)
@@ -46,14 +47,14 @@ def main() -> None:
             kind, rate = asked.inject.split(":")
             given = noise.inject(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
             data = data.with_labels(given)
-        dp.score(data, asked.run, dp.Settings(folds=asked.folds, repeats=asked.repeats))
+        dp.score(data, asked.run, dp.Settings(folds=asked.folds, repeats=asked.repeats, rounds=asked.rounds))
     assert truth is not None, "give --truth, or --data and --inject"
     record("wrong labels found", figures(dp.open_run(asked.run), truth))
 
 
 def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
     begun = time.process_time()
-    evidence = evidence_of(run.trace, run.classes)
+    evidence = evidence_of(run)
     read = time.process_time()
     found = noise.find(evidence)
     seconds = {"read_cpu_seconds": round(read - begun, 1), "find_cpu_seconds": round(time.process_time() - read, 1)}
@@ -63,6 +64,7 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
         "n_examples": len(truth),
         "members": run.trace.n_members,
         "folds": run.info["spec"]["folds"],
+        "rounds": run.info["spec"].get("rounds", 1),
         "wrong": int(wrong.sum()),
         "estimated": round(found.n_wrong),
         "interval": [round(found.n_wrong_low), round(found.n_wrong_high)],

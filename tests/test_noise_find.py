@@ -1,6 +1,7 @@
 """Wrong labels found on made-up networks whose truth is known, and agreement with cleanlab on the same probabilities."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from dataprune.errors import InputError
 from dataprune.noise import Evidence, check, find, inject
-from dataprune.noise.posterior import clean_probabilities, fit_noise, logs, true_classes
+from dataprune.noise.posterior import ELSEWHERE, clean_probabilities, fit_noise, logs, true_classes
 
 
 def softmax(values):
@@ -98,7 +99,7 @@ def test_networks_that_know_all_labels_by_heart_still_rank_by_their_margins():
 
 def test_the_noise_model_recovers_the_clean_probabilities():
     _, given, clean, learned = made(0.2, "pairwise", n=6000, clarity=4.0)
-    noise = fit_noise(learned, given, learned=0.7)
+    noise = fit_noise(learned, given, replace(ELSEWHERE, learned=0.7))
     assert noise.transition.diagonal() == pytest.approx(np.full(5, 0.8), abs=0.06)
     assert np.isfinite(noise.strength)
     assert np.abs(clean_probabilities(noise, logs(learned)) - clean).mean() < 0.03
@@ -129,7 +130,7 @@ def test_labels_given_by_looks_are_told_from_noise_that_follows_no_resemblance()
     across = pairs[:, [0, 2, 1, 3]][[0, 2, 1, 3]]
     for transition, expected in ((pairs, True), (across, False)):
         given = (draw.random(6000)[:, None] < transition[truth].cumsum(axis=1)).argmax(axis=1)
-        noise = fit_noise(clean @ transition, given, learned=1.0)
+        noise = fit_noise(clean @ transition, given, replace(ELSEWHERE, learned=1.0))
         assert (noise.by_looks > 0.1) == expected
 
 

@@ -10,7 +10,7 @@ from dataprune.data import from_arrays
 from dataprune.errors import InputError
 from dataprune.trace import open_member
 from dataprune.training import ensemble as ensembles
-from dataprune.training.ensemble import Ensemble, MemberJob, folds_of, train_member, train_members, trained_on
+from dataprune.training.ensemble import Ensemble, MemberJob, dealt_to, folds_of, train_member, train_members
 from dataprune.training.recipes import Recipe
 from dataprune.workers import Crew
 
@@ -50,11 +50,11 @@ def test_folds_are_even_and_stratified(labels, folds, seed):
 def test_repeats_deal_anew_and_each_example_is_left_out_once_in_each():
     labels = np.arange(40) % 4
     spec = small(folds=4, repeats=2, members=8)
-    seen = np.stack([trained_on(spec, labels, member) for member in range(8)])
+    seen = np.stack([dealt_to(spec, labels, member) for member in range(8)])
     assert ((~seen[:4]).sum(0) == 1).all()
     assert ((~seen[4:]).sum(0) == 1).all()
     assert not np.array_equal(seen[:4], seen[4:])
-    assert trained_on(small(), labels, 1).all()
+    assert dealt_to(small(), labels, 1).all()
 
 
 def arrays_of(path):
@@ -163,7 +163,7 @@ def test_what_is_refused():
         ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
         ({"members": 0}, "`members` must be at least 1"),
         ({"folds": 1}, "`folds` must be 0"),
-        ({"folds": 3}, "folds × repeats = 3, got 2"),
+        ({"folds": 3}, "folds × repeats × rounds = 3, got 2"),
     ):
         with pytest.raises(InputError, match=said):
             small(**wrong)

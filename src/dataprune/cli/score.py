@@ -79,6 +79,14 @@ def score(
     repeats: Annotated[
         int, typer.Option(min=1, metavar="NUMBER", help="How often the set is cut into folds; folds x repeats members.")
     ] = 1,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="NUMBER",
+            help="With 2, train as many members again, without the labels that the first ones call wrong; finds wrong labels best.",
+        ),
+    ] = 1,
     features: Annotated[
         Path | None,
         typer.Option(
@@ -136,7 +144,7 @@ def score(
     check_out(out)  # before what may take long
     if recipe is not None:
         recipe_named(recipe)
-    settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, seed)
+    settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, rounds, seed)
     machine = Machine(device, executor, workers, address, gpus)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
     learns = features is not None and str(features) == "swav"

@@ -32,6 +32,7 @@ class Evidence:
         unseen_votes: (N, K) the same of the networks that did not see the example.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
+        first_round: where networks were trained again without suspects, and the rest is of all rounds: what the first ones say.
 
     Raises:
         InputError: probabilities that are NaN, negative or do not sum to 1 (with rows), shapes that do not fit, labels that are no
@@ -46,6 +47,7 @@ class Evidence:
     unseen_votes: np.ndarray | None = None
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    first_round: "Evidence | None" = None
 
     def __post_init__(self) -> None:
         shapes = [array.shape for array in (self.unseen, self.seen) if array is not None]

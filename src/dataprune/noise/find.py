@@ -8,10 +8,10 @@ resistance means differs from set to set. So its meaning is learned from the fir
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Int64, Shaped
 
 from dataprune.noise.evidence import Evidence
-from dataprune.noise.posterior import FIT_ROWS, LEARNED, Noise, fit_from, fit_noise, logs, true_classes
+from dataprune.noise.posterior import ELSEWHERE, FIT_ROWS, OURS, Noise, fit_from, fit_noise, logs, true_classes
 from dataprune.noise.suspects import Suspects
 from dataprune.noise.words import method_in_words, reasons
 from dataprune.streams import generator
@@ -20,6 +20,9 @@ from dataprune.streams import generator
 # those that fit the sets of docs/log.md; they hardly differ between kinds of noise.
 UNSEEN_WEIGHT = 0.35
 SEEN_WEIGHT = 0.8
+# Where networks were trained again without suspects, what they say of a label that is surely wrong lies below what noise leaves,
+# and the model does not tell the surest apart. So the bare margin counts too: log-odds for each standard deviation.
+AGAIN_WEIGHT = 0.6
 # Which other class it is: the posterior's log-odds by this, those of the networks that saw the example by one.
 UNSEEN_OTHERS_WEIGHT = 0.5
 # Where all networks saw every label: log-odds for each standard deviation of the margin, and nothing to learn them from.
@@ -29,7 +32,6 @@ MOST_ODDS = 13.0  # log-odds: a probability nearer to 0 or 1 than two in a milli
 RESAMPLES = 12
 RESAMPLED_STEPS = 8
 LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given labels cannot tell either
-LEARNED_ELSEWHERE = 0.8  # the share of the noise that networks of somebody else are taken to have learned
 LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
 MODEL_ERROR = (
     0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest of the interval
@@ -59,10 +61,12 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         The finding, with a probability for each label and an estimate of how many are wrong that does not need to know it.
     """
     judges = evidence.probabilities
-    noise = fit_noise(judges, evidence.labels, seed=seed, learned=_learned(evidence))
+    noise = _noise_of(evidence, seed)
     true = true_classes(noise, judges, evidence.labels)
     first = 1.0 - true[np.arange(len(evidence)), evidence.labels]
-    count = _count(evidence, judges, noise, seed)
+    counted = evidence if evidence.first_round is None else evidence.first_round
+    first_noise = noise if counted is evidence else _noise_of(counted, seed)
+    count = _count(counted, first_noise, seed)
     odds = _to_sum(_joined(evidence, noise, first), count.estimate)
     probability = _sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     suggested, share = _suggested(evidence, true)
@@ -85,14 +89,14 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     )
 
 
-def _learned(evidence: Evidence) -> float:
-    """Say how much of the noise the networks have learned: as much as they reproduce of the labels that they were trained on."""
-    if evidence.sampling == "out":
-        return LEARNED_ELSEWHERE
-    if evidence.sampling == "in":
-        return LEARNED
-    assert evidence.seen is not None
-    return max(LEARNED, float((evidence.seen.argmax(axis=1) == evidence.labels).mean()))
+def _noise_of(evidence: Evidence, seed: int) -> Noise:
+    """Fit the noise. Networks have learned as much of it as they reproduce of the labels that they were trained on."""
+    prior = ELSEWHERE if evidence.sampling == "out" else OURS
+    if evidence.sampling == "both":
+        assert evidence.seen is not None
+        known = float((evidence.seen.argmax(axis=1) == evidence.labels).mean())
+        prior = replace(prior, learned=max(prior.learned, known))
+    return fit_noise(evidence.probabilities, evidence.labels, prior, seed=seed)
 
 
 def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
@@ -100,14 +104,19 @@ def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examp
     if evidence.seen is None or evidence.margin is None:
         return _log_odds(first)
     if evidence.unseen is None:
-        spread = float(np.std(evidence.margin))
-        return np.asarray(-MARGIN_ODDS * (evidence.margin - np.mean(evidence.margin)) / (spread if spread > 0 else 1.0))
-    return UNSEEN_WEIGHT * _log_odds(first) + SEEN_WEIGHT * _second_view(evidence, noise, first)
+        return -MARGIN_ODDS * _standardised(evidence.margin)
+    joined = UNSEEN_WEIGHT * _log_odds(first) + SEEN_WEIGHT * _second_view(evidence, noise, first)
+    return joined if evidence.first_round is None else joined - AGAIN_WEIGHT * _standardised(evidence.margin)
 
 
-def _count(evidence: Evidence, judges: Float32[np.ndarray, "examples classes"], noise: Noise, seed: int) -> Count:
+def _standardised(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+    spread = float(values.std())
+    return np.asarray((values - values.mean()) / (spread if spread > 0 else 1.0))
+
+
+def _count(evidence: Evidence, noise: Noise, seed: int) -> Count:
     """Estimate how many labels are wrong; the interval is of resampled examples and of what the model cannot know."""
-    n_examples = len(evidence)
+    n_examples, judges = len(evidence), evidence.probabilities
     estimate = n_examples * _share_wrong(noise, judges, evidence.labels)
     rows = generator(seed, "noise", "resample").permutation(n_examples)[: FIT_ROWS // 2]
     log_p, labels = logs(judges[rows]), evidence.labels[rows]
@@ -164,8 +173,7 @@ def _read_by(
     """
     from scipy.optimize import minimize
 
-    spread = float(odds.std())
-    design = np.column_stack([np.ones(len(odds)), (odds - odds.mean()) / (spread if spread > 0 else 1.0)])
+    design = np.column_stack([np.ones(len(odds)), _standardised(odds)])
     mean = float(np.clip(first.mean(), 1e-6, 1 - 1e-6))
     if_wrong = float((first**2).mean()) / mean
     if_right = float((first * (1 - first)).mean()) / (1 - mean)

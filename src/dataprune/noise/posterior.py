@@ -20,18 +20,12 @@ from jaxtyping import Float64, Int64, Shaped
 
 from dataprune.streams import generator
 
-# How much of the noise the networks have learned, at least, so that it must be taken out of their probabilities: all would be 1.
-# Measured in docs/log.md.
-LEARNED = 0.6
 # A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; chosen among these.
 STRENGTHS = (np.inf, 300.0, 30.0, 3.0)
 LOWEST = 1e-4  # half precision, in which probabilities are stored, knows little below
 FIT_ROWS = 20_000
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
 ITERATIONS = 25
-# Of what no label would tell, half: where it begins matters for networks that have learned noise in full, to which much noise over
-# sharp classes and little over blurred ones look the same. The first is meant.
-START = 0.5
 SURE_PRIOR = 5.0  # examples' worth of the start, beside those that are sure
 MOST_NOISE = 0.9  # of what no label would tell
 # The share of labels given by looks, and the correlation of the noise with the networks' confusions from which on it begins and is
@@ -39,6 +33,27 @@ MOST_NOISE = 0.9  # of what no label would tell
 LOOKS = 0.2
 LOOKS_FROM, LOOKS_FULL = 0.5, 0.9
 TOLERANCE = 2e-5  # nats an example
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is taken for granted of networks before the labels are looked at.
+
+    Attributes:
+        learned: how much of the noise they have learned, so that it must be taken out of their probabilities: all would be 1.
+        share: of labels to begin with that tell nothing.
+        doubts: mean noise where noise and classes alike explain the labels equally, and begin where noise shows best. Networks that
+            have learned the noise in full leave both open; ours, which saw each label a few times, do not.
+    """
+
+    learned: float
+    share: float
+    doubts: bool
+
+
+# Measured in docs/log.md.
+OURS = Prior(learned=0.6, share=0.1, doubts=False)
+ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,30 +80,31 @@ class Noise:
 def fit_noise(
     probabilities: Shaped[np.ndarray, "examples classes"],
     labels: Int64[np.ndarray, " examples"],
+    prior: Prior = ELSEWHERE,
     *,
     seed: int = 0,
-    learned: float = LEARNED,
 ) -> Noise:
     """Fit the model to the given labels; of many examples a sample of 20,000 is enough.
 
     Args:
         probabilities: of networks that did not see the example's label.
         labels: the given ones.
+        prior: of what networks they are.
         seed: of the sample and the halves.
-        learned: the share of the noise that the networks are taken to have learned, in [0, 1].
     """
     rows = generator(seed, "noise", "fit").permutation(len(labels))[:FIT_ROWS]
     log_p, y = logs(probabilities[rows]), labels[rows]
-    start = _start(y, log_p.shape[1], learned)
+    start = Noise(1.0, np.zeros(log_p.shape[1]), _alike(prior.share, y, log_p.shape[1]), prior.learned, np.inf)
     if log_p.shape[1] > MOST_CLASSES:
         return fit_from(start, log_p, y)
     halves = (slice(None, len(rows) // 2), slice(len(rows) // 2, None))
     fits, held_out = [], []
     for strength in STRENGTHS:
-        found = [fit_from(_begun(start, strength, log_p[half], y[half]), log_p[half], y[half]) for half in halves]
+        begun = [_begun(start, log_p[half], y[half]) if prior.doubts and np.isfinite(strength) else start for half in halves]
+        found = [fit_from(replace(begun[i], strength=strength), log_p[half], y[half]) for i, half in enumerate(halves)]
         held_out.append(np.concatenate([log_likelihoods(found[i], log_p[halves[1 - i]], y[halves[1 - i]]) for i in (0, 1)]))
         fits.append(found[0])
-    noise = fit_from(fits[_chosen(held_out)], log_p, y)
+    noise = fit_from(fits[_chosen(held_out, prior.doubts)], log_p, y)
     return replace(noise, by_looks=_by_looks(noise, log_p, y))
 
 
@@ -168,23 +184,20 @@ def _by_looks(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labe
     return LOOKS * float(np.clip((alike - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
 
 
-def _chosen(held_out: list[Float64[np.ndarray, " examples"]]) -> int:
+def _chosen(held_out: list[Float64[np.ndarray, " examples"]], doubts: bool) -> int:
     """Choose by held-out labels whether all pairs of classes are alike (the first) or how far each has its own rate.
 
     Noise that networks have learned as a confusion of two classes explains the labels as well as classes that cannot be told apart
-    do. So where the two are within a standard error, noise is meant.
+    do. So where the two are within a standard error, and it is in doubt which is which, noise is meant.
     """
     best = 1 + int(np.argmax([values.sum() for values in held_out[1:]]))
     gain = held_out[best] - held_out[0]
-    return best if gain.sum() > -float(gain.std()) * np.sqrt(len(gain)) else 0
+    allowed = float(gain.std()) * np.sqrt(len(gain)) if doubts else 0.0
+    return best if gain.sum() > -allowed else 0
 
 
-def _begun(
-    start: Noise, strength: float, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
-) -> Noise:
+def _begun(start: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> Noise:
     """Begin a matrix with an entry for each pair where noise shows best: at the surest third of the examples of each prediction."""
-    if np.isinf(strength):
-        return replace(start, strength=strength)
     predicted = log_p.argmax(axis=1)
     ordered = np.sort(log_p, axis=1)
     lead = ordered[:, -1] - ordered[:, -2]
@@ -194,11 +207,7 @@ def _begun(
         surest = rows[np.argsort(-lead[rows], kind="stable")[: -(-len(rows) // 3)]]
         counts[k] = np.bincount(labels[surest], minlength=len(counts))
     drawn = counts + SURE_PRIOR * start.transition
-    return replace(start, strength=strength, transition=drawn / drawn.sum(axis=1, keepdims=True))
-
-
-def _start(labels: Int64[np.ndarray, " examples"], n_classes: int, learned: float) -> Noise:
-    return Noise(1.0, np.zeros(n_classes), _alike(START, labels, n_classes), learned, np.inf)
+    return replace(start, transition=drawn / drawn.sum(axis=1, keepdims=True))
 
 
 def _alike(share: float, labels: Int64[np.ndarray, " examples"], n_classes: int) -> Float64[np.ndarray, "classes classes"]:

@@ -52,8 +52,9 @@ def _number(count: int) -> str:
 
 def method_in_words(evidence: Evidence) -> str:
     """Say on what the finding rests."""
-    return {
+    said = {
         "out": "probabilities taken as those of networks that did not see the example",
         "in": "in-sample: networks that were trained on every label",
         "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
     }[evidence.sampling]
+    return said if evidence.first_round is None else f"{said}; half of them or more trained again without suspects"

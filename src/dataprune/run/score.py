@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
-from dataprune import store
+from dataprune import noise, store
 from dataprune.data import Dataset
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, listed, must
+from dataprune.run.evidence import evidence_of_rounds, left_out
 from dataprune.run.opened import LOCAL, MANIFEST, SCORES_FILE, SPEC, Run, open_run
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
@@ -210,8 +212,8 @@ def _train(
     crew = machine.crew(device)
     if listener is not None:
         at_once = 1 if crew.executor == "serial" else min(machine.workers or default_workers(), len(missing))
-        asked = timed_price(dataset, _with_members(ensemble, len(missing)), _here(device), at_once)
-        listener(Progress(0, len(missing) * ensemble.epochs, price=asked))
+        price_of_all = timed_price(dataset, _with_members(ensemble, len(missing)), _here(device), at_once)
+        listener(Progress(0, len(missing) * ensemble.epochs, price=price_of_all))
     progress = dict.fromkeys(missing, 0)
 
     def heard(epoch: EpochDone) -> None:
@@ -219,8 +221,20 @@ def _train(
         if listener is not None:
             listener(Progress(sum(progress.values()), len(missing) * ensemble.epochs, epoch=epoch))
 
-    outcomes = train_members(dataset, ensemble, missing, scratch, device=device, crew=crew, on_message=heard)
-    lost = []
+    for number in range(ensemble.rounds):
+        asked = [m for m in missing if m // ensemble.round_size == number]
+        if asked:
+            left_out = _left_out(folder, dataset, ensemble, records, number)
+            outcomes = train_members(
+                dataset, ensemble, asked, scratch, device=device, crew=crew, left_out=left_out, on_message=heard
+            )
+            records |= _published_of(folder, outcomes, device)
+    return [records[m] for m in range(ensemble.members)]
+
+
+def _published_of(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, dict[str, Any]]:
+    """Publish members as they come; give the record of each."""
+    records, lost = {}, []
     for outcome in outcomes:
         member = int(outcome.key.split()[1])
         if outcome.error is None:
@@ -233,7 +247,19 @@ def _train(
             records[member] = _record_failure(folder, member, outcome)
     if lost:
         raise WorkError(f"{'; '.join(lost)}. What was finished is kept: the same command goes on.")
-    return [records[m] for m in range(ensemble.members)]
+    return records
+
+
+def _left_out(
+    folder: Path, dataset: Dataset, ensemble: Ensemble, records: dict[int, dict[str, Any]], number: int
+) -> Bool[np.ndarray, " examples"] | None:
+    """Say which examples a round is not trained on, by the members of the rounds before it."""
+    used = [m for m in range(number * ensemble.round_size) if records[m]["status"] == "ok"]
+    if not used:
+        return None
+    assert dataset.labels is not None, "checked by `plan`"
+    trace = Trace([open_member(folder / member_file(m)) for m in used], dataset.labels, dataset.ids)
+    return left_out(noise.find(evidence_of_rounds(trace, used, ensemble.round_size, dataset.classes), seed=ensemble.seed))
 
 
 def _with_members(ensemble: Ensemble, members: int) -> Ensemble:

@@ -3,23 +3,20 @@
 Knows runs, traces, files of probabilities and of truth, and the table of a finding. The judging is that of `noise`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Int64
 
 from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import must
 from dataprune.noise import Evidence, Suspects
 from dataprune.run.duplicates import with_duplicates
+from dataprune.run.evidence import evidence_of
 from dataprune.run.opened import Run
 from dataprune.tables import write_table
-from dataprune.trace import Trace
-
-LOWEST = 1e-4  # of a probability, before its logarithm; half precision, in which they are stored, knows little below
 
 
 def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
@@ -29,28 +26,7 @@ def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
         run: finished. With folds, networks that did not see an example speak of it too, which finds far more.
         seed: of samples.
     """
-    return with_duplicates(noise.find(evidence_of(run.trace, run.classes), seed=seed), run)
-
-
-def evidence_of(trace: Trace, classes: tuple[str, ...] = ()) -> Evidence:
-    """Gather from a trace, chunk by chunk, what a finding reads."""
-    unseen, seen, margin, votes, unseen_votes = zip(*(_gathered(chunk) for chunk in trace.chunks()), strict=True)
-    return Evidence(
-        trace.labels,
-        unseen=_whole(unseen),
-        seen=_whole(seen),
-        margin=_whole(margin),
-        votes=_whole(votes),
-        unseen_votes=_whole(unseen_votes),
-        ids=trace.ids,
-        classes=classes,
-    )
-
-
-def _whole(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Join what was gathered chunk by chunk; nothing, where it lacks for some example."""
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if len(there) == len(parts) else None
+    return with_duplicates(noise.find(evidence_of(run), seed=seed), run)
 
 
 def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
@@ -161,40 +137,3 @@ def _about(path: Path) -> Path:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _gathered(
-    chunk: Trace,
-) -> tuple[
-    Float32[np.ndarray, "some classes"] | None,
-    Float32[np.ndarray, "some classes"] | None,
-    Float64[np.ndarray, " some"] | None,
-    Int64[np.ndarray, "some classes"],
-    Int64[np.ndarray, "some classes"],
-]:
-    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes."""
-    knew = chunk.trained_on
-    n_knew = knew.sum(axis=0)
-    logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
-    for member in range(chunk.n_members):
-        log_p = np.log(np.maximum(chunk.member_probabilities(member), LOWEST))
-        logs[0] += log_p * ~knew[member][:, None]
-        logs[1] += log_p * knew[member][:, None]
-    rows, votes = np.arange(chunk.n_examples), np.zeros((2, chunk.n_examples, chunk.n_classes), np.int64)
-    for member, named in enumerate(chunk.last("predicted")):
-        votes[0, rows, named] += 1
-        votes[1, rows, named] += ~knew[member]
-    seen, margin = None, None
-    if (n_knew > 0).all():
-        seen = _geometric(logs[1], n_knew)
-        margin = (chunk.channel("margin").mean(axis=1, dtype=np.float64) * knew).sum(axis=0) / n_knew
-    n_new = chunk.n_members - n_knew
-    return (_geometric(logs[0], n_new) if (n_new > 0).all() else None), seen, margin, votes[0], votes[1]
-
-
-def _geometric(
-    logs: Float64[np.ndarray, "some classes"], members: Int64[np.ndarray, " some"]
-) -> Float32[np.ndarray, "some classes"]:
-    mean = logs / members[:, None]
-    p = np.exp(mean - mean.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)

@@ -74,6 +74,7 @@ def settings_of(run: Run) -> Settings:
         when=spec["when"],
         folds=spec["folds"],
         repeats=spec["repeats"],
+        rounds=spec.get("rounds", 1),
         seed=spec["seed"],
     )
 

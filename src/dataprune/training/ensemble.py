@@ -4,6 +4,7 @@ Knows folds, members, checkpoints and progress messages. Does not know scores, n
 are handed to the caller as files in the scratch folder.
 """
 
+import hashlib
 import math
 import tempfile
 import time
@@ -37,8 +38,9 @@ class Ensemble:
     """What defines an ensemble beside the data; a member is a pure function of this, its number and the data.
 
     Attributes:
-        members: how many networks; with folds it is folds × repeats.
+        members: how many networks; with folds it is folds × repeats × rounds.
         folds: 0 trains every member on everything; otherwise member `r·folds + f` never sees fold f of repeat r.
+        rounds: with 2 or more, as many members again on the same folds, without the labels that those before call wrong.
         when: `clean` records after each epoch on pictures as they are, `online` while training on augmented ones.
     """
 
@@ -49,22 +51,30 @@ class Ensemble:
     n_classes: int
     folds: int = 0
     repeats: int = 1
+    rounds: int = 1
     when: Literal["clean", "online"] = "clean"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise must("epochs", "be at least 1", self.epochs)
+        for name, value in (("repeats", self.repeats), ("rounds", self.rounds)):
+            if value < 1:
+                raise must(name, "be at least 1", value)
+            if value > 1 and not self.folds:
+                raise must(name, "be 1 without folds", value, f"Give --folds too: {name} are of the folds.")
         if self.members < 1:
             raise must("members", "be at least 1", self.members)
-        if self.repeats < 1:
-            raise must("repeats", "be at least 1", self.repeats)
-        if self.repeats > 1 and not self.folds:
-            raise must("repeats", "be 1 without folds", self.repeats, "Give --folds too: repeats are of the folds.")
         if self.folds == 1 or self.folds < 0:
             raise must("folds", "be 0 (no folds) or at least 2", self.folds)
-        if self.folds and self.members != self.folds * self.repeats:
-            raise must("members", f"be folds × repeats = {self.folds * self.repeats}", self.members, "Leave it out.")
+        expected = self.folds * self.repeats * self.rounds
+        if self.folds and self.members != expected:
+            raise must("members", f"be folds × repeats × rounds = {expected}", self.members, "Leave it out.")
+
+    @property
+    def round_size(self) -> int:
+        """Members of a round; those of the first come first."""
+        return self.members // self.rounds
 
 
 def folds_of(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
@@ -88,17 +98,17 @@ def folds_of(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repe
     return fold
 
 
-def trained_on(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], member: int) -> Bool[np.ndarray, " examples"]:
-    """Say which examples a member is trained on."""
+def dealt_to(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], member: int) -> Bool[np.ndarray, " examples"]:
+    """Say which examples a member is trained on by the folds; in a later round suspects are left out of them."""
     if not ensemble.folds:
         return np.ones(len(labels), bool)
-    repeat, held_out = divmod(member, ensemble.folds)
+    repeat, held_out = divmod(member % ensemble.round_size, ensemble.folds)
     return np.asarray(folds_of(labels, ensemble.folds, ensemble.seed, repeat) != held_out)
 
 
 @dataclass(frozen=True)
 class MemberJob:
-    """All that a worker needs to train one member; the scratch folder is its own."""
+    """All that a worker needs to train one member; the scratch folder is its own. `left_out` is on no account trained on."""
 
     ensemble: Ensemble
     member: int
@@ -106,6 +116,7 @@ class MemberJob:
     data_key: str
     scratch: Path
     device: str
+    left_out: Bool[np.ndarray, " examples"] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,7 @@ def train_members(
     *,
     device: str = "cpu",
     crew: Crew = Crew(),  # noqa: B008 frozen
+    left_out: Bool[np.ndarray, " examples"] | None = None,
     on_message: Callable[[EpochDone], None] | None = None,
 ) -> Iterator[Outcome]:
     """Train the members asked for; outcomes (value: `MemberDone`) come as they finish.
@@ -148,6 +160,7 @@ def train_members(
         scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there, except on machines that do
             not see it: there it starts anew.
         crew: who trains.
+        left_out: examples that none of them is trained on.
     """
 
     def passed_on(_: str, message: Any) -> None:
@@ -161,7 +174,7 @@ def train_members(
             Job(
                 f"member {member}",
                 train_member if is_seen else train_member_away,
-                MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device),
+                MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device, left_out),
             )
             for member in members
         ]
@@ -213,7 +226,9 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
     ensemble = job.ensemble
     inputs, labels = open_shared(job.shared)
     assert labels is not None
-    subset = trained_on(ensemble, labels, job.member)
+    subset = dealt_to(ensemble, labels, job.member)
+    if job.left_out is not None:
+        subset &= ~job.left_out
     seed = torch_seed(ensemble.seed, "member", job.member)
     training = Training(ensemble.model, ensemble.recipe, ensemble.epochs, seed, ensemble.n_classes, job.device)
     fit = Fit(training, Inputs(inputs, ensemble.recipe.normalise, job.device), labels, subset)
@@ -295,10 +310,11 @@ def _resume(job: MemberJob, fit: Any, recorder: Recorder) -> float:
 
 def _identity(job: MemberJob) -> dict[str, Any]:
     spec = asdict(job.ensemble)
-    del spec["members"]  # a member does not depend on how many there are
-    del spec["repeats"]  # nor on how often the folds are dealt
+    for name in ("members", "repeats", "rounds"):  # a member does not depend on how many there are
+        del spec[name]
     spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
-    return {"spec": spec, "member": job.member, "data": job.data_key, **made_with(job.device)}
+    left_out = "" if job.left_out is None else hashlib.sha256(np.packbits(job.left_out).tobytes()).hexdigest()
+    return {"spec": spec, "member": job.member, "data": job.data_key, "left_out": left_out, **made_with(job.device)}
 
 
 def made_with(device: str) -> dict[str, str]:

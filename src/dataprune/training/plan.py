@@ -43,6 +43,7 @@ class Settings:
         when: record after each epoch on the pictures as they are (`clean`) or while training (`online`).
         folds: 0, or how many folds; each member is then trained on all folds but one.
         repeats: of the folds.
+        rounds: 2 or more train again on the folds, each time without the labels that the rounds before call wrong.
         seed: of everything random.
     """
 
@@ -55,6 +56,7 @@ class Settings:
     when: Literal["clean", "online"] = "clean"
     folds: int = 0
     repeats: int = 1
+    rounds: int = 1
     seed: int = 0
 
 
@@ -119,7 +121,7 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
     assert recipe.epochs is not None
     if settings.folds > len(dataset):
         raise must("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
-    members = _first(settings.members, settings.folds * settings.repeats if settings.folds else None, members)
+    members = _first(settings.members, settings.folds * settings.repeats * settings.rounds if settings.folds else None, members)
     return Ensemble(
         model=model,
         recipe=recipe,
@@ -128,6 +130,7 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
         n_classes=dataset.n_classes,
         folds=settings.folds,
         repeats=settings.repeats,
+        rounds=settings.rounds,
         when=settings.when,
         seed=settings.seed,
     )

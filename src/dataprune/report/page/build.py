@@ -328,6 +328,14 @@ def _matrix_section(material: Material) -> dict[str, Any]:
     return {"names": [material.class_names[index] for index in chosen], "cells": cells, "of": len(material.classes)}
 
 
+def _folds(spec: dict[str, Any]) -> str:
+    if not spec.get("folds"):
+        return "none: every network saw every example"
+    rounds = spec.get("rounds", 1)
+    again = f", {rounds} rounds, the later ones without suspects" if rounds > 1 else ""
+    return f"{spec['folds']} × {spec.get('repeats', 1)}{again}"
+
+
 def _made(material: Material) -> list[list[str]]:
     """Say how the run was made: settings, cost, versions; no path and no host."""
     info, spec = material.info, material.info["spec"]
@@ -335,7 +343,7 @@ def _made(material: Material) -> list[list[str]]:
         ["fingerprint of the data", str(spec["data"])[:16]],
         ["networks", f"{spec['members']} × {spec['epochs']} epochs, {shown(spec['model'], 60)}"],
         ["recipe", ", ".join(f"{key} {shown(value, 40)}" for key, value in spec["recipe"].items() if value not in ([], None))],
-        ["folds", f"{spec['folds']} × {spec.get('repeats', 1)}" if spec.get("folds") else "none: every network saw every example"],
+        ["folds", _folds(spec)],
         ["seed", str(spec["seed"])],
         ["recorded", "on clean pictures after each epoch" if spec.get("when") == "clean" else "while training"],
     ]

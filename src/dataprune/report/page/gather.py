@@ -21,8 +21,8 @@ from dataprune.report.page.findings import leading_score
 from dataprune.report.page.material import Material, Other, Pairs
 from dataprune.run import Run, match
 from dataprune.run.duplicates import Duplicates, find_duplicates
+from dataprune.run.evidence import evidence_of
 from dataprune.run.opened import LOCAL
-from dataprune.run.suspects import evidence_of
 
 MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
@@ -109,7 +109,7 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
 def _suspects(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> Suspects | None:
     """Judge the labels as `suspects_of` does, by the data that are at hand: its own notes would name their place."""
     try:
-        found = noise.find(evidence_of(run.trace, run.classes))
+        found = noise.find(evidence_of(run))
     except DatapruneError as reason:
         missing["suspects"] = str(reason)
         return None

@@ -1,0 +1,121 @@
+"""Rounds: networks trained again without the labels that the first ones call wrong, and what is read from both."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dataprune import noise
+from dataprune.data import read
+from dataprune.errors import InputError
+from dataprune.noise import Suspects
+from dataprune.run import score, suspects_of
+from dataprune.run.evidence import evidence_of, evidence_of_trace, left_out
+from dataprune.training.plan import Machine, Settings
+
+TWICE = Settings(folds=3, rounds=2, epochs=3, model="linear", recipe="fast-gray")
+SERIAL = Machine(executor="serial")
+FILES = ["scores.parquet", "spec.json", *(f"trace/member-00{m}.safetensors" for m in range(6))]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return read("digits").take(np.arange(600))
+
+
+@pytest.fixture(scope="module")
+def digits(truth):
+    return truth.with_labels(noise.inject(truth.labels, 0.15, "uniform", n_classes=10, ids=truth.ids.tolist()))
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    return score(digits, tmp_path_factory.mktemp("runs") / "run", TWICE, SERIAL)
+
+
+def test_the_second_round_has_the_same_folds_without_the_suspects_of_the_first(run, digits, truth):
+    first, again = run.trace.trained_on[:3], run.trace.trained_on[3:]
+    found = noise.find(evidence_of_trace(run.trace.of_members(range(3)), run.classes))
+    missing = left_out(found)
+    assert (again == first & ~missing).all()
+    assert 30 < missing.sum() < 120
+    assert (digits.labels != truth.labels)[missing].mean() > 0.8
+
+
+def test_the_first_round_is_that_of_a_run_with_one(run, digits, tmp_path):
+    alone = score(digits, tmp_path / "one", replace(TWICE, rounds=1), SERIAL)
+    for name in FILES[2:5]:
+        assert (alone.path / name).read_bytes() == (run.path / name).read_bytes(), name
+
+
+def test_processes_and_an_interruption_change_no_bit(run, digits, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def listen(heard):
+        if heard.epoch is not None and (heard.epoch.member, heard.epoch.epoch) == (4, 2):
+            raise StopError
+
+    with pytest.raises(StopError):
+        score(digits, tmp_path / "run", TWICE, SERIAL, listener=listen)
+    score(digits, tmp_path / "run", TWICE, Machine(executor="processes", workers=2))
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (run.path / name).read_bytes(), name
+
+
+def test_each_example_is_asked_of_as_many_networks_suspect_or_not(run):
+    evidence = evidence_of(run)
+    assert evidence.first_round is not None
+    assert (evidence.unseen_votes.sum(axis=1) == 2).all()
+    assert (evidence.votes.sum(axis=1) == 6).all()
+    fold = ~run.trace.trained_on[:3]
+    logs = sum(
+        np.log(np.maximum(run.trace.member_probabilities(m), 1e-4)) * fold[m % 3][:, None] for m in range(6)
+    )  # by a naive route: the mean of the logarithms of the two whose fold it is in
+    p = np.exp(logs / 2)
+    np.testing.assert_allclose(evidence.unseen, p / p.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_the_finding_is_of_both_rounds_and_its_count_of_the_first(run, truth):
+    first = evidence_of(run).first_round
+    before, after = noise.find(first), suspects_of(run)
+    assert noise.check(after, truth.labels).average_precision > 0.93
+    assert not np.array_equal(after.score, before.score)
+    assert after.n_wrong == pytest.approx(before.n_wrong)
+    assert after.probability.sum() == pytest.approx(after.n_wrong, rel=0.01)
+    assert "trained again" in after.method
+
+
+def test_of_each_label_at_most_half_is_left_out_and_the_surest_are():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1])
+    probability = np.array([0.6, 0.9, 0.7, 0.8, 0.9, 0.2, 0.1])
+    found = Suspects(
+        ids=np.array([str(i) for i in range(7)], dtype=np.dtypes.StringDType()),
+        labels=labels,
+        suggested_label=1 - labels,
+        probability=probability,
+        score=probability,
+        is_suspect=probability > 0.5,
+        reason=np.full(7, "", object),
+        n_wrong=4.2,
+        n_wrong_low=0.0,
+        n_wrong_high=7.0,
+        classes=("a", "b"),
+        sampling="both",
+        method="",
+    )
+    assert left_out(found).tolist() == [False, True, False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(TWICE, folds=0), "`rounds` must be 1 without folds, got 2. Give --folds too"),
+        (replace(TWICE, rounds=0), "`rounds` must be at least 1, got 0"),
+        (replace(TWICE, members=3), "folds × repeats × rounds = 6, got 3"),
+    ],
+)
+def test_rounds_that_cannot_be(settings, message, digits, tmp_path):
+    with pytest.raises(InputError) as error:
+        score(digits, tmp_path / "run", settings, SERIAL)
+    assert message in str(error.value)
