@@ -115,7 +115,7 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
         InputError: examples without truth, another number of rows, labels that are no classes.
     """
     values, names = tables.read_column(source, "clean_label")
-    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names))
+    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")
     return file.labels_of([str(one) for one in found.ids.tolist()], found.classes)[0]
 
 
