@@ -76,6 +76,21 @@ class Summary:
     tolerance: float
     notes: tuple[str, ...]
 
+    @property
+    def no_interval(self) -> str:
+        """Why nothing has an interval, in words; "" where intervals are known."""
+        if np.isfinite(self.standard_deviation):
+            return ""
+        return _no_spread(int(self.table["n_seeds"].max()), self.degrees_of_freedom)
+
+    @property
+    def no_loss(self) -> str:
+        """Why nothing can be said of what is lost against all data, in words; "" where it can."""
+        if not np.isfinite(self.table["minus_all"]).any():
+            has_all = any(cell.is_all for cell in self.cells)
+            return "nothing but all data was trained on" if has_all else "nothing was trained on all data"
+        return self.no_interval or ("" if self.droppable else "the study compares no sizes")
+
 
 def summarise(
     trials: Trials,
@@ -237,7 +252,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     if lacking:
         notes.append(f"not all seeds are there for {listed(lacking, most=3)}; their means are adjusted to the same seeds")
     if not np.isfinite(fitted.standard_deviation):
-        return [*notes, "no intervals: at least two seeds that give different accuracies are needed, better three"]
+        return [*notes, f"no intervals: {_no_spread(fitted.n_seeds, fitted.degrees_of_freedom)}"]
     notes.append(
         f"a training scatters by {100 * fitted.standard_deviation:.2f} points around its cell and seed, pooled over "
         f"{len(cells.cells)} cells: {fitted.degrees_of_freedom} degrees of freedom"
@@ -258,6 +273,15 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
         + ("; those over test examples are given apart, for these trainings" if has_test else "; another test set may differ more")
     )
     return notes
+
+
+def _no_spread(n_seeds: int, degrees_of_freedom: int) -> str:
+    """Say why the trainings show no scatter to judge by."""
+    if n_seeds < 2:
+        return "one seed says nothing about chance (--seeds 3)"
+    if degrees_of_freedom < 1:
+        return "too few trainings have ended to say how much they scatter"
+    return f"all {n_seeds} seeds gave the same accuracies, so nothing says how much is chance (a larger test set would)"
 
 
 def _budget(trials: Trials) -> str:
