@@ -9,6 +9,7 @@ from dataprune.study.advice import Situation, advise, overall, situation_from, s
 from dataprune.study.cost import Cost
 from dataprune.study.summary import summarise
 from study_tables import sweep_rows, trials_of, window_rows
+from study_toys import toy_spec, toy_study
 
 LARGE = Situation(50_000, 10, 5_000, ("el2n", "std", "flip", "forget", "aum"), wrong=200)
 
@@ -170,3 +171,17 @@ def test_command_refuses_what_is_neither(tmp_path, run_folder, cli):
     code, _, err = cli("advise", run_folder, "--run", run_folder)
     assert code == 2
     assert "`--run` must go with a study" in err
+
+
+def test_command_takes_the_run_inside_a_study_and_refuses_one_of_other_data(tmp_path, run_folder, suspects, cli):
+    study = toy_study(tmp_path / "study", toy_spec("half"))
+    code, out, err = cli("advise", study.path)
+    assert (code, err) == (0, "")
+    assert "120 examples in 3 classes, 40 a class" in out
+    assert f"next: dataprune prune {study.path / 'run'} --keep 0.5" in out
+    code, again, _ = cli("advise", study.path, "--run", study.path / "run")
+    assert (code, again) == (0, out)
+    code, out, err = cli("advise", study.path, "--run", run_folder)
+    assert (code, out) == (2, "")
+    assert f"error: `--run` {run_folder} is of other data than the study: 24 examples with fingerprint " in err
+    assert err.count("\n") == 1

@@ -5,12 +5,13 @@ Rules say what was seen on other sets; none is a promise for this one.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dataprune.errors import must
+from dataprune.errors import InputError, must
 from dataprune.study.cost import Cost, scoring_cost
 
 if TYPE_CHECKING:
@@ -119,14 +120,16 @@ def situation_of(run: "Run") -> Situation:
     """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
     from dataprune.run.suspects import suspects_of
 
-    info = run.info
+    info, wrong = run.info, None
+    with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
+        wrong = int(suspects_of(run).n_wrong)
     counts = np.array(info["data"]["class_counts"])
     return Situation(
         n_examples=int(info["data"]["n_examples"]),
         n_classes=int((counts > 0).sum()),
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(run.scores),
-        wrong=int(suspects_of(run).n_wrong),
+        wrong=wrong,
         by_heart=any("by heart" in note for note in info["notes"]),
         scoring=scoring_cost(info),
     )

@@ -49,6 +49,11 @@ class Study:
         return f"{self.spec.judge}_accuracy"
 
     @property
+    def data(self) -> str:
+        """The fingerprint of the training data: scores for it must be of the same."""
+        return str(self.info["spec" if self.is_finished else "settings"]["train"])
+
+    @property
     def failed(self) -> list[int]:
         """Rows of the trials that failed."""
         return np.flatnonzero(self.trials["status"] == FAILED).tolist()
