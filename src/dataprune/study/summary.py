@@ -4,7 +4,9 @@ Knows the table `summary.parquet`, the verdicts in words and their limits. The a
 with what is said by `cells`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,7 +22,8 @@ TOLERANCE = 0.01
 BETTER, WORSE, SAME = "better than random", "worse than random", "not to be told from random"
 NO_SPREAD = "cannot be told: needs two seeds that differ"
 NO_RANDOM = "no random control of this size"
-SAME_TO_THE_EYE = 1e-12
+
+Answers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,6 @@ class Summary:
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
             size and to all data with theirs, a verdict in words. Intervals are 95 % each, not corrected for their number; verdicts
             are. With `arm`, `order` or `clusters` behind, where the study has them.
-        over_test: for each row the 95 % intervals of the two differences over test examples, the trainings given; None where the
-            answers to single test examples were not kept.
         areas: under the curve of each score and strategy.
         droppable: for each of them the most that can be dropped.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
@@ -65,7 +66,6 @@ class Summary:
 
     cells: tuple[Cell, ...]
     table: dict[str, np.ndarray]
-    over_test: dict[str, np.ndarray] | None
     areas: tuple[Area, ...]
     droppable: tuple[Droppable, ...]
     arms: dict[str, np.ndarray]
@@ -75,6 +75,17 @@ class Summary:
     smallest_differences: Float64[np.ndarray, " cells"]
     tolerance: float
     notes: tuple[str, ...]
+    _table: CellTable
+    _correct: Answers
+
+    @cached_property
+    def over_test(self) -> dict[str, np.ndarray] | None:
+        """For each row the 95 % intervals of the two differences over test examples, the trainings given.
+
+        None where the answers to single test examples were not kept. Takes seconds for hundreds of cells, so only when asked for.
+        """
+        correct = self._correct() if callable(self._correct) else self._correct
+        return None if correct is None else _over_test(self._table, correct)
 
     @property
     def no_interval(self) -> str:
@@ -95,7 +106,7 @@ class Summary:
 def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
-    correct: Bool[np.ndarray, "answers examples"] | None = None,
+    correct: Answers = None,
     measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
 ) -> Summary:
     """Say what the trainings of a study show.
@@ -103,7 +114,8 @@ def summarise(
     Args:
         trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes.
         tolerance: a loss of accuracy that counts as none, 0.01 for a point.
-        correct: for each row of `trials` and each test example whether it was right; gives intervals over test examples too.
+        correct: for each row of `trials` and each test example whether it was right, or what gives that when it is asked for;
+            gives intervals over test examples too.
         measure: the accuracy that is judged, and the column's name in the table.
 
     Raises:
@@ -111,6 +123,8 @@ def summarise(
     """
     if not 0 <= tolerance < 1:
         raise must("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
+    if isinstance(correct, np.ndarray) and len(correct) != len(trials["keep"]):
+        raise must("correct", f"have a row for each of {len(trials['keep'])} trials", len(correct))
     cells = cell_table(trials, measure)
     fitted = statistics.fit(cells.accuracies)
     own = fitted.contrast(np.eye(len(cells.cells)))
@@ -132,7 +146,6 @@ def summarise(
     return Summary(
         cells=cells.cells,
         table=table,
-        over_test=None if correct is None else _over_test(cells, correct, len(trials["keep"])),
         areas=areas_of(cells, fitted),
         droppable=_droppable(cells, everything, tolerance),
         arms=arms,
@@ -142,6 +155,8 @@ def summarise(
         smallest_differences=smallest,
         tolerance=tolerance,
         notes=tuple(_notes(cells, fitted, smallest, correct is not None, trials)),
+        _table=cells,
+        _correct=correct,
     )
 
 
@@ -227,9 +242,7 @@ def _without_arm(cell: Cell) -> tuple[object, ...]:
     return cell.kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
 
 
-def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"], n_trials: int) -> dict[str, np.ndarray]:
-    if len(correct) != n_trials:
-        raise must("correct", f"have a row for each of {n_trials} trials", len(correct))
+def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) -> dict[str, np.ndarray]:
     right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
     columns: dict[str, np.ndarray] = {}
     for name, control_of in (("minus_random", cells.random_of), ("minus_all", cells.all_of)):
