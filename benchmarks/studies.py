@@ -3,6 +3,7 @@
     python benchmarks/studies.py digits [--out DIR]
     python benchmarks/studies.py FLOWERS [--out DIR]
     python benchmarks/studies.py CIFAR10 --rows 0:5000 [--out DIR]
+    python benchmarks/studies.py --overhead | --open            (see driver.py)
 
 Three seeds, default models and recipes, `km` from the pixels' main directions. The marks: on digits all presets together in 15
 minutes on two idle cores; at most 30 seconds a trial on 5,000 pictures of CIFAR-10.
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import driver
 import numpy as np
 from record import record
 
@@ -43,11 +45,21 @@ def asked_of(data: str, seeds: int) -> list[StudySpec]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("data")
+    parser.add_argument("data", nargs="?")
     parser.add_argument("--rows", default=None, help="of train, FIRST:LAST")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", default=None)
+    parser.add_argument("--overhead", action="store_true", help="of 100 trials that sleep")
+    parser.add_argument("--trial-seconds", type=float, default=0.5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--open", action="store_true", help="a finished study of 1,000 trials")
     asked = parser.parse_args()
+    if asked.overhead:
+        record("driver of a study", driver.overhead(asked.trial_seconds, asked.workers))
+    if asked.open:
+        record("opening a study", driver.opening())
+    if asked.data is None:
+        return
     splits = read_splits(asked.data)
     if asked.rows:
         first, last = (int(part) for part in asked.rows.split(":"))

@@ -10,7 +10,8 @@ import pytest
 from dataprune.report.page import Options
 from dataprune.report.page.build import run_page
 from dataprune.report.page.render import html
-from dataprune.report.page.study import Tables, study_page
+from dataprune.report.page.study import study_page
+from dataprune.report.page.study_tables import Tables
 from pages import HOSTILE, material, pairs
 from test_page_study import summary, trials
 

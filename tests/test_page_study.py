@@ -6,8 +6,10 @@ import pytest
 from dataprune import store
 from dataprune.report.page import Options
 from dataprune.report.page.render import html
-from dataprune.report.page.study import Tables, cells_of, finished, open_tables, price_rows, study_page, trial_rows
+from dataprune.report.page.study import study_page, trial_rows
+from dataprune.report.page.study_tables import Tables, cells_of, finished, open_tables, price_rows
 from dataprune.study.spec import Part, StudySpec, to_toml
+from dataprune.study.summary import Droppable
 from dataprune.tables import write_table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -69,11 +71,13 @@ def summary():
 
 
 def test_findings_of_a_study_by_hand():
-    page = study_page(Tables("s", trials(), summary(), "preset = 'half'"), Options())
+    droppable = (Droppable("", "random", 1.0, np.nan, np.nan), Droppable("", "el2n", 0.7, 0.002, 0.0071))
+    page = study_page(Tables("s", trials(), summary(), "preset = 'half'", droppable=droppable), Options())
     drop, chance, price = page.context["findings"]
-    assert drop["title"] == "30\u00a0% can be dropped within a point"
-    assert "el2n" in drop["text"]
-    assert "−0.2 points (−0.7 points to +0.3 points" in drop["text"]
+    assert drop["title"] == "30\u00a0% can be dropped within 1 point"
+    assert (
+        "Kept 70\u00a0% by el2n: accuracy differs from all data by −0.2 points, and the loss is at most 0.7 points" in drop["text"]
+    )
     assert chance["title"] == "Chance beats scores"
     assert (
         "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not to be told from it." in chance["text"]
@@ -81,6 +85,17 @@ def test_findings_of_a_study_by_hand():
     assert price["title"] == "Training on 50\u00a0% takes 50\u00a0% of the time"
     assert set(page.scenes) == {"curves"}
     assert page.context["missing"] == {}
+
+
+def test_what_cannot_be_told_is_said_in_words():
+    told = {"no_loss": "nothing was trained on all data", "no_interval": "one seed says nothing about chance (--seeds 3)"}
+    one = summary() | {"verdict": np.array(["cannot be told: needs two seeds that differ"] * 5, object)}
+    one |= {name: np.full(5, np.nan) for name in one if name.endswith(("low", "high"))}
+    page = study_page(Tables("s", trials(), one, "", **told), Options())
+    drop, chance, _ = page.context["findings"]
+    assert (drop["title"], drop["text"]) == ("How much can be dropped cannot be told", "Because nothing was trained on all data.")
+    assert chance["text"] == "Because one seed says nothing about chance (--seeds 3)."
+    assert "nan" not in html(page, is_static=True).split("</style>")[1].lower()
 
 
 def test_prices_are_means_by_size():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dataprune.errors import InputError
 from dataprune.scores import Score
 from dataprune.selection import STRATEGIES, select
+from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.selection.select import largest_remainders
 from dataprune.selection.strategies import water_level
 
@@ -416,3 +417,14 @@ def test_scores_that_cannot_be_selected_by():
         select(None, keep=0.5, strategy="random")
     with pytest.raises(InputError, match=r"`score` must be of at least one example, got none."):
         select([], keep=0.5)
+
+
+@given(st.lists(st.text(max_size=4), min_size=1, max_size=20, unique=True), st.integers(0, 99))
+def test_ids_that_remember_give_the_hashes_of_those_that_do_not(given_ids, seed):
+    remembering = Ids(np.array(given_ids, object))
+    score = np.random.default_rng(seed).random(len(given_ids))
+    for keep in (0.3, 1.0, 0.7):
+        one = select(score, keep=keep, ids=remembering, seed=seed)
+        other = select(score, keep=keep, ids=np.array(given_ids, object), seed=seed)
+        assert one.rows.tolist() == other.rows.tolist()
+        assert one.ids_hash == other.ids_hash == ids_sha256([given_ids[row] for row in one.rows])

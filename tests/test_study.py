@@ -146,8 +146,15 @@ def test_a_run_may_be_given_and_must_fit(tmp_path):
     with pytest.raises(InputError, match=r"`score` must be one of .*el2n.*got 'el3n'. Did you mean 'el2n'"):
         toy_study(tmp_path / "t", toy_spec("half", scores=("el3n",)), sources=Sources(run=run.path))
     other = Splits(vectors(120, 5), None, splits.test)
-    with pytest.raises(InputError, match="is of other data than the study's"):
+    with pytest.raises(InputError, match="is of other data than the study's training data: 120 examples with fingerprint "):
         toy_study(tmp_path / "u", toy_spec("half"), other, Sources(run=run.path))
+    relabelled = Splits(splits.train.with_labels((splits.train.labels + 1) % 3), None, splits.test)
+    with pytest.raises(InputError, match="training data, with other labels: 120 examples"):
+        toy_study(tmp_path / "u", toy_spec("half"), relabelled, Sources(run=run.path))
+    for spec in (toy_spec("half", parts=(), scores=()), toy_spec("recipes")):  # also where no score is taken from it
+        with pytest.raises(InputError, match="is of other data than the study's"):
+            toy_study(tmp_path / "u", spec, other, Sources(run=run.path))
+    assert not (tmp_path / "u" / SPEC).exists()
     with pytest.raises(InputError, match="has seen all examples, also those"):
         toy_study(tmp_path / "v", toy_spec("half"), Splits(splits.train), Sources(run=run.path))
 

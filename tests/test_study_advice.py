@@ -1,7 +1,6 @@
 """What is advised, and on what ground."""
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +8,8 @@ from dataprune.errors import InputError
 from dataprune.study.advice import Situation, advise, overall, situation_from, situation_of
 from dataprune.study.cost import Cost
 from dataprune.study.summary import summarise
-from study_tables import sweep_rows, trials_of
+from study_tables import sweep_rows, trials_of, window_rows
+from study_toys import toy_spec, toy_study
 
 LARGE = Situation(50_000, 10, 5_000, ("el2n", "std", "flip", "forget", "aum"), wrong=200)
 
@@ -105,6 +105,32 @@ def test_overall_says_whether_it_pays():
     assert "nothing was trained on kept sets of these data" in text
 
 
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (sweep_rows(seeds=1), "one seed says nothing about chance (--seeds 3)"),
+        (sweep_rows(noise=0.0), "all 3 seeds gave the same accuracies, so nothing says how much is chance"),
+    ],
+)
+def test_without_a_spread_nothing_is_told_and_it_is_said_why(rows, why):
+    summary = summarise(trials_of(rows))
+    first, *_ = overall(LARGE, summary)
+    assert first.text.startswith(f"how much can be dropped cannot be told: {why}")
+    found = at(0.5, summary=summary)
+    assert (found.strategy, found.by) == ("random", "")
+    assert found.reasons[0].text.startswith(f"3 ways to keep 50% cannot be told from random: {why}")
+    assert found.reasons[1].text.endswith("points against all data (no interval is known)")
+    assert "nan" not in " ".join(map(str, (*found.reasons, *overall(LARGE, summary), *summary.notes)))
+
+
+def test_without_a_control_no_loss_is_told():
+    no_all = [row for row in sweep_rows() if row[1] != "all"]
+    assert "cannot be told: nothing was trained on all data" in overall(LARGE, summarise(trials_of(no_all)))[0].text
+    assert "cannot be told: the study compares no sizes" in overall(LARGE, summarise(trials_of(window_rows())))[0].text
+    only = [row for row in sweep_rows() if row[1] == "all"]
+    assert "nothing but all data was trained on" in overall(LARGE, summarise(trials_of(only)))[0].text
+
+
 def test_sizes_are_fractions_kept():
     with pytest.raises(
         InputError, match=r"`keep` must be in \(0, 1\], got 30\. It is the fraction kept: write 0\.3 to keep 30 %\."
@@ -120,9 +146,7 @@ def test_what_trials_tell_of_a_set():
 @pytest.fixture
 def suspects(monkeypatch):
     """Stand in for the finding of wrong labels."""
-    module = ModuleType("dataprune.run.suspects")
-    module.suspects_of = lambda run: SimpleNamespace(n_wrong=1)
-    monkeypatch.setitem(sys.modules, "dataprune.run.suspects", module)
+    monkeypatch.setattr("dataprune.run.suspects.suspects_of", lambda run: SimpleNamespace(n_wrong=1))
 
 
 def test_command_advises_on_a_run(run_folder, suspects, cli):
@@ -147,3 +171,17 @@ def test_command_refuses_what_is_neither(tmp_path, run_folder, cli):
     code, _, err = cli("advise", run_folder, "--run", run_folder)
     assert code == 2
     assert "`--run` must go with a study" in err
+
+
+def test_command_takes_the_run_inside_a_study_and_refuses_one_of_other_data(tmp_path, run_folder, suspects, cli):
+    study = toy_study(tmp_path / "study", toy_spec("half"))
+    code, out, err = cli("advise", study.path)
+    assert (code, err) == (0, "")
+    assert "120 examples in 3 classes, 40 a class" in out
+    assert f"next: dataprune prune {study.path / 'run'} --keep 0.5" in out
+    code, again, _ = cli("advise", study.path, "--run", study.path / "run")
+    assert (code, again) == (0, out)
+    code, out, err = cli("advise", study.path, "--run", run_folder)
+    assert (code, out) == (2, "")
+    assert f"error: `--run` {run_folder} is of other data than the study: 24 examples with fingerprint " in err
+    assert err.count("\n") == 1

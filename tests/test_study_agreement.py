@@ -102,6 +102,14 @@ def test_members_that_it_takes():
         found.members_for(1.0)
 
 
+def test_halves_that_say_nothing_are_said_in_words():
+    assert Reliability("el2n", 2, 0.5, 0.0, 4, spearman_brown(0.5, 2)).absent == ""
+    same = Reliability("flip", 2, float("nan"), 0.0, 4, spearman_brown(float("nan"), 2))
+    assert same.absent == "half of the members gave all examples the same flip, which correlates with nothing"
+    assert same.members_for(0.9) is None
+    assert "contradict each other" in Reliability("flip", 2, -1.0, 0.0, 4, spearman_brown(-1.0, 2)).absent
+
+
 def test_too_few_members_are_refused():
     with pytest.raises(
         InputError, match=r"reliability needs 4 members, got 2\. Add some with `dataprune score --members 4 --extend`\."

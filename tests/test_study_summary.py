@@ -199,6 +199,12 @@ def test_over_test_examples():
     middle = correct[rows["el2n"]].mean() - correct[rows["random"]].mean()
     assert low < middle < high
     assert np.isnan(summary.over_test["minus_all_low"][0])
+    asked = []
+    later = summarise(trials, correct=lambda: asked.append(1) or correct)
+    assert asked == [], "answers are read when they are asked for"
+    assert later.over_test["minus_random_low"][place] == low
+    assert asked == [1]
+    assert summarise(trials).over_test is None
     with pytest.raises(InputError, match=r"`correct` must have a row for each of 9 trials, got 8\."):
         summarise(trials, correct=correct[:8])
 

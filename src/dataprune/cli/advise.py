@@ -1,17 +1,20 @@
 """`dataprune advise`: what to keep of a set, at which size, and why."""
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dataprune.cli.lines import say, several, warn
-from dataprune.errors import must
+from dataprune.errors import InputError, must
 from dataprune.report.text import shown
 
 if TYPE_CHECKING:
+    from dataprune.run import Run
     from dataprune.study.advice import Advice, Situation
+    from dataprune.study.opened import Study
     from dataprune.study.summary import Summary
 
 
@@ -32,7 +35,10 @@ def advise(
     run_folder: Annotated[
         Path | None,
         typer.Option(
-            "--run", metavar="RUN", help="For a study: the run it was made from, which knows more of the set.", show_default=False
+            "--run",
+            metavar="RUN",
+            help="For a study: the run it was made from, which knows more of the set. Default: the one inside STUDY, if any.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -46,7 +52,6 @@ def advise(
         dataprune advise run --keep 0.5
         dataprune advise study --run run
     """
-    from dataprune.run import open_run
     from dataprune.study.advice import SIZES, overall, situation_from, situation_of
     from dataprune.study.advice import advise as advice_for
     from dataprune.study.opened import is_study, open_study
@@ -54,13 +59,13 @@ def advise(
     study = open_study(folder) if is_study(folder) else None
     if study is None and run_folder is not None:
         raise must("--run", "go with a study", f"{folder}, which is none", "A run needs no other run.")
-    run_folder = folder if study is None else run_folder
     summary = None if study is None else study.summary
-    if study is not None and run_folder is None:
-        situation = situation_from(study.trials)
+    run = _run_of(folder, study, run_folder)
+    if run is not None:
+        situation = situation_of(run)
     else:
-        assert run_folder is not None
-        situation = situation_of(open_run(run_folder))
+        assert study is not None
+        situation = situation_from(study.trials)
     sizes = tuple(keep) if keep else SIZES if summary is None else _sizes_of(summary)
     advices = advice_for(situation, sizes, summary)
     say(f"{shown(folder)}: {_about(situation)}")
@@ -74,8 +79,30 @@ def advise(
         say(f"note: {note}")
     chosen = next((advice for advice in advices if advice.options), None)
     if chosen is not None:
-        run = "RUN" if run_folder is None else shlex.quote(str(run_folder))
-        say(f"next: dataprune prune {run} {shlex.join(chosen.options)} --out kept.csv")
+        place = "RUN" if run is None else shlex.quote(str(run.path))
+        say(f"next: dataprune prune {place} {shlex.join(chosen.options)} --out kept.csv")
+
+
+def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | None":
+    """Open the run that knows more of the set: the folder itself, the one that is given, or the one inside the study."""
+    from dataprune.errors import DatapruneError
+    from dataprune.run import open_run
+    from dataprune.study.arms import RUN
+
+    if study is None:
+        return open_run(folder)
+    if given is None:
+        with suppress(DatapruneError):  # a study of a run elsewhere, or of no run
+            own = open_run(folder / RUN)
+            return own if own.info["spec"]["data"] == study.data else None
+        return None
+    run = open_run(given)
+    if run.info["spec"]["data"] != study.data:
+        raise InputError(
+            f"`--run` {given} is of other data than the study: {several(len(run.ids), 'example')} with fingerprint "
+            f"{run.info['spec']['data'][:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
+        )
+    return run
 
 
 def say_advice(advice: "Advice") -> None:

@@ -49,6 +49,7 @@ def draw_correlations(data: CorrelationData, out: Path) -> None:
         text = "–" if np.isnan(value) else f"{value:.2f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.7 else "black")
     figure.colorbar(drawn, ax=axes, shrink=0.8)
+    write_note(figure, "–: a score that is the same for all examples correlates with none" if np.isnan(data.values).any() else "")
     axes.set_title("Correlation of difficulty: Pearson below the diagonal, Spearman above", fontsize=10)
     save(figure, out)
 

@@ -238,7 +238,7 @@ def _seeds(summary: Summary) -> str:
 
 def _note(summary: Summary) -> str:
     if not np.isfinite(summary.standard_deviation):
-        return f"{_seeds(summary)}: no intervals"
+        return f"no intervals: {summary.no_interval}"
     return (
         f"95 % intervals over trainings, spread pooled over all cells: {_seeds(summary)}, {summary.degrees_of_freedom} degrees of "
         "freedom; lines are moved aside a little"

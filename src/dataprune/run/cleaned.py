@@ -21,7 +21,7 @@ from dataprune.noise.decide import DECISIONS, Decisions
 from dataprune.noise.suspects import Suspects
 from dataprune.run.kept import write_folder
 from dataprune.selection import Kept
-from dataprune.selection.kept import ids_sha256
+from dataprune.selection.ids import ids_sha256
 from dataprune.tables import write_table
 
 FEW = 5  # wrong lines that a message names

@@ -3,8 +3,7 @@
 Knows which rows are kept, of how many, and by which rule. Does not know how they were chosen (`select`) nor files.
 """
 
-import hashlib
-from collections.abc import Iterable, Sized
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +79,3 @@ class Kept:
 
         generator = torch.Generator().manual_seed(torch_seed(seed, "sampler"))
         return SubsetRandomSampler(self.rows.tolist(), generator=generator)
-
-
-def ids_sha256(ids: Iterable[str]) -> str:
-    """Hash a set of ids: sorted, each with its length before it, so that no two sets look alike."""
-    digest = hashlib.sha256()
-    for name in sorted(str(one).encode("utf-8", "surrogatepass") for one in ids):
-        digest.update(len(name).to_bytes(8, "little") + name)
-    return digest.hexdigest()

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from dataprune.errors import InputError, listed, must, unknown
 from dataprune.plugins import call
 from dataprune.scores import Score
-from dataprune.selection.kept import Kept, ids_sha256
+from dataprune.selection.ids import Ids
+from dataprune.selection.kept import Kept
 from dataprune.selection.strategies import STRATEGIES, Group, share
-from dataprune.streams import generator, tie_break
+from dataprune.streams import generator
 from dataprune.trace.member import checked_labels
 
 # 0.7 + 0.3 may exceed 1 by a rounding error.
@@ -31,7 +32,7 @@ def select(
     start: float = 0.0,
     cut: float = 0.0,
     labels: ArrayLike | None = None,
-    ids: ArrayLike | None = None,
+    ids: ArrayLike | Ids | None = None,
     seed: int = 0,
 ) -> Kept:
     """Choose the examples to keep.
@@ -51,7 +52,7 @@ def select(
         start: with "window", the fraction of easier examples that are left out.
         cut: with "stratified", the fraction of the hardest that is left out.
         labels: (N,) class indices, if the score does not carry them.
-        ids: (N,) different strings, if the score does not carry them; row numbers if there are none.
+        ids: (N,) different strings, if the score does not carry them; row numbers if there are none. `Ids` remember their hashes.
         seed: of the tie-breaking hash, and of "random".
 
     Returns:
@@ -73,8 +74,7 @@ def select(
         raise must("score", f"be given for strategy '{strategy}'", "None", "Only 'random' needs none.")
     if balanced and examples.labels is None:
         raise must("labels", "be given to balance by class", "none")
-    hashes = tie_break(examples.ids.tolist(), seed)
-    _check_ids(examples.ids, hashes)
+    hashes = examples.ids.ties(seed)
     pool = Group(examples.difficulty, hashes, start, cut)
     rows = np.concatenate(
         [
@@ -85,10 +85,10 @@ def select(
     rows.sort()
     fraction = n_kept / examples.n_total if keep is None else float(keep)
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "start": start, "cut": cut, "balanced": balanced, "seed": seed}
-    spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": ids_sha256(examples.ids[rows].tolist())}
+    spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": examples.ids.sha256(rows)}
     return Kept(
         rows=rows,
-        ids=examples.ids[rows],
+        ids=examples.ids.names[rows],
         labels=examples.labels_of(rows),
         scores=None if examples.values is None else examples.values[rows],
         n_total=examples.n_total,
@@ -105,7 +105,7 @@ class _Examples:
 
     values: np.ndarray | None
     difficulty: Float64[np.ndarray, " examples"]
-    ids: np.ndarray
+    ids: Ids
     labels: Int64[np.ndarray, " examples"] | None
 
     @property
@@ -116,12 +116,12 @@ class _Examples:
         return None if self.labels is None else self.labels[rows]
 
 
-def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | None) -> _Examples:
+def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | Ids | None) -> _Examples:
     if score is None:
         known = labels if ids is None else ids
         if known is None:
             raise InputError("without a score, give `ids` or `labels`: they say how many examples there are.")
-        values, difficulty = None, np.zeros(len(np.asarray(known)))
+        values, difficulty = None, np.zeros(len(known if isinstance(known, Ids) else np.asarray(known)))
     else:
         if not isinstance(score, Score):
             score = Score("given", _difficulty(score))
@@ -132,15 +132,11 @@ def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: Ar
     if n_total == 0:
         raise must("score", "be of at least one example", "none")
     classes = None if labels is None else checked_labels(labels)
-    names = _names(np.arange(n_total) if ids is None else np.asarray(ids))
-    for what, given in (("labels", classes), ("ids", names)):
+    names = ids if isinstance(ids, Ids) else Ids(np.arange(n_total) if ids is None else ids)
+    for what, given in (("labels", classes), ("ids", names.names)):
         if given is not None and given.shape != (n_total,):
             raise must(what, f"be one for each of {n_total} examples", f"shape {given.shape}")
     return _Examples(values, difficulty, names, classes)
-
-
-def _names(ids: np.ndarray) -> np.ndarray:
-    return ids if ids.dtype.kind in "OTU" else ids.astype(np.dtypes.StringDType())
 
 
 def _difficulty(array: ArrayLike) -> np.ndarray:
@@ -179,13 +175,6 @@ def _check_options(strategy: str, start: float, cut: float, keep: float) -> None
         if value + keep > 1 + _SLACK:
             cure = f"Lower `{name}` to {max(0.0, 1 - keep):.6g} or keep less."
             raise must(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
-
-
-def _check_ids(ids: np.ndarray, hashes: UInt64[np.ndarray, " examples"]) -> None:
-    order = np.argsort(hashes, kind="stable")
-    doubled = order[1:][hashes[order][1:] == hashes[order][:-1]]
-    if len(doubled):
-        raise must("ids", "all be different", f"repeats of {listed(repr(str(ids[row])) for row in doubled)}")
 
 
 def _part(pool: Group, rows: Int64[np.ndarray, " rows"]) -> Group:

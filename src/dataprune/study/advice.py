@@ -5,12 +5,13 @@ Rules say what was seen on other sets; none is a promise for this one.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dataprune.errors import must
+from dataprune.errors import InputError, must
 from dataprune.study.cost import Cost, scoring_cost
 
 if TYPE_CHECKING:
@@ -117,16 +118,18 @@ class Advice:
 
 def situation_of(run: "Run") -> Situation:
     """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
-    from dataprune.run.suspects import suspects_of  # type: ignore[import-not-found, unused-ignore]
+    from dataprune.run.suspects import suspects_of
 
-    info = run.info
+    info, wrong = run.info, None
+    with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
+        wrong = int(suspects_of(run).n_wrong)
     counts = np.array(info["data"]["class_counts"])
     return Situation(
         n_examples=int(info["data"]["n_examples"]),
         n_classes=int((counts > 0).sum()),
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(run.scores),
-        wrong=int(suspects_of(run).n_wrong),
+        wrong=wrong,
         by_heart=any("by heart" in note for note in info["notes"]),
         scoring=scoring_cost(info),
     )
@@ -200,6 +203,8 @@ def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Rea
 
 def _most_dropped(summary: "Summary") -> Reason:
     points = f"{100 * summary.tolerance:g} point{'' if summary.tolerance == 0.01 else 's'}"
+    if summary.no_loss:
+        return Reason(f"how much can be dropped cannot be told: {summary.no_loss}", "measured here")
     shown = [one for one in summary.droppable if one.keep < 1]
     if not shown:
         text = f"no size was shown to lose at most {points} against all data: by this study pruning does not pay"
@@ -226,10 +231,13 @@ def _measured(keep: float, situation: Situation, summary: "Summary | None") -> A
     if not len(random) or not len(tried):
         return None
     better = [row for row in tried if table["verdict"][row] == BETTER]
+    if not better and summary.no_interval:
+        text = f"{_ways(len(tried), keep)} cannot be told from random: {summary.no_interval}; random costs no scoring"
+        return Advice(keep, "random", "", 0.0, 0.0, False, (Reason(text, "measured here"), *_loss(table, int(random[0]))))
     if not better:
         seen = summary.smallest_differences[tried]
         most = f" (a difference of {100 * np.nanmedian(seen):.1f} points would have been seen)" if np.isfinite(seen).any() else ""
-        text = f"none of {len(tried)} ways to keep {keep:.0%} was better than random beyond chance{most}"
+        text = f"none of {_ways(len(tried), keep)} was better than random beyond chance{most}"
         row = int(random[0])
         return Advice(keep, "random", "", 0.0, 0.0, False, (Reason(text, "measured here"), *_loss(table, row)))
     row = int(max(better, key=lambda at: table[name][at]))
@@ -247,7 +255,12 @@ def _loss(table: Mapping[str, np.ndarray], row: int) -> tuple[Reason, ...]:
     value, low, high = (100 * table[f"minus_all{end}"][row] for end in ("", "_low", "_high"))
     if not np.isfinite(value):
         return ()
-    return (Reason(f"{value:+.1f} points against all data ({low:+.1f} ... {high:+.1f})", "measured here"),)
+    interval = f"{low:+.1f} ... {high:+.1f}" if np.isfinite(low) else "no interval is known"
+    return (Reason(f"{value:+.1f} points against all data ({interval})", "measured here"),)
+
+
+def _ways(count: int, keep: float) -> str:
+    return f"{count} {'way' if count == 1 else 'ways'} to keep {keep:.0%}"
 
 
 def _by_rule(keep: float, situation: Situation) -> Advice:

@@ -76,11 +76,35 @@ class Scoring:
     machine: Machine
     scorer: Scorer | None
 
+    def check_run(self, data: StudyData) -> None:
+        """Refuse a run that the study cannot have its scores from, whichever of them it takes.
+
+        Raises:
+            InputError: the run is of other data, or has seen test.
+        """
+        if self.sources.run is None:
+            return
+        run = open_run(self.sources.run)
+        seen, labels = run.info["spec"]["data"], data.train.labels
+        if seen == data.uncut:
+            raise InputError(
+                f"`run` {run.path} has seen all examples, also those that the study would cut off as test. Leave out --run: the "
+                "study then scores without them."
+            )
+        if seen != data.train.fingerprint:
+            here = f"{len(data.train):,} examples with fingerprint {data.train.fingerprint[:12]} here"
+            same = len(run.ids) == len(data.train) and bool((run.ids == data.train.ids).all())
+            what = ", with other labels" if same and labels is not None and bool((run.labels != labels).any()) else ""
+            raise InputError(
+                f"`run` {run.path} is of other data than the study's training data{what}: {len(run.ids):,} examples with "
+                f"fingerprint {seen[:12]} there, {here}. Give the data that were scored, or leave out --run."
+            )
+
     def arms(self, data: StudyData) -> list[Arm]:
         """Give the arms with their scores; score what is not scored yet.
 
         Raises:
-            InputError: the run is of other data, has seen test, or lacks a score; features that do not fit.
+            InputError: the run lacks a score; features that do not fit.
         """
         arms = [self._arm(GIVEN if self.spec.noise else "", data, RUN, self.sources.run, self.sources.settings)]
         if self.spec.noise:
@@ -110,19 +134,7 @@ class Scoring:
         if run_path is None:
             scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.machine))
             return scorer(data.train, self.folder / place, settings)
-        run = open_run(run_path)
-        seen = run.info["spec"]["data"]
-        if seen == data.uncut:
-            raise InputError(
-                f"`run` {run_path} has seen all examples, also those that the study would cut off as test. Leave out --run: the "
-                "study then scores without them."
-            )
-        if seen != data.train.fingerprint:
-            raise InputError(
-                f"`run` {run_path} is of other data than the study's training data: fingerprint {seen[:12]} there, "
-                f"{data.train.fingerprint[:12]} here. Give the data that were scored, or leave out --run."
-            )
-        return run
+        return open_run(run_path)
 
     def _km(self, dataset: Dataset) -> dict[int, Score]:
         features = self.sources.features

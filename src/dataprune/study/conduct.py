@@ -80,7 +80,9 @@ def run_study(
         data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
         trained = trained_by(spec, data.train)
         looks = looks_of(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
-        desk = _Desk(Scoring(folder, spec, sources, machine, scorer), data, trained, looks, resolve_device(machine))
+        scoring = Scoring(folder, spec, sources, machine, scorer)
+        scoring.check_run(data)
+        desk = _Desk(scoring, data, trained, looks, resolve_device(machine))
         finished = desk.claim()
         if finished is not None and not (retry_failed and finished.failed):
             return finished

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Int64
 from dataprune.errors import DatapruneError, InputError, listed, must
 from dataprune.scores import Score, Scores
 from dataprune.selection import select
-from dataprune.selection.kept import ids_sha256
 from dataprune.streams import torch_seed
 from dataprune.study.curriculum import growing, scaled, stages_by
 from dataprune.study.spec import ORDERS, StudySpec
@@ -110,12 +109,11 @@ def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Gr
     rows = []
     notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[Stage, ...]] = {}
-    hashes: dict[bytes, str] = {}
     for seed in spec.training_seeds:
         for wish in wishes:
             if wish.cell not in fixed or wish.score is None:
                 fixed[wish.cell] = _stages(spec, wish, seed, notes)
-            rows.append(_planned(spec, wish, seed, fixed[wish.cell], hashes))
+            rows.append(_planned(spec, wish, seed, fixed[wish.cell]))
     return Grid(tuple(rows), tuple(notes))
 
 
@@ -175,7 +173,7 @@ def _stages(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> 
 def _kept(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> Int64[np.ndarray, " kept"]:
     """Choose within the pool; a random set differs by the seed of the training, any other by nothing but its rule."""
     data, cell = wish.arm.data, wish.cell
-    ids, labels = data.train.ids[data.pool], data.train.labels
+    labels = data.train.labels
     assert labels is not None
     chosen = select(
         None if wish.score is None else _within(wish.score, data.pool),
@@ -184,7 +182,7 @@ def _kept(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> In
         balanced=spec.balanced,
         start=cell.start,
         labels=labels[data.pool],
-        ids=ids,
+        ids=data.pool_ids,
         seed=torch_seed(seed, "random") if wish.score is None else spec.seed,
     )
     kept = np.bincount(labels[data.pool][chosen.rows], minlength=data.train.n_classes)
@@ -205,24 +203,18 @@ def _within(score: Score, pool: Int64[np.ndarray, " pool"]) -> Score:
 def _order(wish: _Wish, seed: int) -> Int64[np.ndarray, " pool"]:
     """Order the pool: from easy to hard, from hard to easy, or at random."""
     data = wish.arm.data
-    ids = data.train.ids[data.pool].tolist()
-    from dataprune.streams import tie_break
-
     if wish.score is None:
-        return np.argsort(tie_break(ids, torch_seed(seed, "random")), kind="stable")
+        return np.argsort(data.pool_ids.ties(torch_seed(seed, "random")), kind="stable")
     difficulty = wish.score.difficulty[data.pool]
     sign = 1 if wish.cell.order == "easy-to-hard" else -1
-    return np.lexsort((tie_break(ids, seed), sign * difficulty))
+    return np.lexsort((data.pool_ids.ties(seed), sign * difficulty))
 
 
-def _planned(spec: StudySpec, wish: _Wish, seed: int, stages: tuple[Stage, ...], hashes: dict[bytes, str]) -> Planned:
+def _planned(spec: StudySpec, wish: _Wish, seed: int, stages: tuple[Stage, ...]) -> Planned:
     data, how = wish.arm.data, wish.trained
 
     def ids_of(mask: Bool[np.ndarray, " examples"]) -> str:
-        key = data.train.fingerprint.encode() + np.packbits(mask).tobytes()
-        if key not in hashes:
-            hashes[key] = ids_sha256(data.train.ids[mask].tolist())
-        return hashes[key]
+        return data.pool_ids.sha256(np.flatnonzero(mask[data.pool]))
 
     trial = TrialSpec(
         train=data.train.fingerprint,

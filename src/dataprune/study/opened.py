@@ -49,6 +49,11 @@ class Study:
         return f"{self.spec.judge}_accuracy"
 
     @property
+    def data(self) -> str:
+        """The fingerprint of the training data: scores for it must be of the same."""
+        return str(self.info["spec" if self.is_finished else "settings"]["train"])
+
+    @property
     def failed(self) -> list[int]:
         """Rows of the trials that failed."""
         return np.flatnonzero(self.trials["status"] == FAILED).tolist()
@@ -60,7 +65,7 @@ class Study:
         Raises:
             InputError: none has.
         """
-        correct = self.correct if self.spec.judge == "test" else None
+        correct = (lambda: self.correct) if self.spec.judge == "test" else None
         return summarise(self.trials, self.spec.tolerance, correct, self.measure)  # type: ignore[arg-type]
 
     @cached_property

@@ -28,7 +28,8 @@ class Reliability:
     Attributes:
         name: of the score.
         half: members in a half.
-        between_halves: the correlation of the two halves, the mean over splits; NaN where a half gave all examples the same.
+        between_halves: the correlation of the two halves, the mean over splits; NaN where a half gave all examples the same
+            (`absent` says so).
         spread: the standard deviation of that over splits. They share members, so it says how much the split matters, and is no
             standard error.
         members: in the ensemble, in two equal halves.
@@ -41,6 +42,13 @@ class Reliability:
     spread: float
     members: int
     whole: float
+
+    @property
+    def absent(self) -> str:
+        """Why there is no figure, in words; "" where there is one."""
+        if not np.isfinite(self.between_halves):
+            return f"half of the members gave all examples the same {self.name}, which correlates with nothing"
+        return "" if np.isfinite(self.whole) else f"the halves of the members contradict each other in {self.name}"
 
     def with_members(self, members: float) -> float:
         """Give the reliability to be expected of so many members."""
@@ -65,13 +73,16 @@ class Reliability:
 def spearman_brown(correlation: float, times: float) -> float:
     """Give the reliability of a mean over `times` as many parts, from that of the parts.
 
+    NaN where the parts contradict each other so much that there is none.
+
     Source: Spearman 1910, Brown 1910.
 
     Example:
         >>> round(spearman_brown(0.5, 2), 3)
         0.667
     """
-    return times * correlation / (1 + (times - 1) * correlation)
+    below = 1 + (times - 1) * correlation
+    return times * correlation / below if below > 0 else float("nan")
 
 
 def reliability(

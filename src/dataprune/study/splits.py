@@ -6,6 +6,7 @@ the seed alone and not on the order of rows. Knows nothing of scores and kept se
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,7 +15,7 @@ from dataprune.data import Dataset, Splits
 from dataprune.errors import InputError, listed, must
 from dataprune.noise import inject
 from dataprune.selection import select
-from dataprune.selection.kept import ids_sha256
+from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.streams import torch_seed
 
 
@@ -40,14 +41,19 @@ class StudyData:
     uncut: str | None
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
+    def pool_ids(self) -> Ids:
+        """The ids of the pool, from which every kept set is chosen."""
+        return Ids(self.train.ids[self.pool])
+
+    @cached_property
     def validation_rows(self) -> Int64[np.ndarray, " validation"]:
         """Rows of train that are validation; none where the source has a split of its own."""
         mask = np.ones(len(self.train), bool)
         mask[self.pool] = False
         return np.flatnonzero(mask)
 
-    @property
+    @cached_property
     def validation_key(self) -> str:
         """What stands for the validation set."""
         if self.validation is not None:

@@ -4,7 +4,9 @@ Knows the table `summary.parquet`, the verdicts in words and their limits. The a
 with what is said by `cells`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,7 +22,8 @@ TOLERANCE = 0.01
 BETTER, WORSE, SAME = "better than random", "worse than random", "not to be told from random"
 NO_SPREAD = "cannot be told: needs two seeds that differ"
 NO_RANDOM = "no random control of this size"
-SAME_TO_THE_EYE = 1e-12
+
+Answers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,6 @@ class Summary:
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
             size and to all data with theirs, a verdict in words. Intervals are 95 % each, not corrected for their number; verdicts
             are. With `arm`, `order` or `clusters` behind, where the study has them.
-        over_test: for each row the 95 % intervals of the two differences over test examples, the trainings given; None where the
-            answers to single test examples were not kept.
         areas: under the curve of each score and strategy.
         droppable: for each of them the most that can be dropped.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
@@ -65,7 +66,6 @@ class Summary:
 
     cells: tuple[Cell, ...]
     table: dict[str, np.ndarray]
-    over_test: dict[str, np.ndarray] | None
     areas: tuple[Area, ...]
     droppable: tuple[Droppable, ...]
     arms: dict[str, np.ndarray]
@@ -75,12 +75,38 @@ class Summary:
     smallest_differences: Float64[np.ndarray, " cells"]
     tolerance: float
     notes: tuple[str, ...]
+    _table: CellTable
+    _correct: Answers
+
+    @cached_property
+    def over_test(self) -> dict[str, np.ndarray] | None:
+        """For each row the 95 % intervals of the two differences over test examples, the trainings given.
+
+        None where the answers to single test examples were not kept. Takes seconds for hundreds of cells, so only when asked for.
+        """
+        correct = self._correct() if callable(self._correct) else self._correct
+        return None if correct is None else _over_test(self._table, correct)
+
+    @property
+    def no_interval(self) -> str:
+        """Why nothing has an interval, in words; "" where intervals are known."""
+        if np.isfinite(self.standard_deviation):
+            return ""
+        return _no_spread(int(self.table["n_seeds"].max()), self.degrees_of_freedom)
+
+    @property
+    def no_loss(self) -> str:
+        """Why nothing can be said of what is lost against all data, in words; "" where it can."""
+        if not np.isfinite(self.table["minus_all"]).any():
+            has_all = any(cell.is_all for cell in self.cells)
+            return "nothing but all data was trained on" if has_all else "nothing was trained on all data"
+        return self.no_interval or ("" if self.droppable else "the study compares no sizes")
 
 
 def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
-    correct: Bool[np.ndarray, "answers examples"] | None = None,
+    correct: Answers = None,
     measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
 ) -> Summary:
     """Say what the trainings of a study show.
@@ -88,7 +114,8 @@ def summarise(
     Args:
         trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes.
         tolerance: a loss of accuracy that counts as none, 0.01 for a point.
-        correct: for each row of `trials` and each test example whether it was right; gives intervals over test examples too.
+        correct: for each row of `trials` and each test example whether it was right, or what gives that when it is asked for;
+            gives intervals over test examples too.
         measure: the accuracy that is judged, and the column's name in the table.
 
     Raises:
@@ -96,6 +123,8 @@ def summarise(
     """
     if not 0 <= tolerance < 1:
         raise must("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
+    if isinstance(correct, np.ndarray) and len(correct) != len(trials["keep"]):
+        raise must("correct", f"have a row for each of {len(trials['keep'])} trials", len(correct))
     cells = cell_table(trials, measure)
     fitted = statistics.fit(cells.accuracies)
     own = fitted.contrast(np.eye(len(cells.cells)))
@@ -117,7 +146,6 @@ def summarise(
     return Summary(
         cells=cells.cells,
         table=table,
-        over_test=None if correct is None else _over_test(cells, correct, len(trials["keep"])),
         areas=areas_of(cells, fitted),
         droppable=_droppable(cells, everything, tolerance),
         arms=arms,
@@ -127,6 +155,8 @@ def summarise(
         smallest_differences=smallest,
         tolerance=tolerance,
         notes=tuple(_notes(cells, fitted, smallest, correct is not None, trials)),
+        _table=cells,
+        _correct=correct,
     )
 
 
@@ -212,9 +242,7 @@ def _without_arm(cell: Cell) -> tuple[object, ...]:
     return cell.kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
 
 
-def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"], n_trials: int) -> dict[str, np.ndarray]:
-    if len(correct) != n_trials:
-        raise must("correct", f"have a row for each of {n_trials} trials", len(correct))
+def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) -> dict[str, np.ndarray]:
     right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
     columns: dict[str, np.ndarray] = {}
     for name, control_of in (("minus_random", cells.random_of), ("minus_all", cells.all_of)):
@@ -237,7 +265,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     if lacking:
         notes.append(f"not all seeds are there for {listed(lacking, most=3)}; their means are adjusted to the same seeds")
     if not np.isfinite(fitted.standard_deviation):
-        return [*notes, "no intervals: at least two seeds that give different accuracies are needed, better three"]
+        return [*notes, f"no intervals: {_no_spread(fitted.n_seeds, fitted.degrees_of_freedom)}"]
     notes.append(
         f"a training scatters by {100 * fitted.standard_deviation:.2f} points around its cell and seed, pooled over "
         f"{len(cells.cells)} cells: {fitted.degrees_of_freedom} degrees of freedom"
@@ -258,6 +286,15 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
         + ("; those over test examples are given apart, for these trainings" if has_test else "; another test set may differ more")
     )
     return notes
+
+
+def _no_spread(n_seeds: int, degrees_of_freedom: int) -> str:
+    """Say why the trainings show no scatter to judge by."""
+    if n_seeds < 2:
+        return "one seed says nothing about chance (--seeds 3)"
+    if degrees_of_freedom < 1:
+        return "too few trainings have ended to say how much they scatter"
+    return f"all {n_seeds} seeds gave the same accuracies, so nothing says how much is chance (a larger test set would)"
 
 
 def _budget(trials: Trials) -> str:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class TrialSpec:
     epochs: int
     seed: int
 
-    @property
+    @cached_property
     def canonical(self) -> dict[str, Any]:
         """The spec as plain JSON, which is hashed."""
         spec = asdict(self)
@@ -54,7 +55,7 @@ class TrialSpec:
         spec["recipe"]["milestones"] = list(self.recipe.milestones)
         return {"algorithm": ALGORITHM, **spec, "stages": [list(stage) for stage in self.stages]}
 
-    @property
+    @cached_property
     def trial(self) -> str:
         """Its name: 24 hexadecimal digits of the hash of the spec."""
         return hashlib.sha256(store.canonical_json(self.canonical).encode()).hexdigest()[:24]

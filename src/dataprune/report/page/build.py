@@ -104,6 +104,7 @@ def run_page(material: Material, options: Options) -> Page:
         "confused": _confused_section(material, chosen),
         "matrix": _matrix_section(material),
         "epochs": curves.epoch_rows(material.answers),
+        "held_out": bool(np.isfinite(material.answers.held_out).any()),
         "when": material.info["spec"].get("when", "clean"),
         "features_are": material.features_are,
         "made": _made(material),
@@ -289,7 +290,9 @@ def _scores_section(material: Material) -> list[dict[str, Any]]:
 def _correlation_section(material: Material) -> dict[str, Any]:
     names, matrix = correlations(material.scores, "spearman" if len(material) <= 100_000 else "pearson")
     cells = [[{"text": distributions.said(value), "level": _level(value)} for value in row] for row in matrix.tolist()]
-    return {"names": list(names), "cells": cells, "kind": "Spearman's" if len(material) <= 100_000 else "Pearson's"}
+    constant = [name for name, value in zip(names, np.diag(matrix).tolist(), strict=True) if not np.isfinite(value)]
+    kind = "Spearman's" if len(material) <= 100_000 else "Pearson's"
+    return {"names": list(names), "cells": cells, "kind": kind, "constant": constant}
 
 
 def _level(value: float) -> str:

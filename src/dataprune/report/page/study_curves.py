@@ -10,9 +10,9 @@ import numpy as np
 
 from dataprune.report.colors import COLOURS, style_of
 from dataprune.report.page.scene import Axes, Dot, Line, Mark, Scene, Words, limits
+from dataprune.study.cells import EXTRAS
 
 WIDTH, HEIGHT = 760.0, 420.0
-EXTRAS = ("arm", "order", "clusters", "stages", "recipe")
 
 
 def curve_scenes(rows: list[dict[str, Any]]) -> list[Scene]:
@@ -32,7 +32,7 @@ def curve_scenes(rows: list[dict[str, Any]]) -> list[Scene]:
 
 def name_of(row: Mapping[str, Any]) -> str:
     """Name the curve that a cell belongs to."""
-    parts = [str(row[key]) for key in ("score", "strategy", *EXTRAS) if row.get(key) not in (None, "", "hardest")]
+    parts = [str(row[key]) for key in ("score", "strategy", *EXTRAS) if row.get(key) not in (None, "", "hardest", 0)]
     return " ".join(dict.fromkeys(parts)) or "hardest"
 
 

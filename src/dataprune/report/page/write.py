@@ -12,7 +12,8 @@ from dataprune.report.page.build import Options, Page, run_page
 from dataprune.report.page.gather import gather
 from dataprune.report.page.raster import write_png
 from dataprune.report.page.render import html
-from dataprune.report.page.study import open_tables, study_page
+from dataprune.report.page.study import study_page
+from dataprune.report.page.study_tables import open_tables
 from dataprune.report.page.svg import standalone
 from dataprune.run import open_run
 from dataprune.study.opened import is_study

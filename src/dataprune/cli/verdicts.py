@@ -1,0 +1,108 @@
+"""What does a study show, in lines?
+
+Knows the table of cells, what can be dropped and the difference of arms. A number that is not known is a dash, and a line says why.
+"""
+
+from typing import TYPE_CHECKING
+
+from dataprune.cli.lines import duration, say, say_columns, several
+
+if TYPE_CHECKING:
+    from dataprune.study.opened import Study
+    from dataprune.study.summary import Summary
+
+MOST_ROWS = 200  # of the table that is printed; the file has all
+
+
+def say_summary(done: "Study") -> None:
+    """Print the table of cells, what can be dropped, and what the figures mean."""
+    summary = done.summary
+    table = summary.table
+    rows: list[tuple[str, ...]] = [("score", "strategy", "keep", "start", "accuracy %", "95 %", "- random", "95 %", "verdict")]
+    extras = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
+    rows[0] += tuple(extras)
+    for row in range(min(len(table["keep"]), MOST_ROWS)):
+        cells = (table["score"][row] or table["strategy"][row], table["strategy"][row])
+        accuracy = _percent(table[done.measure][row])
+        interval = _interval(table["low"][row], table["high"][row])
+        difference = _interval(table["minus_random_low"][row], table["minus_random_high"][row])
+        figures = (f"{table['keep'][row]:g}", f"{table['start'][row]:g}", accuracy, interval)
+        rows.append(
+            (
+                *cells,
+                *figures,
+                _percent(table["minus_random"][row]),
+                difference,
+                table["verdict"][row],
+                *(str(table[name][row]) for name in extras),
+            )
+        )
+    judged = "test" if done.spec.judge == "test" else "validation"
+    say(f"{done.spec.preset}, accuracy on {judged}, equal {done.spec.budget}, {several(done.spec.seeds, 'seed')}:")
+    say_columns(rows, right=(2, 3, 4, 5, 6, 7))
+    if len(table["keep"]) > MOST_ROWS:
+        say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
+    _say_droppable(summary)
+    _say_arms(summary)
+    for note in summary.notes:
+        say(f"note: {note}")
+    trained = done.info["training"]
+    say(
+        f"trained: {several(len(set(done.trials['trial'])), 'trial')}, {duration(trained['train_seconds'])} of training in all, "
+        f"{trained['examples_seen']:,} examples seen, {trained['flops']:.2g} floating-point operations"
+    )
+
+
+def _say_droppable(summary: "Summary") -> None:
+    if summary.no_loss:
+        say(f"how much can be dropped cannot be told: {summary.no_loss}")
+        return
+    points = several_points(100 * summary.tolerance)
+    for one in summary.droppable:
+        name = one.name + (f", {one.arm}" if one.arm and one.arm not in one.name else "")
+        if one.keep < 1:
+            say(
+                f"{name}: {1 - one.keep:.0%} can be dropped at a loss of at most {several_points(round(100 * one.at_most, 1))} "
+                f"(tolerance {100 * summary.tolerance:g})"
+            )
+        else:
+            say(f"{name}: no size shown to lose at most {points}")
+
+
+def _say_arms(summary: "Summary") -> None:
+    arms = summary.arms
+    if not len(arms["keep"]):
+        return
+    say("what the arms differ by, points:")
+    rows: list[tuple[str, ...]] = [("arm", "score", "keep", "start", "difference", "95 %")]
+    for row in range(len(arms["keep"])):
+        rows.append(
+            (
+                f"{arms['arm'][row]} - {arms['minus_arm'][row]}",
+                str(arms["score"][row] or arms["strategy"][row]),
+                f"{arms['keep'][row]:g}",
+                f"{arms['start'][row]:g}",
+                _percent(arms["difference"][row]),
+                _interval(arms["difference_low"][row], arms["difference_high"][row]),
+            )
+        )
+    say_columns(rows, right=(2, 3, 4, 5))
+
+
+def several_points(points: float) -> str:
+    """Write a number of percentage points.
+
+    Example:
+        >>> several_points(1.0), several_points(0.5)
+        ('1 point', '0.5 points')
+    """
+    return f"{points:g} {'point' if points == 1 else 'points'}"
+
+
+def _percent(value: float) -> str:
+    """Write a share; the notes below the table say why one is not known."""
+    return "-" if value != value else f"{100 * value:.2f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "-" if low != low else f"{100 * low:.2f} ... {100 * high:.2f}"

@@ -1,0 +1,174 @@
+"""What is known about a study when its page is written?
+
+Reads the study's tables, its spec and what follows from them. Knows their columns; statistics, prices and advice are the study's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune.errors import InputError
+from dataprune.report.text import shown
+from dataprune.study.advice import Advice, advise, overall, situation_from
+from dataprune.study.cells import EXTRAS
+from dataprune.study.cost import prices, scoring_cost
+from dataprune.study.opened import open_study
+from dataprune.study.spec import to_toml
+from dataprune.study.summary import TOLERANCE, Droppable
+
+DONE = ("ok", "done", "finished", "complete", "completed")
+NOTHING = "no training has ended yet"
+
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A study as its page needs it.
+
+    Attributes:
+        name: of its folder.
+        trials: the columns of `trials.parquet`.
+        summary: the columns of `summary.parquet`; None where nothing has ended.
+        spec: what was asked, as TOML.
+        measure: the column of the accuracy that is judged.
+        droppable: for each curve over sizes the most that can be dropped.
+        tolerance: a loss that counts as none.
+        no_loss: why the most that can be dropped cannot be told; "" where it can.
+        no_interval: why there are no intervals; "" where there are.
+        overall: whether pruning pays at all, reason by reason.
+        advice: for each size what to do, and why.
+        prices: a row for scoring, all data and each cell; None where scoring has no price, or several.
+        price_notes: what the prices leave out.
+        notes: what the numbers mean and what they leave out.
+        is_finished: whether every trial has ended.
+    """
+
+    name: str
+    trials: Columns
+    summary: Columns | None
+    spec: str
+    measure: str = "test_accuracy"
+    droppable: tuple[Droppable, ...] = ()
+    tolerance: float = TOLERANCE
+    no_loss: str = ""
+    no_interval: str = ""
+    overall: tuple[str, ...] = ()
+    advice: tuple[tuple[float, str, tuple[str, ...]], ...] = ()
+    prices: Columns | None = None
+    price_notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    is_finished: bool = True
+
+
+def open_tables(folder: Path) -> Tables:
+    """Read a study, finished or not.
+
+    Raises:
+        InputError: it has trained nothing yet.
+        StoreError: it is damaged.
+    """
+    study = open_study(folder)
+    about: dict[str, Any] = {"measure": study.measure, "tolerance": study.spec.tolerance, "is_finished": study.is_finished}
+    name, spec = study.path.resolve().name, to_toml(study.spec)
+    try:
+        summary = study.summary
+    except InputError:  # no training has ended
+        return Tables(name, study.trials, None, spec, no_loss=NOTHING, no_interval=NOTHING, **about)
+    scoring = [scoring_cost({"cost": phases}) for phases in study.info.get("scoring", [])]
+    price = None if len(scoring) != 1 else prices(study.trials, scoring[0], study.measure)
+    situation = situation_from(study.trials)
+    sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)
+    advice = advise(situation, sizes or (1.0,), summary)
+    return Tables(
+        name,
+        study.trials,
+        summary.table,
+        spec,
+        droppable=summary.droppable,
+        no_loss=summary.no_loss,
+        no_interval=summary.no_interval,
+        overall=tuple(str(reason) for reason in overall(situation, summary)),
+        advice=tuple((one.keep, advice_of(one), tuple(str(reason) for reason in one.reasons)) for one in advice),
+        prices=None if price is None else price.table(),
+        price_notes=(_no_price(study.is_finished),) if price is None else price.notes,
+        notes=summary.notes,
+        **about,
+    )
+
+
+def advice_of(advice: Advice) -> str:
+    """Say in short what is advised at a size."""
+    return "keep all" if advice.strategy == "all" else f"{advice.strategy}{f' by {advice.by}' if advice.by else ''}"
+
+
+def cells_of(study: Tables) -> list[dict[str, Any]]:
+    """Give a row for each cell: of the summary, or where there is none yet the plain means of the finished trials."""
+    if study.summary is not None:
+        n = len(study.summary["keep"])
+        columns = {"accuracy" if name == study.measure else name: values for name, values in study.summary.items()}
+        return [{name: plain(values[row]) for name, values in columns.items()} for row in range(n)]
+    grouped: dict[tuple[Any, ...], list[float]] = {}
+    names = [name for name in ("score", "strategy", *EXTRAS, "keep", "start") if name in study.trials]
+    for row in np.flatnonzero(finished(study.trials, study.measure)).tolist():
+        key = tuple(plain(study.trials[name][row]) for name in names)
+        grouped.setdefault(key, []).append(float(study.trials[study.measure][row]))
+    empty = dict.fromkeys(("low", "high", "minus_random", "minus_all", "verdict"))
+    return [
+        {**dict(zip(names, key, strict=True)), "n_seeds": len(values), "accuracy": float(np.mean(values)), **empty}
+        for key, values in grouped.items()
+    ]
+
+
+def finished(trials: Columns, measure: str) -> np.ndarray:
+    """Say which trials have ended with an accuracy."""
+    status = [str(one).lower() for one in trials["status"].tolist()] if "status" in trials else ["ok"] * len(trials["keep"])
+    ended = np.array([one in DONE for one in status], bool)
+    return np.asarray(np.isfinite(np.asarray(trials[measure], np.float64)) & ended)
+
+
+def price_rows(trials: Columns, measure: str = "test_accuracy") -> list[dict[str, Any]]:
+    """Say for each size what a training took on average, and of that on the largest size how much."""
+    done = finished(trials, measure)
+    keeps = np.asarray(trials["keep"], np.float64).round(9)
+    names = [name for name in ("train_seconds", "examples_seen", "flops") if name in trials]
+    rows: list[dict[str, Any]] = []
+    for keep in sorted({float(one) for one in keeps[done].tolist()}, reverse=True):
+        inside = done & (keeps == keep)
+        means = {name: plain(np.asarray(trials[name], np.float64)[inside].mean()) for name in names}
+        rows.append({"keep": keep, "count": int(inside.sum()), **means})
+    for row in rows:
+        base, own = rows[0].get("train_seconds"), row.get("train_seconds")
+        row["share"] = own / base if base and own is not None else None
+    return rows
+
+
+def saving_rows(prices: Columns | None) -> list[dict[str, Any]]:
+    """Give for each cell what one training saves, and with how many trainings scoring is paid for."""
+    if prices is None:
+        return []
+    names = ("what", "keep", "start", "seconds", "saved_seconds", "flops", "saved_flops", "pays_after_flops")
+    return [{name: plain(prices[name][row]) for name in names} for row in range(len(prices["what"]))]
+
+
+def plain(value: Any) -> Any:
+    """Make a table's cell plain JSON: NaN and missing become None, texts harmless.
+
+    Example:
+        >>> plain(np.float64("nan")), plain(np.int64(3)), plain("a\\nb")
+        (None, 3, 'a\\\\nb')
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return shown(value, 300) if isinstance(value, str) else value
+
+
+def _no_price(is_finished: bool) -> str:
+    """Say why it is left out what is saved."""
+    if not is_finished:
+        return "what is saved is said once the study is finished"
+    return "what is saved is left out: each arm was scored apart, so scoring has no one price"
