@@ -20,12 +20,14 @@ class LabelFile:
     """One column of labels, with the ids of its rows if the file has them.
 
     `is_dropped` says which rows a person, or `dataprune noise apply`, decided to drop; None where the file does not speak of that.
+    `called` is what messages call the file.
     """
 
     source: str
     values: np.ndarray
     names: tuple[str, ...] | None
     is_dropped: Bool[np.ndarray, " rows"] | None = None
+    called: str = "labels"
 
     def labels_of(
         self, ids: Sequence[str], classes: tuple[str, ...]
@@ -38,7 +40,9 @@ class LabelFile:
         """
         if self.names is None and len(self.values) != len(ids):
             cure = "Or give the file an `id` column."
-            raise must("labels", f"have one row for each of the {len(ids)} examples", f"{len(self.values)} in {self.source}", cure)
+            raise must(
+                self.called, f"have one row for each of the {len(ids)} examples", f"{len(self.values)} in {self.source}", cure
+            )
         try:
             labels, told = resolve(self.values, classes)
         except InputError as error:
@@ -48,10 +52,10 @@ class LabelFile:
         place = {name: row for row, name in enumerate(self.names)}
         if len(place) != len(self.names):
             doubles = [repr(name) for row, name in enumerate(self.names) if place[name] != row]
-            raise must("labels", "name every id once", f"{listed(doubles)} more than once in {self.source}")
+            raise must(self.called, "name every id once", f"{listed(doubles)} more than once in {self.source}")
         missing = [repr(name) for name in ids if name not in place]
         if missing:
-            raise must("labels", "have a row for every example", f"none for the id {listed(missing)} in {self.source}")
+            raise must(self.called, "have a row for every example", f"none for the id {listed(missing)} in {self.source}")
         notes: tuple[str, ...] = ()
         if len(self.names) > len(ids):
             known = set(ids)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, listed, must
@@ -32,6 +32,7 @@ class Evidence:
         unseen_votes: (N, K) the same of the networks that did not see the example.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
+        notes: cautions for a person.
 
     Raises:
         InputError: probabilities that are NaN, negative or do not sum to 1 (with rows), shapes that do not fit, labels that are no
@@ -46,6 +47,7 @@ class Evidence:
     unseen_votes: np.ndarray | None = None
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shapes = [array.shape for array in (self.unseen, self.seen) if array is not None]
@@ -99,13 +101,18 @@ class Evidence:
         Before they knew it by heart. Without `margin` it is `seen`.
         """
         assert self.seen is not None
-        if self.margin is None:
-            return self.seen
-        logits, rows = np.log(np.maximum(self.seen, 1e-4, dtype=np.float64)), np.arange(len(self))
-        logits[rows, self.labels] = -np.inf
-        logits[rows, self.labels] = logits.max(axis=1) + self.margin
-        p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+        return self.seen if self.margin is None else resisting(self.seen, self.labels, self.margin)
+
+
+def resisting(
+    seen: Float32[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"], margin: Float64[np.ndarray, " examples"]
+) -> Float32[np.ndarray, "examples classes"]:
+    """Give the label in each row of probabilities another margin: its logit minus the largest other."""
+    logits, rows = np.log(np.maximum(seen, 1e-4, dtype=np.float64)), np.arange(len(seen))
+    logits[rows, labels] = -np.inf
+    logits[rows, labels] = logits.max(axis=1) + margin
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
 
 
 def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Float32[np.ndarray, "examples classes"]:

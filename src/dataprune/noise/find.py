@@ -35,6 +35,7 @@ MODEL_ERROR = (
     0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest of the interval
 )
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
+CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
 CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
@@ -225,11 +226,19 @@ def _sigmoid(odds: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " ex
 
 
 def _notes(evidence: Evidence) -> tuple[str, ...]:
-    notes = []
+    notes = list(evidence.notes)
     counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
     if never:
         notes.append(f"no example is labelled {_several_names(never)}")
+    named = evidence.probabilities.argmax(axis=1)
+    agree = float((named == evidence.labels).mean())
+    chance = float(np.bincount(named, minlength=evidence.n_classes) @ counts) / len(evidence) ** 2
+    if agree <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
+        notes.append(
+            f"the networks name the given label of {agree:.0%} of the examples, which chance would do too ({chance:.0%}), "
+            "so they tell nothing about labels: have they learned, and do their answers lie in the order of the labels?"
+        )
     if evidence.sampling == "in":
         notes.append(
             "every network was trained on every label, wrong ones too, so some are known by heart and the estimates are too low; "

@@ -36,9 +36,9 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
     rest = total - int(votes[other]) - int(votes[label])
     if rest >= max(1, votes[other]):
         said += f", {rest} something else"
-    if evidence.unseen_votes is None or votes[other] > votes[label]:
+    new = np.zeros(1) if evidence.unseen_votes is None else evidence.unseen_votes[row]
+    if not new.any() or votes[other] > votes[label]:
         return said
-    new = evidence.unseen_votes[row]
     return f"{said}; of the {int(new.sum())} that did not see it {_number(int(new[other]))} {other_name}"
 
 

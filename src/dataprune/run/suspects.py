@@ -3,17 +3,17 @@
 Knows runs, traces, files of probabilities and of truth, and the table of a finding. The judging is that of `noise`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import must
 from dataprune.noise import Evidence, Suspects
+from dataprune.noise.evidence import resisting
 from dataprune.run.duplicates import with_duplicates
 from dataprune.run.opened import Run
 from dataprune.tables import write_table
@@ -33,24 +33,38 @@ def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
 
 
 def evidence_of(trace: Trace, classes: tuple[str, ...] = ()) -> Evidence:
-    """Gather from a trace, chunk by chunk, what a finding reads."""
-    unseen, seen, margin, votes, unseen_votes = zip(*(_gathered(chunk) for chunk in trace.chunks()), strict=True)
+    """Gather from a trace, chunk by chunk, what a finding reads.
+
+    Where a member failed, some examples may have no network that did not see them, or none that did. If these are the fewer, the
+    others speak for them, and a note says so; else there is no such view.
+    """
+    gathered = [_gathered(chunk) for chunk in trace.chunks()]
+    unseen, seen, margin, votes, unseen_votes = (np.concatenate(part) for part in zip(*gathered, strict=True))
+    is_new, is_known = np.isfinite(unseen[:, 0]), np.isfinite(seen[:, 0])
+    has_unseen, has_seen = 2 * is_new.sum() >= len(is_new), 2 * is_known.sum() >= len(is_known)
+    notes = []
+    if has_seen and not is_known.all():
+        seen[~is_known] = unseen[~is_known]
+        notes.append(_spoken_for(~is_known, "saw them in training", "did not"))
+    if has_unseen and not is_new.all():
+        unseen[~is_new] = resisting(seen[~is_new], trace.labels[~is_new], margin[~is_new])
+        notes.append(_spoken_for(~is_new, "did not see them", "did"))
     return Evidence(
         trace.labels,
-        unseen=_whole(unseen),
-        seen=_whole(seen),
-        margin=_whole(margin),
-        votes=_whole(votes),
-        unseen_votes=_whole(unseen_votes),
+        unseen=unseen if has_unseen else None,
+        seen=seen if has_seen else None,
+        margin=margin if has_seen else None,
+        votes=votes,
+        unseen_votes=unseen_votes if has_unseen else None,
         ids=trace.ids,
         classes=classes,
+        notes=tuple(notes),
     )
 
 
-def _whole(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Join what was gathered chunk by chunk; nothing, where it lacks for some example."""
-    there = [part for part in parts if part is not None]
-    return np.concatenate(there) if len(there) == len(parts) else None
+def _spoken_for(lacking: Bool[np.ndarray, " examples"], lacked: str, others: str) -> str:
+    share = f"{int(lacking.sum()):,} of {len(lacking):,} examples"
+    return f"{share} have no network that {lacked}; those that {others} speak for them"
 
 
 def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
@@ -139,7 +153,7 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
         InputError: examples without truth, another number of rows, labels that are no classes.
     """
     values, names = tables.read_column(source, "clean_label")
-    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names))
+    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")
     return file.labels_of([str(one) for one in found.ids.tolist()], found.classes)[0]
 
 
@@ -166,15 +180,17 @@ def _plain(value: Any) -> Any:
 def _gathered(
     chunk: Trace,
 ) -> tuple[
-    Float32[np.ndarray, "some classes"] | None,
-    Float32[np.ndarray, "some classes"] | None,
-    Float64[np.ndarray, " some"] | None,
+    Float32[np.ndarray, "some classes"],
+    Float32[np.ndarray, "some classes"],
+    Float64[np.ndarray, " some"],
     Int64[np.ndarray, "some classes"],
     Int64[np.ndarray, "some classes"],
 ]:
-    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes."""
+    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes.
+
+    NaN where there is no such member; but the margin is then that of those that there are.
+    """
     knew = chunk.trained_on
-    n_knew = knew.sum(axis=0)
     logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
     for member in range(chunk.n_members):
         log_p = np.log(np.maximum(chunk.member_probabilities(member), LOWEST))
@@ -184,17 +200,14 @@ def _gathered(
     for member, named in enumerate(chunk.last("predicted")):
         votes[0, rows, named] += 1
         votes[1, rows, named] += ~knew[member]
-    seen, margin = None, None
-    if (n_knew > 0).all():
-        seen = _geometric(logs[1], n_knew)
-        margin = (chunk.channel("margin").mean(axis=1, dtype=np.float64) * knew).sum(axis=0) / n_knew
-    n_new = chunk.n_members - n_knew
-    return (_geometric(logs[0], n_new) if (n_new > 0).all() else None), seen, margin, votes[0], votes[1]
+    speaks = knew | ~knew.any(axis=0)
+    margin = (chunk.channel("margin").mean(axis=1, dtype=np.float64) * speaks).sum(axis=0) / speaks.sum(axis=0)
+    return _geometric(logs[0], (~knew).sum(axis=0)), _geometric(logs[1], knew.sum(axis=0)), margin, votes[0], votes[1]
 
 
 def _geometric(
     logs: Float64[np.ndarray, "some classes"], members: Int64[np.ndarray, " some"]
 ) -> Float32[np.ndarray, "some classes"]:
-    mean = logs / members[:, None]
+    mean = logs / np.where(members == 0, np.nan, members)[:, None]
     p = np.exp(mean - mean.max(axis=1, keepdims=True))
     return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)

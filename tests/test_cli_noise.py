@@ -1,0 +1,295 @@
+"""`dataprune noise` and `export` as a person calls them: what they write, what they say, what they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+
+from command_line import make_pictures, run_cli
+from dataprune.tables import read_table, write_npy, write_table
+
+COLUMNS = [
+    "id",
+    "label",
+    "suggested_label",
+    "label_name",
+    "suggested_name",
+    "probability",
+    "score",
+    "rank",
+    "is_suspect",
+    "reason",
+]
+PER_CLASS = 20
+N = 3 * PER_CLASS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("noise")
+
+
+@pytest.fixture(scope="module")
+def pictures(folder):
+    return make_pictures(folder / "pictures", per_class=PER_CLASS)
+
+
+@pytest.fixture(scope="module")
+def noisy(folder, pictures):
+    out = folder / "noisy.csv"
+    done = run_cli("noise", "inject", pictures, "--rate", "0.1", "--kind", "pairwise", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "made wrong: 6 labels of 60 (10.0%), pairwise, seed 0" in done.stdout
+    return out
+
+
+@pytest.fixture(scope="module")
+def crossed(folder, pictures, noisy):
+    """Give a run with folds on labels of which a tenth is wrong."""
+    out = folder / "run"
+    settings = ["--folds", "2", "--epochs", "6", "--batch", "6", "--quiet"]
+    done = run_cli("score", pictures, "--labels", f"{noisy}:label", "--out", out, *settings)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_inject_keeps_the_truth_and_the_ids(noisy, pictures):
+    table = read_table(noisy).columns
+    assert list(table) == ["id", "label", "clean_label"]
+    assert int((table["label"] != table["clean_label"]).sum()) == 6
+    assert np.bincount(table["clean_label"]).tolist() == [PER_CLASS] * 3
+    assert "=cmd|x.png" in "".join(table["id"])
+
+
+def test_inject_by_a_matrix(cli, tmp_path, pictures):
+    (tmp_path / "m.csv").write_text("0.5,0.5,0\n0,1,0\n0,0,1\n")
+    code, out, err = cli(
+        "noise", "inject", pictures, "--kind", "matrix", "--matrix", tmp_path / "m.csv", "--out", tmp_path / "n.parquet"
+    )
+    assert (code, err) == (0, "")
+    table = read_table(tmp_path / "n.parquet").columns
+    assert np.bincount(table["label"]).tolist() == [10, 30, 20]
+    assert "10  [red]rot labelled blau, 'b'" in out
+
+
+def test_find_writes_a_row_for_each_example(cli, crossed, tmp_path):
+    code, out, err = cli("noise", "find", crossed, "--out", tmp_path / "s.csv")
+    assert (code, err) == (0, "")
+    table = read_table(tmp_path / "s.csv").columns
+    assert list(table) == COLUMNS
+    assert sorted(table["rank"].tolist()) == list(range(1, N + 1))
+    assert (np.diff(table["score"][np.argsort(table["rank"])]) <= 0).all()
+    assert ((table["probability"] >= 0) & (table["probability"] <= 1)).all()
+    assert (table["suggested_label"] != table["label"]).all()
+    about = json.loads((tmp_path / "s.csv.json").read_text())
+    assert about["n_wrong_low"] <= about["n_wrong"] <= about["n_wrong_high"]
+    for words in ("judged: 60 labels, 3 classes; out-of-sample:", "wrong labels, estimated: ", "95 % interval", "flagged: "):
+        assert words in out
+    assert cli("noise", "find", crossed, "--out", tmp_path / "again.csv")[0] == 0
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "s.csv").read_bytes()
+
+
+def test_parquet_holds_the_same(cli, crossed, tmp_path):
+    assert cli("noise", "find", crossed, "--out", tmp_path / "s.csv", "--quiet")[:2] == (0, "")
+    assert cli("noise", "find", crossed, "--out", tmp_path / "s.parquet", "--quiet")[:2] == (0, "")
+    one, other = (read_table(tmp_path / name).columns for name in ("s.csv", "s.parquet"))
+    assert all((one[name] == other[name]).all() for name in COLUMNS)
+
+
+def test_check_says_how_good_it_is_also_of_a_table(cli, crossed, noisy, tmp_path):
+    code, out, err = cli("noise", "check", crossed, "--truth", f"{noisy}:clean_label")
+    assert (code, err) == (0, "")
+    assert "wrong labels: 6 of 60 (10.0%)" in out
+    assert "F1 of the best threshold" in out
+    assert "by given label:" in out
+    cli("noise", "find", crossed, "--out", tmp_path / "s.parquet", "--quiet")
+    # Without a column it is clean_label.
+    assert cli("noise", "check", "--suspects", tmp_path / "s.parquet", "--truth", noisy)[1] == out
+
+
+def test_a_run_without_folds_is_judged_and_says_what_that_means(cli, run_folder):
+    code, out, err = cli("noise", "find", run_folder)
+    assert code == 0
+    assert "in-sample: networks that were trained on every label" in out
+    assert "every network was trained on every label" in err
+    assert "looks clean" not in out
+    assert "nothing was written; add --out suspects.csv to: dataprune noise find" in out
+
+
+def test_export_and_probabilities_made_elsewhere(cli, crossed, noisy, tmp_path):
+    code, out, _ = cli("export", crossed, "--probabilities", tmp_path / "p.npy", "--which", "out")
+    assert code == 0
+    assert "60 rows of 3 classes, mean over the networks not trained on the example" in out
+    p = np.load(tmp_path / "p.npy")
+    assert p.shape == (N, 3)
+    assert p.dtype == np.float32
+    assert p.sum(axis=1) == pytest.approx(np.ones(N), abs=1e-5)
+    from dataprune.run import open_run
+
+    assert p == pytest.approx(open_run(crossed).trace.probabilities("out"))
+    code, out, err = cli("noise", "find", "--probabilities", tmp_path / "p.npy", "--labels", f"{noisy}:label")
+    assert (code, err) == (0, "")
+    assert "probabilities taken as those of networks that did not see the example" in out
+
+
+def refusal(result):
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("error: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: np.log(p), "must be 0 or more, got -1.099 in row 0 (rows 0, 1, 2, 3, 4 and 55 more). These look like logits"),
+        (lambda p: p * 3, "must sum to 1 in each row, got the sum 3 in row 0 (rows 0, 1, 2, 3, 4 and 55 more)."),
+        (lambda p: np.where(np.arange(N)[:, None] == 7, np.nan, p), "must be finite, got nan in row 7 (rows 7)."),
+        (
+            lambda p: p[:, 0],
+            "must have a row for each example and a column for each class, two or more, got an array of shape (60,).",
+        ),
+    ],
+)
+def test_what_are_no_probabilities_is_refused_with_rows(cli, noisy, tmp_path, change, message):
+    p = tmp_path / "p.npy"
+    write_npy(p, change(np.full((N, 3), 1 / 3, np.float32)).astype(np.float32))
+    said = refusal(cli("noise", "find", "--probabilities", p, "--labels", f"{noisy}:label"))
+    assert said.startswith(f"`{p}` {message}")
+
+
+def test_what_find_and_check_refuse(cli, crossed, noisy, run_folder, tmp_path):
+    p, labels = tmp_path / "p.npy", f"{noisy}:label"
+    write_npy(p, np.full((N - 1, 3), 1 / 3, np.float32))
+    assert "must have one row for each of the 59 rows" in refusal(cli("noise", "find", "--probabilities", p, "--labels", labels))
+    write_npy(p, np.full((N, 2), 0.5, np.float32))
+    assert "`labels` must be of the 2 classes" in refusal(cli("noise", "find", "--probabilities", p, "--labels", labels))
+    assert refusal(cli("noise", "find", "--probabilities", p)) == "`--probabilities` needs the labels to judge. Give --labels FILE."
+    assert refusal(cli("noise", "find")) == "give either a RUN, or --probabilities FILE with --labels FILE."
+    assert "a run has its labels in it" in refusal(cli("noise", "find", crossed, "--labels", labels))
+    assert "`out` must end in .csv or .parquet" in refusal(cli("noise", "find", crossed, "--out", tmp_path / "s.txt"))
+    assert "`out` must lie in a folder that exists" in refusal(cli("noise", "find", crossed, "--out", tmp_path / "no" / "s.csv"))
+    assert "beside it" in refusal(cli("noise", "check", "--suspects", noisy, "--truth", noisy))
+    assert refusal(cli("export", run_folder, "--probabilities", p, "--which", "out")).startswith(
+        "`which='out'` is not there for 24"
+    )
+    assert "end in .npy" in refusal(cli("export", run_folder, "--probabilities", tmp_path / "p.csv"))
+
+
+def test_labels_that_are_all_equal_are_refused(cli, pictures, noisy, tmp_path):
+    write_table(tmp_path / "equal.csv", {"id": read_table(noisy).columns["id"], "label": np.ones(N, np.int64)})
+    write_npy(tmp_path / "p.npy", np.full((N, 3), 1 / 3, np.float32))
+    said = refusal(cli("noise", "find", "--probabilities", tmp_path / "p.npy", "--labels", tmp_path / "equal.csv"))
+    assert said == "all labels are equal, so none can be told wrong. A finding needs at least two classes."
+    code, _, err = cli("score", pictures, "--labels", tmp_path / "equal.csv", "--out", tmp_path / "run")
+    assert code == 2
+    assert err.splitlines()[-1] == "error: the data must hold at least two classes to be scored, got one: \"blau, 'b'\"."
+
+
+def test_labels_of_another_set_are_refused_by_id(cli, pictures, noisy, tmp_path):
+    write_table(tmp_path / "other.csv", {"id": [f"x{row}" for row in range(N)], "label": read_table(noisy).columns["label"]})
+    said = refusal(cli("score", pictures, "--labels", tmp_path / "other.csv", "--out", tmp_path / "run", "--quiet"))
+    assert said.startswith("`labels` must have a row for every example, got none for the id '[red]rot/")
+    assert said.endswith(f"and 55 more in {tmp_path / 'other.csv'}.")
+
+
+def test_answers_that_know_nothing_of_the_labels_are_called_so(cli, crossed, noisy, tmp_path):
+    """Another set of the same size cannot be told by its size, but by agreeing no more than chance does."""
+    cli("export", crossed, "--probabilities", tmp_path / "p.npy", "--which", "out")
+    write_npy(tmp_path / "moved.npy", np.load(tmp_path / "p.npy")[np.random.default_rng(0).permutation(N)])
+    said = [
+        cli("noise", "find", "--probabilities", tmp_path / name, "--labels", f"{noisy}:label")[2] for name in ("p.npy", "moved.npy")
+    ]
+    assert said[0] == ""
+    assert said[1].startswith("warning: the networks name the given label of ")
+    assert "so they tell nothing about labels" in said[1]
+
+
+def test_a_class_that_never_occurs_is_said_and_nobody_is_suggested_wrongly(cli, pictures, noisy, tmp_path):
+    table = read_table(noisy).columns
+    two = np.where(table["clean_label"] == 2, 1, table["clean_label"])
+    write_table(tmp_path / "two.csv", {"id": table["id"], "label": two})
+    settings = ["--folds", "2", "--epochs", "6", "--batch", "6", "--quiet"]
+    code, _, err = cli("score", pictures, "--labels", tmp_path / "two.csv", "--out", tmp_path / "run", *settings)
+    assert code == 0, err
+    assert "warning: no example in train of class 'grün'" in err
+    code, out, err = cli("noise", "find", tmp_path / "run", "--out", tmp_path / "s.csv")
+    assert (code, err) == (0, "warning: no example is labelled 'grün'\n")
+    assert "judged: 60 labels, 3 classes" in out
+    assert set(read_table(tmp_path / "s.csv").columns["label"].tolist()) == {0, 1}
+    assert "grün" in cli("noise", "check", tmp_path / "run", "--truth", f"{noisy}:clean_label")[1]
+
+
+def test_a_truth_that_does_not_fit_is_refused_by_id(cli, crossed, noisy, tmp_path):
+    table = read_table(noisy).columns
+    short = {name: values[3:] for name, values in table.items()}
+    write_table(tmp_path / "short.csv", short)
+    assert "`truth` must have a row for every example, got none for the id" in refusal(
+        cli("noise", "check", crossed, "--truth", tmp_path / "short.csv")
+    )
+    write_table(tmp_path / "other.csv", {"id": [f"x{row}" for row in range(N)], "label": table["label"]})
+    assert "and 55 more" in refusal(cli("noise", "check", crossed, "--truth", tmp_path / "other.csv"))
+    write_table(tmp_path / "high.csv", {"clean_label": table["label"] + 7})
+    assert "be class indices in [0, 3)" in refusal(cli("noise", "check", crossed, "--truth", tmp_path / "high.csv"))
+    write_table(tmp_path / "rows.csv", {"clean_label": table["label"][:5]})
+    assert "`truth` must have one row for each of the 60 examples, got 5" in refusal(
+        cli("noise", "check", crossed, "--truth", tmp_path / "rows.csv")
+    )
+
+
+def test_what_inject_refuses(cli, pictures, tmp_path):
+    out = tmp_path / "n.csv"
+    assert "`rate` must be in (0, 1), got 30.0" in refusal(cli("noise", "inject", pictures, "--quiet", "--rate", 30, "--out", out))
+    assert "`rate` must be in (0, 1), got None" in refusal(cli("noise", "inject", pictures, "--quiet", "--out", out))
+    assert "look-alike" in refusal(cli("noise", "inject", pictures, "--quiet", "--rate", 0.1, "--kind", "look-alike", "--out", out))
+    (tmp_path / "m.csv").write_text("a,b\n1,2\n")
+    bad = ("noise", "inject", pictures, "--kind", "matrix", "--matrix")
+    assert "must be a readable matrix of numbers" in refusal(cli(*bad, tmp_path / "m.csv", "--out", out))
+    assert "must be an existing file" in refusal(cli(*bad, tmp_path / "none.csv", "--out", out))
+    assert "`matrix` must end in .csv or .npy" in refusal(cli(*bad, tmp_path / "m.txt", "--out", out))
+    assert not out.exists()
+
+
+def test_folds_larger_than_the_smallest_class_are_handled_and_said(tmp_path):
+    pictures = make_pictures(tmp_path / "pictures", per_class=2)
+    settings = ["--folds", "3", "--epochs", "2", "--batch", "3"]
+    done = run_cli("score", pictures, "--out", tmp_path / "run", *settings)
+    assert done.returncode == 0, done.stderr
+    assert "fewer examples than the 3 folds in class" in done.stderr
+    assert run_cli("noise", "find", tmp_path / "run").returncode == 0
+
+
+def test_examples_without_a_network_of_one_kind_are_spoken_for_by_the_other_and_it_is_said():
+    from dataprune.run.suspects import evidence_of
+    from toys import PROBABILITIES, TRAINED_ON, toy_trace
+
+    evidence = evidence_of(toy_trace())
+    # Example 0 was seen by both members; the others by one.
+    assert evidence.notes == ("1 of 4 examples have no network that did not see them; those that did speak for them",)
+    last = PROBABILITIES[:, -1]
+    assert TRAINED_ON[:, 1].tolist() == [True, False]
+    assert evidence.seen[1] == pytest.approx(last[0, 1], abs=1e-3)
+    assert evidence.unseen[1] == pytest.approx(last[1, 1], abs=1e-3)
+    # Neither answer changes over the epochs, so the margin is that of the last one.
+    both = np.sqrt(last[0, 0] * last[1, 0])
+    assert evidence.unseen[0] == pytest.approx(both / both.sum(), abs=1e-2)
+    assert evidence.votes.sum(axis=1).tolist() == [2, 2, 2, 2]
+    assert evidence.unseen_votes.sum(axis=1).tolist() == [0, 1, 1, 1]
+    # The label's logit minus the best other, over the three epochs of the member that saw example 1.
+    assert evidence.margin[1] == pytest.approx(np.log([7 / 2, 1 / 2, 8]).mean(), abs=1e-5)
+
+
+def test_a_view_that_most_examples_lack_is_none():
+    from dataprune.run.suspects import evidence_of
+    from toys import random_logits, trace_of
+
+    labels, logits = random_logits(members=1)
+    part = np.arange(20) < 5
+    evidence = evidence_of(trace_of(labels, logits, trained_on=part))
+    assert (evidence.sampling, evidence.seen, evidence.margin) == ("out", None, None)
+    assert evidence.notes == ("5 of 20 examples have no network that did not see them; those that did speak for them",)
+    turned = evidence_of(trace_of(labels, logits, trained_on=~part))
+    assert turned.sampling == "in"
+    assert turned.notes == ("5 of 20 examples have no network that saw them in training; those that did not speak for them",)
+    assert turned.seen == pytest.approx(trace_of(labels, logits).probabilities("all"), abs=1e-5)
