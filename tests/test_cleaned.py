@@ -12,7 +12,8 @@ import dataprune as dp
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 from dataprune.noise.decide import Decisions, decide
-from dataprune.run.cleaned import read_decisions, write_cleaned, write_labels
+from dataprune.run.cleaned import Targets, write_cleaned
+from dataprune.run.decisions import read_decisions
 from dataprune.tables import read_table, write_table
 from test_noise_duplicates import finding
 
@@ -88,7 +89,7 @@ class TestDecisionsFile:
     def test_what_was_written_is_read_back(self, tmp_path, ending):
         decision = np.array(["keep", "relabel", "drop", "keep", "relabel"], dtype=object)
         before = Decisions(np.array(IDS, np.dtypes.StringDType()), LABELS, np.array([0, 2, 2, 0, 0]), decision, CLASSES)
-        write_labels(before, tmp_path / f"cleaned{ending}")
+        write_cleaned(before, Targets(tmp_path / f"cleaned{ending}"))
         after = read_decisions(tmp_path / f"cleaned{ending}", IDS, LABELS, CLASSES)
         assert after.labels.tolist() == before.labels.tolist()
         assert after.decision.tolist() == before.decision.tolist()
@@ -117,6 +118,45 @@ class TestDecisionsFile:
         with pytest.raises(InputError) as refused:
             self.read(tmp_path, text)
         assert str(refused.value) == f"{tmp_path / 'decisions.csv'}: {message}"
+
+    def test_in_the_table_of_a_finding_the_label_is_the_given_one(self, tmp_path):
+        """And the names of what is suggested count, not the indices, where classes are called by other numbers."""
+        text = "id,label,suggested_label,suggested_name,decision\na,0,2,C,relabel\nf,1,0,A,relabel\n=d,2,1,B,\n"
+        assert self.read(tmp_path, text).labels.tolist() == [2, 1, 2, 0, 0]
+        sheet = tmp_path / "numbers.csv"
+        sheet.write_text("id,label,suggested_label,suggested_name,decision\na,0,1,2,relabel\nf,1,2,3,relabel\n")
+        assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 2]
+        sheet.write_text("id,label,suggested_label,decision\na,0,1,relabel\n")
+        assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 1]
+
+    def test_as_the_page_of_a_run_saves_it(self, tmp_path):
+        text = '"id","decision","label"\n"b\nc","relabel","C"\n"a","drop",""\n"=d","keep",""\n'
+        decided = self.read(tmp_path, text)
+        assert decided.decision.tolist() == ["drop", "relabel", "keep", "keep", "keep"]
+        assert decided.labels.tolist() == [0, 2, 2, 0, 1]
+
+    def test_a_label_that_stays_the_given_one_is_no_new_label(self, tmp_path):
+        """As in a row of a written file whose decision a person turned from keep into relabel."""
+        text = "id,label,given_label,decision\na,A,A,relabel\n"
+        with pytest.raises(InputError, match="to relabel, give the new label in the column new_label, got 'relabel' in line 2"):
+            self.read(tmp_path, text)
+        with_found = finding(probability=[0.9] * 5, labels=LABELS, suggested=[1, 2, 0, 2, 0])
+        assert self.read(tmp_path, text, with_found).labels.tolist() == [1, 1, 2, 0, 1]
+
+    @pytest.mark.parametrize(
+        ("text", "column", "cell"),
+        [
+            ("id,label,suggested_label,decision\na,0,1,\nf,2,1,drop\n", "label", "'2' in line 3"),
+            ("id,label,given_label,decision\na,A,A,\nf,A,C,relabel\n", "given_label", "'C' in line 3"),
+            ("id,label,given_label,decision\na,A,A,\nf,A,D,keep\n", "given_label", "'D' in line 3"),
+        ],
+    )
+    def test_decisions_about_other_labels_are_refused(self, tmp_path, text, column, cell):
+        with pytest.raises(InputError) as refused:
+            self.read(tmp_path, text)
+        assert (
+            str(refused.value) == f"{tmp_path / 'decisions.csv'}: the column {column} must hold the labels of the run, got {cell}."
+        )
 
     def test_missing_column(self, tmp_path):
         with pytest.raises(InputError, match=r"have a column `decision` in .*, got none\. It has id, verdict\."):
@@ -170,7 +210,7 @@ class TestFolders:
 
     def test_new_labels_decide_the_folder_and_no_name_leads_out(self, tmp_path):
         decided = Decisions(self.data().ids, LABELS, np.array([1, 1, 2, 0, 1]), self.keep(), ("A", "../B", "C"))
-        write_cleaned(decided, self.data(), tmp_path / "out", "copy")
+        write_cleaned(decided, Targets(folders={tmp_path / "out": "copy"}), self.data())
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
         names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
         assert names == {"_.._B/a.png", "_.._B/b_c.png", "_.._B/f.png", "A/_.._e.png"}
@@ -180,7 +220,7 @@ class TestFolders:
 
     def test_refuses_to_drop_everything(self, tmp_path):
         with pytest.raises(InputError, match="every example would be dropped"):
-            write_cleaned(self.decided(["drop"] * 5), self.data(), tmp_path / "out", "copy")
+            write_cleaned(self.decided(["drop"] * 5), Targets(folders={tmp_path / "out": "copy"}), self.data())
 
     def test_a_kill_leaves_no_half_set(self, run_folder, tmp_path):
         """Killed while copying, there is no folder of that name; the same command then writes it whole."""

@@ -319,7 +319,7 @@ class TestPrune:
         assert all(path.is_symlink() for path in (tmp_path / "links").rglob("*.png"))
         code, _, err = cli(*arguments, "--copy-to", tmp_path / "copies")
         assert code == 2
-        assert "`folder` must not exist yet" in err
+        assert f"`{tmp_path / 'copies'}` must not exist yet" in err
 
     def test_default_of_moderate_is_the_distance_to_the_class(self, cli, run_folder):
         assert "moderate by median_distance" in cli("prune", run_folder, "--keep", "0.5", "--strategy", "moderate")[1]

@@ -1,11 +1,13 @@
 """`dataprune noise` and `export` as a person calls them: what they write, what they say, what they refuse."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from command_line import make_pictures, run_cli
+import dataprune as dp
+from command_line import CLASSES, make_pictures, run_cli
 from dataprune.tables import read_table, write_npy, write_table
 
 COLUMNS = [
@@ -19,6 +21,8 @@ COLUMNS = [
     "rank",
     "is_suspect",
     "reason",
+    "suggested_probability",
+    "decision",
 ]
 PER_CLASS = 20
 N = 3 * PER_CLASS
@@ -130,6 +134,134 @@ def test_export_and_probabilities_made_elsewhere(cli, crossed, noisy, tmp_path):
     code, out, err = cli("noise", "find", "--probabilities", tmp_path / "p.npy", "--labels", f"{noisy}:label")
     assert (code, err) == (0, "")
     assert "probabilities taken as those of networks that did not see the example" in out
+
+
+@pytest.fixture(scope="module")
+def table(crossed, folder):
+    """Give what `noise find` writes."""
+    from dataprune.run import open_run, suspects_of, write_suspects
+
+    write_suspects(suspects_of(open_run(crossed)), folder / "suspects.csv")
+    return folder / "suspects.csv"
+
+
+def edited(table, tmp_path, change):
+    """Give a copy of a finding whose columns were changed, with what lies beside it."""
+    columns = read_table(table).columns
+    change(columns)
+    write_table(tmp_path / "edited.csv", columns)
+    shutil.copy(f"{table}.json", tmp_path / "edited.csv.json")
+    return tmp_path / "edited.csv"
+
+
+class TestFromFindToApply:
+    def test_relabel_by_the_table_is_relabel_anew(self, cli, crossed, noisy, table, tmp_path):
+        code, said, err = cli("noise", "apply", crossed, "--relabel", "--out", tmp_path / "anew.csv")
+        assert (code, err) == (0, "")
+        assert said.splitlines()[0] == "of 60 examples: 0 dropped, 6 relabelled, 54 kept as they are"
+        again = cli("noise", "apply", crossed, "--relabel", "--suspects", table, "--out", tmp_path / "read.csv")
+        assert (again[0], again[1].splitlines()[0], again[2]) == (0, said.splitlines()[0], "")
+        assert (tmp_path / "read.csv").read_bytes() == (tmp_path / "anew.csv").read_bytes()
+        truth = read_table(noisy).columns["clean_label"]
+        cleaned = read_table(tmp_path / "anew.csv").columns
+        assert [CLASSES.index(name) for name in cleaned["label"]] == truth.tolist()
+
+    def test_relabel_only_where_the_suggestion_is_sure_enough(self, cli, crossed, table, tmp_path):
+        sure = np.linspace(0.5, 1.0, 6)
+
+        def unsure(columns):
+            columns["suggested_probability"][columns["is_suspect"]] = sure
+
+        sheet = edited(table, tmp_path, unsure)
+        for confidence, most in ((None, 2), (0.75, 3), (0.3, 6)):
+            asked = [] if confidence is None else ["--confidence", confidence]
+            _, said, _ = cli("noise", "apply", crossed, "--relabel", "--suspects", sheet, *asked)
+            assert f"0 dropped, {most} relabelled, {60 - most} kept" in said
+            assert (f"{6 - most} suspect" in said) == (most < 6)
+
+    def test_a_person_fills_in_the_column_decision(self, cli, crossed, table, tmp_path):
+        rows = np.flatnonzero(read_table(table).columns["is_suspect"])
+
+        def decide(columns):
+            assert set(columns["decision"]) == {""}
+            columns["decision"][rows[:3]] = ["drop", "relabel", "Keep"]
+
+        sheet = edited(table, tmp_path, decide)
+        code, said, err = cli("noise", "apply", crossed, "--decisions", sheet, "--out", tmp_path / "cleaned.csv")
+        assert (code, err) == (0, "")
+        assert said.splitlines()[0] == "of 60 examples: 1 dropped, 1 relabelled, 58 kept as they are"
+        cleaned, before = read_table(tmp_path / "cleaned.csv").columns, read_table(table).columns
+        assert cleaned["label"][rows[1]] == before["suggested_name"][rows[1]]
+        assert cleaned["label"][rows[2]] == before["label_name"][rows[2]]
+        # The cleaned file is taken for labels, and edited again for decisions.
+        left = dp.read(str(crossed.parent / "pictures"), labels=str(tmp_path / "cleaned.csv"))
+        assert len(left) == N - 1
+        assert left.notes == (f"1 of 60 examples are left out, as the column decision of {tmp_path / 'cleaned.csv'} says",)
+        cleaned["decision"][rows[0]] = "keep"
+        write_table(tmp_path / "twice.csv", cleaned)
+        again = cli("noise", "apply", crossed, "--decisions", tmp_path / "twice.csv")[1]
+        assert again.splitlines()[0] == "of 60 examples: 0 dropped, 1 relabelled, 59 kept as they are"
+
+    def test_a_table_that_a_spreadsheet_sorted_and_wrote_is_the_same_table(self, cli, crossed, table, tmp_path):
+        columns = read_table(table).columns
+        order = np.argsort(columns["rank"])
+        write_table(tmp_path / "sorted.csv", {name: values[order] for name, values in columns.items()})
+        text = (tmp_path / "sorted.csv").read_text(encoding="utf-8").replace(",true,", ",TRUE,").replace(",false,", ",FALSE,")
+        (tmp_path / "sorted.csv").write_text("\ufeff" + text, encoding="utf-8")
+        shutil.copy(f"{table}.json", tmp_path / "sorted.csv.json")
+        for name, file in (("one.csv", table), ("two.csv", tmp_path / "sorted.csv")):
+            assert cli("noise", "apply", crossed, "--drop", "--suspects", file, "--out", tmp_path / name)[0] == 0
+        assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+
+    def test_decisions_that_are_not_asked_for_are_named(self, cli, crossed, table, tmp_path):
+        sheet = edited(table, tmp_path, lambda columns: columns["decision"].put([3, 4], "drop"))
+        _, _, err = cli("noise", "apply", crossed, "--relabel", "--suspects", sheet)
+        assert err == f"warning: --relabel does not look at the column decision of {sheet}, filled in 2 rows; --decisions does\n"
+        code, _, err = cli("noise", "apply", crossed, "--decisions", table)
+        assert (code, err) == (0, f"warning: {table} changes nothing: its column decision is empty or says keep in every row\n")
+
+    def test_without_a_run_the_table_is_enough_for_labels(self, cli, table, tmp_path):
+        assert cli("noise", "apply", "--relabel", "--suspects", table, "--out", tmp_path / "c.csv", "--quiet") == (0, "", "")
+        assert (read_table(tmp_path / "c.csv").columns["decision"] == "relabel").sum() == 6
+        sheet = edited(table, tmp_path, lambda columns: columns["decision"].put([3, 4], "drop"))
+        assert "2 dropped, 0 relabelled, 58 kept" in cli("noise", "apply", "--decisions", sheet)[1]
+        said = refusal(cli("noise", "apply", "--drop", "--suspects", table, "--copy-to", tmp_path / "x"))
+        assert said == "--copy-to and --link-to need the RUN, which knows where the pictures lie."
+        said = refusal(cli("noise", "apply", "--drop"))
+        assert said == "give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote."
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda c: c.pop("suggested_probability"),
+                "`found` must say how sure the suggested labels are, got a finding that does",
+            ),
+            (lambda c: c["id"].put(0, "other"), "`suspects` must be what was found in {run}, got other examples in {file}. Find"),
+            (lambda c: c["label"].put(0, 2), "`suspects` must be what was found in {run}, got other labels in {file}. Find again."),
+            (lambda c: c["label"].put(0, 3), "`{file}:label` must hold class indices in [0, 3), got other values. Find again."),
+            (lambda c: c["probability"].put(0, 1.2), "`{file}:probability` must hold probabilities, got other values. Find"),
+            (lambda c: c.update(is_suspect=c["reason"]), "`{file}:is_suspect` must hold true or false in each row, got other"),
+            (lambda c: c.pop("score"), "`column of {file}` must be one of"),
+        ],
+    )
+    def test_a_table_that_does_not_fit_is_refused(self, cli, crossed, table, tmp_path, change, message):
+        sheet = edited(table, tmp_path, change)
+        said = refusal(cli("noise", "apply", crossed, "--relabel", "--suspects", sheet))
+        assert said.startswith(message.format(run=crossed, file=sheet)), said
+
+    def test_typos_are_named_by_their_line(self, cli, crossed, table, tmp_path):
+        sheet = edited(table, tmp_path, lambda columns: columns["decision"].put([3, 4], ["delete", "relable"]))
+        lines = sheet.read_text(encoding="utf-8").split("\n")
+        one, other = (next(number for number, line in enumerate(lines, 1) if word in line) for word in ("delete", "relable"))
+        said = refusal(cli("noise", "apply", crossed, "--decisions", sheet))
+        typos = f"'delete' in line {one}, 'relable' in line {other}"
+        assert said == f"{sheet}: decisions must be one of keep, drop, relabel, got {typos}."
+        sheet = edited(table, tmp_path, lambda columns: columns["id"].put(0, "other"))
+        assert (
+            refusal(cli("noise", "apply", crossed, "--decisions", sheet))
+            == f"{sheet}: ids must be those of the run, got 'other' in line 2."
+        )
 
 
 def refusal(result):

@@ -140,8 +140,8 @@ class TestWriting:
 
     def test_the_folder_and_the_file_are_synced_before_and_after(self, tmp_path, monkeypatch):
         events = []
-        sync, replace = files._sync, Path.replace
-        monkeypatch.setattr(files, "_sync", lambda path: (events.append(("sync", path)), sync(path)))
+        sync, replace = files.sync, Path.replace
+        monkeypatch.setattr(files, "sync", lambda path: (events.append(("sync", path)), sync(path)))
         monkeypatch.setattr(Path, "replace", lambda self, to: (events.append(("rename", to)), replace(self, to))[1])
         with store.writing(tmp_path / "a") as temporary:
             temporary.write_text("x")

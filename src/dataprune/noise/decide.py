@@ -61,14 +61,23 @@ def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> D
     """
     if action not in ("drop", "relabel"):
         raise unknown("action", action, ("drop", "relabel"))
-    if not 0 < confidence <= 1:
-        raise must("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")
+    check_confidence(confidence)
     chosen = found.is_suspect
     if action == "relabel":
         if found.suggested_probability is None:
-            cure = "A finding that was read from its table does not: find anew, which gives the same."
+            cure = "It was read from a table without the column suggested_probability: find anew, which gives the same."
             raise must("found", "say how sure the suggested labels are", "a finding that does not", cure)
         chosen = chosen & (found.suggested_label != found.labels) & (found.suggested_probability >= confidence)
     decision = np.where(chosen, action, "keep").astype(object)
     labels = np.where(chosen & (action == "relabel"), found.suggested_label, found.labels)
     return Decisions(found.ids, found.labels, labels, decision, found.classes, int((found.is_suspect & ~chosen).sum()))
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no probability to ask for.
+
+    Raises:
+        InputError: it is not in (0, 1].
+    """
+    if not 0 < confidence <= 1:
+        raise must("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")

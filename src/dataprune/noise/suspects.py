@@ -35,7 +35,7 @@ class Suspects:
         sampling: whether the networks that spoke had seen the example: "out" (none had), "in" (all had), "both".
         method: how it was found, in words.
         notes: cautions for a person.
-        suggested_probability: (N,) that the suggested label is right, in [0, 1]; None where the finding was read from its table.
+        suggested_probability: (N,) that the suggested label is right, in [0, 1]; None where a table was read that does not hold it.
     """
 
     ids: np.ndarray

@@ -3,7 +3,7 @@
 Knows the output formats and that a name from a data set is no path until it was checked. Does not select.
 """
 
-import os
+import hashlib
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -13,10 +13,11 @@ import numpy as np
 from dataprune import store
 from dataprune.data import Dataset
 from dataprune.data.png import write_png
-from dataprune.errors import InputError, MachineError, must
+from dataprune.errors import InputError, must
 from dataprune.selection import Kept
 from dataprune.tables import write_lines, write_npy, write_table
 
+How = Literal["copy", "link"]
 FORMATS = (".txt", ".csv", ".parquet", ".npy")
 
 
@@ -46,7 +47,7 @@ def write_kept(kept: Kept, out: str | Path) -> None:
     store.write_json(path.with_name(path.name + ".json"), kept.spec)
 
 
-def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: Literal["copy", "link"]) -> None:
+def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: How) -> None:
     """Make a folder `class/file` of the kept pictures, by copy or by symbolic link.
 
     Pictures that have no file of their own (Parquet, arrays) become `class/id.png`.
@@ -61,31 +62,48 @@ def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: Literal["co
     """
     target = Path(out)
     check_new(target)
+    check_pictures(dataset, how)
+    with store.appearing([target], folder_identity(kept, dataset, how), folder_bytes(kept, dataset, how)) as places:
+        for place in places.values():
+            build_folder(kept, dataset, place, how)
+
+
+def build_folder(kept: Kept, dataset: Dataset, place: Path, how: How) -> None:
+    """Fill a new folder as `write_folder` does, picture by picture."""
+    for row, name in zip(kept.rows.tolist(), _file_names(kept, dataset), strict=True):
+        file = place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _put(dataset, row, file, how)
+
+
+def check_pictures(dataset: Dataset, how: How) -> None:
+    """Refuse data that cannot become a folder of copies or links."""
     if dataset.images is None:
         raise InputError("feature vectors cannot be copied as pictures. Write the kept ids with --out FILE.")
     if how == "link" and dataset.paths is None:
         raise InputError("these data have no files to link to. Use --copy-to, which writes PNG files.")
-    store.check_writable(target.parent)
-    building = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
-    try:
-        for row, name in zip(kept.rows.tolist(), _file_names(kept, dataset), strict=True):
-            place = building / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _put(dataset, row, place, how)
-        building.replace(target)
-    except OSError as reason:
-        raise MachineError(f"cannot write in {target.parent}: {reason.strerror} ({len(kept.rows)} pictures).") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+
+
+def folder_identity(kept: Kept, dataset: Dataset, how: How) -> str:
+    """Give a hash of what the folder will hold: which pictures under which labels."""
+    assert dataset.labels is not None
+    what = [how, dataset.fingerprint, kept.rows.tolist()]
+    return hashlib.sha256(store.canonical_json(what).encode()).hexdigest()
+
+
+def folder_bytes(kept: Kept, dataset: Dataset, how: How) -> int | None:
+    """Say how large the folder will be, where that is known before."""
+    if how == "link" or dataset.paths is None:
+        return None
+    return sum(Path(dataset.paths[row]).stat().st_size for row in kept.rows.tolist())
 
 
 def check_new(folder: Path) -> None:
     """Refuse a folder that exists."""
-    if os.path.lexists(folder):
-        raise must("folder", "not exist yet", f"{folder}", "Choose another, or remove it.")
+    store.check_new([folder])
 
 
-def _put(dataset: Dataset, row: int, place: Path, how: str) -> None:
+def _put(dataset: Dataset, row: int, place: Path, how: How) -> None:
     if dataset.paths is None:
         assert dataset.images is not None
         write_png(place, np.asarray(dataset.images[row]))

@@ -3,6 +3,7 @@
 Knows runs, traces, files of probabilities and of truth, and the table of a finding. The judging is that of `noise`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
 def write_suspects(found: Suspects, out: Path) -> None:
     """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
 
+    The last column, `decision`, is empty: a person fills it in (keep, drop or relabel), and `read_decisions` takes the file.
+
     Raises:
         InputError: another ending, or the folder does not exist.
         MachineError: no room, or no permission.
@@ -74,6 +77,10 @@ def write_suspects(found: Suspects, out: Path) -> None:
         "is_suspect": found.is_suspect,
         "reason": found.reason,
     }
+    if found.suggested_probability is not None:
+        columns["suggested_probability"] = found.suggested_probability
+    columns["decision"] = np.full(len(found), "", dtype=object)
+    _about(out).unlink(missing_ok=True)  # never that of another table
     with store.writing(out) as temporary:
         write_table(temporary, columns)
     store.write_json(_about(out), {name: _plain(getattr(found, name)) for name in ABOUT})
@@ -91,18 +98,56 @@ def read_suspects(path: Path) -> Suspects:
     about = store.read_json(_about(path))
     if not isinstance(about, dict) or set(about) != set(ABOUT):
         raise must(str(path), "be a table of `dataprune noise find`", f"other things in {_about(path).name}", "Write it again.")
-    table = tables.read_table(path, list(COLUMNS)).columns
+    table = _checked_table(path, len(about["classes"]))
     found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
     return Suspects(
         ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
         labels=table["label"].astype(np.int64),
         suggested_label=table["suggested_label"].astype(np.int64),
         probability=table["probability"].astype(np.float64),
+        suggested_probability=table["suggested_probability"].astype(np.float64) if "suggested_probability" in table else None,
         score=table["score"].astype(np.float64),
         is_suspect=table["is_suspect"].astype(bool),
-        reason=table["reason"],
+        reason=table["reason"].astype(object),
         **found,
     )
+
+
+def _checked_table(path: Path, n_classes: int) -> dict[str, np.ndarray]:
+    """Read the columns of a finding, which somebody may have edited, and refuse those that hold other things."""
+    there = tables.column_names(path)
+    table = tables.read_table(path, [*COLUMNS, *(name for name in OPTIONAL if name in there)]).columns
+    for name in ("label", "suggested_label"):
+        if table[name].dtype.kind not in "iu" or not ((table[name] >= 0) & (table[name] < n_classes)).all():
+            raise must(f"{path}:{name}", f"hold class indices in [0, {n_classes})", "other values", "Find again.")
+    for name in ("probability", *OPTIONAL):
+        if name in table and not (table[name].dtype.kind in "iuf" and ((table[name] >= 0) & (table[name] <= 1)).all()):
+            raise must(f"{path}:{name}", "hold probabilities", "other values", "Find again.")
+    if table["score"].dtype.kind not in "iuf" or not np.isfinite(table["score"]).all():
+        raise must(f"{path}:score", "hold numbers", "other values", "Find again.")
+    if table["is_suspect"].dtype != bool:
+        raise must(f"{path}:is_suspect", "hold true or false in each row", "other values", "Find again.")
+    return table
+
+
+def read_suspects_of(run: Run, path: Path) -> Suspects:
+    """Read a finding about a run's examples, in their order, however its rows were sorted since.
+
+    Raises:
+        InputError: as `read_suspects`; other examples or other labels than the run's.
+    """
+    found = read_suspects(path)
+    place = {name: row for row, name in enumerate(found.ids.tolist())}
+    rows = np.array([place.get(name, -1) for name in run.ids.tolist()], np.int64)
+    cure = "Find again."
+    if len(found) != len(rows) or (rows < 0).any():
+        raise must("suspects", f"be what was found in {run.path}", f"other examples in {path}", cure)
+    if found.classes != run.classes or not np.array_equal(found.labels[rows], run.labels):
+        raise must("suspects", f"be what was found in {run.path}", f"other labels in {path}", cure)
+    if np.array_equal(rows, np.arange(len(rows))):
+        return found
+    columns = {name: getattr(found, name) for name in (*ROWS, *OPTIONAL)}
+    return replace(found, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
 def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
@@ -129,6 +174,8 @@ def check_table(out: Path) -> None:
 
 ABOUT = ("n_wrong", "n_wrong_low", "n_wrong_high", "classes", "sampling", "method", "notes")
 COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
+ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
+OPTIONAL = ("suggested_probability",)  # what earlier tables lack
 
 
 def _about(path: Path) -> Path:

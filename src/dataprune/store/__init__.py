@@ -8,12 +8,15 @@ from dataprune.store.digests import array_digest, canonical_json, sha256
 from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
 from dataprune.store.lock import lock
 from dataprune.store.manifest import FORMAT, faults, read_manifest, write_manifest
+from dataprune.store.together import appearing, check_new
 
 __all__ = [
     "FORMAT",
     "Arrays",
+    "appearing",
     "array_digest",
     "canonical_json",
+    "check_new",
     "check_writable",
     "faults",
     "lock",

@@ -45,9 +45,9 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
         yield temporary
         # A library may have put another file, with its own mode, in the place of the one that was created here.
         temporary.chmod(mode)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         known = _machine_error(error, path, temporary, needs_bytes)
         if known is None:
@@ -56,6 +56,24 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def room(folder: Path, needs_bytes: int | None = None) -> Iterator[None]:
+    """Say of a full disk, or of a folder that may not be written, which one it is: for work on many files in `folder`.
+
+    Raises:
+        MachineError: the disk is full, or the folder may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            needs = "" if needs_bytes is None else f", needs about {needs_bytes / 1e6:.1f} MB"
+            raise MachineError(f"no space left in {folder}{needs}.") from error
+        if error.errno in _NO_ACCESS:
+            raise MachineError(f"cannot write in {folder}: {error.strerror}.") from error
+        raise
 
 
 def sweep(folder: Path) -> None:
@@ -135,7 +153,8 @@ def _create(path: Path) -> int:
         os.close(descriptor)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """See to it that what was written at `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,7 @@ from dataprune.store.files import check_writable, read_json, write_json
 
 
 @contextmanager
-def lock(folder: Path, wait: bool = False) -> Iterator[None]:
+def lock(folder: Path, wait: bool = False, cure: str = "wait for it or pass --wait.") -> Iterator[None]:
     """Be the only one who writes in `folder` while the block runs; the kernel lets go when the process ends.
 
     Beside the lock lies a note of who holds it since when; a note without a lock means nothing.
@@ -23,6 +23,7 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
     Args:
         folder: made where it is missing.
         wait: wait for the one who holds it, for as long as that takes.
+        cure: what else can be done.
 
     Raises:
         InputError: another one holds it, and `wait` is false.
@@ -36,7 +37,7 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
     try:
         kernel_lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
-        raise InputError(f"`{folder}` is in use by {_holder(note)}; wait for it or pass --wait.") from error
+        raise InputError(f"`{folder}` is in use by {_holder(note)}; {cure}") from error
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})

@@ -20,7 +20,7 @@ TEXT_COLUMNS = frozenset({"id", "label_name", "suggested_name", "reason", "other
 
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,19})", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:(?:(?:0|[1-9]\d{0,19})(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|inf)", re.ASCII | re.IGNORECASE)
-_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
 def write_csv(path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dataprune.cli.lines import say, several, warn
-from dataprune.cli.options import Quiet, RunFolder
+from dataprune.cli.options import Quiet
 from dataprune.errors import InputError, listed, must
 from dataprune.report.text import shown
 
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from dataprune.noise.decide import Decisions
     from dataprune.noise.suspects import Suspects
     from dataprune.run import Run
+    from dataprune.run.cleaned import Targets
 
 
 def apply(
-    run_folder: RunFolder,
+    run_folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="A folder made by dataprune score. Not needed with --suspects for a file of labels.",
+            show_default=False,
+        ),
+    ] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Leave out every suspect.")] = False,
     relabel: Annotated[
         bool, typer.Option("--relabel", help="Give suspects the suggested label, where it is sure enough; keep the others.")
@@ -72,71 +80,84 @@ def apply(
     \b
     Examples:
         dataprune noise apply run --relabel --out cleaned.csv
-        dataprune noise apply run --decisions cleaned.csv --copy-to flowers-clean
+        dataprune noise apply run --decisions suspects.csv --copy-to flowers-clean
     """
-    from dataprune.noise.decide import CONFIDENCE, decide
-    from dataprune.run import check_new, open_run
-    from dataprune.run.cleaned import check_labels_file, read_decisions, write_cleaned, write_labels
+    from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
+    from dataprune.run import open_run
+    from dataprune.run.cleaned import write_cleaned
+    from dataprune.run.decisions import read_decisions
 
     asked = [name for name, given in (("--drop", drop), ("--relabel", relabel), ("--decisions", decisions is not None)) if given]
     if len(asked) != 1:
         raise InputError(f"give one of --drop, --relabel and --decisions, got {listed(asked) if asked else 'none'}.")
-    if relabel and suspects is not None:
-        cure = "The file does not hold how sure the new labels are; without it the run is judged anew, with the same result."
-        raise must("suspects", "be left out with --relabel", str(suspects), cure)
     if confidence is not None and not relabel:
         raise must("confidence", "go with --relabel", asked[0])
-    if out is not None:
-        check_labels_file(out)
-    folders: list[tuple[Path, Literal["copy", "link"]]] = []
-    folders += [(copy_to, "copy")] if copy_to is not None else []
-    folders += [(link_to, "link")] if link_to is not None else []
-    for folder, _ in folders:
-        check_new(folder)
+    sure = CONFIDENCE if confidence is None else confidence
+    check_confidence(sure)
+    targets = targets_of(out, copy_to, link_to)
+    if run_folder is None and (suspects or decisions) is None:
+        raise InputError("give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote.")
+    if run_folder is None and targets.folders:
+        raise InputError("--copy-to and --link-to need the RUN, which knows where the pictures lie.")
+    run = None if run_folder is None else open_run(run_folder)
+    found = None
+    if decisions is None or suspects is not None or run is None:
+        found = finding(run, decisions if suspects is None and run is None else suspects)
+    judged = found if run is None else run
+    assert judged is not None
+    if decisions is not None:
+        decided = read_decisions(decisions, judged.ids.tolist(), judged.labels, judged.classes, found)
+    else:
+        assert found is not None
+        warn_of_decisions(suspects, asked[0])
+        decided = decide(found, "drop" if drop else "relabel", confidence=sure)
+    write_cleaned(decided, targets, run.dataset(data) if run is not None and targets.folders else None)
+    say_decided(decided, sure, quiet=quiet)
+    if decisions is not None and decided.count("keep") == len(decided):
+        warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
+    if not quiet:
+        say_written(targets)
+
+
+def targets_of(out: Path | None, copy_to: Path | None, link_to: Path | None) -> "Targets":
+    """Gather where to write, and refuse what cannot be written before any work."""
+    from dataprune.run.cleaned import Targets
+
     if copy_to is not None and copy_to == link_to:
         raise must("--link-to", "be another folder than --copy-to", str(link_to))
-    run = open_run(run_folder)
-    if decisions is not None:
-        found = None if suspects is None else finding(run, suspects)
-        decided = read_decisions(decisions, run.ids.tolist(), run.labels, run.classes, found)
-    else:
-        decided = decide(
-            finding(run, suspects), "drop" if drop else "relabel", confidence=CONFIDENCE if confidence is None else confidence
-        )
-    dataset = run.dataset(data) if folders else None
-    if out is not None:
-        write_labels(decided, out)
-    for folder, how in folders:
-        assert dataset is not None
-        write_cleaned(decided, dataset, folder, how)
-    say_decided(decided, CONFIDENCE if confidence is None else confidence, quiet=quiet)
-    if quiet:
-        return
-    if out is not None:
-        say(f"written: {out}")
-        say(f"next: dataprune score DATA --labels {shlex.quote(str(out))} --out RUN2")
-    for folder, how in folders:
-        say(f"written: {folder}, {'copies' if how == 'copy' else 'links'} in a folder for each class")
-    if out is None and not folders:
-        say("nothing was written; add --out cleaned.csv, or --copy-to DIR")
+    folders: dict[Path, Literal["copy", "link"]] = {}
+    folders |= {} if copy_to is None else {copy_to: "copy"}
+    folders |= {} if link_to is None else {link_to: "link"}
+    targets = Targets(out, folders)
+    targets.check()
+    return targets
 
 
-def finding(run: "Run", suspects: Path | None) -> "Suspects":
-    """Read a finding about this run's examples, or find anew.
+def finding(run: "Run | None", suspects: Path | None) -> "Suspects":
+    """Read a finding, about this run's examples if there is one, or find anew.
 
     Raises:
         InputError: the file is of other examples or other labels.
     """
-    import numpy as np
-
-    from dataprune.run.suspects import read_suspects, suspects_of
+    from dataprune.run.suspects import read_suspects, read_suspects_of, suspects_of
 
     if suspects is None:
+        assert run is not None
         return suspects_of(run)
-    found = read_suspects(suspects)
-    if not np.array_equal(found.ids.astype(np.dtypes.StringDType()), run.ids) or not np.array_equal(found.labels, run.labels):
-        raise must("suspects", f"be what was found in {run.path}", f"other examples or labels in {suspects}", "Find again.")
-    return found
+    return read_suspects(suspects) if run is None else read_suspects_of(run, suspects)
+
+
+def warn_of_decisions(suspects: Path | None, asked: str) -> None:
+    """Warn where a person has filled in decisions that are not read."""
+    from dataprune.tables import column_names, read_table
+
+    if suspects is None or "decision" not in column_names(suspects):
+        return
+    cells = read_table(suspects, ["decision"]).columns["decision"].tolist()
+    filled = sum(bool(str(cell).strip()) for cell in cells)
+    if filled:
+        rows = several(filled, "row")
+        warn(f"{asked} does not look at the column decision of {suspects}, filled in {rows}; --decisions does")
 
 
 def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None:
@@ -157,3 +178,14 @@ def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None
     lost = np.flatnonzero((after == 0) & (before > 0)).tolist()
     if lost:
         warn(f"nothing is left of {several(len(lost), 'class')}: {listed(shown(decided.classes[index], 30) for index in lost)}")
+
+
+def say_written(targets: "Targets") -> None:
+    """Say what was written, and what it is for."""
+    if targets.labels is not None:
+        say(f"written: {targets.labels}")
+        say(f"next: dataprune score DATA --labels {shlex.quote(str(targets.labels))} --out RUN2")
+    for folder, how in targets.folders.items():
+        say(f"written: {folder}, {'copies' if how == 'copy' else 'links'} in a folder for each class")
+    if not targets.paths:
+        say("nothing was written; add --out cleaned.csv, or --copy-to DIR")

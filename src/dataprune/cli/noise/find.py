@@ -74,6 +74,10 @@ def find(
     say_suspects(found)
     if out is not None:
         say(f"written: {out}, a row for each example, and {out.name}.json with the estimate")
+        run = "" if run_folder is None else f" {shlex.quote(str(run_folder))}"
+        file = shlex.quote(str(out))
+        say(f"next: dataprune noise apply{run} --relabel --suspects {file} --out cleaned.csv")
+        say(f"or: fill in the column decision (keep, drop or relabel), then dataprune noise apply{run} --decisions {file}")
     elif run_folder is not None:
         say(f"nothing was written; add --out suspects.csv to: {shlex.join(['dataprune', 'noise', 'find', str(run_folder)])}")
 

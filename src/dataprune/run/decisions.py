@@ -1,0 +1,173 @@
+"""How does what a person decided about suspects get in from a file?
+
+Knows the columns of every file that may hold decisions, and its line numbers. Decisions without a person are in `noise.decide`.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from dataprune import tables
+from dataprune.data.labels import resolve
+from dataprune.errors import InputError, listed, must
+from dataprune.noise.decide import DECISIONS, Decisions
+from dataprune.noise.suspects import Suspects
+
+FEW = 5  # wrong lines that a message names
+
+
+def read_decisions(
+    path: Path,
+    ids: Sequence[str],
+    labels: Int64[np.ndarray, " examples"],
+    classes: tuple[str, ...],
+    found: Suspects | None = None,
+) -> Decisions:
+    """Read what a person decided: columns `id` and `decision`, and where one is to be relabelled the new label.
+
+    An empty cell, and an example without a row, is kept. Four files have such columns: one that a person wrote, the table of a
+    finding, what `write_labels` wrote, and what the page of a run saved. The new label (a name or an index) is looked for in
+    `new_label`; then in `label`, if that is another one than the given, and the file is no table of a finding, where it is the
+    given one; then among what is suggested, in the file or in `found`.
+
+    Args:
+        path: .csv or .parquet.
+        ids: the examples', in source order.
+        labels: their given labels.
+        classes: names of the classes.
+        found: what was suggested for each example.
+
+    Raises:
+        InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
+            run's, no or unknown new labels.
+    """
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise must("decisions", "end in .csv or .parquet", repr(str(path)))
+    table = tables.read_table(path).columns
+    for name in ("id", "decision"):
+        if name not in table:
+            cure = f"It has {listed(table, most=20)}."
+            raise must("decisions", f"have a column `{name}` in {path}", "none", cure)
+    names = [str(one) for one in table["id"].tolist()]
+    words = [_text(cell).lower() or "keep" for cell in table["decision"].tolist()]
+    wrong = [row for row, word in enumerate(words) if word not in DECISIONS]
+    _refuse(path, wrong, f"decisions must be one of {', '.join(DECISIONS)}", table["decision"])
+    place = {str(name): row for row, name in enumerate(ids)}
+    _refuse(path, [row for row, name in enumerate(names) if name not in place], "ids must be those of the run", table["id"])
+    seen: set[str] = set()
+    twice = [row for row, name in enumerate(names) if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    _refuse(path, twice, "each id must have one row", table["id"])
+    sheet = _Sheet(path, table, np.array([place[name] for name in names], np.int64), classes)
+    sheet.check_given(labels)
+    decision = np.full(len(ids), "keep", dtype=object)
+    decision[sheet.where] = words
+    after = labels.copy()
+    moved = [row for row, word in enumerate(words) if word == "relabel"]
+    after[sheet.where[moved]] = sheet.new_labels(moved, labels, found)
+    return Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sheet:
+    """The table that a person filled in, and of each of its rows the example."""
+
+    path: Path
+    table: dict[str, np.ndarray]
+    where: Int64[np.ndarray, " rows"]
+    classes: tuple[str, ...]
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it is the table of a finding, whose labels are the given ones."""
+        return "given_label" not in self.table and "suggested_label" in self.table
+
+    def check_given(self, labels: Int64[np.ndarray, " examples"]) -> None:
+        """Refuse a table about other labels than the run's, where it says which it is about."""
+        column = "given_label" if "given_label" in self.table else "label" if self.is_finding else None
+        if column is None or column not in self.table:
+            return
+        read = self._index if self.is_finding else self._name
+        given = [read(_text(cell)) for cell in self.table[column].tolist()]
+        other = [row for row, label in enumerate(given) if label != labels[self.where[row]]]
+        _refuse(self.path, other, f"the column {column} must hold the labels of the run", self.table[column])
+
+    def new_labels(
+        self, moved: list[int], labels: Int64[np.ndarray, " examples"], found: Suspects | None
+    ) -> Int64[np.ndarray, " moved"]:
+        """Give the new label of each row that is relabelled."""
+        cells = [self._new(row, int(labels[self.where[row]]), found) for row in moved]
+        missing = [row for row, (text, _) in zip(moved, cells, strict=True) if not text]
+        _refuse(self.path, missing, "to relabel, give the new label in the column new_label", self.table["decision"])
+        unclear = [row for row, (_, label) in zip(moved, cells, strict=True) if label is None]
+        shown = np.array([""] * len(self.where), dtype=object)
+        shown[moved] = [text for text, _ in cells]
+        _refuse(self.path, unclear, f"new labels must be names or indices of the classes ({listed(self.classes)})", shown)
+        return np.array([label for _, label in cells], np.int64)
+
+    def _new(self, row: int, given: int, found: Suspects | None) -> tuple[str, int | None]:
+        """Give the text of a row's new label and which class that is; an empty text where there is none."""
+        if text := self._cell("new_label", row):
+            return text, self._name(text)
+        if not self.is_finding and (text := self._cell("label", row)) and self._name(text) != given:
+            return text, self._name(text)
+        if text := self._cell("suggested_name", row):
+            return text, self._name(text)
+        if text := self._cell("suggested_label", row):
+            return text, self._index(text)
+        if found is None:
+            return "", None
+        label = int(found.suggested_label[self.where[row]])
+        return self.classes[label], label
+
+    def _cell(self, column: str, row: int) -> str:
+        return _text(self.table[column][row]) if column in self.table else ""
+
+    def _name(self, text: str) -> int | None:
+        """Read a class name, or an index where no class is called by it."""
+        if text in self.classes:
+            return self.classes.index(text)
+        try:
+            return int(resolve(np.array([int(text)]), self.classes)[0][0])
+        except (ValueError, OverflowError):  # InputError is a ValueError
+            return None
+
+    def _index(self, text: str) -> int | None:
+        """Read a class index, or a name where it is no whole number."""
+        try:
+            return int(text) if 0 <= int(text) < len(self.classes) else None
+        except ValueError:
+            return self.classes.index(text) if text in self.classes else None
+
+
+def _refuse(path: Path, rows: list[int], requirement: str, cells: np.ndarray) -> None:
+    """Raise with the lines of the first few wrong rows, if there are any."""
+    if rows:
+        lines = _lines(path, rows[:FEW])
+        shown = listed((f"{str(cells[row])[:40]!r} in {line}" for row, line in zip(rows, lines, strict=False)), len(rows), FEW)
+        raise InputError(f"{path}: {requirement}, got {shown}.")
+
+
+def _lines(path: Path, rows: list[int]) -> list[str]:
+    """Name rows as an editor does: by the line of a CSV file where they begin, which cells with line ends move down."""
+    if path.suffix.lower() != ".csv":
+        return [f"row {row}" for row in rows]
+    starts, before = [], 0
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        for cells in reader:
+            if cells:
+                starts.append(before + 1)
+            before = reader.line_num
+    return [f"line {starts[row + 1]}" for row in rows]
+
+
+def _text(cell: Any) -> str:
+    """Read a cell as a person wrote it; a number that became a float among empty cells is whole again."""
+    if isinstance(cell, float):
+        return "" if np.isnan(cell) else str(int(cell)) if cell.is_integer() else str(cell)
+    return str(cell).strip()

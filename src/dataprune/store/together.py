@@ -1,0 +1,116 @@
+"""How do several files and folders appear at once, or not at all?
+
+Knows new places, the hidden folders beside them in which they are built, and what a killed writer leaves there. Does not know what
+is built.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from dataprune.errors import InputError, MachineError, StoreError, must
+from dataprune.store.files import check_writable, read_json, room, sync, write_json
+from dataprune.store.lock import lock
+
+ASKED = "asked.json"
+
+
+def check_new(targets: Sequence[Path]) -> None:
+    """Refuse places that are taken, before any work; not those that an interrupted `appearing` of the same ones has filled.
+
+    Raises:
+        InputError: there is something at one of them, or two are the same.
+    """
+    for number, target in enumerate(targets):
+        if _names([target])[0] in _names(targets[:number]):
+            raise must("targets", "be different", f"{target} twice")
+    taken = _taken(targets)
+    if taken and _begun(targets) is None:
+        raise InputError(f"`{taken[0]}` must not exist yet, and there is something. Choose another name, or remove it.")
+
+
+@contextmanager
+def appearing(targets: Sequence[Path], identity: str, needs_bytes: int | None = None) -> Iterator[dict[Path, Path]]:
+    """Give a place to build each of some new files or folders in; when the block ends well, all of them appear.
+
+    When it does not, nothing is left. Whoever is killed leaves hidden folders; the same call then removes what was half built, and
+    builds what has not appeared yet.
+
+    Args:
+        targets: where nothing is yet; parents are made.
+        identity: of what is built. Who was interrupted among the last steps goes on with the same only.
+        needs_bytes: how much it will be, where that is known; said when the disk is full.
+
+    Raises:
+        InputError: there is something at a target, or another process builds there.
+        MachineError: the disk is full, or the folder may not be written.
+    """
+    check_new(targets)
+    check_writable(targets[0].parent)
+    scratches = list(dict.fromkeys(_scratch(target) for target in targets))
+    with room(targets[0].parent, needs_bytes), _held(scratches[0]):
+        finished = False
+        try:
+            check_new(targets)  # somebody may have been quicker
+            taken = _taken(targets)
+            if taken and _begun(targets) != identity:
+                raise InputError(f"`{taken[0]}` is of an interrupted command that wrote other things. Remove it first.")
+            write_json(scratches[0] / ASKED, {"targets": _names(targets), "identity": identity})
+            built = {target: _emptied(target) for target in targets if target not in taken}
+            yield built
+            for target, place in built.items():
+                if place.is_file():
+                    sync(place)
+                place.replace(target)
+                sync(target.parent)
+            finished = True
+        finally:
+            if finished or not _taken(targets) or _begun(targets) is None:
+                for scratch in reversed(scratches):  # while the first is there, what has appeared is known to be ours
+                    shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _held(scratch: Path) -> Iterator[None]:
+    """Lock the hidden folder, which is made for it; where that fails for want of room, it goes."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(scratch, cure="wait for it, or choose another name."))
+        except MachineError:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        yield
+
+
+def _emptied(target: Path) -> Path:
+    """Give the place where a target is built, with nothing there."""
+    place = _scratch(target) / target.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    return place
+
+
+def _scratch(target: Path) -> Path:
+    return target.with_name(f".{os.fsencode(target.name)[:150].decode(errors='ignore')}.scratch")
+
+
+def _names(targets: Sequence[Path]) -> list[str]:
+    return [os.path.abspath(target) for target in targets]  # noqa: PTH100 a link at the end is not followed
+
+
+def _taken(targets: Sequence[Path]) -> list[Path]:
+    return [target for target in targets if os.path.lexists(target)]
+
+
+def _begun(targets: Sequence[Path]) -> str | None:
+    """Give the identity of what an interrupted call with the same targets was building."""
+    with suppress(StoreError, KeyError, TypeError):
+        asked = read_json(_scratch(targets[0]) / ASKED)
+        if asked["targets"] == _names(targets):
+            return str(asked["identity"])
+    return None
