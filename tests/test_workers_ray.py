@@ -3,6 +3,7 @@
 Most of it under the marker `ray`; what is said where Ray is missing or asked for wrongly is tested by default.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,19 +33,45 @@ for module in (sys.modules[__name__], worker_kit):
     cloudpickle.register_pickle_by_value(module)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Give a cluster of two nodes, that nobody is connected to."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+@contextlib.contextmanager
+def started(nodes=1, **settings):
+    """Start a cluster of nodes with one core each, that nobody is connected to."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
     from ray.cluster_utils import Cluster
 
-    from dataprune.workers.ray import ENVIRONMENT, _environment
+    from dataprune.workers.ray_cluster import ENVIRONMENT, environment
 
-    with _environment(ENVIRONMENT):
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-        cluster.add_node(num_cpus=1)
+    # A dead node is noticed after five seconds, not fifteen.
+    quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
+    with environment(ray, ENVIRONMENT | settings):
+        with own_sigterm():
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick})
+        for _ in range(nodes - 1):
+            another(cluster)
     yield cluster
     cluster.shutdown()
+
+
+def another(cluster):
+    """Give a further node."""
+    with own_sigterm():
+        return cluster.add_node(num_cpus=1)
+
+
+@contextlib.contextmanager
+def own_sigterm():
+    """Keep our handler of SIGTERM: Ray's ends the test it comes upon, and the others go on without a cluster."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with started(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +119,7 @@ def node_of(x, report):
 @pytest.mark.ray
 class TestTwoNodes:
     def test_both_work_and_a_killed_one_costs_only_its_jobs(self, cluster):
-        doomed = cluster.add_node(num_cpus=1)
+        doomed = another(cluster)
         told = []
 
         def heard(key, node):
@@ -110,7 +137,7 @@ class TestTwoNodes:
     @pytest.mark.parametrize("left", [0, 12])
     def test_k_means_has_the_same_bits_as_in_one_process(self, cluster, features, left):
         """Also where a node is killed after 12 pieces of work."""
-        doomed = cluster.add_node(num_cpus=1) if left else None
+        doomed = another(cluster) if left else None
         alone = kmeans.fit(features, 7, workers=1, iterations=6)
         with team(Crew("ray", address=cluster.address)) as workers:
             parallel = map_of(Killing(workers, left, lambda: cluster.remove_node(doomed, allow_graceful=False)))
@@ -136,6 +163,12 @@ class TestTwoNodes:
             assert (code, said) == (0, "")
         for file in ("scores.parquet", "trace/member-000.safetensors", "trace/member-001.safetensors"):
             assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+    def test_a_cluster_of_our_own_before_one_that_is_joined(self, cluster):
+        """The first has a token, which the second does not know of."""
+        for how in ({}, {"address": cluster.address}):
+            (outcome,) = run_jobs([Job("a", square, 3)], executor="ray", workers=1, **how)
+            assert outcome.value == 9
 
     def test_workers_end_with_a_driver_that_joined(self, cluster, tmp_path):
         script = f"""
@@ -213,8 +246,35 @@ def test_a_cluster_that_is_not_there():
 
 
 @pytest.mark.ray
-def test_what_was_started_here_is_ended_here():
+def test_a_cluster_that_asks_for_a_token(tmp_path, monkeypatch, capfd):
+    """As `ray start --head` makes one where the home folder holds a token."""
+    token = "0123456789abcdef" * 4
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with started(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) as cluster:
+        capfd.readouterr()
+
+        def joined():
+            (outcome,) = run_jobs([Job("a", square, 3)], executor="ray", address=cluster.address)
+            return outcome.value
+
+        message = (
+            r"the Ray cluster at '.*' asks for a token, and does not take what is found here\. Put its own into RAY_AUTH_TOKEN"
+        )
+        with pytest.raises(MachineError, match=message):
+            joined()
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text(token)
+        assert joined() == 9
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token[::-1])
+        with pytest.raises(MachineError, match=message):
+            joined()
+        assert capfd.readouterr().err == ""
+
+
+@pytest.mark.ray
+def test_what_was_started_here_is_ended_here(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    monkeypatch.setenv("HOME", str(tmp_path))
     before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
     with team(Crew("ray", 1)) as workers:
         (outcome,) = workers.run([Job("a", lambda x, report: os.getpid(), 0)], lambda key, message: None)
@@ -226,6 +286,17 @@ def test_what_was_started_here_is_ended_here():
     assert dict(os.environ) == before
     import ray
 
+    assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == [], "Ray's token is not left in the home folder"
+
+
+@pytest.mark.ray
+def test_outcomes_that_are_left_behind_connect_to_nothing():
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    with team(Crew("ray", 1)) as workers:
+        outcomes = workers.run([Job(str(x), square, x) for x in range(3)], lambda key, message: None)
+        next(outcomes)
+    outcomes.close()
     assert not ray.is_initialized()
 
 
