@@ -4,6 +4,7 @@ Most of it under the marker `ray`; what is said where Ray is missing or asked fo
 """
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -19,13 +20,18 @@ import numpy as np
 import pytest
 
 import worker_kit
+from command_line import complaints
 from dataprune import kmeans
 from dataprune.data import read_features
 from dataprune.errors import InputError, MachineError
 from dataprune.kmeans.passes import _spans
-from dataprune.run import feature_scores
+from dataprune.run import feature_scores, score
 from dataprune.run.feature_scores import Asked, map_of, score_features
+from dataprune.study.arms import Sources
+from dataprune.tables import read_table
+from dataprune.training.plan import Machine
 from dataprune.workers import Crew, Job, run_jobs, team
+from study_toys import SCORING, toy_spec, toy_splits, toy_study
 from worker_kit import all_gone, by_key, square, wait_for_files
 
 # Workers cannot import a test module by name.
@@ -116,6 +122,23 @@ def node_of(x, report):
     return x * x
 
 
+MEETING = """
+import os, time
+from pathlib import Path
+from dataprune.training.models import build
+
+def linear(shape, n_classes):
+    if os.getpid() != {driver}:
+        import ray
+        Path({folder!r}, ray.get_runtime_context().get_node_id()).touch()
+        end = time.monotonic() + 60
+        while len(os.listdir({folder!r})) < 3 and time.monotonic() < end:
+            time.sleep(0.02)
+    return build("linear", shape, n_classes)
+"""
+"""A network on which training begins once three nodes have come to it."""
+
+
 @pytest.mark.ray
 class TestTwoNodes:
     def test_both_work_and_a_killed_one_costs_only_its_jobs(self, cluster):
@@ -163,6 +186,68 @@ class TestTwoNodes:
             assert (code, said) == (0, "")
         for file in ("scores.parquet", "trace/member-000.safetensors", "trace/member-001.safetensors"):
             assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+    def test_the_command_study(self, cluster, tmp_path, cli):
+        splits = toy_splits()
+        x = {"x": splits.train.inputs, "x_test": splits.test.inputs, "y": splits.train.labels, "y_test": splits.test.labels}
+        np.savez(tmp_path / "toy.npz", **x)
+        settings = (
+            "--preset",
+            "half",
+            "--scores",
+            "el2n",
+            "--model",
+            "linear",
+            "--epochs",
+            "3",
+            "--batch",
+            "16",
+            "--effort",
+            "low",
+        )
+        for name, how in (("a", ("serial",)), ("b", ("ray", "--address", cluster.address))):
+            code, said, err = cli("study", tmp_path / "toy.npz", "--out", tmp_path / name, *settings, "--quiet", "--executor", *how)
+            assert (code, said, complaints(err)) == (0, "", [])
+        one, other = (read_table(tmp_path / name / "trials.parquet").columns for name in "ab")
+        for column in one.keys() - {"train_seconds"}:
+            np.testing.assert_array_equal(one[column], other[column], err_msg=column)
+        assert set(one["status"]) == {"ok"}
+        assert (tmp_path / "a" / "summary.parquet").read_bytes() == (tmp_path / "b" / "summary.parquet").read_bytes()
+
+    def test_a_killed_node_costs_a_study_the_trial_that_it_was_at(self, cluster, tmp_path, caplog, monkeypatch):
+        (tmp_path / "met").mkdir()
+        (tmp_path / "meeting.py").write_text(MEETING.format(driver=os.getpid(), folder=str(tmp_path / "met")))
+        monkeypatch.syspath_prepend(tmp_path)
+        doomed, begun = another(cluster), []
+
+        def killing(progress):
+            if progress.epoch is not None and progress.epoch[1].epoch == 1:
+                begun.append(progress.epoch[0].spec.trial)
+                if len(begun) == 3:
+                    cluster.remove_node(doomed, allow_graceful=False)
+
+        spec = toy_spec("half", model="meeting:linear", seeds=1, epochs=200)
+        source = Sources(score(toy_splits().train, tmp_path / "run", SCORING, Machine(executor="serial")).path)
+        alone = toy_study(tmp_path / "alone", spec, sources=source)
+        machine = Machine(executor="ray", address=cluster.address)
+        with caplog.at_level(logging.WARNING, logger="dataprune.workers"):
+            together = toy_study(tmp_path / "together", spec, sources=source, machine=machine, listener=killing)
+        (lost,) = [record.getMessage() for record in caplog.records if record.name == "dataprune.workers"]
+        assert "worker died (its node died) (attempt 1 of 3)" in lost
+        assert len(set(begun)) == 4
+        assert len(begun) <= 5, "the lost one alone was begun again; its first message may be lost with it"
+        for column in alone.trials.keys() - {"train_seconds"}:
+            np.testing.assert_array_equal(alone.trials[column], together.trials[column], err_msg=column)
+
+    def test_a_study_that_other_nodes_do_not_see(self, cluster, tmp_path, monkeypatch):
+        from dataprune.workers.ray import RayTeam
+
+        spec = toy_spec("half", seeds=1)
+        alone = toy_study(tmp_path / "alone", spec)
+        monkeypatch.setattr(RayTeam, "unseen", lambda self, paths: ["node-7"] * bool(paths))
+        there = toy_study(tmp_path / "there", spec, machine=Machine(executor="ray", address=cluster.address))
+        for column in alone.trials.keys() - {"train_seconds"}:
+            np.testing.assert_array_equal(alone.trials[column], there.trials[column], err_msg=column)
 
     def test_a_cluster_of_our_own_before_one_that_is_joined(self, cluster):
         """The first has a token, which the second does not know of."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dataprune.cli.lines import complain, duration, say, say_columns, several, warn
-from dataprune.cli.options import Address, Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
+from dataprune.cli.options import Address, Data, Gpus, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.errors import listed
 from dataprune.report.text import shown
 
@@ -111,12 +111,7 @@ def score(
         ),
     ] = None,
     address: Address = None,
-    gpus: Annotated[
-        float | None,
-        typer.Option(
-            min=0, metavar="SHARE", help="With --executor ray: the share of a GPU that a member takes.", show_default=False
-        ),
-    ] = None,
+    gpus: Gpus = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a few networks on DATA and score every example.
