@@ -202,7 +202,7 @@ class TestInterrupted:
         refused = []
 
         def second(progress):
-            with pytest.raises(InputError, match=r"is in use by process \d+ .*--wait") as error:
+            with pytest.raises(InputError, match=rf"^`{tmp_path}/x\.npy` is in use by process {os.getpid()} on .*--wait") as error:
                 embed(digits, tmp_path / "x.npy", SWAV, SERIAL)
             refused.append(error)
 
