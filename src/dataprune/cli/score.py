@@ -164,11 +164,11 @@ def learned_features(dataset: "Dataset", run: "Run", seed: int, machine: "Machin
     """Learn features of the run's pictures into the run's folder, where they belong to no identity."""
     from dataprune.cli.embed import make
     from dataprune.data import read_features
-    from dataprune.run import EmbedSettings
+    from dataprune.run import FEATURES, EmbedSettings
     from dataprune.training.swav.recipes import SwavSettings
 
-    (run.path / "features").mkdir(exist_ok=True)
-    path = run.path / "features" / "swav.npy"
+    (run.path / FEATURES).mkdir(exist_ok=True)
+    path = run.path / FEATURES / "swav.npy"
     make(dataset, path, EmbedSettings(swav=SwavSettings(seed=seed)), machine, wait=wait, quiet=quiet)
     return read_features(path)
 
