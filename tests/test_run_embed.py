@@ -202,7 +202,7 @@ class TestInterrupted:
         refused = []
 
         def second(progress):
-            with pytest.raises(InputError, match=r"is in use by process \d+ .*--wait") as error:
+            with pytest.raises(InputError, match=rf"^`{tmp_path}/x\.npy` is in use by process {os.getpid()} on .*--wait") as error:
                 embed(digits, tmp_path / "x.npy", SWAV, SERIAL)
             refused.append(error)
 
@@ -498,11 +498,23 @@ def test_score_learns_features_inside_the_run(cli, flowers, tmp_path):
     made = read_features(tmp_path / "run" / "features" / "swav.npy")
     assert (made.rows, run.info["features"]["digest"]) == (24, made.digest)
     assert dp.verify(tmp_path / "run") == []
+    n_files = len(run.info["files"]) + 1
+    assert cli("verify", tmp_path / "run") == (0, f"sound: {n_files} files\n", "")
     before = (tmp_path / "run" / "run.json").read_bytes()
     code, said, _ = cli(*asked, "--clusters", "4")
     assert code == 0
     assert said.count("nothing had to be trained") == 2
     assert (tmp_path / "run" / "run.json").read_bytes() == before
+    harmed = tmp_path / "run" / "features" / "swav.npy"
+    content = bytearray(harmed.read_bytes())
+    content[-1] ^= 1
+    harmed.write_bytes(content)
+    message = f"{tmp_path / 'run'}: features/swav.npy has another checksum than when it was written"
+    assert cli("verify", tmp_path / "run") == (3, "", f"error: {message}\n")
+    manifest = harmed.with_suffix(".json")
+    manifest.write_text(manifest.read_text().replace('"method": "swav"', '"method": "swaw"'))
+    (fault,) = dp.verify(tmp_path / "run")
+    assert "features/swav.json` is damaged or was edited" in fault
 
 
 def test_features_for_vectors_are_refused_before_the_ensemble_is_trained(cli, tmp_path):

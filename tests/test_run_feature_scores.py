@@ -1,9 +1,12 @@
 """`km` of features in a file: stopped anywhere, it goes on to the same bytes; what is kept for that is used by its like alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -98,8 +101,24 @@ def test_other_settings_other_features_and_damage_begin_anew(features, tmp_path,
 def test_two_on_one_output(features, tmp_path):
     folder = tmp_path / ".km.csv.scratch"
     folder.mkdir()
-    with store.lock(folder), pytest.raises(InputError, match=r"\.km\.csv\.scratch` is in use by process"):
+    message = rf"^`{tmp_path}/km\.csv` is in use by process {os.getpid()} on .*--wait"
+    with store.lock(folder), pytest.raises(InputError, match=message):
         score_features(features, Asked("4"), tmp_path / "km.csv")
+
+
+def test_one_who_waits_comes_to_the_same(features, tmp_path):
+    out = tmp_path / "km.csv"
+    score_features(features, Asked("4"), tmp_path / "alone.csv")
+    waiting = threading.Thread(target=score_features, args=(features, Asked("4"), out), kwargs={"wait": True})
+    with store.lock(tmp_path / ".km.csv.scratch"):
+        waiting.start()
+        time.sleep(0.2)
+        assert waiting.is_alive()
+        assert not out.exists()
+        shutil.rmtree(tmp_path / ".km.csv.scratch")  # as the one who has ended does
+    waiting.join(timeout=60)
+    assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    assert sorted(one.name for one in tmp_path.glob(".*")) == []
 
 
 def test_killed_for_good_it_goes_on(features, tmp_path):

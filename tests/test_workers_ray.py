@@ -3,6 +3,8 @@
 Most of it under the marker `ray`; what is said where Ray is missing or asked for wrongly is tested by default.
 """
 
+import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -18,13 +20,18 @@ import numpy as np
 import pytest
 
 import worker_kit
+from command_line import complaints
 from dataprune import kmeans
 from dataprune.data import read_features
 from dataprune.errors import InputError, MachineError
 from dataprune.kmeans.passes import _spans
-from dataprune.run import feature_scores
+from dataprune.run import feature_scores, score
 from dataprune.run.feature_scores import Asked, map_of, score_features
+from dataprune.study.arms import Sources
+from dataprune.tables import read_table
+from dataprune.training.plan import Machine
 from dataprune.workers import Crew, Job, run_jobs, team
+from study_toys import SCORING, toy_spec, toy_splits, toy_study
 from worker_kit import all_gone, by_key, square, wait_for_files
 
 # Workers cannot import a test module by name.
@@ -32,19 +39,45 @@ for module in (sys.modules[__name__], worker_kit):
     cloudpickle.register_pickle_by_value(module)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Give a cluster of two nodes, that nobody is connected to."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+@contextlib.contextmanager
+def started(nodes=1, **settings):
+    """Start a cluster of nodes with one core each, that nobody is connected to."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
     from ray.cluster_utils import Cluster
 
-    from dataprune.workers.ray import ENVIRONMENT, _environment
+    from dataprune.workers.ray_cluster import ENVIRONMENT, environment
 
-    with _environment(ENVIRONMENT):
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-        cluster.add_node(num_cpus=1)
+    # A dead node is noticed after five seconds, not fifteen.
+    quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
+    with environment(ray, ENVIRONMENT | settings):
+        with own_sigterm():
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick})
+        for _ in range(nodes - 1):
+            another(cluster)
     yield cluster
     cluster.shutdown()
+
+
+def another(cluster):
+    """Give a further node."""
+    with own_sigterm():
+        return cluster.add_node(num_cpus=1)
+
+
+@contextlib.contextmanager
+def own_sigterm():
+    """Keep our handler of SIGTERM: Ray's ends the test it comes upon, and the others go on without a cluster."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with started(2) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +122,27 @@ def node_of(x, report):
     return x * x
 
 
+MEETING = """
+import os, time
+from pathlib import Path
+from dataprune.training.models import build
+
+def linear(shape, n_classes):
+    if os.getpid() != {driver}:
+        import ray
+        Path({folder!r}, ray.get_runtime_context().get_node_id()).touch()
+        end = time.monotonic() + 60
+        while len(os.listdir({folder!r})) < 3 and time.monotonic() < end:
+            time.sleep(0.02)
+    return build("linear", shape, n_classes)
+"""
+"""A network on which training begins once three nodes have come to it."""
+
+
 @pytest.mark.ray
 class TestTwoNodes:
     def test_both_work_and_a_killed_one_costs_only_its_jobs(self, cluster):
-        doomed = cluster.add_node(num_cpus=1)
+        doomed = another(cluster)
         told = []
 
         def heard(key, node):
@@ -110,7 +160,7 @@ class TestTwoNodes:
     @pytest.mark.parametrize("left", [0, 12])
     def test_k_means_has_the_same_bits_as_in_one_process(self, cluster, features, left):
         """Also where a node is killed after 12 pieces of work."""
-        doomed = cluster.add_node(num_cpus=1) if left else None
+        doomed = another(cluster) if left else None
         alone = kmeans.fit(features, 7, workers=1, iterations=6)
         with team(Crew("ray", address=cluster.address)) as workers:
             parallel = map_of(Killing(workers, left, lambda: cluster.remove_node(doomed, allow_graceful=False)))
@@ -136,6 +186,74 @@ class TestTwoNodes:
             assert (code, said) == (0, "")
         for file in ("scores.parquet", "trace/member-000.safetensors", "trace/member-001.safetensors"):
             assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+    def test_the_command_study(self, cluster, tmp_path, cli):
+        splits = toy_splits()
+        x = {"x": splits.train.inputs, "x_test": splits.test.inputs, "y": splits.train.labels, "y_test": splits.test.labels}
+        np.savez(tmp_path / "toy.npz", **x)
+        settings = (
+            "--preset",
+            "half",
+            "--scores",
+            "el2n",
+            "--model",
+            "linear",
+            "--epochs",
+            "3",
+            "--batch",
+            "16",
+            "--effort",
+            "low",
+        )
+        for name, how in (("a", ("serial",)), ("b", ("ray", "--address", cluster.address))):
+            code, said, err = cli("study", tmp_path / "toy.npz", "--out", tmp_path / name, *settings, "--quiet", "--executor", *how)
+            assert (code, said, complaints(err)) == (0, "", [])
+        one, other = (read_table(tmp_path / name / "trials.parquet").columns for name in "ab")
+        for column in one.keys() - {"train_seconds"}:
+            np.testing.assert_array_equal(one[column], other[column], err_msg=column)
+        assert set(one["status"]) == {"ok"}
+        assert (tmp_path / "a" / "summary.parquet").read_bytes() == (tmp_path / "b" / "summary.parquet").read_bytes()
+
+    def test_a_killed_node_costs_a_study_the_trial_that_it_was_at(self, cluster, tmp_path, caplog, monkeypatch):
+        (tmp_path / "met").mkdir()
+        (tmp_path / "meeting.py").write_text(MEETING.format(driver=os.getpid(), folder=str(tmp_path / "met")))
+        monkeypatch.syspath_prepend(tmp_path)
+        doomed, begun = another(cluster), []
+
+        def killing(progress):
+            if progress.epoch is not None and progress.epoch[1].epoch == 1:
+                begun.append(progress.epoch[0].spec.trial)
+                if len(begun) == 3:
+                    cluster.remove_node(doomed, allow_graceful=False)
+
+        spec = toy_spec("half", model="meeting:linear", seeds=1, epochs=200)
+        source = Sources(score(toy_splits().train, tmp_path / "run", SCORING, Machine(executor="serial")).path)
+        alone = toy_study(tmp_path / "alone", spec, sources=source)
+        machine = Machine(executor="ray", address=cluster.address)
+        with caplog.at_level(logging.WARNING, logger="dataprune.workers"):
+            together = toy_study(tmp_path / "together", spec, sources=source, machine=machine, listener=killing)
+        (lost,) = [record.getMessage() for record in caplog.records if record.name == "dataprune.workers"]
+        assert "worker died (its node died) (attempt 1 of 3)" in lost
+        assert len(set(begun)) == 4
+        assert len(begun) <= 5, "the lost one alone was begun again; its first message may be lost with it"
+        for column in alone.trials.keys() - {"train_seconds"}:
+            np.testing.assert_array_equal(alone.trials[column], together.trials[column], err_msg=column)
+
+    def test_a_study_that_other_nodes_do_not_see(self, cluster, tmp_path, monkeypatch):
+        from dataprune.workers.ray import RayTeam
+
+        spec = toy_spec("half", seeds=1)
+        alone = toy_study(tmp_path / "alone", spec)
+        monkeypatch.setattr(RayTeam, "unseen", lambda self, paths: ["node-7"] * bool(paths))
+        there = toy_study(tmp_path / "there", spec, machine=Machine(executor="ray", address=cluster.address))
+        for column in alone.trials.keys() - {"train_seconds"}:
+            np.testing.assert_array_equal(alone.trials[column], there.trials[column], err_msg=column)
+
+    def test_a_cluster_of_our_own_before_one_that_is_joined(self, cluster):
+        """The first has a token, which the second does not know of."""
+        for how in ({}, {"address": cluster.address}):
+            (outcome,) = run_jobs([Job("a", square, 3)], executor="ray", workers=1, **how)
+            assert outcome.value == 9
 
     def test_workers_end_with_a_driver_that_joined(self, cluster, tmp_path):
         script = f"""
@@ -213,8 +331,35 @@ def test_a_cluster_that_is_not_there():
 
 
 @pytest.mark.ray
-def test_what_was_started_here_is_ended_here():
+def test_a_cluster_that_asks_for_a_token(tmp_path, monkeypatch, capfd):
+    """As `ray start --head` makes one where the home folder holds a token."""
+    token = "0123456789abcdef" * 4
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with started(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) as cluster:
+        capfd.readouterr()
+
+        def joined():
+            (outcome,) = run_jobs([Job("a", square, 3)], executor="ray", address=cluster.address)
+            return outcome.value
+
+        message = (
+            r"the Ray cluster at '.*' asks for a token, and does not take what is found here\. Put its own into RAY_AUTH_TOKEN"
+        )
+        with pytest.raises(MachineError, match=message):
+            joined()
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text(token)
+        assert joined() == 9
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token[::-1])
+        with pytest.raises(MachineError, match=message):
+            joined()
+        assert capfd.readouterr().err == ""
+
+
+@pytest.mark.ray
+def test_what_was_started_here_is_ended_here(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    monkeypatch.setenv("HOME", str(tmp_path))
     before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
     with team(Crew("ray", 1)) as workers:
         (outcome,) = workers.run([Job("a", lambda x, report: os.getpid(), 0)], lambda key, message: None)
@@ -226,6 +371,17 @@ def test_what_was_started_here_is_ended_here():
     assert dict(os.environ) == before
     import ray
 
+    assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == [], "Ray's token is not left in the home folder"
+
+
+@pytest.mark.ray
+def test_outcomes_that_are_left_behind_connect_to_nothing():
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
+    with team(Crew("ray", 1)) as workers:
+        outcomes = workers.run([Job(str(x), square, x) for x in range(3)], lambda key, message: None)
+        next(outcomes)
+    outcomes.close()
     assert not ray.is_initialized()
 
 

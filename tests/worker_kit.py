@@ -49,7 +49,7 @@ def wait_for_files(folder, count):
 def ray_started(workers=2):
     """Keep one local Ray for several tests, since starting it takes seconds; skip where it is not installed."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
-    from dataprune.workers.ray import connected
+    from dataprune.workers.ray_cluster import connected
 
     with connected(None, workers) as ray:
         yield ray

@@ -22,7 +22,8 @@ def verify(
     Example:
         dataprune verify run
     """
-    from dataprune.run import open_run
+    from dataprune import store
+    from dataprune.run import feature_manifests, open_run
     from dataprune.run import verify as verify_run
     from dataprune.study.opened import is_study, open_study, verify_study
 
@@ -33,7 +34,8 @@ def verify(
     if faults:
         raise typer.Exit(StoreError.exit_code)
     if not is_one:
-        say(f"sound: {several(len(open_run(folder).info['files']), 'file')}")
+        learned = [store.read_manifest(one.parent, one.name) for one in feature_manifests(folder)]
+        say(f"sound: {several(sum(len(info['files']) for info in (open_run(folder).info, *learned)), 'file')}")
         return
     found = open_study(folder)
     if found.is_finished:

@@ -55,6 +55,7 @@ def km(
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the inertia curve, .png.", show_default=False)] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="If another process works on FILE, wait for it.")] = False,
     seed: Seed = 0,
     workers: Workers = None,
     executor: Annotated[
@@ -90,7 +91,7 @@ def km(
         say(f"read {shown(features)}: {several(file.rows, 'row')} of {several(file.width, 'column')}")
     n_classes = None if labels is None else len(labels_of(file, labels)[1])
     asked = Asked(clusters, n_classes, seed=seed, restarts=restarts, sample=sample, normalize=normalize)
-    found, nearest, distance = score_features(file, asked, out, Crew(executor, workers, address=address))
+    found, nearest, distance = score_features(file, asked, out, Crew(executor, workers, address=address), wait=wait)
     if not quiet:
         say_clusters(found)
         say_farthest(file, distance, nearest)

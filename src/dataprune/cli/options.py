@@ -53,4 +53,10 @@ Address = Annotated[
         show_default=False,
     ),
 ]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        min=0, metavar="SHARE", help="With --executor ray: the share of a GPU that one training takes.", show_default=False
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")]

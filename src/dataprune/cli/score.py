@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dataprune.cli.lines import complain, duration, say, say_columns, several, warn
-from dataprune.cli.options import Address, Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
+from dataprune.cli.options import Address, Data, Gpus, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.errors import listed
 from dataprune.report.text import shown
 
@@ -119,12 +119,7 @@ def score(
         ),
     ] = None,
     address: Address = None,
-    gpus: Annotated[
-        float | None,
-        typer.Option(
-            min=0, metavar="SHARE", help="With --executor ray: the share of a GPU that a member takes.", show_default=False
-        ),
-    ] = None,
+    gpus: Gpus = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a few networks on DATA and score every example.
@@ -177,11 +172,11 @@ def learned_features(dataset: "Dataset", run: "Run", seed: int, machine: "Machin
     """Learn features of the run's pictures into the run's folder, where they belong to no identity."""
     from dataprune.cli.embed import make
     from dataprune.data import read_features
-    from dataprune.run import EmbedSettings
+    from dataprune.run import FEATURES, EmbedSettings
     from dataprune.training.swav.recipes import SwavSettings
 
-    (run.path / "features").mkdir(exist_ok=True)
-    path = run.path / "features" / "swav.npy"
+    (run.path / FEATURES).mkdir(exist_ok=True)
+    path = run.path / FEATURES / "swav.npy"
     make(dataset, path, EmbedSettings(swav=SwavSettings(seed=seed)), machine, wait=wait, quiet=quiet)
     return read_features(path)
 

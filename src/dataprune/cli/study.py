@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dataprune.cli.lines import complain, say, several, warn
-from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
+from dataprune.cli.options import Address, Data, Gpus, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.cli.verdicts import say_summary
 from dataprune.errors import InputError, must
 from dataprune.report.text import shown
@@ -161,11 +161,14 @@ def study(
     ] = None,
     workers: Workers = None,
     executor: Annotated[
-        Literal["serial", "processes"] | None,
+        Literal["serial", "processes", "ray"] | None,
         typer.Option(
-            help="Trials one after the other, or side by side. Default: processes on a CPU, else serial.", show_default=False
+            help="Trials one after the other, side by side, or on Ray. Default: processes on a CPU, else serial.",
+            show_default=False,
         ),
     ] = None,
+    address: Address = None,
+    gpus: Gpus = None,
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write event files for TensorBoard, a folder for each trial.", show_default=False),
@@ -208,7 +211,7 @@ def study(
     from dataprune.training.plan import Machine, Settings
 
     check_out(out)
-    machine = Machine(device, executor, workers)
+    machine = Machine(device, executor, workers, address, gpus)
     splits = _read(data, test, labels, image_size, on_error, workers, quiet)
     if splits.test is not None and test_share is not None:
         raise must("--test-share", "be left out where the data have a test split", test_share)

@@ -6,11 +6,12 @@ from dataprune.run.encoders import EmbedProgress, EmbedSettings
 from dataprune.run.exported import write_probabilities
 from dataprune.run.features import Matched, add_features, match
 from dataprune.run.kept import check_new, write_folder, write_kept
-from dataprune.run.opened import Run, open_run, verify
+from dataprune.run.opened import FEATURES, Run, feature_manifests, open_run, verify
 from dataprune.run.score import Progress, check_out, score
 from dataprune.run.suspects import suspects_of, write_suspects
 
 __all__ = [
+    "FEATURES",
     "Clustering",
     "EmbedProgress",
     "EmbedSettings",
@@ -24,6 +25,7 @@ __all__ = [
     "check_out",
     "cluster",
     "embed",
+    "feature_manifests",
     "match",
     "open_run",
     "score",

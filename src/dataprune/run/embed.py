@@ -98,7 +98,7 @@ def embed(
         _drop(scratch)
         return finished
     store.check_writable(path.parent)
-    with store.lock(scratch, wait=wait):
+    with store.lock(scratch, wait=wait, name=path):
         finished = _finished(path, asked)  # by somebody who was waited for
         if finished is None:
             _claim(path, scratch, asked)

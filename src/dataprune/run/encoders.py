@@ -5,7 +5,7 @@ Does not know where features are kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -131,7 +131,9 @@ class _Swav:
 
     def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
         dataset, plan = self.dataset, self.plan
-        device = resolve_device(self.machine)
+        # One training, whose checkpoints lie here: a cluster would gain nothing.
+        machine = replace(self.machine, executor=None) if self.machine.executor == "ray" else self.machine
+        device = resolve_device(machine)
         cost = swav_price(dataset, plan)
         if listener is not None:
             listener(EmbedProgress(0, plan.epochs, price=timed_swav_price(dataset, plan, device)))
@@ -140,7 +142,7 @@ class _Swav:
             if listener is not None:
                 listener(EmbedProgress(epoch.epoch, plan.epochs, epoch=epoch))
 
-        executor = self.machine.executor or ("processes" if device == "cpu" else "serial")
+        executor = machine.executor or ("processes" if device == "cpu" else "serial")
         outcome = train_swav(dataset, plan, scratch, device=device, executor=executor, on_message=heard)
         if outcome.exception is not None:
             raise outcome.exception

@@ -51,6 +51,8 @@ def score_features(
     asked: Asked,
     out: Path,
     crew: Crew = Crew("serial"),  # noqa: B008 frozen
+    *,
+    wait: bool = False,
 ) -> tuple[Clustering, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
     """Cut features into clusters, and write the distance of each row to its centre.
 
@@ -61,18 +63,19 @@ def score_features(
         asked: how.
         out: `id, km, cluster`, .parquet or .csv; `<out>.json` beside it says how it was made.
         crew: who does the work: `serial` in this process, on as many threads as it has workers.
+        wait: if another process works on `out`, wait for it.
 
     Returns:
         The clusters, and of each row its cluster and its distance to the centre.
 
     Raises:
-        InputError: what `cluster` refuses; on Ray, features that some node does not see.
+        InputError: what `cluster` refuses; another process works on `out`; on Ray, features that some node does not see.
         MachineError: no room, no permission, no Ray.
     """
     check_out(out)
     features = kmeans.unit_rows(file) if asked.normalize else file
     how = {"restarts": asked.restarts, "seed": asked.seed, "sample": asked.sample}
-    with _scratch(file, asked, out) as scratch, _map(file, crew) as parallel:
+    with _scratch(file, asked, out, wait) as scratch, _map(file, crew) as parallel:
         place = {"workers": crew.workers if crew.executor == "serial" else 1, "map": parallel, "scratch": scratch}
         found = cluster(features, asked.clusters, file.rows, asked.n_classes, **how, **place)  # type: ignore[arg-type]
         nearest, distance = assigned(features, found.clusters.centres, **place)  # type: ignore[arg-type]
@@ -136,17 +139,17 @@ def _called(call: tuple[Callable[[Any], Any], Any], report: Report) -> Any:
 
 
 @contextlib.contextmanager
-def _scratch(file: FeatureFile, asked: Asked, out: Path) -> Iterator[Scratch | None]:
+def _scratch(file: FeatureFile, asked: Asked, out: Path, wait: bool) -> Iterator[Scratch | None]:
     """Give a folder beside `out` for what is done, where doing it again would take long; it goes once all is done."""
     if file.rows * file.width * 4 < KEPT_FROM_BYTES:
         yield None
         return
     folder = out.with_name(f".{out.name}.scratch")
     folder.mkdir(exist_ok=True)
-    with store.lock(folder):
+    with store.lock(folder, wait=wait, name=out):
         identity = {"asked": asdict(asked), "digest": file.digest, "numpy": np.__version__, "torch": _torch_version()}
         yield Scratch.of(folder, identity)
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # under the lock: one who waits makes it anew
 
 
 def _torch_version() -> str:

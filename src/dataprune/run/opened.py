@@ -23,6 +23,9 @@ SPEC = "spec.json"  # the identity, written first
 MANIFEST = "run.json"  # everything else, written last
 LOCAL = "local.json"  # where the source lies on this machine; may be deleted
 SCORES_FILE = "scores.parquet"
+FEATURES = (
+    "features"  # a folder: what was learned inside the run, with manifests of their own, since they are no part of its identity
+)
 
 
 @dataclass(frozen=True)
@@ -147,12 +150,24 @@ def open_run(path: str | Path) -> Run:
 
 
 def verify(path: str | Path) -> list[str]:
-    """Hash every file of a run again.
+    """Hash every file of a run again, with the features that were learned inside it.
 
     Returns:
         What is wrong, in words; empty when everything is as it was written.
     """
-    open_folder = Path(path)
-    if not (open_folder / MANIFEST).exists():
+    folder = Path(path)
+    if not (folder / MANIFEST).exists():
         open_run(path)
-    return store.faults(open_folder, MANIFEST)
+    found = store.faults(folder, MANIFEST)
+    for manifest in feature_manifests(folder):
+        try:
+            faults = store.faults(manifest.parent, manifest.name)
+        except StoreError as error:
+            faults = [str(error)]
+        found += [f"{FEATURES}/{fault}" if not fault.startswith("`") else fault for fault in faults]
+    return found
+
+
+def feature_manifests(folder: Path) -> list[Path]:
+    """Find what says how the features that were learned inside a run were made; each has checksums of its own."""
+    return sorted((folder / FEATURES).glob("*.json"))

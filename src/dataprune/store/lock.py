@@ -15,7 +15,9 @@ from dataprune.store.files import check_writable, read_json, write_json
 
 
 @contextmanager
-def lock(folder: Path, wait: bool = False, cure: str = "wait for it or pass --wait.") -> Iterator[None]:
+def lock(
+    folder: Path, wait: bool = False, *, name: Path | None = None, cure: str = "wait for it or pass --wait."
+) -> Iterator[None]:
     """Be the only one who writes in `folder` while the block runs; the kernel lets go when the process ends.
 
     Beside the lock lies a note of who holds it since when; a note without a lock means nothing.
@@ -23,6 +25,7 @@ def lock(folder: Path, wait: bool = False, cure: str = "wait for it or pass --wa
     Args:
         folder: made where it is missing.
         wait: wait for the one who holds it, for as long as that takes.
+        name: what the user asked for, where that is not the folder but lies beside it.
         cure: what else can be done.
 
     Raises:
@@ -31,13 +34,15 @@ def lock(folder: Path, wait: bool = False, cure: str = "wait for it or pass --wa
     """
     from filelock import FileLock, Timeout
 
-    check_writable(folder)
     note = folder / ".lock-holder.json"
     kernel_lock = FileLock(folder / ".lock", is_singleton=False)
     try:
-        kernel_lock.acquire(timeout=-1 if wait else 0)
+        while not kernel_lock.is_locked:
+            with suppress(FileNotFoundError):  # the one who held it has removed the folder: it is made anew
+                check_writable(folder)
+                kernel_lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
-        raise InputError(f"`{folder}` is in use by {_holder(note)}; {cure}") from error
+        raise InputError(f"`{name or folder}` is in use by {_holder(note)}; {cure}") from error
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})

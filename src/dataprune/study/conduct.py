@@ -75,6 +75,7 @@ def run_study(
     """
     sources, machine, folder = sources or Sources(), machine or Machine(), Path(out)
     check_out(folder)
+    machine.crew(resolve_device(machine))  # refuses what does not go together, before anything is trained
     with store.lock(folder, wait=wait):
         store.sweep(folder)
         data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.data.share import share
+from dataprune.data.share import share_with
 from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
@@ -21,7 +21,7 @@ from dataprune.study.grid import Arm, Grid, Planned, Trained
 from dataprune.study.opened import FAILED, OK
 from dataprune.study.plan import Price, price
 from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_trial
-from dataprune.training.ensemble import made_with
+from dataprune.training.ensemble import landmark, made_with
 from dataprune.training.fit import Training, flops_of
 from dataprune.training.plan import Machine
 from dataprune.training.staged import (
@@ -34,8 +34,9 @@ from dataprune.training.staged import (
     forget_inputs,
     packed,
     train_staged,
+    train_staged_away,
 )
-from dataprune.workers import Job, Outcome, default_workers, run_jobs
+from dataprune.workers import Crew, Job, Outcome, Team, default_workers, team
 
 SCRATCH = "scratch"
 
@@ -75,7 +76,7 @@ class Bench:
 
     Attributes:
         folder: of the study; trials are written here.
-        machine: executor and workers.
+        machine: who trains.
         device: on which.
         reads_test: whether test is looked at, at the end of a trial.
         looks: floating-point operations of a look at one example, by model.
@@ -90,9 +91,9 @@ class Bench:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
-    def executor(self) -> Any:
-        """By which back end."""
-        return self.machine.executor or ("processes" if self.device == "cpu" else "serial")
+    def crew(self) -> Crew:
+        """Who trains on that device."""
+        return self.machine.crew(self.device)
 
 
 def looks_of(trained: Sequence[Trained], dataset: Dataset) -> dict[str, int]:
@@ -153,18 +154,13 @@ def train(
     if not missing:
         watch.priced(Price(0, 0, 0, None))
         return
-    dataset, scratch = arms[0].data.train, bench.folder / SCRATCH
+    dataset, scratch, crew = arms[0].data.train, bench.folder / SCRATCH, bench.crew
     flops = _flops(missing, examples, bench.looks)
     if listener is not None:
-        workers = bench.machine.workers or default_workers()
-        watch.priced(
-            price(list(missing.values()), examples, flops, dataset, bench.device, 1 if bench.executor == "serial" else workers)
-        )
-    places = _places(arms, scratch, bench.reads_test)
-    jobs = (_job(row, places[row.spec.train], scratch, bench, dataset.n_classes) for row in missing.values())
-    outcomes = run_jobs(jobs, executor=bench.executor, workers=bench.machine.workers, on_message=watch.heard)
+        at_once = 1 if crew.executor == "serial" else crew.workers or default_workers()
+        watch.priced(price(list(missing.values()), examples, flops, dataset, bench.device, at_once))
     try:
-        with contextlib.closing(outcomes):  # type: ignore[type-var]
+        with contextlib.closing(_outcomes(missing, arms, bench, watch.heard)) as outcomes:
             for outcome in outcomes:
                 result = _result(outcome, flops[outcome.key])
                 if result is None:
@@ -176,6 +172,20 @@ def train(
                 yield outcome.key, result
     finally:
         forget_inputs()
+
+
+def _outcomes(
+    missing: Mapping[str, Planned], arms: Sequence[Arm], bench: Bench, heard: Callable[[str, StagedEpoch], None]
+) -> Generator[Outcome]:
+    """Have the crew train; where it does not see the study's folder, without checkpoints there."""
+    scratch = bench.folder / SCRATCH
+    with team(bench.crew) as workers:
+        places = _places(arms, scratch, bench.reads_test, workers)
+        how = train_staged_away if workers.unseen([landmark(scratch)]) else train_staged
+        n_classes = arms[0].data.train.n_classes
+        jobs = (Job(name, how, _job(row, places[row.spec.train], bench, n_classes)) for name, row in missing.items())
+        with contextlib.closing(workers.run(jobs, heard)) as outcomes:  # type: ignore[type-var]
+            yield from outcomes
 
 
 def _each(rows: Sequence[Planned]) -> dict[str, Planned]:
@@ -217,7 +227,7 @@ class _Watch:
             self.listener(StudyProgress(done, self.total, self.found, through, self.to_see, dict(self.running), **news))
 
 
-def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool) -> dict[str, Places]:
+def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool, workers: Team) -> dict[str, Places]:
     """Put the data where workers find them, by the fingerprint of the training data."""
     places = {}
     for number, arm in enumerate(arms):
@@ -231,20 +241,20 @@ def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool) -> dict[str, P
                 one.verify()
                 (folder / name).mkdir(exist_ok=True)
         places[data.train.fingerprint] = Places(
-            train=share(data.train, folder / "train"),
-            validation=None if own is None else share(own, folder / "validation"),
+            train=share_with(data.train, folder / "train", workers),
+            validation=None if own is None else share_with(own, folder / "validation", workers),
             validation_rows=packed(mask),
-            test=share(data.test, folder / "test") if reads_test else None,
+            test=share_with(data.test, folder / "test", workers) if reads_test else None,
             key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint if reads_test else ""]),
         )
     return places
 
 
-def _job(row: Planned, places: Places, scratch: Path, bench: Bench, n_classes: int) -> Job:
+def _job(row: Planned, places: Places, bench: Bench, n_classes: int) -> StagedJob:
     training = Training(row.spec.model, row.spec.recipe, row.spec.epochs, torch_seed(row.seed, "trial"), n_classes, bench.device)
     stages = tuple((packed(one.trained_on), one.epochs, one.steps) for one in row.stages)
     name = row.spec.trial
-    return Job(name, train_staged, StagedJob(name, training, stages, places, scratch / name, bench.checkpoint_seconds))
+    return StagedJob(name, training, stages, places, bench.folder / SCRATCH / name, bench.checkpoint_seconds)
 
 
 def _result(outcome: Outcome, flops: int) -> TrialResult | None:

@@ -169,7 +169,7 @@ def train_members(
 
     with team(crew) as workers:
         shared = share_with(dataset, scratch, workers)
-        is_seen = not workers.unseen([_landmark(scratch)])
+        is_seen = not workers.unseen([landmark(scratch)])
         jobs = [
             Job(
                 f"member {member}",
@@ -198,7 +198,7 @@ def _brought_home(value: tuple[MemberDone, bytes], scratch: Path) -> MemberDone:
     return replace(done, path=path)
 
 
-def _landmark(scratch: Path) -> Path:
+def landmark(scratch: Path) -> Path:
     """Write a file by which another machine tells whether it sees this very folder."""
     path = scratch / "landmark.json"
     write_json(path, {"landmark": uuid.uuid4().hex})

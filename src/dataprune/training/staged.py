@@ -4,8 +4,9 @@ Knows stages (which rows, for how many epochs or steps), the curve by epoch, and
 middle of a stage too. Does not know why these rows were chosen, nor where results are kept: they are given back.
 """
 
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,12 @@ def train_staged(job: StagedJob, report: Report) -> StagedDone:
                 raise
             cure = "Try fewer --workers, a smaller --batch or --image-size"
             raise MachineError(f"not enough memory to train {job.name} on {job.training.device}. {cure}.") from error
+
+
+def train_staged_away(job: StagedJob, report: Report) -> StagedDone:
+    """Train in a temporary folder of a machine that does not see the study's."""
+    with tempfile.TemporaryDirectory(prefix="dataprune-") as folder:
+        return train_staged(replace(job, scratch=Path(folder)), report)
 
 
 @dataclass

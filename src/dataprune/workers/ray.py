@@ -1,7 +1,8 @@
-"""How are jobs run on Ray: on a cluster that is there, or on one that is started for them and ended with them?
+"""How are jobs run on Ray?
 
-Knows Ray, and alone does. Does not know what a job does. A job is one task of Ray, never repeated by Ray itself: what becomes of a
-lost one is decided here, as for processes. Messages and the result come as the items of one stream, so in their order.
+Knows Ray's tasks and its object store. Does not know what a job does, nor how the cluster came about. A job is one task of Ray,
+never repeated by Ray itself: what becomes of a lost one is decided here, as for processes. Messages and the result come as items
+of one stream, so in their order.
 """
 
 import contextlib
@@ -10,9 +11,7 @@ import logging
 import os
 import queue
 import signal
-import socket
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -24,56 +23,17 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from dataprune.errors import MachineError, must
-from dataprune.workers.cores import default_workers
+from dataprune.errors import MachineError
 from dataprune.workers.jobs import MAX_ATTEMPTS, Job, Outcome, Result, failure, outcome
+from dataprune.workers.ray_cluster import connected, silently
 from dataprune.workers.worker import die_with_parent, work
 
 STORE_SHARE = 0.2  # of the object store: what of a data set may travel through it
 SENT_ONCE_BYTES = 2**20  # arrays from this size on go to the object store once, and not with every job
 WAIT_SECONDS = 0.2  # between two looks for Ctrl-C
 PROBE_SECONDS = 60.0
-KNOCK_SECONDS = 10.0
-# Workers as nice as this process, like those of `processes`; no word to anyone outside; no warning about tasks without a GPU.
-ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 logger = logging.getLogger("dataprune.workers")
-
-
-@contextlib.contextmanager
-def connected(address: str | None, workers: int | None) -> Iterator[Any]:
-    """Give the module `ray`, connected: as the caller's program is already, else to `address`, else to a cluster of its own.
-
-    Raises:
-        MachineError: Ray is not installed, or no cluster is to be reached.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise MachineError("Ray is not installed. Install it: pip install 'dataprune[ray]'") from None
-    if ray.is_initialized():
-        yield ray
-        return
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_environment(ENVIRONMENT))
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": False}
-        if address is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-", ignore_cleanup_errors=True, dir=_short_folder()))
-            options |= {"address": "local", "num_cpus": workers or default_workers(), "_temp_dir": folder}
-        else:
-            _knock(address)
-            options = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
-        try:
-            ray.init(**options)
-        except Exception as error:  # ConnectionError, RuntimeError (another version), ValueError (no address): Ray has no one class
-            raise _unreachable(address, error) from error
-        stack.callback(_silently, ray.shutdown)
-        stack.enter_context(_without_notices(ray))
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():  # Ray puts its own in place
-                signal.signal(number, handler)
-        yield ray
 
 
 @contextlib.contextmanager
@@ -226,13 +186,15 @@ class _Running:
                 self._finish(stream, failure(error))
             else:
                 if kind == "message":
-                    self._tell(self.tasks[stream].job.key, content)
+                    task = self.tasks[stream] = self.tasks.pop(stream)  # to the end: Ray gives the first that has something
+                    self._tell(task.job.key, content)
                 else:
                     self._finish(stream, content)
 
     def end(self) -> None:
-        for stream in self.tasks:
-            _silently(self._ray.cancel, stream, force=True)
+        # Asked to cancel when it is no longer connected, Ray would connect anew, to whatever cluster it finds.
+        for stream in self.tasks if self._ray.is_initialized() else ():
+            silently(self._ray.cancel, stream, force=True)
         self.tasks.clear()
 
     def _next_task(self) -> _Task | None:
@@ -323,39 +285,6 @@ def _look(path: Path) -> tuple[int, int, bytes] | None:
         return None
 
 
-@contextlib.contextmanager
-def _without_notices(ray: Any) -> Iterator[None]:
-    """Keep Ray's words about dead workers off our stdout: they are said in the outcomes. Ray has no public switch for it."""
-    module = ray._private.worker
-    before = getattr(module, "_worker_logs_enabled", True)
-    module._worker_logs_enabled = False
-    try:
-        yield
-    finally:
-        module._worker_logs_enabled = before
-
-
-def _knock(address: str) -> None:
-    """Refuse an address where nobody listens, which Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if not colon or not host or not port.isdigit() or "/" in host:
-        raise must("address", "be auto or HOST:PORT", repr(address), "It is what ray start --head printed.")
-    try:
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _unreachable(address, error) from error
-
-
-def _unreachable(address: str | None, error: Exception) -> MachineError:
-    said = _in_a_line(error)
-    if address is None:
-        return MachineError(f"cannot start Ray on this machine: {said}. Or use --executor processes.")
-    cure = "Start one there with `ray start --head`, or leave --address out for a cluster on this machine"
-    return MachineError(f"cannot reach a Ray cluster at {address!r}: {said}. {cure}.")
-
-
 def _death(error: Exception) -> str:
     """Say in a few words what Ray calls the death of a worker; its own account runs over a page."""
     words = {
@@ -366,31 +295,3 @@ def _death(error: Exception) -> str:
         "ObjectLostError": "its node died with the result",
     }
     return words.get(type(error).__name__, type(error).__name__)
-
-
-def _in_a_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200].rstrip('.')}" if lines else type(error).__name__
-
-
-def _short_folder() -> str:
-    """Give the temporary folder, or /tmp where its name is too long for the sockets that Ray makes in it."""
-    return tempfile.gettempdir() if len(tempfile.gettempdir()) < 20 else "/tmp"
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables of Ray, and put all of Ray's back afterwards, also those that it sets itself."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _silently(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    with contextlib.suppress(Exception):
-        function(*arguments, **options)
