@@ -128,7 +128,8 @@ def embed(
     if not quiet:
         shape = f"{several(len(splits.train), 'row')} of {several(made.info['columns'], 'column')}"
         say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
-        say(f"next: dataprune km {shlex.quote(str(out))} --normalize --out km.parquet")
+        normalize = "" if method == "swav" else " --normalize"  # those are of length one already
+        say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
 
 
 def _check_options(method: str, only_swav: dict[str, Any], components: int | None, model: str | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from dataprune import store
 from dataprune.data import Dataset
@@ -89,6 +89,20 @@ class Method(Protocol):
         """Do what must be done before features can be made; an interrupted `scratch` is taken up."""
 
 
+def _directions(
+    features: Float32[np.ndarray, "examples features"],
+    mean: Float64[np.ndarray, " features"],
+    deviation: Float64[np.ndarray, " features"],
+) -> Float32[np.ndarray, "examples features"]:
+    """Standardise columns and bring rows to length one: of a network trained by directions only these mean anything.
+
+    A row of zeros stays one.
+    """
+    moved = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+    length = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.where(length > 0, length, 1.0), np.float32)
+
+
 def method_of(dataset: Dataset, settings: EmbedSettings, machine: Machine, run: Run | None) -> Method:
     """Choose the method and check everything that can be checked before long work.
 
@@ -127,7 +141,7 @@ class _Swav:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"method": "swav", **asdict(self.plan)}
+        return {"method": "swav", "rows": "standardised, of length one", **asdict(self.plan)}
 
     def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
         dataset, plan = self.dataset, self.plan
@@ -152,8 +166,12 @@ class _Swav:
         done = outcome.value
         weights = store.open_arrays(done.weights)
 
+        own = swav_features(dataset, plan, weights, dataset, device)
+        mean, deviation = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
+
         def encode(some: Dataset) -> np.ndarray:
-            return swav_features(some, plan, weights, dataset, device)
+            features = own if some is dataset else swav_features(some, plan, weights, dataset, device)
+            return _directions(features, mean, deviation)
 
         about = {
             "final_loss": done.loss,
