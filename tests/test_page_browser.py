@@ -64,7 +64,8 @@ def whole(**options):
 
 
 def study():
-    return study_page(Tables("s", trials(), summary(), "preset = 'half'"), Options())
+    curves = [np.linspace((0.2, 0.3), (0.8, 0.9), 5, axis=1)] * 5
+    return study_page(Tables("s", trials(), summary(), "preset = 'half'", epochs=tuple(curves)), Options())
 
 
 def test_picture_opens_on_click_and_closes(open_page):
@@ -120,7 +121,19 @@ def test_trials_sort_and_filter(open_page):
     assert tab.locator("#trial-count").text_content() == "3 of 15"
     tab.fill("#trial-filter", "")
     tab.locator("#trial-table th", has_text="train seconds").locator("button").click()
-    assert float(tab.locator("#trial-table tbody tr").first.locator("td").nth(-4).text_content()) == 5.0
+    headings = tab.locator("#trial-table th").all_text_contents()
+    place = next(at for at, text in enumerate(headings) if text.startswith("train seconds"))
+    assert float(tab.locator("#trial-table tbody tr").first.locator("td").nth(place).text_content()) == 5.0
+
+
+def test_a_choice_shows_one_of_several_charts(open_page):
+    tab = open_page(study())
+    assert tab.locator("[data-shown=by-epoch]:visible").count() == 1
+    tab.select_option("[data-shows=by-epoch]", label="keep 50 %")
+    assert "keep 50 %" in tab.locator("[data-shown=by-epoch]:visible figcaption").text_content()
+    tab = open_page(whole())
+    tab.select_option("#distribution-score", "aum")
+    assert tab.locator("[data-shown=distribution]:visible").get_attribute("data-is") == "aum"
 
 
 def test_decisions_by_keyboard_survive_a_reload_and_are_saved(open_page, tmp_path):

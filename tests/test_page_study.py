@@ -5,12 +5,17 @@ import pytest
 
 from dataprune import store
 from dataprune.report.page import Options
+from dataprune.report.page.chart import Chart, Series, chart_scene
 from dataprune.report.page.render import html
-from dataprune.report.page.study import study_page, trial_rows
+from dataprune.report.page.scene import Area, Line, Words
+from dataprune.report.page.study import study_page, trial_table
+from dataprune.report.page.study_curves import label_of, looks
+from dataprune.report.page.study_epochs import epoch_scenes
 from dataprune.report.page.study_tables import Tables, cells_of, finished, open_tables, price_rows
 from dataprune.study.spec import Part, StudySpec, to_toml
 from dataprune.study.summary import Droppable
 from dataprune.tables import write_table
+from study_toys import toy_spec, toy_study
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -82,7 +87,7 @@ def test_findings_of_a_study_by_hand():
     assert (
         "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not to be told from it." in chance["text"]
     )
-    assert price["title"] == "Training on 50\u00a0% takes 50\u00a0% of the time"
+    assert price["title"] == "Training on 50\u00a0% takes 50\u00a0% of the work"
     assert set(page.scenes) == {"curves"}
     assert page.context["missing"] == {}
 
@@ -118,7 +123,10 @@ def test_half_finished_study_says_what_is_there_and_what_is_missing():
     text = html(page)
     assert HOSTILE not in text
     assert "&lt;img src=x" in text
-    assert len(trial_rows(half)) == 15
+    table = trial_table(half)
+    assert len(table["trials"]) == 15
+    assert ("arm", False) not in table["trial_columns"]
+    assert ("start", True) not in table["trial_columns"], "nothing stands in it"
 
 
 def write_study(folder, columns, summarised=None, finished=True):
@@ -163,3 +171,87 @@ def test_windows_have_a_curve_of_their_own():
     one["keep"] = np.array([1.0, 0.4, 0.4, 0.4, 0.4])
     one["start"] = np.array([0.0, 0.0, 0.1, 0.2, 0.3])
     assert set(study_page(Tables("s", trials(), one, ""), Options()).scenes) == {"windows"}
+
+
+def words(scene):
+    return [mark.text for mark in scene.marks if isinstance(mark, Words)]
+
+
+def cell(score, strategy="hardest", keep=0.5, **more):
+    return {"score": score, "strategy": strategy, "keep": keep, "start": 0.0} | more
+
+
+def test_curves_by_epoch_compare_what_is_of_one_size():
+    rows = [
+        cell("all", "all", 1.0),
+        cell("random", "random", 0.5),
+        cell("random", "random", 0.7),
+        cell("el2n"),
+        cell("el2n", keep=0.7),
+    ]
+    curves = [np.linspace((0.1, 0.2), (0.8, 0.9), 8, axis=1) - place / 100 for place in range(5)]
+    curves[2] = None  # its seeds have curves of different lengths
+    scenes = epoch_scenes(rows, curves)
+    assert {title: scene.name for title, scene in scenes.items()} == {"keep 70 %": "by-epoch-1", "keep 50 %": "by-epoch-2"}
+    assert [word for word in words(scenes["keep 50 %"]) if not word[0].isdigit()] == [
+        *("all data", "random", "el2n", "epoch", "accuracy on validation")
+    ]
+    assert "random" not in words(scenes["keep 70 %"])
+    assert [word for word in words(scenes["keep 50 %"]) if word.isdigit()] == list("12345678")
+
+
+def test_curves_by_epoch_of_windows_orders_and_arms():
+    window = [cell("el2n", "window", 0.4, start=start, arm=arm) for arm in ("given", "noise 0.1") for start in (0.0, 0.3)]
+    window += [cell("random", "random", 0.4, arm=arm) for arm in ("given", "noise 0.1")]
+    scenes = epoch_scenes(window, [np.full((3, 4), 0.5)] * 6)
+    assert list(scenes) == [f"window of 40 % from {at} %, {arm}" for arm in ("given", "noise 0.1") for at in (0, 30)]
+    assert all("random" in words(scene) for scene in scenes.values())
+    orders = [cell("all", "all", 1.0), cell("random", "random", 1.0, order="random order")]
+    orders += [cell("el2n", "curriculum", 1.0, order=order) for order in ("easy-to-hard", "hard-to-easy")]
+    (scene,) = epoch_scenes(orders, [np.full((3, 4), 0.5)] * 4).values()
+    assert words(scene)[:4] == ["all data", "random order", "el2n easy-to-hard", "el2n hard-to-easy"]
+
+
+def test_what_lies_below_a_chart_is_cut_where_it_crosses():
+    x, y = np.arange(1.0, 5.0), np.array([0.0, 0.4, 0.6, 0.8])
+    line = Series("el2n", "c0", x, y, y - 0.1, y + 0.1)
+    scene = chart_scene(Chart("c", "t", "d", "epoch", "accuracy", (line,), (), False, True, 0.5))
+    (drawn,) = [mark for mark in scene.marks if isinstance(mark, Line) and mark.role == "c0" and len(mark.points) > 2]
+    (band,) = [mark for mark in scene.marks if isinstance(mark, Area)]
+    floor = max(mark.points[0, 1] for mark in scene.marks if isinstance(mark, Line) and mark.role == "muted")
+    assert drawn.points[0, 1] == pytest.approx(floor)
+    middle = [mark.x for mark in scene.marks if isinstance(mark, Words) and mark.text in "23"]
+    assert drawn.points[0, 0] == pytest.approx(np.mean(middle)), "0.5 lies halfway between 0.4 and 0.6"
+    assert band.points[:, 1].max() <= floor + 1e-6
+
+
+def test_lines_of_one_chart_are_told_apart():
+    rows = [cell("km", clusters=number) for number in (5, 20, 50)]
+    rows += [cell("el2n"), cell("el2n", "easiest"), cell("random", "random")]
+    assert len(set(looks(rows))) == 6
+    named = ["km (5 clusters)", "km (20 clusters)", "km (50 clusters)", "el2n", "el2n easiest", "random"]
+    assert [label_of(row) for row in rows] == named
+    assert looks([cell("el2n")]) == looks([cell("el2n", keep=0.7)]), "a score has its colour everywhere"
+
+
+@pytest.mark.parametrize("name", ["window", "noise-window", "clusters", "curriculum", "recipes", "half"])
+def test_every_preset_has_a_page(name, tmp_path):
+    changes = {"clusters": {"clusters": ("3", "5")}, "window": {"parts": (Part("window", (0.4,), (0.0, 0.3)),)}}
+    changes["noise-window"] = changes["window"]
+    study = toy_study(tmp_path / "s", toy_spec(name, **changes.get(name, {})))
+    page = study_page(open_tables(study.path), Options())
+    assert page.context["curves"]
+    assert page.context["by_epoch"]
+    assert (page.context["arms"] != []) == (name == "noise-window")
+    text = html(page, is_static=True)
+    assert "nan" not in text.split("</style>")[1].lower().replace("finance", "")
+    assert f"{study.info['spec']['model']}</dd>" in text
+    assert "seeds</dt><dd>0, 1" in text
+
+
+def test_damaged_trials_cost_the_curves_by_epoch_only(tmp_path):
+    study = toy_study(tmp_path / "s", toy_spec("half"))
+    next((study.path / "trials").iterdir()).write_text("{}")
+    page = study_page(open_tables(study.path), Options())
+    assert page.context["by_epoch"] == []
+    assert "No curve by epoch" in html(page)

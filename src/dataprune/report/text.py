@@ -24,3 +24,14 @@ def shown(text: object, most: int = 80) -> str:
         return harmless
     head = (most - 3 + 1) // 2
     return f"{harmless[:head]}...{harmless[len(harmless) - (most - 3 - head) :]}"
+
+
+def capital(text: str) -> str:
+    """Begin a note as a sentence does; one that begins with a name (of a score) stays.
+
+    Example:
+        >>> capital("no intervals: one seed"), capital("el2n, keep 0.5")
+        ('No intervals: one seed', 'el2n, keep 0.5')
+    """
+    first = text.split(" ", 1)[0].rstrip(",:;")
+    return text[:1].upper() + text[1:] if first.isalpha() else text

@@ -17,7 +17,7 @@ from dataprune.report.page.examples import Wanted, neighbours, records, wanted
 from dataprune.report.page.layout import feature_map
 from dataprune.report.page.material import Material, Pairs
 from dataprune.report.page.scene import Scene
-from dataprune.report.text import shown
+from dataprune.report.text import capital, shown
 from dataprune.scores import FEATURE_SCORES, SCORES, correlations
 from dataprune.streams import tie_break
 
@@ -87,7 +87,7 @@ def run_page(material: Material, options: Options) -> Page:
         "title": shown(title, 200),
         "summary": findings.summary(material),
         "findings": [asdict(one) for one in findings.findings(material)],
-        "cautions": [_sentence(shown(note, 600)) for note in material.info.get("notes", [])],
+        "cautions": [capital(shown(note, 600)) for note in material.info.get("notes", [])],
         "leading": material.leading,
         "leading_why": why,
         "things": material.things,
@@ -375,10 +375,6 @@ def _scenes(material: Material, chosen: _Choice, spreads: list[distributions.Dis
     if material.features is not None and (laid_out := feature_map(material)) is not None:
         scenes.append(laid_out)
     return {scene.name: scene for scene in scenes}
-
-
-def _sentence(note: str) -> str:
-    return note[:1].upper() + note[1:]
 
 
 def _side(material: Material) -> str:

@@ -29,7 +29,7 @@ def epochs_scene(answers: Answers) -> Scene:
     changed = answers.changed[np.isfinite(answers.changed)]
     high = max(0.05, float(np.ceil((changed.max() if len(changed) else 0.05) * 20) / 20))
     right = Axes(530, 40, 200, HEIGHT - 100, 1, max(2, n), 0.0, high)
-    marks: list[Mark] = [*left.frame("epoch", "", percent_y=True), *right.frame("epoch", "", percent_y=True)]
+    marks: list[Mark] = [frame for one in (left, right) for frame in one.frame("epoch", "", percent_y=True, whole_x=True)]
     marks += [
         Words(8, 18, "right answers", "ink", size=12.0),
         Words(488, 18, "answers changed since the epoch before", "ink", size=12.0),

@@ -15,7 +15,7 @@ from dataprune.report.page.build import Page
 from dataprune.report.page.svg import inline
 
 PLACE = Path(__file__).parent
-SCRIPTS = ("theme.js", "tables.js", "examples.js", "galleries.js", "review.js", "map.js")
+SCRIPTS = ("theme.js", "tables.js", "choices.js", "examples.js", "galleries.js", "review.js", "map.js")
 
 
 def html(page: Page, *, is_static: bool = False) -> str:
@@ -34,13 +34,15 @@ def html(page: Page, *, is_static: bool = False) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": _number, "several": _several}
+    environment.filters |= {"percent": _percent, "share": _share, "number": _number, "whole": _whole, "tera": _tera}
+    environment.filters |= {"seconds": _seconds, "several": _several}
     style, script = _text("page.css"), "" if is_static else "".join(map(_text, SCRIPTS))
     plots = {name: Markup(inline(scene, is_picture=name != "map" or is_static)) for name, scene in page.scenes.items()}
     return environment.get_template(f"{page.kind}.html").render(
         **page.context,
         plots=plots,
         about={name: scene.description for name, scene in page.scenes.items()},
+        titles={name: scene.title for name, scene in page.scenes.items()},
         data=page.payload,
         payload=Markup(script_json(page.payload)),
         style=Markup(style),
@@ -80,14 +82,35 @@ def _text(name: str) -> str:
 
 
 def _percent(value: float | None, places: int = 1) -> str:
-    if value is None:
-        return "–"
-    text = f"{abs(value) * 100:.{places}f}"
-    return f"{'−' if value < 0 and float(text) else ''}{text} %"
+    return "–" if value is None else f"{_share(value, places)} %"
+
+
+def _share(value: float | None, places: int = 1) -> str:
+    """Write a share, or a difference of shares in points, in a column of percent."""
+    return "–" if value is None else _signed(f"{value * 100:.{places}f}")
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else _signed(f"{value:.4g}")
+
+
+def _whole(value: float | None) -> str:
+    return "–" if value is None else _signed(f"{value:,.0f}")
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else _signed(f"{value:,.1f}")
+
+
+def _tera(value: float | None) -> str:
+    """Write operations in millions of millions."""
+    return "–" if value is None else _signed(f"{value / 1e12:,.3g}")
+
+
+def _signed(text: str) -> str:
+    """Write a number with a true minus sign, and nothing below zero that is not."""
+    is_nothing = text.startswith("-") and not float(text.replace(",", ""))
+    return text[1:] if is_nothing else text.replace("-", "−", 1) if text.startswith("-") else text
 
 
 def _several(count: int, thing: str) -> str:

@@ -134,14 +134,16 @@ class Axes:
         """Place many values."""
         return np.array([(self.x(a), self.y(b)) for a, b in zip(x, y, strict=True)], np.float64).reshape(-1, 2)
 
-    def frame(self, x_label: str, y_label: str, *, percent_x: bool = False, percent_y: bool = False) -> list[Mark]:
-        """Draw grid, ticks and what the directions mean."""
+    def frame(
+        self, x_label: str, y_label: str, *, percent_x: bool = False, percent_y: bool = False, whole_x: bool = False
+    ) -> list[Mark]:
+        """Draw grid, ticks and what the directions mean; `whole_x` counts in whole numbers from left to right."""
         marks: list[Mark] = []
         for value in ticks(self.y_low, self.y_high, max(2, int(self.height / 45))):
             at = self.y(value)
             marks.append(Line(np.array([(self.left, at), (self.left + self.width, at)], np.float64), "grid", 1.0))
             marks.append(Words(self.left - 6, at + 4, written(value, percent_y), anchor="end"))
-        for value in ticks(self.x_low, self.x_high, max(3, int(self.width / 70))):
+        for value in ticks(self.x_low, self.x_high, max(3, int(self.width / 70)), 1.0 if whole_x else 0.0):
             marks.append(Words(self.x(value), self.top + self.height + 17, written(value, percent_x), anchor="middle"))
         base = self.top + self.height
         marks.append(Line(np.array([(self.left, base), (self.left + self.width, base)], np.float64), "muted", 1.0))
@@ -151,12 +153,14 @@ class Axes:
         return marks
 
 
-def ticks(low: float, high: float, about: int) -> list[float]:
-    """Give round values within [low, high], about so many.
+def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
+    """Give round values within [low, high], about so many, at least so far apart.
 
     Example:
         >>> ticks(0.0, 1.0, 4)
         [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+        >>> ticks(0.9, 3.1, 9, 1.0)
+        [1.0, 2.0, 3.0]
         >>> ticks(3.0, 3.0, 4)
         [3.0]
     """
@@ -164,7 +168,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
         return [low]
     rough = (high - low) / max(1, about)
     size = 10.0 ** np.floor(np.log10(rough))
-    step = float(next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough * 0.8))
+    step = max(least, float(next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough * 0.8)))
     first = np.ceil(low / step - 1e-9)
     values = (first + np.arange(200)) * step
     return [float(f"{value:.10g}") + 0.0 for value in values[values <= high + step * 1e-9]]

@@ -46,7 +46,7 @@ def _against_random(rows: list[dict[str, Any]], study: Tables) -> Finding:
     best = max((row for row in rows if row.get("minus_random") is not None), key=lambda row: row["minus_random"])
     text = (
         f"Of {better + worse + same} comparisons with a random set of the same size {better} are better, {worse} worse, and "
-        f"{same} not to be told from it. The largest gain: {name_of(best)} at "
+        f"{same} not to be told from it. The best of them: {name_of(best)} at "
         f"{percent(best['keep'])}, {points(best['minus_random'])}."
     )
     title = (
@@ -60,17 +60,25 @@ def _against_random(rows: list[dict[str, Any]], study: Tables) -> Finding:
 
 
 def _price(study: Tables) -> Finding:
-    rows = price_rows(study.trials, study.measure)
-    priced = [row for row in rows if row.get("share") is not None]
-    if len(priced) < 2:
+    rows = [row for row in price_rows(study.trials, study.measure) if row["share"] is not None]
+    if len(rows) < 2:
         return Finding("No saving to be told", "Trainings on sets of different size are needed for a price.", link="#price")
-    last = priced[-1]
-    text = (
-        f"A training on {percent(last['keep'])} took {spent(last['train_seconds'])}, {percent(last['share'])} of the "
-        f"{spent(priced[0]['train_seconds'])} on {percent(priced[0]['keep'])}. What scoring cost "
-        "stands in the report of the run; it comes on top, once."
-    )
-    return Finding(f"Training on {percent(last['keep'])} takes {percent(last['share'])} of the time", text, link="#price")
+    first, last = rows[0], rows[-1]
+    title = f"Training on {percent(last['keep'])} takes {percent(last['share'])} of the work"
+    took = [spent(row["train_seconds"]) if row.get("train_seconds") else "a time that is not known" for row in (last, first)]
+    text = f"It took {took[0]}, on {percent(first['keep'])} it took {took[1]} (seconds also tell what else the machine did)."
+    return Finding(title, f"{text} {_scoring(study)}".strip(), link="#price")
+
+
+def _scoring(study: Tables) -> str:
+    """Say what scoring costs beside that, where it is known."""
+    table = study.prices
+    if table is None or not {"scoring", "all data"} <= set(table["what"].tolist()):
+        return ""
+    flops = dict(zip(table["what"].tolist(), table["flops"].tolist(), strict=True))
+    if not (flops["scoring"] > 0 and flops["all data"] > 0):
+        return ""
+    return f"Scoring comes on top, once: as much as {flops['scoring'] / flops['all data']:.2g} trainings on all data."
 
 
 def points(value: float | None) -> str:
@@ -82,4 +90,5 @@ def points(value: float | None) -> str:
     """
     if value is None:
         return "–"
-    return f"{'−' if value < 0 else '+'}{abs(value) * 100:.1f} points"
+    said = f"{abs(value) * 100:.1f}"
+    return f"{'' if said == '0.0' else '−' if value < 0 else '+'}{said} points"

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.errors import InputError
+from dataprune.errors import InputError, StoreError
+from dataprune.report.page.findings import percent
 from dataprune.report.text import shown
 from dataprune.study.advice import Advice, advise, overall, situation_from
-from dataprune.study.cells import EXTRAS
+from dataprune.study.areas import Area
+from dataprune.study.cells import EXTRAS, cell_table
 from dataprune.study.cost import prices, scoring_cost
-from dataprune.study.opened import open_study
+from dataprune.study.opened import Study, open_study
 from dataprune.study.spec import to_toml
 from dataprune.study.summary import TOLERANCE, Droppable
 
@@ -44,6 +46,11 @@ class Tables:
         prices: a row for scoring, all data and each cell; None where scoring has no price, or several.
         price_notes: what the prices leave out.
         notes: what the numbers mean and what they leave out.
+        epochs: for each row of the summary the accuracies on validation by epoch of its seeds; None where they cannot be joined.
+        arms: what a cell changes from the first arm to another; no rows for a study of one arm.
+        areas: under each curve.
+        made: how it was made, in terms and words.
+        cautions: what the study says of its data.
         is_finished: whether every trial has ended.
     """
 
@@ -61,6 +68,11 @@ class Tables:
     prices: Columns | None = None
     price_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    epochs: tuple[np.ndarray | None, ...] = ()
+    arms: Columns | None = None
+    areas: tuple[Area, ...] = ()
+    made: tuple[tuple[str, str], ...] = ()
+    cautions: tuple[str, ...] = ()
     is_finished: bool = True
 
 
@@ -73,6 +85,7 @@ def open_tables(folder: Path) -> Tables:
     """
     study = open_study(folder)
     about: dict[str, Any] = {"measure": study.measure, "tolerance": study.spec.tolerance, "is_finished": study.is_finished}
+    about |= {"made": _made(study), "cautions": tuple(study.info.get("notes", ()))}
     name, spec = study.path.resolve().name, to_toml(study.spec)
     try:
         summary = study.summary
@@ -96,6 +109,9 @@ def open_tables(folder: Path) -> Tables:
         prices=None if price is None else price.table(),
         price_notes=(_no_price(study.is_finished),) if price is None else price.notes,
         notes=summary.notes,
+        epochs=_epochs(study),
+        arms=summary.arms,
+        areas=summary.areas,
         **about,
     )
 
@@ -131,7 +147,7 @@ def finished(trials: Columns, measure: str) -> np.ndarray:
 
 
 def price_rows(trials: Columns, measure: str = "test_accuracy") -> list[dict[str, Any]]:
-    """Say for each size what a training took on average, and of that on the largest size how much."""
+    """Say for each size what a training took on average, and which share that is of the work on the largest size."""
     done = finished(trials, measure)
     keeps = np.asarray(trials["keep"], np.float64).round(9)
     names = [name for name in ("train_seconds", "examples_seen", "flops") if name in trials]
@@ -140,9 +156,9 @@ def price_rows(trials: Columns, measure: str = "test_accuracy") -> list[dict[str
         inside = done & (keeps == keep)
         means = {name: plain(np.asarray(trials[name], np.float64)[inside].mean()) for name in names}
         rows.append({"keep": keep, "count": int(inside.sum()), **means})
-    for row in rows:
-        base, own = rows[0].get("train_seconds"), row.get("train_seconds")
-        row["share"] = own / base if base and own is not None else None
+    measures = [name for name in ("flops", "train_seconds") if rows and all(row.get(name) for row in rows)]
+    for row in rows:  # operations are the fairer measure: seconds also tell what else the machine did
+        row["share"] = row[measures[0]] / rows[0][measures[0]] if measures else None
     return rows
 
 
@@ -165,6 +181,52 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return shown(value, 300) if isinstance(value, str) else value
+
+
+def _epochs(study: Study) -> tuple[np.ndarray | None, ...]:
+    """Join the curves of each cell's seeds."""
+    found: list[np.ndarray | None] = []
+    try:
+        every = study.results
+    except StoreError:  # a trial's file is damaged: `dataprune verify` names it
+        return ()
+    for rows in cell_table(study.trials, study.measure).rows:
+        results = [every[row] for row in rows if row >= 0]
+        curves = [one.validation for one in results if one is not None and one.validation]
+        found.append(np.array(curves, np.float64) if curves and len(set(map(len, curves))) == 1 else None)
+    return tuple(found)
+
+
+def _made(study: Study) -> tuple[tuple[str, str], ...]:
+    """Say how a study was made: data, recipe, seeds, versions; no path and no host."""
+    info, spec = study.info, study.spec
+    settings = info.get("spec") or info.get("settings") or {}
+    recipe: Mapping[str, Any] = settings.get("recipe", {})
+    data, made_with = info.get("data", {}), settings.get("made_with", {})
+    sizes = [(name, data.get(f"n_{name}")) for name in ("train", "validation", "test")]
+    rows = [
+        ("examples", ", ".join(f"{count:,} for {name}" for name, count in sizes if count is not None)),
+        ("cut from train", f"{percent(data['cut_test'])} for test, before scoring" if data.get("cut_test") else ""),
+        ("data", f"fingerprint {study.data[:16]}" if settings.get("train") else ""),
+        ("model", str(settings.get("model", ""))),
+        ("recipe", f"{recipe.get('name', '')}: {_fields(recipe)}" if recipe else ""),
+        ("epochs", f"{settings['epochs']}, the same for every training" if settings.get("budget") == "epochs" else ""),
+        ("steps", f"as many as {settings['epochs']} epochs on all data" if settings.get("budget") == "steps" else ""),
+        ("seeds", ", ".join(map(str, spec.training_seeds))),
+        ("judged on", "test, read once a training" if spec.judge == "test" else "validation, since a choice is made"),
+        ("device", str(made_with.get("device", ""))),
+        ("versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())),
+        ("finished", str(info.get("finished", ""))),
+    ]
+    return tuple((term, shown(words, 400)) for term, words in rows if words)
+
+
+def _fields(recipe: Mapping[str, Any]) -> str:
+    said = {key: value for key, value in recipe.items() if key != "name" and value not in ([], None)}
+    words = {True: "yes", False: "no"}
+    return ", ".join(
+        f"{key.replace('_', ' ')} {words[value] if isinstance(value, bool) else value}" for key, value in sorted(said.items())
+    )
 
 
 def _no_price(is_finished: bool) -> str:

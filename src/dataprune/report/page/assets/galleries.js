@@ -1,5 +1,5 @@
 "use strict";
-// The ends of a score, of all examples or of one class; and which score's distribution is shown.
+// The ends of a score, of all examples or of one class.
 (function () {
   if (!page) return;
   const score = document.getElementById("gallery-score"), ofClass = document.getElementById("gallery-class");
@@ -15,8 +15,4 @@
   score.addEventListener("change", show);
   if (ofClass) ofClass.addEventListener("change", show);
   show();
-  const distribution = document.getElementById("distribution-score");
-  distribution.addEventListener("change", () => {
-    for (const part of document.querySelectorAll(".distribution")) part.hidden = part.dataset.score !== distribution.value;
-  });
 })();
