@@ -446,7 +446,7 @@ class TestCommand:
         assert lines[5].startswith("quality: the 20 nearest name the class of ")
         assert "(360 test examples); of the bare pixels 95.3 %" in lines[5]
         assert lines[6] == "written: x.npy, 1,437 rows of 128 columns; how: x.json"
-        assert lines[7] == "next: dataprune km x.npy --normalize --out km.parquet"
+        assert lines[7] == "next: dataprune km x.npy --out km.parquet"
         assert json.loads((place / "x.json").read_text())["columns"] == 128
 
     def test_again_and_on_to_km(self, embedded, cli):
@@ -560,3 +560,12 @@ def test_a_worker_that_was_killed_is_begun_again_where_it_was(digits, tmp_path, 
     killed = embed(digits, tmp_path / "x.npy", EmbedSettings(swav=swav), dp.Machine(executor="processes"))
     assert not (tmp_path / "flag").exists()
     assert killed.path.read_bytes() == same.path.read_bytes()
+
+
+def test_directions_by_hand():
+    """Two columns, the second constant: left are the signs of the first; a row at the mean has no direction."""
+    from dataprune.run.encoders import _directions
+
+    features = np.array([[0, 5], [4, 5], [2, 5]], np.float32)
+    found = _directions(features, features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64))
+    assert found.tolist() == [[-1, 0], [1, 0], [0, 0]]
