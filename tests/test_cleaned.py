@@ -1,14 +1,15 @@
 """Acting on suspects: what is decided, a person's file, the cleaned labels and folders, and `dataprune noise apply`."""
 
+import contextlib
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dataprune as dp
+import kill_everywhere
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 from dataprune.noise.decide import Decisions, decide
@@ -16,6 +17,7 @@ from dataprune.run.cleaned import Targets, write_cleaned
 from dataprune.run.decisions import read_decisions
 from dataprune.tables import read_table, write_table
 from test_noise_duplicates import finding
+from test_store import mounted, names
 
 IDS = ["a", "b\nc", "=d", "../e", "f"]
 LABELS = np.array([0, 1, 2, 0, 1])
@@ -222,28 +224,73 @@ class TestFolders:
         with pytest.raises(InputError, match="every example would be dropped"):
             write_cleaned(self.decided(["drop"] * 5), Targets(folders={tmp_path / "out": "copy"}), self.data())
 
-    def test_a_kill_leaves_no_half_set(self, run_folder, tmp_path):
-        """Killed while copying, there is no folder of that name; the same command then writes it whole."""
-        arguments = ["noise", "apply", str(run_folder), "--decisions", str(decisions_for(run_folder, tmp_path))]
-        arguments += ["--copy-to", str(tmp_path / "out")]
-        script = (
-            "import os, signal, sys, dataprune.run.kept as kept\n"
-            "from dataprune.cli import main\n"
-            "put, seen = kept._put, []\n"
-            "def dying(*given):\n"
-            "    seen.append(0)\n"
-            "    if len(seen) == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "    put(*given)\n"
-            "kept._put = dying\n"
-            f"sys.exit(main({arguments!r}))\n"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        assert not os.path.lexists(tmp_path / "out")
-        from dataprune.cli import main
 
-        assert main(arguments) == 0
-        assert len(list((tmp_path / "out").rglob("*.png"))) == 23
+KILLED = """
+from pathlib import Path
+import numpy as np
+import pyarrow.parquet
+from PIL import Image
+from dataprune.data import Dataset
+from dataprune.noise.decide import Decisions
+from dataprune.run.cleaned import Targets, write_cleaned
+
+x = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+ids, given = np.array(["a", "b", "c"], np.dtypes.StringDType()), np.array([0, 1, 0])
+data = Dataset(given, ids, ("A", "B"), images=x, paths=np.array(pictures, np.dtypes.StringDType()))
+decided = Decisions(ids, given, np.array([1, 1, 0]), np.array(["relabel", "keep", "drop"], dtype=object), ("A", "B"))
+targets = Targets(Path(folder) / "new.csv", {Path(folder) / "copies": "copy", Path(folder) / "links": "link"})
+
+def work():
+    write_cleaned(decided, targets, data)
+"""
+
+
+class TestKills:
+    @pytest.fixture
+    def pictures(self, tmp_path):
+        (tmp_path / "source").mkdir()
+        for name in "abc":
+            Image.new("RGB", (4, 4), (ord(name), 0, 0)).save(tmp_path / "source" / f"{name}.png")
+        return [str(tmp_path / "source" / f"{name}.png") for name in "abc"]
+
+    def test_killed_at_any_moment_the_same_call_gives_the_same(self, pictures, tmp_path):
+        """No target is ever half there; nothing is left over; the source stays as it was."""
+        source, out = kill_everywhere.state(tmp_path / "source"), tmp_path / "out"
+        done = kill_everywhere.rounds(KILLED, out, pictures=pictures, folder=str(out))
+        assert len(done) > 30
+        *killed, (ended, whole, _, _) = done
+        assert ended == 0
+        assert set(whole) == {
+            "new.csv",
+            *(f"{one}{name}" for one in ("copies", "links") for name in ("", "/B", "/B/a.png", "/B/b.png")),
+        }
+        assert whole["links/B/a.png"] == f"link to {pictures[0]}"
+        assert {row[0] for row in killed} == {-signal.SIGKILL}
+        for _, after, again, then in killed:
+            shown = {name: content for name, content in after.items() if not name.startswith(".")}
+            assert shown.items() <= whole.items()
+            for target in ("copies", "links"):
+                assert target not in shown or {name for name in whole if name.startswith(target)} <= set(shown)
+            if again == 0:
+                assert then == whole
+            else:  # killed while it tidied up, after all was there
+                assert shown == whole
+        assert sum(row[2] != 0 for row in killed) <= 3
+        assert kill_everywhere.state(tmp_path / "source") == source
+
+    @pytest.mark.slow
+    def test_the_command_too(self, run_folder, flowers, tmp_path):
+        sheet = decisions_for(run_folder, tmp_path)
+        source, out = kill_everywhere.state(flowers), tmp_path / "out"
+        arguments = ["noise", "apply", run_folder, "--decisions", sheet, "--out", out / "c.csv", "--copy-to", out / "d"]
+        code = (
+            "import pyarrow.parquet, dataprune.run.decisions\nimport dataprune.cli\nwork = lambda: dataprune.cli.main(arguments)\n"
+        )
+        *killed, (ended, whole, _, _) = kill_everywhere.rounds(code, out, arguments=[str(one) for one in arguments])
+        assert (ended, len([name for name in whole if name.endswith(".png")])) == (0, 23)
+        for _, after, again, then in killed:
+            assert (then == whole) if again == 0 else ({name for name in after if not name.startswith(".")} == set(whole))
+        assert kill_everywhere.state(flowers) == source
 
 
 def decisions_for(run_folder, tmp_path):
@@ -295,6 +342,21 @@ class TestCommand:
             assert code == 0
             assert said.startswith("of 24 examples: ")
             assert said.splitlines()[-1] == "nothing was written; add --out cleaned.csv, or --copy-to DIR"
+
+    def test_a_full_disk_is_one_line_and_leaves_nothing(self, cli, run_folder, tmp_path):
+        sheet, place = decisions_for(run_folder, tmp_path), tmp_path / "small"
+        place.mkdir()
+        with mounted(place, "-t", "tmpfs", "-o", "size=3m", "tmpfs"):
+            with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            os.truncate(place / "filler", (place / "filler").stat().st_size - 2**16)  # less than 23 pictures take
+            command = ["noise", "apply", run_folder, "--decisions", sheet, "--out", place / "c.csv", "--copy-to", place / "d"]
+            assert cli(*command) == (4, "", f"error: no space left in {place}, needs about 0.1 MB.\n")
+            assert names(place) == ["filler"]
+            (place / "filler").unlink()
+            assert cli(*command)[0] == 0
+            assert names(place) == ["c.csv", "d"]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

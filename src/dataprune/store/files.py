@@ -69,7 +69,7 @@ def room(folder: Path, needs_bytes: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            needs = "" if needs_bytes is None else f", needs about {needs_bytes / 1e6:.1f} MB"
+            needs = "" if needs_bytes is None else f", needs about {max(needs_bytes / 1e6, 0.1):.1f} MB"
             raise MachineError(f"no space left in {folder}{needs}.") from error
         if error.errno in _NO_ACCESS:
             raise MachineError(f"cannot write in {folder}: {error.strerror}.") from error

@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dataprune.errors import InputError, MachineError, StoreError, must
-from dataprune.store.files import check_writable, read_json, room, sync, write_json
+from dataprune.store.files import read_json, room, sync, write_json
 from dataprune.store.lock import lock
 
 ASKED = "asked.json"
+PROBE_BYTES = 2**15  # more than the lock and the note of what is asked take
 
 
 def check_new(targets: Sequence[Path]) -> None:
@@ -48,7 +49,6 @@ def appearing(targets: Sequence[Path], identity: str, needs_bytes: int | None = 
         MachineError: the disk is full, or the folder may not be written.
     """
     check_new(targets)
-    check_writable(targets[0].parent)
     scratches = list(dict.fromkeys(_scratch(target) for target in targets))
     with room(targets[0].parent, needs_bytes), _held(scratches[0]):
         finished = False
@@ -75,11 +75,16 @@ def appearing(targets: Sequence[Path], identity: str, needs_bytes: int | None = 
 @contextmanager
 def _held(scratch: Path) -> Iterator[None]:
     """Lock the hidden folder, which is made for it; where that fails for want of room, it goes."""
+    was_there = scratch.is_dir()
     with ExitStack() as stack:
         try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            (scratch / "probe").write_bytes(bytes(PROBE_BYTES))
+            (scratch / "probe").unlink()
             stack.enter_context(lock(scratch, cure="wait for it, or choose another name."))
-        except MachineError:
-            shutil.rmtree(scratch, ignore_errors=True)
+        except (OSError, MachineError):
+            if not was_there:
+                shutil.rmtree(scratch, ignore_errors=True)
             raise
         yield
 
