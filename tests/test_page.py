@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 import dataprune as dp
+from dataprune.data import read_features
 from dataprune.data.thumbnails import thumbnail
 from dataprune.errors import InputError
 from dataprune.report.page import Options, write_report
@@ -25,8 +27,10 @@ from dataprune.report.page.distributions import distribution_data
 from dataprune.report.page.examples import records, wanted
 from dataprune.report.page.findings import findings, leading_score
 from dataprune.report.page.galleries import class_ends, ends, nearest
+from dataprune.report.page.gather import gather
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.page.svg import standalone
+from dataprune.run import add_features
 from dataprune.trace import MemberTrace
 from pages import HOSTILE, material, pairs
 
@@ -339,6 +343,30 @@ def test_moved_pictures_cost_the_pictures_only(run_folder, flowers, tmp_path, cl
         assert payload_of((tmp_path / "b.html").read_text(encoding="utf-8"))["examples"]["picture"][0]
     finally:
         hidden.rename(flowers)
+
+
+def test_features_that_a_run_was_scored_with_are_on_its_page(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    run = dp.open_run(folder)
+    vectors = np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32)
+    np.save(tmp_path / "own.npy", vectors)
+    run = add_features(run, read_features(tmp_path / "own.npy"))
+    page = run_page(gather(run), Options())
+    assert {"features", "inertia"} <= set(page.scenes)
+    assert page.context["features_are"] == "the features that the run was scored with"
+    assert str(tmp_path) not in html(page, is_static=True)
+    (folder / "features").mkdir()
+    (tmp_path / "own.npy").rename(folder / "features" / "swav.npy")  # as it lies when it was learned for the run
+    add_features(run, read_features(folder / "features" / "swav.npy"))
+    moved = folder.rename(tmp_path / "moved")
+    assert "features" in run_page(gather(dp.open_run(moved)), Options()).scenes
+    np.save(moved / "features" / "swav.npy", vectors + 1)
+    page = run_page(gather(dp.open_run(moved)), Options())
+    assert "features" not in page.scenes
+    assert "The features that the run was scored with were changed since. Give them with" in html(page)
+    assert "inertia" in page.scenes
+    (moved / "features" / "swav.npy").unlink()
+    assert "are not where they were any more" in gather(dp.open_run(moved)).missing["features"]
 
 
 @pytest.mark.parametrize(

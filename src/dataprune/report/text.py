@@ -17,6 +17,8 @@ def shown(text: object, most: int = 80) -> str:
         'abc...jkl'
     """
     given = str(text)
+    if len(given) <= most and given.isprintable():
+        return given
     if len(given) > 4 * most:  # an id may be a million letters: only what can be shown is looked at
         given = given[: 2 * most] + given[-2 * most :]
     harmless = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in given)

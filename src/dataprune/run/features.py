@@ -5,6 +5,7 @@ Knows that features are no part of a run's identity: a finished run gains column
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dataprune.data import FeatureFile
 from dataprune.errors import InputError, listed, must
 from dataprune.kmeans import Features, fit, unit_rows
 from dataprune.run.clusters import Chosen, Clustering, cluster
-from dataprune.run.opened import MANIFEST, SCORES_FILE, Run, open_run
+from dataprune.run.opened import MANIFEST, SCORES_FILE, Run, open_run, write_local
 from dataprune.run.score import write_scores
 from dataprune.scores import FEATURE_SCORES, Score, Scores, km, km_cosine, prototype_distance
 
@@ -88,6 +89,7 @@ def add_features(
     asked = {"digest": file.digest, "asked": clusters, "seed": seed, "restarts": restarts}
     with store.lock(run.path):
         run = open_run(run.path)
+        write_local(run.path, features=_within(run.path, file.path))
         if asked.items() <= run.info.get("features", {}).items():
             return run
         begun = time.perf_counter()
@@ -97,6 +99,12 @@ def add_features(
         record = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
         _publish(run, present, absent, record, time.perf_counter() - begun)
     return open_run(run.path)
+
+
+def _within(folder: Path, path: Path) -> str:
+    """Say where a file lies: one inside the run moves with it."""
+    place, home = path.resolve(), folder.resolve()
+    return str(place.relative_to(home) if place.is_relative_to(home) else place)
 
 
 def _scores(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import store
-from dataprune.data import Dataset, read
+from dataprune.data import Dataset, FeatureFile, read, read_features
 from dataprune.errors import InputError, StoreError
 from dataprune.scores import Score, Scores
 from dataprune.tables import read_table
@@ -21,7 +21,7 @@ from dataprune.trace import Trace, open_member
 
 SPEC = "spec.json"  # the identity, written first
 MANIFEST = "run.json"  # everything else, written last
-LOCAL = "local.json"  # where the source lies on this machine; may be deleted
+LOCAL = "local.json"  # where source and features lie on this machine; may be deleted
 SCORES_FILE = "scores.parquet"
 FEATURES = (
     "features"  # a folder: what was learned inside the run, with manifests of their own, since they are no part of its identity
@@ -103,6 +103,27 @@ class Run:
             )
         return found
 
+    def features(self) -> FeatureFile:
+        """Open the features that the run was scored with.
+
+        Raises:
+            InputError: it was scored without, or they are not there any more, or are others. No message names their place.
+        """
+        record = self.info.get("features")
+        if record is None:
+            raise InputError("the run was scored without features.")
+        cure = "Give them with --features FILE."
+        place = local(self.path).get("features")
+        if not isinstance(place, str) or not (self.path / place).exists():
+            raise InputError(f"the features that the run was scored with are not where they were any more. {cure}")
+        try:
+            found = read_features(self.path / place)
+        except InputError:
+            raise InputError(f"the features that the run was scored with cannot be read any more. {cure}") from None
+        if found.digest != record["digest"]:
+            raise InputError(f"the features that the run was scored with were changed since. {cure}")
+        return found
+
     def _place(self) -> str:
         """Say where the source lay when it was scored, if it is still there."""
         try:
@@ -114,6 +135,20 @@ class Run:
         if os.sep in source and not Path(source).exists():
             raise InputError(f"the data of {self.path} lay in {source}, which is not there any more. Give --data DATA.")
         return str(source)
+
+
+def local(folder: Path) -> dict[str, Any]:
+    """Read where things lie on this machine; nothing where that is not noted."""
+    try:
+        found = store.read_json(folder / LOCAL)
+    except StoreError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_local(folder: Path, **places: str | None) -> None:
+    """Note where things lie, apart from everything that is hashed or shown; what else is noted stays."""
+    store.write_json(folder / LOCAL, local(folder) | places)
 
 
 def _those(found: Dataset, ids: np.ndarray) -> Dataset:

@@ -22,7 +22,7 @@ from dataprune import noise, store
 from dataprune.data import Dataset
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, listed, must
 from dataprune.run.evidence import evidence_of_rounds, left_out
-from dataprune.run.opened import LOCAL, MANIFEST, SCORES_FILE, SPEC, Run, open_run
+from dataprune.run.opened import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
@@ -187,7 +187,7 @@ def _write_local(folder: Path, dataset: Dataset) -> None:
     """Note where the source lies, apart from everything that is hashed or shown."""
     origin = dataset.origin
     source = None if origin is None or not origin.path else origin.path
-    store.write_json(folder / LOCAL, {"source": source})
+    write_local(folder, source=source)
 
 
 def member_file(member: int) -> str:

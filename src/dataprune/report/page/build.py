@@ -107,6 +107,7 @@ def run_page(material: Material, options: Options) -> Page:
         "held_out": bool(np.isfinite(material.answers.held_out).any()),
         "when": material.info["spec"].get("when", "clean"),
         "features_are": material.features_are,
+        "clusters": material.info.get("features", {}).get("k"),
         "made": _made(material),
         "skipped": [[shown(item["path"], 200), shown(item["reason"], 200)] for item in material.info["skipped"][:MOST_SKIPPED]],
         "n_skipped": len(material.info["skipped"]),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dataprune import noise, store
-from dataprune.data import Dataset, Splits, read_features, read_splits
+from dataprune.data import Dataset, FeatureFile, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
 from dataprune.kmeans.extent import gather as gathered
 from dataprune.noise import Suspects
@@ -19,6 +19,7 @@ from dataprune.noise.duplicates import identical
 from dataprune.report.page.answers import answers
 from dataprune.report.page.findings import leading_score
 from dataprune.report.page.material import Material, Other, Pairs
+from dataprune.report.text import capital
 from dataprune.run import Run, match
 from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.evidence import evidence_of
@@ -26,6 +27,7 @@ from dataprune.run.opened import LOCAL
 
 MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
+SCORED_WITH = "the features that the run was scored with"
 
 
 def gather(run: Run, data: str | None = None, features: Path | None = None) -> Material:
@@ -89,21 +91,36 @@ def _why_not(run: Run) -> str:
 
 
 def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dict[str, str]) -> tuple[np.ndarray | None, str]:
+    """Read the vectors of the map: those that are given, those of the data, or those that the run was scored with."""
     if path is not None:
         file = read_features(path)
         known = run.info.get("features", {}).get("digest")
-        matched = match(file, run.ids)
+        said = SCORED_WITH if known == file.digest else f"features of {file.path.name}"
         if len(run.ids) * file.width > MOST_FEATURE_VALUES:
-            raise InputError(
-                f"`features` {path} hold too many numbers for a map: {len(run.ids):,} × {file.width:,}. Leave them out."
-            )
-        vectors = gathered(matched.features, np.arange(len(run.ids)))[matched.place]
-        said = "the features that the run was scored with" if known == file.digest else f"features of {file.path.name}"
-        return np.asarray(vectors, np.float32), said
+            raise InputError(f"`features` {path} hold too many numbers for a map: {_size(run, file)}. Leave them out.")
+        return _vectors(run, file), said
     if dataset is not None and dataset.features is not None:
         return dataset.features, "the feature vectors themselves"
-    missing["features"] = "The run has pictures only: give vectors with --features FILE, such as those it was scored with."
+    if "features" not in run.info:
+        missing["features"] = "The run has pictures only: give vectors with --features FILE, or score with --features."
+        return None, ""
+    try:
+        file = run.features()
+        if len(run.ids) * file.width <= MOST_FEATURE_VALUES:
+            return _vectors(run, file), SCORED_WITH
+        missing["features"] = f"The features that the run was scored with are too many for a map: {_size(run, file)} numbers."
+    except DatapruneError as reason:
+        missing["features"] = capital(str(reason))
     return None, ""
+
+
+def _vectors(run: Run, file: FeatureFile) -> np.ndarray:
+    matched = match(file, run.ids)
+    return np.asarray(gathered(matched.features, np.arange(len(run.ids)))[matched.place], np.float32)
+
+
+def _size(run: Run, file: FeatureFile) -> str:
+    return f"{len(run.ids):,} × {file.width:,}"
 
 
 def _suspects(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> Suspects | None:

@@ -6,6 +6,7 @@ how they look.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class Material:
         """The leading score."""
         return self.scores[self.leading]
 
-    @property
+    @cached_property
     def class_names(self) -> list[str]:
         """Class names as they are shown."""
         return [shown(name, NAME_LETTERS) for name in self.classes]
