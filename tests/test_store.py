@@ -395,7 +395,7 @@ def edited(run, change, resign=True):
     if resign:
         manifest.pop("sha256", None)
         manifest["sha256"] = hashlib.sha256(store.canonical_json(manifest).encode()).hexdigest()
-    (run / "run.json").write_text(json.dumps(manifest))
+    store.write_json(run / "run.json", manifest)
 
 
 class TestManifest:

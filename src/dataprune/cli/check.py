@@ -1,4 +1,4 @@
-"""`dataprune verify`: is a run or a study still as it was written?"""
+"""`dataprune verify`: is a run, a study or a file still as it was written?"""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,21 +6,27 @@ from typing import Annotated
 import typer
 
 from dataprune.cli.lines import complain, say, several
-from dataprune.errors import StoreError
+from dataprune.errors import InputError, StoreError
 
 
 def verify(
     folder: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_STUDY", help="A folder made by dataprune score or study.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN|STUDY|FILE",
+            help="A folder made by dataprune score or study, or a file with its .json beside it, made by embed, km or prune.",
+            show_default=False,
+        ),
     ],
 ) -> None:
-    """Hash every file of a run or a study again and compare.
+    """Hash what was written again and compare: a run, a study or a file.
 
     Prints each file that is missing, cut short or changed, and then ends with exit code 3; otherwise says that all is sound.
 
     \b
-    Example:
+    Examples:
         dataprune verify run
+        dataprune verify kept.csv
     """
     from dataprune import store
     from dataprune.run import feature_manifests, open_run
@@ -28,11 +34,20 @@ def verify(
     from dataprune.study.opened import is_study, open_study, verify_study
 
     is_one = is_study(folder)
-    faults = verify_study(folder) if is_one else verify_run(folder)
+    manifest = None if folder.is_dir() else store.manifest_beside(folder)
+    if folder.is_file() and manifest is None:
+        raise InputError(f"`{folder}` has no {folder.name}.json beside it that says how it was written.")
+    if manifest is not None:
+        faults = store.faults(folder.parent, manifest.name)
+    else:
+        faults = verify_study(folder) if is_one else verify_run(folder)
     for fault in faults:
         complain(f"{folder}: {fault}")
     if faults:
         raise typer.Exit(StoreError.exit_code)
+    if manifest is not None:
+        say("sound: 1 file")
+        return
     if not is_one:
         learned = [store.read_manifest(one.parent, one.name) for one in feature_manifests(folder)]
         say(f"sound: {several(sum(len(info['files']) for info in (open_run(folder).info, *learned)), 'file')}")

@@ -106,7 +106,7 @@ def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarr
     """Find the score of each row, in a file or in the run."""
     import numpy as np
 
-    from dataprune import tables
+    from dataprune import store, tables
     from dataprune.scores import Score
 
     if run is not None and color in run.scores:
@@ -115,6 +115,7 @@ def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarr
         if run is None:
             raise must("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
         return run.scores[color].values  # says what there is
+    store.as_written(Path(color) if Path(color).is_file() else Path(color.rpartition(":")[0] or color))
     values, ids = tables.read_column(color, "score")
     if ids is not None:
         place = {str(name): row for row, name in enumerate(ids.tolist())}

@@ -177,12 +177,14 @@ def score_of_file(spec: str, ids: "np.ndarray", labels: "np.ndarray | None") -> 
 
     Raises:
         InputError: no such file or column, examples without a score, rows of another number, values that are no finite numbers.
+        StoreError: a file that dataprune wrote, and that is not as it was written.
     """
     import numpy as np
 
-    from dataprune import tables
+    from dataprune import store, tables
     from dataprune.scores import Score
 
+    store.as_written(Path(spec) if Path(spec).is_file() else Path(spec.rpartition(":")[0] or spec))
     values, named = tables.read_column(spec, "score")
     if named is not None:
         values = _in_order(values, [str(one) for one in named], [str(one) for one in ids.tolist()], spec)

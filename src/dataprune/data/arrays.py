@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dataprune import tables
+from dataprune import store, tables
 from dataprune.data.dataset import Dataset, Origin
 from dataprune.data.labels import resolve
 from dataprune.data.parts import Part, Source, encode, row_ids
@@ -75,7 +75,7 @@ def read_npy(path: Path) -> Source:
 
     Raises:   InputError as `as_inputs`.
     """
-    inputs = as_inputs(tables.read_npy(path, mmap=True), path.name)
+    inputs = as_inputs(tables.read_npy(store.as_written(path), mmap=True), path.name)
     return Source("npy", os.path.realpath(path), {"train": Part(row_ids(len(inputs)), inputs=inputs)})
 
 

@@ -107,8 +107,9 @@ def read_features(path: str | Path) -> FeatureFile:
 
     Raises:
         InputError: no such file, another kind, objects or text, shards of different width or kind, a gap in the shards' numbers.
+        StoreError: a file that dataprune wrote, and that is not as it was written.
     """
-    place = Path(path)
+    place = store.as_written(Path(path))
     shards = _shards(place) if exists(place) and place.is_dir() else (place,)
     shapes = {shard: _shape(shard) for shard in shards}
     rows, width = tuple(n for n, _ in shapes.values()), next(w for _, w in shapes.values())

@@ -135,7 +135,7 @@ def write_clusters(
     nearest: Int64[np.ndarray, " rows"],
     about: Mapping[str, object],
 ) -> None:
-    """Write `id, km, cluster` as .parquet or .csv, and `about` as JSON in `<out>.json`.
+    """Write `id, km, cluster` as .parquet or .csv, and `about` as JSON in `<out>.json`, with a checksum of the file.
 
     Raises:
         InputError: another ending, or the folder does not exist.
@@ -145,7 +145,7 @@ def write_clusters(
     metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}}
     with store.writing(out) as temporary:
         write_table(temporary, {"id": ids, "km": km, "cluster": nearest}, metadata)
-    store.write_json(out.with_name(out.name + ".json"), about)
+    store.write_manifest(out.parent, f"{out.name}.json", about, [out.name])
 
 
 def check_out(out: Path) -> None:

@@ -22,7 +22,7 @@ FORMATS = (".txt", ".csv", ".parquet", ".npy")
 
 
 def write_kept(kept: Kept, out: str | Path) -> None:
-    """Write a kept set, and beside it `<out>.json` with what was asked and the hash of the kept ids.
+    """Write a kept set, and beside it `<out>.json` with what was asked, the hash of the kept ids and a checksum of the file.
 
     Args:
         out: ends in `.txt` (one id a line), `.csv` or `.parquet` (`id, label, row, score`), or `.npy` (rows, int64).
@@ -44,7 +44,7 @@ def write_kept(kept: Kept, out: str | Path) -> None:
         else:
             columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores}
             write_table(temporary, {name: values for name, values in columns.items() if values is not None})
-    store.write_json(path.with_name(path.name + ".json"), kept.spec)
+    store.write_manifest(path.parent, f"{path.name}.json", kept.spec, [path.name])
 
 
 def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: How) -> None:

@@ -136,18 +136,16 @@ def identity(dataset: Dataset, ensemble: Ensemble) -> dict[str, Any]:
 def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> Run | None:
     """Make the folder this run's own; return the run if it is finished. Refuse a folder that holds anything else."""
     wanted = identity(dataset, ensemble)
-    if not (folder / SPEC).exists():
+    if not (folder / SPEC).exists() and not (folder / MANIFEST).exists():
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
         if others:
             raise InputError(
                 f"`out` must be a new folder or a run, got {folder}, which holds {', '.join(others[:3])}. Choose another."
             )
         price(dataset, ensemble)  # refuses a model that is unknown or does not fit, before the folder is claimed
-        store.write_json(folder / SPEC, wanted)
+        store.write_sealed(folder / SPEC, wanted)
         return None
-    present = store.read_json(folder / SPEC)
-    if not isinstance(present, dict):
-        raise StoreError(f"{folder / SPEC} is damaged: it holds no settings. Choose another folder.")
+    present = _identity_of(folder)
     grows = extend and present.get("members", 0) < ensemble.members and not ensemble.folds
     differing = [k for k in wanted if present.get(k) != wanted[k] and not (k == "members" and grows)]
     if differing:
@@ -163,9 +161,24 @@ def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> 
     return open_run(folder) if sound else None
 
 
+def _identity_of(folder: Path) -> dict[str, Any]:
+    """Read what a run is; where that file is damaged, from the manifest, which says it too.
+
+    Raises:
+        StoreError: neither can be believed.
+    """
+    try:
+        return store.read_sealed(folder / SPEC)
+    except StoreError as error:
+        try:
+            return dict(store.read_manifest(folder, MANIFEST)["spec"])
+        except (DatapruneError, KeyError, TypeError):
+            raise StoreError(f"{str(error).rstrip('.')}. Choose another folder, or remove this one.") from error
+
+
 def _refuse_others(folder: Path) -> None:
     others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    if others and not (folder / SPEC).exists():
+    if others and not any((folder / name).exists() for name in (SPEC, MANIFEST)):
         raise InputError(
             f"`out` must be a new folder or a run, got {folder}, which holds {listed(others, most=3)}. Choose another."
         )
@@ -284,7 +297,7 @@ def _note(folder: Path, member: int) -> Path:
 def _record_failure(folder: Path, member: int, outcome: Outcome) -> dict[str, Any]:
     """Note a member that raised, so that it is not repeated; the traceback lies apart, it names paths of this machine."""
     record = {"member": member, "file": None, "status": "failed", "reason": outcome.error}
-    store.write_json(_note(folder, member), record)
+    store.write_sealed(_note(folder, member), record)
     with store.writing(_note(folder, member).with_suffix(".traceback.txt")) as temporary:
         temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
     return record
@@ -302,7 +315,7 @@ def _same_making(record: dict[str, Any], device: str) -> None:
 def _published(folder: Path, member: int) -> dict[str, Any] | None:
     """Give the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
     try:
-        note: dict[str, Any] = store.read_json(_note(folder, member))
+        note = store.read_sealed(_note(folder, member))
         if note["status"] == "failed" and note["member"] == member:
             return note
         if note["file"] != member_file(member) or note["member"] != member:
@@ -328,7 +341,7 @@ def _publish_member(folder: Path, done: MemberDone, device: str) -> dict[str, An
         "examples_seen": done.examples_seen,
         "peak_bytes": done.peak_bytes,
     }
-    store.write_json(_note(folder, done.member), record)
+    store.write_sealed(_note(folder, done.member), record)
     done.path.replace(folder / member_file(done.member))
     shutil.rmtree(done.path.parent, ignore_errors=True)
     return record
@@ -354,7 +367,7 @@ def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, memb
         absent["median_distance"] = str(reason)
     scores = Scores(present, absent)
     (folder / MANIFEST).unlink(missing_ok=True)
-    store.write_json(folder / SPEC, identity(dataset, ensemble))  # with more members, where the run was extended
+    store.write_sealed(folder / SPEC, identity(dataset, ensemble))  # with more members, where the run was extended
     write_scores(folder / SCORES_FILE, scores, dataset)
     return scores
 
@@ -431,5 +444,6 @@ def _publish(
         "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    files = [SPEC, SCORES_FILE, *(m["file"] for m in members if m["file"])]
+    notes = [_note(folder, m["member"]).relative_to(folder).as_posix() for m in members]
+    files = [SPEC, SCORES_FILE, *(m["file"] for m in members if m["file"]), *notes]
     store.write_manifest(folder, MANIFEST, body, files)

@@ -44,7 +44,7 @@ class Scratch:
     def curve(self) -> Curve | None:
         """Give the curve that was kept."""
         try:
-            kept = store.read_json(self.folder / "curve.json")
+            kept = store.read_sealed(self.folder / "curve.json")
         except DatapruneError:
             return None
         return Curve(np.array(kept["clusters"], np.int64), np.array(kept["inertia"], np.float64), kept["elbow"])
@@ -52,7 +52,7 @@ class Scratch:
     def keep_curve(self, curve: Curve) -> None:
         """Keep a curve."""
         content = {"clusters": curve.clusters.tolist(), "inertia": curve.inertia.tolist(), "elbow": curve.elbow}
-        store.write_json(self.folder / "curve.json", content)
+        store.write_sealed(self.folder / "curve.json", content)
 
     def load(self) -> Progress | None:
         """Give how far the fit is, as `kmeans.Keeper` asks."""

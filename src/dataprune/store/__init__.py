@@ -7,7 +7,8 @@ from dataprune.store.arrays import Arrays, open_arrays, save_arrays
 from dataprune.store.digests import array_digest, canonical_json, sha256
 from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
 from dataprune.store.lock import lock
-from dataprune.store.manifest import FORMAT, faults, read_manifest, write_manifest
+from dataprune.store.manifest import FORMAT, as_written, faults, manifest_beside, read_manifest, write_manifest
+from dataprune.store.sealed import read_sealed, sealed, write_sealed
 from dataprune.store.together import appearing, check_new
 
 __all__ = [
@@ -15,18 +16,23 @@ __all__ = [
     "Arrays",
     "appearing",
     "array_digest",
+    "as_written",
     "canonical_json",
     "check_new",
     "check_writable",
     "faults",
     "lock",
+    "manifest_beside",
     "open_arrays",
     "read_json",
     "read_manifest",
+    "read_sealed",
     "save_arrays",
+    "sealed",
     "sha256",
     "sweep",
     "write_json",
     "write_manifest",
+    "write_sealed",
     "writing",
 ]

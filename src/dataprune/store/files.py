@@ -113,11 +113,16 @@ def write_json(path: Path, value: object) -> None:
         InputError: `value` holds NaN or infinity, which JSON cannot say.
     """
     try:
-        text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False)
+        text = json_text(value)
     except ValueError as error:
         raise must(path.name, "hold finite numbers only", str(error)) from error
     with writing(path, len(text)) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(text)
+
+
+def json_text(value: object) -> bytes:
+    """Give what `write_json` writes."""
+    return (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
 def read_json(path: Path) -> Any:

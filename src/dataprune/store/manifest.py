@@ -11,7 +11,7 @@ from typing import Any
 
 from dataprune.errors import InputError, StoreError, listed
 from dataprune.store.digests import canonical_json, sha256
-from dataprune.store.files import read_json, write_json
+from dataprune.store.files import json_text, read_json, write_json
 
 FORMAT = 1
 """The version of everything in a manifest's folder; a change that older readers would misread raises it."""
@@ -54,7 +54,8 @@ def read_manifest(folder: Path, name: str, check: bool = False) -> dict[str, Any
     if version != FORMAT:
         age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: write it anew"
         raise StoreError(f"`{path}` has format {version}, this version reads format {FORMAT}. It is from {age}.")
-    if manifest.get("sha256") != _text_digest({key: value for key, value in manifest.items() if key != "sha256"}):
+    body = {key: value for key, value in manifest.items() if key != "sha256"}
+    if manifest.get("sha256") != _text_digest(body) or path.read_bytes() != json_text(manifest):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
     for relative, entry in manifest["files"].items():
         _inside(folder, relative)
@@ -74,6 +75,45 @@ def faults(folder: Path, name: str) -> list[str]:
     Raises: what `read_manifest` raises when the manifest itself cannot be believed.
     """
     return _faults(folder, read_manifest(folder, name))
+
+
+def manifest_beside(path: Path) -> Path | None:
+    """Give the manifest that lies beside a single file and speaks for it, `<name>.json` or `<stem>.json`; None where there is none.
+
+    One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
+    """
+    unreadable = None
+    for manifest in dict.fromkeys((path.with_name(f"{path.name}.json"), path.with_suffix(".json"))):
+        if not manifest.is_file() or manifest == path:
+            continue
+        try:
+            found = read_json(manifest)
+        except StoreError:
+            unreadable = unreadable or manifest
+            continue
+        if isinstance(found, dict) and isinstance(found.get("files"), dict) and path.name in found["files"]:
+            return manifest
+    return unreadable
+
+
+def as_written(path: Path) -> Path:
+    """Give `path` back, if it is as dataprune wrote it; a file without a manifest of ours beside it is anybody's, and passes.
+
+    Raises:
+        StoreError: its manifest says another size or checksum.
+    """
+    manifest = manifest_beside(path)
+    if manifest is None or not path.is_file():
+        return path
+    try:
+        found = faults(path.parent, manifest.name)
+    except StoreError:  # it speaks for nothing: perhaps somebody else's
+        return path
+    if found:
+        raise StoreError(
+            f"`{path}` is damaged or was edited: {listed(found)}. Make it again, or remove {manifest.name} if the change was meant."
+        )
+    return path
 
 
 def _inside(folder: Path, relative: str) -> Path:

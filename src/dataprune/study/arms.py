@@ -16,14 +16,12 @@ from dataprune.run import score as score_run
 from dataprune.scores import Score
 from dataprune.study.grid import GIVEN, NOISE, Arm, named_scores
 from dataprune.study.km import PIXELS, km_scores, pixel_features
+from dataprune.study.opened import NOISY_RUN, RUN
 from dataprune.study.plan import settings_of
 from dataprune.study.presets import SCORES
 from dataprune.study.spec import StudySpec
 from dataprune.study.splits import StudyData, with_noise
 from dataprune.training.plan import Machine, Settings
-
-RUN, NOISY_RUN = "run", "run-noise"
-"""Folders of a study in which it scores."""
 
 
 @dataclass(frozen=True)

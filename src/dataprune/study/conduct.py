@@ -196,17 +196,17 @@ class _Desk:
         }
 
     def _write_question(self, spec: StudySpec) -> None:
-        wanted = {
+        wanted: dict[str, object] = {
             "format": FORMAT,
             "settings": self._settings(),
             "sources": self.scoring.sources.record(),
             "question": to_toml(spec),
         }
         path = self.folder / SPEC
-        if path.exists() and store.read_json(path) != wanted:  # the tables are of another question
+        if path.exists() and store.read_sealed(path) != wanted:  # the tables are of another question
             for name in (TRIALS, SUMMARY):
                 (self.folder / name).unlink(missing_ok=True)
-        store.write_json(path, wanted)
+        store.write_sealed(path, wanted)
 
     def _write_trials(self, asked: Grid, results: Mapping[str, TrialResult]) -> None:
         rows = [_row(planned, results.get(planned.spec.trial)) for planned in asked.rows]

@@ -4,6 +4,7 @@ Knows features, given in a file or made of the pixels. Does not train.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import must
+from dataprune.errors import InputError, StoreError, must
 from dataprune.kmeans import Features
 from dataprune.run import cluster, match
 from dataprune.scores import Score, km
@@ -64,13 +65,14 @@ def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examp
         folder: of the study.
     """
     path = folder / f"pixels-{dataset.pixels_digest[:12]}.npy"
-    if path.exists():
-        found = tables.read_npy(path)
-        if found.ndim == 2 and len(found) == len(dataset) and found.dtype == np.float32:
-            return np.ascontiguousarray(found)
+    manifest = f"{path.name}.json"
+    with suppress(InputError, StoreError):  # what is not there as it was written is made again
+        if not store.faults(folder, manifest):
+            return np.ascontiguousarray(tables.read_npy(path))
     made = main_directions(_small(dataset))
     with store.writing(path, made.nbytes) as temporary:
         tables.write_npy(temporary, made)
+    store.write_manifest(folder, manifest, {}, [path.name])
     return made
 
 

@@ -3,6 +3,7 @@
 Knows the files of a study's folder. Does not train.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
+from dataprune.run.opened import MANIFEST as RUN_MANIFEST
+from dataprune.run.opened import verify
 from dataprune.study.spec import StudySpec, from_toml
 from dataprune.study.summary import Summary, summarise
 from dataprune.study.trials import FOLDER, TrialResult, read_trial, sound_trial
@@ -23,6 +26,7 @@ MANIFEST = "study.json"  # everything else, written last
 TRIALS, SUMMARY = "trials.parquet", "summary.parquet"
 OPEN, OK, FAILED = "open", "ok", "failed"
 FORMAT = 1  # of the identity
+RUN, NOISY_RUN = "run", "run-noise"  # where a study scores the data as given, and with noise put in
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,8 @@ def read_identity(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: it is damaged, or of another version.
     """
-    present = store.read_json(folder / SPEC)
-    if not isinstance(present, dict) or not isinstance(present.get("format"), int):
+    present = store.read_sealed(folder / SPEC)
+    if not isinstance(present.get("format"), int):
         raise StoreError(f"`{folder / SPEC}` is damaged: it is no study of dataprune. Choose another folder.")
     if present["format"] != FORMAT:
         age = "a newer dataprune: upgrade" if present["format"] > FORMAT else "an older dataprune: choose another folder"
@@ -144,16 +148,36 @@ def verify_study(path: str | Path) -> list[str]:
         What is wrong, in words; empty when everything is as it was written. Of an unfinished study the trials that have ended.
     """
     folder = Path(path)
+    found = _faults_of_parts(folder)
     if (folder / MANIFEST).exists():
-        return store.faults(folder, MANIFEST)
+        return found + store.faults(folder, MANIFEST)
     open_study(folder)
-    found = []
     for file in sorted((folder / FOLDER).glob("*.json")):
         try:
             read_trial(folder, file.stem)
         except StoreError as error:
             found.append(str(error))
     return found
+
+
+def _faults_of_parts(folder: Path) -> list[str]:
+    """Hash what the manifest does not name: the runs whose scores it takes, and features made of the pixels."""
+    found = []
+    for place in (RUN, NOISY_RUN):
+        if (folder / place / RUN_MANIFEST).exists():
+            found += [f"{place}/{fault}" for fault in _told(verify, folder / place)]
+        elif (folder / place).exists() and (folder / MANIFEST).exists():
+            found.append(f"{place}/{RUN_MANIFEST} is missing")
+    for manifest in sorted(folder.glob("pixels-*.npy.json")):
+        found += _told(store.faults, folder, manifest.name)
+    return found
+
+
+def _told(check: Callable[..., list[str]], *of: object) -> list[str]:
+    try:
+        return check(*of)
+    except StoreError as error:
+        return [str(error)]
 
 
 def row_of(result: TrialResult | None) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Is this small JSON file what was written? It carries its own checksum, for what is used before a manifest speaks for it.
+
+Knows checksums. Does not know what the files say.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dataprune.errors import StoreError
+from dataprune.store.digests import canonical_json
+from dataprune.store.files import read_json, write_json
+
+SEAL = "seal"
+
+
+def sealed(body: Mapping[str, object]) -> dict[str, object]:
+    """Give `body` with its checksum in it."""
+    assert SEAL not in body, "the checksum's own key"
+    return {**body, SEAL: _digest(body)}
+
+
+def write_sealed(path: Path, body: Mapping[str, object]) -> None:
+    """Write `body` as JSON with its checksum in it, atomically."""
+    write_json(path, sealed(body))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, without the checksum. A file of an earlier version, which has none, is taken as it is.
+
+    Raises:
+        StoreError: it is missing, no table of JSON, or its checksum does not fit.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise StoreError(f"`{path}` is damaged: it holds no table.")
+    seal = found.pop(SEAL, None)
+    if seal is not None and seal != _digest(found):
+        raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
+    return dict(found)
+
+
+def _digest(body: Mapping[str, object]) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
