@@ -407,7 +407,7 @@ class TestVerify:
         return Path(shutil.copytree(run_folder, tmp_path / "copy"))
 
     def test_sound(self, cli, run_folder):
-        assert cli("verify", run_folder) == (0, "sound: 4 files\n", "")
+        assert cli("verify", run_folder) == (0, "sound: 6 files\n", "")
 
     def test_every_fault_is_printed(self, cli, copy):
         member = copy / "trace" / "member-001.safetensors"

@@ -19,7 +19,7 @@ def verify(
         ),
     ],
 ) -> None:
-    """Hash what was written again and compare: a run, a study or a file.
+    """Hash a run, a study or a file again and compare.
 
     Prints each file that is missing, cut short or changed, and then ends with exit code 3; otherwise says that all is sound.
 
