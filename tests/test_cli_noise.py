@@ -136,6 +136,22 @@ def test_export_and_probabilities_made_elsewhere(cli, crossed, noisy, tmp_path):
     assert "probabilities taken as those of networks that did not see the example" in out
 
 
+def test_in_python_the_public_names_come_to_the_same(crossed, pictures, noisy, table, tmp_path):
+    run, truth = dp.open_run(crossed), read_table(noisy).columns["clean_label"]
+    found = dp.find_suspects(run)
+    dp.write_suspects(found, str(tmp_path / "s.csv"))
+    assert (tmp_path / "s.csv").read_bytes() == table.read_bytes()
+    assert dp.read_suspects(str(table)).n_wrong == found.n_wrong
+    assert dp.check_suspects(found, truth).n_wrong == 6
+    own = dp.find_suspects(dp.Evidence(run.labels, unseen=run.trace.probabilities("out"), ids=run.ids, classes=run.classes))
+    assert own.ids.tolist() == found.ids.tolist()
+    decided = dp.decide(found, "drop")
+    dp.write_cleaned(decided, dp.Targets(tmp_path / "cleaned.csv"))
+    assert len(dp.read(str(pictures), labels=str(tmp_path / "cleaned.csv"))) == N - found.is_suspect.sum()
+    assert (dp.inject_noise(run.labels, 0.1, n_classes=3) != run.labels).sum() == 6
+    assert dp.find_duplicates(dp.read(str(pictures))).n_examples == N
+
+
 @pytest.fixture(scope="module")
 def table(crossed, folder):
     """Give what `noise find` writes."""

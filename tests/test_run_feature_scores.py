@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+import dataprune as dp
 from dataprune import store
 from dataprune.data import read_features
 from dataprune.errors import InputError
@@ -96,6 +97,18 @@ def test_other_settings_other_features_and_damage_begin_anew(features, tmp_path,
         assert (Scratch(folder).load() is None) == (harm != "settings")
         score_features(features, Asked("9"), out)
         assert out.read_bytes() == whole.read_bytes()
+
+
+def test_as_a_score_it_is_that_of_the_file(features, tmp_path):
+    _, _, distance = score_features(features, Asked("9", seed=2, restarts=2, normalize=True), tmp_path / "km.parquet")
+    how = {"normalize": True, "seed": 2, "restarts": 2}
+    for given in (features, np.load(features.path)):
+        score = dp.km(given, 9, **how)
+        assert (score.name, score.harder) == ("km", 1)
+        np.testing.assert_array_equal(score.values, distance)
+    assert dp.km(features, 9).ids.tolist() == features.ids.tolist()
+    with pytest.raises(InputError, match="`clusters` must be"):
+        dp.km(features, 0)
 
 
 def test_two_on_one_output(features, tmp_path):

@@ -12,10 +12,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataprune.data import Dataset, Splits, from_arrays, from_huggingface, from_torch, read, read_splits
-    from dataprune.run import Embedding, EmbedSettings, Run, open_run, verify, write_folder, write_kept
+    from dataprune.data import (
+        Dataset,
+        FeatureFile,
+        Splits,
+        from_arrays,
+        from_huggingface,
+        from_torch,
+        read,
+        read_features,
+        read_splits,
+    )
+    from dataprune.noise import Checked, Evidence, Suspects
+    from dataprune.noise import check as check_suspects
+    from dataprune.noise import inject as inject_noise
+    from dataprune.noise.decide import Decisions, decide
+    from dataprune.report.page.write import write_report
+    from dataprune.run import (
+        Embedding,
+        EmbedSettings,
+        Run,
+        add_features,
+        open_run,
+        verify,
+        write_folder,
+        write_kept,
+        write_probabilities,
+        write_suspects,
+    )
+    from dataprune.run.cleaned import Targets, write_cleaned
+    from dataprune.run.duplicates import Duplicates, find_duplicates, write_duplicates
     from dataprune.run.embed import embed
+    from dataprune.run.feature_scores import km
     from dataprune.run.score import score
+    from dataprune.run.suspects import find_suspects, read_suspects
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
     from dataprune.selection import Kept, select
     from dataprune.study.agreement import agreement
@@ -33,8 +63,38 @@ if TYPE_CHECKING:
     __version__: str
 
 _ROOMS = {
-    "dataprune.data": ("Dataset", "Splits", "from_arrays", "from_huggingface", "from_torch", "read", "read_splits"),
-    "dataprune.run": ("EmbedSettings", "Embedding", "Run", "embed", "open_run", "score", "verify", "write_folder", "write_kept"),
+    "dataprune.data": (
+        "Dataset",
+        "FeatureFile",
+        "Splits",
+        "from_arrays",
+        "from_huggingface",
+        "from_torch",
+        "read",
+        "read_features",
+        "read_splits",
+    ),
+    "dataprune.noise": ("Checked", "Evidence", "Suspects", "check_suspects", "inject_noise"),
+    "dataprune.noise.decide": ("Decisions", "decide"),
+    "dataprune.report.page.write": ("write_report",),
+    "dataprune.run": (
+        "EmbedSettings",
+        "Embedding",
+        "Run",
+        "add_features",
+        "embed",
+        "open_run",
+        "score",
+        "verify",
+        "write_folder",
+        "write_kept",
+        "write_probabilities",
+        "write_suspects",
+    ),
+    "dataprune.run.cleaned": ("Targets", "write_cleaned"),
+    "dataprune.run.duplicates": ("Duplicates", "find_duplicates", "write_duplicates"),
+    "dataprune.run.feature_scores": ("km",),
+    "dataprune.run.suspects": ("find_suspects", "read_suspects"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Kept", "select"),
     "dataprune.study.agreement": ("agreement",),
@@ -49,14 +109,20 @@ _ROOMS = {
     "dataprune.training.recipes": ("Recipe",),
     "dataprune.training.swav.recipes": ("SWAV_RECIPES", "SwavRecipe", "SwavSettings"),
 }
+_CALLED = {"check_suspects": "check", "inject_noise": "inject"}  # in their room, where it is clear of what
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "SCORES",
     "SWAV_RECIPES",
+    "Checked",
     "Dataset",
+    "Decisions",
+    "Duplicates",
     "EmbedSettings",
     "Embedding",
+    "Evidence",
+    "FeatureFile",
     "Kept",
     "Machine",
     "Part",
@@ -70,29 +136,45 @@ __all__ = [
     "Splits",
     "Study",
     "StudySpec",
+    "Suspects",
     "SwavRecipe",
     "SwavSettings",
+    "Targets",
     "Trace",
     "__version__",
+    "add_features",
     "agreement",
+    "check_suspects",
     "correlations",
+    "decide",
     "embed",
+    "find_duplicates",
+    "find_suspects",
     "from_arrays",
     "from_huggingface",
     "from_torch",
+    "inject_noise",
+    "km",
     "open_run",
     "open_study",
     "preset",
     "read",
+    "read_features",
     "read_splits",
+    "read_suspects",
     "reliability",
     "run_study",
     "score",
     "score_trace",
     "select",
     "verify",
+    "write_cleaned",
+    "write_duplicates",
     "write_folder",
     "write_kept",
+    "write_probabilities",
+    "write_report",
+    "write_suspects",
 ]
 
 
@@ -102,7 +184,7 @@ def __getattr__(name: str) -> Any:
 
         found: Any = version("dataprune")
     elif name in _ROOM_OF:
-        found = getattr(import_module(_ROOM_OF[name]), name)
+        found = getattr(import_module(_ROOM_OF[name]), _CALLED.get(name, name))
     else:
         raise AttributeError(f"module 'dataprune' has no attribute {name!r}")
     globals()[name] = found

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -19,6 +19,7 @@ from dataprune.errors import DatapruneError, InputError, WorkError, listed
 from dataprune.kmeans import Features, Map
 from dataprune.run.clusters import Clustering, check_out, cluster, write_clusters
 from dataprune.run.scratch import Scratch
+from dataprune.scores import Score
 from dataprune.workers import Crew, Job, Report, Team, team
 
 KEPT_FROM_BYTES = 2**28  # of features as float32: what is smaller is done again sooner than kept
@@ -44,6 +45,43 @@ class Asked:
     restarts: int = 1
     sample: int | None = None
     normalize: bool = False
+
+
+def km(
+    features: FeatureFile | np.ndarray,
+    clusters: int | Literal["auto"] = "auto",
+    *,
+    normalize: bool = False,
+    seed: int = 0,
+    restarts: int = 1,
+    workers: int | None = None,
+) -> Score:
+    """Score feature vectors without labels: the distance of each to the nearest centre of k-means.
+
+    Args:
+        features: (N, D) numbers, or a file as `read_features` opens it, which is read as a stream and may be larger than memory.
+        clusters: how many; "auto" takes the elbow of the inertia curve.
+        normalize: divide each row by its length first.
+        seed: of the starts.
+        restarts: starts to try; the best is taken.
+        workers: threads; no result depends on it.
+
+    Returns:
+        `km`, harder where larger; by the ids of the file, else by row.
+
+    Raises:
+        InputError: features that are not finite (with rows), or too few for the clusters.
+
+    Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance to the centre, as in the report.
+
+    Example:
+        >>> km(np.array([[0.0], [0.2], [5.0], [5.2], [6.0]]), 2).values.round(2).tolist()
+        [0.1, 0.1, 0.4, 0.2, 0.6]
+    """
+    points = kmeans.unit_rows(features) if normalize else features
+    found = cluster(points, str(clusters), len(features), seed=seed, restarts=restarts, workers=workers)
+    distance = kmeans.assign(points, found.clusters.centres, workers=workers)[1]
+    return Score("km", distance, 1, features.ids if isinstance(features, FeatureFile) else None)
 
 
 def score_features(

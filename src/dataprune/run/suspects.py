@@ -30,6 +30,19 @@ def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
     return with_duplicates(noise.find(evidence_of(run), seed=seed), run)
 
 
+def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
+    """Judge every label of a run, or of probabilities made elsewhere.
+
+    Args:
+        source: a finished run, as for `suspects_of`; or `Evidence(labels, unseen=probabilities)`.
+        seed: of samples.
+
+    Returns:
+        For each example the probability that its label is wrong, and how many are in all, with an interval.
+    """
+    return suspects_of(source, seed=seed) if isinstance(source, Run) else noise.find(source, seed=seed)
+
+
 def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
     """Read probabilities made elsewhere, of networks that did not see the examples, and the labels they judge.
 
@@ -54,7 +67,7 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
     return Evidence(given, unseen=p, ids=ids, classes=names)
 
 
-def write_suspects(found: Suspects, out: Path) -> None:
+def write_suspects(found: Suspects, out: str | Path) -> None:
     """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
 
     The last column, `decision`, is empty: a person fills it in (keep, drop or relabel), and `read_decisions` takes the file.
@@ -63,6 +76,7 @@ def write_suspects(found: Suspects, out: Path) -> None:
         InputError: another ending, or the folder does not exist.
         MachineError: no room, or no permission.
     """
+    out = Path(out)
     check_table(out)
     names = np.array(found.classes, dtype=object)
     columns = {
@@ -86,13 +100,14 @@ def write_suspects(found: Suspects, out: Path) -> None:
     store.write_json(_about(out), {name: _plain(getattr(found, name)) for name in ABOUT})
 
 
-def read_suspects(path: Path) -> Suspects:
+def read_suspects(path: str | Path) -> Suspects:
     """Read a finding that `write_suspects` wrote.
 
     Raises:
         InputError: the file is none, or what lies beside it is not there.
         StoreError: what lies beside it is damaged.
     """
+    path = Path(path)
     if not _about(path).is_file():
         raise must(str(path), "be a table of `dataprune noise find`", f"no {_about(path).name} beside it", "Write it again.")
     about = store.read_json(_about(path))
