@@ -145,7 +145,7 @@ def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> 
         price(dataset, ensemble)  # refuses a model that is unknown or does not fit, before the folder is claimed
         store.write_sealed(folder / SPEC, wanted)
         return None
-    present = _identity_of(folder)
+    present = {"rounds": 1} | _identity_of(folder)  # before there were rounds nothing was said of them
     grows = extend and present.get("members", 0) < ensemble.members and not ensemble.folds
     differing = [k for k in wanted if present.get(k) != wanted[k] and not (k == "members" and grows)]
     if differing:
