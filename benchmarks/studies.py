@@ -2,7 +2,7 @@
 
     python benchmarks/studies.py digits [--out DIR]
     python benchmarks/studies.py FLOWERS [--out DIR]
-    python benchmarks/studies.py CIFAR10 --rows 0:5000 [--out DIR]
+    python benchmarks/studies.py CIFAR10 --rows 0:5000 [--only PRESET] [--run RUN] [--out DIR]
     python benchmarks/studies.py --overhead | --open            (see driver.py)
 
 Three seeds, default models and recipes, `km` from the pixels' main directions. The marks: on digits all presets together in 15
@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--rows", default=None, help="of train, FIRST:LAST")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", default=None)
+    parser.add_argument("--only", default=None, help="one of the presets")
+    parser.add_argument("--run", default=None, help="a finished run of the training part, that need not be made then")
     parser.add_argument("--overhead", action="store_true", help="of 100 trials that sleep")
     parser.add_argument("--trial-seconds", type=float, default=0.5)
     parser.add_argument("--workers", type=int, default=2)
@@ -67,10 +69,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         out, done = Path(asked.out or temporary), []
         for spec in asked_of(asked.data, asked.seeds):
+            if asked.only not in (None, spec.preset):
+                continue
             begun = time.perf_counter()
-            run = out / spec.preset / RUN if not done else out / done[0] / RUN
             sources = Sources(
-                run=run if done else None,
+                run=out / done[0] / RUN if done else None if asked.run is None else Path(asked.run),
                 features=PIXELS if "km" in spec.scores else None,
                 reuse=tuple(out / name for name in done),
             )
