@@ -25,7 +25,7 @@ from dataprune.report.page.cartography import MOST_POINTS, class_counts, map_of
 from dataprune.report.page.classes import class_rows, matrix_of
 from dataprune.report.page.distributions import distribution_data
 from dataprune.report.page.examples import records, wanted
-from dataprune.report.page.findings import findings, leading_score
+from dataprune.report.page.findings import drop_finding, findings, leading_score
 from dataprune.report.page.galleries import class_ends, ends, nearest
 from dataprune.report.page.gather import gather
 from dataprune.report.page.render import html, policy, script_json
@@ -190,12 +190,24 @@ def test_findings_say_what_to_check_what_to_drop_and_what_else():
     one = material(100)
     labels, drop, other = findings(one)
     assert labels.title == "Check 20 labels"
-    assert drop.title == "Drop the easiest 30\u00a0% first"
-    assert drop.command == "dataprune prune RUN --keep 0.7 --out kept.csv"
-    assert "of the 5 hardest, 5 (100\u00a0%) are suspects" in drop.text
+    assert drop.title == "Pruning hardly pays here"
+    assert "33 examples a class are few" in drop.text
+    assert drop.command == "dataprune prune RUN --keep 0.7 --strategy random --balanced --out kept.csv"
     assert "is the hardest class" in other.title
     conflicts = findings(replace(one, **pairs(one)))[2]
     assert conflicts.title == "1 duplicate pair disagrees on the label"
+
+
+def test_what_may_go_first_is_what_advise_says():
+    one = material(15_000)
+    drop = drop_finding(replace(one, suspects=replace(one.suspects, n_wrong=0.0)))
+    assert drop.title == "Drop the easiest 30\u00a0% first"
+    assert "Begin with the easiest 4,500 by el2n" in drop.text
+    assert drop.command == "dataprune prune RUN --keep 0.7 --strategy hardest --by el2n --out kept.csv"
+    assert "of the 750 hardest, 750 (100\u00a0%) are suspects" in drop.text
+    noisy = drop_finding(one)
+    assert noisy.title == "Drop the hardest 20\u00a0% and the easiest 10\u00a0%"
+    assert noisy.command == "dataprune prune RUN --keep 0.7 --strategy window --by el2n --start 0.1 --out kept.csv"
 
 
 def test_without_suspects_the_page_counts_contradicted_labels():

@@ -48,6 +48,14 @@ def test_few_examples_are_better_not_pruned():
     assert any("pruning hardly pays" in reason.text for reason in overall(small))
 
 
+def test_a_small_set_of_large_classes_is_better_not_pruned_either():
+    few = Situation(5_000, 10, 450, LARGE.scores)
+    assert (at(0.7, few).strategy, at(0.7, few).by) == ("random", "")
+    assert "5,000 examples are few" in at(0.7, few).reasons[0].text
+    assert any("docs/findings.md" in str(reason) for reason in at(0.7, few).reasons)
+    assert at(0.7, Situation(5_000, scores=LARGE.scores)).strategy == "random", "the trials of a study alone tell no classes"
+
+
 def test_wrong_labels_are_left_out_first():
     noisy = Situation(50_000, 10, 5_000, LARGE.scores, wrong=4_600)
     window = at(0.7, noisy)

@@ -12,6 +12,7 @@ import numpy as np
 from dataprune.report.page.classes import class_rows, confused_pairs
 from dataprune.report.page.material import Material
 from dataprune.report.text import shown
+from dataprune.study.advice import Advice, Situation, advise
 
 BY_HEART = 0.99
 MOST_DROPPED = 0.3  # up to here published results on CIFAR find nearly no loss with any score
@@ -81,23 +82,52 @@ def labels_finding(material: Material) -> Finding:
 
 
 def drop_finding(material: Material) -> Finding:
-    """Say what can be dropped first, and what must be looked at before."""
+    """Say what can be dropped first, as `dataprune advise` does, and what must be looked at before."""
     share, n_easy = easy_share(material)
-    n, name = len(material), material.leading
-    caution = _caution(material)
+    n = len(material)
+    easy = f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right"
     if share <= 0:
-        text = f"Every network answers only {n_easy:,} of {n:,} right. {caution}"
-        return Finding("Little is so easy that it can go", text.strip(), link="#galleries")
-    keep = round(1 - share, 2)
-    count = n - int(np.floor(keep * n + 0.5))
+        return Finding("Little is so easy that it can go", f"{easy}. {_caution(material)}".strip(), link="#galleries")
+    situation = _situation(material)
+    found = _by_difficulty(situation, share)
+    if found is None:
+        (instead,) = advise(situation, [round(1 - share, 2)])
+        text = f"{easy}, but {instead.reasons[0].text}. If the set must be smaller, draw it at random."
+        return Finding("Pruning hardly pays here", text, f"dataprune prune RUN {' '.join(instead.options)} --out kept.csv")
+    dropped = 1 - found.keep
+    command = f"dataprune prune RUN {' '.join(found.options)} --out kept.csv"
+    unmeasured = f"What that costs is not measured here ({found.reasons[0].text}); a study measures it."
+    if found.strategy != "hardest":
+        hard = dropped - found.start
+        title = f"Drop the hardest {percent(hard)}" + (f" and the easiest {percent(found.start)}" if found.start else "")
+        text = f"{easy}, and wrong labels gather among the hardest: correct the labels first, or leave these out. {unmeasured}"
+        return Finding(title, f"{text} {_caution(material)}".strip(), command, "#galleries")
+    count = n - int(np.floor(found.keep * n + 0.5))
     text = (
-        f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right: they teach little that is new. Begin "
-        f"with the easiest {count:,}. What that costs is not measured here (on CIFAR-10, published results find nearly no loss up "
-        f"to about {percent(MOST_DROPPED)}); a study measures it. {caution}"
+        f"{easy}: they teach little that is new. Begin with the easiest {count:,} by {found.by}. {unmeasured} {_caution(material)}"
     )
-    by = "" if name == "el2n" else f" --by {name}"
-    command = f"dataprune prune RUN{by} --keep {keep:g} --out kept.csv"
-    return Finding(f"Drop the easiest {percent(share)} first", text.strip(), command, "#galleries")
+    return Finding(f"Drop the easiest {percent(dropped)} first", text.strip(), command, "#galleries")
+
+
+def _by_difficulty(situation: Situation, share: float) -> Advice | None:
+    """Give the advice for the most of a share at which the rules go by difficulty; None where they never do."""
+    for dropped in np.arange(share, STEP / 2, -STEP).tolist():
+        (found,) = advise(situation, [round(1 - dropped, 2)])
+        if found.strategy in ("hardest", "window", "easiest"):
+            return found
+    return None
+
+
+def _situation(material: Material) -> Situation:
+    counts = np.bincount(material.labels)
+    return Situation(
+        n_examples=len(material),
+        n_classes=int((counts > 0).sum()),
+        smallest_class=int(counts[counts > 0].min()),
+        scores=tuple(material.scores),
+        wrong=None if material.suspects is None else round(float(material.suspects.n_wrong)),
+        by_heart=any("by heart" in note for note in material.info.get("notes", [])),
+    )
 
 
 def easy_share(material: Material) -> tuple[float, int]:
