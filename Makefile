@@ -9,13 +9,16 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-ray test-browser check format lint types imports docs api clean
+.PHONY: demo test test-faults test-ray test-browser check format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
 
 test: .venv/dev  ## the default tier of tests
 	$(PYTEST) -n $(TEST_WORKERS)
+
+test-faults: .venv/dev  ## kills and damage, which take a few minutes
+	$(PYTEST) -q -m faults tests/faults
 
 test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 	$(PYTEST) -m ray

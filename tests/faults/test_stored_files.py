@@ -51,7 +51,7 @@ def one_error(said):
 
 
 def verified(cli, place):
-    """Run `dataprune verify`; give its exit code, once its words were looked at; None where the work is not finished."""
+    """Run `dataprune verify`; look at its words; give its exit code, None where it says that the work is not finished."""
     code, out, err = cli("verify", place)
     assert code == 0 or one_error(err), err
     return None if "not finished" in out else code

@@ -87,7 +87,7 @@ def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | N
     """Open the run that knows more of the set: the folder itself, the one that is given, or the one inside the study."""
     from dataprune.errors import DatapruneError
     from dataprune.run import open_run
-    from dataprune.study.arms import RUN
+    from dataprune.study.opened import RUN
 
     if study is None:
         return open_run(folder)

@@ -387,8 +387,8 @@ def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_plots import write_plots
     from dataprune.run import open_run
-    from dataprune.study.arms import RUN
     from dataprune.study.cost import scoring_cost
+    from dataprune.study.opened import RUN
 
     if not (done.trials["status"] == "ok").any():
         return

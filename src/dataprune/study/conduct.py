@@ -21,10 +21,23 @@ from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, listed, must
 from dataprune.run import open_run
-from dataprune.study.arms import NOISY_RUN, RUN, Scorer, Scoring, Sources, usual_scores
+from dataprune.study.arms import Scorer, Scoring, Sources, usual_scores
 from dataprune.study.grid import Arm, Grid, Planned, Trained, grid
 from dataprune.study.labour import SCRATCH, Bench, Listener, found, looks_of, train
-from dataprune.study.opened import FAILED, FORMAT, MANIFEST, SPEC, SUMMARY, TRIALS, Study, open_study, read_identity, row_of
+from dataprune.study.opened import (
+    FAILED,
+    FORMAT,
+    MANIFEST,
+    NOISY_RUN,
+    RUN,
+    SPEC,
+    SUMMARY,
+    TRIALS,
+    Study,
+    open_study,
+    read_identity,
+    row_of,
+)
 from dataprune.study.plan import trained_by
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
