@@ -46,7 +46,7 @@ def test_hundreds_of_kills(tmp_path, seed):
 @pytest.mark.faults
 @pytest.mark.skipif(find_spec("ckpt_chaos") is None, reason="ckpt-chaos is not installed")
 def test_ckpt_chaos_at_every_file_event_of_score(tmp_path):
-    """An independent judge kills at every file event, tears files and takes back what was not synced; nothing is lost or differs."""
+    """An independent judge kills at every file event, tears files, takes back what was not synced; nothing is lost or differs."""
     found = kills(tmp_path, 0, {"score": 0}, "events=score")
     assert Counter(one["mode"] for one in found).keys() == {"before", "torn", "unsynced"}
     assert len(found) > 60
