@@ -1,4 +1,4 @@
-"""Anything at all is given to the readers, the spec and the store: they answer, or refuse in one line of ours; nothing else comes out.
+"""Anything at all is given to the readers, the spec and the store: they answer, or refuse in one line; nothing else comes out.
 
 Files that were right and then had bytes changed, cut out or put in go further into a reader than noise does.
 """
@@ -97,12 +97,16 @@ FILES = {
 }
 
 
+def is_one_line(error):
+    assert "\n" not in str(error), error
+
+
 def answers(reader, path):
     """Say whether a reader gave something; an error of ours is an answer too, if it is one line."""
     try:
         reader(path)
     except DatapruneError as error:
-        assert "\n" not in str(error), error
+        is_one_line(error)
         return False
     return True
 
@@ -172,7 +176,7 @@ class TestSpec:
         try:
             spec = from_toml(text)
         except DatapruneError as error:
-            assert "\n" not in str(error), error
+            is_one_line(error)
             return
         assert from_toml(to_toml(spec)) == spec
 
@@ -217,7 +221,7 @@ class TestStore:
         try:
             store.read_manifest(tmp_path, "m.json")
         except DatapruneError as error:
-            assert "\n" not in str(error)
+            is_one_line(error)
         else:
             assert changed(content, change) == content
 
@@ -242,7 +246,7 @@ class TestStore:
         try:
             found = reading()
         except DatapruneError as error:
-            assert "\n" not in str(error)
+            is_one_line(error)
         else:
             assert found == body or not has_seal, "without its seal it is a file of an earlier version"
 
