@@ -9,7 +9,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-faults test-ray test-browser check format lint types imports docs api clean
+.PHONY: demo test test-faults test-wheel test-ray test-browser check bench format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -20,6 +20,9 @@ test: .venv/dev  ## the default tier of tests
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults
 
+test-wheel: .venv/dev  ## a built wheel, installed away from the sources; needs a package index for the build tool
+	$(PYTEST) -q -m network tests/test_wheel.py
+
 test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 	$(PYTEST) -m ray
 
@@ -27,6 +30,9 @@ test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-ge
 	$(PYTEST) -q -m browser tests/test_page_browser.py
 
 check: lint types imports docs test  ## everything that a change must pass; the same in CI
+
+bench: .venv/dev  ## the quick benchmarks, beside the last run on the same kind of machine
+	$(PY) benchmarks/suite.py
 
 lint: .venv/dev
 	$(PY) -m ruff format --check .

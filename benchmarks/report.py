@@ -114,7 +114,7 @@ def main() -> None:
         begun, cpu = time.perf_counter(), time.process_time()
         told = answers(trace)
         one = Material("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, scores, "el2n", told, images)
-        one = replace(one, suspects=_suspects(one, rng), missing={"duplicates": "not looked for"})
+        one = replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"})
         text = html(run_page(one, Options()))
         figures = {"seconds": round(time.perf_counter() - begun, 2), "processor_seconds": round(time.process_time() - cpu, 2)}
     figures |= {"examples": n, "megabytes": round(len(text.encode()) / 1e6, 2)}
@@ -123,7 +123,8 @@ def main() -> None:
     record("page of a large run", figures)
 
 
-def _suspects(one: Material, rng: np.random.Generator) -> Suspects:
+def made_suspects(one: Material, rng: np.random.Generator) -> Suspects:
+    """Make up a finding that flags a sixth of the examples."""
     flagged = rng.random(len(one)) < 0.17
     return Suspects(
         ids=one.ids,

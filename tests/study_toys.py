@@ -8,7 +8,9 @@ from dataprune.data import Splits, from_arrays
 from dataprune.study.arms import Sources
 from dataprune.study.conduct import run_study
 from dataprune.study.presets import preset
+from dataprune.study.trials import TrialSpec
 from dataprune.training.plan import Machine, Settings
+from dataprune.training.recipes import RECIPES
 
 SERIAL = Machine(executor="serial")
 SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
@@ -41,3 +43,9 @@ def toy_study(out, spec=None, splits=None, sources=None, **options):
     sources = Sources(settings=SCORING) if sources is None else sources
     machine = options.pop("machine", SERIAL)
     return run_study(toy_splits() if splits is None else splits, spec, out, sources, machine, **options)
+
+
+def spec_of(**changes):
+    """Give the spec of a trial that nobody trains."""
+    stages = (("a" * 64, 10, 3, 6),)
+    return replace(TrialSpec("t" * 64, "v", "e" * 64, stages, "linear", RECIPES["fast"], 3, 0), **changes)

@@ -21,11 +21,11 @@ from dataprune.scores import Score
 from dataprune.study.arms import Sources
 from dataprune.study.opened import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
 from dataprune.study.presets import PRESETS
-from dataprune.study.trials import TrialResult, TrialSpec, read_trial, sound_trial, write_trial
+from dataprune.study.trials import TrialResult, read_trial, sound_trial, write_trial
 from dataprune.tables import read_table
 from dataprune.training.plan import Machine
 from dataprune.training.recipes import RECIPES
-from study_toys import SCORING, SERIAL, toy_spec, toy_splits, toy_study, vectors
+from study_toys import SCORING, SERIAL, spec_of, toy_spec, toy_splits, toy_study, vectors
 
 COLUMNS = (
     "trial, score, strategy, keep, start, n_train, seed, epochs, steps, validation_accuracy, test_accuracy, train_seconds, "
@@ -367,11 +367,6 @@ def test_damage_is_found_said_and_mended(tmp_path):
 def test_what_is_no_study_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"`STUDY` must be a folder made by `dataprune study`"):
         open_study(tmp_path)
-
-
-def spec_of(**changes):
-    stages = (("a" * 64, 10, 3, 6),)
-    return replace(TrialSpec("t" * 64, "v", "e" * 64, stages, "linear", RECIPES["fast"], 3, 0), **changes)
 
 
 def test_a_trial_is_what_was_written(tmp_path):

@@ -1,0 +1,107 @@
+"""How do time and memory of scoring, selection, noise find and the report grow with the number of examples?
+
+    python benchmarks/growth.py [--examples 10000,100000,1000000] [--parts score,select,find,report]
+
+Random answers (4 members, 10 epochs, 10 classes), pictures of smooth noise for the report. Each size is measured in a fresh
+process. Seconds are of the processor; memory is the peak of the process during the part beyond what it held before. The slope is
+that of a line through the logarithms: 1 is linear, 2 would be a table of everything against everything. Mark: no slope of seconds
+above 1.2.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from record import record
+from report import MEMBERS, K, info, made_suspects, member, pictures
+
+import dataprune as dp
+from dataprune import noise
+from dataprune.report.page import Options
+from dataprune.report.page.answers import answers
+from dataprune.report.page.build import run_page
+from dataprune.report.page.material import Material
+from dataprune.report.page.render import html
+from dataprune.trace import open_member, save_member
+
+PARTS = ("score", "select", "find", "report")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--examples", default="10000,100000,1000000")
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # of the fresh process that is measured
+    asked = parser.parse_args()
+    if asked.one is not None:
+        print(json.dumps(measured(asked.one, asked.parts.split(","))))
+        return
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for n in (int(one) for one in asked.examples.split(",")):
+        command = [sys.executable, __file__, "--one", str(n), "--parts", asked.parts]
+        found[n] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        print(n, found[n], flush=True)
+    record("growth with examples", {"by_examples": found, "slopes": slopes(found)})
+
+
+def slopes(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Give the slope of each figure against the number of examples, both as logarithms, by least squares."""
+    sizes = np.log(list(found))
+    result: dict[str, dict[str, float]] = {}
+    if len(found) < 2:
+        return result
+    for part, figures in next(iter(found.values())).items():
+        of = {what: np.log([max(one[part][what], 1e-3) for one in found.values()]) for what in figures}
+        result[part] = {what: round(float(np.polyfit(sizes, values, 1)[0]), 2) for what, values in of.items()}
+    return result
+
+
+def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
+    """Measure each part at one size, in this process."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, K, n)
+    ids = np.array([f"train/class {label}/{row:07d}.png" for row, label in enumerate(labels.tolist())], np.dtypes.StringDType())
+    with tempfile.TemporaryDirectory() as folder:
+        for m in range(MEMBERS):
+            save_member(Path(folder) / f"{m}.safetensors", member(labels, m))
+        trace = dp.Trace([open_member(Path(folder) / f"{m}.safetensors") for m in range(MEMBERS)], labels, ids)
+        scores = dp.score_trace(trace, ["el2n"])
+        p = np.random.default_rng(1).dirichlet(np.ones(K) / 3, n).astype(np.float32)
+        images = pictures(n) if "report" in parts else np.empty(0)
+
+        def report() -> None:
+            every, told = dp.score_trace(trace), answers(trace)
+            one = Material("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, every, "el2n", told, images)
+            html(run_page(replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"}), Options()))
+
+        works: dict[str, Callable[[], object]] = {
+            "score": lambda: dp.score_trace(trace),
+            "select": lambda: [dp.select(scores["el2n"], 0.5, strategy=how, balanced=True) for how in ("hardest", "stratified")],
+            "find": lambda: noise.find(noise.Evidence(labels, unseen=p)),
+            "report": report,
+        }
+        return {part: cost(works[part]) for part in parts}
+
+
+def cost(work: Callable[[], object]) -> dict[str, float]:
+    """Give the processor's seconds and the megabytes that a piece of work takes."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, begun = held("VmRSS"), time.process_time()
+    work()
+    return {"seconds": round(time.process_time() - begun, 3), "megabytes": round((held("VmHWM") - before) / 1024, 1)}
+
+
+def held(what: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what))
+
+
+if __name__ == "__main__":
+    main()
