@@ -186,8 +186,8 @@ def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str,
         "leading": material.leading,
         "examples": examples,
         "suspects": _suspect_items(material, chosen),
-        "galleries": {name: {"hardest": at(end.hardest), "easiest": at(end.easiest)} for name, end in chosen.ends.items()},
-        "by_class": [{"hardest": at(end.hardest), "easiest": at(end.easiest)} for end in chosen.class_ends],
+        "galleries": {name: _ends(chosen.ends[name], chosen) for name in _leading_first(material)},
+        "by_class": [_ends(end, chosen) for end in chosen.class_ends],
         "map": None
         if found is None
         else {
@@ -197,6 +197,14 @@ def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str,
             "classes": cartography.class_counts(found, material.labels, n_classes) if n_classes <= MOST_CLASS_GALLERIES else None,
         },
     }
+
+
+def _leading_first(material: Material) -> list[str]:
+    return sorted(material.scores, key=lambda name: name != material.leading)
+
+
+def _ends(ends: galleries.Ends, chosen: _Choice) -> dict[str, list[int]]:
+    return {"hardest": chosen.wanted.at(ends.hardest), "easiest": chosen.wanted.at(ends.easiest)}
 
 
 def _key(material: Material) -> str:

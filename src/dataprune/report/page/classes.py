@@ -95,9 +95,10 @@ def confused_pairs(material: Material) -> list[Pair]:
 
 def confusion_scene(names: list[str], counts: Int64[np.ndarray, "given predicted"]) -> Scene:
     """Draw a confusion matrix as a picture; each row is coloured by its shares."""
-    cell, left, top = (40.0, 150.0, 140.0) if len(names) <= 12 else (24.0, 150.0, 140.0)
+    cell, longest = 40.0 if len(names) <= 12 else 24.0, max(map(len, names))
+    left, top = 30.0 + 7.0 * min(20, longest), 48.0 + 6.5 * min(18, longest)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    marks: list[Mark] = [Words(left, 18, "answer (columns) to the given label (rows)", "ink", size=12.0)]
+    marks: list[Mark] = [Words(8, 18, "answer (columns) to the given label (rows)", "ink", size=12.0)]
     for i, name in enumerate(names):
         marks.append(Words(left - 8, top + cell * (i + 0.6), name[:20], "ink", "end"))
         marks.append(Words(left + cell * (i + 0.6), top - 8, name[:18], "ink", "start", 11.0, True))
@@ -110,7 +111,9 @@ def confusion_scene(names: list[str], counts: Int64[np.ndarray, "given predicted
                 marks.append(Words(box[0] + cell / 2, box[1] + cell * 0.6, f"{counts[i, j]}", "ink", "middle", 10.0))
     side = cell * len(names)
     described = f"{int(np.trace(counts)):,} of {int(counts.sum()):,} labels are what the ensemble answers."
-    return Scene("confusion", left + side + 40, top + side + 20, tuple(marks), "Given labels against answers", described)
+    return Scene(
+        "confusion", max(330.0, left + side + 40), top + side + 20, tuple(marks), "Given labels against answers", described
+    )
 
 
 def _most_frequent(given: np.ndarray, answered: np.ndarray, n_classes: int) -> dict[int, tuple[int, int]]:

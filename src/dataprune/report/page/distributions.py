@@ -75,7 +75,8 @@ def distribution_scene(data: Distribution) -> Scene:
         marks.append(Line(np.array([(LEFT, base), (WIDTH - 20, base)], np.float64), "grid", 1.0))
         marks.append(Words(LEFT - 10, base - 6, _cut(name), "ink" if row == 0 else "muted", "end", 12.0))
     frame = Axes(axes.left, axes.top, axes.width, axes.height, low, high, 0.0, 0.0)
-    marks += [mark for mark in frame.frame(f"{data.score} ({_direction(data.harder)})", "") if not _is_left(mark)]
+    whole = bool((data.edges % 1 == 0.5).all())  # bins around whole numbers
+    marks += [mark for mark in frame.frame(f"{data.score} ({_direction(data.harder)})", "", whole_x=whole) if not _is_left(mark)]
     medians = ", ".join(f"{name} {value:.3g}" for name, value in zip(data.names[:8], data.quantiles[:8, 2], strict=False))
     return Scene(
         f"distribution-{data.score}",

@@ -69,7 +69,7 @@ def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_picture
     top = [_worth_telling(material, row) for row in own.tolist()]
     return {
         "id": ids,
-        "name": [shown(name, ID_LETTERS) for name in ids],
+        "name": [f"no. {name}" if name.isdecimal() else shown(name, ID_LETTERS) for name in ids],
         "label": labels,
         "given": [material.name_of(label) for label in labels],
         "split": ["" if other is None else other.split for other in others],

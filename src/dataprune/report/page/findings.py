@@ -64,7 +64,8 @@ def labels_finding(material: Material) -> Finding:
         )
     rows = material.suspect_rows
     low, wrong, high = (round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high))
-    estimate = f"About {wrong:,} labels are estimated to be wrong ({low:,} to {high:,}, {percent(wrong / n, 1)} of the set)."
+    about = f"About {wrong:,} labels are" if wrong else "No label is"
+    estimate = f"{about} estimated to be wrong ({low:,} to {high:,}; {percent(wrong / n, 1)} of the set)."
     if found.looks_clean:
         estimate += " A set without wrong labels would show about as much."
     if not len(rows):
@@ -163,7 +164,7 @@ def other_finding(material: Material) -> Finding:
     pairs_said = confused_pairs(material)
     if pairs_said:
         names, first = material.class_names, pairs_said[0]
-        text += f" The commonest mistake: “{names[first.given]}” answered as “{names[first.predicted]}”, {first.count:,} times."
+        text += f" The commonest mistake: “{names[first.given]}” answered as “{names[first.predicted]}”, {_times(first.count)}."
     return Finding(f"“{worst['name']}” is the hardest class", text, link="#classes")
 
 
@@ -225,6 +226,10 @@ def spent(seconds: float) -> str:
 
 def _conflicts(count: int) -> str:
     return f"{count:,} duplicate pairs disagree on the label" if count > 1 else "1 duplicate pair disagrees on the label"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _counted(count: int, thing: str) -> str:
