@@ -36,16 +36,27 @@ def shared_data():
 
 
 @pytest.fixture
-def cli(capfd):
-    """Run the command in this process: gives the exit code, stdout and stderr."""
+def cli_as_it_ends(capfd):
+    """Run the command in this process, also where a test interrupts it: gives the exit code, stdout and stderr."""
     from dataprune.cli import main
 
     def run(*arguments):
         capfd.readouterr()
         code = main([str(one) for one in arguments])
-        if code in (130, 143):  # the signal was meant for the tests: no test sends one to this process
-            pytest.exit(f"interrupted: the command ended with {code}", returncode=code)
         out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def cli(cli_as_it_ends):
+    """Run the command in this process: gives the exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code, out, err = cli_as_it_ends(*arguments)
+        if code in (130, 143):  # the signal was meant for the tests: no test with this fixture sends one to this process
+            pytest.exit(f"interrupted: the command ended with {code}", returncode=code)
         return code, out, err
 
     return run

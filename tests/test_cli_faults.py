@@ -31,12 +31,12 @@ class TestFaults:
             (KeyboardInterrupt(), 130, "error: interrupted; what was finished is kept, the same command goes on"),
         ],
     )
-    def test_everything_else_is_one_line(self, cli, monkeypatch, error, code, line):
+    def test_everything_else_is_one_line(self, cli_as_it_ends, monkeypatch, error, code, line):
         def fail(_):
             raise error
 
         monkeypatch.setattr(sys.modules["dataprune.run"], "open_run", fail)
-        got, out, err = cli("prune", "x", "--keep", "1")
+        got, out, err = cli_as_it_ends("prune", "x", "--keep", "1")
         assert (got, out) == (code, "")
         assert err.startswith(line)
         assert err.count("\n") == 1
