@@ -35,7 +35,7 @@ class TestFaults:
         def fail(_):
             raise error
 
-        monkeypatch.setattr(sys.modules["dataprune.run"], "open_run", fail)
+        monkeypatch.setattr("dataprune.run.open_run", fail)
         got, out, err = cli_as_it_ends("prune", "x", "--keep", "1")
         assert (got, out) == (code, "")
         assert err.startswith(line)
