@@ -4,7 +4,7 @@ A program of its own, which loads torch once and forks a child for each command,
 not ten. Prints one line of JSON for each kill.
 
     python tests/kill_kit.py FOLDER SEED score=36 km=8 study=8 report=4 embed=4
-    python tests/kill_kit.py FOLDER SEED score=0 events=score    # ckpt-chaos, at every file event
+    python tests/kill_kit.py FOLDER SEED score=0 events=score every=1    # ckpt-chaos, at every file event
 """
 
 import json
@@ -147,8 +147,8 @@ def armed(arguments, place, log, point):
     return forked(arguments, log, first=arm)
 
 
-def judge(kind, sources, folder, whole):
-    """Have ckpt-chaos kill a command at each of its file events, and tell what comes of each.
+def judge(kind, sources, folder, whole, every):
+    """Have ckpt-chaos kill a command at each of its file events, or at every so many of them, and tell what comes of each.
 
     It kills before the event, with the file torn, and with nothing on the disk that was not synced.
     """
@@ -156,18 +156,17 @@ def judge(kind, sources, folder, whole):
     counted.mkdir()
     assert armed(command(kind, sources, counted), counted, folder / "counted.log", None) == 0
     events = [line.split("\t") for line in (folder / "counted.events").read_text().splitlines()]
-    for mode in ("before", "torn", "unsynced"):
-        for number, what, name, can_be_torn in events:
-            if mode != "torn" or can_be_torn == "1":
-                place = folder / f"{kind}-{mode}-{number}"
-                place.mkdir()
-                arguments = command(kind, sources, place)
-                code = armed(arguments, place, folder / "first.log", (int(number), mode))
-                done = untouched(place, whole)
-                found = [] if code == 137 else [f"exit code {code} where a kill was meant"]
-                found += ended(kind, arguments, place, whole)
-                found += [f"{name} was made again" for name in done if done[name] != (place / name).stat().st_ino]
-                tell({"kind": kind, "event": f"{number} {what} {name}", "mode": mode, "faults": found})
+    for first, mode in enumerate(("before", "torn", "unsynced")):
+        for number, what, name, _ in [one for one in events if mode != "torn" or one[3] == "1"][first % every :: every]:
+            place = folder / f"{kind}-{mode}-{number}"
+            place.mkdir()
+            arguments = command(kind, sources, place)
+            code = armed(arguments, place, folder / "first.log", (int(number), mode))
+            done = untouched(place, whole)
+            found = [] if code == 137 else [f"exit code {code} where a kill was meant"]
+            found += ended(kind, arguments, place, whole)
+            found += [f"{name} was made again" for name in done if done[name] != (place / name).stat().st_ino]
+            tell({"kind": kind, "event": f"{number} {what} {name}", "mode": mode, "faults": found})
 
 
 def untouched(folder, whole):
@@ -181,7 +180,7 @@ def tell(what):
     sys.stdout.flush()
 
 
-def main(folder, seed, counts, events_of):
+def main(folder, seed, counts, events_of, every):
     """Kill as many commands of each kind as asked, then one kind at each of its file events."""
     from dataprune.run import feature_scores
 
@@ -204,7 +203,7 @@ def main(folder, seed, counts, events_of):
         for number in range(count):
             tell(one_kill(kind, sources, folder / f"{kind}-{number}", draw, whole, took))
         if kind == events_of:
-            judge(kind, sources, folder, whole)
+            judge(kind, sources, folder, whole, every)
 
 
 if __name__ == "__main__":
@@ -213,5 +212,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     sys.path.insert(0, str(Path(__file__).parent))
     asked = dict(one.split("=") for one in sys.argv[3:])
-    at_events = asked.pop("events", "")
-    main(Path(sys.argv[1]), int(sys.argv[2]), {kind: int(count) for kind, count in asked.items()}, at_events)
+    at_events, every = asked.pop("events", ""), int(asked.pop("every", "1"))
+    main(Path(sys.argv[1]), int(sys.argv[2]), {kind: int(count) for kind, count in asked.items()}, at_events, every)

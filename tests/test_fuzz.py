@@ -90,7 +90,7 @@ def read_member(path):
 FILES = {
     "x.npy": (write_npy, (tables.read_npy, read_features)),
     "x.npz": (write_npz, (tables.read_npz, read)),
-    "x.parquet": (write_vectors, (lambda path: [block.sum() for block in read_features(path)], tables.read_table)),
+    "x.parquet": (write_vectors, (lambda path: [block.sum() for block in read_features(path)],)),
     "x.csv": (write_csv, (tables.read_table, lambda path: read_labels(f"{path}:label"))),
     "cifar.bin": (write_cifar, (read_cifar,)),
     "m.safetensors": (write_member, (read_member, store.open_arrays)),

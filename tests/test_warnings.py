@@ -26,7 +26,7 @@ for line in (
     ["score", "digits.npz", "--out", "run", *quick],
     ["prune", "run", "--keep", "0.5", "--balanced", "--out", "kept.csv"],
     ["prune", "run", "--keep", "0.5", "--copy-to", "kept", "--data", "digits.npz"],
-    ["show", "run", "--out", "sheet.png", "--data", "digits.npz"],
+    ["show", "digits.npz", "--out", "sheet.png"],
     ["report", "run", "--out", "page.html", "--figures", "figures", "--data", "digits.npz"],
     ["noise", "find", "run", "--out", "suspects.csv"],
     ["km", "vectors.npy", "--clusters", "30", "--out", "km.parquet"],
