@@ -12,10 +12,13 @@ PER_CLASS = 8
 SETTINGS = ["--members", "2", "--epochs", "3", "--batch", "4", "--effort", "low"]
 
 
+PATIENCE_SECONDS = 1200  # seconds are enough; on a machine that others keep busy a command may wait for minutes
+
+
 def run_cli(*arguments, **options):
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "dataprune", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=300, **({"text": True} | options))
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, **({"text": True} | options))
 
 
 def complaints(err):

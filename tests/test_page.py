@@ -31,6 +31,7 @@ from dataprune.report.page.gather import gather
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.page.svg import standalone
 from dataprune.run import add_features
+from dataprune.run.opened import write_local
 from dataprune.trace import MemberTrace
 from pages import HOSTILE, material, pairs
 
@@ -306,7 +307,7 @@ def test_feature_vectors_show_ids_and_nearest_examples():
 
 @pytest.mark.parametrize("n_classes", [2, 1000])
 def test_two_and_a_thousand_classes(n_classes):
-    one = material(2500 if n_classes == 1000 else 20, [f"class {c}" for c in range(n_classes)])
+    one = material(1500 if n_classes == 1000 else 20, [f"class {c}" for c in range(n_classes)])
     page = run_page(one, Options(max_pictures=50))
     assert len(page.context["classes"]) == n_classes
     assert len(matrix_of(one)[0]) == min(30, n_classes)
@@ -324,7 +325,8 @@ def test_class_of_one_example_and_class_of_none():
 # From a run on disk
 
 
-def test_report_of_a_run(run_folder, tmp_path, cli):
+def test_report_of_a_run(run_folder, tmp_path, cli, monkeypatch):
+    monkeypatch.setattr("dataprune.report.page.raster.DOTS_AN_INCH", 20)
     out = tmp_path / "report.html"
     code, said, _ = cli("report", run_folder, "--out", out, "--title", "Flowers <3", "--figures", tmp_path / "figures")
     assert code == 0
@@ -341,20 +343,19 @@ def test_report_of_a_run(run_folder, tmp_path, cli):
 
 
 def test_moved_pictures_cost_the_pictures_only(run_folder, flowers, tmp_path, cli):
-    hidden = flowers.with_name("hidden")
-    flowers.rename(hidden)
-    try:
-        code, _, err = cli("report", run_folder, "--out", tmp_path / "a.html")
-        assert code == 0
-        assert "The data are not where they were scored any more. Give the data with --data DATA." in err
-        text = (tmp_path / "a.html").read_text(encoding="utf-8")
-        assert "Pictures are not shown." in text
-        assert str(flowers) not in text
-        code, _, _ = cli("report", run_folder, "--out", tmp_path / "b.html", "--data", hidden)
-        assert code == 0
-        assert payload_of((tmp_path / "b.html").read_text(encoding="utf-8"))["examples"]["picture"][0]
-    finally:
-        hidden.rename(flowers)
+    """With a run and pictures of its own: others read the shared ones."""
+    run, data = shutil.copytree(run_folder, tmp_path / "run"), shutil.copytree(flowers, tmp_path / "flowers")
+    write_local(run, source=str(data))
+    hidden = data.rename(tmp_path / "hidden")
+    code, _, err = cli("report", run, "--out", tmp_path / "a.html")
+    assert code == 0
+    assert "The data are not where they were scored any more. Give the data with --data DATA." in err
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "Pictures are not shown." in text
+    assert str(data) not in text
+    code, _, _ = cli("report", run, "--out", tmp_path / "b.html", "--data", hidden)
+    assert code == 0
+    assert payload_of((tmp_path / "b.html").read_text(encoding="utf-8"))["examples"]["picture"][0]
 
 
 def test_features_that_a_run_was_scored_with_are_on_its_page(run_folder, tmp_path):

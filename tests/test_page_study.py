@@ -234,10 +234,10 @@ def test_lines_of_one_chart_are_told_apart():
     assert looks([cell("el2n")]) == looks([cell("el2n", keep=0.7)]), "a score has its colour everywhere"
 
 
-@pytest.mark.parametrize("name", ["window", "noise-window", "clusters", "curriculum", "recipes", "half"])
+@pytest.mark.parametrize("name", ["noise-window", "clusters", "curriculum", "recipes"])
 def test_every_preset_has_a_page(name, tmp_path):
-    changes = {"clusters": {"clusters": ("3", "5")}, "window": {"parts": (Part("window", (0.4,), (0.0, 0.3)),)}}
-    changes["noise-window"] = changes["window"]
+    sizes, starts = (Part("hardest", (0.7, 0.5)),), (Part("window", (0.4,), (0.0, 0.3)),)
+    changes = {"clusters": {"clusters": ("3", "5"), "parts": sizes}, "noise-window": {"parts": starts, "scores": ("el2n",)}}
     study = toy_study(tmp_path / "s", toy_spec(name, **changes.get(name, {})))
     page = study_page(open_tables(study.path), Options())
     assert page.context["curves"]

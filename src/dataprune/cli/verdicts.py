@@ -34,7 +34,7 @@ def say_summary(done: "Study") -> None:
                 _percent(table["minus_random"][row]),
                 difference,
                 table["verdict"][row],
-                *(str(table[name][row]) for name in extras),
+                *(str(table[name][row] or "") for name in extras),
             )
         )
     judged = "test" if done.spec.judge == "test" else "validation"
@@ -42,6 +42,7 @@ def say_summary(done: "Study") -> None:
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
     if len(table["keep"]) > MOST_ROWS:
         say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
+    _say_areas(summary)
     _say_droppable(summary)
     _say_arms(summary)
     for note in summary.notes:
@@ -51,6 +52,20 @@ def say_summary(done: "Study") -> None:
         f"trained: {several(len(set(done.trials['trial'])), 'trial')}, {duration(trained['train_seconds'])} of training in all, "
         f"{trained['examples_seen']:,} examples seen, {trained['flops']:.2g} floating-point operations"
     )
+
+
+def _say_areas(summary: "Summary") -> None:
+    if not summary.areas:
+        return
+    say("accuracy over all sizes as a share of that on all data (area under the curve, from nothing dropped):")
+    rows: list[tuple[str, ...]] = [("curve", "area %", "95 %", "- random", "95 %", "as in the report %", "95 %")]
+    for one in summary.areas:
+        parts = [one.name, _percent(one.trapezoid), _interval(one.trapezoid_low, one.trapezoid_high), _percent(one.minus_random)]
+        parts += [_interval(one.minus_random_low, one.minus_random_high), _percent(one.simpson)]
+        rows.append((*parts, _interval(one.simpson_low, one.simpson_high)))
+    say_columns(rows, right=(1, 2, 3, 4, 5, 6))
+    for absent in dict.fromkeys(one.absent for one in summary.areas if one.absent):
+        say(f"  not as in the report: {absent}")
 
 
 def _say_droppable(summary: "Summary") -> None:

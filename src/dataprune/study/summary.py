@@ -283,7 +283,11 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
         )
     notes.append(
         "intervals are over new trainings with other seeds, for this run's scores and this test set"
-        + ("; those over test examples are given apart, for these trainings" if has_test else "; another test set may differ more")
+        + (
+            "; from Python, `summary.over_test` has those over test examples, for these trainings"
+            if has_test
+            else "; another test set may differ more"
+        )
     )
     return notes
 
