@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -254,29 +255,75 @@ def test_an_interrupted_study_opens_and_goes_on(finished, tmp_path):
     assert not (tmp_path / "s" / "scratch").exists()
 
 
+STUDY = {"seeds": 4, "epochs": 40}
 DRIVER = """
-import sys
+import os, sys
 sys.path.insert(0, {tests!r})
+import torch._dynamo  # what a study imports while it runs, imported once
 from study_toys import *
-toy_study(sys.argv[1], toy_spec("half", seeds=4, epochs=40), machine=Machine(executor=sys.argv[2], workers=2))
+import dataprune.run.score, dataprune.tables.parquet
+
+for line in sys.stdin:  # each line names a folder: a process of its own makes the study in it
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            toy_study(line.strip(), toy_spec("half", **{study!r}), machine=Machine(executor={executor!r}, workers=2))
+            code = 0
+        finally:
+            os._exit(code)
+    print(pid, flush=True)
+    print(os.waitpid(pid, 0)[1], flush=True)
 """
+
+
+class Studies:
+    """Makes studies in processes that can be killed, one after the other; they share their imports, which take seconds."""
+
+    def __init__(self, executor):
+        program = DRIVER.format(tests=str(TESTS), study=STUDY, executor=executor)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([sys.executable, "-c", program], **pipes)
+
+    def start(self, out):
+        self.process.stdin.write(f"{out}\n")
+        self.process.stdin.flush()
+        self.pid = int(self.process.stdout.readline())
+
+    def has_ended(self):
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+    def status(self):
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 def kill_and_go_on(out, executor, kills, seed):
     """Start a study in a process of its own, kill it at random moments, then let it end."""
-    draw = random.Random(seed)
-    command = [sys.executable, "-c", DRIVER.format(tests=str(TESTS)), str(out), executor]
-    for _ in range(kills):
-        before = len(list(out.glob("trials/*.json")))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        more = draw.randint(0, 16 // kills)
-        while process.poll() is None and len(list(out.glob("trials/*.json"))) < before + more:
-            time.sleep(0.005)
-        time.sleep(draw.random() * (0.2 if more else 3.0))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    draw, studies, ends = random.Random(seed), Studies(executor), []
+    try:
+        for _ in range(kills):
+            before, more = len(list(out.glob("trials/*.json"))), draw.randint(0, 16 // kills)
+            studies.start(out)
+            while not studies.has_ended() and len(list(out.glob("trials/*.json"))) < before + more:
+                time.sleep(0.005)
+            time.sleep(draw.random() * (0.2 if more else 1.0))
+            if not studies.has_ended():
+                studies.kill()
+            ends.append(studies.status())
+        studies.start(out)
+        assert studies.status() == 0
+    finally:
+        studies.end()
+    assert set(ends) <= {signal.SIGKILL, 0}
+    assert ends.count(signal.SIGKILL) > kills // 2, "some may have been done before"
     return open_study(out)
 
 
@@ -284,7 +331,7 @@ def kill_and_go_on(out, executor, kills, seed):
     ("executor", "kills"), [("serial", 3), pytest.param("processes", 10, marks=pytest.mark.slow)], ids=["three", "ten"]
 )
 def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, executor, kills):
-    never = toy_study(tmp_path / "never", toy_spec("half", seeds=4, epochs=40))
+    never = toy_study(tmp_path / "never", toy_spec("half", **STUDY))
     killed = kill_and_go_on(tmp_path / "killed", executor, kills, seed=kills)
     same(killed, never)
     assert (killed.path / SUMMARY).read_bytes() == (never.path / SUMMARY).read_bytes()

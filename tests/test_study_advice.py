@@ -52,7 +52,7 @@ def test_a_small_set_of_large_classes_is_better_not_pruned_either():
     few = Situation(5_000, 10, 450, LARGE.scores)
     assert (at(0.7, few).strategy, at(0.7, few).by) == ("random", "")
     assert "5,000 examples are few" in at(0.7, few).reasons[0].text
-    assert any("docs/findings.md" in str(reason) for reason in at(0.7, few).reasons)
+    assert any("docs/findings.md" in str(reason) for reason in overall(few))
     assert at(0.7, Situation(5_000, scores=LARGE.scores)).strategy == "random", "the trials of a study alone tell no classes"
 
 
