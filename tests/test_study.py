@@ -352,11 +352,12 @@ def test_damage_is_found_said_and_mended(tmp_path):
     with pytest.raises(StoreError, match=r"trials.parquet is damaged"):
         open_study(study.path)
     assert without_times(toy_study(study.path, toy_spec("half", seeds=1))) == whole
-    identity = json.loads((study.path / SPEC).read_text())
+    identity = store.read_sealed(study.path / SPEC)
     for broken, message in (
         ({"settings": 3}, "no study of dataprune"),
         ({**identity, "format": 9}, "format 9, this version reads format 1.*upgrade"),
         ({**identity, "settings": None}, "holds no settings"),
+        ({**store.sealed(identity), "settings": {}}, "its checksum does not fit"),
     ):
         (study.path / SPEC).write_text(json.dumps(broken))
         for use in (open_study, lambda path: toy_study(path, toy_spec("half", seeds=1))):
