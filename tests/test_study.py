@@ -404,6 +404,7 @@ def test_damage_is_found_said_and_mended(tmp_path):
         ({"settings": 3}, "no study of dataprune"),
         ({**identity, "format": 9}, "format 9, this version reads format 1.*upgrade"),
         ({**identity, "settings": None}, "holds no settings"),
+        ({**store.sealed(identity), "settings": {}}, "its checksum does not fit"),
     ):
         store.write_sealed(study.path / SPEC, broken)
         for use in (open_study, lambda path: toy_study(path, toy_spec("half", seeds=1))):

@@ -125,12 +125,13 @@ def read_identity(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: it is damaged, or of another version.
     """
-    present = store.read_sealed(folder / SPEC)
-    if not isinstance(present.get("format"), int):
+    present = store.read_json(folder / SPEC)
+    if not isinstance(present, dict) or not isinstance(present.get("format"), int):
         raise StoreError(f"`{folder / SPEC}` is damaged: it is no study of dataprune. Choose another folder.")
     if present["format"] != FORMAT:
         age = "a newer dataprune: upgrade" if present["format"] > FORMAT else "an older dataprune: choose another folder"
         raise StoreError(f"`{folder / SPEC}` has format {present['format']}, this version reads format {FORMAT}. It is from {age}.")
+    present = store.read_sealed(folder / SPEC)
     if not (isinstance(present.get("settings"), dict) and isinstance(present.get("question"), str)):
         raise StoreError(f"`{folder / SPEC}` is damaged: it holds no settings. Choose another folder.")
     return present
