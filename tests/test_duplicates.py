@@ -113,7 +113,7 @@ class TestCommand:
             ["in", "two", "splits", "1", "0"],
             ["others", "0", "1"],
         ]
-        assert lines[7].split() == ["exact", "train", "train/cat/0.png", "(cat)", r"train/dog/=cmd|x\n.png", "(dog)"]
+        assert lines[8].split() == ["exact", "train", "train/cat/0.png", "(cat)", r"train/dog/=cmd|x\n.png", "(dog)"]
         assert "in two splits: 2 examples outside train" in said
         assert lines[-1] == f"written: {tmp_path / 'd.csv'}"
 
