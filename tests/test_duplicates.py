@@ -11,7 +11,7 @@ import dataprune as dp
 from dataprune.errors import InputError
 from dataprune.run import Run
 from dataprune.run.duplicates import find_duplicates, with_duplicates, write_duplicates
-from dataprune.tables import read_table
+from dataprune.tables import read_table, write_table
 from test_noise_duplicates import brighter, finding, scene
 
 
@@ -113,7 +113,7 @@ class TestCommand:
             ["in", "two", "splits", "1", "0"],
             ["others", "0", "1"],
         ]
-        assert lines[7].split() == ["exact", "train", "train/cat/0.png", "(cat)", r"train/dog/=cmd|x\n.png", "(dog)"]
+        assert lines[8].split() == ["exact", "train", "train/cat/0.png", "(cat)", r"train/dog/=cmd|x\n.png", "(dog)"]
         assert "in two splits: 2 examples outside train" in said
         assert lines[-1] == f"written: {tmp_path / 'd.csv'}"
 
@@ -121,7 +121,7 @@ class TestCommand:
         assert "2 pairs of duplicates" in cli("duplicates", folder, "--exact-only")[1]
         assert "2 pairs of duplicates" in cli("duplicates", folder, "--distance", "0")[1]
         code, said, err = cli("duplicates", folder, "--exact-only", "--distance", "0.1")
-        assert (code, said, err) == (2, "", "error: `distance` must be left out with --exact-only, got 0.1.\n")
+        assert (code, said, err) == (2, "", "error: `--exact-only` must go without --distance and --features, got --distance.\n")
 
     def test_none(self, cli, folder):
         code, said, _ = cli("duplicates", folder / "test" / "dog", "--quiet")
@@ -132,6 +132,144 @@ class TestCommand:
     def test_out_is_checked_before_any_work(self, cli, folder):
         code, said, err = cli("duplicates", folder, "--out", "d.txt")
         assert (code, said, err) == (2, "", "error: `out` must end in .csv or .parquet, got 'd.txt'.\n")
+
+
+def described(folder):
+    """Give features of every picture of the set, by split, with near ones planted: in two classes, and in two splits."""
+    splits = dp.read_splits(str(folder))
+    names = [*splits.train.ids.tolist(), *splits.test.ids.tolist()]
+    x = np.random.default_rng(0).normal(size=(len(names), 32)).astype(np.float32)
+    place = {name: row for row, name in enumerate(names)}
+    for one, other in (("train/cat/2.png", "train/dog/4.png"), ("train/cat/3.png", "test/cat/1.png")):
+        x[place[other]] = 2 * x[place[one]]
+    return splits, names, x
+
+
+class TestFeatures:
+    """The same pairs from a file in the order of the splits, from one with ids in any order, and in Python."""
+
+    PAIRS = (
+        ("exact", "train/cat/0.png", "train/dog/=cmd|x\n.png"),
+        ("near", "train/cat/2.png", "train/dog/4.png"),
+        ("exact", "train/cat/1.png", "test/cat/leak.png"),
+        ("near", "train/cat/3.png", "test/cat/1.png"),
+    )
+
+    def told(self, table):
+        columns = read_table(table).columns
+        return tuple(zip(columns["kind"].tolist(), columns["id"].tolist(), columns["other_id"].tolist(), strict=True))
+
+    @pytest.mark.parametrize("kind", ["rows", "ids", "shards"])
+    def test_of_all_splits(self, cli, folder, tmp_path, kind):
+        _, names, x = described(folder)
+        order = np.random.default_rng(1).permutation(len(names))
+        if kind == "rows":
+            np.save(tmp_path / "f.npy", x)
+        elif kind == "ids":
+            columns = {f"x{column}": x[order, column] for column in range(x.shape[1])}
+            write_table(tmp_path / "f.parquet", {"id": [names[row] for row in order]} | columns)
+        else:
+            (tmp_path / "f").mkdir()
+            for number, rows in enumerate(np.array_split(np.arange(len(x)), 3)):
+                np.save(tmp_path / "f" / f"{number}.npy", x[rows])
+        file = {"rows": "f.npy", "ids": "f.parquet", "shards": "f"}[kind]
+        code, said, err = cli("duplicates", folder, "--features", tmp_path / file, "--out", tmp_path / "d.csv")
+        assert (code, err) == (0, "")
+        assert self.told(tmp_path / "d.csv") == self.PAIRS
+        assert "in two splits: 2 examples outside train" in said
+
+    def test_of_train_only(self, cli, folder, tmp_path):
+        splits, _, x = described(folder)
+        np.save(tmp_path / "f.npy", x[: len(splits.train)])
+        write_table(tmp_path / "f.parquet", {"id": splits.train.ids} | {f"x{n}": x[: len(splits.train), n] for n in range(32)})
+        for file in ("f.npy", "f.parquet"):
+            code, _, err = cli("duplicates", folder, "--features", tmp_path / file, "--out", tmp_path / "d.csv")
+            note = f"{tmp_path / file} holds features of train only: near duplicates in other splits were not looked for"
+            assert (code, err) == (0, f"warning: {note}\n")
+            assert self.told(tmp_path / "d.csv") == self.PAIRS[:3]
+
+    def test_of_a_function_and_of_a_run(self, cli, folder, run_folder, flowers, monkeypatch):
+        monkeypatch.syspath_prepend(Path(__file__).parent)
+        code, said, err = cli("duplicates", folder, "--features", "test_duplicates:corners", "--distance", "0.001")
+        assert (code, err) == (0, "")
+        assert "train/cat/1.png (cat)  test/cat/leak.png (cat)" in said
+        code, said, err = cli("duplicates", flowers, "--features", "trace", "--run", run_folder)
+        assert (code, err) == (0, "")
+        assert said.startswith(f"read {flowers}: 24 in train\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                ["--features", "short.npy"],
+                "`features` must have one row for each of the 22 examples, or of the 14 in train, got 5 in",
+            ),
+            (
+                ["--features", "short.parquet"],
+                "`features` must have a row for every example, got none for the id 'train/cat/0.png', ",
+            ),
+            (["--features", "none.npy"], "`none.npy` must be an existing file"),
+            (["--features", "trace"], "`--run` must be given with --features trace, and only with it, got none."),
+            (["--run", "x"], "`--run` must be given with --features trace, and only with it, got x."),
+            (
+                ["--features", "short.npy", "--exact-only"],
+                "`--exact-only` must go without --distance and --features, got --features.",
+            ),
+            (["--features", "no_such_module:f"], "'no_such_module:f': there is no module 'no_such_module'."),
+        ],
+    )
+    def test_refuses(self, cli, folder, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        np.save("short.npy", np.ones((5, 3)))
+        write_table(Path("short.parquet"), {"id": ["test/cat/0.png"], "x": [1.0], "y": [2.0]})
+        code, said, err = cli("duplicates", folder, *arguments, "--quiet")
+        assert (code, said) == (2, "")
+        assert err.startswith(f"error: {message}"), err
+
+
+def corners(batch):
+    """Give the pixels of a corner of each picture."""
+    return batch[:, :8, :8].reshape(len(batch), -1).astype(np.float32) - 128
+
+
+class TestLearned:
+    """Features that were learned are kept in the cache, and are made again only where they are not whole."""
+
+    def method(self, made):
+        from dataprune.run.encoders import Encoder
+
+        class Counting:
+            @property
+            def identity(self):
+                return {"method": "swav"}
+
+            def prepare(self, scratch, listener):
+                made.append(scratch)
+                (scratch / "checkpoint").write_text("x")
+                return Encoder(lambda part: np.full((len(part), 3), len(made), np.float32), 0, 0, {})
+
+        return Counting()
+
+    def test_kept_and_found_again(self, folder, tmp_path):
+        from dataprune.run.split_features import _kept, parts_of
+
+        parts, made = parts_of(dp.read_splits(str(folder))), []
+        for _ in range(2):
+            features = _kept(tmp_path, "swav-1", self.method(made), parts, None)
+            assert (features.shape, len(made)) == ((22, 3), 1)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["swav-1.json", "swav-1.npy"]
+        with (tmp_path / "swav-1.npy").open("r+b") as file:
+            file.seek(-1, 2)
+            file.write(b"x")
+        assert _kept(tmp_path, "swav-1", self.method(made), parts, None)[0, 0] == 2
+
+    @pytest.mark.slow
+    def test_by_swav(self, cli, folder):
+        for words in ("to train:", "pairs of duplicates"), ("4 pairs of duplicates",):
+            code, said, err = cli("duplicates", folder, "--features", "swav")
+            assert (code, err) == (0, "")
+            assert all(word in said for word in words)
+        assert "to train:" not in said
 
 
 def test_flowers_hold_pictures_under_two_classes(shared_data):

@@ -141,3 +141,17 @@ def test_close_pairs_refuse(arguments, message):
     with pytest.raises(InputError) as refused:
         close_pairs(*arguments, metric="euclidean")
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_some_rows_are_as_if_there_were_no_others(small_blocks, metric):
+    draw = np.random.default_rng(2)
+    x = draw.normal(size=(200, 3))
+    rows = np.sort(draw.choice(200, 70, replace=False))
+    x[np.setdiff1d(np.arange(200), rows)] = np.nan
+    distances, found = nearest(x, x, 4, metric=metric, exclude_self=True, rows=rows)
+    wanted, among = nearest(x[rows], x[rows], 4, metric=metric, exclude_self=True)
+    assert np.array_equal(found, rows[among])
+    assert np.array_equal(distances, wanted)
+    with pytest.raises(InputError, match="`rows` must go with exclude_self"):
+        nearest(x, x, 4, rows=rows)

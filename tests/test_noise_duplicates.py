@@ -13,6 +13,7 @@ from dataprune.noise.thumbnails import alike, coarse
 SIDE = 48
 BICUBIC = Image.Resampling.BICUBIC
 N_SCENES = 40
+WIDTH = 32  # of features: so many that different ones are far apart
 
 
 def scene(seed, side=SIDE):
@@ -177,6 +178,103 @@ class TestNearVectors:
         x = np.zeros((50, 3), np.float32)
         x[:, 0] = np.arange(50)
         assert len(find_pairs([x])) == 0
+
+
+def pairs(found):
+    return dict(zip(zip(found.first.tolist(), found.second.tolist(), strict=True), found.distance.tolist(), strict=True))
+
+
+def rows_of(count):
+    """Give as many different pictures, of which nothing is near another."""
+    return np.random.default_rng(5).integers(0, 256, (count, 6, 6, 1), np.uint8)
+
+
+class TestNearFeatures:
+    def test_by_hand(self):
+        """Of four directions the third neighbour is the farthest: 180° from the first, 179° from the second."""
+        x = np.array([[np.cos(a), np.sin(a)] for a in np.deg2rad([0, 1, 90, 180])]) * [[1], [3], [1], [0.1]]
+        found = find_pairs([rows_of(4)], features=x)
+        cosine = {angle: np.cos(np.deg2rad(angle)) for angle in (1, 179, 180)}
+        assert pairs(found) == {(0, 1): pytest.approx((1 - cosine[1]) / np.sqrt((1 - cosine[180]) * (1 - cosine[179])), rel=1e-4)}
+        assert (found.limit, found.notes) == (0.2, ())
+        assert set(pairs(find_pairs([rows_of(4)], features=x, limit=0.75))) == {(0, 1), (0, 2), (1, 2), (2, 3)}
+
+    @pytest.mark.parametrize("limit", [0.1, 0.45])
+    def test_equals_a_naive_route(self, limit):
+        draw = np.random.default_rng(3)
+        x = draw.normal(size=(150, 5)).astype(np.float32)
+        x[100:110] = x[:10] + 0.02 * draw.normal(size=(10, 5))
+        away = np.array([[1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in x.astype(float)] for a in x.astype(float)])
+        usual = np.array([np.sort(np.delete(row, place))[4] for place, row in enumerate(away)])
+        naive = {
+            (i, j): away[i, j] / np.sqrt(usual[i] * usual[j])
+            for i in range(150)
+            for j in range(i + 1, 150)
+            if away[i, j] <= limit * np.sqrt(usual[i] * usual[j])
+        }
+        found = pairs(find_pairs([rows_of(150)], features=x, limit=limit))
+        assert len(naive) >= 10
+        assert found == {pair: pytest.approx(distance, rel=1e-3, abs=1e-6) for pair, distance in naive.items()}
+
+    def test_order_of_rows_length_and_kind_of_numbers_change_nothing(self, tmp_path):
+        draw = np.random.default_rng(4)
+        x = draw.normal(size=(80, WIDTH)).astype(np.float32)
+        x[40:45] = x[:5] * 7
+        pictures, order = rows_of(80), draw.permutation(80)
+        wanted = {frozenset((row, 40 + row)) for row in range(5)}
+        np.save(tmp_path / "x.npy", np.asfortranarray(x.astype(np.float64)))
+        for features in (x, np.load(tmp_path / "x.npy", mmap_mode="r"), (x * 100).astype(np.float16)):
+            found = find_pairs([pictures[:50], pictures[50:]], features=features)
+            assert {frozenset(pair) for pair in pairs(found)} == wanted
+        moved = find_pairs([pictures[order]], features=x[order])
+        assert {frozenset(int(order[row]) for row in pair) for pair in pairs(moved)} == wanted
+
+    def test_what_is_usual_depends_on_the_place(self):
+        """Two pairs are as near as each other; the one in a crowd, where others are nearly as near, is none."""
+        draw = np.random.default_rng(6)
+        x = draw.normal(size=(200, WIDTH))
+        x[:100] = np.eye(WIDTH)[0] + 0.1 * draw.normal(size=(100, WIDTH))
+        for row in (0, 100):
+            x[row + 1] = x[row] + 0.07 * np.linalg.norm(x[row]) * draw.normal(size=WIDTH)
+        assert set(pairs(find_pairs([rows_of(200)], features=x))) == {(100, 101)}
+        assert (0, 1) in pairs(find_pairs([rows_of(200)], features=x, limit=0.6))
+
+    def test_more_copies_than_neighbours(self):
+        draw = np.random.default_rng(7)
+        x = draw.normal(size=(300, WIDTH))
+        x[:40] = x[0] + 1e-3 * draw.normal(size=(40, WIDTH))
+        found = pairs(find_pairs([rows_of(300)], features=x))
+        assert {row for pair in found for row in pair} == set(range(40))
+
+    def test_identical_ones_are_told_once_and_zeros_have_no_direction(self):
+        pictures = rows_of(30)[[*range(28), 0, 1]]
+        x = np.random.default_rng(8).normal(size=(30, WIDTH))
+        x[28:] = x[:2]
+        x[[5, 6]] = 0
+        x[7] = x[0] * 2
+        found = find_pairs([pictures], features=x)
+        assert pairs(found) == {(0, 28): 0, (1, 29): 0, (0, 7): pytest.approx(0, abs=1e-6)}
+        assert found.is_exact.tolist() == [True, True, False]
+        assert found.notes == ("2 examples have features of zeros, which have no direction: compared exactly only",)
+
+    def test_beyond_the_end_of_the_features_only_identical_ones_are_found(self):
+        pictures = rows_of(30)[[*range(29), 3]]
+        x = np.random.default_rng(9).normal(size=(20, WIDTH))
+        x[19] = x[2]
+        assert set(pairs(find_pairs([pictures], features=x))) == {(3, 29), (2, 19)}
+
+    @pytest.mark.parametrize("count", [0, 1, 2])
+    def test_few(self, count):
+        x = np.eye(3)[:count]
+        assert len(find_pairs([rows_of(3)], features=x)) == 0
+
+    def test_refuses(self):
+        x = np.random.default_rng(0).normal(size=(30, 4))
+        with pytest.raises(InputError, match=r"`distance` must be at least 0, got -0\.1\."):
+            find_pairs([rows_of(30)], features=x, limit=-0.1)
+        x[[3, 9]] = np.nan
+        with pytest.raises(InputError, match="`features` are NaN or infinite at rows 3, 9"):
+            find_pairs([rows_of(30)], features=x)
 
 
 class TestConflicts:

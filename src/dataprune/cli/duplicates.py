@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dataprune.cli.embed import read_for
 from dataprune.cli.lines import say, say_columns, several, warn
 from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Workers
 from dataprune.report.text import shown
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from dataprune.data import Splits
+    from dataprune.run import Run
     from dataprune.run.duplicates import Duplicates
 
 N_SHOWN = 8
@@ -28,12 +33,27 @@ def duplicates(
     exact_only: Annotated[
         bool, typer.Option("--exact-only", help="Look for identical examples only, which takes seconds.")
     ] = False,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|swav|trace",
+            help="Find near duplicates by features in place of pixels: of a file (.npy, Parquet, or a folder of them; by id if "
+            "they have one, else by row; of all splits, or of train only), swav to learn some from the pictures, trace for those "
+            "of a run's first network (with --run), or module:function.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="For --features trace: a folder made by dataprune score.", show_default=False),
+    ] = None,
     distance: Annotated[
         float | None,
         typer.Option(
             metavar="NUMBER",
             help="How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default; "
-            "for features in units of the usual distance between neighbours, 0.1 by default.",
+            "with --features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are "
+            "vectors in units of the usual distance between neighbours, 0.1 by default.",
             show_default=False,
         ),
     ] = None,
@@ -50,31 +70,53 @@ def duplicates(
     make a test look better than it is; then the rest. Changes nothing.
 
     \b
-    Example:
+    Examples:
         dataprune duplicates flowers --out duplicates.csv
+        dataprune duplicates flowers --features trace --run run
     """
-    from dataprune.data import read_splits
     from dataprune.errors import must
+    from dataprune.run import open_run
     from dataprune.run.duplicates import check_table, find_duplicates, write_duplicates
 
     if out is not None:
         check_table(out)
-    if exact_only and distance is not None:
-        raise must("distance", "be left out with --exact-only", distance)
-    splits = read_splits(data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, test=test)
+    if exact_only and (distance is not None or features is not None):
+        raise must("--exact-only", "go without --distance and --features", "--distance" if features is None else "--features")
+    if (run is not None) != (features == "trace"):
+        raise must("--run", "be given with --features trace, and only with it", "none" if run is None else str(run))
+    opened = None if run is None else open_run(run)
+    splits = read_for(opened, data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, test=test)
     for note in splits.train.notes:
         warn(note)
     if not quiet:
         parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         sizes = ", ".join(f"{len(part):,} in {name}" for name, part in parts.items() if part is not None)
         say(f"read {shown(data)}: {sizes}")
-    found = find_duplicates(splits, near=not exact_only, distance=distance)
-    for note in found.notes:
+    given, notes = (None, ()) if features is None else features_for(features, splits, opened, workers, quiet)
+    found = find_duplicates(splits, near=not exact_only, distance=distance, features=given)
+    for note in (*notes, *found.notes):
         warn(note)
     if out is not None:
         write_duplicates(found, out)
     if not quiet:
         say_duplicates(found, out)
+
+
+def features_for(
+    asked: str, splits: "Splits", run: "Run | None", workers: int | None, quiet: bool
+) -> "tuple[np.ndarray, tuple[str, ...]]":
+    """Read features, or make them with progress and price on stdout."""
+    from dataprune.cli.embed import LearningProgress
+    from dataprune.data import read_features
+    from dataprune.run import EmbedSettings
+    from dataprune.run.encoders import METHODS
+    from dataprune.run.split_features import features_in, made_features
+    from dataprune.training.plan import Machine
+
+    if asked not in METHODS and (":" not in asked or Path(asked).exists()):
+        return features_in(read_features(asked), splits)
+    with LearningProgress(EmbedSettings(asked), quiet) as progress:
+        return made_features(splits, asked, run=run, machine=Machine(workers=workers), listener=progress), ()
 
 
 def say_duplicates(found: "Duplicates", out: Path | None) -> None:
@@ -89,9 +131,11 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
         rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds]
         say_columns(rows, right=(1, 2))
         say("the first of them:" if len(found) > N_SHOWN else "they are:")
-        say_columns([_row(found, pair) for pair in range(min(N_SHOWN, len(found)))])
+        say_columns([("distance", "in", "one", "other"), *(_row(found, pair) for pair in range(min(N_SHOWN, len(found))))])
         if conflict.any():
-            say("different labels: one of the two is wrong. Look at both; dataprune noise find suspects identical ones.")
+            say(
+                "different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects."
+            )
         if leak.any():
             count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
             say(

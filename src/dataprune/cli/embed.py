@@ -109,6 +109,8 @@ def embed(
         dataprune embed flowers --out features.npy
         dataprune embed flowers --method trace --run run --out features.npy
     """
+    from dataprune.cli.progress import reading_progress
+    from dataprune.cli.score import say_data
     from dataprune.run import EmbedSettings, check_features_out, open_run
     from dataprune.training.plan import Machine
     from dataprune.training.swav.recipes import SwavSettings, swav_recipe_named
@@ -121,7 +123,9 @@ def embed(
     swav = SwavSettings(effort or "medium", recipe, model, epochs, batch, layer or "backbone", seed)
     settings = EmbedSettings(method, swav, **({} if components is None else {"components": components}), model=model)
     opened = None if run is None else open_run(run)
-    splits = _read(data, opened, labels, image_size, on_error, workers, quiet)
+    with reading_progress(quiet) as progress:
+        splits = read_for(opened, data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, progress=progress)
+    say_data(data, splits.train, quiet)
     made = make(
         splits.train, out, settings, Machine(device, executor, workers), test=splits.test, run=opened, wait=wait, quiet=quiet
     )
@@ -143,33 +147,30 @@ def _check_options(method: str, only_swav: dict[str, Any], components: int | Non
         raise must("model", "go with --method swav or trace", f"--method {method}")
 
 
-def _read(
-    data: str,
+def read_for(
     run: "Run | None",
+    data: str,
+    *,
     labels: str | None,
     image_size: int | None,
     on_error: Literal["fail", "skip"],
     workers: int | None,
-    quiet: bool,
+    test: str | None = None,
+    progress: "ReadingProgress | None" = None,
 ) -> "Splits":
-    """Read DATA with a bar and say what it holds; for a run as it was read for it, with the run's labels."""
+    """Read all splits of DATA; for a run as it was read for it, with the run's labels."""
     from dataclasses import replace
 
-    from dataprune.cli.progress import reading_progress
-    from dataprune.cli.score import say_data
     from dataprune.data import read_splits
 
     how: dict[str, Any] = {"image_size": image_size, "on_error": on_error} if run is None else dict(run.info["read"])
     if run is not None and (image_size is not None or labels is not None):
         name = "labels" if image_size is None else "image_size"
         raise InputError(f"`{name}` must be left out with --run: the run says how its data were read and which labels they have.")
-    with reading_progress(quiet) as progress:
-        splits = read_splits(data, labels=labels, workers=workers, progress=progress, **how)
-    train = splits.train
-    if run is not None and len(train) == len(run.labels):
-        train = train.with_labels(run.labels, run.classes)
-    say_data(data, train, quiet)
-    return replace(splits, train=train)
+    splits = read_splits(data, labels=labels, workers=workers, test=test, progress=progress, **how)
+    if run is None or len(splits.train) != len(run.labels):
+        return splits
+    return replace(splits, train=splits.train.with_labels(run.labels, run.classes))
 
 
 def make(
@@ -186,7 +187,7 @@ def make(
     """Make features, with progress and price on stdout, then what they cost and how good they are."""
     from dataprune.run import embed as make_features
 
-    with _Progress(settings, quiet) as progress:
+    with LearningProgress(settings, quiet) as progress:
         made = make_features(dataset, out, settings, machine, test=test, run=run, wait=wait, listener=progress)
     if quiet:
         return made
@@ -221,7 +222,7 @@ def _say_quality(info: dict[str, Any]) -> None:
         warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --method")
 
 
-class _Progress:
+class LearningProgress:
     """Listens to a training: prints the price, then each epoch, or moves a bar. Use as a context."""
 
     def __init__(self, settings: "EmbedSettings", quiet: bool) -> None:
@@ -231,7 +232,7 @@ class _Progress:
         self._seconds: float | None = None  # of an epoch, as the price has it
         self._first: tuple[int, float] | None = None
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "LearningProgress":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,6 +10,9 @@ from jaxtyping import Float64, Int64
 
 from dataprune.noise.suspects import Suspects
 
+IDENTICAL = "identical to "
+"""How the reason begins where an identical example contradicts the label."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conflicts:
@@ -84,7 +87,7 @@ def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
         sure[against.rows] = shared
     is_suspect[against.rows] = True
     for row, twin, label in zip(against.rows.tolist(), against.others.tolist(), against.suggested_label.tolist(), strict=True):
-        said = f"identical to {found.ids[twin]}, which is labelled {found.classes[label]}"
+        said = f"{IDENTICAL}{found.ids[twin]}, which is labelled {found.classes[label]}"
         reason[row] = f"{said}; {reason[row]}" if reason[row] else said
     return replace(
         found,

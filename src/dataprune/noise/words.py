@@ -32,7 +32,7 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
         return f"the probabilities give {other_name} {p[other]:.0%}, {label_name} {p[label]:.0%}"
     votes = evidence.votes[row]
     total = int(votes.sum())
-    said = f"{_of(int(votes[other]), total)} say {other_name} ({sure:.0%}), {_number(int(votes[label]))} {label_name}"
+    said = f"{_of(int(votes[other]), total)} say {other_name} ({sure:.0%} sure), {_number(int(votes[label]))} {label_name}"
     rest = total - int(votes[other]) - int(votes[label])
     if rest >= max(1, votes[other]):
         said += f", {rest} something else"

@@ -40,6 +40,7 @@ class Duplicates:
         classes: names of the classes.
         n_examples: how many examples were looked at.
         notes: cautions for a person.
+        limit: the largest distance of near ones; None where they were not looked for.
     """
 
     ids: np.ndarray
@@ -55,6 +56,7 @@ class Duplicates:
     classes: tuple[str, ...]
     n_examples: int
     notes: tuple[str, ...] = ()
+    limit: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,13 +72,17 @@ class Duplicates:
         return np.asarray(self.split != self.other_split)
 
 
-def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: float | None = None) -> Duplicates:
+def find_duplicates(
+    data: Dataset | Splits, *, near: bool = True, distance: float | None = None, features: np.ndarray | None = None
+) -> Duplicates:
     """Find identical and nearly identical examples of a data set, over all its splits.
 
     Args:
         data: a data set, or all splits of a source.
         near: whether to look for more than identical ones.
         distance: the largest of near duplicates; None is the default that was set by eye, 0.25 for pictures.
+        features: (n, D) numbers by which near ones are found in place of pixels, of all examples in the order train, validation,
+            test, or of train only. Distances are then in units of what is usual around the two, by default up to 0.2.
 
     Returns:
         Each pair once. A group of n identical examples gives n − 1 pairs, each with the first of them, train before test.
@@ -85,7 +91,7 @@ def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: floa
         InputError: splits of different shapes, a distance out of range.
     """
     parts = _parts(data)
-    found = find_pairs([part.inputs for _, part in parts], near=near, limit=distance)
+    found = find_pairs([part.inputs for _, part in parts], near=near, limit=distance, features=features)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
     rows = np.concatenate([np.arange(len(part)) for _, part in parts])
@@ -110,6 +116,7 @@ def find_duplicates(data: Dataset | Splits, *, near: bool = True, distance: floa
         classes=parts[0][1].classes,
         n_examples=len(ids),
         notes=found.notes,
+        limit=found.limit,
     )
 
 

@@ -21,7 +21,13 @@ SPARE = 16  # more candidates than asked for: single precision chooses them, dou
 
 
 def nearest(
-    features: np.ndarray, queries: np.ndarray, k: int, *, metric: str = "cosine", exclude_self: bool = False
+    features: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    *,
+    metric: str = "cosine",
+    exclude_self: bool = False,
+    rows: Int64[np.ndarray, " some"] | None = None,
 ) -> tuple[Float32[np.ndarray, "queries k"], Int64[np.ndarray, "queries k"]]:
     """Find the k rows of `features` that are nearest to each query, exactly.
 
@@ -34,6 +40,7 @@ def nearest(
         k: how many, from 1 to N (to N − 1 with `exclude_self`).
         metric: "cosine", 1 − cosine, 0 … 2; or "euclidean", in the features' unit.
         exclude_self: `queries` are `features`, and no row is its own neighbour.
+        rows: with `exclude_self`, ascending: only these rows ask and answer, and the others are not read.
 
     Returns:
         Distances, ascending in each row, and the rows of `features` they belong to; equal distances are ordered by row.
@@ -49,12 +56,15 @@ def nearest(
     _check(features, queries, metric)
     if exclude_self and len(queries) != len(features):
         raise must("queries", f"be the {len(features)} features themselves with exclude_self", f"{len(queries)} rows")
-    most = len(features) - exclude_self
+    if rows is not None and not exclude_self:
+        raise must("rows", "go with exclude_self", "rows without it")
+    most = (len(features) if rows is None else len(rows)) - exclude_self
     if not 1 <= k <= most:
         raise must("k", f"be from 1 to {most}", k)
-    points = _Points(features, metric)
+    points = _Points(features, metric, rows)
     count = min(k + SPARE, most)
-    distances, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    n_queries = len(queries) if rows is None else len(rows)
+    distances, neighbours = np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
     for start, asked in points.asked(queries):
         bound = np.full(len(asked), -np.inf, np.float32)
         found = _candidates(points, asked, bound, count, _Without(start) if exclude_self else None)
@@ -62,8 +72,8 @@ def nearest(
         order = np.lexsort((found, measured))[:, :k]
         here = slice(start, start + len(asked))
         distances[here] = np.take_along_axis(measured, order, axis=1)
-        rows[here] = np.take_along_axis(found, order, axis=1)
-    return distances, rows
+        neighbours[here] = np.take_along_axis(found, order, axis=1)
+    return distances, neighbours if rows is None else rows[neighbours]
 
 
 def close_pairs(
@@ -153,15 +163,19 @@ class _Without:
 
 
 class _Points:
-    """Features as the search sees them: of unit length, or moved to their mean and by a power of two to about unit size."""
+    """Features as the search sees them: of unit length, or moved to their mean and by a power of two to about unit size.
 
-    def __init__(self, features: np.ndarray, metric: str) -> None:
-        self.features, self.metric = features, metric
+    Where only some rows take part, they are numbered among themselves.
+    """
+
+    def __init__(self, features: np.ndarray, metric: str, rows: Int64[np.ndarray, " some"] | None = None) -> None:
+        self.features, self.metric, self.rows = features, metric, rows
+        self.count = len(features) if rows is None else len(rows)
         self.shift, self.scale = np.zeros(features.shape[1]), 1.0
         if metric == "euclidean":
             for start, block in self._raw():
                 _check_finite(block, start, "features")
-                self.shift += (block / len(features)).sum(axis=0)  # divided first: no sum overflows
+                self.shift += (block / self.count).sum(axis=0)  # divided first: no sum overflows
             reach = max(float(np.abs(block - self.shift).max()) for _, block in self._raw())
             self.scale = 2.0 ** -int(np.frexp(reach)[1])
         factors = [self.factors(block, start, "features") for start, block in self._raw()]
@@ -195,8 +209,8 @@ class _Points:
 
     def asked(self, queries: np.ndarray) -> Iterator[tuple[int, Float64[np.ndarray, "queries dimensions"]]]:
         """Give the number of the first query and the queries, placed, block by block."""
-        for start in range(0, len(queries), QUERY_ROWS):
-            raw = np.asarray(queries[start : start + QUERY_ROWS], np.float64)
+        for start in range(0, len(queries) if self.rows is None else self.count, QUERY_ROWS):
+            raw = self._read(slice(start, start + QUERY_ROWS), queries)
             yield start, self.placed(raw, self.factors(raw, start, "queries"))
 
     def distances(
@@ -211,7 +225,7 @@ class _Points:
         for start in range(0, len(query), step):
             some = slice(start, start + step)
             wanted, place = np.unique(row[some], return_inverse=True)
-            there = self.placed(np.asarray(self.features[wanted], np.float64), self._factors[wanted])[place]
+            there = self.placed(self._read(wanted, self.features), self._factors[wanted])[place]
             there -= asked[query[some]]
             squares = np.einsum("pd,pd->p", there, there)
             measured[some] = squares / 2 if self.metric == "cosine" else np.sqrt(squares) / self.scale
@@ -219,10 +233,13 @@ class _Points:
 
     def _raw(self) -> Iterator[tuple[int, Float64[np.ndarray, "rows dimensions"]]]:
         start, height = 0, FIRST_ROWS
-        while start < len(self.features):
-            yield start, np.asarray(self.features[start : start + height], np.float64)
+        while start < self.count:
+            yield start, self._read(slice(start, start + height), self.features)
             start += height
             height = min(start, BLOCK_ROWS)
+
+    def _read(self, which: slice | Int64[np.ndarray, " some"], source: np.ndarray) -> Float64[np.ndarray, "some dimensions"]:
+        return np.asarray(source[which if self.rows is None else self.rows[which]], np.float64)
 
 
 def _check_finite(block: Float64[np.ndarray, "rows dimensions"], start: int, name: str) -> None:

@@ -116,7 +116,7 @@ def apply(
     if decisions is not None and decided.count("keep") == len(decided):
         warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
     if not quiet:
-        say_written(targets)
+        say_written(targets, len(decided.rows))
 
 
 def targets_of(out: Path | None, copy_to: Path | None, link_to: Path | None) -> "Targets":
@@ -180,12 +180,15 @@ def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None
         warn(f"nothing is left of {several(len(lost), 'class')}: {listed(shown(decided.classes[index], 30) for index in lost)}")
 
 
-def say_written(targets: "Targets") -> None:
+def say_written(targets: "Targets", n_left: int) -> None:
     """Say what was written, and what it is for."""
     if targets.labels is not None:
         say(f"written: {targets.labels}")
-        say(f"next: dataprune score DATA --labels {shlex.quote(str(targets.labels))} --out RUN2")
     for folder, how in targets.folders.items():
-        say(f"written: {folder}, {'copies' if how == 'copy' else 'links'} in a folder for each class")
+        say(f"written: {folder}, {n_left:,} {'copies' if how == 'copy' else 'links'} in a folder for each class")
+    if targets.labels is not None:
+        say(f"next: dataprune score DATA --labels {shlex.quote(str(targets.labels))} --out RUN2")
+    elif targets.folders:
+        say(f"next: dataprune score {shlex.quote(str(next(iter(targets.folders))))} --out RUN2")
     if not targets.paths:
         say("nothing was written; add --out cleaned.csv, or --copy-to DIR")

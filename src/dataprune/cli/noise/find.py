@@ -72,6 +72,7 @@ def find(
         return
     say_estimate(found)
     say_suspects(found)
+    say_conflicts(found)
     if out is not None:
         say(f"written: {out}, a row for each example, and {out.name}.json with the estimate")
         run = "" if run_folder is None else f" {shlex.quote(str(run_folder))}"
@@ -133,3 +134,20 @@ def say_suspects(found: "Suspects") -> None:
         names = found.classes[found.labels[row]], found.classes[found.suggested_label[row]]
         cells.append((f"{found.probability[row]:.0%}", *names, str(found.ids[row]), str(found.reason[row])))
     say_columns(cells, right=(0,))
+
+
+def say_conflicts(found: "Suspects") -> None:
+    """Print the labels that an identical example contradicts: one of the two is wrong, whatever networks say."""
+    from dataprune.noise.conflicts import IDENTICAL
+
+    rows = [row for row in found.order.tolist() if str(found.reason[row]).startswith(IDENTICAL)]
+    if not rows:
+        return
+    say(f"labelled otherwise than an identical example: {several(len(rows), 'label')}" + (", first" if len(rows) > N_SHOWN else ""))
+    say_columns(
+        [
+            (f"{found.probability[row]:.0%}", found.classes[found.labels[row]], str(found.ids[row]), str(found.reason[row]))
+            for row in rows[:N_SHOWN]
+        ],
+        right=(0,),
+    )
