@@ -406,7 +406,7 @@ def test_damage_is_found_said_and_mended(tmp_path):
         ({**identity, "settings": None}, "holds no settings"),
         ({**store.sealed(identity), "settings": {}}, "its checksum does not fit"),
     ):
-        store.write_sealed(study.path / SPEC, broken)
+        (study.path / SPEC).write_text(json.dumps(broken))
         for use in (open_study, lambda path: toy_study(path, toy_spec("half", seeds=1))):
             with pytest.raises(StoreError, match=message):
                 use(study.path)
