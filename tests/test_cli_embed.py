@@ -75,6 +75,7 @@ def test_after_ctrl_c_the_same_command_comes_to_the_same(cli, asked, whole, tmp_
     assert (code, err) == (0, "")
     epochs = [line for line in said.splitlines() if line.startswith("epoch ")]
     assert epochs[0].startswith(f"epoch {kept + 1}/10"), "it went on where the checkpoint is"
+    assert (f"gone on after epoch {kept} of 10" in said.splitlines()) == (kept > 0)
     assert (tmp_path / "x.npy").read_bytes() == whole
     assert not scratch.exists()
 

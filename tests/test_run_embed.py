@@ -104,6 +104,16 @@ class TestWhole:
         assert (quality["against"], quality["queries"]) == ("each example among the others", 120)
         assert np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
 
+    def test_a_parquet_file_holds_the_same_and_names_the_rows(self, digits, tmp_path):
+        few = digits.take(np.arange(50, 0, -1))
+        numbers, named = (embed(few, tmp_path / name, PIXELS) for name in ("a.npy", "b.parquet"))
+        assert np.array_equal(numbers.features, named.features)
+        assert named.features.dtype == np.float32
+        assert read_features(named.path).given_ids.tolist() == few.ids.tolist() != sorted(few.ids.tolist())
+        written = named.path.read_bytes()
+        named.path.unlink()
+        assert embed(few, named.path, PIXELS).path.read_bytes() == written
+
 
 class TestInterrupted:
     def test_stopped_between_epochs_it_goes_on_bit_for_bit(self, whole, digits, tmp_path):
@@ -261,7 +271,7 @@ class TestPlaces:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("x.txt", "`out` must end in .npy, got"),
+            ("x.txt", "`out` must end in .npy or .parquet, got"),
             ("none/x.npy", "`out` must lie in a folder that exists"),
             ("there.npy", "is there already and was not made by `dataprune embed`"),
             ("other.npy", "needs other.json beside it, which is there and says something else"),

@@ -133,9 +133,7 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
         say("the first of them:" if len(found) > N_SHOWN else "they are:")
         say_columns([("distance", "in", "one", "other"), *(_row(found, pair) for pair in range(min(N_SHOWN, len(found))))])
         if conflict.any():
-            say(
-                "different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects."
-            )
+            say("different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects.")
         if leak.any():
             count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
             say(

@@ -25,7 +25,11 @@ def embed(
     data: Data,
     out: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="Write features there, .npy; FILE.json says how they were made.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="Write features there: .parquet, which names the rows, or .npy; a .json beside it says how they were made.",
+            show_default=False,
+        ),
     ],
     method: Annotated[
         str,
@@ -106,7 +110,7 @@ def embed(
 
     \b
     Examples:
-        dataprune embed flowers --out features.npy
+        dataprune embed flowers --out features.parquet
         dataprune embed flowers --method trace --run run --out features.npy
     """
     from dataprune.cli.progress import reading_progress
@@ -257,6 +261,8 @@ class LearningProgress:
                 self._bar.add_task("training", total=progress.total, done="", left="")
                 self._bar.start()
         if progress.epoch is not None:
+            if self._first is None and progress.done > 1:
+                say(f"gone on after epoch {progress.done - 1} of {progress.total}")
             self._first = self._first or (progress.done, time.monotonic())
             said = f"epoch {progress.done}/{progress.total}: loss {progress.epoch.loss:.3f}"
             if self._bar is None:

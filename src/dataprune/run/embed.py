@@ -21,12 +21,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store
-from dataprune.data import Dataset
+from dataprune.data import Dataset, read_features
 from dataprune.errors import DatapruneError, InputError, StoreError, must
 from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Method, finite, method_of
 from dataprune.run.opened import Run
 from dataprune.scores.quality import knn_accuracy
-from dataprune.tables import read_npy, write_npy
+from dataprune.tables import read_npy, write_vectors
+from dataprune.tables.vectors import SUFFIXES
 from dataprune.training.ensemble import CHECKPOINT
 from dataprune.training.pixels import pixel_rows
 from dataprune.training.plan import Machine
@@ -42,7 +43,7 @@ class Embedding:
     """Features on disk.
 
     Attributes:
-        path: the .npy file, (N, D) float32, rows in the order of the source.
+        path: the file, (N, D) float32, rows in the order of the source; of Parquet the column `features`, beside `id`.
         info: the manifest: what was asked, quality, cost, versions.
     """
 
@@ -51,8 +52,10 @@ class Embedding:
 
     @cached_property
     def features(self) -> Float32[np.ndarray, "examples features"]:
-        """The features, mapped from the file."""
-        return read_npy(self.path, mmap=True)
+        """The features, mapped from a `.npy` file, read from a Parquet file."""
+        if self.path.suffix.lower() == ".npy":
+            return read_npy(self.path, mmap=True)
+        return np.concatenate(list(read_features(self.path)))
 
 
 def embed(
@@ -72,7 +75,7 @@ def embed(
 
     Args:
         dataset: pictures; for `trace` also vectors. Labels are looked at for the quality only.
-        out: a `.npy` file; its manifest has the same name with `.json`.
+        out: a `.npy` file, or a `.parquet` file, which names the rows; its manifest has the same name with `.json`.
         settings: which method, and what it needs.
         machine: where to train; none of it changes a result on a CPU.
         test: labelled pictures for the quality; without, each training example is asked about among the others.
@@ -115,8 +118,8 @@ def check_features_out(path: Path) -> None:
         InputError: another ending, no folder, or a file that was not made here.
         MachineError: the folder cannot be written.
     """
-    if path.suffix.lower() != ".npy":
-        raise must("out", "end in .npy", repr(str(path)))
+    if path.suffix.lower() not in SUFFIXES:
+        raise must("out", f"end in {' or '.join(SUFFIXES)}", repr(str(path)))
     if not path.parent.is_dir():
         raise must("out", "lie in a folder that exists", f"{path.parent}")
     manifest = _manifest(path)
@@ -243,7 +246,7 @@ def _publish(
     finite(features)
     _manifest(path).unlink(missing_ok=True)
     with store.writing(path, features.nbytes) as temporary:
-        write_npy(temporary, features)
+        write_vectors(temporary, dataset.ids, features)
     embedded = time.perf_counter()
     quality = _quality(features, encoder.encode, dataset, test)
     now = time.perf_counter()

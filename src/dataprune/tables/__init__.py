@@ -7,6 +7,7 @@ given (`store.writing` makes that atomic). Nothing read is ever unpickled, and s
 from dataprune.tables.columns import Table, column_names, read_column, read_table, split_spec, write_table
 from dataprune.tables.lines import read_lines, write_lines
 from dataprune.tables.npy import read_npy, read_npz, write_npy
+from dataprune.tables.vectors import write_vectors
 
 __all__ = [
     "Table",
@@ -20,4 +21,5 @@ __all__ = [
     "write_lines",
     "write_npy",
     "write_table",
+    "write_vectors",
 ]
