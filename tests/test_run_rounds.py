@@ -11,6 +11,7 @@ from dataprune.errors import InputError
 from dataprune.noise import Suspects
 from dataprune.run import score, suspects_of
 from dataprune.run.evidence import evidence_of, evidence_of_trace, left_out
+from dataprune.trace import Recorder, Trace
 from dataprune.training.plan import Machine, Settings
 
 TWICE = Settings(folds=3, rounds=2, epochs=3, model="linear", recipe="fast-gray")
@@ -74,6 +75,18 @@ def test_each_example_is_asked_of_as_many_networks_suspect_or_not(run):
     )  # by a naive route: the mean of the logarithms of the two whose fold it is in
     p = np.exp(logs / 2)
     np.testing.assert_allclose(evidence.unseen, p / p.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_mirror_images_are_heard_too():
+    labels, p = [0, 1, 0, 1], np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
+    members = []
+    for seen in ([1, 1, 0, 0], [0, 0, 1, 1]):
+        recorder = Recorder(labels, 2, 1, trained_on=np.array(seen, bool))
+        recorder.update(range(4), np.log(p), 0)
+        members.append(recorder.finish(mirrored=p[::-1].copy()))
+    evidence = evidence_of_trace(Trace(members, labels))
+    for view in (evidence.unseen, evidence.seen):
+        np.testing.assert_allclose(view, (p + p[::-1]) / 2, atol=1e-3)
 
 
 def test_the_finding_is_of_both_rounds_and_its_count_of_the_first(run, truth):

@@ -178,6 +178,23 @@ def test_probabilities_by_who_saw_the_example():
     assert (trace.trained_on == TRAINED_ON).all()
 
 
+def test_the_mirror_image_counts_where_it_is_asked_for():
+    recorder = Recorder([0, 1], 2, 1)
+    recorder.update([0, 1], np.log([[0.8, 0.2], [0.4, 0.6]]), 0)
+    trace = Trace([recorder.finish(mirrored=np.array([[0.6, 0.4], [0.0, 1.0]]))], [0, 1])
+    np.testing.assert_allclose(trace.member_probabilities(0), [[0.8, 0.2], [0.4, 0.6]], atol=1e-3)
+    np.testing.assert_allclose(trace.member_probabilities(0, mirrored=True), [[0.7, 0.3], [0.2, 0.8]], atol=1e-3)
+    np.testing.assert_allclose(trace[1:].member_probabilities(0, mirrored=True), [[0.2, 0.8]], atol=1e-3)
+    assert np.array_equal(toy_trace().member_probabilities(0, mirrored=True), toy_trace().member_probabilities(0))
+    for wrong, said in (
+        (np.ones((2, 3)) / 3, r"shape \(2, 2\)"),
+        (np.ones((2, 2)), "sum to 1"),
+        (np.array([[2.0, -1.0]] * 2), "sum"),
+    ):
+        with pytest.raises(InputError, match=f"`mirrored` must hold probabilities.*{said}"):
+            recorder.finish(mirrored=wrong)
+
+
 # Joining and reading
 
 

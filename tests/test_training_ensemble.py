@@ -148,6 +148,22 @@ def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
         np.testing.assert_allclose(stored["probabilities"][rows], p, atol=1e-3)
         norm = np.sqrt((features.numpy() ** 2).sum(1) + 1)
         np.testing.assert_allclose(stored["grand"][2, rows], np.linalg.norm(p - onehot, axis=1) * norm, rtol=1e-4, atol=1e-5)
+    turned = Inputs(np.ascontiguousarray(dataset.images[:, :, ::-1]), "own", "cpu")
+    p = np.concatenate([logits.softmax(1).numpy() for _, logits, _ in fit.predict(inputs=turned)])
+    np.testing.assert_allclose(stored["mirrored"], p, atol=1e-3)
+    assert np.abs(stored["mirrored"] - stored["probabilities"].astype(float)).max() > 0.01
+
+
+def test_only_who_learned_from_mirror_images_is_asked_about_them(dataset, tmp_path, monkeypatch):
+    def keeps(name, **changes):
+        done = members_of(dataset, small(members=1, epochs=1, **changes), tmp_path / name, crew=Crew("serial"))
+        return "mirrored" in arrays_of(done[0].path)
+
+    assert keeps("flip")
+    assert not keeps("no flip", recipe=Recipe("still", batch=16, flip=False))
+    assert not keeps("online", when="online")
+    monkeypatch.setattr(ensembles, "FULL_VALUES", 100)
+    assert not keeps("large")
 
 
 def test_a_member_at_chance_is_marked(tmp_path):

@@ -122,7 +122,7 @@ def _gathered(
     """
     logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
     for member in range(chunk.n_members):
-        log_p = np.log(np.maximum(chunk.member_probabilities(member), LOWEST))
+        log_p = np.log(np.maximum(chunk.member_probabilities(member, mirrored=True), LOWEST))
         logs[0] += log_p * ~knew[member][:, None]
         logs[1] += log_p * knew[member][:, None]
     rows, votes = np.arange(chunk.n_examples), np.zeros((2, chunk.n_examples, chunk.n_classes), np.int64)

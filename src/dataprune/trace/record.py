@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float16, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, listed, must
@@ -128,21 +128,25 @@ class Recorder:
         p_label = self._channels["p_label"][epoch][self._trained_on]
         return float(-np.log(np.maximum(p_label, np.finfo(np.float32).tiny), dtype=np.float64).mean())
 
-    def finish(self, weights: Mapping[str, np.ndarray] | None = None, status: str = "ok") -> MemberTrace:
+    def finish(
+        self, weights: Mapping[str, np.ndarray] | None = None, status: str = "ok", mirrored: ArrayLike | None = None
+    ) -> MemberTrace:
         """Close the trace.
 
         Args:
             weights: the member's final weights by name, kept with the trace.
             status: "ok", or in words why this member must not feed a score.
+            mirrored: (N, K) class probabilities of the mirror images at the end, which `noise find` reads and no score.
 
         Raises:
-            InputError: epochs are missing, or rows in the last one (how many and which).
+            InputError: epochs are missing, or rows in the last one (how many and which); `mirrored` is no such table.
         """
         self._check_complete()
         if self._epoch + 1 < self._epochs:
             raise must("epochs", f"all be recorded before finish(): {self._epochs}", self._epoch + 1)
         arrays = {name: values for name, values in self._channels.items() if name != "grand" or self._has_features}
         arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p)
+        arrays |= {} if mirrored is None else {"mirrored": self._checked_mirrored(mirrored)}
         arrays |= {f"weights.{name}": np.asarray(value) for name, value in (weights or {}).items()}
         info = {
             "when": self._when,
@@ -202,6 +206,14 @@ class Recorder:
             cure = "Record each example once an epoch, or count `epoch` up."
             raise InputError(f"`rows` repeat within epoch {epoch}: {listed(repeated)}. {cure}")
         return index.astype(np.int64)
+
+    def _checked_mirrored(self, mirrored: ArrayLike) -> Float16[np.ndarray, "examples classes"]:
+        given = np.asarray(mirrored)
+        if given.shape != self._log_p.shape or not np.issubdtype(given.dtype, np.floating):
+            raise must("mirrored", f"hold probabilities of shape {self._log_p.shape}", f"{given.dtype} of shape {given.shape}")
+        if not (np.abs(given.sum(axis=1, dtype=np.float64) - 1) < 1e-2).all() or not (given >= 0).all():
+            raise must("mirrored", "hold probabilities, whose rows sum to 1", "other numbers")
+        return given.astype(np.float16)
 
     def _check_complete(self) -> None:
         missing = np.flatnonzero(~self._seen)

@@ -129,12 +129,16 @@ class Trace:
         """Which member saw which example in training."""
         return np.stack([np.asarray(member.arrays["trained_on"][self._start : self._stop], bool) for member in self._members])
 
-    def member_probabilities(self, member: int) -> Float32[np.ndarray, "examples classes"]:
+    def member_probabilities(self, member: int, *, mirrored: bool = False) -> Float32[np.ndarray, "examples classes"]:
         """Read one member's class probabilities at the last epoch.
 
         They are stored in half precision; the label's own is taken from the channel `p_label`, which is exact, and the others are
         scaled to what it leaves, so that rows sum to 1. Where only the largest were stored, the rest is spread evenly over the
         other classes.
+
+        Args:
+            member: its place.
+            mirrored: give the mean with those of the mirror image, where the member holds them.
 
         Raises:
             InputError: the member holds no probabilities.
@@ -154,6 +158,9 @@ class Trace:
         others = p.sum(axis=1)
         p *= np.divide(1.0 - p_label, others, out=np.zeros_like(others), where=others > 0)[:, None]
         np.put_along_axis(p, self.labels[:, None], p_label[:, None], axis=1)
+        if mirrored and "mirrored" in arrays:
+            p += np.asarray(arrays["mirrored"][rows], np.float32)
+            p /= p.sum(axis=1, keepdims=True)
         return p
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:

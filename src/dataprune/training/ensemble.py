@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float16, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.share import Shared, open_shared, share_with
@@ -23,6 +23,7 @@ from dataprune.errors import DatapruneError, MachineError, must
 from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
+from dataprune.trace.record import FULL_VALUES
 from dataprune.training.recipes import Recipe
 from dataprune.workers import Crew, Job, Outcome, Report, team
 
@@ -251,7 +252,8 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
     accuracy = recorder.accuracy(ensemble.epochs - 1)
-    trace = recorder.finish(fit.weights(), status=_status(accuracy, recorder.loss(ensemble.epochs - 1), labels))
+    mirrored = _mirrored(fit) if sees_mirrored(ensemble, inputs.shape) else None
+    trace = recorder.finish(fit.weights(), _status(accuracy, recorder.loss(ensemble.epochs - 1), labels), mirrored)
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
     seconds = spent + time.perf_counter() - started
@@ -268,6 +270,17 @@ def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
         unseen = np.flatnonzero(~fit.trained_on)
     for rows, logits, features in fit.predict(unseen):
         recorder.update(rows, logits, epoch, features)
+
+
+def sees_mirrored(ensemble: Ensemble, shape: tuple[int, ...]) -> bool:
+    """Say whether members look at the mirror images too, at the end: they learned from such, and their answers are kept whole."""
+    is_small = shape[0] * ensemble.n_classes <= FULL_VALUES
+    return len(shape) == 4 and ensemble.recipe.flip and ensemble.when == "clean" and is_small
+
+
+def _mirrored(fit: Any) -> Float16[np.ndarray, "examples classes"]:
+    parts = [logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in fit.predict(mirrored=True)]
+    return np.concatenate(parts)
 
 
 def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:

@@ -313,13 +313,14 @@ class Fit:
             group["lr"] = rate
 
     def predict(
-        self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None
+        self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None, *, mirrored: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Give rows, logits and penultimate features of clean pictures, batch by batch in row order.
 
         Args:
             rows: which examples; None is all of them.
             inputs: of which data; None is the training data.
+            mirrored: look at the mirror images instead.
         """
         self.model.eval()
         inputs = self.inputs if inputs is None else inputs
@@ -328,7 +329,8 @@ class Fit:
         for start in range(0, len(every), step):
             some = torch.from_numpy(every[start : start + step]).to(self.device)
             with torch.inference_mode(), mixed_precision(self.device):
-                logits = self.model(inputs.batch(some))
+                seen = inputs.batch(some)
+                logits = self.model(seen.flip(-1) if mirrored else seen)
             yield some, logits, self._features.last()
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError, must, unknown
-from dataprune.training.ensemble import Ensemble
+from dataprune.training.ensemble import Ensemble, sees_mirrored
 from dataprune.training.recipes import recipe_named
 from dataprune.workers import Crew, Executor
 
@@ -193,7 +193,7 @@ def price(dataset: Dataset, ensemble: Ensemble) -> Price:
     from dataprune.training.fit import flops_of
 
     member_epochs = ensemble.members * ensemble.epochs
-    train, look = _passes(ensemble)
+    train, look = _passes(ensemble, dataset)
     look_flops = flops_of(_training(ensemble, "cpu"), _shape(dataset)) * len(dataset)
     return Price(member_epochs, int(look_flops * (3 * train + look) * member_epochs), look_flops, None)
 
@@ -207,7 +207,7 @@ def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int)
     asked = price(dataset, ensemble)
     if asked.flops < TIMED_FROM_FLOPS:
         return asked
-    train, look = _passes(ensemble)
+    train, look = _passes(ensemble, dataset)
     train_seconds, look_seconds = _step_seconds(dataset, _training(ensemble, device))
     batches = len(dataset) / ensemble.recipe.batch
     rounds = -(-ensemble.members // at_once)
@@ -215,10 +215,12 @@ def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int)
     return dataclasses.replace(asked, seconds=rounds * ensemble.epochs * epoch_seconds)
 
 
-def _passes(ensemble: Ensemble) -> tuple[float, float]:
-    """Give the shares of the set that a member trains on and looks at in each epoch."""
+def _passes(ensemble: Ensemble, dataset: Dataset) -> tuple[float, float]:
+    """Give the shares of the set that a member trains on and looks at in each epoch, on average."""
     train = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
-    return train, 1.0 if ensemble.when == "clean" else 1 - train
+    if ensemble.when != "clean":
+        return train, 1 - train
+    return train, 1.0 + sees_mirrored(ensemble, dataset.inputs.shape) / ensemble.epochs
 
 
 def _training(ensemble: Ensemble, device: str) -> "Training":
