@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -337,6 +338,8 @@ def test_report_of_a_run(run_folder, tmp_path, cli, monkeypatch):
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"map.svg", "map.png", "epochs.png", "confusion.svg", "correlations.png", "distribution-el2n.svg"} <= drawn
     assert len(payload_of(text)["examples"]["id"]) == 24
+    figure = (tmp_path / "figures" / "correlations.svg").read_text()
+    assert all("Spearman's correlation" in unescape(one) for one in (text, figure)), "the page and the figure say the same"
     again = tmp_path / "again.html"
     write_report(run_folder, again, Options("Flowers <3"))
     assert again.read_bytes() == out.read_bytes()

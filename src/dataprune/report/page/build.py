@@ -6,10 +6,10 @@ picture; does not know HTML, files or where the material came from.
 
 import hashlib
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from dataprune import store
 from dataprune.report.page import cartography, classes, curves, distributions, findings, galleries
@@ -297,11 +297,17 @@ def _scores_section(material: Material) -> list[dict[str, Any]]:
 
 
 def _correlation_section(material: Material) -> dict[str, Any]:
-    names, matrix = correlations(material.scores, "spearman" if len(material) <= 100_000 else "pearson")
+    names, matrix, kind = _correlations(material)
     cells = [[{"text": distributions.said(value), "level": _level(value)} for value in row] for row in matrix.tolist()]
     constant = [name for name, value in zip(names, np.diag(matrix).tolist(), strict=True) if not np.isfinite(value)]
-    kind = "Spearman's" if len(material) <= 100_000 else "Pearson's"
-    return {"names": list(names), "cells": cells, "kind": kind, "constant": constant}
+    return {"names": names, "cells": cells, "kind": kind, "constant": constant}
+
+
+def _correlations(material: Material) -> tuple[list[str], Float64[np.ndarray, "scores scores"], str]:
+    """Give the scores, their correlations, and whose kind these are: ranks of very many examples take too long."""
+    kind: Literal["spearman", "pearson"] = "spearman" if len(material) <= 100_000 else "pearson"
+    names, matrix = correlations(material.scores, kind)
+    return list(names), matrix, f"{kind.capitalize()}'s"
 
 
 def _level(value: float) -> str:
@@ -374,8 +380,7 @@ def _scenes(material: Material, chosen: _Choice, spreads: list[distributions.Dis
     scenes = [distributions.distribution_scene(one) for one in spreads]
     if chosen.map is not None:
         scenes.append(cartography.map_scene(chosen.map))
-    names, matrix = correlations(material.scores)
-    scenes.append(distributions.correlation_scene(list(names), matrix))
+    scenes.append(distributions.correlation_scene(*_correlations(material)))
     shown_classes, counts = classes.matrix_of(material)
     scenes.append(classes.confusion_scene([material.class_names[index] for index in shown_classes], counts))
     scenes.append(curves.epochs_scene(material.answers))

@@ -88,10 +88,10 @@ def distribution_scene(data: Distribution) -> Scene:
     )
 
 
-def correlation_scene(names: list[str], matrix: Float64[np.ndarray, "scores scores"]) -> Scene:
-    """Draw the correlation table as a picture."""
-    cell, left, top = 44.0, 140.0, 130.0
-    marks: list[Mark] = []
+def correlation_scene(names: list[str], matrix: Float64[np.ndarray, "scores scores"], kind: str) -> Scene:
+    """Draw the correlation table as a picture; `kind` says whose correlation it is."""
+    cell, left, top = 44.0, 140.0, 160.0
+    marks: list[Mark] = [Words(8, 20, f"{kind} correlation of the difficulties", "ink", "start")]
     for i, name in enumerate(names):
         marks.append(Words(left - 8, top + cell * (i + 0.6), name, "ink", "end"))
         marks.append(Words(left + cell * (i + 0.6), top - 8, name, "ink", "start", 11.0, True))
@@ -102,7 +102,7 @@ def correlation_scene(names: list[str], matrix: Float64[np.ndarray, "scores scor
                 marks.append(Box(*box, "heat" if value >= 0 else "cold", 0.08 + 0.72 * abs(value)))
             marks.append(Words(box[0] + cell / 2, box[1] + cell * 0.6, said(value), "ink", "middle"))
     side = cell * len(names)
-    description = "Correlation of the difficulties: 1 where two scores rank alike, 0 where one tells nothing of the other."
+    description = f"{kind} correlation of the difficulties: 1 where two scores rank alike, 0 where one tells nothing of the other."
     return Scene("correlations", left + side + 20, top + side + 20, tuple(marks), "Correlation of the scores", description)
 
 
