@@ -250,7 +250,7 @@ def _measured(keep: float, situation: Situation, summary: "Summary | None") -> A
         return Advice(keep, "random", "", 0.0, 0.0, False, (Reason(text, "measured here"), *_loss(table, row)))
     row = int(max(better, key=lambda at: table[name][at]))
     low, high = (100 * table[f"minus_random_{end}"][row] for end in ("low", "high"))
-    text = f"{100 * table['minus_random'][row]:+.1f} points against random of the same size ({low:+.1f} ... {high:+.1f})"
+    text = f"{100 * table['minus_random'][row]:+z.1f} points against random of the same size ({low:+z.1f} ... {high:+z.1f})"
     reasons = [Reason(text, "measured here"), *_loss(table, row)]
     if len(better) > 1:
         text = f"the best of {len(better)} that beat random; as the best of several its lead is likely smaller than measured"
@@ -263,8 +263,8 @@ def _loss(table: Mapping[str, np.ndarray], row: int) -> tuple[Reason, ...]:
     value, low, high = (100 * table[f"minus_all{end}"][row] for end in ("", "_low", "_high"))
     if not np.isfinite(value):
         return ()
-    interval = f"{low:+.1f} ... {high:+.1f}" if np.isfinite(low) else "no interval is known"
-    return (Reason(f"{value:+.1f} points against all data ({interval})", "measured here"),)
+    interval = f"{low:+z.1f} ... {high:+z.1f}" if np.isfinite(low) else "no interval is known"
+    return (Reason(f"{value:+z.1f} points against all data ({interval})", "measured here"),)
 
 
 def _ways(count: int, keep: float) -> str:
