@@ -212,6 +212,31 @@ def link_faults(page: Path) -> list[str]:
     return faults
 
 
+# Tests that a page calls its proof
+
+
+def missing_tests(text: str) -> list[str]:
+    """List what is named as a test and is none."""
+    missing = []
+    for place, _, name in (mention.partition("::") for mention in re.findall(r"`(tests/[^`]+\.py(?:::\w+)?)`", text)):
+        file = ROOT / place
+        if not file.is_file() or (name and not re.search(rf"def {name}\(", file.read_text(encoding="utf-8"))):
+            missing.append(f"{place}::{name}")
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_tests_that_are_named_are_there(page: Path) -> None:
+    assert missing_tests(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_test_that_is_not_there_is_seen() -> None:
+    assert missing_tests("`tests/test_docs.py::test_nothing` `tests/none.py`") == [
+        "tests/test_docs.py::test_nothing",
+        "tests/none.py::",
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, **ids)
 def test_links_lead_somewhere(page: Path) -> None:
     assert link_faults(page) == []
