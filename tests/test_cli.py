@@ -120,7 +120,7 @@ class TestScore:
         assert cli(*more)[0] == 2
         code, out, err = cli(*more, "--extend")
         assert (code, err) == (0, "")
-        assert "to train: 1 member for 3 epochs" in out
+        assert "to train: 1 of 3 members for 3 epochs" in out
         assert len(dp.open_run(tmp_path / "run").info["members"]) == 3
 
     def test_other_settings_in_the_same_folder_are_refused(self, cli, flowers, run_folder):

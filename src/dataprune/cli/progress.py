@@ -26,7 +26,8 @@ LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 
 def price_line(ensemble: "Ensemble", price: "Price") -> str:
     """Say what training will cost."""
-    members, epochs = several(price.member_epochs // ensemble.epochs, "member"), several(ensemble.epochs, "epoch")
+    left, epochs = price.member_epochs // ensemble.epochs, several(ensemble.epochs, "epoch")
+    members = several(left, "member") if left == ensemble.members else f"{left} of {several(ensemble.members, 'member')}"
     took = ", under a minute" if price.seconds is None else f", about {duration(price.seconds)}"
     return (
         f"to train: {members} for {epochs}, model {ensemble.model}, recipe {ensemble.recipe.name} = "
