@@ -10,7 +10,7 @@ from dataprune.data import read
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
 from dataprune.run import score, suspects_of
-from dataprune.run.evidence import evidence_of, evidence_of_trace, left_out
+from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, left_out
 from dataprune.trace import Recorder, Trace
 from dataprune.training.plan import Machine, Settings
 
@@ -66,7 +66,7 @@ def test_processes_and_an_interruption_change_no_bit(run, digits, tmp_path):
 
 def test_each_example_is_asked_of_as_many_networks_suspect_or_not(run):
     evidence = evidence_of(run)
-    assert evidence.first_round is not None
+    assert evidence.is_again
     assert (evidence.unseen_votes.sum(axis=1) == 2).all()
     assert (evidence.votes.sum(axis=1) == 6).all()
     fold = ~run.trace.trained_on[:3]
@@ -77,6 +77,12 @@ def test_each_example_is_asked_of_as_many_networks_suspect_or_not(run):
     np.testing.assert_allclose(evidence.unseen, p / p.sum(axis=1, keepdims=True), atol=1e-5)
 
 
+def toy(p, labels):
+    recorder = Recorder(labels, p.shape[1], 1)
+    recorder.update(range(len(p)), np.log(p), 0)
+    return Trace([recorder.finish()], labels)
+
+
 def test_mirror_images_are_heard_too():
     labels, p = [0, 1, 0, 1], np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
     members = []
@@ -84,13 +90,17 @@ def test_mirror_images_are_heard_too():
         recorder = Recorder(labels, 2, 1, trained_on=np.array(seen, bool))
         recorder.update(range(4), np.log(p), 0)
         members.append(recorder.finish(mirrored=p[::-1].copy()))
-    evidence = evidence_of_trace(Trace(members, labels))
+    evidence = evidence_of_rounds(Trace(members, labels), range(2), 2)
     for view in (evidence.unseen, evidence.seen):
         np.testing.assert_allclose(view, (p + p[::-1]) / 2, atol=1e-3)
+    for view in (evidence.counted.unseen, evidence.counted.seen):  # how much noise there is was calibrated on these
+        np.testing.assert_allclose(view, p, atol=1e-3)
+    assert not evidence.is_again
+    assert evidence_of_rounds(toy(p, labels), [0], 1).counted is None, "nothing was asked of mirror images"
 
 
 def test_the_finding_is_of_both_rounds_and_its_count_of_the_first(run, truth):
-    first = evidence_of(run).first_round
+    first = evidence_of(run).counted
     before, after = noise.find(first), suspects_of(run)
     assert noise.check(after, truth.labels).average_precision > 0.93
     assert not np.array_equal(after.score, before.score)

@@ -32,7 +32,9 @@ class Evidence:
         unseen_votes: (N, K) the same of the networks that did not see the example.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
-        first_round: where networks were trained again without suspects, and the rest is of all rounds: what the first ones say.
+        counted: of what the number of wrong labels is estimated, where it is not the rest: networks that learned all noise alike,
+            asked about the examples as they are.
+        is_again: whether some of the networks were trained again without suspects.
         notes: cautions for a person.
 
     Raises:
@@ -48,7 +50,8 @@ class Evidence:
     unseen_votes: np.ndarray | None = None
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
-    first_round: "Evidence | None" = None
+    counted: "Evidence | None" = None
+    is_again: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -65,7 +65,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     noise = _noise_of(evidence, seed)
     true = true_classes(noise, judges, evidence.labels)
     first = 1.0 - true[np.arange(len(evidence)), evidence.labels]
-    counted = evidence if evidence.first_round is None else evidence.first_round
+    counted = evidence if evidence.counted is None else evidence.counted
     first_noise = noise if counted is evidence else _noise_of(counted, seed)
     count = _count(counted, first_noise, seed)
     odds = _to_sum(_joined(evidence, noise, first), count.estimate)
@@ -107,7 +107,7 @@ def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examp
     if evidence.unseen is None:
         return -MARGIN_ODDS * _standardised(evidence.margin)
     joined = UNSEEN_WEIGHT * _log_odds(first) + SEEN_WEIGHT * _second_view(evidence, noise, first)
-    return joined if evidence.first_round is None else joined - AGAIN_WEIGHT * _standardised(evidence.margin)
+    return joined - AGAIN_WEIGHT * _standardised(evidence.margin) if evidence.is_again else joined
 
 
 def _standardised(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:

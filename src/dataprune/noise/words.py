@@ -57,4 +57,4 @@ def method_in_words(evidence: Evidence) -> str:
         "in": "in-sample: networks that were trained on every label",
         "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
     }[evidence.sampling]
-    return said if evidence.first_round is None else f"{said}; half of them or more trained again without suspects"
+    return said if not evidence.is_again else f"{said}; half of them or more trained again without suspects"

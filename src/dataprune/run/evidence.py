@@ -37,20 +37,25 @@ def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, cl
         round_size: members of a round, the first round's come first.
     """
     first = [place for place, number in enumerate(numbers) if number < round_size]
-    if len(first) in (0, len(numbers)):
-        return evidence_of_trace(trace, classes)
+    is_again = len(first) not in (0, len(numbers))
+    counted = evidence_of_trace(trace.of_members(first) if is_again else trace, classes)
+    if not is_again:
+        return evidence_of_trace(trace, classes, mirrored=True, counted=counted) if trace.has_mirrored else counted
     dealt = trace.trained_on.copy()
     place_of = {number: place for place, number in enumerate(numbers)}
     for place, number in enumerate(numbers):
         dealt[place] = dealt[place_of.get(number % round_size, place)]
-    return evidence_of_trace(trace, classes, dealt, evidence_of_trace(trace.of_members(first), classes))
+    return evidence_of_trace(trace, classes, dealt, mirrored=True, counted=counted, is_again=True)
 
 
 def evidence_of_trace(
     trace: Trace,
     classes: tuple[str, ...] = (),
     dealt: Bool[np.ndarray, "members examples"] | None = None,
-    first_round: Evidence | None = None,
+    *,
+    mirrored: bool = False,
+    counted: Evidence | None = None,
+    is_again: bool = False,
 ) -> Evidence:
     """Gather from a trace what a finding reads.
 
@@ -61,12 +66,14 @@ def evidence_of_trace(
         trace: of the members that learned.
         classes: their names.
         dealt: which members saw which example; what they were trained on if not given.
-        first_round: the evidence of the first round, if the trace holds more.
+        mirrored: whether what members say of mirror images counts too, where they hold it.
+        counted: of what the number of wrong labels is estimated, if not of this.
+        is_again: whether some members are of a later round.
     """
     knew = trace.trained_on if dealt is None else dealt
     gathered, start = [], 0
     for chunk in trace.chunks():
-        gathered.append(_gathered(chunk, knew[:, start : start + len(chunk)]))
+        gathered.append(_gathered(chunk, knew[:, start : start + len(chunk)], mirrored))
         start += len(chunk)
     unseen, seen, margin, votes, unseen_votes = (np.concatenate(part) for part in zip(*gathered, strict=True))
     is_new, is_known = np.isfinite(unseen[:, 0]), np.isfinite(seen[:, 0])
@@ -88,7 +95,8 @@ def evidence_of_trace(
         ids=trace.ids,
         classes=classes,
         notes=tuple(notes),
-        first_round=first_round,
+        counted=counted,
+        is_again=is_again,
     )
 
 
@@ -108,7 +116,7 @@ def _spoken_for(lacking: Bool[np.ndarray, " examples"], lacked: str, others: str
 
 
 def _gathered(
-    chunk: Trace, knew: Bool[np.ndarray, "members some"]
+    chunk: Trace, knew: Bool[np.ndarray, "members some"], mirrored: bool
 ) -> tuple[
     Float32[np.ndarray, "some classes"],
     Float32[np.ndarray, "some classes"],
@@ -122,7 +130,7 @@ def _gathered(
     """
     logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
     for member in range(chunk.n_members):
-        log_p = np.log(np.maximum(chunk.member_probabilities(member, mirrored=True), LOWEST))
+        log_p = np.log(np.maximum(chunk.member_probabilities(member, mirrored=mirrored), LOWEST))
         logs[0] += log_p * ~knew[member][:, None]
         logs[1] += log_p * knew[member][:, None]
     rows, votes = np.arange(chunk.n_examples), np.zeros((2, chunk.n_examples, chunk.n_classes), np.int64)

@@ -163,6 +163,11 @@ class Trace:
             p /= p.sum(axis=1, keepdims=True)
         return p
 
+    @property
+    def has_mirrored(self) -> bool:
+        """Whether some member holds what it says of mirror images."""
+        return any("mirrored" in member.arrays for member in self._members)
+
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
         """Give the class probabilities at the last epoch: the mean over members.
 
