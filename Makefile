@@ -31,8 +31,8 @@ test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-ge
 
 check: lint types imports docs test  ## everything that a change must pass; the same in CI
 
-bench: .venv/dev  ## the quick benchmarks, beside the last run on the same kind of machine
-	$(PY) benchmarks/suite.py
+bench: .venv/dev  ## the quick benchmarks, beside the last run on the same kind of machine; BENCH=--gpu: those of a GPU
+	$(PY) benchmarks/suite.py $(BENCH)
 
 lint: .venv/dev
 	$(PY) -m ruff format --check .
