@@ -238,7 +238,7 @@ def test_lists_that_unfold_without_end(tmp_path, file, key):
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_arrays_of_the_other_byte_order(tmp_path, protocol):
-    """They were read as if they were of this machine's order; and what is read here must not change what NumPy takes for its own."""
+    """They were read as if they were of this machine's order; and reading must not change NumPy's own types."""
     python10(tmp_path)
     labels = np.array([1, 2, 3], ">i8" if np.little_endian else "<i8")
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": pixels(3, 1), b"labels": labels}, protocol))
