@@ -57,7 +57,7 @@ class Scale:
     )
     against_bare: tuple[str, ...] = ("proxy", "resnet18")
     sweep: int = 5_000
-    sweep_epochs: int | None = None
+    sweep_epochs: int = 0  # follows from the number of examples
     clustered: int = 50_000
     digits: int = 1_437
 
@@ -225,7 +225,7 @@ def sweep(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     train = splits.train.take(np.arange(min(scale.sweep, len(splits.train))))
     parts = (Part("hardest", (0.8, 0.4)),)
     spec = dataclasses.replace(preset("sweep"), parts=parts, scores=("el2n",), seeds=2, epochs=scale.sweep_epochs)
-    sources = Sources(settings=dp.Settings(members=2, epochs=scale.sweep_epochs))
+    sources = Sources(settings=dp.Settings(members=2, epochs=scale.sweep_epochs or None))
     with tempfile.TemporaryDirectory() as folder:
         made = run_study(Splits(train, None, splits.test), spec, Path(folder) / "study", sources, dp.Machine(device, "serial"))
         table, trials = made.summary.table, made.trials
