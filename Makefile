@@ -30,7 +30,8 @@ fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS eac
 
 audit: .venv/dev  ## known weaknesses of what is installed; asks an advisory database over the network
 	$(PIP) install --group audit
-	$(PY) -m pip_audit --skip-editable
+	$(PIP) freeze --exclude-editable | sed 's/+.*//' > .venv/audit.txt
+	$(PY) -m pip_audit --strict --disable-pip --no-deps -r .venv/audit.txt
 
 test-wheel: .venv/dev  ## a built wheel, installed away from the sources; needs a package index for the build tool
 	$(PYTEST) -q -m network tests/test_wheel.py
