@@ -3,6 +3,7 @@
 `make fuzz` looks for more, guided by coverage; this is a plain loop with a fixed seed.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -45,3 +46,45 @@ def test_changed_files_answer(name, tmp_path):
     for number in range(CHANGED):
         content = changed(seeds[number % len(seeds)], draw)
         survives(name, content, folder)
+
+
+def resealed(folder, **other):
+    """Give the manifest of a run in which something else stands; the target puts the checksum right."""
+    said = json.loads(next(TARGETS["run"].seeds(folder)))
+    return json.dumps(said | other).encode()
+
+
+# What was found, by the fuzzer or on the way to it.
+FOUND = {
+    "a line end in a column's name": ("labels-csv", b'id,",0\n""",2\n"\ni2,"32\x02\x00\x00""i3",0\n'),
+    "a manifest that is no run's": ("run", lambda folder: resealed(folder, data=7)),
+    "members that are none": ("run", lambda folder: resealed(folder, members=[{"status": "ok"}])),
+    "a member whose file is a list": (
+        "run",
+        lambda folder: resealed(folder, members=[{"member": 0, "status": "ok", "reason": "", "file": []}]),
+    ),
+    "classes that are none": ("run", lambda folder: resealed(folder, data={"classes": 3})),
+    "a trial that says nothing": ("trial", b'{"format": 1, "spec": {}, "result": {"trial": ""}}'),
+    "a trial of 10¹² test examples in one byte": (
+        "trial",
+        lambda folder: next(TARGETS["trial"].seeds(folder)).replace(b'"n_test":2', b'"n_test":1000000000000'),
+    ),
+    "a curve of words": ("trial", lambda folder: next(TARGETS["trial"].seeds(folder)).replace(b'"loss":[0.5]', b'"loss":["x"]')),
+}
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_is_refused_in_one_line(what, tmp_path):
+    name, content = FOUND[what]
+    folder = tmp_path / "work"
+    folder.mkdir()
+    content = content if isinstance(content, bytes) else content(folder)
+    assert content not in list(TARGETS[name].seeds(folder)), "nothing was changed"
+    assert not survives(name, content, folder)
+
+
+def test_the_fuzzer_names_every_target():
+    """It finds them in the source, since it must import nothing before it can watch."""
+    from run import target_names
+
+    assert target_names() == list(TARGETS)
