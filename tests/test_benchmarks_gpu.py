@@ -45,12 +45,6 @@ def test_without_a_gpu_it_says_so_in_one_line():
     )
 
 
-def test_an_unknown_part_is_named(tmp_path):
-    done = gpu("--device", "cpu", "--small", "--only", "right,speed", "--results", tmp_path / "r")
-    assert done.returncode == 2
-    assert "--only must be of right, share, scoring, sweep, got speed" in done.stderr
-
-
 def test_a_number_that_is_none_is_no_agreement():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
