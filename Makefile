@@ -26,7 +26,7 @@ test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared ver
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS)
 
 fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
-	OMP_NUM_THREADS=1 $(PY) tests/fuzz/run.py --seconds $(SECONDS)
+	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS)
 
 audit: .venv/dev  ## known weaknesses of what is installed; asks an advisory database over the network
 	$(PIP) install --group audit

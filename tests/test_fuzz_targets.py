@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
-from targets import TARGETS, survives
+from fuzz_targets import TARGETS, survives
 
 CHANGED = 60  # inputs a target
 
@@ -85,6 +85,6 @@ def test_what_was_found_is_refused_in_one_line(what, tmp_path):
 
 def test_the_fuzzer_names_every_target():
     """It finds them in the source, since it must import nothing before it can watch."""
-    from run import target_names
+    from fuzzer import target_names
 
     assert target_names() == list(TARGETS)

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of every target for a bounded time, each in a process of its own.
 
-    python tests/fuzz/run.py [--seconds 60] [--only NAME,NAME] [--keep DIR]        (make fuzz)
+    python tests/fuzz/fuzzer.py [--seconds 60] [--only NAME,NAME] [--keep DIR]        (make fuzz)
 
 Needs atheris. Ends with 1 if anything was found, and prints the input that did it; --keep also keeps those that reached new code.
 """
@@ -39,7 +39,7 @@ def main() -> None:
 
 def target_names() -> list[str]:
     """Give the targets' names out of their source, which is imported only where it is watched."""
-    return re.findall(r'^    "([a-z-]+)": Target\(', (HERE / "targets.py").read_text(encoding="utf-8"), re.MULTILINE)
+    return re.findall(r'^    "([a-z-]+)": Target\(', (HERE / "fuzz_targets.py").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def fuzzed(name: str, folder: Path, seconds: int) -> bool:
@@ -67,16 +67,18 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
     import atheris
 
     sys.path[:0] = [str(HERE), str(HERE.parent)]
-    with atheris.instrument_imports(include=INSTRUMENTED):
-        import targets
     work, corpus = folder / "work", folder / "corpus"
     for one in (work, corpus):
         one.mkdir(exist_ok=True)
-    for number, seed in enumerate(targets.TARGETS[name].seeds(work)):
-        (corpus / f"seed-{number}").write_bytes(seed)
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        from fuzz_targets import TARGETS, survives
+
+        for number, seed in enumerate(TARGETS[name].seeds(work)):
+            (corpus / f"seed-{number}").write_bytes(seed)
+            survives(name, seed, work)  # imports the rest, while it is watched
     limits = [f"-max_total_time={seconds}", f"-timeout={SECONDS_EACH}", f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST}"]
     more = ["-seed=1", "-print_final_stats=1", "-verbosity=1", f"-artifact_prefix={folder}/found-"]
-    atheris.Setup([sys.argv[0], *limits, *more, str(corpus)], lambda content: targets.survives(name, content, work) and None)
+    atheris.Setup([sys.argv[0], *limits, *more, str(corpus)], lambda content: survives(name, content, work) and None)
     atheris.Fuzz()
 
 
