@@ -2,6 +2,8 @@
 # Another interpreter: make demo PYTHON=python3.12. After a change of interpreter: make clean first.
 
 PYTHON ?= python3
+# Of make fuzz, for each kind of file.
+SECONDS ?= 60
 # Processes that share the tests; each runs torch with one thread.
 TEST_WORKERS ?= 2
 
@@ -9,7 +11,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-faults test-wheel test-ray test-browser check bench format lint types imports docs api clean
+.PHONY: demo test test-faults test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -19,6 +21,17 @@ test: .venv/dev  ## the default tier of tests
 
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults
+
+test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS)
+
+fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
+	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS)
+
+audit: .venv/dev  ## known weaknesses of what is installed; asks an advisory database over the network
+	$(PIP) install --group audit
+	$(PIP) freeze --exclude-editable | sed 's/+.*//' > .venv/audit.txt
+	$(PY) -m pip_audit --strict --disable-pip --no-deps -r .venv/audit.txt
 
 test-wheel: .venv/dev  ## a built wheel, installed away from the sources; needs a package index for the build tool
 	$(PYTEST) -q -m network tests/test_wheel.py
@@ -31,8 +44,8 @@ test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-ge
 
 check: lint types imports docs test  ## everything that a change must pass; the same in CI
 
-bench: .venv/dev  ## the quick benchmarks, beside the last run on the same kind of machine
-	$(PY) benchmarks/suite.py
+bench: .venv/dev  ## the quick benchmarks, beside the last run on the same kind of machine; BENCH=--gpu: those of a GPU
+	$(PY) benchmarks/suite.py $(BENCH)
 
 lint: .venv/dev
 	$(PY) -m ruff format --check .
@@ -55,7 +68,7 @@ api: .venv/installed  ## write docs/api.md anew from the docstrings
 	$(PY) docs/generate_api.py
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: made once, and again when pyproject.toml changes.
@@ -72,6 +85,17 @@ clean:
 .venv/dev: .venv/installed
 	$(PIP) install --quiet 'pip>=25.1'
 	$(PIP) install --group dev
+	@touch $@
+
+.venv/fuzz: .venv/dev
+	$(PIP) install --group fuzz
+	@touch $@
+
+.venv-lowest/dev: pyproject.toml tests/lowest_versions.py
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) tests/lowest_versions.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet 'pip>=25.1'
+	.venv-lowest/bin/python -m pip install --editable . --group dev --constraint .venv-lowest/lowest.txt
 	@touch $@
 
 .venv/ray: .venv/dev

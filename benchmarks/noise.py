@@ -44,6 +44,7 @@ def main() -> None:
         data = data if rows is None else data.take(rows)
         truth = data.labels if truth is None else truth
         if asked.inject:
+            assert truth is not None
             kind, rate = asked.inject.split(":")
             given = noise.inject(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
             data = data.with_labels(given)

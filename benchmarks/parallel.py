@@ -16,6 +16,7 @@ from record import record
 from dataprune.data import from_arrays
 from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.recipes import RECIPES
+from dataprune.workers import Crew
 
 
 def main() -> None:
@@ -28,17 +29,15 @@ def main() -> None:
     dataset = from_arrays(images, rng.integers(0, 10, asked.examples))
     ensemble = Ensemble("proxy", RECIPES["fast"], members=2, epochs=asked.epochs, n_classes=10)
     measured = {}
-    for executor, workers in (("serial", 1), ("processes", 2)):
+    for crew, workers in ((Crew("serial"), 1), (Crew("processes", 2), 2)):
         heard: list[EpochDone] = []
         with tempfile.TemporaryDirectory() as scratch:
             begun = time.perf_counter()
-            outcomes = list(
-                train_members(dataset, ensemble, [0, 1], Path(scratch), executor=executor, workers=workers, on_message=heard.append)
-            )
+            outcomes = list(train_members(dataset, ensemble, [0, 1], Path(scratch), crew=crew, on_message=heard.append))
             wall = time.perf_counter() - begun
         assert all(outcome.error is None for outcome in outcomes)
         later = [message.seconds for message in heard if message.epoch > 1]
-        measured[executor] = (wall, sum(later) / len(later) / workers)
+        measured[crew.executor] = (wall, sum(later) / len(later) / workers)
     record(
         "two members at once",
         {

@@ -20,7 +20,7 @@ def plain_scores(evidence: Evidence) -> dict[str, Float64[np.ndarray, " examples
         By name. `self_confidence`, `normalized_margin` and `el2n` of networks that did not see the example end in `_out`, of those
         that did in `_in`; `aum` is of the latter, `pred_sum` of all.
     """
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for ending, p in (("_out", evidence.unseen), ("_in", evidence.seen)):
         if p is not None:
             found |= {name + ending: function(p, evidence.labels) for name, function in PLAIN.items()}

@@ -14,7 +14,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results.jsonl"
 
 
-def record(name: str, figures: dict[str, Any]) -> None:
+def record(name: str, figures: dict[str, Any], device: str = "cpu") -> None:
     """Write and print one line: what was measured, where, with what."""
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_without_paths(sys.argv[1:])])
     line = {
@@ -25,6 +25,7 @@ def record(name: str, figures: dict[str, Any]) -> None:
         "commit": _commit(),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **accelerator(device),
         "load_before": round(LOAD_AT_START, 2),
         "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
     }
@@ -40,6 +41,15 @@ def processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def accelerator(device: str) -> dict[str, str]:
+    """Name the GPU that was measured, if one was."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    return {"accelerator": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)}
 
 
 def _commit() -> str:

@@ -67,7 +67,8 @@ def main() -> None:
         first, last = (int(part) for part in asked.rows.split(":"))
         splits = Splits(splits.train.take(np.arange(first, last)), splits.validation, splits.test)
     with tempfile.TemporaryDirectory() as temporary:
-        out, done = Path(asked.out or temporary), []
+        out = Path(asked.out or temporary)
+        done: list[str] = []
         for spec in asked_of(asked.data, asked.seeds):
             if asked.only not in (None, spec.preset):
                 continue
@@ -86,7 +87,7 @@ def main() -> None:
 def figures_of(made: Study, seconds: float) -> dict[str, Any]:
     """Give a study's times and what it shows."""
     trials, summary = made.trials, made.summary
-    names = ("score", "strategy", "keep", "start", "arm", "order", "clusters")
+    names: tuple[str, ...] = ("score", "strategy", "keep", "start", "arm", "order", "clusters")
     names += ("test_accuracy", "low", "high", "minus_random", "minus_random_low", "minus_random_high", "verdict")
     rows = range(len(summary.table["keep"]))
     return {

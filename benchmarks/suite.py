@@ -1,6 +1,7 @@
 """The quick forms of the benchmarks, in a few minutes, beside the last run on the same kind of machine.
 
     python benchmarks/suite.py [--only NAME,NAME]        (make bench)
+    python benchmarks/suite.py --gpu [CIFAR10]           (make bench BENCH=--gpu): benchmarks/gpu.sh in their place
 
 Each is a command of its own; what it records in results.jsonl is read back and printed against the line before it with the same
 benchmark, command, processor and cores. Figures of a shared machine vary: those that matter are ratios within one run.
@@ -39,6 +40,9 @@ PICTURES, SIDE = 2_000, 160
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default=",".join(COMMANDS))
+    parser.add_argument(
+        "--gpu", nargs="?", const="", default=None, metavar="CIFAR10", help="what wants a GPU, on this data or made-up pictures"
+    )
     parser.add_argument("--start-up", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--pack", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -46,19 +50,23 @@ def main() -> None:
         record("start-up", start_up())
     elif asked.pack:
         record("pack and decode", pack())
+    elif asked.gpu is not None:
+        measure("gpu", [str(HERE / "gpu.sh"), *filter(None, [asked.gpu])])
     else:
         for name in asked.only.split(","):
-            measure(name)
+            measure(name, [sys.executable, *shlex.split(str(HERE / COMMANDS[name]))])
 
 
-def measure(name: str) -> None:
-    """Run one benchmark, and print what it recorded beside the last time."""
+def measure(name: str, command: list[str]) -> None:
+    """Run one benchmark, and print what it recorded beside the last time; end as it does if it fails."""
     before = lines()
     begun = time.perf_counter()
-    subprocess.run([sys.executable, *shlex.split(str(HERE / COMMANDS[name]))], check=True, stdout=subprocess.DEVNULL)
+    failed = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
     print(f"\n{name}: {time.perf_counter() - begun:.0f} s", flush=True)
     for line in lines()[len(before) :]:
         print_beside(line, last_like(line, before))
+    if failed:
+        sys.exit(failed)
 
 
 def lines() -> list[dict[str, Any]]:
@@ -67,9 +75,9 @@ def lines() -> list[dict[str, Any]]:
 
 
 def last_like(line: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Give the last line of the same benchmark, command, processor and cores."""
-    same = ("benchmark", "command", "processor", "cores")
-    return next((one for one in reversed(before) if all(one.get(key) == line[key] for key in same)), None)
+    """Give the last line of the same benchmark, command, processor, cores and accelerator."""
+    same = ("benchmark", "command", "processor", "cores", "accelerator")
+    return next((one for one in reversed(before) if all(one.get(key) == line.get(key) for key in same)), None)
 
 
 def print_beside(line: dict[str, Any], last: dict[str, Any] | None) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +177,75 @@ def test_a_binary_file_that_is_cut_short(tmp_path):
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"data_batch_2\.bin` must have a whole number of 3073-byte records, got 9214 bytes"):
         read(tmp_path)
+
+
+def global_of(module, name):
+    return f"c{module}\n{name}\n".encode()
+
+
+# Pickles of a few bytes that would take gigabytes, years, or memory as it was found; none may.
+HOSTILE = {
+    "a memo of 2³¹ places": b"\x80\x02}r\xff\xff\xff\x7f",
+    "an array as memory was found": b"\x80\x02}(U\x04data" + global_of("numpy", "ndarray") + b"(M\x10\x27M\x00\x0ct\x85Ru.",
+    "a key of tuples of tuples": b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x01s.",
+    "text as a number": b"(dS'labels'\nI" + b"9" * 5000 + b"\ns.",
+    "a byte array beyond the file": b"\x80\x05}(\x8c\x04data\x96\x00\x00\x00\x00\x04\x00\x00\x00u.",
+    "state of another thing": b"\x80\x02}(U\x04data]}bu.",
+    "a call of a name": b"\x80\x02}(U\x04dataU\x01x)Ru.",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_pickles_take_neither_memory_nor_time(tmp_path, name):
+    python10(tmp_path)
+    for file in ("data_batch_1", "batches.meta"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        python10(tmp_path / "x")
+        (tmp_path / "x" / file).write_bytes(HOSTILE[name])
+        tracemalloc.start()
+        begun = time.perf_counter()
+        try:
+            with pytest.raises(InputError) as raised:
+                read(tmp_path / "x")
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert "\n" not in str(raised.value)
+        assert time.perf_counter() - begun < 10
+        assert peak < 50e6
+
+
+def nested(depth, width=10):
+    value = [0]
+    for _ in range(depth):
+        value = [value] * width
+    return value
+
+
+@pytest.mark.parametrize(
+    ("file", "key"), [("data_batch_1", b"data"), ("data_batch_1", b"labels"), ("batches.meta", b"label_names")]
+)
+def test_lists_that_unfold_without_end(tmp_path, file, key):
+    """A pickle of lists that hold the same list ten times is a few hundred bytes, and 10³⁰ numbers as an array or as text."""
+    python10(tmp_path)
+    entries = {b"data": pixels(3, 1), b"labels": [1] * 3, b"label_names": [b"a"] * 10} | {key: nested(30)}
+    (tmp_path / file).write_bytes(pickle.dumps(entries, 2))
+    with pytest.raises(
+        InputError, match=r"must hold an? (array or a )?list of (numbers|names|`?)|must hold a list `label_names` of names"
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_arrays_of_the_other_byte_order(tmp_path, protocol):
+    """They were read as if they were of this machine's order; and reading must not change NumPy's own types."""
+    python10(tmp_path)
+    labels = np.array([1, 2, 3], ">i8" if np.little_endian else "<i8")
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": pixels(3, 1), b"labels": labels}, protocol))
+    assert read(tmp_path).labels.tolist() == [1, 2, 3, 2, 2, 2]
+    assert np.dtype("i8").isnative
+    fortran = np.asfortranarray(pixels(3, 1))
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": fortran, b"labels": labels, b"again": labels}, protocol))
+    found = read(tmp_path)
+    assert np.array_equal(found.images[:3], as_pictures(pixels(3, 1)))
+    assert found.labels.tolist() == [1, 2, 3, 2, 2, 2]

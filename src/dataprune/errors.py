@@ -9,9 +9,19 @@ from collections.abc import Iterable
 
 
 class DatapruneError(Exception):
-    """Something failed in a way that one line explains; `exit_code` is what the command line returns."""
+    r"""Something failed in a way that one line explains; `exit_code` is what the command line returns.
+
+    What is quoted from a file (a column's name, a path) may hold anything: line ends and control characters become escapes.
+
+    Example:
+        >>> print(DatapruneError("it has the columns id, a\nb\x1b[2J"))
+        it has the columns id, a\nb\x1b[2J
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message))
 
 
 class InputError(DatapruneError, ValueError):

@@ -1,19 +1,17 @@
 """Which pictures and labels do the CIFAR-10 and CIFAR-100 files hold, as their authors ship them?
 
-Knows the binary and the Python (pickle) form. A pickle can run anything when it is read, so only the few constructors that these
-files need are let through.
+Knows the binary and the Python (pickle) form. A pickle can run anything when it is read, so it goes through a loader that lets
+arrays and plain things through and nothing else.
 """
 
-import codecs
-import io
 import os
-import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dataprune.data import pickles
 from dataprune.data.parts import Part, Source, indices, plain, row_ids
 from dataprune.errors import InputError, must
 
@@ -82,8 +80,8 @@ def _names_in_text(file: Path, count: int) -> tuple[str, ...]:
 
 def _names_in_pickle(file: Path, key: str, count: int) -> tuple[str, ...]:
     names = _entries(file).get(key, [str(index) for index in range(count)])
-    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
-        raise must(plain(file), f"hold a list `{key}`", type(names).__name__)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str | bytes) for name in names):
+        raise must(plain(file), f"hold a list `{key}` of names", type(names).__name__)
     return tuple(_text(name) for name in names)
 
 
@@ -106,12 +104,21 @@ def _pickled(file: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
     entries = _entries(file)
     if "data" not in entries or key not in entries:
         raise must(plain(file), f"hold `data` and `{key}`", ", ".join(sorted(map(str, entries))) or "nothing")
-    pixels, labels = np.asarray(entries["data"]), np.asarray(entries[key])
+    pixels, labels = _array(file, "data", entries["data"]), _array(file, key, entries[key])
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
         raise must(plain(file), f"hold uint8 `data` of shape (N, {_PIXEL_BYTES})", f"{pixels.dtype} {pixels.shape}")
     if labels.shape != (len(pixels),):
         raise must(plain(file), f"hold one label for each of {len(pixels)} pictures", f"shape {labels.shape}")
     return _channels_last(pixels), labels
+
+
+def _array(file: Path, key: str, value: object) -> np.ndarray:
+    """Give an array, or make one of a list of numbers; a list of lists may unfold to any size."""
+    if isinstance(value, list | tuple) and all(isinstance(one, int | float | str | bytes) for one in value):
+        return np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        raise must(plain(file), f"hold an array or a list of numbers as `{key}`", type(value).__name__)
+    return value
 
 
 def _channels_last(rows: np.ndarray) -> np.ndarray:
@@ -131,11 +138,12 @@ def _bytes_of(file: Path) -> bytes:
 def _entries(file: Path) -> dict[str, Any]:
     """Read a pickled dictionary through the restricted loader; keys become text (Python 2 wrote bytes)."""
     try:
-        loaded = _Restricted(io.BytesIO(_bytes_of(file)), encoding="bytes").load()
+        loaded = pickles.loads(_bytes_of(file))
     except InputError as error:
         raise InputError(f"{plain(file)}: {error}") from None
     except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way; nothing but arrays was built
-        raise InputError(f"{plain(file)} is no readable CIFAR file: {' '.join(str(error).split())[:200]}.") from None
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{plain(file)} is no readable CIFAR file: {said}.") from None
     if not isinstance(loaded, dict):
         raise must(plain(file), "hold a dictionary", type(loaded).__name__)
     return {_text(key): value for key, value in loaded.items()}
@@ -143,58 +151,3 @@ def _entries(file: Path) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-class _Restricted(pickle.Unpickler):
-    """Lets through what NumPy writes for an array of numbers, and nothing else.
-
-    The stand-ins are made anew for each file, so that a pickle that sets attributes on them changes nothing that lasts.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "numpy" and name == "ndarray":
-            return np.ndarray
-        if module == "numpy" and name == "dtype":
-            return _plain_dtype()
-        if module in _ARRAY_MODULES and name == "_reconstruct":
-            return _empty_array()
-        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return _from_buffer()
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1()
-        raise InputError(f"the pickle asks for {module}.{name}, which no CIFAR file needs; it was not run. Do not trust this file.")
-
-
-def _plain_dtype() -> Callable[..., Any]:
-    def dtype(code: str | bytes, *_: object) -> np.dtype[Any]:
-        made = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code)
-        if made.kind not in "biuf":
-            raise InputError(f"the pickle holds an array of {made}, not of numbers.")
-        return made
-
-    return dtype
-
-
-def _empty_array() -> Callable[..., np.ndarray]:
-    """Whatever shape is asked for, reserve nothing: the state that follows brings shape and bytes, and NumPy compares them."""
-
-    def reconstruct(*_: object) -> np.ndarray:
-        return np.ndarray((0,), np.int8)
-
-    return reconstruct
-
-
-def _from_buffer() -> Callable[..., np.ndarray]:
-    def frombuffer(buffer: bytes | bytearray, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
-        return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-    return frombuffer
-
-
-def _latin1() -> Callable[..., bytes]:
-    def encode(text: str, encoding: str = "latin1") -> bytes:
-        if codecs.lookup(encoding).name != "iso8859-1":
-            raise InputError(f"the pickle asks for the encoding {encoding!r}.")
-        return text.encode("latin1")
-
-    return encode

@@ -4,6 +4,7 @@ Knows the files of a run folder and who they belong to. Does not train.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,14 +50,17 @@ class Run:
     def scores(self) -> Scores:
         """Every score by name, with ids and labels."""
         table = read_table(self.path / SCORES_FILE)
-        labels = table.columns["label"].astype(np.int64)
-        ids = np.array(table.columns["id"], dtype=np.dtypes.StringDType())
-        found = [
-            Score(name, values, int(str(table.metadata[name]["harder"])), ids, labels)
-            for name, values in table.columns.items()
-            if name not in ("id", "label")
-        ]
-        return Scores(found, absent=self.info["absent_scores"])
+        try:
+            labels = table.columns["label"].astype(np.int64)
+            ids = np.array(table.columns["id"], dtype=np.dtypes.StringDType())
+            found = [
+                Score(name, values, int(str(table.metadata[name]["harder"])), ids, labels)
+                for name, values in table.columns.items()
+                if name not in ("id", "label")
+            ]
+            return Scores(found, absent=self.info["absent_scores"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"`{self.path / SCORES_FILE}` is damaged: it is no table of scores.") from error
 
     @property
     def ids(self) -> np.ndarray:
@@ -175,6 +179,8 @@ def open_run(path: str | Path) -> Run:
             raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
         raise InputError(f"`RUN` must be a folder made by `dataprune score`, got {folder}, which holds no {MANIFEST}.")
     info = store.read_manifest(folder, MANIFEST)
+    if not _says_what_a_run_says(info):
+        raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not say what a run says.")
     missing = [name for name in info["files"] if not (folder / name).exists()]
     if missing:
         raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Run the same `dataprune score` command to restore it.")
@@ -182,6 +188,27 @@ def open_run(path: str | Path) -> Run:
     if store.sha256(folder / SCORES_FILE) != table["sha256"]:
         raise StoreError(f"{folder / SCORES_FILE} is damaged (its checksum differs). Run the same `dataprune score` command again.")
     return Run(folder, info)
+
+
+def _says_what_a_run_says(info: Mapping[str, Any]) -> bool:
+    """Say whether what is read of a manifest is there: a stranger's may hold anything, with a checksum that fits."""
+    tables = ("data", "absent_scores", "read", "spec", "files")
+    if not all(isinstance(info.get(name), dict) for name in tables) or not isinstance(info.get("members"), list):
+        return False
+    classes, members, files = info["data"].get("classes"), info["members"], info["files"]
+    return (
+        SCORES_FILE in files
+        and isinstance(info["spec"].get("data"), str)
+        and isinstance(classes, list)
+        and all(isinstance(name, str) for name in classes)
+        and all(isinstance(reason, str) for reason in info["absent_scores"].values())
+        and all(
+            isinstance(member, dict)
+            and {"member", "status", "reason", "file"} <= set(member)
+            and (member["status"] != "ok" or (isinstance(member["file"], str) and member["file"] in files))
+            for member in members
+        )
+    )
 
 
 def verify(path: str | Path) -> list[str]:

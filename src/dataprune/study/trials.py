@@ -137,19 +137,31 @@ def read_trial(folder: Path, trial: str) -> TrialResult | None:
     body = {key: value for key, value in whole.items() if key != "sha256"}
     if whole.get("sha256") != _digest(body):
         raise StoreError(f"`{path}` is damaged: its checksum does not fit.")
-    if hashlib.sha256(store.canonical_json(body["spec"]).encode()).hexdigest()[:24] != trial or body["result"]["trial"] != trial:
-        raise StoreError(f"`{path}` is damaged: it is the file of another trial.")
-    plain: dict[str, Any] = dict(body["result"])
+    try:
+        named = hashlib.sha256(store.canonical_json(body["spec"]).encode()).hexdigest()[:24]
+        if named != trial or body["result"]["trial"] != trial:
+            raise StoreError(f"`{path}` is damaged: it is the file of another trial.")
+        return _result(body["result"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise StoreError(f"`{path}` is damaged: it does not say what a trial says.") from error
+
+
+def _result(said: Mapping[str, Any]) -> TrialResult:
+    """Make a result of what a file says; in a stranger's file it may be anything, with a checksum that fits."""
+    plain = dict(said)
     bits, n_test = base64.b64decode(plain.pop("test_correct")), plain.pop("n_test")
+    if not 0 <= n_test <= 8 * len(bits) or plain["status"] not in ("ok", "failed"):
+        raise ValueError("more test examples than bits, or no such status")
     plain["test_correct"] = np.unpackbits(np.frombuffer(bits, np.uint8), count=n_test).astype(bool) if n_test else None
-    return TrialResult(**{**plain, "loss": tuple(plain["loss"]), "validation": tuple(plain["validation"])})
+    curves = {name: tuple(float(value) for value in plain[name]) for name in ("loss", "validation")}
+    return TrialResult(**{**plain, **curves})
 
 
 def sound_trial(folder: Path, trial: str) -> TrialResult | None:
     """Read a trial's file; None where there is none that can be believed: it is trained again."""
     try:
         return read_trial(folder, trial)
-    except (DatapruneError, KeyError, TypeError, ValueError):
+    except DatapruneError:
         return None
 
 

@@ -1,0 +1,357 @@
+"""What is fuzzed: for each kind of file that comes from outside, who reads it, and some that are right to begin with.
+
+A target takes any bytes. It returns, or raises the library's own error of one line, which `survives` takes for an answer; whatever
+else comes out is a defect. Files with a checksum are given a right one first: a stranger's folder has that too.
+"""
+
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from dataprune import store, tables
+from dataprune.data import decode, read, read_features
+from dataprune.data.labels import read_labels
+from dataprune.errors import DatapruneError
+from dataprune.store.files import json_text
+
+PIXELS = 2**22  # a picture of the real limit, 100 million, takes seconds
+NAMES = [f"c{number}" for number in range(10)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who reads a kind of file, and right ones; `folder` is empty and the target's own, the same at each call."""
+
+    seeds: Callable[[Path], Iterator[bytes]]
+    read: Callable[[bytes, Path], object]
+
+
+def survives(name: str, content: bytes, folder: Path) -> bool:
+    """Give the bytes to a target: True where they were read, False where they were refused in one line; else it raises."""
+    try:
+        TARGETS[name].read(content, folder)
+    except (DatapruneError, decode.BadPicture) as error:
+        assert "\n" not in str(error), f"more than one line: {error}"
+        return False
+    return True
+
+
+def any_of(*calls: Callable[[], object]) -> None:
+    """Call all; where all refuse, that is the answer."""
+    errors = []
+    for call in calls:
+        try:
+            call()
+        except DatapruneError as error:
+            assert "\n" not in str(error), f"more than one line: {error}"
+            errors.append(error)
+    if len(errors) == len(calls):
+        raise errors[-1]
+
+
+def file_of(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def pictures(folder: Path) -> Iterator[bytes]:
+    draw = np.random.default_rng(0)
+    picture = Image.fromarray(draw.integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    kinds = {
+        "RGB": ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"),
+        "CMYK": ("JPEG", "TIFF"),
+        "P": ("PNG", "GIF"),
+        "LA": ("PNG",),
+    }
+    for mode, formats in (kinds | {"I;16": ("PNG", "TIFF"), "1": ("PNG", "TIFF"), "F": ("TIFF",), "RGBA": ("WEBP", "PNG")}).items():
+        for kind in formats:
+            into = io.BytesIO()
+            made = Image.fromarray(draw.integers(0, 2**16, (9, 7), dtype=np.uint16)) if mode == "I;16" else picture.convert(mode)
+            made.save(into, kind)
+            yield into.getvalue()
+    turned, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    picture.save(turned, "JPEG", exif=exif)
+    yield turned.getvalue()
+
+
+def read_picture(content: bytes, folder: Path) -> None:
+    before, decode.MAX_PIXELS = decode.MAX_PIXELS, PIXELS
+    try:
+        pixels = decode.decode(content, 8)
+        assert pixels.shape == (8, 8, 3)
+        decode.picture_size(content)
+    finally:
+        decode.MAX_PIXELS = before
+
+
+def batches(folder: Path) -> Iterator[bytes]:
+    rows = np.arange(2 * 3072, dtype=np.int64).astype(np.uint8).reshape(2, 3072)
+    for protocol in (0, 2, 4, 5):
+        yield pickle.dumps({b"data": rows, b"labels": [0, 9], b"filenames": [b"a", b"b"]}, protocol)
+        yield pickle.dumps({"data": rows[:0], "labels": np.array([], ">i8")}, protocol)
+    dtype = b"cnumpy\ndtype\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I0\nI3072\nt" + dtype + b"I00\nS''\ntb"
+    yield b"(dS'data'\n" + array + b"sS'labels'\n(lI4\nas."  # as Python 2 wrote it
+
+
+def cifar(folder: Path, **files: bytes) -> None:
+    meta = pickle.dumps({b"label_names": [name.encode() for name in NAMES]}, 2)
+    batch = pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [1]}, 2)
+    for name, content in ({"batches.meta": meta, "data_batch_1": batch} | files).items():
+        file_of(folder, name, content)
+    read(folder)
+
+
+def names(folder: Path) -> Iterator[bytes]:
+    for protocol in (0, 2, 4):
+        yield pickle.dumps({b"label_names": [name.encode() for name in NAMES], b"num_vis": 3072}, protocol)
+        yield pickle.dumps({"label_names": NAMES}, protocol)
+
+
+def csvs(folder: Path) -> Iterator[bytes]:
+    yield b"id,label\n" + b"".join(b'"i%d",%d\n' % (row, row % 3) for row in range(4))
+    yield b"label\r\n0\r\n1.5\r\nnan\r\n"
+    yield b"id;label\na;1\n"
+    yield b'\xef\xbb\xbfid,given_label,decision,new_label\ni0,a,drop,\ni1,b,relabel,c\n"i2",c,keep,\n'
+    yield b"id,label,decision\ni3,1,relabel\n'i\n0',a,keep\n"
+    yield b"id,decision\ni3,keep\n"
+
+
+def parquets(folder: Path) -> Iterator[bytes]:
+    small = {
+        "numbers": pa.table({"id": ["i0", "i1", "i2", "i3"], "label": [0, 1, 1, 0]}),
+        "words": pa.table({"label": ["a", "b", None, "é"]}),
+        "vectors": pa.table({"id": ["a", "b"], "vector": [[1.0, 2.0], [3.0, 4.0]]}),
+        "pictures": pa.table({"image": [{"bytes": b"\x89PNG", "path": "a.png"}], "label": [0]}),
+    }
+    for name, table in small.items():
+        for compression in ("none", "snappy", "zstd"):
+            path = folder / f"{name}.parquet"
+            pq.write_table(table, path, compression=compression)
+            yield path.read_bytes()
+
+
+def read_any_labels(suffix: str) -> Callable[[bytes, Path], None]:
+    def reader(content: bytes, folder: Path) -> None:
+        path = file_of(folder, f"x{suffix}", content)
+        found = read_labels(str(path))
+        any_of(
+            lambda: found.labels_of([f"i{row}" for row in range(len(found.values))], ()),
+            lambda: found.labels_of([f"i{row}" for row in range(4)], ("a", "b", "c")),
+        )
+
+    return reader
+
+
+def read_any_table(content: bytes, folder: Path) -> None:
+    path = file_of(folder, "x.parquet", content)
+    tables.read_table(path)
+
+
+def read_vectors(content: bytes, folder: Path) -> None:
+    for block in read_features(file_of(folder, "v.parquet", content)):
+        block.sum()
+
+
+def read_decided(content: bytes, folder: Path) -> None:
+    from dataprune.run.decisions import read_decisions
+
+    ids = [f"i{row}" for row in range(4)]
+    read_decisions(file_of(folder, "x.csv", content), ids, np.array([0, 1, 2, 0]), ("a", "b", "c"))
+
+
+def npys(folder: Path) -> Iterator[bytes]:
+    plain = [np.arange(6.0).reshape(2, 3), np.zeros((0, 3), "u1"), np.array(["a", "bc"]), np.asfortranarray(np.eye(3))]
+    odd = [np.array([1 + 2j]), np.arange(3, dtype=">i4"), np.ones(3, np.float16), np.array(5)]
+    for array in plain + odd:
+        into = io.BytesIO()
+        np.save(into, array)
+        yield into.getvalue()
+
+
+def npzs(folder: Path) -> Iterator[bytes]:
+    for write in (np.savez, np.savez_compressed):
+        into = io.BytesIO()
+        write(into, x=np.zeros((4, 2, 2, 3), np.uint8), y=np.arange(4))
+        yield into.getvalue()
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr("../x.npy", next(npys(folder)))
+    yield into.getvalue()
+
+
+def read_any_npy(content: bytes, folder: Path) -> None:
+    path = file_of(folder, "x.npy", content)
+    tables.read_npy(path)
+    for block in read_features(path):
+        block.sum()
+
+
+def read_any_npz(content: bytes, folder: Path) -> None:
+    path = file_of(folder, "x.npz", content)
+    tables.read_npz(path)
+    read(path)
+
+
+def read_spec(content: bytes, folder: Path) -> None:
+    from dataprune.study.spec import from_toml, to_toml
+
+    spec = from_toml(content.decode("utf-8", "surrogateescape"))
+    assert from_toml(to_toml(spec)) == spec
+
+
+def members(folder: Path) -> Iterator[bytes]:
+    from dataprune.trace import save_member
+    from toys import toy_member
+
+    save_member(folder / "m.safetensors", toy_member())
+    yield (folder / "m.safetensors").read_bytes()
+    store.save_arrays(folder / "a.safetensors", {"x": np.arange(3), "none": np.zeros((0, 2))}, {"a": 1})
+    yield (folder / "a.safetensors").read_bytes()
+
+
+def read_any_member(content: bytes, folder: Path) -> None:
+    """The file begins with the header's length; where that is beyond the file it is put right, or nothing gets further."""
+    from dataprune.trace import open_member
+
+    if len(content) > 8 and int.from_bytes(content[:8], "little") > len(content) - 8:
+        content = struct.pack("<Q", content.rfind(b"}") - 7 if b"}" in content[8:] else len(content) - 8) + content[8:]
+    path = file_of(folder, "m.safetensors", content)
+
+    def look() -> None:
+        opened = store.open_arrays(path)
+        for name in opened.names:
+            opened[name].sum()
+
+    any_of(look, lambda: open_member(path))
+
+
+def manifests(folder: Path) -> Iterator[bytes]:
+    yield (finished(folder) / "run.json").read_bytes()
+
+
+def finished(folder: Path) -> Path:
+    """Give a run, made once and kept beside."""
+    from fault_kit import quick_run
+
+    place = folder.parent / f"{folder.name}-run"
+    if not (place / "run.json").exists():
+        quick_run(place)
+        (place / "run.json").rename(place / "right.json")
+        (place / "run.json").write_bytes((place / "right.json").read_bytes())
+    return place
+
+
+def read_manifest(content: bytes, folder: Path) -> None:
+    """A run with another manifest, whose files and checksum are right."""
+    from dataprune.run.opened import open_run
+
+    place = finished(folder)
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        said = None
+    if isinstance(said, dict):
+        right = json.loads((place / "right.json").read_bytes())
+        said |= {"format": right["format"], "files": right["files"]}
+        said.pop("sha256", None)
+        try:
+            text = store.canonical_json(said)
+            content = json_text(json.loads(text) | {"sha256": hashlib.sha256(text.encode()).hexdigest()})
+        except (ValueError, RecursionError, DatapruneError):
+            pass
+    (place / "run.json").write_bytes(content)
+    run = open_run(place)
+    assert len(run.classes) + len(run.failed) >= 0
+    assert len(run.ids) == len(run.labels)
+    assert run.trace.n_members > 0
+
+
+def trials(folder: Path) -> Iterator[bytes]:
+    from dataprune.study.trials import TrialResult, write_trial
+    from study_toys import spec_of
+
+    spec = spec_of()
+    for result in (
+        TrialResult(
+            spec.trial, "ok", loss=(0.5,), validation=(0.25,), test_correct=np.array([True, False]), made_with={"torch": "2"}
+        ),
+        TrialResult(spec.trial, "failed", error="no", traceback="x"),
+    ):
+        write_trial(folder, spec, result)
+        yield (folder / "trials" / f"{spec.trial}.json").read_bytes()
+
+
+def read_any_trial(content: bytes, folder: Path) -> None:
+    """A trial whose name and checksum are right, whatever else it says."""
+    from dataprune.study.trials import read_trial
+
+    trial = "0" * 24
+    try:
+        said = json.loads(content)
+        trial = hashlib.sha256(store.canonical_json(said["spec"]).encode()).hexdigest()[:24]
+        if isinstance(said["result"], dict) and "trial" in said["result"]:
+            said["result"]["trial"] = trial
+        said.pop("sha256", None)
+        content = json.dumps(said | {"sha256": hashlib.sha256(store.canonical_json(said).encode()).hexdigest()}).encode()
+    except (ValueError, RecursionError, KeyError, TypeError, DatapruneError):
+        pass
+    (folder / "trials").mkdir(exist_ok=True)
+    file_of(folder / "trials", f"{trial}.json", content)
+    try:
+        found = read_trial(folder, trial)
+        assert found is not None
+        assert found.test_accuracy != 2
+        assert found.validation_accuracy != 2
+    finally:
+        (folder / "trials" / f"{trial}.json").unlink()
+
+
+def sealed_files(folder: Path) -> Iterator[bytes]:
+    store.write_sealed(folder / "a.json", {"a": [1, 2.5, None, "é"], "b": {"c": True}})
+    yield (folder / "a.json").read_bytes()
+    yield b'{"a": 1}'
+
+
+def read_any_sealed(content: bytes, folder: Path) -> None:
+    store.read_sealed(file_of(folder, "a.json", content))
+
+
+def specs(folder: Path) -> Iterator[bytes]:
+    from dataprune.study.presets import PRESETS, preset
+    from dataprune.study.spec import to_toml
+
+    for name in PRESETS:
+        yield to_toml(preset(name)).encode()
+
+
+TARGETS: dict[str, Target] = {
+    "picture": Target(pictures, read_picture),
+    "cifar-batch": Target(batches, lambda content, folder: cifar(folder, data_batch_1=content)),
+    "cifar-names": Target(names, lambda content, folder: cifar(folder, **{"batches.meta": content})),
+    "labels-csv": Target(csvs, read_any_labels(".csv")),
+    "labels-parquet": Target(parquets, read_any_labels(".parquet")),
+    "table-parquet": Target(parquets, read_any_table),
+    "vectors-parquet": Target(parquets, read_vectors),
+    "decisions": Target(csvs, read_decided),
+    "npy": Target(npys, read_any_npy),
+    "npz": Target(npzs, read_any_npz),
+    "spec": Target(specs, read_spec),
+    "member": Target(members, read_any_member),
+    "run": Target(manifests, read_manifest),
+    "trial": Target(trials, read_any_trial),
+    "sealed": Target(sealed_files, read_any_sealed),
+}
