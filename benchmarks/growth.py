@@ -1,6 +1,6 @@
 """How do time and memory of scoring, selection, noise find and the report grow with the number of examples?
 
-    python benchmarks/growth.py [--examples 10000,100000,1000000] [--parts score,select,find,report]
+    python benchmarks/growth.py [--examples 10000,100000,1000000] [--parts score,select,find,report] [--plot FILE.svg]
 
 Random answers (4 members, 10 epochs, 10 classes), pictures of smooth noise for the report. Each size is measured in a fresh
 process. Seconds are of the processor; memory is the peak of the process during the part beyond what it held before. The slope is
@@ -32,12 +32,14 @@ from dataprune.report.page.render import html
 from dataprune.trace import open_member, save_member
 
 PARTS = ("score", "select", "find", "report")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--examples", default="10000,100000,1000000")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--plot", type=Path, help="draw the seconds, both axes as logarithms")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # of the fresh process that is measured
     asked = parser.parse_args()
     if asked.one is not None:
@@ -49,6 +51,8 @@ def main() -> None:
         found[n] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
         print(n, found[n], flush=True)
     record("growth with examples", {"by_examples": found, "slopes": slopes(found)})
+    if asked.plot is not None:
+        asked.plot.write_text(drawn({n: {part: one["seconds"] for part, one in parts.items()} for n, parts in found.items()}))
 
 
 def slopes(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
@@ -61,6 +65,40 @@ def slopes(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, dict[str,
         of = {what: np.log([max(one[part][what], 1e-3) for one in found.values()]) for what in figures}
         result[part] = {what: round(float(np.polyfit(sizes, values, 1)[0]), 2) for what, values in of.items()}
     return result
+
+
+def drawn(seconds: dict[int, dict[str, float]]) -> str:
+    """Draw seconds against examples, both as logarithms, with a line of slope 1, as SVG."""
+    width, height, edge = 560, 320, 46
+    sizes, values = list(seconds), [max(value, 1e-3) for one in seconds.values() for value in one.values()]
+    left, right = np.log10(sizes[0]), np.log10(sizes[-1])
+    low, high = np.floor(np.log10(min(values))), np.ceil(np.log10(max(values)))
+
+    def x(n: float) -> float:
+        return round(edge + (np.log10(n) - left) / (right - left) * (width - edge - 110), 1)
+
+    def y(value: float) -> float:
+        return round(height - edge + 10 - (np.log10(max(value, 1e-3)) - low) / (high - low) * (height - edge - 10), 1)
+
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">']
+    lines.append(f'<rect width="{width}" height="{height}" fill="white"/>')
+    for n in sizes:
+        lines.append(f'<text x="{x(n)}" y="{height - 14}" text-anchor="middle">{n:,}</text>')
+    for power in np.arange(low, high + 1):
+        at = y(10**power)
+        lines.append(f'<path d="M{edge} {at}H{width - 110}" stroke="#ddd"/><text x="4" y="{at + 4}">{10**power:g} s</text>')
+    steady = f"M{x(sizes[0])} {y(10**low)}L{x(sizes[-1])} {y(10**low * sizes[-1] / sizes[0])}"
+    lines.append(f'<path d="{steady}" stroke="#999" stroke-dasharray="4"/>')
+    below = 0.0  # where the next name may stand, from the top
+    for part, color in sorted(zip(PARTS, COLORS, strict=True), key=lambda one: y(seconds[sizes[-1]].get(one[0], 0.0))):
+        if part not in seconds[sizes[0]]:
+            continue
+        path = "L".join(f"{x(n)} {y(one[part])}" for n, one in seconds.items())
+        lines.append(f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        at = max(below, y(seconds[sizes[-1]][part]) + 4)
+        lines.append(f'<text x="{width - 104}" y="{at}" fill="{color}">{part}</text>')
+        below = at + 14
+    return "\n".join([*lines, "</svg>", ""])
 
 
 def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
