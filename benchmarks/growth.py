@@ -10,6 +10,7 @@ above 1.2.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -71,20 +72,20 @@ def drawn(seconds: dict[int, dict[str, float]]) -> str:
     """Draw seconds against examples, both as logarithms, with a line of slope 1, as SVG."""
     width, height, edge = 560, 320, 46
     sizes, values = list(seconds), [max(value, 1e-3) for one in seconds.values() for value in one.values()]
-    left, right = np.log10(sizes[0]), np.log10(sizes[-1])
-    low, high = np.floor(np.log10(min(values))), np.ceil(np.log10(max(values)))
+    left, right = math.log10(sizes[0]), math.log10(sizes[-1])
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
 
     def x(n: float) -> float:
-        return round(edge + (np.log10(n) - left) / (right - left) * (width - edge - 110), 1)
+        return round(edge + (math.log10(n) - left) / (right - left) * (width - edge - 110), 1)
 
     def y(value: float) -> float:
-        return round(height - edge + 10 - (np.log10(max(value, 1e-3)) - low) / (high - low) * (height - edge - 10), 1)
+        return round(height - edge + 10 - (math.log10(max(value, 1e-3)) - low) / (high - low) * (height - edge - 10), 1)
 
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">']
     lines.append(f'<rect width="{width}" height="{height}" fill="white"/>')
     for n in sizes:
         lines.append(f'<text x="{x(n)}" y="{height - 14}" text-anchor="middle">{n:,}</text>')
-    for power in np.arange(low, high + 1):
+    for power in range(low, high + 1):
         at = y(10**power)
         lines.append(f'<path d="M{edge} {at}H{width - 110}" stroke="#ddd"/><text x="4" y="{at + 4}">{10**power:g} s</text>')
     steady = f"M{x(sizes[0])} {y(10**low)}L{x(sizes[-1])} {y(10**low * sizes[-1] / sizes[0])}"
