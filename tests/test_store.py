@@ -192,6 +192,24 @@ class TestWriting:
         with pytest.raises(InputError, match="must be a folder, got a file, or a path below one"):
             store.check_writable(tmp_path / "file" / "deep")
 
+    def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(self, tmp_path):
+        script = (
+            "import os, signal, sys; from pathlib import Path; from dataprune import store\n"
+            "with store.writing(Path(sys.argv[1])) as temporary:\n"
+            "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        for name in ("a.json", "b.json"):
+            killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / name)])
+            assert killed.returncode == -signal.SIGKILL
+        at_work = f".a.{os.getpid()}-0123abcd.tmp.json"
+        (tmp_path / at_work).touch()
+        (tmp_path / ".a.99999999999999999999-0123abcd.tmp.json").touch()
+        assert len(names(tmp_path)) == 4
+        store.write_json(tmp_path / "a.json", "whole")
+        left = [name for name in names(tmp_path) if name.startswith(".b.")]
+        assert names(tmp_path) == sorted([at_work, ".a.99999999999999999999-0123abcd.tmp.json", "a.json", *left])
+        assert len(left) == 1, "that of another file is not touched"
+
     def test_a_killed_writer_leaves_the_old_file(self, tmp_path):
         store.write_json(tmp_path / "a.json", "old")
         (tmp_path / "deep").mkdir()

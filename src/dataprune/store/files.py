@@ -16,7 +16,7 @@ from typing import Any
 
 from dataprune.errors import MachineError, StoreError, must
 
-_OURS = re.compile(r"^\..*\.\d+-[0-9a-f]{8}\.tmp(\.[^.]*)?$", re.DOTALL)
+_OURS = re.compile(r"^\.(.*)\.(\d+)-[0-9a-f]{8}\.tmp(\.[^.]*)?$", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
@@ -27,6 +27,7 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
 
     Whoever is killed in the block, and at whatever moment, the old file at `path` stays as it was. The temporary
     path keeps the suffix of `path`. Missing parent folders are made. A symbolic link at `path` is replaced, not followed.
+    What killed writers of the same file left beside it is removed.
 
     Args:
         path: the file to write.
@@ -41,6 +42,7 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise must(str(path), "be a file", "a folder" if path.is_dir() else "a device or pipe", "Name another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_killed(temporary)
         mode = _create(temporary)
         yield temporary
         # A library may have put another file, with its own mode, in the place of the one that was created here.
@@ -148,6 +150,30 @@ def _temporary(path: Path) -> Path:
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
     stem = os.fsencode(path.stem)[:150].decode(errors="ignore")
     return path.with_name(f".{stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
+
+
+def _forget_killed(temporary: Path) -> None:
+    """Remove temporary files of the same target whose writers, processes of this machine, are no more."""
+    own = _OURS.match(temporary.name)
+    assert own is not None, "named by `_temporary`"
+    for file in temporary.parent.iterdir():
+        other = _OURS.match(file.name)
+        if other is not None and other.group(1, 3) == own.group(1, 3) and not _is_alive(int(other[2])):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    """Say whether there is such a process; where it cannot be asked, there may be."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _create(path: Path) -> int:
