@@ -201,13 +201,19 @@ class TestWriting:
         for name in ("a.json", "b.json"):
             killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / name)])
             assert killed.returncode == -signal.SIGKILL
-        at_work = f".a.{os.getpid()}-0123abcd.tmp.json"
-        (tmp_path / at_work).touch()
-        (tmp_path / ".a.99999999999999999999-0123abcd.tmp.json").touch()
-        assert len(names(tmp_path)) == 4
+        killed_a = next(name for name in names(tmp_path) if name.startswith(".a."))
+        before, mark = killed_a.split("-")[0], killed_a.split("-")[1][:4]
+        others = [
+            f".a.{os.getpid()}-{mark}abcd.tmp.json",  # at work
+            f".a.99999999999999999999-{mark}abcd.tmp.json",  # no process that could be asked about
+            f"{before}-{int(mark, 16) ^ 1:04x}abcd.tmp.json",  # of another machine, where that process may be at work
+        ]
+        for name in others:
+            (tmp_path / name).touch()
+        assert len(names(tmp_path)) == 5
         store.write_json(tmp_path / "a.json", "whole")
         left = [name for name in names(tmp_path) if name.startswith(".b.")]
-        assert names(tmp_path) == sorted([at_work, ".a.99999999999999999999-0123abcd.tmp.json", "a.json", *left])
+        assert names(tmp_path) == sorted([*others, "a.json", *left])
         assert len(left) == 1, "that of another file is not touched"
 
     def test_a_killed_writer_leaves_the_old_file(self, tmp_path):

@@ -4,8 +4,10 @@ Knows files, folders and the operating system's errors. Does not know formats, s
 """
 
 import errno
+import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import stat
@@ -16,7 +18,7 @@ from typing import Any
 
 from dataprune.errors import MachineError, StoreError, must
 
-_OURS = re.compile(r"^\.(.*)\.(\d+)-[0-9a-f]{8}\.tmp(\.[^.]*)?$", re.DOTALL)
+_OURS = re.compile(r"^\.(.*)\.(\d+)-([0-9a-f]{4})[0-9a-f]{4}\.tmp(\.[^.]*)?$", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
@@ -149,7 +151,12 @@ def _temporary(path: Path) -> Path:
     # 255 bytes is the longest name on common file systems; no format of ours has a suffix of more than 32.
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
     stem = os.fsencode(path.stem)[:150].decode(errors="ignore")
-    return path.with_name(f".{stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
+    return path.with_name(f".{stem}.{os.getpid()}-{_machine_mark()}{secrets.token_hex(2)}.tmp{suffix}")
+
+
+def _machine_mark() -> str:
+    """Give four letters by which a machine, or a container, knows its own: elsewhere the same number is another process."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
 
 
 def _forget_killed(temporary: Path) -> None:
@@ -158,7 +165,7 @@ def _forget_killed(temporary: Path) -> None:
     assert own is not None, "named by `_temporary`"
     for file in temporary.parent.iterdir():
         other = _OURS.match(file.name)
-        if other is not None and other.group(1, 3) == own.group(1, 3) and not _is_alive(int(other[2])):
+        if other is not None and other.group(1, 3, 4) == own.group(1, 3, 4) and not _is_alive(int(other[2])):
             with suppress(OSError):
                 file.unlink()
 
