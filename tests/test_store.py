@@ -215,6 +215,9 @@ class TestWriting:
         left = [name for name in names(tmp_path) if name.startswith(".b.")]
         assert names(tmp_path) == sorted([*others, "a.json", *left])
         assert len(left) == 1, "that of another file is not touched"
+        (tmp_path / f"{before.replace('.a.', '.probe.')}-{mark}abcd.tmp").touch()
+        store.check_writable(tmp_path)
+        assert not [name for name in names(tmp_path) if name.startswith(".probe.")]
 
     def test_a_killed_writer_leaves_the_old_file(self, tmp_path):
         store.write_json(tmp_path / "a.json", "old")

@@ -99,6 +99,7 @@ def check_writable(folder: Path) -> None:
     probe = _temporary(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _forget_killed(probe)
         probe.write_bytes(bytes(4096))
     except OSError as error:
         known = _machine_error(error, folder / "probe", probe, 4096)

@@ -367,7 +367,7 @@ def _made(material: Material) -> list[list[str]]:
     ]
     for phase in info["cost"]:
         operations = f", {phase['flops']:.2g} floating-point operations" if phase.get("flops") else ""
-        rows.append([f"cost: {phase['phase']}", f"{findings.spent(phase['wall_seconds'])}{operations}"])
+        rows.append([f"cost: {phase['phase']}", f"{findings.took(phase)}{operations}"])
     rows += [[f"member {m['member']}", shown(f"{m['status']}: {m['reason']}", 300)] for m in info["members"] if m["status"] != "ok"]
     rows += [[f"no {name}", shown(reason, 300)] for name, reason in material.scores.absent.items()]
     rows.append(["machine", f"{info['machine']['device']}, {'bit-exact' if info['machine']['bit_exact'] else 'not bit-exact'}"])

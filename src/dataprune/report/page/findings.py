@@ -193,13 +193,20 @@ def summary(material: Material) -> str:
     members = [member for member in info["members"] if member["status"] == "ok"]
     folds = f", each on {spec['folds'] - 1} of {spec['folds']} folds" if spec.get("folds") else ""
     train: dict[str, Any] = next((phase for phase in info["cost"] if phase["phase"] == "train"), {})
-    cost = f" in {spent(train.get('wall_seconds', 0.0))} on {info['machine']['device']}" if train else ""
+    cost = f" in {took(train)} on {info['machine']['device']}" if train else ""
     return (
         f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "
         f"({shown(spec['model'], 40)}, recipe {shown(spec['recipe']['name'], 40)}, {_counted(spec['epochs'], 'epoch')}) "
         f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, "
         "and what they said of every example after every epoch was written down."
     )
+
+
+def took(phase: dict[str, Any]) -> str:
+    """Say how long a phase took: of networks their own times added up, since the clock knows only the last session of a run."""
+    if "member_seconds" in phase:
+        return f"{spent(phase['member_seconds'])} (their times added up)"
+    return spent(phase["wall_seconds"])
 
 
 def percent(share: float, places: int = 0) -> str:
