@@ -36,6 +36,30 @@ def shared_data():
 
 
 @pytest.fixture
+def memory_limit():
+    """Give a function that puts the process which calls it under a limit of so many megabytes, as a container has one."""
+    folders = {"memory.max": Path("/sys/fs/cgroup"), "memory.limit_in_bytes": Path("/sys/fs/cgroup/memory")}
+    for name, root in folders.items():
+        group = root / f"dataprune-tests-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / name).exists():
+            break
+        group.rmdir()
+    else:
+        pytest.skip("no memory limit can be set here")
+
+    def limit(megabytes):
+        (group / name).write_text(str(megabytes << 20))
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    yield limit
+    group.rmdir()
+
+
+@pytest.fixture
 def cli_as_it_ends(capfd):
     """Run the command in this process, also where a test interrupts it: gives the exit code, stdout and stderr."""
     from dataprune.cli import main

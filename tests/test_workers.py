@@ -20,6 +20,18 @@ for module in (sys.modules[__name__], worker_kit):
     cloudpickle.register_pickle_by_value(module)
 
 
+TOO_LITTLE = """
+from dataprune.workers import Job, run_jobs
+
+def take(megabytes, report):
+    return sum(bytearray(b"1" * (megabytes << 20))[::4096]) and None
+
+mine = b"1" * (300 << 20)
+for outcome in run_jobs([Job("small", take, 1), Job("large", take, 150)], workers=1):
+    print(outcome.key, outcome.attempts, outcome.error)
+"""
+
+
 class TestSerial:
     def test_in_order_and_in_this_process(self):
         outcomes = list(run_jobs([Job(str(x), lambda x, report: os.getpid(), x) for x in range(3)], executor="serial"))
@@ -81,6 +93,17 @@ class TestProcesses:
             os.set_inheritable(file.fileno(), True)
             (outcome,) = run_jobs([Job("a", lambda x, report: [str(p.resolve()) for p in Path("/proc/self/fd").iterdir()], 0)])
         assert str(tmp_path / "lock") not in outcome.value
+
+    def test_when_memory_runs_out_the_worker_goes_and_not_the_driver(self, memory_limit):
+        """A real memory killer, and a driver that holds more than the worker: on its own the kernel would take the driver."""
+        done = subprocess.run(
+            [sys.executable, "-c", TOO_LITTLE], capture_output=True, text=True, preexec_fn=lambda: memory_limit(500), check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [
+            "small 1 None",
+            "large 3 worker died (signal 9, perhaps out of memory: fewer workers need less)",
+        ]
 
     def test_no_process_or_socket_is_left(self):
         before = len(list(Path("/proc/self/fd").iterdir()))

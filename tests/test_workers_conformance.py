@@ -243,7 +243,10 @@ class TestEveryParallelBackEnd:
     @pytest.mark.parametrize(
         ("deed", "error"),
         [
-            (lambda: os.kill(os.getpid(), signal.SIGKILL), "worker died (signal 9, perhaps out of memory): last words"),
+            (
+                lambda: os.kill(os.getpid(), signal.SIGKILL),
+                "worker died (signal 9, perhaps out of memory: fewer workers need less): last words",
+            ),
             (lambda: os.kill(os.getpid(), signal.SIGTERM), "worker died (signal 15): last words"),
             (lambda: os._exit(7), "worker died (exit code 7): last words"),
         ],

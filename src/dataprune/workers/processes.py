@@ -261,7 +261,7 @@ class ProcessTeam:
 
 def _death(code: int | None, last_words: str) -> str:
     if code == -signal.SIGKILL:
-        how = "signal 9, perhaps out of memory"
+        how = "signal 9, perhaps out of memory: fewer workers need less"
     elif code is not None and code < 0:
         how = f"signal {-code}"
     else:

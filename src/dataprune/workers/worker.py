@@ -3,6 +3,7 @@
 Knows the socket and signals. Does not know what a job does, nor that there are other workers.
 """
 
+import contextlib
 import os
 import pickle
 import queue
@@ -10,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import cloudpickle
 
@@ -18,6 +20,7 @@ from dataprune.workers.jobs import Report, Result, call, failure
 
 LENGTH_BYTES = 8
 """A message on the socket is its length in so many bytes, little-endian, then a pickle."""
+_OUT_OF_MEMORY_SCORE = 500  # as if it held half of the memory besides, see proc(5)
 
 
 def send(channel: socket.socket, payload: bytes) -> None:
@@ -33,6 +36,7 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
+    go_before_parent()
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     # The thread that receives is also the watcher: however the driver dies, the socket closes.
     threading.Thread(target=_receive, args=(channel, inbox), daemon=True).start()
@@ -104,3 +108,11 @@ def die_with_parent() -> None:
 
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
         ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL))
+
+
+def go_before_parent() -> None:
+    """Have Linux, when memory runs out, kill this process rather than the driver, which can start another and say what happened."""
+    score = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or not for us to write: then Linux chooses
+        if int(score.read_text()) < _OUT_OF_MEMORY_SCORE:
+            score.write_text(str(_OUT_OF_MEMORY_SCORE))
