@@ -22,7 +22,6 @@ from typing import Any
 import engine
 import numpy as np
 import record as records
-import torch
 from gpu_checks import checks
 
 import dataprune as dp
@@ -144,33 +143,13 @@ def right(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
 
 def share(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     """Measure the device's rate of matrix products, and what share of it training and looking reach."""
-    kind = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
     with one_thread(device):
-        rate = product_rate(device, scale.square, kind)
+        rate = engine.product_rate(device, scale.square)
         trained = {f"{model}, batch {batch}": rates(splits.train, model, batch, device, scale) for model, batch in scale.trained}
         bare = {model: engine.compare(model, 32, device, 3) for model in scale.against_bare}
     for one in trained.values():
         one["share"] = round(one["train_teraflops"] / rate, 4)
-    return {"product_teraflops": round(rate, 2), "product_of": str(kind), "training": trained, "against_bare_loop": bare}
-
-
-def product_rate(device: str, side: int, kind: torch.dtype) -> float:
-    """Give the rate of a product of two square matrices of random numbers, 10¹² operations a second: the mean of ten."""
-    left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
-    seconds = timed(lambda: [left @ right for _ in range(10)], device)
-    return 10 * 2 * side**3 / seconds / 1e12
-
-
-def timed(work: Callable[[], Any], device: str) -> float:
-    """Give the seconds of the second time."""
-    seconds = 0.0
-    for _ in range(2):
-        begun = time.perf_counter()
-        work()
-        if torch.device(device).type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - begun
-    return seconds
+    return {"product_teraflops": round(rate, 2), "training": trained, "against_bare_loop": bare}
 
 
 def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -> dict[str, float]:
@@ -188,7 +167,7 @@ def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -
         for rows, logits, features in fit.predict():
             recorder.update(rows, logits, epoch, features)
 
-    train, look_seconds = timed(fit.train_epoch, device), timed(look, device)
+    train, look_seconds = engine.timed(fit.train_epoch, device), engine.timed(look, device)
     flops = 3 * flops_of(dataclasses.replace(training, device="cpu"), fit.inputs.shape)
     return {
         "train_images_per_second": round(n / train, 1),
