@@ -4,7 +4,7 @@
 PYTHON ?= python3
 # Of make fuzz, for each kind of file.
 SECONDS ?= 60
-# Processes that share the tests; each runs torch with one thread.
+# Processes that share the tests, or fuzz; each runs torch with one thread.
 TEST_WORKERS ?= 2
 
 PY := .venv/bin/python
@@ -26,7 +26,7 @@ test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared ver
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS)
 
 fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
-	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS)
+	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS) --jobs $(TEST_WORKERS)
 
 audit: .venv/dev  ## known weaknesses of what is installed; asks an advisory database over the network
 	$(PIP) install --group audit
@@ -88,7 +88,7 @@ clean:
 	@touch $@
 
 .venv/fuzz: .venv/dev
-	$(PIP) install --group fuzz
+	$(PIP) install --quiet --group fuzz
 	@touch $@
 
 .venv-lowest/dev: pyproject.toml tests/lowest_versions.py

@@ -66,11 +66,11 @@ def forked(arguments, log, kill=None, first=None):
     `kill` is a delay in seconds and a signal, `first` is called in the child before.
     """
     sys.stdout.flush()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)  # before the fork: a kill may come before the child does anything
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # before the command listens itself
         signal.alarm(LIMIT_SECONDS)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
         code = 99
@@ -80,6 +80,7 @@ def forked(arguments, log, kill=None, first=None):
             code = run_here(arguments)
         finally:
             os._exit(code)
+    os.close(output)
     if kill is not None:
         time.sleep(kill[0])
         os.kill(child, kill[1])

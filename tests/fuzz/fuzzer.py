@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of every target for a bounded time, each in a process of its own.
 
-    python tests/fuzz/fuzzer.py [--seconds 60] [--only NAME,NAME] [--keep DIR]        (make fuzz)
+    python tests/fuzz/fuzzer.py [--seconds 60] [--jobs 2] [--only NAME,NAME] [--keep DIR]        (make fuzz)
 
 Needs atheris. Ends with 1 if anything was found, and prints the input that did it; --keep also keeps those that reached new code.
 """
@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -22,6 +23,7 @@ INSTRUMENTED += ["zipfile", "tomllib", "numpy.lib._format_impl", "numpy.lib.form
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=2, help="targets at once")
     parser.add_argument("--only", default=None)
     parser.add_argument("--keep", type=Path, default=None)
     parser.add_argument("--target", default=None, help=argparse.SUPPRESS)
@@ -31,9 +33,10 @@ def main() -> None:
         fuzz(asked.target, asked.folder, asked.seconds)
         return
     names = asked.only.split(",") if asked.only else target_names()
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(asked.jobs) as pool:
         place = asked.keep or Path(temporary)
-        bad = [name for name in names if not fuzzed(name, place / name, asked.seconds)]
+        fine = list(pool.map(lambda name: fuzzed(name, place / name, asked.seconds), names))
+    bad = [name for name, is_fine in zip(names, fine, strict=True) if not is_fine]
     sys.exit(f"found something in {', '.join(bad)}" if bad else 0)
 
 
