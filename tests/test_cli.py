@@ -295,7 +295,10 @@ class TestPrune:
             )
             assert code == 0
             assert f"written: {out}, and kept.{ending}.json" in said
-            assert json.loads((tmp_path / f"kept.{ending}.json").read_text())["ids_sha256"] == want.ids_hash
+            beside = json.loads((tmp_path / f"kept.{ending}.json").read_text())
+            assert beside["ids_sha256"] == want.ids_hash
+            spec = run_folder / "spec.json"
+            assert (beside["data"], beside["run"]) == (json.loads(spec.read_text())["data"], store.sha256(spec))
         assert tables.read_lines(tmp_path / "kept.txt") == want.ids.tolist()
         assert tables.read_npy(tmp_path / "kept.npy").tolist() == want.rows.tolist()
         for ending in ("csv", "parquet"):

@@ -54,7 +54,7 @@ def demo(
     say()
     say(f"3. Prune: keep the {KEEP:.0%} that are hardest.")
     kept = select(score, keep=KEEP)
-    write_kept(kept, out / "kept.csv")
+    write_kept(kept, out / "kept.csv", run)
     say_kept(kept, run)
     say()
     say("4. Look: the hardest and the easiest pictures.")

@@ -102,7 +102,7 @@ def prune(
             raise must("--link-to", "be another folder than --copy-to", str(folder))
     dataset = run.dataset(data) if folders else None
     if out is not None:
-        write_kept(kept, out)
+        write_kept(kept, out, run)
     for folder, how in folders:
         assert dataset is not None
         write_folder(kept, dataset, folder, how)

@@ -14,6 +14,7 @@ from dataprune import store
 from dataprune.data import Dataset
 from dataprune.data.png import write_png
 from dataprune.errors import InputError, must
+from dataprune.run.opened import SPEC, Run
 from dataprune.selection import Kept
 from dataprune.tables import write_lines, write_npy, write_table
 
@@ -21,11 +22,12 @@ How = Literal["copy", "link"]
 FORMATS = (".txt", ".csv", ".parquet", ".npy")
 
 
-def write_kept(kept: Kept, out: str | Path) -> None:
+def write_kept(kept: Kept, out: str | Path, run: Run | None = None) -> None:
     """Write a kept set, and beside it `<out>.json` with what was asked, the hash of the kept ids and a checksum of the file.
 
     Args:
         out: ends in `.txt` (one id a line), `.csv` or `.parquet` (`id, label, row, score`), or `.npy` (rows, int64).
+        run: whose score chose it. With it `<out>.json` also names the data, by their fingerprint, and the run, by its settings'.
 
     Raises:
         InputError: another ending, or the folder does not exist.
@@ -44,7 +46,10 @@ def write_kept(kept: Kept, out: str | Path) -> None:
         else:
             columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores}
             write_table(temporary, {name: values for name, values in columns.items() if values is not None})
-    store.write_manifest(path.parent, f"{path.name}.json", kept.spec, [path.name])
+    said = kept.spec | {"n_examples": kept.n_total}
+    if run is not None:
+        said |= {"data": run.info["spec"]["data"], "run": run.info["files"][SPEC]["sha256"]}
+    store.write_manifest(path.parent, f"{path.name}.json", said, [path.name])
 
 
 def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: How) -> None:
