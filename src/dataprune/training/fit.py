@@ -277,7 +277,8 @@ class Fit:
             n_steps = training.epochs * self.n_batches
             part = Part(self.trained_on, self.n_batches, self.n_batches, epoch * self.n_batches, n_steps, epoch)
         order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
-        batches = np.array_split(order[part.trained_on[order]], part.n_batches)[: part.taken]
+        rows = torch.from_numpy(order[part.trained_on[order]]).to(self.inputs.home)  # once: a copy a step would make a GPU wait
+        batches = torch.tensor_split(rows, part.n_batches)[: part.taken]
         draws = None
         if self.inputs.are_images:
             side = self.inputs.shape[1:]
@@ -285,10 +286,9 @@ class Fit:
         total = torch.zeros((), device=self.device)
         self.model.train()
         with torch_stream(training.seed, "dropout", epoch, device=self.device):
-            for number, batch_rows in enumerate(batches):
-                rows = torch.from_numpy(batch_rows).to(self.device)
+            for number, batch in enumerate(batches):
                 self._set_rate(part, number)
-                total += self._step(rows, draws, on_batch) * len(rows)
+                total += self._step(batch, draws, on_batch) * len(batch)
         self.loss = float(total) / sum(map(len, batches))
         if not math.isfinite(self.loss):
             raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
@@ -299,7 +299,8 @@ class Fit:
         x = self.inputs.batch(rows, draws)
         with mixed_precision(self.device):
             logits = self.model(x)
-        loss = functional.cross_entropy(logits.float(), self.labels[rows], label_smoothing=self.training.recipe.label_smoothing)
+        labels = self.labels[rows.to(self.device)]
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.training.recipe.label_smoothing)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -324,10 +325,10 @@ class Fit:
         """
         self.model.eval()
         inputs = self.inputs if inputs is None else inputs
-        every = np.arange(len(inputs)) if rows is None else rows
+        every = torch.from_numpy(np.arange(len(inputs)) if rows is None else rows).to(inputs.home)
         step = predict_batch(inputs.shape)
         for start in range(0, len(every), step):
-            some = torch.from_numpy(every[start : start + step]).to(self.device)
+            some = every[start : start + step]
             with torch.inference_mode(), mixed_precision(self.device):
                 seen = inputs.batch(some)
                 logits = self.model(seen.flip(-1) if mirrored else seen)
