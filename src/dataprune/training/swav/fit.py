@@ -95,7 +95,7 @@ class SwavFit:
             WorkError: the loss is no longer a number.
         """
         seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
-        order = generator(seed, "swav", "order", epoch).permutation(len(inputs))
+        order = torch.from_numpy(generator(seed, "swav", "order", epoch).permutation(len(inputs))).to(inputs.home)
         drawn = [
             [
                 views.draw(
@@ -113,10 +113,8 @@ class SwavFit:
         total = torch.zeros((), device=self.device)
         self.model.train()
         with torch_stream(seed, "swav", "dropout", epoch, device=self.device):
-            for number, batch_rows in enumerate(np.array_split(order, self.n_batches)):
-                step = epoch * self.n_batches + number
-                rows = torch.from_numpy(batch_rows).to(inputs.home)
-                total += self._step(rows, drawn, step) * len(rows)
+            for number, rows in enumerate(torch.tensor_split(order, self.n_batches)):
+                total += self._step(rows, drawn, epoch * self.n_batches + number) * len(rows)
         self.loss = float(total) / len(inputs)
         if not math.isfinite(self.loss):
             raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
