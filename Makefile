@@ -44,7 +44,7 @@ test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-ge
 
 check: lint types imports docs test  ## everything that a change must pass; the same in CI
 
-bench: .venv/dev  ## the quick benchmarks, beside the last run on the same kind of machine; BENCH=--gpu: those of a GPU
+bench: .venv/bench  ## the quick benchmarks, beside the last run on the same kind of machine; BENCH=--gpu: those of a GPU
 	$(PY) benchmarks/suite.py $(BENCH)
 
 lint: .venv/dev
@@ -85,6 +85,10 @@ clean:
 .venv/dev: .venv/installed
 	$(PIP) install --quiet 'pip>=25.1'
 	$(PIP) install --group dev
+	@touch $@
+
+.venv/bench: .venv/dev
+	$(PIP) install --quiet --group bench
 	@touch $@
 
 .venv/fuzz: .venv/dev

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def record(name: str, figures: dict[str, Any], device: str = "cpu") -> None:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         **accelerator(device),
         "load_before": round(LOAD_AT_START, 2),
+        "peak_megabytes": peak_megabytes(device),
         "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
     }
     with RESULTS.open("a") as file:
@@ -50,6 +52,17 @@ def accelerator(device: str) -> dict[str, str]:
     import torch
 
     return {"accelerator": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)}
+
+
+def peak_megabytes(device: str) -> dict[str, float]:
+    """Give the most memory that this process held so far, and, of a GPU, what torch held there."""
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    found = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return found
 
 
 def _commit() -> str:

@@ -30,6 +30,7 @@ COMMANDS = {
     "engine": "engine.py --rounds 3",
     "parallel": "parallel.py",
     "k-means": "kmeans.py --rows 20000 --columns 128 --clusters 50 --iterations 10",
+    "finding": "finding.py --examples 20000",
     "growth": "growth.py --examples 10000,50000",
     "memory": "memory.py",
     "report": "report.py --examples 10000",
@@ -82,13 +83,18 @@ def last_like(line: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, A
 
 def print_beside(line: dict[str, Any], last: dict[str, Any] | None) -> None:
     """Print each figure, the last one, and the ratio."""
-    before = {} if last is None else dict(figures(last["figures"]))
+    before = {} if last is None else dict(told(last))
     since = "first on this kind of machine" if last is None else f"against {last['commit']} of {last['date'][:10]}"
     print(f"  {line['benchmark']}, {since}")
-    for name, value in figures(line["figures"]):
+    for name, value in told(line):
         old = before.get(name)
         beside = "" if old is None else f"{old:>12g}  {'×' + format(value / old, '.2f') if old else ''}"
         print(f"    {name:<56}{value:>12g}{beside}")
+
+
+def told(line: dict[str, Any]) -> list[tuple[str, float]]:
+    """Give the figures of a line and the memory that it took."""
+    return [*figures(line["figures"]), *figures(line.get("peak_megabytes", {}), "peak megabytes")]
 
 
 def figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
