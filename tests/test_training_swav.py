@@ -296,12 +296,12 @@ class TestFit:
         from dataprune.scores.quality import knn_accuracy
 
         digits = read("digits")
-        swav = plan_swav(digits, SwavSettings(epochs=15))
+        swav = plan_swav(digits, SwavSettings(epochs=40))
         inputs = Inputs(digits.inputs, "own", "cpu")
         fit = SwavFit(swav, inputs)
         before = embed_rows(swav, inputs, fit.arrays(), "backbone")
-        for _ in range(15):
+        for _ in range(40):
             fit.train_epoch()
         after = embed_rows(swav, inputs, fit.arrays(), "backbone")
         first, last = (knn_accuracy(x, digits.labels, x, digits.labels, exclude_self=True) for x in (before, after))
-        assert last > first
+        assert last > first + 0.02
