@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # Of make fuzz, for each kind of file.
 SECONDS ?= 60
+# Of make test-lowest, which tests; all if none are named.
+LOWEST_TESTS ?=
 # Processes that share the tests, or fuzz; each runs torch with one thread.
 TEST_WORKERS ?= 2
 
@@ -23,7 +25,7 @@ test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults
 
 test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) $(LOWEST_TESTS)
 
 fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
 	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS) --jobs $(TEST_WORKERS)
