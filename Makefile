@@ -13,7 +13,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-faults test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports docs api clean
+.PHONY: demo test test-faults test-slow test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports docs api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -23,6 +23,9 @@ test: .venv/dev  ## the default tier of tests
 
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults
+
+test-slow: .venv/dev  ## hundreds of kills, long fuzzing, closer statistics: half an hour, before a release
+	$(PYTEST) -m slow
 
 test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) $(LOWEST_TESTS)
