@@ -1,5 +1,6 @@
 """Shared by all tests: checked shapes and types, a cache folder of their own, and where the data is."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -36,27 +37,30 @@ def shared_data():
 
 
 @pytest.fixture
+def small_disk(tmp_path):
+    """Give a function that gives an empty folder on a disk of so many kilobytes; `machine_kit.give_room` makes it larger."""
+    from machine_kit import small_disk
+
+    with contextlib.ExitStack() as disks:
+        yield lambda kilobytes: disks.enter_context(small_disk(tmp_path / "small", kilobytes))
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Give a folder that cannot be written, not by root either, and that holds `old`."""
+    from machine_kit import read_only
+
+    with read_only(tmp_path / "read-only") as place:
+        yield place
+
+
+@pytest.fixture
 def memory_limit():
     """Give a function that puts the process which calls it under a limit of so many megabytes, as a container has one."""
-    folders = {"memory.max": Path("/sys/fs/cgroup"), "memory.limit_in_bytes": Path("/sys/fs/cgroup/memory")}
-    for name, root in folders.items():
-        group = root / f"dataprune-tests-{os.getpid()}"
-        try:
-            group.mkdir()
-        except OSError:
-            continue
-        if (group / name).exists():
-            break
-        group.rmdir()
-    else:
-        pytest.skip("no memory limit can be set here")
+    from machine_kit import memory_limit
 
-    def limit(megabytes):
-        (group / name).write_text(str(megabytes << 20))
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-
-    yield limit
-    group.rmdir()
+    with memory_limit() as limit:
+        yield limit
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Acting on suspects: what is decided, a person's file, the cleaned labels and folders, and `dataprune noise apply`."""
 
-import contextlib
-import os
 import signal
 
 import numpy as np
@@ -16,8 +14,8 @@ from dataprune.noise.decide import Decisions, decide
 from dataprune.run.cleaned import Targets, write_cleaned
 from dataprune.run.decisions import read_decisions
 from dataprune.tables import read_table, write_table
+from machine_kit import fill, names
 from test_noise_duplicates import finding
-from test_store import mounted, names
 
 IDS = ["a", "b\nc", "=d", "../e", "f"]
 LABELS = np.array([0, 1, 2, 0, 1])
@@ -343,20 +341,15 @@ class TestCommand:
             assert said.startswith("of 24 examples: ")
             assert said.splitlines()[-1] == "nothing was written; add --out cleaned.csv, or --copy-to DIR"
 
-    def test_a_full_disk_is_one_line_and_leaves_nothing(self, cli, run_folder, tmp_path):
-        sheet, place = decisions_for(run_folder, tmp_path), tmp_path / "small"
-        place.mkdir()
-        with mounted(place, "-t", "tmpfs", "-o", "size=3m", "tmpfs"):
-            with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-            os.truncate(place / "filler", (place / "filler").stat().st_size - 2**16)  # less than 23 pictures take
-            command = ["noise", "apply", run_folder, "--decisions", sheet, "--out", place / "c.csv", "--copy-to", place / "d"]
-            assert cli(*command) == (4, "", f"error: no space left in {place}, needs about 0.1 MB.\n")
-            assert names(place) == ["filler"]
-            (place / "filler").unlink()
-            assert cli(*command)[0] == 0
-            assert names(place) == ["c.csv", "d"]
+    def test_a_full_disk_is_one_line_and_leaves_nothing(self, cli, run_folder, small_disk, tmp_path):
+        sheet, place = decisions_for(run_folder, tmp_path), small_disk(3_000)
+        fill(place, but=2**16)  # less than 23 pictures take
+        command = ["noise", "apply", run_folder, "--decisions", sheet, "--out", place / "c.csv", "--copy-to", place / "d"]
+        assert cli(*command) == (4, "", f"error: no space left in {place}, needs about 0.1 MB.\n")
+        assert names(place) == ["filler"]
+        (place / "filler").unlink()
+        assert cli(*command)[0] == 0
+        assert names(place) == ["c.csv", "d"]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -1,5 +1,6 @@
-"""`dataprune embed` as somebody types it: stopped by Ctrl-C, and with the report's recipe."""
+"""`dataprune embed` as somebody types it: what is said, stopped by Ctrl-C, with the report's recipe, and inside `score`."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,12 +9,14 @@ import sys
 import numpy as np
 import pytest
 
+import dataprune as dp
 from dataprune import store
 from dataprune.cli import main
-from dataprune.data import read
+from dataprune.data import read, read_features
 from dataprune.training.fit import Inputs
 from dataprune.training.swav.fit import SwavFit
 from dataprune.training.swav.recipes import SwavSettings, plan_swav
+from machine_kit import names
 
 # The command, with a checkpoint after every epoch: those of a tiny set take less time than is between two.
 WITH_CHECKPOINTS = """
@@ -109,3 +112,103 @@ def test_the_command_with_the_reports_recipe(cli, tmp_path):
     assert features.shape == (12, 3)
     assert np.isfinite(features).all()
     assert (np.abs(features) <= 1 + 1e-5).all(), "cosines"
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """Run the command in a process of its own; give the folder and what came of it."""
+    place = tmp_path_factory.mktemp("cli")
+    command = [sys.executable, "-m", "dataprune", "embed", "digits", "--epochs", "2", "--out", "x.npy"]
+    return place, subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=600, check=False)
+
+
+class TestCommand:
+    def test_what_is_said(self, embedded):
+        place, done = embedded
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert lines[0].startswith("read digits: 1,437 examples, 10 classes")
+        assert lines[1].startswith("to train: 2 epochs without labels, under a minute, ")
+        assert [line.split(":")[0] for line in lines[2:4]] == ["epoch 1/2", "epoch 2/2"]
+        assert lines[4].startswith("cost: ")
+        assert "2,874 examples seen" in lines[4]
+        assert lines[5].startswith("quality: the 20 nearest name the class of ")
+        assert "(360 test examples); of the bare pixels 95.3 %" in lines[5]
+        assert lines[6] == "written: x.npy, 1,437 rows of 128 columns; how: x.json"
+        assert lines[7] == "next: dataprune km x.npy --out km.parquet"
+        assert json.loads((place / "x.json").read_text())["columns"] == 128
+
+    def test_again_and_on_to_km(self, embedded, cli):
+        place, _ = embedded
+        code, said, _ = cli("embed", "digits", "--epochs", "2", "--out", place / "x.npy")
+        assert code == 0
+        assert "is finished since" in said
+        assert cli("km", place / "x.npy", "--out", place / "km.parquet", "--clusters", "20")[0] == 0
+
+    def test_of_a_run_as_it_was_read(self, cli, flowers, run_folder, tmp_path):
+        code, said, err = cli("embed", flowers, "--method", "trace", "--run", run_folder, "--out", tmp_path / "x.npy")
+        assert code == 0, err
+        assert "each example among the others, as no test split is there" in said
+        code, _, err = cli(
+            "embed", flowers, "--method", "trace", "--run", run_folder, "--out", tmp_path / "y.npy", "--image-size", 9
+        )
+        assert (code, "`image_size` must be left out with --run" in err) == (2, True)
+
+    def test_pixels_and_their_share(self, cli, flowers, tmp_path):
+        code, said, _ = cli("embed", flowers, "--method", "pixels", "--components", "3", "--out", tmp_path / "x.npy")
+        assert code == 0
+        assert "3 components hold " in said
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--method", "pixels", "--epochs", "3"], "`epochs` must go with --method swav, got --method pixels."),
+            (["--components", "3"], "`components` must go with --method pixels, got --method swav."),
+            (["--method", "pixels", "--model", "proxy"], "`model` must go with --method swav or trace, got --method pixels."),
+            (["--recipe", "none"], "`recipe` must be one of fast, fast-gray, report, got 'none'."),
+            (["--method", "trace"], "`run` must be given with --method trace, got none. Name a folder"),
+            (["--model", "mlq"], "`model` must be one of "),
+        ],
+    )
+    def test_wrong_calls_are_one_line(self, cli, tmp_path, arguments, message):
+        code, _, err = cli("embed", "digits", "--out", tmp_path / "x.npy", *arguments)
+        assert code == 2
+        assert err.startswith(f"error: {message}")
+        assert names(tmp_path) == []
+
+
+def test_score_learns_features_inside_the_run(cli, flowers, tmp_path):
+    asked = ["score", flowers, "--out", tmp_path / "run", "--members", "2", "--epochs", "3", "--batch", "4", "--features", "swav"]
+    code, said, err = cli(*asked, "--clusters", "4")
+    assert code == 0, err
+    assert "epochs without labels" in said
+    run = dp.open_run(tmp_path / "run")
+    assert {"km", "km_cosine", "prototype_distance"} <= set(run.scores)
+    made = read_features(tmp_path / "run" / "features" / "swav.npy")
+    assert (made.rows, run.info["features"]["digest"]) == (24, made.digest)
+    assert dp.verify(tmp_path / "run") == []
+    n_files = len(run.info["files"]) + 1
+    assert cli("verify", tmp_path / "run") == (0, f"sound: {n_files} files\n", "")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    code, said, _ = cli(*asked, "--clusters", "4")
+    assert code == 0
+    assert said.count("nothing had to be trained") == 2
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    harmed = tmp_path / "run" / "features" / "swav.npy"
+    content = bytearray(harmed.read_bytes())
+    content[-1] ^= 1
+    harmed.write_bytes(content)
+    message = f"{tmp_path / 'run'}: features/swav.npy has another checksum than when it was written"
+    assert cli("verify", tmp_path / "run") == (3, "", f"error: {message}\n")
+    manifest = harmed.with_suffix(".json")
+    manifest.write_text(manifest.read_text().replace('"method": "swav"', '"method": "swaw"'))
+    (fault,) = dp.verify(tmp_path / "run")
+    assert "features/swav.json` is damaged or was edited" in fault
+
+
+def test_features_for_vectors_are_refused_before_the_ensemble_is_trained(cli, tmp_path):
+    np.savez(tmp_path / "v.npz", x=np.random.default_rng(0).normal(size=(20, 3)), y=np.arange(20) % 2)
+    code, _, err = cli("score", tmp_path / "v.npz", "--out", tmp_path / "run", "--features", "swav")
+    assert code == 2
+    assert "learns from pictures" in err
+    assert not (tmp_path / "run").exists()

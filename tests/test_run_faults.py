@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score, verify
 from dataprune.run.opened import SCORES_FILE
 from dataprune.training.plan import Machine, Settings
+from machine_kit import give_room
 
 SETTINGS = Settings(members=2, epochs=3)
 SERIAL = Machine(executor="serial")
@@ -29,45 +29,23 @@ def whole(digits, tmp_path_factory):
     return score(digits, tmp_path_factory.mktemp("runs") / "whole", SETTINGS, SERIAL)
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """Mount something on a folder, where that is permitted."""
-    places = []
-
-    def mount(*arguments):
-        place = tmp_path / f"mounted-{len(places)}"
-        place.mkdir()
-        done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-        places.append(place)
-        return place
-
-    yield mount
-    for place in places:
-        subprocess.run(["umount", "-l", str(place)], check=False)
-
-
 @pytest.mark.parametrize("executor", ["serial", "processes"])
 @pytest.mark.parametrize("kilobytes", [200, 900, 2200])
-def test_a_full_disk_is_said_and_the_same_command_goes_on_once_there_is_room(digits, whole, mounted, kilobytes, executor):
-    place = mounted("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs")
+def test_a_full_disk_is_said_and_the_same_command_goes_on_once_there_is_room(digits, whole, small_disk, kilobytes, executor):
+    place = small_disk(kilobytes)
     with pytest.raises(MachineError, match="no space left in"):
         score(digits, place / "run", SETTINGS, Machine(executor=executor, workers=2))
     assert not list(place.rglob("*.tmp*")), "temporary files are gone"
-    subprocess.run(["mount", "-o", "remount,size=50m", str(place)], check=True)
+    give_room(place)
     run = score(digits, place / "run", SETTINGS, SERIAL)
     assert (run.path / SCORES_FILE).read_bytes() == (whole.path / SCORES_FILE).read_bytes()
     assert verify(run.path) == []
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_any_training(digits, mounted, tmp_path):
-    (tmp_path / "source").mkdir()
-    place = mounted("--bind", str(tmp_path / "source"))
-    subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
+def test_a_folder_that_cannot_be_written_is_said_before_any_training(digits, read_only):
     heard = []
     with pytest.raises(MachineError, match="cannot write in"):
-        score(digits, place / "run", SETTINGS, SERIAL, listener=heard.append)
+        score(digits, read_only / "run", SETTINGS, SERIAL, listener=heard.append)
     assert heard == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dataprune import store
 from dataprune.errors import InputError, MachineError
-from test_store import mounted, names
+from machine_kit import fill, names
 
 
 def built(targets, identity="one"):
@@ -117,14 +117,10 @@ def large(target):
 
 
 @pytest.mark.parametrize("filled", [False, True])
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, filled):
-    place = tmp_path / "small"
-    place.mkdir()
-    with mounted(place, "-t", "tmpfs", "-o", "size=3m", "tmpfs"):
-        if filled:
-            with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-        with pytest.raises(MachineError, match=rf"^no space left in {place}, needs about \d\.\d MB\.$"):
-            large(place / "new")
-        assert names(place) == (["filler"] if filled else [])
+def test_a_full_disk_is_said_and_leaves_nothing(small_disk, filled):
+    place = small_disk(3_000)
+    if filled:
+        fill(place)
+    with pytest.raises(MachineError, match=rf"^no space left in {place}, needs about \d\.\d MB\.$"):
+        large(place / "new")
+    assert names(place) == (["filler"] if filled else [])

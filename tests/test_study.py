@@ -26,6 +26,7 @@ from dataprune.study.trials import TrialResult, read_trial, sound_trial, write_t
 from dataprune.tables import read_table
 from dataprune.training.plan import Machine
 from dataprune.training.recipes import RECIPES
+from machine_kit import give_room
 from study_toys import SCORING, SERIAL, spec_of, toy_spec, toy_splits, toy_study, vectors
 
 COLUMNS = (
@@ -356,30 +357,16 @@ def test_a_worker_that_is_killed_costs_only_its_trials(tmp_path):
     same(study, toy_study(tmp_path / "t", spec))
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount 100 kB, where that is permitted."""
-    place = tmp_path / "mounted"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=False)
-
-
 def test_a_full_disk_is_said_and_the_same_call_goes_on_once_there_is_room(small_disk, tmp_path):
     run = score(toy_splits().train, tmp_path / "run", SCORING, SERIAL)
-    sources, spec = Sources(run=run.path), toy_spec("sweep")
+    sources, spec, place = Sources(run=run.path), toy_spec("sweep"), small_disk(100)
     with pytest.raises(MachineError, match="no space left in"):
-        toy_study(small_disk / "s", spec, sources=sources)
-    assert not list(small_disk.rglob("*.tmp*")), "temporary files are gone"
-    n_kept = len(list((small_disk / "s" / "trials").glob("*.json")))
-    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+        toy_study(place / "s", spec, sources=sources)
+    assert not list(place.rglob("*.tmp*")), "temporary files are gone"
+    n_kept = len(list((place / "s" / "trials").glob("*.json")))
+    give_room(place)
     heard = []
-    study = toy_study(small_disk / "s", spec, sources=sources, listener=heard.append)
+    study = toy_study(place / "s", spec, sources=sources, listener=heard.append)
     assert 0 < n_kept == heard[0].found
     same(study, toy_study(tmp_path / "t", spec, sources=sources))
 
