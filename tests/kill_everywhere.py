@@ -54,7 +54,7 @@ def main(name, work):
     for number in range(1, 10_000):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        ended = _in_child(lambda at=number: _killed_at(at, folder, work))
+        ended = _in_child(lambda at=number: killed_at(at, folder, work)[0])
         after = state(folder)
         again = _in_child(work) if ended < 0 else ended
         sys.stdout.write(json.dumps([ended, after, again, state(folder)]) + "\n")
@@ -69,13 +69,19 @@ def _in_child(work):
         code = 99
         try:
             os.dup2(2, 1)  # what the work says is for nobody
+            os.fsync = lambda _: None  # takes most of the time, and what a killed process has written is written
             code = work() or 0
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _killed_at(number, folder, work):
+def killed_at(number, folder, work, later=0.0):
+    """Do the work, and kill this process right before that file event in `folder`, or so many seconds later, amid what it writes.
+
+    Returns:
+        What the work gave, and how many events there were.
+    """
     seen = 0
 
     def watch(event, arguments):
@@ -83,10 +89,18 @@ def _killed_at(number, folder, work):
         if event in EVENTS and _concerns(event, arguments, folder):
             seen += 1
             if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                _die(later)
 
     sys.addaudithook(watch)
-    return work()
+    return work(), seen
+
+
+def _die(later):
+    if later:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends it without a chance to tidy up, as SIGKILL does
+        signal.setitimer(signal.ITIMER_REAL, later)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _concerns(event, arguments, folder):

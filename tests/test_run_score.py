@@ -2,9 +2,8 @@
 
 import json
 import os
+import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -18,6 +17,7 @@ from dataprune.run.opened import SCORES_FILE
 from dataprune.run.score import Progress
 from dataprune.training.plan import Machine, Settings, plan, timed_price
 from dataprune.training.recipes import Recipe
+from fork_kit import Forks
 
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
 SERIAL = Machine(executor="serial")
@@ -220,38 +220,55 @@ def test_folds_give_out_of_sample_probabilities(digits, tmp_path):
 
 
 KILLED = """
-import sys
+import tempfile
 import numpy as np
 from dataprune.data import read
 from dataprune.run import score
 from dataprune.training.plan import Machine, Settings
-data = read("digits").take(np.arange(300))
-settings = Settings(members=2, epochs=6, model="proxy")
-print("begin", flush=True)
-score(data, sys.argv[1], settings, Machine(executor=sys.argv[2], workers=2))
-print("end", flush=True)
+from kill_everywhere import killed_at
+
+data, settings = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy")
+
+def work(asked):
+    executor, number, later, out = asked.split(" ", 3)
+    machine = Machine(executor=executor, workers=2)
+    _, events = killed_at(int(number), out, lambda: score(data, out, settings, machine), float(later))
+    print(events, file=open(out + "-events", "w"))
+
+with tempfile.TemporaryDirectory() as folder:  # what is imported late is imported now
+    score(data.take(np.arange(30)), folder + "/run", settings, Machine(executor="serial"))
 """
 
 
-def test_a_run_killed_at_any_moment_resumes_to_identical_bytes(digits, tmp_path):
-    settings = Settings(members=2, epochs=6, model="proxy")
-    begun = time.perf_counter()
-    whole = score(digits, tmp_path / "whole", settings, SERIAL)
-    took = time.perf_counter() - begun
-    rng = np.random.default_rng()
-    for attempt, executor in enumerate(["serial", "serial", "processes", "serial", "processes"]):
-        folder = tmp_path / f"killed-{attempt}"
-        child = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), executor], stdout=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "begin\n"
-        time.sleep(rng.uniform(0.05, 1.0) * (took + (2.0 if executor == "processes" else 0)))
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-        resumed = score(digits, folder, settings, SERIAL)
-        for name in [SCORES_FILE, *(m["file"] for m in whole.info["members"])]:
-            assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes(), (attempt, name)
+def test_a_run_killed_at_any_moment_resumes_to_identical_bytes(tmp_path):
+    """Right before a file event, drawn from each fifth of them; a little after one, amid a file; while workers are at work."""
+    data, settings, draw = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy"), random.Random()
+    whole = tmp_path / "whole"
+
+    def is_taken_up(folder):
+        score(data, folder, settings, SERIAL)
+        for name in [SCORES_FILE, "trace/member-000.safetensors", "trace/member-001.safetensors"]:
+            assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
         assert verify(folder) == []
         assert not list(folder.rglob("*.tmp*")), "temporary files are left"
+
+    with Forks(KILLED) as forks:
+        forks.start(f"serial 0 0 {whole}")
+        assert forks.status() == 0
+        events = int((tmp_path / "whole-events").read_text())
+        for fifth in range(5):
+            at, later = 1 + int(events * (fifth + draw.random()) / 5), draw.random() * 0.01 if fifth % 2 else 0
+            forks.start(f"serial {at} {later} {tmp_path / f'killed-{at}'}")
+            assert forks.status() in ({signal.SIGALRM, 0} if later else {signal.SIGKILL})
+            is_taken_up(tmp_path / f"killed-{at}")
+        folder = tmp_path / "workers"
+        forks.start(f"processes 0 0 {folder}")
+        while not list(folder.glob("scratch/member-*")) and not forks.has_ended():
+            time.sleep(0.01)
+        time.sleep(draw.random() * 0.5)
+        forks.kill()
+        assert forks.status() in {signal.SIGKILL, 0}
+        is_taken_up(folder)
 
 
 def test_two_processes_on_one_run_the_second_says_so(digits, tmp_path):

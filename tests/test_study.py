@@ -3,10 +3,8 @@
 import json
 import os
 import random
-import select
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from dataprune.study.trials import TrialResult, read_trial, sound_trial, write_t
 from dataprune.tables import read_table
 from dataprune.training.plan import Machine
 from dataprune.training.recipes import RECIPES
+from fork_kit import Forks
 from machine_kit import give_room
 from study_toys import SCORING, SERIAL, spec_of, toy_spec, toy_splits, toy_study, vectors
 
@@ -33,7 +32,6 @@ COLUMNS = (
     "trial, score, strategy, keep, start, n_train, seed, epochs, steps, validation_accuracy, test_accuracy, train_seconds, "
     "examples_seen, flops, device, status, error, arm, order, clusters"
 )
-TESTS = Path(__file__).parent
 
 
 def without_times(study):
@@ -102,7 +100,8 @@ def test_progress_counts_trials_epochs_and_examples(tmp_path):
 
 
 def test_workers_change_nothing_but_times(finished, tmp_path):
-    other = toy_study(tmp_path / "s", toy_spec("half"), machine=Machine(executor="processes", workers=2))
+    sources = Sources(run=finished.path / "run")  # that a run by workers is the same is shown where runs are tested
+    other = toy_study(tmp_path / "s", toy_spec("half"), sources=sources, machine=Machine(executor="processes", workers=2))
     same(other, finished)
     assert (other.path / SUMMARY).read_bytes() == (finished.path / SUMMARY).read_bytes()
 
@@ -257,59 +256,19 @@ def test_an_interrupted_study_opens_and_goes_on(finished, tmp_path):
 
 
 STUDY = {"seeds": 4, "epochs": 40}
-DRIVER = """
-import os, sys
-sys.path.insert(0, {tests!r})
-import torch._dynamo  # what a study imports while it runs, imported once
+WORK = """
 from study_toys import *
 import dataprune.run.score, dataprune.tables.parquet
 
-for line in sys.stdin:  # each line names a folder: a process of its own makes the study in it
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            toy_study(line.strip(), toy_spec("half", **{study!r}), machine=Machine(executor={executor!r}, workers=2))
-            code = 0
-        finally:
-            os._exit(code)
-    print(pid, flush=True)
-    print(os.waitpid(pid, 0)[1], flush=True)
+def work(out):
+    toy_study(out, toy_spec("half", **{study!r}), machine=Machine(executor={executor!r}, workers=2))
 """
-
-
-class Studies:
-    """Makes studies in processes that can be killed, one after the other; they share their imports, which take seconds."""
-
-    def __init__(self, executor):
-        program = DRIVER.format(tests=str(TESTS), study=STUDY, executor=executor)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen([sys.executable, "-c", program], **pipes)
-
-    def start(self, out):
-        self.process.stdin.write(f"{out}\n")
-        self.process.stdin.flush()
-        self.pid = int(self.process.stdout.readline())
-
-    def has_ended(self):
-        return bool(select.select([self.process.stdout], [], [], 0)[0])
-
-    def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-
-    def status(self):
-        return int(self.process.stdout.readline())
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 def kill_and_go_on(out, executor, kills, seed):
     """Start a study in a process of its own, kill it at random moments, then let it end."""
-    draw, studies, ends = random.Random(seed), Studies(executor), []
-    try:
+    draw, ends = random.Random(seed), []
+    with Forks(WORK.format(study=STUDY, executor=executor)) as studies:
         for _ in range(kills):
             before, more = len(list(out.glob("trials/*.json"))), draw.randint(0, 16 // kills)
             studies.start(out)
@@ -321,8 +280,6 @@ def kill_and_go_on(out, executor, kills, seed):
             ends.append(studies.status())
         studies.start(out)
         assert studies.status() == 0
-    finally:
-        studies.end()
     assert set(ends) <= {signal.SIGKILL, 0}
     assert ends.count(signal.SIGKILL) > kills // 2, "some may have been done before"
     return open_study(out)
@@ -339,7 +296,7 @@ def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, exe
     assert verify_study(killed.path) == []
 
 
-def test_a_worker_that_is_killed_costs_only_its_trials(tmp_path):
+def test_a_worker_that_is_killed_costs_only_its_trials(finished, tmp_path):
     """The driver starts its trials again, and nothing of the others is lost."""
     killed = []
 
@@ -351,10 +308,10 @@ def test_a_worker_that_is_killed_costs_only_its_trials(tmp_path):
             killed.extend(int(line) for line in children.stdout.split()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
-    spec = toy_spec("half", epochs=10)
-    study = toy_study(tmp_path / "s", spec, machine=Machine(executor="processes", workers=2), listener=killing)
+    spec, sources = toy_spec("half", epochs=10), Sources(run=finished.path / "run")
+    study = toy_study(tmp_path / "s", spec, sources=sources, machine=Machine(executor="processes", workers=2), listener=killing)
     assert killed
-    same(study, toy_study(tmp_path / "t", spec))
+    same(study, toy_study(tmp_path / "t", spec, sources=sources))
 
 
 def test_a_full_disk_is_said_and_the_same_call_goes_on_once_there_is_room(small_disk, tmp_path):
