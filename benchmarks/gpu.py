@@ -62,17 +62,17 @@ class Scale:
 
 
 SMALL = Scale(
-    examples=500,
+    examples=120,
     members=2,
-    epochs=3,
+    epochs=2,
     square=256,
     steps=2,
     trained=(("proxy", 32),),
     against_bare=(),
-    sweep=300,
-    sweep_epochs=6,
-    clustered=2_000,
-    digits=500,
+    sweep=90,
+    sweep_epochs=3,
+    clustered=500,
+    digits=300,
 )
 
 
@@ -149,7 +149,7 @@ def share(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
         bare = {model: engine.compare(model, 32, device, 3) for model in scale.against_bare}
     for one in trained.values():
         one["share"] = round(one["train_teraflops"] / rate, 4)
-    return {"product_teraflops": round(rate, 2), "training": trained, "against_bare_loop": bare}
+    return {"product_teraflops": float(f"{rate:.4g}"), "training": trained, "against_bare_loop": bare}
 
 
 def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -> dict[str, float]:
