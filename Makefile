@@ -6,7 +6,7 @@ PYTHON ?= python3
 SECONDS ?= 60
 # Of make test-lowest, which tests; all if none are named.
 LOWEST_TESTS ?=
-# Processes that share the tests, or fuzz; each runs torch with one thread.
+# Processes that share the tests, or fuzz; each runs torch with one thread. Of tests each takes neighbours, which share fixtures.
 TEST_WORKERS ?= 2
 
 PY := .venv/bin/python
@@ -19,7 +19,7 @@ demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
 
 test: .venv/dev  ## the default tier of tests
-	$(PYTEST) -n $(TEST_WORKERS)
+	$(PYTEST) -n $(TEST_WORKERS) --dist worksteal
 
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults
@@ -28,7 +28,7 @@ test-slow: .venv/dev  ## hundreds of kills, long fuzzing, closer statistics: hal
 	$(PYTEST) -m slow
 
 test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) $(LOWEST_TESTS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(LOWEST_TESTS)
 
 fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
 	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS) --jobs $(TEST_WORKERS)

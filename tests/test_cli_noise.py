@@ -8,6 +8,7 @@ import pytest
 
 import dataprune as dp
 from command_line import CLASSES, make_pictures, run_cli
+from dataprune.cli import main
 from dataprune.tables import read_table, write_npy, write_table
 
 COLUMNS = [
@@ -26,6 +27,7 @@ COLUMNS = [
 ]
 PER_CLASS = 20
 N = 3 * PER_CLASS
+FOLDS = ["--folds", "2", "--epochs", "6", "--batch", "6", "--executor", "serial", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,7 @@ def noisy(folder, pictures):
 def crossed(folder, pictures, noisy):
     """Give a run with folds on labels of which a tenth is wrong."""
     out = folder / "run"
-    settings = ["--folds", "2", "--epochs", "6", "--batch", "6", "--quiet"]
-    done = run_cli("score", pictures, "--labels", f"{noisy}:label", "--out", out, *settings)
-    assert done.returncode == 0, done.stderr
+    assert main(["score", str(pictures), "--labels", f"{noisy}:label", "--out", str(out), *FOLDS]) == 0
     return out
 
 
@@ -358,8 +358,7 @@ def test_a_class_that_never_occurs_is_said_and_nobody_is_suggested_wrongly(cli, 
     table = read_table(noisy).columns
     two = np.where(table["clean_label"] == 2, 1, table["clean_label"])
     write_table(tmp_path / "two.csv", {"id": table["id"], "label": two})
-    settings = ["--folds", "2", "--epochs", "6", "--batch", "6", "--quiet"]
-    code, _, err = cli("score", pictures, "--labels", tmp_path / "two.csv", "--out", tmp_path / "run", *settings)
+    code, _, err = cli("score", pictures, "--labels", tmp_path / "two.csv", "--out", tmp_path / "run", *FOLDS)
     assert code == 0, err
     assert "warning: no example in train of class 'grün'" in err
     code, out, err = cli("noise", "find", tmp_path / "run", "--out", tmp_path / "s.csv")
@@ -399,13 +398,13 @@ def test_what_inject_refuses(cli, pictures, tmp_path):
     assert not out.exists()
 
 
-def test_folds_larger_than_the_smallest_class_are_handled_and_said(tmp_path):
+def test_folds_larger_than_the_smallest_class_are_handled_and_said(cli, tmp_path):
     pictures = make_pictures(tmp_path / "pictures", per_class=2)
-    settings = ["--folds", "3", "--epochs", "2", "--batch", "3"]
-    done = run_cli("score", pictures, "--out", tmp_path / "run", *settings)
-    assert done.returncode == 0, done.stderr
-    assert "fewer examples than the 3 folds in class" in done.stderr
-    assert run_cli("noise", "find", tmp_path / "run").returncode == 0
+    settings = ["--folds", "3", "--epochs", "2", "--batch", "3", "--executor", "serial"]
+    code, _, err = cli("score", pictures, "--out", tmp_path / "run", *settings)
+    assert code == 0, err
+    assert "fewer examples than the 3 folds in class" in err
+    assert cli("noise", "find", tmp_path / "run")[0] == 0
 
 
 def test_examples_without_a_network_of_one_kind_are_spoken_for_by_the_other_and_it_is_said():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from command_line import run_cli
 from dataprune.study.presets import PRESETS, preset
 from dataprune.study.spec import from_toml
 from dataprune.tables import read_table
@@ -102,6 +101,6 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     assert victim.name in err
 
 
-def test_quiet_prints_nothing(arrays, tmp_path):
-    done = run_cli("study", arrays, "--preset", "half", "--scores", "el2n", "--out", tmp_path / "s", *QUICK, "--quiet")
-    assert (done.returncode, done.stdout) == (0, "")
+def test_quiet_prints_nothing(cli, arrays, tmp_path):
+    code, said, _ = cli("study", arrays, "--preset", "half", "--scores", "el2n", "--out", tmp_path / "s", *QUICK, "--quiet")
+    assert (code, said) == (0, "")

@@ -33,7 +33,9 @@ class Without:
 
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 from dataprune.cli import main
-sys.exit(main(sys.argv[1:]))
+for line in {lines}:
+    if code := main(line):
+        sys.exit(code)
 """
 
 
@@ -50,11 +52,12 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("core")
 
 
-def alone(folder, *command, code=0):
+def alone(folder, *lines, code=0):
+    """Run commands, one after the other in one process, until one does not end with 0."""
     script = folder / "alone.py"
-    script.write_text(BLOCK.format(absent=outside_the_core()))
+    script.write_text(BLOCK.format(absent=outside_the_core(), lines=[list(line) for line in lines]))
     wanted = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, script, *command], cwd=folder, env=wanted, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, script], cwd=folder, env=wanted, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done
 
@@ -65,10 +68,13 @@ def test_extras_are_known():
 
 def test_score_prune_find_and_report(folder):
     quick = ("--members", "2", "--epochs", "2", "--model", "linear", "--executor", "serial", "--quiet")
-    alone(folder, "score", "digits", "--out", "run", *quick)
-    alone(folder, "prune", "run", "--by", "el2n", "--keep", "0.7", "--out", "kept.csv")
-    alone(folder, "noise", "find", "run", "--out", "suspects.csv")
-    alone(folder, "report", "run", "--out", "page.html")
+    alone(
+        folder,
+        ("score", "digits", "--out", "run", *quick),
+        ("prune", "run", "--by", "el2n", "--keep", "0.7", "--out", "kept.csv"),
+        ("noise", "find", "run", "--out", "suspects.csv"),
+        ("report", "run", "--out", "page.html"),
+    )
     assert (folder / "page.html").stat().st_size > 50_000
     assert len((folder / "kept.csv").read_text().splitlines()) == 1 + 1006
 
@@ -81,6 +87,6 @@ def test_score_prune_find_and_report(folder):
     ],
 )
 def test_what_needs_an_extra_names_it(folder, command, extra):
-    done = alone(folder, *command, code=4)
+    done = alone(folder, command, code=4)
     assert f"pip install 'dataprune[{extra}]'" in done.stderr
     assert done.stderr.count("\n") == 1

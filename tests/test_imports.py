@@ -264,6 +264,11 @@ def test_package_keeps_the_rule(rule: Rule) -> None:
     assert [fault for module in modules() for fault in rule(module)] == []
 
 
+def test_no_file_of_the_tests_is_longer_either() -> None:
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    assert [fault for path in paths for fault in size(Module(path.stem, path.read_text(encoding="utf-8")))] == []
+
+
 @pytest.mark.parametrize(("rule", "name", "text"), BROKEN)
 def test_rule_sees_what_breaks_it(rule: Rule, name: str, text: str) -> None:
     assert rule(Module(name, text))

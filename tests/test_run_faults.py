@@ -29,8 +29,17 @@ def whole(digits, tmp_path_factory):
     return score(digits, tmp_path_factory.mktemp("runs") / "whole", SETTINGS, SERIAL)
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
-@pytest.mark.parametrize("kilobytes", [200, 900, 2200])
+@pytest.mark.parametrize(
+    ("kilobytes", "executor"),
+    [
+        pytest.param(4, "serial", id="not the settings"),
+        pytest.param(8, "serial", id="not where the data lie"),
+        pytest.param(16, "serial", id="not the data"),
+        pytest.param(900, "serial", id="not the first checkpoint"),
+        pytest.param(2200, "serial", id="not the second checkpoint"),
+        pytest.param(2200, "processes", id="not the second checkpoint of workers"),
+    ],
+)
 def test_a_full_disk_is_said_and_the_same_command_goes_on_once_there_is_room(digits, whole, small_disk, kilobytes, executor):
     place = small_disk(kilobytes)
     with pytest.raises(MachineError, match="no space left in"):
@@ -65,7 +74,7 @@ def test_a_member_whose_worker_was_killed_is_trained_again(digits, tmp_path, mon
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     (tmp_path / "flag").touch()
     settings = Settings(members=2, epochs=2, model="test_run_faults:killing")
-    run = score(digits, tmp_path / "run", settings, Machine(executor="processes", workers=2))
+    run = score(digits, tmp_path / "run", settings, Machine(executor="processes", workers=1))
     assert not (tmp_path / "flag").exists(), "one was killed"
     same = score(digits, tmp_path / "same", settings, SERIAL)
     assert (run.path / SCORES_FILE).read_bytes() == (same.path / SCORES_FILE).read_bytes()
@@ -82,9 +91,9 @@ def deadly(shape, n_classes):
 
 def test_a_worker_lost_again_and_again_is_recorded_nowhere_and_said(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
-    settings = Settings(members=2, epochs=2, model="test_run_faults:deadly")
+    settings = Settings(members=1, epochs=2, model="test_run_faults:deadly")
     with pytest.raises(WorkError, match=r"member 0: worker died .*the same command goes on"):
-        score(digits, tmp_path / "run", settings, Machine(executor="processes", workers=2))
+        score(digits, tmp_path / "run", settings, Machine(executor="processes", workers=1))
     assert not (tmp_path / "run" / "run.json").exists()
 
 

@@ -137,7 +137,7 @@ def test_what_a_module_draws_at_import_changes_no_weights(digits, tmp_path):
     before = torch.random.get_rng_state()
     try:
         runs = [
-            score(digits, tmp_path / executor, settings, Machine(executor=executor, workers=2))
+            score(digits, tmp_path / executor, settings, Machine(executor=executor, workers=1))
             for executor in ("processes", "serial")
         ]
     finally:
