@@ -230,16 +230,22 @@ def _sharpened(noise: Noise, evidence: Float64[np.ndarray, "examples classes"], 
     true = true_given(noise, evidence, labels)
     true /= true.sum(axis=1, keepdims=True)
 
-    def loss(parameters: Float64[np.ndarray, " parameters"]) -> tuple[float, Float64[np.ndarray, " parameters"]]:
-        sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
-        log_q = _log_softmax(sharpness * evidence + bias)
-        gap = np.exp(log_q) - true
-        value = -float((true * log_q).sum()) + RIDGE * float(bias @ bias)
-        return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
-
     start = np.append(np.log(noise.sharpness), noise.bias)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
+    found = minimize(_misfit, start, (evidence, true), jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
     return replace(noise, sharpness=float(np.exp(found[0])), bias=np.asarray(found[1:]))
+
+
+def _misfit(
+    parameters: Float64[np.ndarray, " parameters"],
+    evidence: Float64[np.ndarray, "examples classes"],
+    true: Float64[np.ndarray, "examples classes"],
+) -> tuple[float, Float64[np.ndarray, " parameters"]]:
+    """Give the cross-entropy to `true` of a sharpness (its logarithm comes first) and a bias, and its gradient."""
+    sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
+    log_q = _log_softmax(sharpness * evidence + bias)
+    gap = np.exp(log_q) - true
+    value = -float((true * log_q).sum()) + RIDGE * float(bias @ bias)
+    return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
 
 
 RIDGE = 1e-3  # holds the bias where nothing speaks for it: adding the same to all classes changes nothing

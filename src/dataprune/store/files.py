@@ -73,7 +73,7 @@ def room(folder: Path, needs_bytes: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            needs = "" if needs_bytes is None else f", needs about {max(needs_bytes / 1e6, 0.1):.1f} MB"
+            needs = "" if needs_bytes is None else f", needs about {_megabytes(needs_bytes)}"
             raise MachineError(f"no space left in {folder}{needs}.") from error
         if error.errno in _NO_ACCESS:
             raise MachineError(f"cannot write in {folder}: {error.strerror}.") from error
@@ -209,7 +209,7 @@ def _machine_error(error: OSError, path: Path, temporary: Path, needs_bytes: int
     if error.errno in _NO_SPACE:
         written = temporary.stat().st_size if temporary.exists() else 0
         needs = "needs about" if needs_bytes is not None else "needs more than about"
-        return MachineError(f"no space left in {path.parent}, {needs} {(needs_bytes or written) / 1e6:.1f} MB.")
+        return MachineError(f"no space left in {path.parent}, {needs} {_megabytes(needs_bytes or written)}.")
     if error.errno in _NO_ACCESS:
         return MachineError(f"cannot write in {path.parent}: {error.strerror}.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
@@ -217,6 +217,16 @@ def _machine_error(error: OSError, path: Path, temporary: Path, needs_bytes: int
     if error.errno == errno.ENAMETOOLONG:
         return must(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes")
     return None
+
+
+def _megabytes(n_bytes: int) -> str:
+    """Give a size in words, never nothing.
+
+    Example:
+        >>> _megabytes(8_000_000), _megabytes(40)
+        ('8.0 MB', '0.1 MB')
+    """
+    return f"{max(n_bytes / 1e6, 0.1):.1f} MB"
 
 
 def _refuse_constant(name: str) -> float:
