@@ -33,7 +33,7 @@ from dataprune.cli.score import score
 from dataprune.cli.show import show
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
 from dataprune.cli.study import study
-from dataprune.errors import DatapruneError, MachineError
+from dataprune.errors import DatapruneError, InputError, MachineError, must
 
 TRACEBACK = "DATAPRUNE_TRACEBACK"
 STOPPED_LINE = "interrupted; what was finished is kept, the same command goes on"
@@ -109,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     """Parse and call. Not through the library's own `main`, which answers interrupts and closed pipes in its own way."""
+    _refuse_empty(arguments)
     command = typer.main.get_command(app)
     try:
         with command.make_context("dataprune", list(arguments)) as context:
@@ -116,6 +117,15 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     return 0
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """No argument of ours can be empty, and as a path it would mean the current folder: `--out "$UNSET"` would write there."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, equals, value = argument.partition("=") if argument.startswith("--") else (before, "", argument)
+        if not value and (equals or not argument):
+            said = name if name.startswith("--") else "argument"
+            raise must(said, "not be empty", "nothing", "Is a variable of the shell not set? Leave out what is not needed.")
 
 
 def _failed(error: Exception) -> int:
@@ -137,6 +147,9 @@ def _failed(error: Exception) -> int:
         where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
         complain(f"{error.strerror}{where}. What was finished is kept, the same command goes on.")
         return MachineError.exit_code
+    if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename is not None:
+        complain(f"{error.strerror}: {_shortened(os.fsdecode(error.filename))}. Name another path.")
+        return InputError.exit_code
     detail = f"{type(error).__name__}: {_one_line(str(error))}"
     complain(f"internal: {detail} (this is a defect; set {TRACEBACK}=1 to see where)")
     return 1
@@ -152,7 +165,12 @@ _ENVIRONMENT = (
     errno.ENFILE,
     errno.ENOMEM,
     errno.EIO,
+    # What was there when it was looked for, and went while it was used.
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ESTALE,
 )
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # raised by every look at such a path, also by asking whether it is there
 
 
 def _usage_line(error: Exception) -> str:
@@ -160,6 +178,10 @@ def _usage_line(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     path = "dataprune" if context is None else context.command_path
     return f"{said}{'' if said.endswith(('.', '?')) else '.'} See {path} --help."
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 200 else f"{path[:100]}...{path[-100:]}"
 
 
 def _one_line(text: str) -> str:

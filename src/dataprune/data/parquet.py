@@ -88,7 +88,7 @@ def has_layout(folder: Path) -> bool:
 
 def _is_in_layout(path: str) -> bool:
     try:
-        return bool(_opened(path))
+        return Path(path).is_file() and bool(_opened(path))  # a pipe would be waited for
     except InputError:
         return False
 

@@ -83,6 +83,8 @@ def manifest_beside(path: Path) -> Path | None:
     One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
     """
     unreadable = None
+    if not path.name:  # `.` and `/` have nothing beside them
+        return None
     for manifest in dict.fromkeys((path.with_name(f"{path.name}.json"), path.with_suffix(".json"))):
         if not manifest.is_file() or manifest == path:
             continue

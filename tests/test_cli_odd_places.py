@@ -1,0 +1,62 @@
+"""The command line in odd places: paths that no disk can have, pipes among tables, files that go while they are read."""
+
+import errno
+import os
+import shutil
+
+import pytest
+
+NO_NAMES = (".", "/")
+
+
+class TestPaths:
+    @pytest.mark.parametrize("path", NO_NAMES)
+    def test_what_has_no_name_is_no_file_of_features(self, cli, flowers, tmp_path, path):
+        code, _, err = cli("score", flowers, "--out", tmp_path / "run", "--features", path)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"error: `{path}` must hold files that end in .npy or .parquet")
+
+    @pytest.mark.parametrize("path", ["n" * 300, "d/" * 3000 + "d"], ids=["name", "path"])
+    @pytest.mark.parametrize("command", ["verify", "advise", "report", "prune --keep 0.5", "km --clusters 2 --out k.csv"])
+    def test_too_long_a_path_is_a_wrong_call(self, cli, tmp_path, monkeypatch, command, path):
+        monkeypatch.chdir(tmp_path)
+        verb, *options = command.split()
+        code, _, err = cli(verb, path, *options)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"error: File name too long: {path[:100]}...")
+        assert len(err) < 300
+
+    def test_a_pipe_named_as_a_table_is_not_waited_for(self, cli, tmp_path):
+        os.mkfifo(tmp_path / "pipe.parquet")
+        code, _, err = cli("score", tmp_path, "--out", tmp_path / "run")
+        assert code == 2
+        assert err.startswith("error: `DATA` must") or "no picture" in err
+
+    def test_what_goes_while_it_is_used_is_said_in_one_line(self, cli, monkeypatch):
+        def fail(_):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x/y")
+
+        monkeypatch.setattr("dataprune.run.open_run", fail)
+        code, _, err = cli("prune", "x", "--keep", "1")
+        assert (code, err.count("\n")) == (4, 1)
+        assert err.startswith("error: No such file or directory: /x/y. ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            (["prune", "run", "--keep", "0.5", "--out", ""], "--out"),
+            (["prune", "run", "--keep", "0.5", "--copy-to="], "--copy-to"),
+            (["noise", "find", ""], "argument"),
+        ],
+    )
+    def test_an_unset_variable_of_the_shell_does_not_mean_the_current_folder(
+        self, cli, run_folder, tmp_path, monkeypatch, arguments, named
+    ):
+        shutil.copytree(run_folder, tmp_path / "run")
+        monkeypatch.chdir(tmp_path)
+        code, out, err = cli(*arguments)
+        assert (code, out) == (2, "")
+        assert err == (
+            f"error: `{named}` must not be empty, got nothing. Is a variable of the shell not set? Leave out what is not needed.\n"
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
