@@ -3,8 +3,13 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from command_line import PATIENCE_SECONDS, SETTINGS
 
 NO_NAMES = (".", "/")
 
@@ -60,3 +65,39 @@ class TestPaths:
             f"error: `{named}` must not be empty, got nothing. Is a variable of the shell not set? Leave out what is not needed.\n"
         )
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    def test_a_library_that_cannot_be_loaded_is_the_machines_fault(self, cli, monkeypatch):
+        def fail(_):
+            raise ImportError("cmath.so: failed to map segment from shared object")
+
+        monkeypatch.setattr("dataprune.run.open_run", fail)
+        code, _, err = cli("prune", "x", "--keep", "1")
+        assert (code, err.count("\n")) == (4, 1)
+        assert err.startswith("error: a library cannot be loaded: cmath.so: failed to map segment from shared object. ")
+
+
+class TestStreams:
+    """In processes of their own: a shell closes or redirects the streams."""
+
+    @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+    def test_streams_closed_before_the_start_do_not_stop_the_work(self, flowers, run_folder, tmp_path, closed):
+        arguments = ["score", str(flowers), "--out", str(tmp_path / "run"), *SETTINGS]
+        assert run_with(lambda: [os.close(number) for number in closed], arguments) == 0
+        assert (tmp_path / "run" / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    @pytest.mark.parametrize(("full", "keep", "code"), [((2,), "5", 2), ((1,), "0.5", 4), ((1, 2), "0.5", 4), ((2,), "0.5", 0)])
+    def test_a_full_device_for_output_gives_the_exit_code(self, run_folder, full, keep, code):
+        def fill():
+            for number in full:
+                os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+
+        assert run_with(fill, ["prune", str(run_folder), "--keep", keep]) == code
+
+
+def run_with(prepare, arguments):
+    """Run the command after `prepare` in the new process, and give its exit code."""
+    command = [sys.executable, "-m", "dataprune", *arguments]
+    nowhere = subprocess.DEVNULL
+    done = subprocess.run(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, preexec_fn=prepare, timeout=PATIENCE_SECONDS)
+    return done.returncode

@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None takes them from `sys.argv`.
     """
+    _hold_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal or file that cannot hold a letter gets its escape
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
@@ -105,6 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:  # noqa: BLE001 the boundary: everything becomes one line
             return _failed(error)
     return code
+
+
+def _hold_closed_streams() -> None:
+    """Put nothing in the place of a stream that was closed before the start: else the next file that is opened takes its number,
+    and what a library prints goes into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -142,6 +153,9 @@ def _failed(error: Exception) -> int:
         complain(
             f"not enough memory{f': {_one_line(str(error))}' if str(error) else ''}. Try fewer --workers or a smaller --image-size."
         )
+        return MachineError.exit_code
+    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):  # a shared object that cannot be mapped
+        complain(f"a library cannot be loaded: {_one_line(str(error))}. Is there a limit of memory, or is the installation broken?")
         return MachineError.exit_code
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
         where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"

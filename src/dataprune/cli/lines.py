@@ -93,3 +93,7 @@ def _write(name: Literal["stdout", "stderr"], line: str) -> None:
         stream.flush()
     except BrokenPipeError:
         mute(name)
+    except OSError:
+        if name == "stdout":  # results that cannot be written are a failure
+            raise
+        mute(name)  # nothing is left to say it on: the exit code does

@@ -211,7 +211,7 @@ def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]
 
 
 def bar_on_terminal() -> "Bar | None":
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return None
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
