@@ -66,6 +66,24 @@ class TestPaths:
         )
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (["prune", "RUN", "--keep", "0.5", "--out", "k.csv"], "cannot write in .: No such file or directory."),
+            (
+                ["score", "digits", "--out", "o"],
+                "No such file or directory: the current folder (it was removed). What was finished",
+            ),
+        ],
+    )
+    def test_the_current_folder_was_removed(self, cli, run_folder, tmp_path, monkeypatch, arguments, line):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        (tmp_path / "here").rmdir()
+        code, _, err = cli(*(run_folder if one == "RUN" else one for one in arguments))
+        assert (code, err.count("\n")) == (4, 1)
+        assert err.startswith(f"error: {line}")
+
     def test_a_library_that_cannot_be_loaded_is_the_machines_fault(self, cli, monkeypatch):
         def fail(_):
             raise ImportError("cmath.so: failed to map segment from shared object")

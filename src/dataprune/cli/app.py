@@ -158,7 +158,8 @@ def _failed(error: Exception) -> int:
         complain(f"a library cannot be loaded: {_one_line(str(error))}. Is there a limit of memory, or is the installation broken?")
         return MachineError.exit_code
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
-        where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+        where = _CURRENT if isinstance(error, FileNotFoundError) else ""  # a name of none is where the process is
+        where = where if error.filename is None else f": {os.fsdecode(error.filename)}"
         complain(f"{error.strerror}{where}. What was finished is kept, the same command goes on.")
         return MachineError.exit_code
     if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename is not None:
@@ -184,6 +185,7 @@ _ENVIRONMENT = (
     errno.ENOTDIR,
     errno.ESTALE,
 )
+_CURRENT = ": the current folder (it was removed)"
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # raised by every look at such a path, also by asking whether it is there
 
 

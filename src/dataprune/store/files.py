@@ -20,7 +20,7 @@ from dataprune.errors import MachineError, StoreError, must
 
 _OURS = re.compile(r"^\.(.*)\.(\d+)-([0-9a-f]{4})[0-9a-f]{4}\.tmp(\.[^.]*)?$", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+_NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ENOENT, errno.ESTALE)
 
 
 @contextmanager
