@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from command_line import PATIENCE_SECONDS, SETTINGS
+from dataprune.errors import MachineError
+from dataprune.store import lock
 
 NO_NAMES = (".", "/")
 
@@ -83,6 +85,13 @@ class TestPaths:
         code, _, err = cli(*(run_folder if one == "RUN" else one for one in arguments))
         assert (code, err.count("\n")) == (4, 1)
         assert err.startswith(f"error: {line}")
+
+    def test_a_lock_in_a_folder_that_cannot_be_made_is_not_waited_for(self, tmp_path, monkeypatch):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        (tmp_path / "here").rmdir()
+        with pytest.raises(MachineError, match=r"^cannot write in run: No such file or directory\.$"), lock(Path("run"), wait=True):
+            pass
 
     def test_a_library_that_cannot_be_loaded_is_the_machines_fault(self, cli, monkeypatch):
         def fail(_):

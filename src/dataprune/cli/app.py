@@ -186,7 +186,7 @@ _ENVIRONMENT = (
     errno.ESTALE,
 )
 _CURRENT = ": the current folder (it was removed)"
-_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # raised by every look at such a path, also by asking whether it is there
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENXIO)  # by no work of ours: something else has that name
 
 
 def _usage_line(error: Exception) -> str:

@@ -95,15 +95,18 @@ def check_writable(folder: Path) -> None:
     Raises:
         MachineError: the folder may not be written, or the disk is full.
         InputError: `folder`, or a part of its path, is a file.
+        FileNotFoundError: somebody removed `folder` right after it was made; to try again is worth it.
     """
     probe = _temporary(folder / "probe")
+    made = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        made = True
         _forget_killed(probe)
         probe.write_bytes(bytes(4096))
     except OSError as error:
         known = _machine_error(error, folder / "probe", probe, 4096)
-        if known is None:
+        if known is None or (made and isinstance(error, FileNotFoundError)):
             raise
         raise known from error
     finally:
