@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from command_line import PATIENCE_SECONDS, SETTINGS
@@ -101,6 +102,40 @@ class TestPaths:
         code, _, err = cli("prune", "x", "--keep", "1")
         assert (code, err.count("\n")) == (4, 1)
         assert err.startswith("error: a library cannot be loaded: cmath.so: failed to map segment from shared object. ")
+
+
+class TestOutputs:
+    """What is to be written is neither read by the same command nor part of a run."""
+
+    def test_what_is_read_is_not_overwritten(self, cli, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        np.save("v.npy", np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32))
+        write_labels(tmp_path / "labels.csv", 30)
+        before = (tmp_path / "labels.csv").read_bytes()
+        for labels, out in (("labels.csv", "labels.csv"), ("labels.csv:label", "./labels.csv"), ("labels.csv", "--out=labels.csv")):
+            written = [out] if out.startswith("--") else ["--out", out]
+            code, _, err = cli("km", "v.npy", "--clusters", "3", "--labels", labels, *written)
+            assert (code, err.count("\n")) == (2, 1)
+            assert err.startswith("error: `--out` must be another file than those that are read, got labels.csv. It would be lost")
+        assert (tmp_path / "labels.csv").read_bytes() == before
+
+    @pytest.mark.parametrize("command", [["prune", "--keep", "0.5"], ["noise", "find"]])
+    def test_files_of_a_run_are_not_overwritten(self, cli, run_folder, tmp_path, monkeypatch, command):
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(run_folder, tmp_path / "run")
+        code, _, err = cli(*command, "run", "--out", "run/scores.parquet")
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"error: `--out` must be no file of {tmp_path / 'run'}, got run/scores.parquet. It would be damaged")
+        assert cli("verify", "run")[0] == 0
+
+    def test_a_file_of_yours_in_a_run_is_written_again(self, cli, run_folder, tmp_path):
+        shutil.copytree(run_folder, tmp_path / "run")
+        for _ in range(2):
+            assert cli("prune", tmp_path / "run", "--keep", "0.5", "--out", tmp_path / "run" / "kept.csv")[0] == 0
+
+
+def write_labels(path, n):
+    path.write_text("label\n" + "".join("abc"[row % 3] + "\n" for row in range(n)), encoding="utf-8")
 
 
 class TestStreams:

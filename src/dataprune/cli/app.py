@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from dataprune.cli.advise import advise
+from dataprune.cli.arguments import check_arguments
 from dataprune.cli.check import verify
 from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
@@ -33,7 +34,7 @@ from dataprune.cli.score import score
 from dataprune.cli.show import show
 from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
 from dataprune.cli.study import study
-from dataprune.errors import DatapruneError, InputError, MachineError, must
+from dataprune.errors import DatapruneError, InputError, MachineError
 
 TRACEBACK = "DATAPRUNE_TRACEBACK"
 STOPPED_LINE = "interrupted; what was finished is kept, the same command goes on"
@@ -120,7 +121,7 @@ def _hold_closed_streams() -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     """Parse and call. Not through the library's own `main`, which answers interrupts and closed pipes in its own way."""
-    _refuse_empty(arguments)
+    check_arguments(arguments)
     command = typer.main.get_command(app)
     try:
         with command.make_context("dataprune", list(arguments)) as context:
@@ -128,15 +129,6 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     return 0
-
-
-def _refuse_empty(arguments: Sequence[str]) -> None:
-    """No argument of ours can be empty, and as a path it would mean the current folder: `--out "$UNSET"` would write there."""
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        name, equals, value = argument.partition("=") if argument.startswith("--") else (before, "", argument)
-        if not value and (equals or not argument):
-            said = name if name.startswith("--") else "argument"
-            raise must(said, "not be empty", "nothing", "Is a variable of the shell not set? Leave out what is not needed.")
 
 
 def _failed(error: Exception) -> int:
