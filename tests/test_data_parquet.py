@@ -198,3 +198,9 @@ def test_real_cifar(shared_data):
     rows = pq.ParquetFile(folder / "test.parquet").read_row_group(0, columns=["image"]).column(0).to_pylist()[:50]
     by_pillow = np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in rows])
     assert np.abs(found.images[:50].astype(int) - by_pillow).max() <= 4
+
+
+@pytest.mark.parametrize("labels", [[[0], [1], [0]], [[0, 1], [1, 2], [0, 1]], [{"a": 0}, {"a": 1}, {"a": 0}]])
+def test_nested_labels_name_no_classes(tmp_path, labels):
+    with pytest.raises(InputError, match=r"^`labels` must be one name or number for each example, got a \w+ in row 0\.$"):
+        read(put(tmp_path / "a.parquet", [1, 2, 3], labels))

@@ -193,6 +193,8 @@ def text_of(value: object, row: int) -> str:
     """Read one class name; a missing one is refused with its row."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Iterable) and not isinstance(value, str):  # a list or structure of a nested column
+        raise must("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
     if value is None or value != value or value == "":
         raise must("labels", "be there for every example", f"none in row {row}")
     return str(value)
