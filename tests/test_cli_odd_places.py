@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command_line import PATIENCE_SECONDS, SETTINGS
-from dataprune.errors import MachineError
+from command_line import PATIENCE_SECONDS, SETTINGS, make_pictures
+from dataprune.data import read
+from dataprune.data.apart import check_apart
+from dataprune.errors import InputError, MachineError
 from dataprune.store import lock
 
 NO_NAMES = (".", "/")
@@ -132,6 +134,29 @@ class TestOutputs:
         shutil.copytree(run_folder, tmp_path / "run")
         for _ in range(2):
             assert cli("prune", tmp_path / "run", "--keep", "0.5", "--out", tmp_path / "run" / "kept.csv")[0] == 0
+
+    @pytest.mark.parametrize("place", ["run", "a/run", "new/run"])
+    @pytest.mark.parametrize("command", ["score", "study"])
+    def test_a_folder_among_the_classes_would_be_a_class_the_next_time(self, cli, tmp_path, command, place):
+        data = make_pictures(tmp_path / "data", per_class=2, names=("a.png", "b.png"))
+        code, _, err = cli(command, data, "--out", data / place)
+        assert (code, [line for line in err.splitlines() if line.startswith("error: ")]) == (
+            2,
+            [
+                f"error: `out` must lie outside the data in {data}, got {data / place}. "
+                "It would be taken for a class: choose another folder."
+            ],
+        )
+        assert not (data / place).exists()
+
+    def test_a_folder_beside_the_splits_or_hidden_is_no_class(self, tmp_path):
+        for split in ("train", "test"):
+            make_pictures(tmp_path / "data" / split, per_class=2, names=("a.png", "b.png"))
+        dataset = read(tmp_path / "data")
+        check_apart(dataset, tmp_path / "data" / "run")
+        check_apart(dataset, tmp_path / "data" / "train" / ".run")
+        with pytest.raises(InputError, match="must lie outside the data in"):
+            check_apart(dataset, tmp_path / "data" / "train" / "run")
 
 
 def write_labels(path, n):

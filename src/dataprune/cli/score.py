@@ -132,6 +132,7 @@ def score(
     Example:
         dataprune score flowers/train --out run
     """
+    from dataprune.data.apart import check_apart
     from dataprune.run import check_out
     from dataprune.training.plan import Machine, Settings
     from dataprune.training.recipes import recipe_named
@@ -142,6 +143,7 @@ def score(
     settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, rounds, seed)
     machine = Machine(device, executor, workers, address, gpus)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
+    check_apart(dataset, out)
     learns = features is not None and str(features) == "swav"
     if learns:
         check_learnable(dataset, seed)

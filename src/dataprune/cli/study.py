@@ -207,12 +207,14 @@ def study(
         return
     if out is None:
         raise must("--out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
+    from dataprune.data.apart import check_apart
     from dataprune.study.conduct import check_out
     from dataprune.training.plan import Machine, Settings
 
     check_out(out)
     machine = Machine(device, executor, workers, address, gpus)
     splits = _read(data, test, labels, image_size, on_error, workers, quiet)
+    check_apart(splits.train, out)
     if splits.test is not None and test_share is not None:
         raise must("--test-share", "be left out where the data have a test split", test_share)
     sources = _sources(spec, splits, run_folder, reuse or [], features, Settings(effort=effort, seed=seed))
