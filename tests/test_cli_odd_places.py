@@ -13,7 +13,7 @@ import pytest
 from command_line import PATIENCE_SECONDS, SETTINGS, make_pictures
 from dataprune.data import read
 from dataprune.data.apart import check_apart
-from dataprune.errors import InputError, MachineError
+from dataprune.errors import InputError, MachineError, unknown
 from dataprune.store import lock
 
 NO_NAMES = (".", "/")
@@ -161,6 +161,12 @@ class TestOutputs:
 
 def write_labels(path, n):
     path.write_text("label\n" + "".join("abc"[row % 3] + "\n" for row in range(n)), encoding="utf-8")
+
+
+def test_of_thousands_of_choices_the_nearest_is_still_named():
+    said = str(unknown("column", "c77x", [f"c{number}" for number in range(10_000)]))
+    assert said.endswith("and 9970 more, got 'c77x'. Did you mean 'c77'?")
+    assert len(said) < 300
 
 
 class TestStreams:

@@ -67,7 +67,7 @@ def unknown(name: str, value: str, choices: Iterable[str]) -> InputError:
     """
     valid = sorted(choices)
     near = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.5)
-    return must(name, f"be one of {', '.join(valid)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
+    return must(name, f"be one of {listed(valid, most=30)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
 
 
 def listed(items: Iterable[object], total: int | None = None, most: int = 5) -> str:
