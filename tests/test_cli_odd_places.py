@@ -26,6 +26,13 @@ class TestPaths:
         assert (code, err.count("\n")) == (2, 1)
         assert err.startswith(f"error: `{path}` must hold files that end in .npy or .parquet")
 
+    @pytest.mark.parametrize("path", NO_NAMES)
+    def test_what_has_no_name_is_no_table_of_suspects(self, cli, tmp_path, path):
+        code, _, err = cli("noise", "apply", "--drop", "--suspects", path, "--out", tmp_path / "c.csv")
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith("error: ")
+        assert "internal" not in err
+
     @pytest.mark.parametrize("path", ["n" * 300, "d/" * 3000 + "d"], ids=["name", "path"])
     @pytest.mark.parametrize("command", ["verify", "advise", "report", "prune --keep 0.5", "km --clusters 2 --out k.csv"])
     def test_too_long_a_path_is_a_wrong_call(self, cli, tmp_path, monkeypatch, command, path):

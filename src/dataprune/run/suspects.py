@@ -194,7 +194,7 @@ OPTIONAL = ("suggested_probability",)  # what earlier tables lack
 
 
 def _about(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
+    return path.parent / f"{path.name}.json"
 
 
 def _plain(value: Any) -> Any:
