@@ -33,6 +33,12 @@ class TestPaths:
         assert err.startswith("error: ")
         assert "internal" not in err
 
+    @pytest.mark.parametrize("path", NO_NAMES)
+    def test_what_has_no_name_is_no_new_folder(self, cli, run_folder, path):
+        code, _, err = cli("prune", run_folder, "--keep", "0.5", "--copy-to", path)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"error: `{path}` must not exist yet")
+
     @pytest.mark.parametrize("path", ["n" * 300, "d/" * 3000 + "d"], ids=["name", "path"])
     @pytest.mark.parametrize("command", ["verify", "advise", "report", "prune --keep 0.5", "km --clusters 2 --out k.csv"])
     def test_too_long_a_path_is_a_wrong_call(self, cli, tmp_path, monkeypatch, command, path):

@@ -101,7 +101,7 @@ def _emptied(target: Path) -> Path:
 
 
 def _scratch(target: Path) -> Path:
-    return target.with_name(f".{os.fsencode(target.name)[:150].decode(errors='ignore')}.scratch")
+    return target.parent / f".{os.fsencode(target.name)[:150].decode(errors='ignore')}.scratch"
 
 
 def _names(targets: Sequence[Path]) -> list[str]:
