@@ -162,6 +162,13 @@ class TestOutputs:
         )
         assert not (data / place).exists()
 
+    @pytest.mark.parametrize("command", [["prune", "--keep", "0.5"], ["noise", "apply", "--drop"]])
+    def test_a_cleaned_set_among_the_classes_would_be_one(self, cli, flowers, run_folder, command):
+        code, _, err = cli(*command, run_folder, "--copy-to", flowers / "kept")
+        assert code == 2
+        assert f"`--copy-to` must lie outside the data in {flowers}, got {flowers / 'kept'}." in err
+        assert not (flowers / "kept").exists()
+
     def test_a_folder_beside_the_splits_or_hidden_is_no_class(self, tmp_path):
         for split in ("train", "test"):
             make_pictures(tmp_path / "data" / split, per_class=2, names=("a.png", "b.png"))
@@ -174,6 +181,10 @@ class TestOutputs:
 
 def write_labels(path, n):
     path.write_text("label\n" + "".join("abc"[row % 3] + "\n" for row in range(n)), encoding="utf-8")
+
+
+def test_of_no_choices_none_is_named():
+    assert str(unknown("labels", "x", [])) == "`labels` must name one that is there, got 'x'. There is none."
 
 
 def test_of_thousands_of_choices_the_nearest_is_still_named():

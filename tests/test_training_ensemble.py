@@ -178,6 +178,7 @@ def test_what_is_refused():
     for wrong, said in (
         ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
         ({"members": 0}, "`members` must be at least 1"),
+        ({"members": 10**30}, "`members` must be at most 10,000, got 1000000"),
         ({"folds": 1}, "`folds` must be 0"),
         ({"folds": 3}, "folds × repeats × rounds = 3, got 2"),
     ):

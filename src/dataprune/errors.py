@@ -66,6 +66,8 @@ def unknown(name: str, value: str, choices: Iterable[str]) -> InputError:
         "`score` must be one of el2n, std, got 'el2m'. Did you mean 'el2n'?"
     """
     valid = sorted(choices)
+    if not valid:
+        return must(name, "name one that is there", repr(value), "There is none.")
     near = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.5)
     return must(name, f"be one of {listed(valid, most=30)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
 

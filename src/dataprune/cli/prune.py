@@ -86,6 +86,7 @@ def prune(
         dataprune prune run --keep 0.7 --out kept.csv
         dataprune prune run --by forget --count 5000 --balanced --copy-to flowers-small
     """
+    from dataprune.data.apart import check_apart
     from dataprune.run import check_new, open_run, write_folder, write_kept
     from dataprune.selection import select
 
@@ -101,6 +102,9 @@ def prune(
         if folder in [other for other, _ in folders[:number]]:
             raise must("--link-to", "be another folder than --copy-to", str(folder))
     dataset = run.dataset(data) if folders else None
+    for folder, how in folders:
+        assert dataset is not None
+        check_apart(dataset, folder, f"--{how}-to")
     if out is not None:
         write_kept(kept, out, run)
     for folder, how in folders:

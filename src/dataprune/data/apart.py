@@ -11,7 +11,7 @@ from dataprune.data.folders import SPLIT_NAMES
 from dataprune.errors import must
 
 
-def check_apart(dataset: Dataset, out: Path) -> None:
+def check_apart(dataset: Dataset, out: Path, name: str = "out") -> None:
     """Refuse a folder that would be a class of the data, and so make the same command find other data.
 
     A folder beside `train` and `test` is no class, nor is one whose name begins with a dot.
@@ -27,4 +27,4 @@ def check_apart(dataset: Dataset, out: Path) -> None:
     classes = base / split if split.casefold() in SPLIT_NAMES else base
     place = Path(os.path.realpath(out))
     if place.is_relative_to(classes) and not any(part.startswith(".") for part in place.relative_to(classes).parts):
-        raise must("out", f"lie outside the data in {classes}", str(out), "It would be taken for a class: choose another folder.")
+        raise must(name, f"lie outside the data in {classes}", str(out), "It would be taken for a class: choose another folder.")

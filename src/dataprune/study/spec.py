@@ -14,7 +14,7 @@ from typing import Any
 
 from dataprune.errors import InputError, must, unknown
 from dataprune.selection import STRATEGIES
-from dataprune.training.recipes import Recipe
+from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
 """Strategies that leave nothing out, but begin with a part and add to it by `stages`."""
@@ -132,6 +132,8 @@ class StudySpec:
         for name, least in (("seeds", 1), ("epochs", 0), ("batch", 0)):
             if getattr(self, name) < least:
                 raise must(name, f"be at least {least}", getattr(self, name))
+        if self.epochs > MOST_EPOCHS:
+            raise must("epochs", f"be at most {MOST_EPOCHS:,}", self.epochs)
         if self.seeds > MOST_SEEDS:
             raise must("seeds", f"be at most {MOST_SEEDS}", self.seeds, "It is how many seeds, not which one.")
         for name in ("validation_share", "test_share"):

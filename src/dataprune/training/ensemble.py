@@ -34,6 +34,9 @@ CHANCE_SIGMAS = 3.0
 DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probability
 
 
+MOST_MEMBERS = 10_000  # more is a slip of the finger
+
+
 @dataclass(frozen=True)
 class Ensemble:
     """What defines an ensemble beside the data; a member is a pure function of this, its number and the data.
@@ -57,6 +60,8 @@ class Ensemble:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.members > MOST_MEMBERS:
+            raise must("members", f"be at most {MOST_MEMBERS:,}", self.members)
         if self.epochs < 1:
             raise must("epochs", "be at least 1", self.epochs)
         for name, value in (("repeats", self.repeats), ("rounds", self.rounds)):

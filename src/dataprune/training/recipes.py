@@ -17,6 +17,9 @@ CHOICES = {
 }
 
 
+MOST_EPOCHS = 100_000  # more is a slip of the finger
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything about a training but the network, the data and the seed.
@@ -68,8 +71,8 @@ class Recipe:
         for name in ("weight_decay", "factor", "patience"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise must(name, "be a number that is not negative", getattr(self, name))
-        if self.epochs is not None and self.epochs < 1:
-            raise must("epochs", "be at least 1", self.epochs)
+        if self.epochs is not None and not 1 <= self.epochs <= MOST_EPOCHS:
+            raise must("epochs", "be at least 1" if self.epochs < 1 else f"be at most {MOST_EPOCHS:,}", self.epochs)
         if not 0 <= self.crop < 0.5:
             raise must("crop", "be a share of the side in [0, 0.5)", self.crop)
         if not 0 <= self.warmup < 1:

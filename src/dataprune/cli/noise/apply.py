@@ -82,6 +82,7 @@ def apply(
         dataprune noise apply run --relabel --out cleaned.csv
         dataprune noise apply run --decisions suspects.csv --copy-to flowers-clean
     """
+    from dataprune.data.apart import check_apart
     from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
     from dataprune.run import open_run
     from dataprune.run.cleaned import write_cleaned
@@ -111,7 +112,11 @@ def apply(
         assert found is not None
         warn_of_decisions(suspects, asked[0])
         decided = decide(found, "drop" if drop else "relabel", confidence=sure)
-    write_cleaned(decided, targets, run.dataset(data) if run is not None and targets.folders else None)
+    dataset = run.dataset(data) if run is not None and targets.folders else None
+    if dataset is not None:
+        for folder, how in targets.folders.items():
+            check_apart(dataset, folder, f"--{how}-to")
+    write_cleaned(decided, targets, dataset)
     say_decided(decided, sure, quiet=quiet)
     if decisions is not None and decided.count("keep") == len(decided):
         warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
