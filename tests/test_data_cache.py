@@ -222,7 +222,7 @@ def test_a_full_disk_is_said(own_cache, source, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(MachineError, match=r"no space left in .*needs about 0\.0 MB"):
+    with pytest.raises(MachineError, match=r"no space left in .*needs about 0\.1 MB"):
         read(source)
     assert not [path for path in packs(own_cache)[0].iterdir() if "pixels" in path.name]
 
