@@ -17,7 +17,7 @@ CHOICES = {
 }
 
 
-MOST_EPOCHS = 100_000  # more is a slip of the finger
+MOST_EPOCHS = 1_000_000  # more is a slip of the finger
 
 
 @dataclass(frozen=True)
