@@ -13,6 +13,7 @@ import pytest
 
 from command_line import SETTINGS, run_cli
 from dataprune.cli.lines import duration, several
+from dataprune.cli.stop import Stopped, signals_as_exceptions
 from dataprune.training.recipes import RECIPES
 
 
@@ -110,6 +111,27 @@ class TestInterrupts:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=120) == 130
             assert time.monotonic() - begun < 5
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_that_finds_a_finaliser_is_not_lost(self, number, capfd):
+        """Python raises nothing out of one: it prints, and goes on as if nothing had been asked."""
+        came = []
+
+        class Finalised:
+            def __del__(self):
+                os.kill(os.getpid(), number)
+                came.append(number)  # the handler runs before this
+
+        def work():
+            Finalised()
+            limit = time.monotonic() + 20
+            while time.monotonic() < limit:
+                time.sleep(0.01)
+
+        with pytest.raises(Stopped) as stopped, signals_as_exceptions():
+            work()
+        assert (stopped.value.exit_code, came) == (128 + number, [])
+        assert capfd.readouterr() == ("", "")
 
 
 class TestProgress:
