@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -40,7 +41,7 @@ def signals_as_exceptions() -> Iterator[None]:
             os._exit(128 + number)
         raise Stopped(128 + number)
 
-    def swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
+    def swallowed(unraisable: Any) -> None:
         nonlocal seen
         if not isinstance(unraisable.exc_value, Stopped):
             hook(unraisable)
