@@ -303,3 +303,15 @@ def test_classes_that_never_occur_are_named_and_break_nothing():
     assert found.notes == ("no example is labelled 'e', 'f'",)
     assert np.isfinite(found.probability).all()
     assert check(found, truth).f1 > 0.5
+
+
+def test_more_than_half_is_doubted():
+    """Networks that were stopped early are wrong themselves: what they say of labels is then no estimate to believe."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 5, 600)
+    named = np.where(draw.random(600) < 0.35, labels, draw.integers(0, 5, 600))
+    p = np.full((600, 5), 0.02, np.float32)
+    p[np.arange(600), named] = 0.92
+    found = find(Evidence(labels, seen=p))
+    assert found.n_wrong > 300
+    assert any(note.startswith("more than half of the labels would be wrong, and the networks name") for note in found.notes)

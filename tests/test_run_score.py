@@ -15,6 +15,7 @@ from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import open_run, score, verify
 from dataprune.run.opened import SCORES_FILE
 from dataprune.run.score import Progress
+from dataprune.training.fit import Fit
 from dataprune.training.plan import Machine, Settings, plan, timed_price
 from dataprune.training.recipes import Recipe
 from fork_kit import Forks
@@ -91,6 +92,21 @@ def test_long_work_is_timed_before_it_begins(digits):
     one, two = (timed_price(digits, ensemble, "cpu", at_once).seconds for at_once in (1, 2))
     assert one > 0
     assert two > 0
+
+
+def test_it_is_timed_on_examples_of_every_class(digits, monkeypatch):
+    """A folder is sorted by class; one class alone is learned at once, and its vanishing gradients take twenty times as long."""
+    seen = []
+
+    class Seen(Fit):
+        def __init__(self, training, inputs, labels, trained_on):
+            seen.append(set(labels.tolist()))
+            super().__init__(training, inputs, labels, trained_on)
+
+    monkeypatch.setattr("dataprune.training.fit.Fit", Seen)
+    by_class = digits.take(np.argsort(digits.labels, kind="stable"))
+    timed_price(by_class, plan(by_class, Settings(epochs=1_000_000, batch=16)), "cpu", 1)
+    assert seen == [set(range(10))]
 
 
 def test_an_unknown_model_is_refused_before_the_folder_is_claimed(digits, tmp_path):

@@ -85,7 +85,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         classes=evidence.classes,
         sampling=evidence.sampling,
         method=method_in_words(evidence),
-        notes=_notes(evidence),
+        notes=_notes(evidence, count.estimate),
         suggested_probability=probability * share,
     )
 
@@ -233,7 +233,8 @@ def _sigmoid(odds: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " ex
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0))))
 
 
-def _notes(evidence: Evidence) -> tuple[str, ...]:
+def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
+    """Say what one should know of the evidence, given how many labels it would make wrong."""
     notes = list(evidence.notes)
     counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
@@ -246,6 +247,11 @@ def _notes(evidence: Evidence) -> tuple[str, ...]:
         notes.append(
             f"the networks name the given label of {agree:.0%} of the examples, which chance would do too ({chance:.0%}), "
             "so they tell nothing about labels: have they learned, and do their answers lie in the order of the labels?"
+        )
+    elif n_wrong > len(evidence) / 2:
+        notes.append(
+            f"more than half of the labels would be wrong, and the networks name {agree:.0%} of them: likelier they have learned "
+            "too little; train for more epochs before you believe it"
         )
     if evidence.sampling == "in":
         notes.append(
