@@ -17,13 +17,13 @@ import numpy as np
 
 from dataprune.data import Splits, from_arrays
 from dataprune.scores import Score
-from dataprune.study import labour
-from dataprune.study.arms import Sources
-from dataprune.study.conduct import run_study
-from dataprune.study.opened import Study, open_study
+from dataprune.study import run_trials
+from dataprune.study.arms import StudyInputs
+from dataprune.study.runner import run_study
 from dataprune.study.spec import Part, StudySpec
-from dataprune.training.ensemble import made_with
-from dataprune.training.plan import Machine
+from dataprune.study.study import Study, open_study
+from dataprune.training.ensemble import training_environment
+from dataprune.training.plan import Hardware
 from dataprune.training.staged import StagedDone, StagedEpoch, StagedJob
 from dataprune.workers import Report
 
@@ -38,11 +38,11 @@ def pretend(seconds: float, n_test: int, job: StagedJob, report: Report) -> Stag
         time.sleep(seconds / EPOCHS)
         report(StagedEpoch(epoch, EPOCHS, 1 / epoch, 0.5, epoch))
     right = rng.random(n_test) < rng.uniform(0.5, 0.9)
-    return StagedDone((1.0,) * EPOCHS, (0.5,) * EPOCHS, right, 1, 1, seconds, made_with("cpu"))
+    return StagedDone((1.0,) * EPOCHS, (0.5,) * EPOCHS, right, 1, 1, seconds, training_environment("cpu"))
 
 
 def studied(
-    out: Path, *, sizes: int, scores: int, seeds: int, seconds: float, machine: Machine, heard: list[Any]
+    out: Path, *, sizes: int, scores: int, seeds: int, seconds: float, hardware: Hardware, heard: list[Any]
 ) -> tuple[Study, float, float]:
     """Make a study of trainings that sleep; give it, its time on the clock and the driver's own on the processor."""
     rng = np.random.default_rng(0)
@@ -54,9 +54,9 @@ def studied(
     own = tuple(Score(name, rng.random(N_TRAIN), 1, train.ids) for name in names)
     keep = tuple(round((place + 1) / (sizes + 1), 3) for place in range(sizes))
     spec = StudySpec("sweep", (Part("hardest", keep),), names, seeds=seeds, model="linear", epochs=EPOCHS)
-    labour.train_staged = partial(pretend, seconds, N_TEST)
+    run_trials.train_staged = partial(pretend, seconds, N_TEST)
     begun, cpu = time.perf_counter(), time.process_time()
-    done = run_study(Splits(train, None, test), spec, out, Sources(scores=own), machine, listener=heard.append)
+    done = run_study(Splits(train, None, test), spec, out, StudyInputs(scores=own), hardware, listener=heard.append)
     return done, time.perf_counter() - begun, time.process_time() - cpu
 
 
@@ -64,8 +64,8 @@ def overhead(seconds: float, workers: int) -> dict[str, Any]:
     """Measure what 100 trials take beyond themselves."""
     with tempfile.TemporaryDirectory() as folder:
         heard: list[Any] = []
-        machine = Machine(executor="processes", workers=workers)
-        done, wall, cpu = studied(Path(folder) / "s", sizes=8, scores=2, seeds=4, seconds=seconds, machine=machine, heard=heard)
+        hardware = Hardware(executor="processes", workers=workers)
+        done, wall, cpu = studied(Path(folder) / "s", sizes=8, scores=2, seeds=4, seconds=seconds, hardware=hardware, heard=heard)
     n_trials = len(done.trials["trial"])
     beyond = wall - n_trials * seconds / workers
     return {
@@ -84,8 +84,8 @@ def overhead(seconds: float, workers: int) -> dict[str, Any]:
 def opening() -> dict[str, Any]:
     """Measure how soon a study of a thousand trials is open."""
     with tempfile.TemporaryDirectory() as folder:
-        machine = Machine(executor="serial")
-        done, wall, cpu = studied(Path(folder) / "s", sizes=9, scores=36, seeds=3, seconds=0.0, machine=machine, heard=[])
+        hardware = Hardware(executor="serial")
+        done, wall, cpu = studied(Path(folder) / "s", sizes=9, scores=36, seeds=3, seconds=0.0, hardware=hardware, heard=[])
         figures: dict[str, Any] = {"trials": len(done.trials["trial"]), "made_seconds": round(wall, 2)}
         parts = {
             "open": lambda one: one.trials,

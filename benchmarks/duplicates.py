@@ -20,7 +20,7 @@ from record import record
 import dataprune as dp
 from dataprune.noise.duplicates import find_pairs
 from dataprune.run.encoders import EmbedSettings, method_of
-from dataprune.training.plan import Machine
+from dataprune.training.plan import Hardware
 
 Picture = UInt8[np.ndarray, "height width channels"]
 BICUBIC = Image.Resampling.BICUBIC
@@ -69,7 +69,7 @@ def main() -> None:
     run = dp.open_run(asked.run)
     train = run.dataset(asked.data)
     assert train.images is not None, "pictures are needed"
-    encoder = method_of(train, EmbedSettings("trace"), Machine(), run).prepare(Path(), None)
+    encoder = method_of(train, EmbedSettings("trace"), Hardware(), run).prepare(Path(), None)
     features, pictures = encoder.encode(train), np.asarray(train.images)
     rows = np.random.default_rng(0).choice(len(train), min(asked.count, len(train)), replace=False)
     by_pixels, by_features = pairs(pictures), pairs(pictures, features)

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def compare(model: str, side: int, device: str, rounds: int) -> dict[str, float]:
-    """Give images a second of both, the ratio of the medians, and the engine's rate, 10¹² operations a second."""
+    """Return images a second of both, the ratio of the medians, and the engine's rate, 10¹² operations a second."""
     recipe = RECIPES["fast"]
     steps = STEPS if model == "proxy" and side == 32 else 3
     n = steps * recipe.batch
@@ -80,7 +80,7 @@ def compare(model: str, side: int, device: str, rounds: int) -> dict[str, float]
 
 
 def product_rate(device: str, side: int) -> float:
-    """Give the rate of a product of two square matrices of random numbers, 10¹² operations a second: the mean of ten."""
+    """Return the rate of a product of two square matrices of random numbers, 10¹² operations a second: the mean of ten."""
     kind = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
     left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
     seconds = timed(lambda: [left @ right for _ in range(10)], device)
@@ -88,7 +88,7 @@ def product_rate(device: str, side: int) -> float:
 
 
 def timed(work: Callable[[], Any], device: str) -> float:
-    """Give the seconds of the second time."""
+    """Return the seconds of the second time."""
     seconds = 0.0
     for _ in range(2):
         begun = time.perf_counter()

@@ -27,9 +27,9 @@ from gpu_checks import checks
 import dataprune as dp
 from dataprune.data import Splits, from_arrays, read_splits
 from dataprune.errors import DatapruneError
-from dataprune.study.arms import Sources
-from dataprune.study.conduct import run_study
+from dataprune.study.arms import StudyInputs
 from dataprune.study.presets import preset
+from dataprune.study.runner import run_study
 from dataprune.study.spec import Part
 from dataprune.training.fit import Fit, Inputs, Training, flops_of, one_thread, open_device
 from dataprune.training.recipes import RECIPES
@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--results", type=Path, default=None, help="append here, not to results.jsonl")
     asked = parser.parse_args()
-    if unknown := sorted(set(asked.only.split(",")) - set(PARTS)):
-        parser.error(f"--only must be of {', '.join(PARTS)}, got {', '.join(unknown)}")
+    if unknown_choice := sorted(set(asked.only.split(",")) - set(PARTS)):
+        parser.error(f"--only must be of {', '.join(PARTS)}, got {', '.join(unknown_choice)}")
     records.RESULTS = asked.results or records.RESULTS
     try:
         open_device(asked.device)
@@ -125,7 +125,7 @@ def data_of(path: str | None, scale: Scale) -> tuple[Splits, dict[str, Any]]:
 
 
 def made_up(examples: int, seed: int) -> dp.Dataset:
-    """Give pictures of ten classes, each a coarse pattern under noise: a network learns some of it."""
+    """Return pictures of ten classes, each a coarse pattern under noise: a network learns some of it."""
     patterns = np.random.default_rng(10).integers(64, 192, (10, 4, 4, 3))
     draw = np.random.default_rng(seed)
     labels = np.arange(examples) % 10
@@ -181,11 +181,11 @@ def scoring(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     workers = max(2, min(AT_ONCE, scale.members, (os.cpu_count() or 2) // 2))
     settings = dp.Settings(members=scale.members, epochs=scale.epochs)
     found: dict[str, Any] = {"n_examples": len(splits.train), "members": scale.members, "epochs": scale.epochs}
-    machines = {"one at a time": dp.Machine(device, "serial"), f"{workers} at once": dp.Machine(device, "processes", workers)}
-    for name, machine in machines.items():
+    machines = {"one at a time": dp.Hardware(device, "serial"), f"{workers} at once": dp.Hardware(device, "processes", workers)}
+    for name, hardware in machines.items():
         with tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()
-            run = dp.score(splits.train, Path(folder) / "run", settings, machine)
+            run = dp.score(splits.train, Path(folder) / "run", settings, hardware)
             wall = time.perf_counter() - begun
         members = run.info["members"]
         found[name] = {
@@ -204,9 +204,9 @@ def sweep(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     train = splits.train.take(np.arange(min(scale.sweep, len(splits.train))))
     parts = (Part("hardest", (0.8, 0.4)),)
     spec = dataclasses.replace(preset("sweep"), parts=parts, scores=("el2n",), seeds=2, epochs=scale.sweep_epochs)
-    sources = Sources(settings=dp.Settings(members=2, epochs=scale.sweep_epochs or None))
+    sources = StudyInputs(settings=dp.Settings(members=2, epochs=scale.sweep_epochs or None))
     with tempfile.TemporaryDirectory() as folder:
-        made = run_study(Splits(train, None, splits.test), spec, Path(folder) / "study", sources, dp.Machine(device, "serial"))
+        made = run_study(Splits(train, None, splits.test), spec, Path(folder) / "study", sources, dp.Hardware(device, "serial"))
         table, trials = made.summary.table, made.trials
         return {
             "n_train": made.info["data"]["n_train"],

@@ -14,7 +14,7 @@ NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def lacking(wanted: list[str]) -> list[str]:
-    """Give the requirements that are not installed, and of those that are, what they lack in turn; versions are not judged."""
+    """Return the requirements that are not installed, and of those that are, what they lack in turn; versions are not judged."""
     found, seen, left = [], set(), list(wanted)
     while left:
         one = left.pop()
@@ -32,7 +32,7 @@ def lacking(wanted: list[str]) -> list[str]:
 
 
 def _is_for_others(requirement: str) -> bool:
-    """Say whether a requirement has a condition at all: what is here works, so those of its conditions are here or not wanted."""
+    """Return whether a requirement has a condition at all: what is here works, so those of its conditions are here or not wanted."""
     return ";" in requirement
 
 

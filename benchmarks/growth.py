@@ -28,7 +28,7 @@ from dataprune import noise
 from dataprune.report.page import Options
 from dataprune.report.page.answers import answers
 from dataprune.report.page.build import run_page
-from dataprune.report.page.material import Material
+from dataprune.report.page.material import ReportData
 from dataprune.report.page.render import html
 from dataprune.trace import open_member, save_member
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def slopes(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Give the slope of each figure against the number of examples, both as logarithms, by least squares."""
+    """Return the slope of each figure against the number of examples, both as logarithms, by least squares."""
     sizes = np.log(list(found))
     result: dict[str, dict[str, float]] = {}
     if len(found) < 2:
@@ -117,7 +117,7 @@ def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
 
         def report() -> None:
             every, told = dp.score_trace(trace), answers(trace)
-            one = Material("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, every, "el2n", told, images)
+            one = ReportData("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, every, "el2n", told, images)
             html(run_page(replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"}), Options()))
 
         works: dict[str, Callable[[], object]] = {
@@ -130,7 +130,7 @@ def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
 
 
 def cost(work: Callable[[], object]) -> dict[str, float]:
-    """Give the processor's seconds and the megabytes that a piece of work takes."""
+    """Return the processor's seconds and the megabytes that a piece of work takes."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, begun = held("VmRSS"), time.process_time()
     work()

@@ -125,7 +125,7 @@ def against_others(asked: argparse.Namespace) -> None:
 
 
 def contestants(asked: argparse.Namespace) -> dict[str, Callable[[], float]]:
-    """Give what is measured: each clusters the same made-up points and gives its inertia."""
+    """Return what is measured: each clusters the same made-up points and gives its inertia."""
     from sklearn.cluster import KMeans
 
     draw = np.random.default_rng(0)

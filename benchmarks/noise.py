@@ -70,12 +70,12 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
         "estimated": round(found.n_wrong),
         "interval": [round(found.n_wrong_low), round(found.n_wrong_high)],
         "looks_clean": found.looks_clean,
-        "default": summary(noise.check(found, truth)),
+        "default": summary(noise.evaluate(found, truth)),
         **seconds,
     }
     if evidence.unseen is not None:
         alone = noise.find(noise.Evidence(evidence.labels, unseen=evidence.unseen))
-        result["unseen_alone"] = summary(noise.check(alone, truth))
+        result["unseen_alone"] = summary(noise.evaluate(alone, truth))
         joint = plain.confident_joint(evidence.unseen, evidence.labels)
         result["confident_joint_count"] = round(float(joint.sum() - np.trace(joint)))
         result["flags"] = other_flags(evidence, wrong)
@@ -88,7 +88,7 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
     return result
 
 
-def summary(checked: noise.Checked) -> dict[str, object]:
+def summary(checked: noise.Evaluation) -> dict[str, object]:
     names = ("auroc", "average_precision", "precision_at_count", "f1", "best_f1", "calibration_error", "suggestion_accuracy")
     values = {name: getattr(checked, name) for name in names}
     rounded = {name: None if np.isnan(value) else round(value, 4) for name, value in values.items()}
@@ -96,7 +96,7 @@ def summary(checked: noise.Checked) -> dict[str, object]:
 
 
 def other_flags(evidence: noise.Evidence, wrong: np.ndarray) -> dict[str, list[float]]:
-    """Give F1 and number of what cleanlab flags by default, where the prediction differs, and of a mixture of two normals."""
+    """Return F1 and number of what cleanlab flags by default, where the prediction differs, and of a mixture of two normals."""
     from cleanlab.filter import find_label_issues
 
     assert evidence.unseen is not None

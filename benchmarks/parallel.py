@@ -16,7 +16,7 @@ from record import record
 from dataprune.data import from_arrays
 from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.recipes import RECIPES
-from dataprune.workers import Crew
+from dataprune.workers import ExecutorConfig
 
 
 def main() -> None:
@@ -29,15 +29,17 @@ def main() -> None:
     dataset = from_arrays(images, rng.integers(0, 10, asked.examples))
     ensemble = Ensemble("proxy", RECIPES["fast"], members=2, epochs=asked.epochs, n_classes=10)
     measured = {}
-    for crew, workers in ((Crew("serial"), 1), (Crew("processes", 2), 2)):
+    for executor_config, workers in ((ExecutorConfig("serial"), 1), (ExecutorConfig("processes", 2), 2)):
         heard: list[EpochDone] = []
         with tempfile.TemporaryDirectory() as scratch:
             begun = time.perf_counter()
-            outcomes = list(train_members(dataset, ensemble, [0, 1], Path(scratch), crew=crew, on_message=heard.append))
+            outcomes = list(
+                train_members(dataset, ensemble, [0, 1], Path(scratch), executor_config=executor_config, on_message=heard.append)
+            )
             wall = time.perf_counter() - begun
         assert all(outcome.error is None for outcome in outcomes)
         later = [message.seconds for message in heard if message.epoch > 1]
-        measured[crew.executor] = (wall, sum(later) / len(later) / workers)
+        measured[executor_config.executor] = (wall, sum(later) / len(later) / workers)
     record(
         "two members at once",
         {

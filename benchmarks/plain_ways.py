@@ -14,7 +14,7 @@ Probabilities = Float32[np.ndarray, "examples classes"]
 
 
 def plain_scores(evidence: Evidence) -> dict[str, Float64[np.ndarray, " examples"]]:
-    """Give every plain score that the evidence allows, higher is more suspect.
+    """Return every plain score that the evidence allows, higher is more suspect.
 
     Returns:
         By name. `self_confidence`, `normalized_margin` and `el2n` of networks that did not see the example end in `_out`, of those
@@ -32,19 +32,19 @@ def plain_scores(evidence: Evidence) -> dict[str, Float64[np.ndarray, " examples
 
 
 def self_confidence(p: Probabilities, labels: Int64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
-    """Give one minus the label's probability."""
+    """Return one minus the label's probability."""
     return 1.0 - p[np.arange(len(p)), labels].astype(np.float64)
 
 
 def normalized_margin(p: Probabilities, labels: Int64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
-    """Give the largest other probability minus the label's."""
+    """Return the largest other probability minus the label's."""
     rows, others = np.arange(len(p)), p.astype(np.float64)
     others[rows, labels] = -1.0
     return np.asarray(others.max(axis=1) - p[rows, labels])
 
 
 def error_norm(p: Probabilities, labels: Int64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
-    """Give ‖p − onehot(label)‖₂ of the joint prediction (the score `el2n` is the mean of the members' own)."""
+    """Return ‖p − onehot(label)‖₂ of the joint prediction (the score `el2n` is the mean of the members' own)."""
     gap = p.astype(np.float64)
     gap[np.arange(len(p)), labels] -= 1.0
     return np.asarray(np.linalg.norm(gap, axis=1))
@@ -86,7 +86,7 @@ def confident_joint(p: Probabilities, labels: Int64[np.ndarray, " examples"]) ->
 
 
 def mixture(score: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
-    """Give the probability of belonging to the higher of two normal components.
+    """Return the probability of belonging to the higher of two normal components.
 
     Source: as for losses in Arazo et al. 2019, arXiv:1904.11238. Departs: normal, not beta components.
     """

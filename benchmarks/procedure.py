@@ -51,7 +51,7 @@ class PerImage(torch.utils.data.Dataset):
 
 
 def published(images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Give seconds an image of a training pass and of a look."""
+    """Return seconds an image of a training pass and of a look."""
     model = build("resnet18", (3, 32, 32), 10)
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
     loader = torch.utils.data.DataLoader(PerImage(images, labels, True), batch_size=25, shuffle=True)
@@ -74,7 +74,7 @@ def published(images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def ours(images: np.ndarray, labels: np.ndarray, model: str) -> tuple[float, float]:
-    """Give seconds an image of a training pass and of a clean pass that records every channel."""
+    """Return seconds an image of a training pass and of a clean pass that records every channel."""
     recipe, n = RECIPES["fast"], len(images)
     fit = Fit(Training(model, recipe, 3, 0, 10), Inputs(images, "own", "cpu"), labels, np.ones(n, bool))
     fit.train_epoch()

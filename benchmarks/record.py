@@ -55,7 +55,7 @@ def accelerator(device: str) -> dict[str, str]:
 
 
 def peak_megabytes(device: str) -> dict[str, float]:
-    """Give the most memory that this process held so far, and, of a GPU, what torch held there."""
+    """Return the most memory that this process held so far, and, of a GPU, what torch held there."""
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     found = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
     if device.startswith("cuda"):

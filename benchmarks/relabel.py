@@ -64,7 +64,7 @@ def accuracy(trial: Trial, report: Report) -> float:
 
 
 def interval(values: np.ndarray) -> dict[str, float]:
-    """Give mean and 95 % interval in per cent."""
+    """Return mean and 95 % interval in per cent."""
     half = (
         float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
     )
@@ -73,7 +73,7 @@ def interval(values: np.ndarray) -> dict[str, float]:
 
 
 def read(asked: argparse.Namespace) -> tuple[dp.Dataset, np.ndarray, dp.Dataset]:
-    """Give the training set with the labels in question, its true labels, and the test set."""
+    """Return the training set with the labels in question, its true labels, and the test set."""
     splits = dp.read_splits(asked.data)
     train, test = splits.train, splits.test
     if test is None or train.labels is None:
@@ -93,7 +93,7 @@ def read(asked: argparse.Namespace) -> tuple[dp.Dataset, np.ndarray, dp.Dataset]
 def arms(
     asked: argparse.Namespace, train: dp.Dataset, truth: np.ndarray
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Decisions]:
-    """Give labels and rows trained on for each arm, and what was relabelled."""
+    """Return labels and rows trained on for each arm, and what was relabelled."""
     settings = dp.Settings(folds=asked.folds, repeats=asked.repeats)
     run = open_run(asked.run) if (Path(asked.run) / "run.json").exists() else dp.score(train, asked.run, settings)
     assert train.labels is not None

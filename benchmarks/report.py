@@ -20,7 +20,7 @@ from dataprune.noise import Suspects
 from dataprune.report.page import Options
 from dataprune.report.page.answers import answers
 from dataprune.report.page.build import run_page
-from dataprune.report.page.material import Material
+from dataprune.report.page.material import ReportData
 from dataprune.report.page.render import html
 from dataprune.trace import MemberTrace, open_member, save_member
 
@@ -113,7 +113,7 @@ def main() -> None:
         scores = dp.score_trace(trace)
         begun, cpu = time.perf_counter(), time.process_time()
         told = answers(trace)
-        one = Material("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, scores, "el2n", told, images)
+        one = ReportData("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, scores, "el2n", told, images)
         one = replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"})
         text = html(run_page(one, Options()))
         figures = {"seconds": round(time.perf_counter() - begun, 2), "processor_seconds": round(time.process_time() - cpu, 2)}
@@ -123,7 +123,7 @@ def main() -> None:
     record("page of a large run", figures)
 
 
-def made_suspects(one: Material, rng: np.random.Generator) -> Suspects:
+def made_suspects(one: ReportData, rng: np.random.Generator) -> Suspects:
     """Make up a finding that flags a sixth of the examples."""
     flagged = rng.random(len(one)) < 0.17
     return Suspects(

@@ -21,19 +21,19 @@ import numpy as np
 from record import record
 
 from dataprune.data import Splits, read_splits
-from dataprune.study.arms import RUN, Sources
-from dataprune.study.conduct import run_study
+from dataprune.study.arms import RUN, StudyInputs
 from dataprune.study.km import PIXELS
-from dataprune.study.opened import Study
 from dataprune.study.presets import preset
+from dataprune.study.runner import run_study
 from dataprune.study.spec import Part, StudySpec
+from dataprune.study.study import Study
 
 SCORES = ("el2n", "std", "forget")
 SEVEN = ("half", "sweep", "window", "easy-vs-hard", "noise-window", "clusters", "curriculum")
 
 
 def asked_of(data: str, seeds: int) -> list[StudySpec]:
-    """Give the studies of a set."""
+    """Return the studies of a set."""
     if data == "digits":
         return [replace(preset(name), seeds=seeds) for name in SEVEN]
     sweep = replace(preset("sweep"), parts=(Part("hardest", (0.9, 0.7, 0.5, 0.3)),), scores=(*SCORES, "km"), seeds=seeds)
@@ -73,7 +73,7 @@ def main() -> None:
             if asked.only not in (None, spec.preset):
                 continue
             begun = time.perf_counter()
-            sources = Sources(
+            sources = StudyInputs(
                 run=out / done[0] / RUN if done else None if asked.run is None else Path(asked.run),
                 features=PIXELS if "km" in spec.scores else None,
                 reuse=tuple(out / name for name in done),
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def figures_of(made: Study, seconds: float) -> dict[str, Any]:
-    """Give a study's times and what it shows."""
+    """Return a study's times and what it shows."""
     trials, summary = made.trials, made.summary
     names: tuple[str, ...] = ("score", "strategy", "keep", "start", "arm", "order", "clusters")
     names += ("test_accuracy", "low", "high", "minus_random", "minus_random_low", "minus_random_high", "verdict")
@@ -108,7 +108,7 @@ def figures_of(made: Study, seconds: float) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give what JSON can say, figures with five digits."""
+    """Return what JSON can say, figures with five digits."""
     if isinstance(value, float | np.floating):
         return None if np.isnan(value) else round(float(value), 5)
     return value.item() if isinstance(value, np.generic) else value

@@ -71,12 +71,12 @@ def measure(name: str, command: list[str]) -> None:
 
 
 def lines() -> list[dict[str, Any]]:
-    """Give what results.jsonl holds."""
+    """Return what results.jsonl holds."""
     return [json.loads(line) for line in RESULTS.read_text().splitlines() if line.strip()] if RESULTS.exists() else []
 
 
 def last_like(line: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Give the last line of the same benchmark, command, processor, cores and accelerator."""
+    """Return the last line of the same benchmark, command, processor, cores and accelerator."""
     same = ("benchmark", "command", "processor", "cores", "accelerator")
     return next((one for one in reversed(before) if all(one.get(key) == line.get(key) for key in same)), None)
 
@@ -93,12 +93,12 @@ def print_beside(line: dict[str, Any], last: dict[str, Any] | None) -> None:
 
 
 def told(line: dict[str, Any]) -> list[tuple[str, float]]:
-    """Give the figures of a line and the memory that it took."""
+    """Return the figures of a line and the memory that it took."""
     return [*figures(line["figures"]), *figures(line.get("peak_megabytes", {}), "peak megabytes")]
 
 
 def figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Give the numbers of nested figures, by their path."""
+    """Yield the numbers of nested figures, by their path."""
     if isinstance(value, dict):
         for key, one in value.items():
             yield from figures(one, f"{name} / {key}" if name else str(key))

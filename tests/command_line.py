@@ -22,7 +22,7 @@ def run_cli(*arguments, **options):
 
 
 def complaints(err):
-    """Give what stands on stderr beside the note that so easy a set is known by heart."""
+    """Return what stands on stderr beside the note that so easy a set is known by heart."""
     return [line for line in err.splitlines() if not line.startswith("warning: the members know")]
 
 

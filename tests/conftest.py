@@ -11,8 +11,9 @@ import pytest
 TESTS = Path(__file__).parent
 # Tests are imported without a package around them: this lets them import toys.py.
 sys.path.insert(0, str(TESTS))
-# Every annotation in dataprune is checked at each call, shapes too. Must come before dataprune is imported.
-jaxtyping.install_import_hook("dataprune", "typechecks.checked")
+# With CHECK_TYPES=1 every annotation in dataprune is checked at each call, shapes too. Must come before dataprune is imported.
+if os.environ.get("CHECK_TYPES") == "1":
+    jaxtyping.install_import_hook("dataprune", "typechecks.checked")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,7 +30,7 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """Give the folder with real data sets, or skip."""
+    """Return the folder with real data sets, or skip."""
     folder = Path(os.environ.get("DATAPRUNE_DATA", TESTS.parent.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no data at {folder} (set DATAPRUNE_DATA)")
@@ -38,7 +39,7 @@ def shared_data():
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Give a function that gives an empty folder on a disk of so many kilobytes; `machine_kit.give_room` makes it larger."""
+    """Yield a function that gives an empty folder on a disk of so many kilobytes; `machine_kit.give_room` makes it larger."""
     from machine_kit import small_disk
 
     with contextlib.ExitStack() as disks:
@@ -47,7 +48,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """Give a folder that cannot be written, not by root either, and that holds `old`."""
+    """Yield a folder that cannot be written, not by root either, and that holds `old`."""
     from machine_kit import read_only
 
     with read_only(tmp_path / "read-only") as place:
@@ -56,7 +57,7 @@ def read_only(tmp_path):
 
 @pytest.fixture
 def memory_limit():
-    """Give a function that puts the process which calls it under a limit of so many megabytes, as a container has one."""
+    """Yield a function that puts the process which calls it under a limit of so many megabytes, as a container has one."""
     from machine_kit import memory_limit
 
     with memory_limit() as limit:
@@ -92,7 +93,7 @@ def cli(cli_as_it_ends):
 
 @pytest.fixture(scope="session")
 def flowers(tmp_path_factory):
-    """Give a tiny folder of pictures with odd names."""
+    """Return a tiny folder of pictures with odd names."""
     from command_line import make_pictures
 
     return make_pictures(tmp_path_factory.mktemp("data") / "flowers")
@@ -100,7 +101,7 @@ def flowers(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_folder(flowers, tmp_path_factory):
-    """Give a finished run, made in processes of its own; what was printed lies beside it."""
+    """Return a finished run, made in processes of its own; what was printed lies beside it."""
     from command_line import SETTINGS, complaints, run_cli
 
     out = tmp_path_factory.mktemp("runs") / "run"
@@ -113,5 +114,5 @@ def run_folder(flowers, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def printed(run_folder):
-    """Give what the command printed that made `run_folder`."""
+    """Return what the command printed that made `run_folder`."""
     return run_folder.with_name("stdout").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import numpy as np
 
 from dataprune.data import from_arrays, read
 from dataprune.run import score
-from dataprune.training.plan import Machine, Settings
+from dataprune.training.plan import Hardware, Settings
 
-SERIAL = Machine(executor="serial")
+SERIAL = Hardware(executor="serial")
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-plain")
 N_DIGITS = 100
 # What says where the data lie on this machine may be deleted, and a lock holds nothing.
@@ -18,7 +18,7 @@ UNCHECKED = ("local.json", ".lock")
 
 
 def some_digits():
-    """Give the first digits."""
+    """Return the first digits."""
     return read("digits").take(np.arange(N_DIGITS))
 
 
@@ -36,7 +36,7 @@ def vectors_file(folder):
 
 
 def digit_arrays():
-    """Give the digits as arrays in memory, which no path belongs to."""
+    """Return the digits as arrays in memory, which no path belongs to."""
     digits = some_digits()
     return from_arrays(np.array(digits.images), digits.labels, ids=[f"d{row}" for row in range(len(digits))])
 
@@ -75,7 +75,7 @@ DAMAGES = (
 
 
 def stored_files(folder):
-    """Give what lies in a folder and counts, by relative path."""
+    """Return what lies in a folder and counts, by relative path."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in UNCHECKED)
     return [path.relative_to(folder).as_posix() for path in found]
 

@@ -38,7 +38,7 @@ def rounds(code, folder, /, **names):
 
 
 def state(folder):
-    """Give each file's hash, each link's aim, and each folder, by its name; hidden ones too."""
+    """Return each file's hash, each link's aim, and each folder, by its name; hidden ones too."""
     return {path.relative_to(folder).as_posix(): _content(path) for path in sorted(Path(folder).rglob("*"))}
 
 

@@ -32,7 +32,7 @@ COMPARED = {
 
 
 def command(kind, sources, folder):
-    """Give the command line of one kind that writes into `folder`."""
+    """Return the command line of one kind that writes into `folder`."""
     return {
         "score": ["score", sources / "digits.npz", "--out", folder / "out", *SCORING],
         "km": ["km", sources / "vectors.npy", "--clusters", "auto", "--out", folder / "km.parquet", "--quiet"],
@@ -92,7 +92,7 @@ def contents(kind, folder):
 
 
 def faults_after(kind, folder, code, number, whole):
-    """Say what is wrong right after the kill."""
+    """Return what is wrong right after the kill."""
     found = []
     asked = {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number)
     if code not in (0, asked, -number):
@@ -171,7 +171,7 @@ def judge(kind, sources, folder, whole, every):
 
 
 def untouched(folder, whole):
-    """Give the members' traces that are there whole: what goes on has no reason to make them again."""
+    """Return the members' traces that are there whole: what goes on has no reason to make them again."""
     there = {name: folder / name for name in whole if "/trace/" in name and (folder / name).is_file()}
     return {name: path.stat().st_ino for name, path in there.items() if path.read_bytes() == whole[name]}
 

@@ -15,7 +15,7 @@ LOWEST = re.compile(r"([A-Za-z0-9_.-]+)\s*>=\s*([0-9][0-9.]*)")
 
 
 def lowest(pyproject: str) -> list[str]:
-    """Give `name==version` for each dependency of the core and of the extras that the default tests use.
+    """Return `name==version` for each dependency of the core and of the extras that the default tests use.
 
     Example:
         >>> lowest('[project]\\ndependencies = ["torch>=2.10,<3", "numpy>=2.0"]')

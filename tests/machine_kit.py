@@ -44,7 +44,7 @@ def read_only(place):
 
 @contextlib.contextmanager
 def memory_limit():
-    """Give a function that puts the process which calls it under a limit of so many megabytes, as a container has one."""
+    """Yield a function that puts the process which calls it under a limit of so many megabytes, as a container has one."""
     folders = {"memory.max": Path("/sys/fs/cgroup"), "memory.limit_in_bytes": Path("/sys/fs/cgroup/memory")}
     for name, root in folders.items():
         group = root / f"dataprune-tests-{os.getpid()}"

@@ -3,8 +3,8 @@
 import numpy as np
 
 from dataprune.noise import Suspects
-from dataprune.report.page.answers import Answers
-from dataprune.report.page.material import Material, Other, Pairs
+from dataprune.report.page.answers import EnsemblePredictions
+from dataprune.report.page.material import Other, Pairs, ReportData
 from dataprune.scores import Score, Scores
 
 HOSTILE = (
@@ -48,7 +48,7 @@ def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, f
     second = np.where(wrong, labels, (labels + 1) % n_classes)
     sure = rng.uniform(0.6, 0.99, n).astype(np.float32)
     curve = np.linspace(0.4, 0.8, 5)
-    told = Answers(
+    told = EnsemblePredictions(
         "out",
         np.stack([best, second], axis=1).astype(np.int32),
         np.stack([sure, 1 - sure], axis=1),
@@ -70,7 +70,7 @@ def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, f
     kind = {} if pictures else {"kind": "features", "shape": (4,)}
     found = {"suspects": suspects(ids, labels, best, sure, wrong, classes)} | parts
     about = info_of(n, n_classes, **kind)
-    return Material("my run", about, tuple(classes), ids, labels, scores, "el2n", told, images, features, "given", **found)
+    return ReportData("my run", about, tuple(classes), ids, labels, scores, "el2n", told, images, features, "given", **found)
 
 
 def suspects(ids, labels, best, sure, wrong, classes):
@@ -95,7 +95,7 @@ def suspects(ids, labels, best, sure, wrong, classes):
 
 
 def pairs(one):
-    """Give two pairs: two pictures of the set with different labels, and one that also lies in the test split."""
+    """Return two pairs: two pictures of the set with different labels, and one that also lies in the test split."""
     n = len(one)
     other = Other("test/<b>1.png", int(one.labels[2]), "test", np.zeros((8, 8, 3), np.uint8))
     found = Pairs(

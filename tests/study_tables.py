@@ -6,7 +6,7 @@ SEVEN = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 def trials_of(rows, epochs=20, **columns):
-    """Give the columns of trials.parquet from rows (score, strategy, keep, start, seed, accuracy)."""
+    """Return the columns of trials.parquet from rows (score, strategy, keep, start, seed, accuracy)."""
     score, strategy, keep, start, seed, accuracy = (list(one) for one in zip(*rows, strict=True))
     keep, accuracy, n = np.array(keep), np.array(accuracy, float), len(rows)
     n_train = np.round(1000 * keep).astype(np.int64)
@@ -32,7 +32,7 @@ def trials_of(rows, epochs=20, **columns):
 
 
 def sweep_rows(scores=("el2n", "std", "forget"), sizes=SEVEN, seeds=3, noise=0.002, gain=0.01, seed=0):
-    """Give a sweep in which each score gains a little at few dropped and collapses at many."""
+    """Return a sweep in which each score gains a little at few dropped and collapses at many."""
     draw, rows = np.random.default_rng(seed), []
     for s in range(seeds):
         rows.append(("all", "all", 1.0, 0.0, s, 0.93))
@@ -44,7 +44,7 @@ def sweep_rows(scores=("el2n", "std", "forget"), sizes=SEVEN, seeds=3, noise=0.0
 
 
 def easy_rows(scores=("el2n", "std"), seeds=3, seed=1):
-    """Give the easiest kept, at nine sizes."""
+    """Return the easiest kept, at nine sizes."""
     draw = np.random.default_rng(seed)
     sizes = (*SEVEN, 0.2, 0.1)
     rows = [(score, "easiest", keep, 0.0, s, 0.9 - 0.4 * (1 - keep)) for s in range(seeds) for score in scores for keep in sizes]
@@ -52,7 +52,7 @@ def easy_rows(scores=("el2n", "std"), seeds=3, seed=1):
 
 
 def window_rows(scores=("el2n", "std"), seeds=3, drop=0.0, seed=2):
-    """Give a window of 40 % from seven starts, with its controls; `drop` is what wrong labels cost the hardest."""
+    """Return a window of 40 % from seven starts, with its controls; `drop` is what wrong labels cost the hardest."""
     draw, rows = np.random.default_rng(seed), []
     for s in range(seeds):
         rows += [("all", "all", 1.0, 0.0, s, 0.93 - drop), ("random", "random", 0.4, 0.0, s, 0.9 - drop)]

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from dataprune.data import Splits, from_arrays
-from dataprune.study.arms import Sources
-from dataprune.study.conduct import run_study
+from dataprune.study.arms import StudyInputs
 from dataprune.study.presets import preset
+from dataprune.study.runner import run_study
 from dataprune.study.trials import TrialSpec
-from dataprune.training.plan import Machine, Settings
+from dataprune.training.plan import Hardware, Settings
 from dataprune.training.recipes import RECIPES
 
-SERIAL = Machine(executor="serial")
+SERIAL = Hardware(executor="serial")
 SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
 
 
@@ -25,12 +25,12 @@ def vectors(count, seed=0, name="t", spread=1.0):
 
 
 def toy_splits(validation=False):
-    """Give train and test, and perhaps a validation split of their own."""
+    """Return train and test, and perhaps a validation split of their own."""
     return Splits(vectors(120), vectors(30, 2, "v") if validation else None, vectors(45, 1, "e"))
 
 
 def toy_spec(name="sweep", **changes):
-    """Give a preset whose trials take milliseconds."""
+    """Return a preset whose trials take milliseconds."""
     quick = {"model": "linear", "recipe": "fast-plain", "epochs": 3, "batch": 16, "seeds": 2}
     if name in ("half", "sweep", "window", "easy-vs-hard", "noise-window", "curriculum"):
         quick["scores"] = ("el2n", "forget")
@@ -40,12 +40,12 @@ def toy_spec(name="sweep", **changes):
 def toy_study(out, spec=None, splits=None, sources=None, **options):
     """Make a study in this process."""
     spec = toy_spec() if spec is None else spec
-    sources = Sources(settings=SCORING) if sources is None else sources
-    machine = options.pop("machine", SERIAL)
-    return run_study(toy_splits() if splits is None else splits, spec, out, sources, machine, **options)
+    sources = StudyInputs(settings=SCORING) if sources is None else sources
+    hardware = options.pop("hardware", SERIAL)
+    return run_study(toy_splits() if splits is None else splits, spec, out, sources, hardware, **options)
 
 
 def spec_of(**changes):
-    """Give the spec of a trial that nobody trains."""
+    """Return the spec of a trial that nobody trains."""
     stages = (("a" * 64, 10, 3, 6),)
     return replace(TrialSpec("t" * 64, "v", "e" * 64, stages, "linear", RECIPES["fast"], 3, 0), **changes)

@@ -110,7 +110,7 @@ class TestScore:
 
     def test_python_does_the_same(self, flowers, run_folder, tmp_path):
         settings = dp.Settings(effort="low", members=2, epochs=3, batch=4)
-        run = dp.score(dp.read(flowers), tmp_path / "run", settings, dp.Machine(executor="serial"))
+        run = dp.score(dp.read(flowers), tmp_path / "run", settings, dp.Hardware(executor="serial"))
         assert (tmp_path / "run" / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
         assert len(dp.select(run.scores["el2n"], keep=0.7)) == 17
 
@@ -234,8 +234,8 @@ class TestBadData:
         assert code == 0
         assert "15 examples" in out
         assert "warning: left out 3 items" in err
-        listed = json.loads((tmp_path / "run" / "run.json").read_text())["skipped"]
-        assert {Path(one["path"]).name for one in listed} == {"cut.png", "text.jpg", "zero\n.png"}
+        join_some = json.loads((tmp_path / "run" / "run.json").read_text())["skipped"]
+        assert {Path(one["path"]).name for one in join_some} == {"cut.png", "text.jpg", "zero\n.png"}
 
     @pytest.mark.parametrize(
         ("text", "words"),

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from command_line import SETTINGS, run_cli
-from dataprune.cli.lines import duration, several
+from dataprune.cli.lines import duration, pluralise
 from dataprune.cli.stop import Stopped, signals_as_exceptions
 from dataprune.training.recipes import RECIPES
 
@@ -159,4 +159,4 @@ class TestProgress:
 
     def test_words(self):
         assert [duration(s) for s in (0, 9.96, 59.9, 60, 3600)] == ["0.0 s", "10 s", "60 s", "1.0 min", "1.0 h"]
-        assert several(0, "class") == "0 classes"
+        assert pluralise(0, "class") == "0 classes"

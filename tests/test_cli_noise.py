@@ -51,7 +51,7 @@ def noisy(folder, pictures):
 
 @pytest.fixture(scope="module")
 def crossed(folder, pictures, noisy):
-    """Give a run with folds on labels of which a tenth is wrong."""
+    """Return a run with folds on labels of which a tenth is wrong."""
     out = folder / "run"
     assert main(["score", str(pictures), "--labels", f"{noisy}:label", "--out", str(out), *FOLDS]) == 0
     return out
@@ -142,7 +142,7 @@ def test_in_python_the_public_names_come_to_the_same(crossed, pictures, noisy, t
     dp.write_suspects(found, str(tmp_path / "s.csv"))
     assert (tmp_path / "s.csv").read_bytes() == table.read_bytes()
     assert dp.read_suspects(str(table)).n_wrong == found.n_wrong
-    assert dp.check_suspects(found, truth).n_wrong == 6
+    assert dp.evaluate_suspects(found, truth).n_wrong == 6
     own = dp.find_suspects(dp.Evidence(run.labels, unseen=run.trace.probabilities("out"), ids=run.ids, classes=run.classes))
     assert own.ids.tolist() == found.ids.tolist()
     decided = dp.decide(found, "drop")
@@ -154,7 +154,7 @@ def test_in_python_the_public_names_come_to_the_same(crossed, pictures, noisy, t
 
 @pytest.fixture(scope="module")
 def table(crossed, folder):
-    """Give what `noise find` writes."""
+    """Return what `noise find` writes."""
     from dataprune.run import open_run, suspects_of, write_suspects
 
     write_suspects(suspects_of(open_run(crossed)), folder / "suspects.csv")
@@ -162,7 +162,7 @@ def table(crossed, folder):
 
 
 def edited(table, tmp_path, change):
-    """Give a copy of a finding whose columns were changed, with what lies beside it."""
+    """Return a copy of a finding whose columns were changed, with what lies beside it."""
     columns = read_table(table).columns
     change(columns)
     write_table(tmp_path / "edited.csv", columns)

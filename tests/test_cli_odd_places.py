@@ -12,8 +12,8 @@ import pytest
 
 from command_line import PATIENCE_SECONDS, SETTINGS, make_pictures
 from dataprune.data import read
-from dataprune.data.apart import check_apart
-from dataprune.errors import InputError, MachineError, unknown
+from dataprune.data.apart import refuse_output_inside_data
+from dataprune.errors import InputError, MachineError, unknown_choice
 from dataprune.store import lock
 
 NO_NAMES = (".", "/")
@@ -173,10 +173,10 @@ class TestOutputs:
         for split in ("train", "test"):
             make_pictures(tmp_path / "data" / split, per_class=2, names=("a.png", "b.png"))
         dataset = read(tmp_path / "data")
-        check_apart(dataset, tmp_path / "data" / "run")
-        check_apart(dataset, tmp_path / "data" / "train" / ".run")
+        refuse_output_inside_data(dataset, tmp_path / "data" / "run")
+        refuse_output_inside_data(dataset, tmp_path / "data" / "train" / ".run")
         with pytest.raises(InputError, match="must lie outside the data in"):
-            check_apart(dataset, tmp_path / "data" / "train" / "run")
+            refuse_output_inside_data(dataset, tmp_path / "data" / "train" / "run")
 
 
 def write_labels(path, n):
@@ -184,11 +184,11 @@ def write_labels(path, n):
 
 
 def test_of_no_choices_none_is_named():
-    assert str(unknown("labels", "x", [])) == "`labels` must name one that is there, got 'x'. There is none."
+    assert str(unknown_choice("labels", "x", [])) == "`labels` must name one that is there, got 'x'. There is none."
 
 
 def test_of_thousands_of_choices_the_nearest_is_still_named():
-    said = str(unknown("column", "c77x", [f"c{number}" for number in range(10_000)]))
+    said = str(unknown_choice("column", "c77x", [f"c{number}" for number in range(10_000)]))
     assert said.endswith("and 9970 more, got 'c77x'. Did you mean 'c77'?")
     assert len(said) < 300
 

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 
 from dataprune.data import from_arrays, read
-from dataprune.data.share import open_shared, share
+from dataprune.data.handle import open_shared, share
 from dataprune.workers import Job, run_jobs
 
 

@@ -50,7 +50,7 @@ def prose(page: Path) -> str:
 
 
 def command_lines(page: Path) -> list[str]:
-    """Give the calls of dataprune in a page's shell blocks, without prompt, comment and what they are piped into."""
+    """Return the calls of dataprune in a page's shell blocks, without prompt, comment and what they are piped into."""
     lines = []
     for block in blocks(page):
         if block.language in ("sh", "bash", "console"):
@@ -61,12 +61,12 @@ def command_lines(page: Path) -> list[str]:
 
 
 def mentions(page: Path) -> list[str]:
-    """Give the calls that the prose mentions: `dataprune score ...`."""
+    """Return the calls that the prose mentions: `dataprune score ...`."""
     return [text for text in re.findall(r"`(dataprune(?: [^`]+)?)`", prose(page)) if "\n" not in text]
 
 
 def command_faults(command: Any, line: str, *, is_complete: bool) -> str:
-    """Say why the command line would refuse a call before it looks at any file; empty if it would not."""
+    """Return why the command line would refuse a call before it looks at any file; empty if it would not."""
     _, *words = shlex.split(line.partition(" > ")[0], comments=True)
     words = [word for word in words if word != "--help"]
     while hasattr(command, "commands"):
@@ -82,8 +82,8 @@ def command_faults(command: Any, line: str, *, is_complete: bool) -> str:
             return " ".join(str(refused).split())
         return ""
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
-    unknown = [word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in known]
-    return f"no option {unknown[0]}" if unknown else ""
+    unknown_choice = [word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in known]
+    return f"no option {unknown_choice[0]}" if unknown_choice else ""
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_wrong_mention_is_seen(cli: Any) -> None:
 
 
 def code_faults(text: str) -> list[str]:
-    """Say what in a piece of code does not exist in dataprune, or is called with what it does not take."""
+    """Return what in a piece of code does not exist in dataprune, or is called with what it does not take."""
     tree = ast.parse(text)
     faults = []
     for node in ast.walk(tree):
@@ -193,7 +193,7 @@ def test_wrong_code_is_seen(text: str, fault: str) -> None:
 
 
 def headings(page: Path) -> set[str]:
-    """Give the anchors of a page's headings, as they are made where such pages are shown."""
+    """Return the anchors of a page's headings, as they are made where such pages are shown."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -250,7 +250,7 @@ def test_wrong_link_is_seen(tmp_path: Path) -> None:
 
 
 def tree_paths(text: str) -> list[str]:
-    """Give the paths that an annotated tree names: two blanks of indentation a level, the name first."""
+    """Return the paths that an annotated tree names: two blanks of indentation a level, the name first."""
     paths, above = [], []
     for line in text.splitlines():
         name = line.split()[0]
@@ -281,7 +281,7 @@ def test_tree_is_read_by_its_indentation() -> None:
 
 
 def rows(page: Path, after: str) -> list[list[str]]:
-    """Give the rows of the first table after a heading, as cells, without its head."""
+    """Return the rows of the first table after a heading, as cells, without its head."""
     text = page.read_text(encoding="utf-8").split(f"\n## {after}\n")[1].split("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]

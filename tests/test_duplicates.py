@@ -135,7 +135,7 @@ class TestCommand:
 
 
 def described(folder):
-    """Give features of every picture of the set, by split, with near ones planted: in two classes, and in two splits."""
+    """Return features of every picture of the set, by split, with near ones planted: in two classes, and in two splits."""
     splits = dp.read_splits(str(folder))
     names = [*splits.train.ids.tolist(), *splits.test.ids.tolist()]
     x = np.random.default_rng(0).normal(size=(len(names), 32)).astype(np.float32)
@@ -228,7 +228,7 @@ class TestFeatures:
 
 
 def corners(batch):
-    """Give the pixels of a corner of each picture."""
+    """Return the pixels of a corner of each picture."""
     return batch[:, :8, :8].reshape(len(batch), -1).astype(np.float32) - 128
 
 

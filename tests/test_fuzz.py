@@ -102,7 +102,7 @@ def is_one_line(error):
 
 
 def answers(reader, path):
-    """Say whether a reader gave something; an error of ours is an answer too, if it is one line."""
+    """Return whether a reader gave something; an error of ours is an answer too, if it is one line."""
     try:
         reader(path)
     except DatapruneError as error:

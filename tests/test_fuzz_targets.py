@@ -49,7 +49,7 @@ def test_changed_files_answer(name, tmp_path):
 
 
 def resealed(folder, **other):
-    """Give the manifest of a run in which something else stands; the target puts the checksum right."""
+    """Return the manifest of a run in which something else stands; the target puts the checksum right."""
     said = json.loads(next(TARGETS["run"].seeds(folder)))
     return json.dumps(said | other).encode()
 

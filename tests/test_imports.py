@@ -84,7 +84,7 @@ def modules() -> list[Module]:
 
 
 def imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
-    """Give every import below a node as (statement, dotted name of what is imported)."""
+    """Yield every import below a node as (statement, dotted name of what is imported)."""
     for child in ast.walk(node):
         if isinstance(child, ast.Import):
             yield from ((child, alias.name) for alias in child.names)
@@ -93,7 +93,7 @@ def imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def executed_on_import(tree: ast.Module) -> Iterator[ast.AST]:
-    """Give the statements that run when a module is imported: not the bodies of functions, not those for the type checker."""
+    """Yield the statements that run when a module is imported: not the bodies of functions, not those for the type checker."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -242,7 +242,7 @@ BROKEN = [
     (described, "store", "import os"),
 ]
 SOUND = [
-    (order, "run.score", "from dataprune.trace import Trace\nfrom dataprune import store\nfrom dataprune.run.opened import Run"),
+    (order, "run.score", "from dataprune.trace import Trace\nfrom dataprune import store\nfrom dataprune.run.run import Run"),
     (order, "__init__", "from dataprune.run import score"),
     (homes, "data.decode", "from PIL import Image\nimport numpy as np"),
     (

@@ -8,7 +8,7 @@ from dataprune.errors import InputError
 from dataprune.noise import Suspects
 from dataprune.noise.conflicts import conflicts, with_conflicts
 from dataprune.noise.duplicates import find_pairs, identical
-from dataprune.noise.thumbnails import alike, coarse
+from dataprune.noise.fingerprint import alike, coarse
 
 SIDE = 48
 BICUBIC = Image.Resampling.BICUBIC
@@ -185,7 +185,7 @@ def pairs(found):
 
 
 def rows_of(count):
-    """Give as many different pictures, of which nothing is near another."""
+    """Return as many different pictures, of which nothing is near another."""
     return np.random.default_rng(5).integers(0, 256, (count, 6, 6, 1), np.uint8)
 
 
@@ -305,7 +305,7 @@ class TestConflicts:
 
 
 def finding(*, probability, labels, suggested, sure=None):
-    """Give a finding about examples a, b, c, ... of classes A, B, C."""
+    """Return a finding about examples a, b, c, ... of classes A, B, C."""
     p = np.array(probability, np.float64)
     return Suspects(
         ids=np.array(list("abcdefgh")[: len(p)], np.dtypes.StringDType()),

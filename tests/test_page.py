@@ -32,7 +32,7 @@ from dataprune.report.page.gather import gather
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.page.svg import standalone
 from dataprune.run import add_features
-from dataprune.run.opened import write_local
+from dataprune.run.run import write_local
 from dataprune.trace import MemberTrace
 from pages import HOSTILE, material, pairs
 
@@ -72,7 +72,7 @@ def payload_of(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
-# Answers, by hand and by another route
+# EnsemblePredictions, by hand and by another route
 
 
 def trace_by_hand():

@@ -11,7 +11,7 @@ from dataprune.report.page import Options
 from dataprune.report.page.build import run_page
 from dataprune.report.page.render import html
 from dataprune.report.page.study import study_page
-from dataprune.report.page.study_tables import Tables
+from dataprune.report.page.study_tables import StudyReportData
 from pages import HOSTILE, material, pairs
 from test_page_study import summary, trials
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 @pytest.fixture(scope="module")
 def browser():
-    """Give Debian's Chromium, driven by Playwright; skip where one of them is missing."""
+    """Yield Debian's Chromium, driven by Playwright; skip where one of them is missing."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     place = shutil.which("chromium") or shutil.which("chromium-browser")
     if place is None:
@@ -65,7 +65,7 @@ def whole(**options):
 
 def study():
     curves = [np.linspace((0.2, 0.3), (0.8, 0.9), 5, axis=1)] * 5
-    return study_page(Tables("s", trials(), summary(), "preset = 'half'", epochs=tuple(curves)), Options())
+    return study_page(StudyReportData("s", trials(), summary(), "preset = 'half'", epochs=tuple(curves)), Options())
 
 
 def test_picture_opens_on_click_and_closes(open_page):

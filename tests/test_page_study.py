@@ -11,7 +11,7 @@ from dataprune.report.page.scene import Area, Line, Words
 from dataprune.report.page.study import study_page, trial_table
 from dataprune.report.page.study_curves import label_of, looks
 from dataprune.report.page.study_epochs import epoch_scenes
-from dataprune.report.page.study_tables import Tables, cells_of, finished, open_tables, price_rows
+from dataprune.report.page.study_tables import StudyReportData, cells_of, finished, open_tables, price_rows
 from dataprune.study.spec import Part, StudySpec, to_toml
 from dataprune.study.summary import Droppable
 from dataprune.tables import write_table
@@ -77,7 +77,7 @@ def summary():
 
 def test_findings_of_a_study_by_hand():
     droppable = (Droppable("", "random", 1.0, np.nan, np.nan), Droppable("", "el2n", 0.7, 0.002, 0.0071))
-    page = study_page(Tables("s", trials(), summary(), "preset = 'half'", droppable=droppable), Options())
+    page = study_page(StudyReportData("s", trials(), summary(), "preset = 'half'", droppable=droppable), Options())
     drop, chance, price = page.context["findings"]
     assert drop["title"] == "30\u00a0% can be dropped within 1 point"
     assert (
@@ -96,7 +96,7 @@ def test_what_cannot_be_told_is_said_in_words():
     told = {"no_loss": "nothing was trained on all data", "no_interval": "one seed says nothing about chance (--seeds 3)"}
     one = summary() | {"verdict": np.array(["cannot be told: needs two seeds that differ"] * 5, object)}
     one |= {name: np.full(5, np.nan) for name in one if name.endswith(("low", "high"))}
-    page = study_page(Tables("s", trials(), one, "", **told), Options())
+    page = study_page(StudyReportData("s", trials(), one, "", **told), Options())
     drop, chance, _ = page.context["findings"]
     assert (drop["title"], drop["text"]) == ("How much can be dropped cannot be told", "Because nothing was trained on all data.")
     assert chance["text"] == "Because one seed says nothing about chance (--seeds 3)."
@@ -115,7 +115,7 @@ def test_prices_are_means_by_size():
 def test_half_finished_study_says_what_is_there_and_what_is_missing():
     half = trials(["ok"] * 6 + ["failed"] * 2 + ["waiting"] * 7)
     assert finished(half, "test_accuracy").sum() == 6
-    study = Tables("s", half, None, "")
+    study = StudyReportData("s", half, None, "")
     assert [(row["keep"], row["n_seeds"]) for row in cells_of(study)] == [(1.0, 3), (0.5, 3)]
     page = study_page(study, Options())
     assert page.context["missing"]["trials"].startswith("9 of 15 trials have no result (2 failed, 7 waiting)")
@@ -170,7 +170,7 @@ def test_windows_have_a_curve_of_their_own():
     one["strategy"] = np.array(["all", *["window"] * 4], object)
     one["keep"] = np.array([1.0, 0.4, 0.4, 0.4, 0.4])
     one["start"] = np.array([0.0, 0.0, 0.1, 0.2, 0.3])
-    assert set(study_page(Tables("s", trials(), one, ""), Options()).scenes) == {"windows"}
+    assert set(study_page(StudyReportData("s", trials(), one, ""), Options()).scenes) == {"windows"}
 
 
 def words(scene):

@@ -9,7 +9,7 @@ from PIL import Image
 from dataprune.cli.show import with_augmented
 from dataprune.errors import InputError
 from dataprune.report.plots import draw_sheet, sheet_data
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 from dataprune.training.recipes import Recipe
 
 PLAIN = Recipe("plain", crop=0.0, flip=False)
@@ -34,20 +34,20 @@ def pictures(n, side=6, channels=3, seed=0):
     ],
 )
 def test_shown_by_hand(text, harmless):
-    assert shown(text) == harmless
+    assert display_text(text) == harmless
 
 
 @settings(max_examples=50)
 @given(st.text(st.characters(codec=None), max_size=200), st.integers(5, 60))
 def test_shown_is_printable_and_bounded(text, most):
-    out = shown(text, most)
+    out = display_text(text, most)
     assert out.isprintable()
     assert len(out) <= most
-    assert shown(out, most) == out
+    assert display_text(out, most) == out
 
 
 def test_long_text_keeps_both_ends_and_is_quick():
-    assert shown("x" * 10_000_000 + "end.png", 20) == "xxxxxxxxx...xend.png"
+    assert display_text("x" * 10_000_000 + "end.png", 20) == "xxxxxxxxx...xend.png"
 
 
 def test_sheet_lays_pictures_out_by_rows():

@@ -8,7 +8,7 @@ from dataprune import store
 from dataprune.data import read_features
 from dataprune.errors import InputError
 from dataprune.run import EmbedSettings, embed
-from dataprune.training.swav.recipes import SwavSettings
+from dataprune.training.swav.recipe import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 from machine_kit import names
 
@@ -50,7 +50,7 @@ class TestWhole:
         assert {name: (whole.path.parent / name).stat().st_mtime_ns for name in names(whole.path.parent)} == before
 
     def test_processes_give_the_same_bytes(self, whole, digits, tmp_path):
-        again = embed(digits, tmp_path / "x.npy", SWAV, dp.Machine(executor="processes"))
+        again = embed(digits, tmp_path / "x.npy", SWAV, dp.Hardware(executor="processes"))
         assert again.path.read_bytes() == whole.path.read_bytes()
 
     @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dataprune.errors import InputError, MachineError, StoreError
 from dataprune.run import EmbedSettings, embed
 from dataprune.training.fit import Inputs, one_thread
 from dataprune.training.swav.fit import SwavFit
-from dataprune.training.swav.recipes import FAST_GRAY, Crops, SwavSettings, plan_swav
+from dataprune.training.swav.recipe import FAST_GRAY, CropSpec, SwavSettings, plan_swav
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 from machine_kit import give_room, names
 
@@ -172,7 +172,7 @@ class TestDisks:
 
 
 def killing(shape, n_classes):
-    """Give a model that kills its worker in its second epoch, once."""
+    """Return a model that kills its worker in its second epoch, once."""
     from dataprune.training.models import build
 
     network = build("mlp", shape, n_classes)
@@ -190,8 +190,8 @@ def killing(shape, n_classes):
 
 
 def small_mlp():
-    """Give a recipe whose crops are whole pictures, as a perceptron needs them."""
-    return dataclasses.replace(FAST_GRAY, large=Crops(2, 1.0, 0.3, 1.0), small=None)
+    """Return a recipe whose crops are whole pictures, as a perceptron needs them."""
+    return dataclasses.replace(FAST_GRAY, large=CropSpec(2, 1.0, 0.3, 1.0), small=None)
 
 
 def test_a_worker_that_was_killed_is_begun_again_where_it_was(digits, tmp_path, monkeypatch):
@@ -199,6 +199,6 @@ def test_a_worker_that_was_killed_is_begun_again_where_it_was(digits, tmp_path, 
     swav = SwavSettings(epochs=3, batch=40, model="test_run_embed_faults:killing", recipe="test_run_embed_faults:small_mlp")
     same = embed(digits, tmp_path / "same.npy", EmbedSettings(swav=swav), SERIAL)
     (tmp_path / "flag").touch()
-    killed = embed(digits, tmp_path / "x.npy", EmbedSettings(swav=swav), dp.Machine(executor="processes"))
+    killed = embed(digits, tmp_path / "x.npy", EmbedSettings(swav=swav), dp.Hardware(executor="processes"))
     assert not (tmp_path / "flag").exists()
     assert killed.path.read_bytes() == same.path.read_bytes()

@@ -7,7 +7,7 @@ import dataprune as dp
 from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import EmbedSettings, embed
 from dataprune.training.pixels import fit_components, on_components, pixel_rows
-from dataprune.training.swav.recipes import SwavSettings
+from dataprune.training.swav.recipe import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 
 
@@ -17,25 +17,25 @@ def digits():
 
 
 def squares(batch):
-    """Give the mean and the largest value of each picture."""
+    """Return the mean and the largest value of each picture."""
     flat = batch.reshape(len(batch), -1).astype(np.float64)
     return np.stack([flat.mean(1), flat.max(1)], 1)
 
 
 def as_tensor(batch):
-    """Give a tensor that needs gradients."""
+    """Return a tensor that needs gradients."""
     import torch
 
     return torch.from_numpy(squares(batch)).requires_grad_()
 
 
 def wrong_shape(batch):
-    """Give a number in all."""
+    """Return a number in all."""
     return batch.mean()
 
 
 def not_finite(batch):
-    """Give NaN in every second row."""
+    """Return NaN in every second row."""
     out = squares(batch)
     out[::2] = np.nan
     return out
@@ -121,7 +121,7 @@ class TestOthers:
 
 
 def own_model(shape, n_classes):
-    """Give a model of the user's."""
+    """Return a model of the user's."""
     from dataprune.training.models import build
 
     return build("mlp", shape, n_classes)
@@ -129,7 +129,7 @@ def own_model(shape, n_classes):
 
 @pytest.fixture(scope="module")
 def run(digits, tmp_path_factory):
-    """Give a scored run of the same pictures."""
+    """Return a scored run of the same pictures."""
     return dp.score(digits, tmp_path_factory.mktemp("runs") / "run", dp.Settings(members=2, epochs=8), SERIAL)
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 from dataprune.data import read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score, verify
-from dataprune.run.opened import SCORES_FILE
-from dataprune.training.plan import Machine, Settings
+from dataprune.run.run import SCORES_FILE
+from dataprune.training.plan import Hardware, Settings
 from machine_kit import give_room
 
 SETTINGS = Settings(members=2, epochs=3)
-SERIAL = Machine(executor="serial")
+SERIAL = Hardware(executor="serial")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def whole(digits, tmp_path_factory):
 def test_a_full_disk_is_said_and_the_same_command_goes_on_once_there_is_room(digits, whole, small_disk, kilobytes, executor):
     place = small_disk(kilobytes)
     with pytest.raises(MachineError, match="no space left in"):
-        score(digits, place / "run", SETTINGS, Machine(executor=executor, workers=2))
+        score(digits, place / "run", SETTINGS, Hardware(executor=executor, workers=2))
     assert not list(place.rglob("*.tmp*")), "temporary files are gone"
     give_room(place)
     run = score(digits, place / "run", SETTINGS, SERIAL)
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_training(digits, rea
 
 
 def killing(shape, n_classes):
-    """Give a model that kills its process the first time it is built in a worker."""
+    """Return a model that kills its process the first time it is built in a worker."""
     from dataprune.training.models import build
 
     flag = Path(os.environ["DATAPRUNE_TEST_FLAG"])
@@ -74,14 +74,14 @@ def test_a_member_whose_worker_was_killed_is_trained_again(digits, tmp_path, mon
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     (tmp_path / "flag").touch()
     settings = Settings(members=2, epochs=2, model="test_run_faults:killing")
-    run = score(digits, tmp_path / "run", settings, Machine(executor="processes", workers=1))
+    run = score(digits, tmp_path / "run", settings, Hardware(executor="processes", workers=1))
     assert not (tmp_path / "flag").exists(), "one was killed"
     same = score(digits, tmp_path / "same", settings, SERIAL)
     assert (run.path / SCORES_FILE).read_bytes() == (same.path / SCORES_FILE).read_bytes()
 
 
 def deadly(shape, n_classes):
-    """Give a model that always kills its worker."""
+    """Return a model that always kills its worker."""
     if os.environ["DATAPRUNE_TEST_DRIVER"] != str(os.getpid()):
         os._exit(9)
     from dataprune.training.models import build
@@ -93,7 +93,7 @@ def test_a_worker_lost_again_and_again_is_recorded_nowhere_and_said(digits, tmp_
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     settings = Settings(members=1, epochs=2, model="test_run_faults:deadly")
     with pytest.raises(WorkError, match=r"member 0: worker died .*the same command goes on"):
-        score(digits, tmp_path / "run", settings, Machine(executor="processes", workers=1))
+        score(digits, tmp_path / "run", settings, Hardware(executor="processes", workers=1))
     assert not (tmp_path / "run" / "run.json").exists()
 
 

@@ -13,14 +13,14 @@ from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import check_out, open_run, score, verify, write_folder
-from dataprune.run.opened import SCORES_FILE
+from dataprune.run.run import SCORES_FILE
 from dataprune.selection import select
 from dataprune.training.fit import Inputs
-from dataprune.training.plan import Machine, Settings
+from dataprune.training.plan import Hardware, Settings
 from dataprune.training.recipes import Recipe
 
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
-SERIAL = Machine(executor="serial")
+SERIAL = Hardware(executor="serial")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_members_of_other_versions_are_not_mixed(run, digits):
     (run.path / "run.json").unlink()
     note = run.path / "trace" / "member-000.json"
     record = store.read_sealed(note)
-    record["made_with"]["torch"] = "1.0"
+    record["training_environment"]["torch"] = "1.0"
     store.write_sealed(note, record)
     with pytest.raises(InputError, match=r"made elsewise: torch 1\.0 there"):
         score(digits, run.path, QUICK, SERIAL)
@@ -137,7 +137,7 @@ def test_what_a_module_draws_at_import_changes_no_weights(digits, tmp_path):
     before = torch.random.get_rng_state()
     try:
         runs = [
-            score(digits, tmp_path / executor, settings, Machine(executor=executor, workers=1))
+            score(digits, tmp_path / executor, settings, Hardware(executor=executor, workers=1))
             for executor in ("processes", "serial")
         ]
     finally:

@@ -10,12 +10,12 @@ from dataprune.data import read
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
 from dataprune.run import score, suspects_of
-from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, left_out
+from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, excluded
 from dataprune.trace import Recorder, Trace
-from dataprune.training.plan import Machine, Settings
+from dataprune.training.plan import Hardware, Settings
 
 TWICE = Settings(folds=3, rounds=2, epochs=3, model="linear", recipe="fast-gray")
-SERIAL = Machine(executor="serial")
+SERIAL = Hardware(executor="serial")
 FILES = ["scores.parquet", "spec.json", *(f"trace/member-00{m}.safetensors" for m in range(6))]
 
 
@@ -37,7 +37,7 @@ def run(digits, tmp_path_factory):
 def test_the_second_round_has_the_same_folds_without_the_suspects_of_the_first(run, digits, truth):
     first, again = run.trace.trained_on[:3], run.trace.trained_on[3:]
     found = noise.find(evidence_of_trace(run.trace.of_members(range(3)), run.classes))
-    missing = left_out(found)
+    missing = excluded(found)
     assert (again == first & ~missing).all()
     assert 30 < missing.sum() < 120
     assert (digits.labels != truth.labels)[missing].mean() > 0.8
@@ -59,7 +59,7 @@ def test_processes_and_an_interruption_change_no_bit(run, digits, tmp_path):
 
     with pytest.raises(StopError):
         score(digits, tmp_path / "run", TWICE, SERIAL, listener=listen)
-    score(digits, tmp_path / "run", TWICE, Machine(executor="processes", workers=2))
+    score(digits, tmp_path / "run", TWICE, Hardware(executor="processes", workers=2))
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (run.path / name).read_bytes(), name
 
@@ -102,7 +102,7 @@ def test_mirror_images_are_heard_too():
 def test_the_finding_is_of_both_rounds_and_its_count_of_the_first(run, truth):
     first = evidence_of(run).counted
     before, after = noise.find(first), suspects_of(run)
-    assert noise.check(after, truth.labels).average_precision > 0.93
+    assert noise.evaluate(after, truth.labels).average_precision > 0.93
     assert not np.array_equal(after.score, before.score)
     assert after.n_wrong == pytest.approx(before.n_wrong)
     assert after.probability.sum() == pytest.approx(after.n_wrong, rel=0.01)
@@ -127,7 +127,7 @@ def test_of_each_label_at_most_half_is_left_out_and_the_surest_are():
         sampling="both",
         method="",
     )
-    assert left_out(found).tolist() == [False, True, False, True, True, False, False]
+    assert excluded(found).tolist() == [False, True, False, True, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import open_run, score, verify
-from dataprune.run.opened import SCORES_FILE
+from dataprune.run.run import SCORES_FILE
 from dataprune.run.score import Progress
 from dataprune.training.fit import Fit
-from dataprune.training.plan import Machine, Settings, plan, timed_price
+from dataprune.training.plan import Hardware, Settings, plan, timed_price
 from dataprune.training.recipes import Recipe
 from fork_kit import Forks
 
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
-SERIAL = Machine(executor="serial")
+SERIAL = Hardware(executor="serial")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_same_call_returns_at_once_and_hears_nothing(run, digits):
 
 
 def test_equal_runs_are_equal_bytes(run, digits, tmp_path):
-    other = score(digits, tmp_path / "other", QUICK, Machine(executor="processes", workers=2))
+    other = score(digits, tmp_path / "other", QUICK, Hardware(executor="processes", workers=2))
     for name in [SCORES_FILE, "spec.json", *(m["file"] for m in run.info["members"])]:
         assert (run.path / name).read_bytes() == (other.path / name).read_bytes(), name
 
@@ -240,19 +240,19 @@ import tempfile
 import numpy as np
 from dataprune.data import read
 from dataprune.run import score
-from dataprune.training.plan import Machine, Settings
+from dataprune.training.plan import Hardware, Settings
 from kill_everywhere import killed_at
 
 data, settings = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy")
 
 def work(asked):
     executor, number, later, out = asked.split(" ", 3)
-    machine = Machine(executor=executor, workers=2)
+    machine = Hardware(executor=executor, workers=2)
     _, events = killed_at(int(number), out, lambda: score(data, out, settings, machine), float(later))
     print(events, file=open(out + "-events", "w"))
 
 with tempfile.TemporaryDirectory() as folder:  # what is imported late is imported now
-    score(data.take(np.arange(30)), folder + "/run", settings, Machine(executor="serial"))
+    score(data.take(np.arange(30)), folder + "/run", settings, Hardware(executor="serial"))
 """
 
 

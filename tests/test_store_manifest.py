@@ -41,7 +41,7 @@ class TestJson:
 
 @pytest.fixture
 def run(tmp_path):
-    """Give a folder with two files and their manifest."""
+    """Return a folder with two files and their manifest."""
     (tmp_path / "trace").mkdir()
     (tmp_path / "a").write_bytes(b"abc")
     (tmp_path / "trace" / "b").write_bytes(b"")

@@ -14,7 +14,7 @@ from machine_kit import fill, names
 
 def built(targets, identity="one"):
     """Write each target's name into it; the first is a file, the others are folders with a file."""
-    with store.appearing(targets, identity) as places:
+    with store.publish_together(targets, identity) as places:
         for target, place in places.items():
             if target != targets[0]:
                 place.mkdir()
@@ -51,7 +51,7 @@ def test_all_appear_and_nothing_else(targets, tmp_path):
 
 
 def test_none_appears_when_the_work_fails(targets, tmp_path):
-    with contextlib.suppress(KeyError), store.appearing(targets, "one") as places:
+    with contextlib.suppress(KeyError), store.publish_together(targets, "one") as places:
         places[targets[0]].write_text("x")
         raise KeyError
     assert names(tmp_path) == []
@@ -101,7 +101,7 @@ def test_two_of_one_name_are_refused(tmp_path, monkeypatch):
 
 
 def test_one_that_is_at_work_is_named(targets):
-    with store.appearing(targets[:1], "one") as places:
+    with store.publish_together(targets[:1], "one") as places:
         with pytest.raises(InputError, match=rf"is in use by process {os.getpid()} .*; wait for it, or choose another name\."):
             built(targets)
         places[targets[0]].write_text("x")
@@ -110,7 +110,7 @@ def test_one_that_is_at_work_is_named(targets):
 
 def large(target):
     """Write 5 MB."""
-    with store.appearing([target], "one", 5_000_000) as places:
+    with store.publish_together([target], "one", 5_000_000) as places:
         places[target].mkdir()
         for number in range(5):
             (places[target] / str(number)).write_bytes(bytes(1_000_000))

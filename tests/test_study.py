@@ -17,12 +17,12 @@ from dataprune.data import Splits
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score
 from dataprune.scores import Score
-from dataprune.study.arms import Sources
-from dataprune.study.opened import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
+from dataprune.study.arms import StudyInputs
 from dataprune.study.presets import PRESETS
+from dataprune.study.study import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
 from dataprune.study.trials import TrialResult, read_trial, sound_trial, write_trial
 from dataprune.tables import read_table
-from dataprune.training.plan import Machine
+from dataprune.training.plan import Hardware
 from dataprune.training.recipes import RECIPES
 from fork_kit import Forks
 from machine_kit import give_room
@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 def without_times(study):
-    """Give the table without its one column of times."""
+    """Return the table without its one column of times."""
     columns = read_table(study.path / TRIALS).columns
     return {name: values.tolist() for name, values in columns.items() if name != "train_seconds"}
 
@@ -100,8 +100,8 @@ def test_progress_counts_trials_epochs_and_examples(tmp_path):
 
 
 def test_workers_change_nothing_but_times(finished, tmp_path):
-    sources = Sources(run=finished.path / "run")  # that a run by workers is the same is shown where runs are tested
-    other = toy_study(tmp_path / "s", toy_spec("half"), sources=sources, machine=Machine(executor="processes", workers=2))
+    sources = StudyInputs(run=finished.path / "run")  # that a run by workers is the same is shown where runs are tested
+    other = toy_study(tmp_path / "s", toy_spec("half"), sources=sources, hardware=Hardware(executor="processes", workers=2))
     same(other, finished)
     assert (other.path / SUMMARY).read_bytes() == (finished.path / SUMMARY).read_bytes()
 
@@ -109,7 +109,7 @@ def test_workers_change_nothing_but_times(finished, tmp_path):
 def test_trials_are_found_in_the_same_folder_and_in_another(finished, tmp_path):
     more = toy_spec("sweep", parts=(replace(toy_spec("half").parts[0], keep=(0.7, 0.5)),))
     heard = []
-    grown = toy_study(tmp_path / "s", more, sources=Sources(settings=SCORING, reuse=(finished.path,)), listener=heard.append)
+    grown = toy_study(tmp_path / "s", more, sources=StudyInputs(settings=SCORING, reuse=(finished.path,)), listener=heard.append)
     assert heard[0].found == 8
     assert heard[0].price.trials == 6
     heard.clear()
@@ -142,22 +142,22 @@ def test_every_preset_ends_with_a_summary(name, tmp_path):
 def test_a_run_may_be_given_and_must_fit(tmp_path):
     splits = toy_splits()
     run = score(splits.train, tmp_path / "run", SCORING, SERIAL)
-    study = toy_study(tmp_path / "s", toy_spec("half", seeds=1), sources=Sources(run=run.path))
+    study = toy_study(tmp_path / "s", toy_spec("half", seeds=1), sources=StudyInputs(run=run.path))
     assert not (study.path / "run").exists()
     with pytest.raises(InputError, match=r"`score` must be one of .*el2n.*got 'el3n'. Did you mean 'el2n'"):
-        toy_study(tmp_path / "t", toy_spec("half", scores=("el3n",)), sources=Sources(run=run.path))
+        toy_study(tmp_path / "t", toy_spec("half", scores=("el3n",)), sources=StudyInputs(run=run.path))
     other = Splits(vectors(120, 5), None, splits.test)
     with pytest.raises(InputError, match="is of other data than the study's training data: 120 examples with fingerprint "):
-        toy_study(tmp_path / "u", toy_spec("half"), other, Sources(run=run.path))
+        toy_study(tmp_path / "u", toy_spec("half"), other, StudyInputs(run=run.path))
     relabelled = Splits(splits.train.with_labels((splits.train.labels + 1) % 3), None, splits.test)
     with pytest.raises(InputError, match="training data, with other labels: 120 examples"):
-        toy_study(tmp_path / "u", toy_spec("half"), relabelled, Sources(run=run.path))
+        toy_study(tmp_path / "u", toy_spec("half"), relabelled, StudyInputs(run=run.path))
     for spec in (toy_spec("half", parts=(), scores=()), toy_spec("recipes")):  # also where no score is taken from it
         with pytest.raises(InputError, match="is of other data than the study's"):
-            toy_study(tmp_path / "u", spec, other, Sources(run=run.path))
+            toy_study(tmp_path / "u", spec, other, StudyInputs(run=run.path))
     assert not (tmp_path / "u" / SPEC).exists()
     with pytest.raises(InputError, match="has seen all examples, also those"):
-        toy_study(tmp_path / "v", toy_spec("half"), Splits(splits.train), Sources(run=run.path))
+        toy_study(tmp_path / "v", toy_spec("half"), Splits(splits.train), StudyInputs(run=run.path))
 
 
 def test_a_score_of_ones_own_is_matched_by_id(tmp_path):
@@ -167,11 +167,11 @@ def test_a_score_of_ones_own_is_matched_by_id(tmp_path):
     tables = []
     for place, order in (("a", np.arange(120)), ("b", mixed)):
         own = Score("mine", values[order], 1, train.ids[order])
-        tables.append(toy_study(tmp_path / place, toy_spec("half", seeds=1, scores=("mine",)), sources=Sources(scores=(own,))))
+        tables.append(toy_study(tmp_path / place, toy_spec("half", seeds=1, scores=("mine",)), sources=StudyInputs(scores=(own,))))
     same(*tables)
     few = Score("mine", values[:9], 1, train.ids[:9])
     with pytest.raises(InputError, match="a value for every training example, got none for 't9'"):
-        toy_study(tmp_path / "c", toy_spec("half", scores=("mine",)), sources=Sources(scores=(few,)))
+        toy_study(tmp_path / "c", toy_spec("half", scores=("mine",)), sources=StudyInputs(scores=(few,)))
 
 
 def test_other_settings_or_other_things_in_the_folder_are_refused(finished, tmp_path):
@@ -191,7 +191,7 @@ def test_other_settings_or_other_things_in_the_folder_are_refused(finished, tmp_
 
 
 def failing(shape, n_classes):
-    """Give a model that cannot be built while a flag is there."""
+    """Return a model that cannot be built while a flag is there."""
     from dataprune.training.models import build
 
     if Path(os.environ["DATAPRUNE_TEST_FLAG"]).exists():
@@ -221,7 +221,7 @@ def test_a_failed_trial_is_recorded_and_tried_again_on_request(tmp_path, monkeyp
 
 
 def deadly(shape, n_classes):
-    """Give a model that kills its worker."""
+    """Return a model that kills its worker."""
     if os.environ["DATAPRUNE_TEST_DRIVER"] != str(os.getpid()):
         os._exit(9)
     from dataprune.training.models import build
@@ -233,7 +233,7 @@ def test_a_trial_lost_with_its_workers_is_said_and_left_open(tmp_path, monkeypat
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     spec = toy_spec("half", seeds=1, model="test_study:deadly", parts=(), scores=())
     with pytest.raises(WorkError, match=r"worker died .*the same command goes on"):
-        toy_study(tmp_path / "s", spec, machine=Machine(executor="processes", workers=1))
+        toy_study(tmp_path / "s", spec, hardware=Hardware(executor="processes", workers=1))
     study = open_study(tmp_path / "s")
     assert not study.is_finished
     assert study.trials["status"].tolist() == ["open"]
@@ -261,7 +261,7 @@ from study_toys import *
 import dataprune.run.score, dataprune.tables.parquet
 
 def work(out):
-    toy_study(out, toy_spec("half", **{study!r}), machine=Machine(executor={executor!r}, workers=2))
+    toy_study(out, toy_spec("half", **{study!r}), hardware=Hardware(executor={executor!r}, workers=2))
 """
 
 
@@ -308,15 +308,15 @@ def test_a_worker_that_is_killed_costs_only_its_trials(finished, tmp_path):
             killed.extend(int(line) for line in children.stdout.split()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
-    spec, sources = toy_spec("half", epochs=10), Sources(run=finished.path / "run")
-    study = toy_study(tmp_path / "s", spec, sources=sources, machine=Machine(executor="processes", workers=2), listener=killing)
+    spec, sources = toy_spec("half", epochs=10), StudyInputs(run=finished.path / "run")
+    study = toy_study(tmp_path / "s", spec, sources=sources, hardware=Hardware(executor="processes", workers=2), listener=killing)
     assert killed
     same(study, toy_study(tmp_path / "t", spec, sources=sources))
 
 
 def test_a_full_disk_is_said_and_the_same_call_goes_on_once_there_is_room(small_disk, tmp_path):
     run = score(toy_splits().train, tmp_path / "run", SCORING, SERIAL)
-    sources, spec, place = Sources(run=run.path), toy_spec("sweep"), small_disk(100)
+    sources, spec, place = StudyInputs(run=run.path), toy_spec("sweep"), small_disk(100)
     with pytest.raises(MachineError, match="no space left in"):
         toy_study(place / "s", spec, sources=sources)
     assert not list(place.rglob("*.tmp*")), "temporary files are gone"

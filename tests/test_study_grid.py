@@ -35,7 +35,7 @@ def laid_out(spec, data):
 
 
 def masks_of(rows, **cell):
-    """Give the first mask of each row whose cell is so."""
+    """Return the first mask of each row whose cell is so."""
     return [row.stages[0].trained_on for row in rows if all(getattr(row.cell, name) == value for name, value in cell.items())]
 
 

@@ -26,7 +26,7 @@ from study_tables import SEVEN, easy_rows, sweep_rows, trials_of, window_rows
 
 
 def study_of(trials):
-    """Give what pictures need of a study, each training with a curve of five epochs."""
+    """Return what pictures need of a study, each training with a curve of five epochs."""
     curves = [SimpleNamespace(validation=tuple(one * np.linspace(0.5, 1, 5))) for one in trials["test_accuracy"]]
     return SimpleNamespace(trials=trials, summary=summarise(trials), results=curves, measure="test_accuracy")
 

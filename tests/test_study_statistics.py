@@ -21,7 +21,7 @@ def test_two_cells_two_seeds_by_hand():
     fitted = fit(np.array([[0.52, 0.64], [0.50, 0.60]]))
     found = fitted.contrast([[1, -1]])
     assert fitted.degrees_of_freedom == 1
-    assert fitted.growth == 0
+    assert fitted.variance_power == 0
     assert found.value[0] == pytest.approx(0.03)
     assert found.standard_error[0] == pytest.approx(0.01)
     assert found.degrees_of_freedom[0] == pytest.approx(1)
@@ -93,16 +93,16 @@ def test_a_cell_without_trainings_has_no_mean_and_harms_no_other():
 def test_growth_of_the_spread_is_found():
     draw = np.random.default_rng(5)
     means = np.linspace(0.95, 0.4, 30)
-    for growth in (0.0, 1.0, 2.0):
-        sds = 0.01 * (1 - means) ** (growth / 2)
-        found = [fit(means[:, None] + sds[:, None] * draw.normal(size=(30, 4))).growth for _ in range(20)]
-        assert abs(np.mean(found) - growth) < 0.25
+    for variance_power in (0.0, 1.0, 2.0):
+        sds = 0.01 * (1 - means) ** (variance_power / 2)
+        found = [fit(means[:, None] + sds[:, None] * draw.normal(size=(30, 4))).variance_power for _ in range(20)]
+        assert abs(np.mean(found) - variance_power) < 0.25
 
 
-def simulated(n_studies, seed_effect=0.0, growth=0.0, n_seeds=3):
-    """Give the share of intervals that hold the truth (cells, to random, to all), and of studies with a false finding."""
-    draw = np.random.default_rng(int(100 * seed_effect) + int(10 * growth) + n_seeds)
-    sds = 0.005 * ((1 - TRUTH) / (1 - TRUTH).mean()) ** (growth / 2)
+def simulated(n_studies, seed_effect=0.0, variance_power=0.0, n_seeds=3):
+    """Return the share of intervals that hold the truth (cells, to random, to all), and of studies with a false finding."""
+    draw = np.random.default_rng(int(100 * seed_effect) + int(10 * variance_power) + n_seeds)
+    sds = 0.005 * ((1 - TRUTH) / (1 - TRUTH).mean()) ** (variance_power / 2)
     hits, false = np.zeros(3), 0
     for _ in range(n_studies):
         table = TRUTH[:, None] + sds[:, None] * (draw.normal(size=(13, n_seeds)) + seed_effect * draw.normal(size=n_seeds))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.errors import InputError
-from dataprune.study.areas import simpson_weights, trapezoid_weights
-from dataprune.study.cells import cell_table
+from dataprune.study.auc import simpson_weights, trapezoid_weights
+from dataprune.study.results_table import cell_table
 from dataprune.study.summary import BETTER, NO_RANDOM, NO_SPREAD, SAME, WORSE, summarise
 from study_tables import SEVEN, sweep_rows, trials_of, window_rows
 

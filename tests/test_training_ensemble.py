@@ -10,9 +10,9 @@ from dataprune.data import from_arrays
 from dataprune.errors import InputError
 from dataprune.trace import open_member
 from dataprune.training import ensemble as ensembles
-from dataprune.training.ensemble import Ensemble, MemberJob, dealt_to, folds_of, train_member, train_members
+from dataprune.training.ensemble import Ensemble, MemberJob, assign_folds, train_member, train_members, training_mask
 from dataprune.training.recipes import Recipe
-from dataprune.workers import Crew
+from dataprune.workers import ExecutorConfig
 
 RECIPE = Recipe("r", batch=16, rotation=5.0)
 
@@ -37,9 +37,9 @@ def test_folds_are_even_and_stratified(labels, folds, seed):
     labels = np.array(labels)
     if folds > len(labels):
         with pytest.raises(InputError, match="folds"):
-            folds_of(labels, folds, seed, 0)
+            assign_folds(labels, folds, seed, 0)
         return
-    fold = folds_of(labels, folds, seed, 0)
+    fold = assign_folds(labels, folds, seed, 0)
     sizes = np.bincount(fold, minlength=folds)
     assert sizes.max() - sizes.min() <= 1
     for label in np.unique(labels):
@@ -50,11 +50,11 @@ def test_folds_are_even_and_stratified(labels, folds, seed):
 def test_repeats_deal_anew_and_each_example_is_left_out_once_in_each():
     labels = np.arange(40) % 4
     spec = small(folds=4, repeats=2, members=8)
-    seen = np.stack([dealt_to(spec, labels, member) for member in range(8)])
+    seen = np.stack([training_mask(spec, labels, member) for member in range(8)])
     assert ((~seen[:4]).sum(0) == 1).all()
     assert ((~seen[4:]).sum(0) == 1).all()
     assert not np.array_equal(seen[:4], seen[4:])
-    assert dealt_to(small(), labels, 1).all()
+    assert training_mask(small(), labels, 1).all()
 
 
 def arrays_of(path):
@@ -72,16 +72,16 @@ def members_of(dataset, spec, scratch, **how):
 def test_processes_give_the_same_bytes_as_serial(dataset, tmp_path):
     spec = small(folds=2, repeats=1)
     heard = []
-    serial = members_of(dataset, spec, tmp_path / "a", crew=Crew("serial"), on_message=heard.append)
-    processes = members_of(dataset, spec, tmp_path / "b", crew=Crew("processes", 2))
+    serial = members_of(dataset, spec, tmp_path / "a", executor_config=ExecutorConfig("serial"), on_message=heard.append)
+    processes = members_of(dataset, spec, tmp_path / "b", executor_config=ExecutorConfig("processes", 2))
     for member in range(2):
         assert serial[member].path.read_bytes() == processes[member].path.read_bytes()
     assert [(m.member, m.epoch) for m in heard] == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
 
 
 def test_a_member_does_not_depend_on_how_many_there_are(dataset, tmp_path):
-    two = members_of(dataset, small(members=2), tmp_path / "a", crew=Crew("serial"))
-    three = members_of(dataset, small(members=3), tmp_path / "b", crew=Crew("serial"))
+    two = members_of(dataset, small(members=2), tmp_path / "a", executor_config=ExecutorConfig("serial"))
+    three = members_of(dataset, small(members=3), tmp_path / "b", executor_config=ExecutorConfig("serial"))
     assert two[1].path.read_bytes() == three[1].path.read_bytes()
     assert three[1].path.read_bytes() != three[2].path.read_bytes()
 
@@ -94,9 +94,9 @@ class Stopped(Exception):
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when, damaged):
     spec = small(when=when, folds=2, members=2)
-    whole = members_of(dataset, spec, tmp_path / "whole", crew=Crew("serial"))[0].path.read_bytes()
+    whole = members_of(dataset, spec, tmp_path / "whole", executor_config=ExecutorConfig("serial"))[0].path.read_bytes()
 
-    from dataprune.data.share import share
+    from dataprune.data.handle import share
 
     (tmp_path / "s").mkdir()
     job = MemberJob(spec, 0, share(dataset, tmp_path / "s"), dataset.fingerprint, tmp_path / "s" / "member-000", "cpu")
@@ -122,7 +122,7 @@ def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when
 
 
 def test_a_checkpoint_of_another_training_is_not_used(dataset, tmp_path):
-    from dataprune.data.share import share
+    from dataprune.data.handle import share
 
     shared = share(dataset, tmp_path)
     first = MemberJob(small(epochs=1), 0, shared, dataset.fingerprint, tmp_path / "m", "cpu")
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_another_training_is_not_used(dataset, tmp_path):
 
 def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
     spec = small(members=1)
-    path = members_of(dataset, spec, tmp_path / "a", crew=Crew("serial"))[0].path
+    path = members_of(dataset, spec, tmp_path / "a", executor_config=ExecutorConfig("serial"))[0].path
     stored = arrays_of(path)
     from dataprune.training.fit import Fit, Inputs, Training
 
@@ -156,7 +156,7 @@ def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
 
 def test_only_who_learned_from_mirror_images_is_asked_about_them(dataset, tmp_path, monkeypatch):
     def keeps(name, **changes):
-        done = members_of(dataset, small(members=1, epochs=1, **changes), tmp_path / name, crew=Crew("serial"))
+        done = members_of(dataset, small(members=1, epochs=1, **changes), tmp_path / name, executor_config=ExecutorConfig("serial"))
         return "mirrored" in arrays_of(done[0].path)
 
     assert keeps("flip")
@@ -170,7 +170,7 @@ def test_a_member_at_chance_is_marked(tmp_path):
     rng = np.random.default_rng(0)
     noise = from_arrays(rng.integers(0, 256, (200, 8, 8, 3), dtype=np.uint8), rng.integers(0, 2, 200))
     spec = small(n_classes=2, members=1, epochs=1, recipe=Recipe("still", learning_rate=1e-9, batch=50))
-    done = members_of(noise, spec, tmp_path / "a", crew=Crew("serial"))[0]
+    done = members_of(noise, spec, tmp_path / "a", executor_config=ExecutorConfig("serial"))[0]
     assert done.status == "at chance"
 
 

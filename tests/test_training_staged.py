@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataprune.data.share import share
+from dataprune.data.handle import share
 from dataprune.errors import InputError, WorkError
 from dataprune.study.curriculum import growing, scaled, stages_by
 from dataprune.training.fit import Fit, Inputs, Training, batches_of

@@ -13,10 +13,10 @@ from dataprune.streams import generator
 from dataprune.training.fit import Inputs
 from dataprune.training.swav.codes import sinkhorn, swapped_loss
 from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows
-from dataprune.training.swav.recipes import FAST, REPORT, Crops, Look, SwavRecipe, SwavSettings, plan_swav
+from dataprune.training.swav.recipe import FAST, REPORT, ColorAugment, CropSpec, SwavRecipe, SwavSettings, plan_swav
 from dataprune.training.swav.views import Draws, cut_out, draw
 
-PLAIN = Look(flip=False, jitter=0.0, gray=0.0)
+PLAIN = ColorAugment(flip=False, jitter=0.0, gray=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def pictures():
 
 
 def planned(dataset, **changes):
-    """Give a small plan with everything in it: small crops, a queue, frozen prototypes."""
-    recipe = dataclasses.replace(FAST, small=Crops(2, 0.5, 0.1, 0.5), hidden=16, projection=8, width=8, queue=16, frozen=0.2)
+    """Return a small plan with everything in it: small crops, a queue, frozen prototypes."""
+    recipe = dataclasses.replace(FAST, small=CropSpec(2, 0.5, 0.1, 0.5), hidden=16, projection=8, width=8, queue=16, frozen=0.2)
     swav = plan_swav(dataset, SwavSettings(epochs=3, batch=16))
     steps = dataclasses.replace(recipe.steps, batch=16, epochs=3)
     return dataclasses.replace(swav, recipe=dataclasses.replace(recipe, steps=steps, prototypes=6, **changes), queue=16)
@@ -79,7 +79,7 @@ class TestCodes:
 
 
 def whole(n, channels=3, **changes):
-    """Give draws that change nothing."""
+    """Return draws that change nothing."""
     zero, one = torch.zeros(n), torch.ones(n)
     return dataclasses.replace(Draws(zero, zero, one, one, zero, torch.eye(channels).expand(n, -1, -1), zero, zero), **changes)
 
@@ -118,7 +118,7 @@ class TestViews:
         assert torch.allclose(cut_out(batch, none, (1, 2), blur=False), torch.full((1, 3, 1, 2), 73.65), atol=1e-3)
 
     def test_gray_pictures_keep_their_hue_and_saturation(self):
-        drawn = draw(Crops(2, 1.0, 1.0, 1.0), Look(jitter=1.0), 200, 3, generator(0, "x"), torch.device("cpu"))
+        drawn = draw(CropSpec(2, 1.0, 1.0, 1.0), ColorAugment(jitter=1.0), 200, 3, generator(0, "x"), torch.device("cpu"))
         rows = drawn.colours.sum(2)  # what becomes of a gray
         assert torch.allclose(rows, rows[:, :1].expand(-1, 3), atol=1e-4)
 
@@ -130,9 +130,9 @@ class TestViews:
         assert float(found[0]) == pytest.approx(0, abs=1)
         assert (found.diff() >= -1e-3).all()
 
-    @pytest.mark.parametrize("look", [PLAIN, Look(jitter=1.0, gray=0.5, blur=0.5)])
+    @pytest.mark.parametrize("look", [PLAIN, ColorAugment(jitter=1.0, gray=0.5, blur=0.5)])
     def test_views_stay_in_the_range_of_bytes(self, pictures, look):
-        crops = Crops(2, 0.5, 0.1, 0.6)
+        crops = CropSpec(2, 0.5, 0.1, 0.6)
         drawn = draw(crops, look, 40, 3, generator(1, "x"), torch.device("cpu"))
         found = cut_out(torch.from_numpy(np.array(pictures.images)), drawn, (8, 4), blur=True)
         assert found.shape == (40, 3, 8, 4)
@@ -140,7 +140,7 @@ class TestViews:
         assert float(found.max()) <= 255
 
     def test_crops_show_the_share_that_was_asked(self):
-        drawn = draw(Crops(2, 0.5, 0.2, 0.4), PLAIN, 5000, 3, generator(2, "x"), torch.device("cpu"))
+        drawn = draw(CropSpec(2, 0.5, 0.2, 0.4), PLAIN, 5000, 3, generator(2, "x"), torch.device("cpu"))
         area = drawn.height * drawn.width
         assert 0.199 < float(area.min()) < 0.21
         assert 0.39 < float(area.max()) < 0.401
@@ -148,7 +148,7 @@ class TestViews:
         assert float((drawn.left + drawn.width).max()) <= 1 + 1e-6
 
     def test_one_channel(self):
-        drawn = draw(Crops(2, 1.0, 0.3, 1.0), Look(), 6, 1, generator(3, "x"), torch.device("cpu"))
+        drawn = draw(CropSpec(2, 1.0, 0.3, 1.0), ColorAugment(), 6, 1, generator(3, "x"), torch.device("cpu"))
         assert cut_out(torch.zeros((6, 9, 9, 1), dtype=torch.uint8), drawn, (8, 8), blur=False).shape == (6, 1, 8, 8)
 
 
@@ -199,12 +199,12 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: Crops(0, 1.0, 0.1, 1.0), "`count` must be at least 1"),
-            (lambda: Crops(1, 1.5, 0.1, 1.0), r"`share` must be in \(0, 1\]"),
-            (lambda: Crops(1, 1.0, 0.5, 0.2), "`smallest` must be a share"),
-            (lambda: Look(jitter=2.0), r"`jitter` must be in \[0, 1\]"),
-            (lambda: Look(gray=-1.0), "`gray` must be a share"),
-            (lambda: dataclasses.replace(FAST, large=Crops(1, 1.0, 0.1, 1.0), small=None), "leave at least 2 crops"),
+            (lambda: CropSpec(0, 1.0, 0.1, 1.0), "`count` must be at least 1"),
+            (lambda: CropSpec(1, 1.5, 0.1, 1.0), r"`share` must be in \(0, 1\]"),
+            (lambda: CropSpec(1, 1.0, 0.5, 0.2), "`smallest` must be a share"),
+            (lambda: ColorAugment(jitter=2.0), r"`jitter` must be in \[0, 1\]"),
+            (lambda: ColorAugment(gray=-1.0), "`gray` must be a share"),
+            (lambda: dataclasses.replace(FAST, large=CropSpec(1, 1.0, 0.1, 1.0), small=None), "leave at least 2 crops"),
             (lambda: dataclasses.replace(FAST, epsilon=0.0), "`epsilon` must be a positive number"),
             (lambda: dataclasses.replace(FAST, prototypes=1), "`prototypes` must be at least 2"),
         ],
@@ -215,11 +215,11 @@ class TestPlan:
 
 
 def nothing():
-    """Give no recipe."""
+    """Return no recipe."""
 
 
 def with_queue() -> SwavRecipe:
-    """Give a recipe whose queue follows from batch and prototypes."""
+    """Return a recipe whose queue follows from batch and prototypes."""
     return dataclasses.replace(FAST, queue=None)
 
 

@@ -27,10 +27,10 @@ from dataprune.errors import InputError, MachineError
 from dataprune.kmeans.passes import _spans
 from dataprune.run import feature_scores, score
 from dataprune.run.feature_scores import Asked, map_of, score_features
-from dataprune.study.arms import Sources
+from dataprune.study.arms import StudyInputs
 from dataprune.tables import read_table
-from dataprune.training.plan import Machine
-from dataprune.workers import Crew, Job, run_jobs, team
+from dataprune.training.plan import Hardware
+from dataprune.workers import ExecutorConfig, Job, open_pool, run_jobs
 from study_toys import SCORING, toy_spec, toy_splits, toy_study
 from worker_kit import all_gone, by_key, square, wait_for_files
 
@@ -59,7 +59,7 @@ def started(nodes=1, **settings):
 
 
 def another(cluster):
-    """Give a further node."""
+    """Return a further node."""
     with own_sigterm():
         return cluster.add_node(num_cpus=1)
 
@@ -94,24 +94,24 @@ def features(tmp_path_factory):
 
 @dataclass
 class Killing:
-    """A team one of whose nodes dies after some outcomes."""
+    """A pool one of whose nodes dies after some outcomes."""
 
-    team: Any
+    pool: Any
     left: int
     kill: Any
 
     def run(self, jobs, tell):
-        for outcome in self.team.run(jobs, tell):
+        for outcome in self.pool.run(jobs, tell):
             yield outcome
             self.left -= 1
             if self.left == 0:
                 self.kill()
 
     def unseen(self, paths):
-        return self.team.unseen(paths)
+        return self.pool.unseen(paths)
 
     def carries(self):
-        return self.team.carries()
+        return self.pool.carries()
 
 
 def node_of(x, report):
@@ -162,7 +162,7 @@ class TestTwoNodes:
         """Also where a node is killed after 12 pieces of work."""
         doomed = another(cluster) if left else None
         alone = kmeans.fit(features, 7, workers=1, iterations=6)
-        with team(Crew("ray", address=cluster.address)) as workers:
+        with open_pool(ExecutorConfig("ray", address=cluster.address)) as workers:
             parallel = map_of(Killing(workers, left, lambda: cluster.remove_node(doomed, allow_graceful=False)))
             together = kmeans.fit(features, 7, map=parallel, iterations=6)
             nearest, distance = kmeans.assign(features, together.centres, map=parallel)
@@ -227,11 +227,11 @@ class TestTwoNodes:
                     cluster.remove_node(doomed, allow_graceful=False)
 
         spec = toy_spec("half", model="meeting:linear", seeds=1, epochs=200)
-        source = Sources(score(toy_splits().train, tmp_path / "run", SCORING, Machine(executor="serial")).path)
+        source = StudyInputs(score(toy_splits().train, tmp_path / "run", SCORING, Hardware(executor="serial")).path)
         alone = toy_study(tmp_path / "alone", spec, sources=source)
-        machine = Machine(executor="ray", address=cluster.address)
+        hardware = Hardware(executor="ray", address=cluster.address)
         with caplog.at_level(logging.WARNING, logger="dataprune.workers"):
-            together = toy_study(tmp_path / "together", spec, sources=source, machine=machine, listener=killing)
+            together = toy_study(tmp_path / "together", spec, sources=source, hardware=hardware, listener=killing)
         (lost,) = [record.getMessage() for record in caplog.records if record.name == "dataprune.workers"]
         assert "worker died (its node died) (attempt 1 of 3)" in lost
         assert len(set(begun)) == 4
@@ -240,12 +240,12 @@ class TestTwoNodes:
             np.testing.assert_array_equal(alone.trials[column], together.trials[column], err_msg=column)
 
     def test_a_study_that_other_nodes_do_not_see(self, cluster, tmp_path, monkeypatch):
-        from dataprune.workers.ray import RayTeam
+        from dataprune.workers.ray import RayPool
 
         spec = toy_spec("half", seeds=1)
         alone = toy_study(tmp_path / "alone", spec)
-        monkeypatch.setattr(RayTeam, "unseen", lambda self, paths: ["node-7"] * bool(paths))
-        there = toy_study(tmp_path / "there", spec, machine=Machine(executor="ray", address=cluster.address))
+        monkeypatch.setattr(RayPool, "unseen", lambda self, paths: ["node-7"] * bool(paths))
+        there = toy_study(tmp_path / "there", spec, hardware=Hardware(executor="ray", address=cluster.address))
         for column in alone.trials.keys() - {"train_seconds"}:
             np.testing.assert_array_equal(alone.trials[column], there.trials[column], err_msg=column)
 
@@ -280,7 +280,7 @@ class TestTwoNodes:
 
     def test_files_are_compared_on_every_node(self, cluster, tmp_path, monkeypatch):
         (tmp_path / "there").write_text("x")
-        with team(Crew("ray", address=cluster.address)) as workers:
+        with open_pool(ExecutorConfig("ray", address=cluster.address)) as workers:
             assert workers.unseen([tmp_path / "there"]) == []
             monkeypatch.setattr(workers.ray.util, "get_node_ip_address", lambda: "elsewhere")
             assert workers.unseen([tmp_path / "there"]) == []
@@ -290,27 +290,27 @@ class TestTwoNodes:
 
     def test_data_that_other_nodes_do_not_see_travel_up_to_a_fifth_of_the_store(self, cluster, flowers, tmp_path, monkeypatch):
         import dataprune as dp
-        from dataprune.workers.ray import RayTeam
+        from dataprune.workers.ray import RayPool
 
         settings, data = dp.Settings("low", 2, 2, batch=4), dp.read(str(flowers))
-        dp.score(data, tmp_path / "seen", settings, dp.Machine(executor="serial"))
-        monkeypatch.setattr(RayTeam, "unseen", lambda self, paths: ["node-7"] * bool(paths))
-        dp.score(data, tmp_path / "unseen", settings, dp.Machine(executor="ray", address=cluster.address))
+        dp.score(data, tmp_path / "seen", settings, dp.Hardware(executor="serial"))
+        monkeypatch.setattr(RayPool, "unseen", lambda self, paths: ["node-7"] * bool(paths))
+        dp.score(data, tmp_path / "unseen", settings, dp.Hardware(executor="ray", address=cluster.address))
         for file in ("scores.parquet", "trace/member-001.safetensors"):
             assert (tmp_path / "seen" / file).read_bytes() == (tmp_path / "unseen" / file).read_bytes()
-        monkeypatch.setattr(RayTeam, "carries", lambda self: 1000)
+        monkeypatch.setattr(RayPool, "carries", lambda self: 1000)
         with pytest.raises(
             MachineError, match=r"is not to be seen on node-7, and its .* \(a fifth of the object store\) that may travel"
         ):
-            dp.score(data, tmp_path / "large", settings, dp.Machine(executor="ray", address=cluster.address))
+            dp.score(data, tmp_path / "large", settings, dp.Hardware(executor="ray", address=cluster.address))
         np.save(tmp_path / "x.npy", np.eye(9))
-        crew = Crew("ray", address=cluster.address)
+        executor_config = ExecutorConfig("ray", address=cluster.address)
         with pytest.raises(InputError, match=r"are not to be seen on node-7\. Put them where every node sees them\."):
-            score_features(read_features(tmp_path / "x.npy"), Asked("2"), tmp_path / "x.csv", crew)
+            score_features(read_features(tmp_path / "x.npy"), Asked("2"), tmp_path / "x.csv", executor_config)
 
     def test_large_arrays_are_sent_once(self, cluster):
         array = np.arange(10**6)
-        with team(Crew("ray", address=cluster.address)) as workers:
+        with open_pool(ExecutorConfig("ray", address=cluster.address)) as workers:
             jobs = [Job(str(x), lambda a, report: (int(a.sum()), a.flags.writeable), array) for x in range(4)]
             outcomes = list(workers.run(jobs, lambda key, message: None))
             assert len(workers.sent) == 1
@@ -361,7 +361,7 @@ def test_what_was_started_here_is_ended_here(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
     monkeypatch.setenv("HOME", str(tmp_path))
     before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
-    with team(Crew("ray", 1)) as workers:
+    with open_pool(ExecutorConfig("ray", 1)) as workers:
         (outcome,) = workers.run([Job("a", lambda x, report: os.getpid(), 0)], lambda key, message: None)
         assert signal.getsignal(signal.SIGTERM) == handler
         folder = Path(workers.ray._private.worker._global_node.get_temp_dir_path())
@@ -378,7 +378,7 @@ def test_what_was_started_here_is_ended_here(tmp_path, monkeypatch):
 @pytest.mark.ray
 def test_outcomes_that_are_left_behind_connect_to_nothing():
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
-    with team(Crew("ray", 1)) as workers:
+    with open_pool(ExecutorConfig("ray", 1)) as workers:
         outcomes = workers.run([Job(str(x), square, x) for x in range(3)], lambda key, message: None)
         next(outcomes)
     outcomes.close()
@@ -416,8 +416,8 @@ def test_k_means_in_processes_has_the_same_bits(executor, features, tmp_path, mo
     monkeypatch.setattr(feature_scores, "PART_ROWS", 2000)
     for normalize in (False, True):
         written = []
-        for crew in (Crew("serial", 2), Crew(executor, 2)):
-            out = tmp_path / f"{crew.executor}.parquet"
-            score_features(features, Asked("5", normalize=normalize), out, crew)
+        for executor_config in (ExecutorConfig("serial", 2), ExecutorConfig(executor, 2)):
+            out = tmp_path / f"{executor_config.executor}.parquet"
+            score_features(features, Asked("5", normalize=normalize), out, executor_config)
             written.append(out.read_bytes())
         assert written[0] == written[1]

@@ -92,19 +92,19 @@ def record(logits, labels, *, trained_on=None, features=None, seed=0, when="clea
 
 
 def toy_member(member=0):
-    """Give one member of the toy trace."""
+    """Return one member of the toy trace."""
     return record(np.log(PROBABILITIES[member]), LABELS, trained_on=TRAINED_ON[member], features=FEATURES, seed=member)
 
 
 def toy_trace():
-    """Give the toy trace."""
+    """Return the toy trace."""
     from dataprune.trace import Trace
 
     return Trace([toy_member(0), toy_member(1)], LABELS)
 
 
 def random_logits(seed=0, members=3, epochs=4, examples=20, classes=5):
-    """Give labels (N,) and logits (E, T, N, K) that grow towards the labels, like in a training."""
+    """Return labels (N,) and logits (E, T, N, K) that grow towards the labels, like in a training."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, examples)
     logits = draw.normal(size=(members, epochs, examples, classes)) * 2

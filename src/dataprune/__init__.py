@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         read_features,
         read_splits,
     )
-    from dataprune.noise import Checked, Evidence, Suspects
-    from dataprune.noise import check as check_suspects
+    from dataprune.noise import Evaluation, Evidence, Suspects
+    from dataprune.noise import evaluate as evaluate_suspects
     from dataprune.noise import inject as inject_noise
     from dataprune.noise.decide import Decisions, decide
     from dataprune.report.page.write import write_report
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
     from dataprune.run.score import score
     from dataprune.run.suspects import find_suspects, read_suspects
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
-    from dataprune.selection import Kept, select
+    from dataprune.selection import Selection, select
     from dataprune.study.agreement import agreement
-    from dataprune.study.arms import Sources
-    from dataprune.study.conduct import run_study
-    from dataprune.study.opened import Study, open_study
+    from dataprune.study.arms import StudyInputs
     from dataprune.study.presets import preset
     from dataprune.study.reliability import reliability
+    from dataprune.study.runner import run_study
     from dataprune.study.spec import Part, StudySpec
+    from dataprune.study.study import Study, open_study
     from dataprune.trace import Recorder, Trace
-    from dataprune.training.plan import Machine, Settings
+    from dataprune.training.plan import Hardware, Settings
     from dataprune.training.recipes import Recipe
-    from dataprune.training.swav.recipes import SWAV_RECIPES, SwavRecipe, SwavSettings
+    from dataprune.training.swav.recipe import SWAV_RECIPES, SwavRecipe, SwavSettings
 
     __version__: str
 
@@ -74,7 +74,7 @@ _ROOMS = {
         "read_features",
         "read_splits",
     ),
-    "dataprune.noise": ("Checked", "Evidence", "Suspects", "check_suspects", "inject_noise"),
+    "dataprune.noise": ("Evaluation", "Evidence", "Suspects", "evaluate_suspects", "inject_noise"),
     "dataprune.noise.decide": ("Decisions", "decide"),
     "dataprune.report.page.write": ("write_report",),
     "dataprune.run": (
@@ -96,45 +96,45 @@ _ROOMS = {
     "dataprune.run.feature_scores": ("km",),
     "dataprune.run.suspects": ("find_suspects", "read_suspects"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
-    "dataprune.selection": ("Kept", "select"),
+    "dataprune.selection": ("Selection", "select"),
     "dataprune.study.agreement": ("agreement",),
-    "dataprune.study.arms": ("Sources",),
-    "dataprune.study.conduct": ("run_study",),
-    "dataprune.study.opened": ("Study", "open_study"),
+    "dataprune.study.arms": ("StudyInputs",),
+    "dataprune.study.runner": ("run_study",),
+    "dataprune.study.study": ("Study", "open_study"),
     "dataprune.study.presets": ("preset",),
     "dataprune.study.reliability": ("reliability",),
     "dataprune.study.spec": ("Part", "StudySpec"),
     "dataprune.trace": ("Recorder", "Trace"),
-    "dataprune.training.plan": ("Machine", "Settings"),
+    "dataprune.training.plan": ("Hardware", "Settings"),
     "dataprune.training.recipes": ("Recipe",),
-    "dataprune.training.swav.recipes": ("SWAV_RECIPES", "SwavRecipe", "SwavSettings"),
+    "dataprune.training.swav.recipe": ("SWAV_RECIPES", "SwavRecipe", "SwavSettings"),
 }
-_CALLED = {"check_suspects": "check", "inject_noise": "inject"}  # in their room, where it is clear of what
+_CALLED = {"evaluate_suspects": "evaluate", "inject_noise": "inject"}  # in their room, where it is clear of what
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "SCORES",
     "SWAV_RECIPES",
-    "Checked",
     "Dataset",
     "Decisions",
     "Duplicates",
     "EmbedSettings",
     "Embedding",
+    "Evaluation",
     "Evidence",
     "FeatureFile",
-    "Kept",
-    "Machine",
+    "Hardware",
     "Part",
     "Recipe",
     "Recorder",
     "Run",
     "Score",
     "Scores",
+    "Selection",
     "Settings",
-    "Sources",
     "Splits",
     "Study",
+    "StudyInputs",
     "StudySpec",
     "Suspects",
     "SwavRecipe",
@@ -144,10 +144,10 @@ __all__ = [
     "__version__",
     "add_features",
     "agreement",
-    "check_suspects",
     "correlations",
     "decide",
     "embed",
+    "evaluate_suspects",
     "find_duplicates",
     "find_suspects",
     "from_arrays",

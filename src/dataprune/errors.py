@@ -1,8 +1,4 @@
-"""The four ways in which dataprune fails, and the words it says then.
-
-Knows exit codes and how a message is built. Does not know where a failure happened: the boundaries (command line, workers,
-store) add file, row or member.
-"""
+"""The four ways in which dataprune fails, and the words it says then."""
 
 import difflib
 from collections.abc import Iterable
@@ -48,7 +44,7 @@ class WorkError(DatapruneError):
     exit_code = 1
 
 
-def must(name: str, requirement: str, got: object, cure: str = "") -> InputError:
+def invalid(name: str, requirement: str, got: object, cure: str = "") -> InputError:
     """Build the error for a bad argument: `` `name` must <requirement>, got <got>. <cure> ``.
 
     Example:
@@ -58,7 +54,7 @@ def must(name: str, requirement: str, got: object, cure: str = "") -> InputError
     return InputError(f"`{name}` must {requirement}, got {got}." + (f" {cure}" if cure else ""))
 
 
-def unknown(name: str, value: str, choices: Iterable[str]) -> InputError:
+def unknown_choice(name: str, value: str, choices: Iterable[str]) -> InputError:
     """Build the error for a name that is not among `choices`, with the nearest one offered.
 
     Example:
@@ -67,12 +63,12 @@ def unknown(name: str, value: str, choices: Iterable[str]) -> InputError:
     """
     valid = sorted(choices)
     if not valid:
-        return must(name, "name one that is there", repr(value), "There is none.")
+        return invalid(name, "name one that is there", repr(value), "There is none.")
     near = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.5)
-    return must(name, f"be one of {listed(valid, most=30)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
+    return invalid(name, f"be one of {join_some(valid, most=30)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
 
 
-def listed(items: Iterable[object], total: int | None = None, most: int = 5) -> str:
+def join_some(items: Iterable[object], total: int | None = None, most: int = 5) -> str:
     """Name the first few bad items and count the rest, for messages.
 
     Example:

@@ -1,14 +1,10 @@
-"""Which function does `"module:function"` name, and what does it give?
-
-Knows how to import one. Does not know what the function is for: whoever asked checks what it gives back. Such names come from the
-command line or from Python only, never from a stored file.
-"""
+"""Which function does `"module:function"` name, and what does it give?"""
 
 import importlib
 from collections.abc import Callable
 from typing import Any
 
-from dataprune.errors import DatapruneError, InputError, must
+from dataprune.errors import DatapruneError, InputError, invalid
 
 
 def load(name: str) -> Callable[..., Any]:
@@ -26,7 +22,7 @@ def load(name: str) -> Callable[..., Any]:
     """
     module_name, colon, path = name.partition(":")
     if not (module_name and colon and path):
-        raise must("name", "read module:function", repr(name))
+        raise invalid("name", "read module:function", repr(name))
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -1,7 +1,4 @@
-"""Named random streams: what is drawn depends on a seed and a name, never on what was drawn before.
-
-Knows hashing. No global generator is read or set, here or anywhere else in the package.
-"""
+"""Named random streams: what is drawn depends on a seed and a name, never on what was drawn before."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,7 +12,7 @@ def _digest(seed: int, names: tuple[str | int, ...]) -> bytes:
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Give the NumPy generator of the stream `(seed, *names)`, always from its beginning.
+    """Return the NumPy generator of the stream `(seed, *names)`, always from its beginning.
 
     Example:
         >>> bool(generator(0, "order", 1, 2).random() == generator(0, "order", 1, 2).random())
@@ -26,7 +23,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def torch_seed(seed: int, *names: str | int) -> int:
-    """Give a seed in [0, 2**63) for a torch generator of the stream `(seed, *names)`."""
+    """Return a seed in [0, 2**63) for a torch generator of the stream `(seed, *names)`."""
     return int.from_bytes(_digest(seed, names)[:8], "little") >> 1
 
 

@@ -36,7 +36,7 @@ class Shell:
 
 @pytest.fixture
 def canary(tmp_path):
-    """Give a path that a hostile file would make, and see in the end that nobody did."""
+    """Yield a path that a hostile file would make, and see in the end that nobody did."""
     target = tmp_path / "canary"
     yield target
     assert not target.exists(), "something from a file was run"
@@ -270,7 +270,7 @@ DOORS = (("allow_pickle", True), ("weights_only", False))
 
 
 def loaders(source):
-    """Give every loader that a source names, and every `allow_pickle` and `weights_only` that opens a door."""
+    """Return every loader that a source names, and every `allow_pickle` and `weights_only` that opens a door."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in LOADERS.get(node.value.id, ()):

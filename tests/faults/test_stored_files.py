@@ -12,8 +12,8 @@ import pytest
 from dataprune import store
 from dataprune.errors import DatapruneError, InputError, StoreError
 from dataprune.run import open_run
-from dataprune.run.opened import SCORES_FILE
-from dataprune.study.opened import SUMMARY, open_study, verify_study
+from dataprune.run.run import SCORES_FILE
+from dataprune.study.study import SUMMARY, open_study, verify_study
 from fault_kit import DAMAGES, Damage, copy_of, quick_run, stored_files, vectors_file
 from study_toys import toy_spec, toy_study
 
@@ -32,7 +32,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(run, tmp_path_factory):
-    """Give a folder with features of `embed`, the output of `km`, and kept sets in every format, each with its .json beside it."""
+    """Return a folder with features of `embed`, the output of `km`, and kept sets in every format, each with its .json beside it."""
     from dataprune.cli import main
 
     folder = tmp_path_factory.mktemp("files")
@@ -45,7 +45,7 @@ def files(run, tmp_path_factory):
 
 
 def one_error(said):
-    """Say whether stderr holds complaints and nothing else: no traceback, no defect of ours."""
+    """Return whether stderr holds complaints and nothing else: no traceback, no defect of ours."""
     lines = said.splitlines()
     return bool(lines) and all(line.startswith("error: ") and "internal" not in line for line in lines)
 

@@ -38,7 +38,7 @@ class Target:
 
 
 def survives(name: str, content: bytes, folder: Path) -> bool:
-    """Give the bytes to a target: True where they were read, False where they were refused in one line; else it raises."""
+    """Return the bytes to a target: True where they were read, False where they were refused in one line; else it raises."""
     try:
         TARGETS[name].read(content, folder)
     except (DatapruneError, decode.BadPicture) as error:
@@ -244,7 +244,7 @@ def manifests(folder: Path) -> Iterator[bytes]:
 
 
 def finished(folder: Path) -> Path:
-    """Give a run, made once and kept beside."""
+    """Return a run, made once and kept beside."""
     from fault_kit import quick_run
 
     place = folder.parent / f"{folder.name}-run"
@@ -257,7 +257,7 @@ def finished(folder: Path) -> Path:
 
 def read_manifest(content: bytes, folder: Path) -> None:
     """A run with another manifest, whose files and checksum are right."""
-    from dataprune.run.opened import open_run
+    from dataprune.run.run import open_run
 
     place = finished(folder)
     try:
@@ -287,7 +287,12 @@ def trials(folder: Path) -> Iterator[bytes]:
     spec = spec_of()
     for result in (
         TrialResult(
-            spec.trial, "ok", loss=(0.5,), validation=(0.25,), test_correct=np.array([True, False]), made_with={"torch": "2"}
+            spec.trial,
+            "ok",
+            loss=(0.5,),
+            validation=(0.25,),
+            test_correct=np.array([True, False]),
+            training_environment={"torch": "2"},
         ),
         TrialResult(spec.trial, "failed", error="no", traceback="x"),
     ):

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def target_names() -> list[str]:
-    """Give the targets' names out of their source, which is imported only where it is watched."""
+    """Return the targets' names out of their source, which is imported only where it is watched."""
     return re.findall(r'^    "([a-z-]+)": Target\(', (HERE / "fuzz_targets.py").read_text(encoding="utf-8"), re.MULTILINE)
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataprune.cli.lines import say, several, warn
-from dataprune.errors import InputError, must
-from dataprune.report.text import shown
+from dataprune.cli.lines import pluralise, say, warn
+from dataprune.errors import InputError, invalid
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from dataprune.run import Run
     from dataprune.study.advice import Advice, Situation
-    from dataprune.study.opened import Study
+    from dataprune.study.study import Study
     from dataprune.study.summary import Summary
 
 
@@ -42,7 +42,7 @@ def advise(
         ),
     ] = None,
 ) -> None:
-    """Say which examples to keep, how many, and why.
+    """Report which examples to keep, how many, and why.
 
     Takes a scored run, or a finished study, whose measurements overrule the rules. Each reason says what it rests on: measured
     here, counted here, measured elsewhere (where), or a rule of thumb. Trains nothing and writes nothing.
@@ -54,11 +54,11 @@ def advise(
     """
     from dataprune.study.advice import SIZES, overall, situation_from, situation_of
     from dataprune.study.advice import advise as advice_for
-    from dataprune.study.opened import is_study, open_study
+    from dataprune.study.study import is_study, open_study
 
     study = open_study(folder) if is_study(folder) else None
     if study is None and run_folder is not None:
-        raise must("--run", "go with a study", f"{folder}, which is none", "A run needs no other run.")
+        raise invalid("--run", "go with a study", f"{folder}, which is none", "A run needs no other run.")
     summary = None if study is None else study.summary
     run = _run_of(folder, study, run_folder)
     if run is not None:
@@ -68,7 +68,7 @@ def advise(
         situation = situation_from(study.trials)
     sizes = tuple(keep) if keep else SIZES if summary is None else _sizes_of(summary)
     advices = advice_for(situation, sizes, summary)
-    say(f"{shown(folder)}: {_about(situation)}")
+    say(f"{display_text(folder)}: {_about(situation)}")
     if study is not None and not study.is_finished:
         warn("the study is not finished: this is what has been trained so far")
     for reason in overall(situation, summary):
@@ -87,7 +87,7 @@ def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | N
     """Open the run that knows more of the set: the folder itself, the one that is given, or the one inside the study."""
     from dataprune.errors import DatapruneError
     from dataprune.run import open_run
-    from dataprune.study.opened import RUN
+    from dataprune.study.study import RUN
 
     if study is None:
         return open_run(folder)
@@ -99,7 +99,7 @@ def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | N
     run = open_run(given)
     if run.info["spec"]["data"] != study.data:
         raise InputError(
-            f"`--run` {given} is of other data than the study: {several(len(run.ids), 'example')} with fingerprint "
+            f"`--run` {given} is of other data than the study: {pluralise(len(run.ids), 'example')} with fingerprint "
             f"{run.info['spec']['data'][:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
         )
     return run
@@ -121,6 +121,6 @@ def _sizes_of(summary: "Summary") -> tuple[float, ...]:
 
 
 def _about(situation: "Situation") -> str:
-    classes = "" if situation.n_classes is None else f" in {several(situation.n_classes, 'class')}"
+    classes = "" if situation.n_classes is None else f" in {pluralise(situation.n_classes, 'class')}"
     each = "" if situation.per_class is None else f", {situation.per_class:,.0f} a class"
-    return f"{several(situation.n_examples, 'example')}{classes}{each}"
+    return f"{pluralise(situation.n_examples, 'example')}{classes}{each}"

@@ -1,8 +1,4 @@
-"""Which commands are there, and what does the process return?
-
-Knows the table of commands and turns every way to fail into one line and an exit code. The commands are in modules of their own,
-and import what they need when they run: `dataprune --help` loads no library of numbers.
-"""
+"""Which commands are there, and what does the process return?"""
 
 import contextlib
 import errno
@@ -132,7 +128,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Say in one line what failed, and give the exit code."""
+    """Return in one line what failed, and give the exit code."""
     if os.environ.get(TRACEBACK, "") not in ("", "0"):
         traceback.print_exception(error)
     if isinstance(error, _UsageError):

@@ -1,12 +1,9 @@
-"""What of a command line is refused before any of it is understood?
-
-Knows options that name a file to write. Does not know commands, save that what `export` writes has a name of its own.
-"""
+"""What of a command line is refused before any of it is understood?"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dataprune.errors import StoreError, must
+from dataprune.errors import StoreError, invalid
 
 WRITTEN = ("--out", "--plot")
 MANIFESTS = ("run.json", "study.json")
@@ -23,7 +20,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
     values = list(_values(arguments))
     for name, value in values:
         if not value:
-            raise must(name, "not be empty", "nothing", "Is a variable of the shell not set? Leave out what is not needed.")
+            raise invalid(name, "not be empty", "nothing", "Is a variable of the shell not set? Leave out what is not needed.")
     written = (*WRITTEN, "--probabilities") if "export" in arguments[:1] else WRITTEN
     for name, value in values:
         if name in written and _is_file(value):
@@ -33,14 +30,14 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 def _check_written(name: str, path: Path, read: Iterator[str]) -> None:
     if any(path.samefile(one) for other in read for one in (other, other.rpartition(":")[0]) if _is_file(one)):
-        raise must(name, "be another file than those that are read", str(path), "It would be lost: name another file.")
+        raise invalid(name, "be another file than those that are read", str(path), "It would be lost: name another file.")
     for folder in path.absolute().parents[:DEEPEST]:
         if _belongs(path, folder):
-            raise must(name, f"be no file of {folder}", str(path), "It would be damaged: name another file.")
+            raise invalid(name, f"be no file of {folder}", str(path), "It would be damaged: name another file.")
 
 
 def _values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give each argument that is no option, with the option before it, if there is one."""
+    """Yield each argument that is no option, with the option before it, if there is one."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if not argument.startswith("--"):
             yield (before if before.startswith("--") and "=" not in before else "argument"), argument
@@ -57,7 +54,7 @@ def _is_file(text: str) -> bool:
 
 
 def _belongs(path: Path, folder: Path) -> bool:
-    """Say whether the manifest of a run or study in `folder` has `path`."""
+    """Return whether the manifest of a run or study in `folder` has `path`."""
     from dataprune import store
 
     for name in MANIFESTS:

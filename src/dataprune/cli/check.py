@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dataprune.cli.lines import complain, say, several
+from dataprune.cli.lines import complain, pluralise, say
 from dataprune.errors import InputError, StoreError
 
 
@@ -31,7 +31,7 @@ def verify(
     from dataprune import store
     from dataprune.run import feature_manifests, open_run
     from dataprune.run import verify as verify_run
-    from dataprune.study.opened import is_study, open_study, verify_study
+    from dataprune.study.study import is_study, open_study, verify_study
 
     is_one = is_study(folder)
     manifest = None if folder.is_dir() else store.manifest_beside(folder)
@@ -50,11 +50,11 @@ def verify(
         return
     if not is_one:
         learned = [store.read_manifest(one.parent, one.name) for one in feature_manifests(folder)]
-        say(f"sound: {several(sum(len(info['files']) for info in (open_run(folder).info, *learned)), 'file')}")
+        say(f"sound: {pluralise(sum(len(info['files']) for info in (open_run(folder).info, *learned)), 'file')}")
         return
     found = open_study(folder)
     if found.is_finished:
-        say(f"sound: {several(len(found.info['files']), 'file')}")
+        say(f"sound: {pluralise(len(found.info['files']), 'file')}")
     else:
         n_ended = len(set(found.trials["trial"][found.trials["status"] != "open"]))
-        say(f"sound so far, not finished: {several(n_ended, 'trial')} of {len(set(found.trials['trial'])):,}")
+        say(f"sound so far, not finished: {pluralise(n_ended, 'trial')} of {len(set(found.trials['trial'])):,}")

@@ -38,7 +38,7 @@ def demo(
     from dataprune.report.page import Options, write_report
     from dataprune.run import write_kept
     from dataprune.selection import select
-    from dataprune.training.plan import Machine, Settings
+    from dataprune.training.plan import Hardware, Settings
 
     _check_ours(out)
     say("1. Read the digits that scikit-learn brings along: handwritten, 8 x 8 pixels, ten classes.")
@@ -46,7 +46,7 @@ def demo(
     say()
     say("2. Score: train a few small networks and note what each says about every picture after every epoch.")
     settings = Settings(model=MODEL, recipe=RECIPE, members=MEMBERS, epochs=EPOCHS)
-    run = train(dataset, out / "run", settings, Machine(workers=workers))
+    run = train(dataset, out / "run", settings, Hardware(workers=workers))
     say_scores(run)
     score = run.scores["el2n"]
     say_hardest(score, run, 8)
@@ -57,7 +57,7 @@ def demo(
     write_kept(kept, out / "kept.csv", run)
     say_kept(kept, run)
     say()
-    say("4. Look: the hardest and the easiest pictures.")
+    say("4. ColorAugment: the hardest and the easiest pictures.")
     _draw(dataset, score, out / "hardest-and-easiest.png")
     say(f"   {out / 'hardest-and-easiest.png'}")
     say()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataprune.cli.embed import read_for
-from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.lines import pluralise, say, say_columns, warn
 from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Workers
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,16 +74,16 @@ def duplicates(
         dataprune duplicates flowers --out duplicates.csv
         dataprune duplicates flowers --features trace --run run
     """
-    from dataprune.errors import must
+    from dataprune.errors import invalid
     from dataprune.run import open_run
     from dataprune.run.duplicates import check_table, find_duplicates, write_duplicates
 
     if out is not None:
         check_table(out)
     if exact_only and (distance is not None or features is not None):
-        raise must("--exact-only", "go without --distance and --features", "--distance" if features is None else "--features")
+        raise invalid("--exact-only", "go without --distance and --features", "--distance" if features is None else "--features")
     if (run is not None) != (features == "trace"):
-        raise must("--run", "be given with --features trace, and only with it", "none" if run is None else str(run))
+        raise invalid("--run", "be given with --features trace, and only with it", "none" if run is None else str(run))
     opened = None if run is None else open_run(run)
     splits = read_for(opened, data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, test=test)
     for note in splits.train.notes:
@@ -91,7 +91,7 @@ def duplicates(
     if not quiet:
         parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         sizes = ", ".join(f"{len(part):,} in {name}" for name, part in parts.items() if part is not None)
-        say(f"read {shown(data)}: {sizes}")
+        say(f"read {display_text(data)}: {sizes}")
     given, notes = (None, ()) if features is None else features_for(features, splits, opened, workers, quiet)
     found = find_duplicates(splits, near=not exact_only, distance=distance, features=given)
     for note in (*notes, *found.notes):
@@ -111,21 +111,21 @@ def features_for(
     from dataprune.run import EmbedSettings
     from dataprune.run.encoders import METHODS
     from dataprune.run.split_features import features_in, made_features
-    from dataprune.training.plan import Machine
+    from dataprune.training.plan import Hardware
 
     if asked not in METHODS and (":" not in asked or Path(asked).exists()):
         return features_in(read_features(asked), splits)
     with LearningProgress(EmbedSettings(asked), quiet) as progress:
-        return made_features(splits, asked, run=run, machine=Machine(workers=workers), listener=progress), ()
+        return made_features(splits, asked, run=run, hardware=Hardware(workers=workers), listener=progress), ()
 
 
 def say_duplicates(found: "Duplicates", out: Path | None) -> None:
-    """Say how many pairs of which kind there are, the first of them, and what to do."""
+    """Report how many pairs of which kind there are, the first of them, and what to do."""
     exact, conflict, leak = found.is_exact, found.is_conflict, found.is_leak
     if not len(found):
-        say(f"no duplicates among {several(found.n_examples, 'example')}")
+        say(f"no duplicates among {pluralise(found.n_examples, 'example')}")
     else:
-        say(f"{several(len(found), 'pair')} of duplicates among {several(found.n_examples, 'example')}")
+        say(f"{pluralise(len(found), 'pair')} of duplicates among {pluralise(found.n_examples, 'example')}")
         rows: list[tuple[object, ...]] = [("", "exact", "near")]
         kinds = (("different labels", conflict), ("in two splits", leak & ~conflict), ("others", ~leak & ~conflict))
         rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds]
@@ -137,7 +137,7 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
         if leak.any():
             count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
             say(
-                f"in two splits: {several(count, 'example')} outside train can be known by heart. Remove them from train, not from "
+                f"in two splits: {pluralise(count, 'example')} outside train can be known by heart. Remove them from train, not from "
                 "test, so that figures stay comparable."
             )
     if out is not None:
@@ -148,7 +148,7 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
 
 def _row(found: "Duplicates", pair: int) -> tuple[object, ...]:
     one, other = (
-        f"{shown(name, 50)}{f' ({shown(found.classes[label], 20)})' if label >= 0 else ''}"
+        f"{display_text(name, 50)}{f' ({display_text(found.classes[label], 20)})' if label >= 0 else ''}"
         for name, label in (
             (found.ids[pair], int(found.labels[pair])),
             (found.other_ids[pair], int(found.other_labels[pair])),

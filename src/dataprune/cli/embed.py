@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dataprune.cli.lines import duration, say, several, warn
+from dataprune.cli.lines import duration, pluralise, say, warn
 from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Seed, Workers
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from dataprune.data import Dataset, Splits
     from dataprune.run import Embedding, EmbedProgress, EmbedSettings, Run
-    from dataprune.training.plan import Machine
+    from dataprune.training.plan import Hardware
 
 Asked = Literal["low", "medium", "high"]
 
@@ -116,8 +116,8 @@ def embed(
     from dataprune.cli.progress import reading_progress
     from dataprune.cli.score import say_data
     from dataprune.run import EmbedSettings, check_features_out, open_run
-    from dataprune.training.plan import Machine
-    from dataprune.training.swav.recipes import SwavSettings, swav_recipe_named
+    from dataprune.training.plan import Hardware
+    from dataprune.training.swav.recipe import SwavSettings, swav_recipe_named
 
     only_swav = {"effort": effort, "recipe": recipe, "epochs": epochs, "batch": batch, "layer": layer}
     _check_options(method, only_swav, components, model)
@@ -131,10 +131,10 @@ def embed(
         splits = read_for(opened, data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, progress=progress)
     say_data(data, splits.train, quiet)
     made = make(
-        splits.train, out, settings, Machine(device, executor, workers), test=splits.test, run=opened, wait=wait, quiet=quiet
+        splits.train, out, settings, Hardware(device, executor, workers), test=splits.test, run=opened, wait=wait, quiet=quiet
     )
     if not quiet:
-        shape = f"{several(len(splits.train), 'row')} of {several(made.info['columns'], 'column')}"
+        shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.info['columns'], 'column')}"
         say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
         normalize = "" if method == "swav" else " --normalize"  # those are of length one already
         say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
@@ -144,11 +144,11 @@ def _check_options(method: str, only_swav: dict[str, Any], components: int | Non
     """Refuse an option that the method would pass over."""
     given = [name for name, value in only_swav.items() if value is not None]
     if given and method != "swav":
-        raise must(given[0], "go with --method swav", f"--method {method}")
+        raise invalid(given[0], "go with --method swav", f"--method {method}")
     if components is not None and method != "pixels":
-        raise must("components", "go with --method pixels", f"--method {method}")
+        raise invalid("components", "go with --method pixels", f"--method {method}")
     if model is not None and method not in ("swav", "trace"):
-        raise must("model", "go with --method swav or trace", f"--method {method}")
+        raise invalid("model", "go with --method swav or trace", f"--method {method}")
 
 
 def read_for(
@@ -181,7 +181,7 @@ def make(
     dataset: "Dataset",
     out: Path,
     settings: "EmbedSettings",
-    machine: "Machine",
+    hardware: "Hardware",
     *,
     test: "Dataset | None" = None,
     run: "Run | None" = None,
@@ -192,7 +192,7 @@ def make(
     from dataprune.run import embed as make_features
 
     with LearningProgress(settings, quiet) as progress:
-        made = make_features(dataset, out, settings, machine, test=test, run=run, wait=wait, listener=progress)
+        made = make_features(dataset, out, settings, hardware, test=test, run=run, wait=wait, listener=progress)
     if quiet:
         return made
     if not progress.heard and settings.method == "swav":
@@ -210,7 +210,7 @@ def make(
 def _say_quality(info: dict[str, Any]) -> None:
     quality = info["quality"]
     if "explained_variance" in info["about"]:
-        say(f"{several(info['columns'], 'component')} hold {100 * info['about']['explained_variance']:.1f} % of the variance")
+        say(f"{pluralise(info['columns'], 'component')} hold {100 * info['about']['explained_variance']:.1f} % of the variance")
     if quality is None:
         say("quality: not measured, there are no labels")
         return
@@ -255,7 +255,7 @@ class LearningProgress:
             self._seconds = None if seconds is None else seconds / progress.total
             took = ", under a minute" if seconds is None else f", about {duration(seconds)}"
             price = f"{took}, {progress.price.flops:.2g} floating-point operations"
-            say(f"to train: {several(progress.total, 'epoch')} without labels{price}")
+            say(f"to train: {pluralise(progress.total, 'epoch')} without labels{price}")
             self._bar = bar_on_terminal()
             if self._bar is not None:
                 self._bar.add_task("training", total=progress.total, done="", left="")

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from dataprune.cli.lines import say, several
+from dataprune.cli.lines import pluralise, say
 from dataprune.cli.options import RunFolder
-from dataprune.errors import must
+from dataprune.errors import invalid
 
 
 def export(
@@ -34,10 +34,10 @@ def export(
     from dataprune.run import open_run, write_probabilities
 
     if probabilities.suffix.lower() != ".npy":
-        raise must("probabilities", "end in .npy", repr(str(probabilities)))
+        raise invalid("probabilities", "end in .npy", repr(str(probabilities)))
     run = open_run(run_folder)
     shape = write_probabilities(run, probabilities, which)
-    say(f"written: {probabilities}, {several(shape[0], 'row')} of {several(shape[1], 'class')}, mean over {_WHOM[which]}")
+    say(f"written: {probabilities}, {pluralise(shape[0], 'row')} of {pluralise(shape[1], 'class')}, mean over {_WHOM[which]}")
 
 
 _WHOM = {"all": "all networks", "in": "the networks trained on the example", "out": "the networks not trained on the example"}

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.lines import pluralise, say, say_columns, warn
 from dataprune.cli.options import Address, Quiet, Seed, Workers
-from dataprune.errors import must
-from dataprune.report.text import shown
+from dataprune.errors import invalid
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,19 +79,19 @@ def km(
     from dataprune.report.maps import check_png, curve_data, draw_curve
     from dataprune.run.clusters import check_out
     from dataprune.run.feature_scores import Asked, score_features
-    from dataprune.workers import Crew
+    from dataprune.workers import ExecutorConfig
 
     check_out(out)
     if plot is not None:
         check_png(plot)
         if clusters != "auto":
-            raise must("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
+            raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
     file = read_features(features)
     if not quiet:
-        say(f"read {shown(features)}: {several(file.rows, 'row')} of {several(file.width, 'column')}")
+        say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
     n_classes = None if labels is None else len(labels_of(file, labels)[1])
     asked = Asked(clusters, n_classes, seed=seed, restarts=restarts, sample=sample, normalize=normalize)
-    found, nearest, distance = score_features(file, asked, out, Crew(executor, workers, address=address), wait=wait)
+    found, nearest, distance = score_features(file, asked, out, ExecutorConfig(executor, workers, address=address), wait=wait)
     if not quiet:
         say_clusters(found)
         say_farthest(file, distance, nearest)
@@ -115,16 +115,16 @@ def labels_of(file: "FeatureFile", spec: str) -> "tuple[np.ndarray, tuple[str, .
 
 
 def say_clusters(found: "Clustering") -> None:
-    """Say how many clusters there are, why, and how well they fit."""
+    """Report how many clusters there are, why, and how well they fit."""
     curve, fitted = found.curve, found.clusters
     why = {"auto": "no elbow", "classes": "the number of classes"}.get(found.asked, "as asked")
     if curve is not None:
         why = f"{'the elbow' if curve.elbow else 'no elbow'} of the inertia curve over {curve.clusters[0]} ... {curve.clusters[-1]}"
-        why += f", from {several(found.curve_rows, 'row')}"
+        why += f", from {pluralise(found.curve_rows, 'row')}"
     say(f"clusters: {found.k} ({why})")
-    went = f"{several(fitted.iterations, 'iteration')}{'' if fitted.converged else ', not yet still'}"
+    went = f"{pluralise(fitted.iterations, 'iteration')}{'' if fitted.converged else ', not yet still'}"
     say(
-        f"inertia: {fitted.inertia:.6g}, {fitted.inertia / fitted.rows:.4g} a row, over {several(fitted.rows, 'row')}; {went}; "
+        f"inertia: {fitted.inertia:.6g}, {fitted.inertia / fitted.rows:.4g} a row, over {pluralise(fitted.rows, 'row')}; {went}; "
         f"clusters of {fitted.sizes.min():,} ... {fitted.sizes.max():,} rows"
     )
 

@@ -1,8 +1,4 @@
-"""How does a command speak? Results in lines on stdout, warnings and errors on stderr.
-
-Knows streams, columns, that nothing in a line may act upon a terminal, and how durations and counts are written. Does not know
-what the lines are about.
-"""
+"""How does a command speak? Results in lines on stdout, warnings and errors on stderr."""
 
 import logging
 import os
@@ -10,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 
 LONGEST_LINE = 2000
 
@@ -53,7 +49,7 @@ def say_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> 
     """
     from rich.cells import cell_len
 
-    cells = [[shown(cell) for cell in row] for row in rows]
+    cells = [[display_text(cell) for cell in row] for row in rows]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
     for row in cells:
         gaps = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
@@ -73,7 +69,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
-def several(count: int, thing: str) -> str:
+def pluralise(count: int, thing: str) -> str:
     """Write a count with its noun.
 
     Example:
@@ -89,7 +85,7 @@ def _write(name: Literal["stdout", "stderr"], line: str) -> None:
     if stream is None:  # closed before the start (`>&-`)
         return
     try:
-        stream.write(shown(line, LONGEST_LINE) + "\n")
+        stream.write(display_text(line, LONGEST_LINE) + "\n")
         stream.flush()
     except BrokenPipeError:
         mute(name)

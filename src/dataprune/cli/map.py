@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataprune.cli.km import ClustersAsked, FeatureLabels, FeaturesPath, labels_of
-from dataprune.cli.lines import say, several, warn
+from dataprune.cli.lines import pluralise, say, warn
 from dataprune.cli.options import Seed
-from dataprune.errors import InputError, must
-from dataprune.report.text import shown
+from dataprune.errors import InputError, invalid
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def map_(
     check_png(out)
     file = read_features(features)
     run = None if run_folder is None else open_run(run_folder)
-    say(f"read {shown(features)}: {several(file.rows, 'row')} of {several(file.width, 'column')}")
+    say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
     if color == "cluster":
         groups, names, values = (*clusters_of(file, clusters, labels, run, seed), None)
     elif color == "label":
@@ -76,7 +76,7 @@ def map_(
         seed,
     )
     draw_map(data, out)
-    say(f"written: {out}, {several(len(rows), 'example')} coloured by {shown(color)}")
+    say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
 
 
 def clusters_of(
@@ -113,7 +113,7 @@ def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarr
         return in_rows(file, run, run.scores[color].values)
     if ":" not in color and not Path(color).is_file():
         if run is None:
-            raise must("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
+            raise invalid("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
         return run.scores[color].values  # says what there is
     store.as_written(Path(color) if Path(color).is_file() else Path(color.rpartition(":")[0] or color))
     values, ids = tables.read_column(color, "score")
@@ -121,10 +121,10 @@ def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarr
         place = {str(name): row for row, name in enumerate(ids.tolist())}
         missing = [name for name in file.ids.tolist() if name not in place]
         if missing:
-            raise must("color", "have a row for every row of the features", f"none for {missing[0]!r} in {color}")
+            raise invalid("color", "have a row for every row of the features", f"none for {missing[0]!r} in {color}")
         values = values[[place[name] for name in file.ids.tolist()]]
     if len(values) != file.rows:
-        raise must("color", f"have one row for each of the {file.rows} rows of the features", f"{len(values)} in {color}")
+        raise invalid("color", f"have one row for each of the {file.rows} rows of the features", f"{len(values)} in {color}")
     return np.asarray(Score(color, values).values)
 
 
@@ -136,7 +136,7 @@ def in_rows(file: "FeatureFile", run: "Run", values: "np.ndarray") -> "np.ndarra
 
     matched = match(file, run.ids)
     if matched.n_left_out:
-        raise must("features", f"hold the examples of {run.path} only", f"{matched.n_left_out} rows of others")
+        raise invalid("features", f"hold the examples of {run.path} only", f"{matched.n_left_out} rows of others")
     ordered = np.empty_like(values)
     ordered[matched.place] = values
     return ordered

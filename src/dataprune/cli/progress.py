@@ -1,7 +1,4 @@
-"""How does somebody see that long work goes on? By a bar on a terminal, by plain lines in a log.
-
-Knows what is printed while pictures are decoded and members are trained. Does not know what is done with the results.
-"""
+"""How does somebody see that long work goes on? By a bar on a terminal, by plain lines in a log."""
 
 import sys
 import time
@@ -9,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import duration, say, several, warn
+from dataprune.cli.lines import duration, pluralise, say, warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from dataprune.run import Progress
     from dataprune.study.grid import Cell
-    from dataprune.study.labour import StudyProgress
+    from dataprune.study.run_trials import StudyProgress
     from dataprune.training.ensemble import Ensemble, EpochDone
     from dataprune.training.plan import Price
 
@@ -25,13 +22,13 @@ LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 
 
 def price_line(ensemble: "Ensemble", price: "Price") -> str:
-    """Say what training will cost."""
-    left, epochs = price.member_epochs // ensemble.epochs, several(ensemble.epochs, "epoch")
-    members = several(left, "member") if left == ensemble.members else f"{left} of {several(ensemble.members, 'member')}"
+    """Return what training will cost."""
+    left, epochs = price.member_epochs // ensemble.epochs, pluralise(ensemble.epochs, "epoch")
+    members = pluralise(left, "member") if left == ensemble.members else f"{left} of {pluralise(ensemble.members, 'member')}"
     took = ", under a minute" if price.seconds is None else f", about {duration(price.seconds)}"
     return (
         f"to train: {members} for {epochs}, model {ensemble.model}, recipe {ensemble.recipe.name} = "
-        f"{several(price.member_epochs, 'member-epoch')}{took}, {price.flops:.2g} floating-point operations"
+        f"{pluralise(price.member_epochs, 'member-epoch')}{took}, {price.flops:.2g} floating-point operations"
     )
 
 
@@ -150,7 +147,7 @@ class TrialsProgress:
             return
         took = "under a minute" if price.seconds is None else f"about {duration(price.seconds)}"
         say(
-            f"to train: {several(price.trials, 'trial')}{found}, {price.examples:,} examples to see, {took}, "
+            f"to train: {pluralise(price.trials, 'trial')}{found}, {price.examples:,} examples to see, {took}, "
             f"{price.flops:.2g} floating-point operations"
         )
         self._bar = bar_on_terminal()
@@ -185,7 +182,7 @@ def _named(cell: "Cell") -> str:
 
 @contextmanager
 def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a function that is told how many pictures are decoded, of how many."""
+    """Yield a function that is told how many pictures are decoded, of how many."""
     if quiet:
         yield None
         return
@@ -201,7 +198,7 @@ def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]
             bar.update(bar.task_ids[0], completed=done, done=f"{done:,}/{total:,} pictures")
         elif time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()
-            say(f"decoded {done:,} of {several(total, 'picture')}")
+            say(f"decoded {done:,} of {pluralise(total, 'picture')}")
 
     try:
         yield told

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.lines import pluralise, say, say_columns, warn
 from dataprune.cli.options import RunFolder, Seed
-from dataprune.errors import listed, must
-from dataprune.report.text import shown
+from dataprune.errors import invalid, join_some
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dataprune.run import Run
     from dataprune.scores import Score
-    from dataprune.selection import Kept
+    from dataprune.selection import Selection
 
 FEW_CLASSES = 20
 COLUMN_FILES = (".csv", ".parquet", ".npy")
@@ -86,7 +86,7 @@ def prune(
         dataprune prune run --keep 0.7 --out kept.csv
         dataprune prune run --by forget --count 5000 --balanced --copy-to flowers-small
     """
-    from dataprune.data.apart import check_apart
+    from dataprune.data.apart import refuse_output_inside_data
     from dataprune.run import check_new, open_run, write_folder, write_kept
     from dataprune.selection import select
 
@@ -100,11 +100,11 @@ def prune(
     for number, (folder, _) in enumerate(folders):
         check_new(folder)
         if folder in [other for other, _ in folders[:number]]:
-            raise must("--link-to", "be another folder than --copy-to", str(folder))
+            raise invalid("--link-to", "be another folder than --copy-to", str(folder))
     dataset = run.dataset(data) if folders else None
     for folder, how in folders:
         assert dataset is not None
-        check_apart(dataset, folder, f"--{how}-to")
+        refuse_output_inside_data(dataset, folder, f"--{how}-to")
     if out is not None:
         write_kept(kept, out, run)
     for folder, how in folders:
@@ -122,7 +122,7 @@ def prune(
         )
 
 
-def _same_command(run_folder: Path, by: str | None, kept: "Kept", by_count: bool) -> str:
+def _same_command(run_folder: Path, by: str | None, kept: "Selection", by_count: bool) -> str:
     spec = kept.spec
     words = ["dataprune", "prune", str(run_folder)]
     words += [] if by is None else ["--by", by]
@@ -133,12 +133,12 @@ def _same_command(run_folder: Path, by: str | None, kept: "Kept", by_count: bool
     return f"{shlex.join(words)} ..."
 
 
-def say_kept(kept: "Kept", run: "Run") -> None:
-    """Say how much is kept of what, by class if there are few, and which classes are lost."""
+def say_kept(kept: "Selection", run: "Run") -> None:
+    """Report how much is kept of what, by class if there are few, and which classes are lost."""
     import numpy as np
 
     by = "" if kept.spec["score"] is None or kept.strategy == "random" else f" by {kept.spec['score']}"
-    say(f"kept {len(kept):,} of {several(kept.n_total, 'example')} ({len(kept) / kept.n_total:.1%}): {kept.strategy}{by}")
+    say(f"kept {len(kept):,} of {pluralise(kept.n_total, 'example')} ({len(kept) / kept.n_total:.1%}): {kept.strategy}{by}")
     if kept.labels is not None:
         before = np.bincount(run.labels, minlength=len(run.classes))
         after = np.bincount(kept.labels, minlength=len(run.classes))
@@ -146,13 +146,13 @@ def say_kept(kept: "Kept", run: "Run") -> None:
             say_columns([("class", "kept", "of"), *zip(run.classes, after.tolist(), before.tolist(), strict=True)], right=(1, 2))
         lost = np.flatnonzero((after == 0) & (before > 0))
         if len(lost):
-            names = listed(shown(run.classes[index], 30) for index in lost.tolist())
+            names = join_some(display_text(run.classes[index], 30) for index in lost.tolist())
             cure = (
                 "fewer examples are kept than there are classes"
                 if kept.spec["balanced"]
                 else "--balanced keeps the same share of each"
             )
-            warn(f"nothing is kept of {several(len(lost), 'class')}: {names}; {cure}.")
+            warn(f"nothing is kept of {pluralise(len(lost), 'class')}: {names}; {cure}.")
     say(f"seed {kept.spec['seed']}, sha256 of the kept ids {kept.ids_hash}")
 
 
@@ -194,21 +194,21 @@ def score_of_file(spec: str, ids: "np.ndarray", labels: "np.ndarray | None") -> 
         values = _in_order(values, [str(one) for one in named], [str(one) for one in ids.tolist()], spec)
     elif len(values) != len(ids):
         cure = "Give the file a column `id`, or one row for each example in the order of the source."
-        raise must("by", f"be a score of the {len(ids)} examples", f"{len(values)} rows in {spec}", cure)
+        raise invalid("by", f"be a score of the {len(ids)} examples", f"{len(values)} rows in {spec}", cure)
     if values.dtype.kind in "iu" and len(values) > 2 and np.array_equal(np.sort(values), np.arange(len(values))):
-        raise must("by", "be a score of each example", f"a ranking, every number from 0 to {len(values) - 1} once, in {spec}")
+        raise invalid("by", "be a score of each example", f"a ranking, every number from 0 to {len(values) - 1} once, in {spec}")
     return Score(Path(spec).name, values, _direction(spec), ids, labels)
 
 
 def _in_order(values: "np.ndarray", given: list[str], wanted: list[str], spec: str) -> "np.ndarray":
     place = {name: row for row, name in enumerate(given)}
     if len(place) != len(given):
-        raise must("by", "name every id once", f"ids that repeat in {spec}")
+        raise invalid("by", "name every id once", f"ids that repeat in {spec}")
     missing = [name for name in wanted if name not in place]
     if missing:
-        raise must("by", "have a row for every example", f"none for {listed(map(repr, missing))} in {spec}")
+        raise invalid("by", "have a row for every example", f"none for {join_some(map(repr, missing))} in {spec}")
     if len(place) > len(wanted):
-        warn(f"{spec} has {several(len(place) - len(wanted), 'row')} for ids that are not in the data")
+        warn(f"{spec} has {pluralise(len(place) - len(wanted), 'row')} for ids that are not in the data")
     return values[[place[name] for name in wanted]]
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataprune.cli.lines import say, several, warn
-from dataprune.report.text import shown
+from dataprune.cli.lines import pluralise, say, warn
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from dataprune.report.page import Written
@@ -61,11 +61,11 @@ def report(
             say(f"left out: {'near duplicates' if what == 'near' else what}. {reason}")
     say_written(written)
     if figures is not None:
-        say(f"written: {figures}, {several(len(written.figures), 'file')}")
+        say(f"written: {figures}, {pluralise(len(written.figures), 'file')}")
 
 
 def say_written(written: "Written") -> None:
-    """Say where a page is and what is in it."""
-    labels = f", {several(written.n_suspects, 'label')} to check" if written.n_suspects else ""
-    pictures = f"{several(written.n_pictures, 'picture')}{labels}"
-    say(f"written: {shown(written.out)}, {written.size_bytes / 1e6:.1f} MB, {pictures}")
+    """Report where a page is and what is in it."""
+    labels = f", {pluralise(written.n_suspects, 'label')} to check" if written.n_suspects else ""
+    pictures = f"{pluralise(written.n_pictures, 'picture')}{labels}"
+    say(f"written: {display_text(written.out)}, {written.size_bytes / 1e6:.1f} MB, {pictures}")

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataprune.cli.lines import complain, duration, say, say_columns, several, warn
+from dataprune.cli.lines import complain, duration, pluralise, say, say_columns, warn
 from dataprune.cli.options import Address, Data, Gpus, ImageSize, Labels, OnError, Quiet, Seed, Workers
-from dataprune.errors import listed
-from dataprune.report.text import shown
+from dataprune.errors import join_some
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from dataprune.data import Dataset, FeatureFile
     from dataprune.run import Run
     from dataprune.scores import Score
-    from dataprune.training.plan import Machine, Settings
+    from dataprune.training.plan import Hardware, Settings
 
 N_HARDEST = 5
 
@@ -132,25 +132,25 @@ def score(
     Example:
         dataprune score flowers/train --out run
     """
-    from dataprune.data.apart import check_apart
+    from dataprune.data.apart import refuse_output_inside_data
     from dataprune.run import check_out
-    from dataprune.training.plan import Machine, Settings
+    from dataprune.training.plan import Hardware, Settings
     from dataprune.training.recipes import recipe_named
 
     check_out(out)  # before what may take long
     if recipe is not None:
         recipe_named(recipe)
     settings = Settings(effort, members, epochs, model, recipe, batch, when, folds, repeats, rounds, seed)
-    machine = Machine(device, executor, workers, address, gpus)
+    hardware = Hardware(device, executor, workers, address, gpus)
     dataset = read_data(data, labels, image_size, on_error, workers, quiet)
-    check_apart(dataset, out)
+    refuse_output_inside_data(dataset, out)
     learns = features is not None and str(features) == "swav"
     if learns:
         check_learnable(dataset, seed)
     file = None if features is None or learns else features_of(features, dataset)
-    run = train(dataset, out, settings, machine, extend=extend, wait=wait, quiet=quiet)
+    run = train(dataset, out, settings, hardware, extend=extend, wait=wait, quiet=quiet)
     if learns:
-        file = learned_features(dataset, run, seed, machine, wait, quiet)
+        file = learned_features(dataset, run, seed, hardware, wait, quiet)
     if file is not None:
         run = add_scores_of(file, run, clusters, seed, workers, quiet)
     if not quiet:
@@ -165,21 +165,21 @@ def score(
 
 def check_learnable(dataset: "Dataset", seed: int) -> None:
     """See before any training that features can be learned from the data."""
-    from dataprune.training.swav.recipes import SwavSettings, plan_swav
+    from dataprune.training.swav.recipe import SwavSettings, plan_swav
 
     plan_swav(dataset, SwavSettings(seed=seed))
 
 
-def learned_features(dataset: "Dataset", run: "Run", seed: int, machine: "Machine", wait: bool, quiet: bool) -> "FeatureFile":
+def learned_features(dataset: "Dataset", run: "Run", seed: int, hardware: "Hardware", wait: bool, quiet: bool) -> "FeatureFile":
     """Learn features of the run's pictures into the run's folder, where they belong to no identity."""
     from dataprune.cli.embed import make
     from dataprune.data import read_features
     from dataprune.run import FEATURES, EmbedSettings
-    from dataprune.training.swav.recipes import SwavSettings
+    from dataprune.training.swav.recipe import SwavSettings
 
     (run.path / FEATURES).mkdir(exist_ok=True)
     path = run.path / FEATURES / "swav.npy"
-    make(dataset, path, EmbedSettings(swav=SwavSettings(seed=seed)), machine, wait=wait, quiet=quiet)
+    make(dataset, path, EmbedSettings(swav=SwavSettings(seed=seed)), hardware, wait=wait, quiet=quiet)
     return read_features(path)
 
 
@@ -189,9 +189,9 @@ def features_of(path: Path, dataset: "Dataset") -> "FeatureFile":
     from dataprune.run import match
 
     file = read_features(path)
-    left_out = match(file, dataset.ids).n_left_out
-    if left_out:
-        warn(f"{path} has {several(left_out, 'row')} for ids that are not in the data; they are left out")
+    excluded = match(file, dataset.ids).n_left_out
+    if excluded:
+        warn(f"{path} has {pluralise(excluded, 'row')} for ids that are not in the data; they are left out")
     return file
 
 
@@ -203,7 +203,7 @@ def add_scores_of(file: "FeatureFile", run: "Run", clusters: str, seed: int, wor
     record = run.info["features"]
     if not quiet:
         why = "the elbow of the inertia curve" if record["elbow"] else "no elbow" if record["curve"] else f"asked: {clusters}"
-        say(f"features: {file.path}, {several(file.width, 'column')}; k-means with {several(record['k'], 'cluster')} ({why})")
+        say(f"features: {file.path}, {pluralise(file.width, 'column')}; k-means with {pluralise(record['k'], 'cluster')} ({why})")
     for note in record["notes"]:
         warn(note)
     return run
@@ -223,24 +223,24 @@ def read_data(
 
 
 def say_data(data: str, dataset: "Dataset", quiet: bool) -> None:
-    """Say what was read, what a person should know about it, and what was left out."""
+    """Report what was read, what a person should know about it, and what was left out."""
     if not quiet:
-        say(f"read {shown(data)}: {', '.join(_contents(dataset))}")
+        say(f"read {display_text(data)}: {', '.join(_contents(dataset))}")
     for note in dataset.notes:
         warn(note)
     if dataset.skipped:
-        bad = listed((f"{shown(item.path)} ({shown(item.reason)})" for item in dataset.skipped), most=3)
-        warn(f"left out {several(len(dataset.skipped), 'item')} that cannot be used: {bad}")
+        bad = join_some((f"{display_text(item.path)} ({display_text(item.reason)})" for item in dataset.skipped), most=3)
+        warn(f"left out {pluralise(len(dataset.skipped), 'item')} that cannot be used: {bad}")
 
 
 def _contents(dataset: "Dataset") -> list[str]:
-    contents = [several(len(dataset), "example")]
-    contents.append(several(dataset.n_classes, "class") if dataset.labels is not None else "no labels")
+    contents = [pluralise(len(dataset), "example")]
+    contents.append(pluralise(dataset.n_classes, "class") if dataset.labels is not None else "no labels")
     if dataset.images is None:
-        contents.append(f"features of {several(dataset.inputs.shape[1], 'column')}")
+        contents.append(f"features of {pluralise(dataset.inputs.shape[1], 'column')}")
     else:
         height, width, channels = dataset.images.shape[1:]
-        contents.append(f"pictures of {height} x {width} pixels in {several(channels, 'channel')}")
+        contents.append(f"pictures of {height} x {width} pixels in {pluralise(channels, 'channel')}")
     if dataset.origin is not None:
         contents.append(f"source: {dataset.origin.kind}, split {dataset.origin.split}")
     return contents
@@ -250,7 +250,7 @@ def train(
     dataset: "Dataset",
     out: Path,
     settings: "Settings",
-    machine: "Machine",
+    hardware: "Hardware",
     *,
     extend: bool = False,
     wait: bool = False,
@@ -262,7 +262,7 @@ def train(
     from dataprune.training.plan import plan
 
     with TrainingProgress(plan(dataset, settings), quiet) as progress:
-        run = make_run(dataset, out, settings, machine, extend=extend, wait=wait, listener=progress)
+        run = make_run(dataset, out, settings, hardware, extend=extend, wait=wait, listener=progress)
     if not quiet and progress.trained:
         say_cost(run)
     elif not quiet:
@@ -278,7 +278,7 @@ def train(
 
 
 def say_cost(run: "Run") -> None:
-    """Say what training cost, from the run's own record."""
+    """Report what training cost, from the run's own record."""
     spent = next(phase for phase in run.info["cost"] if phase["phase"] == "train")
     say(
         f"cost: {duration(spent['wall_seconds'])} on the clock, {duration(spent['member_seconds'])} of members, "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataprune.cli.lines import say, several
+from dataprune.cli.lines import pluralise, say
 from dataprune.cli.options import Data, ImageSize, Labels, OnError, Seed
 from dataprune.cli.score import read_data
 from dataprune.errors import InputError
@@ -66,11 +66,11 @@ def show(
         images = with_augmented(images, _recipe(recipe, dataset), AUGMENTED, seed)
         captions = [text for caption in captions for text in (caption, *[""] * AUGMENTED)]
     draw_sheet(sheet_data(images, captions, columns=1 + AUGMENTED), out)
-    say(f"written: {out}, {several(n_shown, 'example')}" + (f", each with {AUGMENTED} augmented versions" if augment else ""))
+    say(f"written: {out}, {pluralise(n_shown, 'example')}" + (f", each with {AUGMENTED} augmented versions" if augment else ""))
 
 
 def captions_of(dataset: "Dataset", rows: "np.ndarray") -> list[str]:
-    """Give the label's name of each example, or its id where there are no labels."""
+    """Return the label's name of each example, or its id where there are no labels."""
     if dataset.labels is None:
         return [str(one) for one in dataset.ids[rows].tolist()]
     return [dataset.classes[label] for label in dataset.labels[rows].tolist()]

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dataprune.cli.lines import complain, say, several, warn
+from dataprune.cli.lines import complain, pluralise, say, warn
 from dataprune.cli.options import Address, Data, Gpus, ImageSize, Labels, OnError, Quiet, Seed, Workers
 from dataprune.cli.verdicts import say_summary
-from dataprune.errors import InputError, must
-from dataprune.report.text import shown
+from dataprune.errors import InputError, invalid
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from dataprune.data import Dataset, FeatureFile, Splits
     from dataprune.run import Run
     from dataprune.scores import Score
-    from dataprune.study.arms import Sources
-    from dataprune.study.labour import StudyProgress
-    from dataprune.study.opened import Study
+    from dataprune.study.arms import StudyInputs
+    from dataprune.study.run_trials import StudyProgress
     from dataprune.study.spec import StudySpec
+    from dataprune.study.study import Study
     from dataprune.training.plan import Settings
 
 PLOTS = "plots"
@@ -206,24 +206,26 @@ def study(
         _print_spec(spec)
         return
     if out is None:
-        raise must("--out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
-    from dataprune.data.apart import check_apart
-    from dataprune.study.conduct import check_out
-    from dataprune.training.plan import Machine, Settings
+        raise invalid("--out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
+    from dataprune.data.apart import refuse_output_inside_data
+    from dataprune.study.runner import check_out
+    from dataprune.training.plan import Hardware, Settings
 
     check_out(out)
-    machine = Machine(device, executor, workers, address, gpus)
+    hardware = Hardware(device, executor, workers, address, gpus)
     splits = _read(data, test, labels, image_size, on_error, workers, quiet)
-    check_apart(splits.train, out)
+    refuse_output_inside_data(splits.train, out)
     if splits.test is not None and test_share is not None:
-        raise must("--test-share", "be left out where the data have a test split", test_share)
+        raise invalid("--test-share", "be left out where the data have a test split", test_share)
     sources = _sources(spec, splits, run_folder, reuse or [], features, Settings(effort=effort, seed=seed))
-    done = _conduct(splits, spec, out, sources, machine, quiet=quiet, retry_failed=retry_failed, wait=wait, tensorboard=tensorboard)
+    done = _conduct(
+        splits, spec, out, sources, hardware, quiet=quiet, retry_failed=retry_failed, wait=wait, tensorboard=tensorboard
+    )
     report(done, run_folder, quiet)
     if done.failed:
         for row in done.failed[:3]:
             complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
-        say(f"failed: {several(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
+        say(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
         raise typer.Exit(1)
 
 
@@ -242,7 +244,7 @@ def _with_parts(spec: "StudySpec", keep: str | None, start: str | None, strategy
 
     for name, given in (("--keep", keep), ("--start", start), ("--strategy", strategy)):
         if given is not None and (not spec.parts or any(part.strategy in ORDERS for part in spec.parts)):
-            raise must(name, "go with a study of kept sets", f"{given}, and the study is {spec.preset}")
+            raise invalid(name, "go with a study of kept sets", f"{given}, and the study is {spec.preset}")
     parts = spec.parts
     if strategy is not None:
         parts = tuple(Part(one, parts[0].keep) for one in _words(strategy, "strategy"))
@@ -254,14 +256,14 @@ def _with_parts(spec: "StudySpec", keep: str | None, start: str | None, strategy
         starts = _fractions(start, "start")
         parts = tuple(replace(part, start=starts) if part.strategy == "window" else part for part in parts)
         if all(part.strategy != "window" for part in parts):
-            raise must("--start", "go with the strategy window", f"{start}, and the strategy is {parts[0].strategy}")
+            raise invalid("--start", "go with the strategy window", f"{start}, and the strategy is {parts[0].strategy}")
     return replace(spec, parts=parts)
 
 
 def _words(text: str, name: str) -> list[str]:
     words = [one.strip() for one in text.split(",")]
     if not all(words):
-        raise must(f"--{name}", "be names with commas between them", repr(text))
+        raise invalid(f"--{name}", "be names with commas between them", repr(text))
     return words
 
 
@@ -269,14 +271,14 @@ def _fractions(text: str, name: str) -> tuple[float, ...]:
     try:
         return tuple(float(one) for one in _words(text, name))
     except ValueError:
-        raise must(f"--{name}", "be fractions with commas between them, such as 0.9,0.5", repr(text)) from None
+        raise invalid(f"--{name}", "be fractions with commas between them, such as 0.9,0.5", repr(text)) from None
 
 
 def _stages(text: str) -> tuple[tuple[int, float], ...]:
     try:
         return tuple((int(length), float(share)) for length, _, share in (one.partition(":") for one in _words(text, "stages")))
     except ValueError:
-        raise must("--stages", "be EPOCHS:SHARE with commas between them, such as 10:0.5,20:1", repr(text)) from None
+        raise invalid("--stages", "be EPOCHS:SHARE with commas between them, such as 10:0.5,20:1", repr(text)) from None
 
 
 def _print_spec(spec: "StudySpec") -> None:
@@ -307,7 +309,7 @@ def _read(
         )
     if not quiet:
         sizes = [f"{name} {len(one):,}" for name, one in vars(splits).items() if one is not None]
-        say(f"read {shown(data)}: {', '.join(sizes)} examples of {several(splits.train.n_classes, 'class')}")
+        say(f"read {display_text(data)}: {', '.join(sizes)} examples of {pluralise(splits.train.n_classes, 'class')}")
     for note in dict.fromkeys(note for one in vars(splits).values() if one is not None for note in one.notes):
         warn(note)
     return splits
@@ -315,24 +317,26 @@ def _read(
 
 def _sources(
     spec: "StudySpec", splits: "Splits", run_folder: Path | None, reuse: list[Path], features: str | None, settings: "Settings"
-) -> "Sources":
+) -> "StudyInputs":
     from dataprune.data import read_features
-    from dataprune.study.arms import Sources
+    from dataprune.study.arms import StudyInputs
     from dataprune.study.km import PIXELS
-    from dataprune.study.opened import is_study
+    from dataprune.study.study import is_study
 
     for other in reuse:
         if not is_study(other):
-            raise must("--reuse", "be a folder made by dataprune study", str(other))
+            raise invalid("--reuse", "be a folder made by dataprune study", str(other))
     if features is not None and "km" not in spec.scores and spec.scores:
-        raise must("--features", "go with the score km", f"the scores {', '.join(spec.scores)}")
+        raise invalid("--features", "go with the score km", f"the scores {', '.join(spec.scores)}")
     if spec.clusters and "km" not in spec.scores:
-        raise must("--clusters", "go with the score km", f"the scores {', '.join(spec.scores) or 'of the run'}", "Add --scores km.")
+        raise invalid(
+            "--clusters", "go with the score km", f"the scores {', '.join(spec.scores) or 'of the run'}", "Add --scores km."
+        )
     file: FeatureFile | str | None = features
     if features is not None and features != PIXELS:
         file = read_features(Path(features))
     own = tuple(_own_score(name, splits.train) for name in spec.scores if _is_file(name))
-    return Sources(run_folder, settings, file, tuple(reuse), own)
+    return StudyInputs(run_folder, settings, file, tuple(reuse), own)
 
 
 def _is_file(name: str) -> bool:
@@ -351,8 +355,8 @@ def _conduct(
     splits: "Splits",
     spec: "StudySpec",
     out: Path,
-    sources: "Sources",
-    machine: Any,
+    sources: "StudyInputs",
+    hardware: Any,
     *,
     quiet: bool,
     retry_failed: bool,
@@ -362,22 +366,22 @@ def _conduct(
     """Make the study, with progress and price on stdout."""
     from dataprune.cli.progress import TrialsProgress
     from dataprune.cli.score import train
-    from dataprune.study.boards import Board
-    from dataprune.study.conduct import run_study
+    from dataprune.study.runner import run_study
+    from dataprune.study.tensorboard import TensorBoardLogger
 
     def scored(dataset: "Dataset", folder: Path, settings: "Settings") -> "Run":
         if not quiet:
             say(f"scoring into {folder}")
-        return train(dataset, folder, settings, machine, quiet=quiet)
+        return train(dataset, folder, settings, hardware, quiet=quiet)
 
-    with TrialsProgress(quiet) as progress, nullcontext() if tensorboard is None else Board(tensorboard) as board:
+    with TrialsProgress(quiet) as progress, nullcontext() if tensorboard is None else TensorBoardLogger(tensorboard) as board:
 
         def heard(message: "StudyProgress") -> None:
             progress(message)
             if board is not None:
                 board(message)
 
-        done = run_study(splits, spec, out, sources, machine, retry_failed=retry_failed, wait=wait, listener=heard, scorer=scored)
+        done = run_study(splits, spec, out, sources, hardware, retry_failed=retry_failed, wait=wait, listener=heard, scorer=scored)
     if not quiet and not progress.heard:
         say(f"{out} is finished since {done.info['finished']}: nothing had to be trained")
     for note in () if progress.heard else done.info["notes"]:
@@ -390,7 +394,7 @@ def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     from dataprune.report.study_plots import write_plots
     from dataprune.run import open_run
     from dataprune.study.cost import scoring_cost
-    from dataprune.study.opened import RUN
+    from dataprune.study.study import RUN
 
     if not (done.trials["status"] == "ok").any():
         return

@@ -1,14 +1,11 @@
-"""What does a study show, in lines?
-
-Knows the table of cells, what can be dropped and the difference of arms. A number that is not known is a dash, and a line says why.
-"""
+"""What does a study show, in lines?"""
 
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import duration, say, say_columns, several
+from dataprune.cli.lines import duration, pluralise, say, say_columns
 
 if TYPE_CHECKING:
-    from dataprune.study.opened import Study
+    from dataprune.study.study import Study
     from dataprune.study.summary import Summary
 
 MOST_ROWS = 200  # of the table that is printed; the file has all
@@ -38,7 +35,7 @@ def say_summary(done: "Study") -> None:
             )
         )
     judged = "test" if done.spec.judge == "test" else "validation"
-    say(f"{done.spec.preset}, accuracy on {judged}, equal {done.spec.budget}, {several(done.spec.seeds, 'seed')}:")
+    say(f"{done.spec.preset}, accuracy on {judged}, equal {done.spec.budget}, {pluralise(done.spec.seeds, 'seed')}:")
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
     if len(table["keep"]) > MOST_ROWS:
         say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
@@ -49,7 +46,7 @@ def say_summary(done: "Study") -> None:
         say(f"note: {note}")
     trained = done.info["training"]
     say(
-        f"trained: {several(len(set(done.trials['trial'])), 'trial')}, {duration(trained['train_seconds'])} of training in all, "
+        f"trained: {pluralise(len(set(done.trials['trial'])), 'trial')}, {duration(trained['train_seconds'])} of training in all, "
         f"{trained['examples_seen']:,} examples seen, {trained['flops']:.2g} floating-point operations"
     )
 

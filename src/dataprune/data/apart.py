@@ -1,17 +1,14 @@
-"""Does a folder for results lie where pictures are looked for?
-
-Knows how folders of pictures are laid out. Does not know what is written.
-"""
+"""Does a folder for results lie where pictures are looked for?"""
 
 import os
 from pathlib import Path
 
 from dataprune.data.dataset import Dataset
 from dataprune.data.folders import SPLIT_NAMES
-from dataprune.errors import must
+from dataprune.errors import invalid
 
 
-def check_apart(dataset: Dataset, out: Path, name: str = "out") -> None:
+def refuse_output_inside_data(dataset: Dataset, out: Path, name: str = "out") -> None:
     """Refuse a folder that would be a class of the data, and so make the same command find other data.
 
     A folder beside `train` and `test` is no class, nor is one whose name begins with a dot.
@@ -27,4 +24,4 @@ def check_apart(dataset: Dataset, out: Path, name: str = "out") -> None:
     classes = base / split if split.casefold() in SPLIT_NAMES else base
     place = Path(os.path.realpath(out))
     if place.is_relative_to(classes) and not any(part.startswith(".") for part in place.relative_to(classes).parts):
-        raise must(name, f"lie outside the data in {classes}", str(out), "It would be taken for a class: choose another folder.")
+        raise invalid(name, f"lie outside the data in {classes}", str(out), "It would be taken for a class: choose another folder.")

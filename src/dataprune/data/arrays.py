@@ -1,7 +1,4 @@
-"""Which examples do arrays hold: npy, npz, the built-in digits, and arrays in memory?
-
-Knows shapes and types that count as pictures or as features. Does not decode: pixels are as they are given.
-"""
+"""Which examples do arrays hold: npy, npz, the built-in digits, and arrays in memory?"""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +12,7 @@ from dataprune import store, tables
 from dataprune.data.dataset import Dataset, Origin
 from dataprune.data.labels import resolve
 from dataprune.data.parts import Part, Source, encode, row_ids
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 DIGITS_TRAIN = 1437
 _BLOCK = 65536  # rows looked at together when features are checked
@@ -57,15 +54,15 @@ def as_inputs(x: np.ndarray, name: str = "x") -> UInt8[np.ndarray, "n height wid
     if x.ndim == 2 and x.dtype.kind in "iufb":
         return _features(x, name)
     if x.ndim not in (3, 4):
-        raise must(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
+        raise invalid(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
     if x.dtype != np.uint8:
-        raise must(
+        raise invalid(
             name, "be uint8 where it holds pictures", str(x.dtype), "Scale to 0–255 first: (255 * x).round().astype('uint8')."
         )
     if 0 in x.shape[1:]:
-        raise must(name, "hold pictures with pixels", f"shape {x.shape}")
+        raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
     if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3, 4):
-        raise must(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
+        raise invalid(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
     pixels = _contiguous(x, np.uint8)
     return pixels if x.ndim == 4 else pixels[:, :, :, None]
 
@@ -95,7 +92,7 @@ def read_npz(path: Path) -> Source:
         if f"y{ending}" in arrays:
             given[split] = _one_column(arrays[f"y{ending}"], f"y{ending}", len(inputs[split]))
     if "train" not in inputs:
-        raise must(path.name, "hold an array `x` (and `y`)", f"the arrays {listed(sorted(arrays))}")
+        raise invalid(path.name, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}")
     if len({array.shape[1:] for array in inputs.values()}) > 1:
         raise InputError(
             f"{path.name}: the splits differ in shape: {listed(f'{split} {a.shape[1:]}' for split, a in inputs.items())}."
@@ -107,7 +104,7 @@ def read_npz(path: Path) -> Source:
 
 
 def read_digits() -> Source:
-    """Give scikit-learn's digits: 8 × 8 gray pictures, 0…16 scaled to 0…255.
+    """Return scikit-learn's digits: 8 × 8 gray pictures, 0…16 scaled to 0…255.
 
     The first 1,437 rows are train, the last 360 test (other writers, mostly); an id is the row number in the whole set.
     """
@@ -124,7 +121,7 @@ def read_digits() -> Source:
 
 def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
     if x.shape[1] == 0:
-        raise must(name, "have at least one column", f"shape {x.shape}")
+        raise invalid(name, "have at least one column", f"shape {x.shape}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused with its row
         features = _contiguous(x, np.float32)
     if x.dtype.kind == "f":
@@ -133,19 +130,19 @@ def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
             if not finite.all():
                 rows = np.flatnonzero(~finite) + start
                 n_bad = len(rows) + int((~np.isfinite(features[start + _BLOCK :]).all(axis=1)).sum())
-                raise must(name, "be finite", f"NaN or infinity in row {listed(rows[:5].tolist(), n_bad)}")
+                raise invalid(name, "be finite", f"NaN or infinity in row {join_some(rows[:5].tolist(), n_bad)}")
     return features
 
 
 def _contiguous(x: np.ndarray, kind: type[np.generic]) -> np.ndarray:
-    """Give C order and the asked type; what has both stays as it is, also as a memory map."""
+    """Return C order and the asked type; what has both stays as it is, also as a memory map."""
     return x if x.flags.c_contiguous and x.dtype == kind and x.dtype.isnative else np.ascontiguousarray(x, dtype=kind)
 
 
 def _one_column(y: np.ndarray, name: str, n: int) -> np.ndarray:
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) != n:
-        raise must(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
+        raise invalid(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
     return y
 
 

@@ -1,8 +1,4 @@
-"""Where do decoded pictures lie, and are they still right?
-
-Knows the cache's folder, a pack's key, its manifest and checksums. Does not know classes or labels: a pack holds pixels by
-row, and which rows could not be decoded. How they are decoded is in `packing`.
-"""
+"""Where do decoded pictures lie, and are they still right?"""
 
 import hashlib
 import logging
@@ -41,7 +37,7 @@ class Pack:
 
 
 def cache_root() -> tuple[Path, str | None]:
-    """Give the cache's folder (`$DATAPRUNE_CACHE`, else the user's cache folder), and a note if neither can be told."""
+    """Return the cache's folder (`$DATAPRUNE_CACHE`, else the user's cache folder), and a note if neither can be told."""
     told = os.environ.get("DATAPRUNE_CACHE")
     if told:
         return Path(told).absolute(), None

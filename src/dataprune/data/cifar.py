@@ -1,8 +1,4 @@
-"""Which pictures and labels do the CIFAR-10 and CIFAR-100 files hold, as their authors ship them?
-
-Knows the binary and the Python (pickle) form. A pickle can run anything when it is read, so it goes through a loader that lets
-arrays and plain things through and nothing else.
-"""
+"""Which pictures and labels do the CIFAR-10 and CIFAR-100 files hold, as their authors ship them?"""
 
 import os
 from collections.abc import Callable
@@ -13,7 +9,7 @@ import numpy as np
 
 from dataprune.data import pickles
 from dataprune.data.parts import Part, Source, indices, plain, row_ids
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 
 SIDE = 32
 _PIXEL_BYTES = 3 * SIDE * SIDE
@@ -22,7 +18,7 @@ _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 def is_cifar(folder: Path) -> bool:
-    """Say whether a folder holds CIFAR files in one of the authors' forms."""
+    """Return whether a folder holds CIFAR files in one of the authors' forms."""
     return _form(folder) is not None
 
 
@@ -81,7 +77,7 @@ def _names_in_text(file: Path, count: int) -> tuple[str, ...]:
 def _names_in_pickle(file: Path, key: str, count: int) -> tuple[str, ...]:
     names = _entries(file).get(key, [str(index) for index in range(count)])
     if not isinstance(names, list | tuple) or not all(isinstance(name, str | bytes) for name in names):
-        raise must(plain(file), f"hold a list `{key}` of names", type(names).__name__)
+        raise invalid(plain(file), f"hold a list `{key}` of names", type(names).__name__)
     return tuple(_text(name) for name in names)
 
 
@@ -90,7 +86,7 @@ def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
     data = np.frombuffer(_bytes_of(file), dtype=np.uint8)
     record = n_labels + _PIXEL_BYTES
     if len(data) == 0 or len(data) % record:
-        raise must(
+        raise invalid(
             plain(file),
             f"have a whole number of {record}-byte records",
             f"{len(data)} bytes",
@@ -103,21 +99,21 @@ def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
 def _pickled(file: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
     entries = _entries(file)
     if "data" not in entries or key not in entries:
-        raise must(plain(file), f"hold `data` and `{key}`", ", ".join(sorted(map(str, entries))) or "nothing")
+        raise invalid(plain(file), f"hold `data` and `{key}`", ", ".join(sorted(map(str, entries))) or "nothing")
     pixels, labels = _array(file, "data", entries["data"]), _array(file, key, entries[key])
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
-        raise must(plain(file), f"hold uint8 `data` of shape (N, {_PIXEL_BYTES})", f"{pixels.dtype} {pixels.shape}")
+        raise invalid(plain(file), f"hold uint8 `data` of shape (N, {_PIXEL_BYTES})", f"{pixels.dtype} {pixels.shape}")
     if labels.shape != (len(pixels),):
-        raise must(plain(file), f"hold one label for each of {len(pixels)} pictures", f"shape {labels.shape}")
+        raise invalid(plain(file), f"hold one label for each of {len(pixels)} pictures", f"shape {labels.shape}")
     return _channels_last(pixels), labels
 
 
 def _array(file: Path, key: str, value: object) -> np.ndarray:
-    """Give an array, or make one of a list of numbers; a list of lists may unfold to any size."""
+    """Return an array, or make one of a list of numbers; a list of lists may unfold to any size."""
     if isinstance(value, list | tuple) and all(isinstance(one, int | float | str | bytes) for one in value):
         return np.asarray(value)
     if not isinstance(value, np.ndarray):
-        raise must(plain(file), f"hold an array or a list of numbers as `{key}`", type(value).__name__)
+        raise invalid(plain(file), f"hold an array or a list of numbers as `{key}`", type(value).__name__)
     return value
 
 
@@ -129,7 +125,7 @@ def _bytes_of(file: Path) -> bytes:
     try:
         size = file.stat().st_size
         if size > _MAX_BYTES:
-            raise must(plain(file), f"have at most {_MAX_BYTES >> 20} MB", f"{size >> 20} MB")
+            raise invalid(plain(file), f"have at most {_MAX_BYTES >> 20} MB", f"{size >> 20} MB")
         return file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {plain(file)}: {error.strerror}.") from None
@@ -145,7 +141,7 @@ def _entries(file: Path) -> dict[str, Any]:
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{plain(file)} is no readable CIFAR file: {said}.") from None
     if not isinstance(loaded, dict):
-        raise must(plain(file), "hold a dictionary", type(loaded).__name__)
+        raise invalid(plain(file), "hold a dictionary", type(loaded).__name__)
     return {_text(key): value for key, value in loaded.items()}
 
 

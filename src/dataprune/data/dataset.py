@@ -1,7 +1,4 @@
-"""What is a data set, once it is read?
-
-Knows arrays, labels, ids and classes, and what makes two data sets the same. Does not know where they come from: the readers do.
-"""
+"""What is a data set, once it is read?"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -14,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from dataprune import store
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 IDS = np.dtypes.StringDType()
 
@@ -65,7 +62,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if (self.images is None) == (self.features is None):
-            raise must("Dataset", "have either `images` or `features`", "both" if self.images is not None else "neither")
+            raise invalid("Dataset", "have either `images` or `features`", "both" if self.images is not None else "neither")
         put = object.__setattr__
         put(self, "ids", _frozen(np.asarray(self.ids, dtype=IDS)))
         put(self, "classes", tuple(self.classes))
@@ -112,9 +109,9 @@ class Dataset:
         """
         rows = np.asarray(rows)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows):
-            raise must("rows", "be a non-empty one-dimensional array of integers", f"{rows.dtype} of shape {rows.shape}")
+            raise invalid("rows", "be a non-empty one-dimensional array of integers", f"{rows.dtype} of shape {rows.shape}")
         if rows.min() < 0 or rows.max() >= len(self):
-            raise must("rows", f"be in [0, {len(self)})", int(rows.min() if rows.min() < 0 else rows.max()))
+            raise invalid("rows", f"be in [0, {len(self)})", int(rows.min() if rows.min() < 0 else rows.max()))
         where = slice(int(rows[0]), int(rows[0]) + len(rows)) if (np.diff(rows) == 1).all() else rows
         whole = isinstance(where, slice) and len(rows) == len(self)
         return replace(
@@ -129,7 +126,7 @@ class Dataset:
         )
 
     def with_labels(self, labels: Int64[np.ndarray, " examples"] | None, classes: Iterable[str] | None = None) -> "Dataset":
-        """Give the same examples other labels, and other classes if they are named; pixels are shared."""
+        """Return the same examples other labels, and other classes if they are named; pixels are shared."""
         names = () if labels is None else self.classes if classes is None else tuple(classes)
         checked = None if labels is None else np.ascontiguousarray(labels, dtype=np.int64)
         return replace(self, labels=checked, classes=names, known_digest=self.pixels_digest)
@@ -172,23 +169,23 @@ def _check(dataset: Dataset) -> None:
     if dataset.inputs.dtype != wanted or dataset.inputs.ndim != dims:
         kind = "images" if dataset.images is not None else "features"
         got = f"{dataset.inputs.dtype} of shape {dataset.inputs.shape}"
-        raise must(kind, f"be {np.dtype(wanted)} with {dims} dimensions", got, "`from_arrays` converts.")
+        raise invalid(kind, f"be {np.dtype(wanted)} with {dims} dimensions", got, "`from_arrays` converts.")
     if len(set(dataset.classes)) != len(dataset.classes):
-        raise must("classes", "have different names", listed(dataset.classes))
+        raise invalid("classes", "have different names", join_some(dataset.classes))
     if n == 0:
         raise InputError("the data hold no example")
     for name in ("ids", "labels", "paths"):
         array = getattr(dataset, name)
         if array is not None and len(array) != n:
-            raise must(name, f"have one entry for each of the {n} examples", len(array))
+            raise invalid(name, f"have one entry for each of the {n} examples", len(array))
     ids = dataset.ids.tolist()
     if len(set(ids)) != n:
         seen: set[str] = set()
         doubles = [repr(name) for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise must("ids", "be unique", f"repeated {listed(doubles)}")
+        raise invalid("ids", "be unique", f"repeated {join_some(doubles)}")
     if dataset.labels is None:
         return
     outside = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= dataset.n_classes))
     if len(outside):
-        rows = listed((f"{dataset.labels[row]} in row {row}" for row in outside[:5]), len(outside))
-        raise must("labels", f"be in [0, {dataset.n_classes})", rows)
+        rows = join_some((f"{dataset.labels[row]} in row {row}" for row in outside[:5]), len(outside))
+        raise invalid("labels", f"be in [0, {dataset.n_classes})", rows)

@@ -1,8 +1,4 @@
-"""Which pixels does an encoded picture hold?
-
-Knows formats, colour modes, orientation and size. Does not know files, classes or the cache: it takes bytes and gives an RGB
-square. A picture that cannot be trusted raises `BadPicture` with a reason; the callers add the path.
-"""
+"""Which pixels does an encoded picture hold?"""
 
 import io
 import struct

@@ -1,8 +1,4 @@
-"""Which feature vectors does a file or a folder of shards hold?
-
-Knows npy and Parquet. Gives blocks, each time anew, so that what does not fit memory is read as a stream. Does not know what the
-vectors are used for, nor look whether their values are finite: the readers of the blocks do.
-"""
+"""Which feature vectors does a file or a folder of shards hold?"""
 
 import hashlib
 import re
@@ -16,7 +12,7 @@ import numpy as np
 
 from dataprune import store, tables
 from dataprune.data.parts import row_ids
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.tables.files import exists, reading, regular
 
 SUFFIXES = (".npy", ".parquet")
@@ -53,7 +49,7 @@ class FeatureFile:
         return iter(self.part(0, self.rows))
 
     def part(self, start: int, stop: int) -> "FeaturePart":
-        """Give some rows, which are read from the shards that hold them, and from no other."""
+        """Return some rows, which are read from the shards that hold them, and from no other."""
         return FeaturePart(self, start, stop)
 
     @cached_property
@@ -65,7 +61,7 @@ class FeatureFile:
         names = np.concatenate([part for part in found if part is not None])
         distinct, counts = np.unique(names, return_counts=True)
         if len(distinct) < len(names):
-            raise must("features", "name every id once", f"{listed(map(repr, distinct[counts > 1].tolist()))} more than once")
+            raise invalid("features", "name every id once", f"{join_some(map(repr, distinct[counts > 1].tolist()))} more than once")
         return names
 
     @cached_property
@@ -115,18 +111,18 @@ def read_features(path: str | Path) -> FeatureFile:
     rows, width = tuple(n for n, _ in shapes.values()), next(w for _, w in shapes.values())
     other = next((shard for shard, (_, w) in shapes.items() if w != width), None)
     if other is not None:
-        raise must("features", f"have one width: {shards[0].name} has {width} columns", f"{shapes[other][1]} in {other.name}")
+        raise invalid("features", f"have one width: {shards[0].name} has {width} columns", f"{shapes[other][1]} in {other.name}")
     if sum(rows) == 0:
-        raise must(str(place), "hold at least one row", "none")
+        raise invalid(str(place), "hold at least one row", "none")
     return FeatureFile(place, shards, rows, width)
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith((".", "_")))
     if not found:
-        raise must(str(folder), f"hold files that end in {' or '.join(SUFFIXES)}", "none")
+        raise invalid(str(folder), f"hold files that end in {' or '.join(SUFFIXES)}", "none")
     if len({p.suffix.lower() for p in found}) > 1:
-        raise must(str(folder), "hold shards of one kind", "both .npy and .parquet files", "Move the others away.")
+        raise invalid(str(folder), "hold shards of one kind", "both .npy and .parquet files", "Move the others away.")
     _check_complete(folder, [p.name for p in found])
     return tuple(found)
 
@@ -145,7 +141,7 @@ def _check_complete(folder: Path, names: list[str]) -> None:
     missing = [n for n in range(first, last + 1) if n not in numbers]
     if missing and (total or len(missing) < len(names)):  # numbers far apart count something else
         called = [f"{before}{n:0{len(digits)}d}{of or ''}{after}{Path(names[0]).suffix}" for n in missing[:5]]
-        raise InputError(f"`{folder}` lacks the shard {listed(called, len(missing))}. Add it, or renumber the others.")
+        raise InputError(f"`{folder}` lacks the shard {join_some(called, len(missing))}. Add it, or renumber the others.")
 
 
 def _shape(shard: Path) -> tuple[int, int]:
@@ -158,13 +154,13 @@ def _shape(shard: Path) -> tuple[int, int]:
         regular(shard)
         with reading(shard, "Parquet file", pyarrow.ArrowException), shard.open("rb") as handle:
             return _parquet_shape(handle, shard)
-    raise must(str(shard), f"end in {' or '.join(SUFFIXES)}, or be a folder of such files", repr(shard.suffix))
+    raise invalid(str(shard), f"end in {' or '.join(SUFFIXES)}, or be a folder of such files", repr(shard.suffix))
 
 
 def _mapped(shard: Path) -> np.ndarray:
     array = tables.read_npy(shard, mmap=True)
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "iufb":
-        raise must(str(shard), "hold numbers of shape (examples, dimensions)", f"{array.dtype} of shape {array.shape}")
+        raise invalid(str(shard), "hold numbers of shape (examples, dimensions)", f"{array.dtype} of shape {array.shape}")
     return array
 
 
@@ -179,11 +175,11 @@ def _npy_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.nda
 
 def _check_unchanged(shard: Path, width: int, wanted: int, rows: int, least: int) -> None:
     if width != wanted or rows < least:
-        raise must(str(shard), f"hold {least:,} rows of {wanted} columns, as it did", f"{rows:,} of {width}")
+        raise invalid(str(shard), f"hold {least:,} rows of {wanted} columns, as it did", f"{rows:,} of {width}")
 
 
 def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
-    """Give the columns that make a vector, and whether it is one column of lists."""
+    """Return the columns that make a vector, and whether it is one column of lists."""
     import pyarrow.types as kinds
 
     names = [name for name in schema.names if name not in NOT_FEATURES]
@@ -193,7 +189,7 @@ def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
         return lists, True
     if lists or not numbers or len(numbers) < len(names):
         cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and `label`."
-        raise must(str(shard), "hold feature vectors", f"the columns {listed(schema.names)}", cure)
+        raise invalid(str(shard), "hold feature vectors", f"the columns {join_some(schema.names)}", cure)
     return numbers, False
 
 
@@ -213,7 +209,7 @@ def _parquet_shape(handle: Any, shard: Path) -> tuple[int, int]:
     first = next((batch for batch in source.iter_batches(batch_size=1, columns=columns)), None)
     width = 0 if first is None or not first.num_rows else len(first.column(0)[0])
     if not width:
-        raise must(str(shard), "hold vectors of at least one number", "none in its first row")
+        raise invalid(str(shard), "hold vectors of at least one number", "none in its first row")
     return source.metadata.num_rows, width
 
 
@@ -240,7 +236,7 @@ def _parquet_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np
 
 
 def _row_groups(source: Any, low: int, high: int) -> tuple[list[int], int]:
-    """Give the row groups that hold the rows from `low` to `high`, and the number of the first row of them."""
+    """Return the row groups that hold the rows from `low` to `high`, and the number of the first row of them."""
     ends = np.cumsum([source.metadata.row_group(i).num_rows for i in range(source.num_row_groups)])
     first, last = np.searchsorted(ends, low, side="right"), np.searchsorted(ends, high, side="left")
     return list(range(int(first), int(last) + 1)), int(ends[first - 1]) if first else 0
@@ -252,11 +248,11 @@ def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndar
     lengths = pyarrow.compute.fill_null(pyarrow.compute.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(lengths != width)
     if len(bad):
-        where = listed((bad[:5] + start).tolist(), len(bad))
-        raise must(str(shard), f"hold {width} numbers in each row", f"{int(lengths[bad[0]])} (rows {where})")
+        where = join_some((bad[:5] + start).tolist(), len(bad))
+        raise invalid(str(shard), f"hold {width} numbers in each row", f"{int(lengths[bad[0]])} (rows {where})")
     values = column.flatten().to_numpy(zero_copy_only=False)
     if values.dtype.kind not in "iuf":
-        raise must(str(shard), "hold lists of numbers", f"{column.type}")
+        raise invalid(str(shard), "hold lists of numbers", f"{column.type}")
     return np.asarray(values).reshape(len(column), width)
 
 
@@ -273,7 +269,7 @@ def _ids(shard: Path) -> np.ndarray | None:
         parts = [batch.column(0).cast(pyarrow.string()) for batch in source.iter_batches(columns=["id"])]
         empty = sum(part.null_count for part in parts)
         if empty:
-            raise must(f"{shard}:id", "name every row", f"{empty} empty")
+            raise invalid(f"{shard}:id", "name every row", f"{empty} empty")
         return np.concatenate(
             [np.asarray(part.to_pylist(), np.dtypes.StringDType()) for part in parts] or [np.empty(0, np.dtypes.StringDType())]
         )

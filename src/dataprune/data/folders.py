@@ -1,8 +1,4 @@
-"""Which pictures lie in a folder, and which class is each of?
-
-Knows trees of files: class folders, split folders, links, hidden and special files. Reads names and sizes, opens no picture.
-A class is the first folder below the split; an id is the path relative to the source's root, so it does not depend on the machine.
-"""
+"""Which pictures lie in a folder, and which class is each of?"""
 
 import os
 import stat
@@ -16,7 +12,7 @@ import numpy as np
 from dataprune.data.dataset import Skipped
 from dataprune.data.decode import SUFFIXES
 from dataprune.data.parts import Part, Pictures, Source, in_chunks, plain
-from dataprune.errors import InputError, listed
+from dataprune.errors import InputError, join_some
 
 SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "val": "validation", "valid": "validation"}
 _IGNORED = frozenset({"__MACOSX"})
@@ -79,7 +75,7 @@ def _splits(base: str) -> tuple[dict[str, str], list[str]]:
     has_classes = "train" in named and any(entry.is_dir(follow_symlinks=False) for entry in _entries(named["train"]))
     if "train" not in named or (others and not has_classes and len(named) == 1):
         return {"train": base}, []
-    notes = [f"passed over beside the splits: {listed(plain(name) for name in others)}"] if others else []
+    notes = [f"passed over beside the splits: {join_some(plain(name) for name in others)}"] if others else []
     return named, notes
 
 
@@ -188,7 +184,7 @@ def _has_bad(name: str, bad: list[Skipped]) -> bool:
 
 
 def _counted(others: Counter[str]) -> str:
-    return listed(f"{count} {ending}" for ending, count in sorted(others.items(), key=lambda item: (-item[1], item[0])))
+    return join_some(f"{count} {ending}" for ending, count in sorted(others.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _notes(found: _Found) -> Iterator[str]:
@@ -197,10 +193,10 @@ def _notes(found: _Found) -> Iterator[str]:
         what = "1 file that is no picture by its" if total == 1 else f"{total} files that are no pictures by their"
         yield f"passed over {what} ending: {_counted(found.others)}"
     if found.links:
-        yield f"links to folders inside the source were not followed, their pictures count once: {listed(found.links)}"
+        yield f"links to folders inside the source were not followed, their pictures count once: {join_some(found.links)}"
     by_inode: dict[tuple[int, int], list[str]] = {}
     for name, _, _, state in found.files:
         by_inode.setdefault((state.st_dev, state.st_ino), []).append(name)
     doubles = [" = ".join(names) for names in by_inode.values() if len(names) > 1]
     if doubles:
-        yield f"the same file under several names (links): {listed(doubles)}"
+        yield f"the same file under several names (links): {join_some(doubles)}"

@@ -1,7 +1,4 @@
-"""Which label has each example, when a file replaces the given ones?
-
-Knows ids, rows and class names. Does not know where examples come from.
-"""
+"""Which label has each example, when a file replaces the given ones?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from jaxtyping import Bool, Int64
 
 from dataprune import tables
 from dataprune.data.parts import encode, indices, text_of
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class LabelFile:
     def labels_of(
         self, ids: Sequence[str], classes: tuple[str, ...]
     ) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...], tuple[str, ...]]:
-        """Give each example its label: by id if the file has ids, else by row.
+        """Return each example its label: by id if the file has ids, else by row.
 
         Args:     ids: the examples'. classes: the known ones; with (), the file's own values make them.
         Returns:  labels, classes, notes (ids of the file that are not in the data).
@@ -40,7 +37,7 @@ class LabelFile:
         """
         if self.names is None and len(self.values) != len(ids):
             cure = "Or give the file an `id` column."
-            raise must(
+            raise invalid(
                 self.called, f"have one row for each of the {len(ids)} examples", f"{len(self.values)} in {self.source}", cure
             )
         try:
@@ -52,19 +49,19 @@ class LabelFile:
         place = {name: row for row, name in enumerate(self.names)}
         if len(place) != len(self.names):
             doubles = [repr(name) for row, name in enumerate(self.names) if place[name] != row]
-            raise must(self.called, "name every id once", f"{listed(doubles)} more than once in {self.source}")
+            raise invalid(self.called, "name every id once", f"{join_some(doubles)} more than once in {self.source}")
         missing = [repr(name) for name in ids if name not in place]
         if missing:
-            raise must(self.called, "have a row for every example", f"none for the id {listed(missing)} in {self.source}")
+            raise invalid(self.called, "have a row for every example", f"none for the id {join_some(missing)} in {self.source}")
         notes: tuple[str, ...] = ()
         if len(self.names) > len(ids):
             known = set(ids)
             extra = [repr(name) for name in self.names if name not in known]
-            notes = (f"{self.source} has labels for ids that are not in the data: {listed(extra)}",)
+            notes = (f"{self.source} has labels for ids that are not in the data: {join_some(extra)}",)
         return labels[[place[name] for name in ids]], told, notes
 
     def stays(self, ids: Sequence[str]) -> Bool[np.ndarray, " examples"] | None:
-        """Say which examples the file does not drop; None if that is all. To be asked after `labels_of`, which checks the rows."""
+        """Return which examples the file does not drop; None if that is all. To be asked after `labels_of`, which checks the rows."""
         if self.is_dropped is None or not self.is_dropped.any():
             return None
         if self.names is None:
@@ -82,7 +79,7 @@ def read_labels(source: str) -> LabelFile:
     """
     values, names = tables.read_column(source, "label")
     if names is None and (mark := _other_separator(source)):
-        raise must("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
+        raise invalid("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
     return LabelFile(source, values, None if names is None else tuple(str(name) for name in names), _dropped(source))
 
 
@@ -102,7 +99,7 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
     texts = [text_of(value, row) for row, value in enumerate(values.tolist())]
     wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text not in place]
     if wrong:
-        raise must("labels", f"be names or indices of the known classes ({listed(classes)})", listed(wrong))
+        raise invalid("labels", f"be names or indices of the known classes ({join_some(classes)})", join_some(wrong))
     return np.array([place[text] for text in texts], dtype=np.int64), classes
 
 
@@ -113,7 +110,7 @@ def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
     words = [str(word).strip().lower() for word in tables.read_table(path, ["decision"]).columns["decision"].tolist()]
     wrong = [f"{word[:40]!r} in row {row}" for row, word in enumerate(words) if word not in ("keep", "drop", "relabel", "")]
     if wrong:
-        raise must(f"{path}:decision", "be keep, drop or relabel", listed(wrong))
+        raise invalid(f"{path}:decision", "be keep, drop or relabel", join_some(wrong))
     return np.array([word == "drop" for word in words], bool)
 
 
@@ -122,7 +119,7 @@ def _called_by_numbers(classes: tuple[str, ...]) -> bool:
 
 
 def _other_separator(source: str) -> str | None:
-    """Give the semicolon or tab that separates the cells of a CSV file's header, where no comma does."""
+    """Return the semicolon or tab that separates the cells of a CSV file's header, where no comma does."""
     path = Path(source)
     if path.suffix.lower() != ".csv" or not path.is_file():
         return None

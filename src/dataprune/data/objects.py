@@ -1,7 +1,4 @@
-"""Which examples does somebody else's data set object hold: torch's or Hugging Face's?
-
-Knows the shapes in which such objects give pictures. Does not import either library unless an object of it, or a name, is given.
-"""
+"""Which examples does somebody else's data set object hold: torch's or Hugging Face's?"""
 
 import hashlib
 import logging
@@ -15,7 +12,7 @@ from dataprune.data.arrays import from_arrays
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, to_rgb
 from dataprune.data.parts import CHUNK, Part, Pictures, Source, encode, indices, row_ids, size_of
-from dataprune.errors import InputError, MachineError, must
+from dataprune.errors import InputError, MachineError, invalid
 
 _READ_AGAIN = 16  # a random flip of the first item goes unseen with probability 2⁻¹⁶
 _READ_TWICE = 8  # so many other items, for what does not touch the first
@@ -35,7 +32,7 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
     Raises:   InputError if an item differs when it is read again, sizes differ, values are outside [0, 1], or labels do not fit.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-        raise must("dataset", "be a map-style data set with `__len__` and `__getitem__`", type(dataset).__name__)
+        raise invalid("dataset", "be a map-style data set with `__len__` and `__getitem__`", type(dataset).__name__)
     if len(dataset) == 0:
         raise InputError("the data hold no example")
     first, labels = _torch_item(dataset, 0)
@@ -46,7 +43,7 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
     for row in range(1, len(dataset)):
         pixels, label = _torch_item(dataset, row)
         if pixels.shape != first.shape or pixels.dtype != first.dtype:
-            raise must(
+            raise invalid(
                 f"picture {row}",
                 f"have the shape of the first, {first.shape}",
                 str(pixels.shape),
@@ -57,7 +54,7 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
     told = classes if classes is not None else getattr(dataset, "classes", None)
     if any(label is None for label in y):
         if not all(label is None for label in y):
-            raise must(
+            raise invalid(
                 "labels", "be there for every example", f"none in row {next(row for row, label in enumerate(y) if label is None)}"
             )
         return from_arrays(x, None, ids=ids)
@@ -67,7 +64,7 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
 def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any]:
     item = dataset[row]
     if not isinstance(item, tuple | list) or len(item) < 2:
-        raise must(f"item {row}", "be (picture, label)", type(item).__name__)
+        raise invalid(f"item {row}", "be (picture, label)", type(item).__name__)
     label = item[1]
     label = label.item() if hasattr(label, "item") and getattr(label, "ndim", 0) == 0 else label
     return _pixels(item[0], row), label
@@ -86,10 +83,10 @@ def _pixels(picture: Any, row: int) -> np.ndarray:
     if array.ndim == 1 and array.dtype.kind in "iuf":
         return array.astype(np.float32)
     if array.ndim not in (2, 3):
-        raise must(f"picture {row}", "have two or three dimensions", f"shape {array.shape}")
+        raise invalid(f"picture {row}", "have two or three dimensions", f"shape {array.shape}")
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise must(
+            raise invalid(
                 f"picture {row}",
                 "be in [0, 1] where it is floating point",
                 f"{array.min():.3g} to {array.max():.3g}",
@@ -97,7 +94,7 @@ def _pixels(picture: Any, row: int) -> np.ndarray:
             )
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise must(f"picture {row}", "be uint8 or floating point", str(array.dtype))
+        raise invalid(f"picture {row}", "be uint8 or floating point", str(array.dtype))
     if array.ndim == 2:
         return array[:, :, None]
     # A tensor is channels first by torch's custom, an array channels last; the other is taken where only it makes sense.
@@ -126,7 +123,7 @@ class _HuggingFaceChunk:
     column: str
 
     def blobs(self) -> Iterator[bytes | BadPicture]:
-        """Give the bytes as they are stored, undecoded."""
+        """Yield the bytes as they are stored, undecoded."""
         for item in self.dataset[self.start : self.start + self.count][self.column]:
             data, path = (item or {}).get("bytes"), (item or {}).get("path")
             if data is None and path:
@@ -142,7 +139,7 @@ class _HuggingFaceChunk:
 
 
 def is_huggingface(thing: Any) -> bool:
-    """Say whether an object is a `datasets.Dataset` or a `DatasetDict` of them, without importing the library."""
+    """Return whether an object is a `datasets.Dataset` or a `DatasetDict` of them, without importing the library."""
     one = next(iter(thing.values()), None) if isinstance(thing, dict) else thing
     return all(hasattr(one, name) for name in ("cast_column", "column_names", "features", "__len__"))
 
@@ -185,7 +182,7 @@ def huggingface_source(thing: Any, image: str, label: str, path: str = "") -> So
     told = {("validation" if name in ("val", "valid") else name): part for name, part in splits.items()}
     told = {name: part for name, part in told.items() if name in ("train", "validation", "test")}
     if "train" not in told:
-        raise must("data set", "have a split `train`", ", ".join(splits) or "none")
+        raise invalid("data set", "have a split `train`", ", ".join(splits) or "none")
     feature = _feature(told["train"], label)
     names = tuple(getattr(feature, "names", None) or ())
     values = {split: np.asarray(part[label]) for split, part in told.items() if label in part.column_names}
@@ -207,7 +204,7 @@ def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Pa
     import datasets
 
     if image not in dataset.column_names:
-        raise must("image", f"be one of the columns {', '.join(dataset.column_names)}", repr(image))
+        raise invalid("image", f"be one of the columns {', '.join(dataset.column_names)}", repr(image))
     raw = dataset.cast_column(image, datasets.Image(decode=False)).select_columns([image])
     count = len(raw)
     chunks = tuple(_HuggingFaceChunk(start, min(CHUNK, count - start), raw, image) for start in range(0, count, CHUNK))

@@ -1,7 +1,4 @@
-"""How are pictures decoded into a pack: once, in parallel, without ever holding them all?
-
-Knows jobs, the choice of a size, and the order of writing (pixels, checksums, manifest last). Runs under the pack's lock.
-"""
+"""How are pictures decoded into a pack: once, in parallel, without ever holding them all?"""
 
 import io
 import os
@@ -59,7 +56,7 @@ def build(
             "bytes": path.stat().st_size,
             "blocks": block_digests(path),
             "skipped": skipped,
-            "made_with": versions(),
+            "training_environment": versions(),
         }
     store.write_manifest(folder, MANIFEST, body, [])
 

@@ -1,8 +1,4 @@
-"""Which pictures and labels do Parquet files in the Hugging Face image layout hold?
-
-Knows the layout (`image`: struct of bytes and path; `label`; class names in the `huggingface` metadata) and splits by file name.
-Reads the label and path columns only; the bytes are read by the jobs that decode.
-"""
+"""Which pictures and labels do Parquet files in the Hugging Face image layout hold?"""
 
 import json
 import os
@@ -15,7 +11,7 @@ import numpy as np
 
 from dataprune.data.decode import BadPicture
 from dataprune.data.parts import CHUNK, SPLITS, Part, Pictures, Source, encode, indices, plain, row_ids, size_of
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 _PREFIXES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
 _LABELS = ("label", "labels", "fine_label")
@@ -71,18 +67,18 @@ def read_parquet(path: Path) -> Source:
     base = os.path.realpath(path)
     files, passed = _layout_files(Path(base))
     if not files:
-        why = f" Passed over: {listed(passed)}." if passed else ""
+        why = f" Passed over: {join_some(passed)}." if passed else ""
         raise InputError(f"no Parquet file with an `image` column of bytes and path in {plain(path)}.{why}")
     splits, unnamed = _by_split(files, Path(base).is_dir())
     passed += [f"{_base_name(file)} (no split in its name)" for file in unnamed]
-    notes = (f"passed over beside the pictures: {listed(passed)}",) if passed else ()
+    notes = (f"passed over beside the pictures: {join_some(passed)}",) if passed else ()
     labels, classes, label_notes = _labels(splits)
     parts = {split: _part(base, group, labels.get(split)) for split, group in splits.items()}
     return Source("parquet", base, parts, classes, notes + label_notes)
 
 
 def has_layout(folder: Path) -> bool:
-    """Say whether a folder, or one right below it, holds a Parquet file in the layout; other tables may lie beside pictures."""
+    """Return whether a folder, or one right below it, holds a Parquet file in the layout; other tables may lie beside pictures."""
     return any(_is_in_layout(str(path)) for pattern in ("*.parquet", "*/*.parquet") for path in folder.glob(pattern))
 
 
@@ -176,7 +172,7 @@ def _labels(splits: dict[str, list[_File]]) -> tuple[dict[str, np.ndarray], tupl
     named = {file.names for file in files if file.names}
     if len(named) > 1:
         raise InputError(
-            f"the Parquet files name different classes: {listed(('/'.join(names[:4]) for names in sorted(named)), most=2)}."
+            f"the Parquet files name different classes: {join_some(('/'.join(names[:4]) for names in sorted(named)), most=2)}."
         )
     if named and all(array.dtype.kind in "iuf" for array in values.values()):
         classes = named.pop()
@@ -199,7 +195,7 @@ def _column(group: Sequence[_File]) -> np.ndarray:
         columns.append(column)
     types = {column.type for column in columns}
     if len(types) > 1:
-        raise must("label", "have one type in all files", listed(sorted(str(kind) for kind in types)))
+        raise invalid("label", "have one type in all files", join_some(sorted(str(kind) for kind in types)))
     values = [column.to_numpy() for column in columns]
     return np.concatenate(values)
 

@@ -1,8 +1,4 @@
-"""What do the readers find, before a picture is decoded?
-
-Knows the nouns that readers and the cache pass to each other: a `Source` of named `Part`s, and `Pictures`, which say where encoded
-bytes lie. Does not know formats, nor how pixels are kept.
-"""
+"""What do the readers find, before a picture is decoded?"""
 
 import os
 import stat
@@ -16,7 +12,7 @@ from jaxtyping import Int64
 
 from dataprune.data.dataset import Skipped
 from dataprune.data.decode import MAX_FILE_BYTES, BadPicture, picture_size
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 512  # pictures of one job: 25 MB of pixels at 128 × 128, and far more work than starting the job
@@ -38,11 +34,11 @@ class Chunk(Protocol):
         ...
 
     def blobs(self) -> Iterator[bytes | BadPicture]:
-        """Give the encoded bytes of each picture in turn, or why it has none."""
+        """Return the encoded bytes of each picture in turn, or why it has none."""
         ...
 
     def sizes(self) -> Iterator[tuple[int, int] | BadPicture]:
-        """Give height and width of each picture in turn, from its header."""
+        """Return height and width of each picture in turn, from its header."""
         ...
 
 
@@ -85,10 +81,10 @@ class Source:
     notes: tuple[str, ...] = field(default=())
 
     def part(self, split: str) -> Part:
-        """Give one split, or say which there are."""
+        """Return one split, or say which there are."""
         if split not in self.parts:
             there = [name for name in SPLITS if name in self.parts]
-            raise must("split", f"be one of {', '.join(there)}", repr(split), f"{self.path} has no other split.")
+            raise invalid("split", f"be one of {', '.join(there)}", repr(split), f"{self.path} has no other split.")
         return self.parts[split]
 
 
@@ -148,9 +144,9 @@ def indices(values: np.ndarray, name: str = "labels", n_classes: int | None = No
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise must(name, "be one-dimensional", f"shape {values.shape}")
+        raise invalid(name, "be one-dimensional", f"shape {values.shape}")
     if values.dtype.kind not in "biuf":
-        raise must(name, "be whole numbers", f"type {values.dtype}")
+        raise invalid(name, "be whole numbers", f"type {values.dtype}")
     values = values.astype(np.int64) if values.dtype.kind == "b" else values
     if values.dtype.kind == "f":
         refuse_rows(name, "be whole numbers without gaps", values, ~np.isfinite(values) | (values != np.floor(values)))
@@ -167,8 +163,8 @@ def refuse_rows(name: str, requirement: str, values: np.ndarray, wrong: np.ndarr
     """Raise InputError with the first few wrong rows and their values, if there are any."""
     rows = np.flatnonzero(wrong)
     if len(rows):
-        shown = listed((f"{str(values[row])[:40]!s} in row {row}" for row in rows[:5]), len(rows))
-        raise must(name, requirement, shown)
+        shown = join_some((f"{str(values[row])[:40]!s} in row {row}" for row in rows[:5]), len(rows))
+        raise invalid(name, requirement, shown)
 
 
 def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " examples"]], tuple[str, ...]]:
@@ -182,7 +178,7 @@ def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " examp
         return checked, tuple(str(index) for index in range(top + 1))
     strange = [array.dtype for array in values if array.dtype.kind not in "biufOUST"]
     if strange:
-        raise must("labels", "be whole numbers or text", f"type {strange[0]}")
+        raise invalid("labels", "be whole numbers or text", f"type {strange[0]}")
     texts = [[text_of(value, row) for row, value in enumerate(array.tolist())] for array in values]
     names = tuple(sorted({text for part in texts for text in part}))
     place = {name: index for index, name in enumerate(names)}
@@ -194,9 +190,9 @@ def text_of(value: object, row: int) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, Iterable) and not isinstance(value, str):  # a list or structure of a nested column
-        raise must("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
+        raise invalid("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
     if value is None or value != value or value == "":
-        raise must("labels", "be there for every example", f"none in row {row}")
+        raise invalid("labels", "be there for every example", f"none in row {row}")
     return str(value)
 
 
@@ -214,7 +210,7 @@ def refuse_bad(bad: Iterable[Skipped], where: str) -> None:
     """Raise InputError that names the first few bad items with their reasons, if there are any."""
     items = list(bad)
     if items:
-        shown = listed((f"{item.path} ({item.reason})" for item in items[:3]), len(items), most=3)
+        shown = join_some((f"{item.path} ({item.reason})" for item in items[:3]), len(items), most=3)
         what = "1 item" if len(items) == 1 else f"{len(items)} items"
         raise InputError(
             f"{where}: {what} cannot be used: {shown}. Mend or remove them, or leave them out with on_error='skip' (--on-error)."

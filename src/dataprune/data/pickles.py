@@ -1,10 +1,4 @@
-"""What does a pickle of plain tables hold: names, numbers, text and arrays of numbers? For files that strangers made.
-
-Knows what Python and NumPy write for these, and lets nothing else through. Three things are kept from a hostile file: it runs
-nothing, it takes no more memory than its size, and it ends. Python's unpickler in C fails the last two: a few bytes make it reserve
-gigabytes for its memo, and a key of tuples of tuples takes it years to hash. So this is Python's other one, whose steps can be
-replaced: fast enough for files that are one long string and some hundred thousand small things.
-"""
+"""What does a pickle of plain tables hold: names, numbers, text and arrays of numbers? For files that strangers made."""
 
 import codecs
 import io
@@ -120,7 +114,7 @@ def _byte_order(state: object) -> str:
 
 
 def _is_array(state: object) -> bool:
-    """Say whether it is (version, shape, type, Fortran order, bytes) or the same without the version."""
+    """Return whether it is (version, shape, type, Fortran order, bytes) or the same without the version."""
     if type(state) is not tuple or len(state) not in (4, 5):
         return False
     shape, dtype, _, raw = state[-4:]

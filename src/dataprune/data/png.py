@@ -1,7 +1,4 @@
-"""How does a picture that has no file of its own become one?
-
-Knows pixels and PNG. Does not know where it goes.
-"""
+"""How does a picture that has no file of its own become one?"""
 
 from pathlib import Path
 

@@ -1,7 +1,4 @@
-"""What does DATA mean, and what data set comes of it?
-
-Knows every kind of source and the order of the steps: find, label, decode, judge, build. The formats themselves are in the readers.
-"""
+"""What does DATA mean, and what data set comes of it?"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +17,7 @@ from dataprune.data.folders import read_folder
 from dataprune.data.labels import LabelFile, read_labels
 from dataprune.data.parquet import has_layout, read_parquet
 from dataprune.data.parts import SPLITS, Part, Source, plain, refuse_bad
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 MAX_SIZE = 4096
 _KINDS = "a folder, a .parquet, .npz or .npy file, hf:NAME or digits"
@@ -38,10 +35,10 @@ class _Options:
 
     def __post_init__(self) -> None:
         if self.on_error not in ("fail", "skip"):
-            raise unknown("on_error", self.on_error, ("fail", "skip"))
+            raise unknown_choice("on_error", self.on_error, ("fail", "skip"))
         size = self.image_size
         if size is not None and (not isinstance(size, int | np.integer) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE):
-            raise must("image_size", f"be a whole number of pixels from 1 to {MAX_SIZE}", size)
+            raise invalid("image_size", f"be a whole number of pixels from 1 to {MAX_SIZE}", size)
 
 
 def read(
@@ -81,7 +78,7 @@ def read(
     given = _as_dataset(source)
     if given is not None:
         if split != "train":
-            raise must("split", "be train for data in memory", repr(split))
+            raise invalid("split", "be train for data in memory", repr(split))
         return _adapted(given, options)
     found = _find(source, options)
     return _open(found, split, options, None if options.labels is None else read_labels(options.labels))
@@ -127,7 +124,7 @@ def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label"
     Raises:   InputError if a column is missing or a picture cannot be decoded. MachineError if the cache cannot be written.
     """
     if not objects.is_huggingface(dataset) or isinstance(dataset, Mapping):
-        raise must("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
+        raise invalid("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
     found = objects.huggingface_source(dataset, image, label)
     return _open(found, "train", _Options(None, None, "fail", None, None), None)
 
@@ -148,7 +145,7 @@ def _as_dataset(source: Any) -> Dataset | None:
         return from_arrays(np.asarray(source[0]), np.asarray(source[1]))
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, dict | list | tuple):
         return objects.from_torch(source)
-    raise must("DATA", f"be {_KINDS}, or a data set object", type(source).__name__)
+    raise invalid("DATA", f"be {_KINDS}, or a data set object", type(source).__name__)
 
 
 def _find(source: Any, options: _Options) -> Source:
@@ -162,13 +159,13 @@ def _find(source: Any, options: _Options) -> Source:
         return objects.load_huggingface(text.removeprefix("hf:"))
     path = Path(text)
     if not text or not os.path.lexists(path):
-        raise must("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
+        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
     if path.is_dir():
         return _find_in_folder(path, options)
     readers: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy": read_npy, ".npz": read_npz}
     if not path.is_file() or path.suffix.lower() not in readers:
         what = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
-        raise must("DATA", f"be {_KINDS}", what)
+        raise invalid("DATA", f"be {_KINDS}", what)
     return readers[path.suffix.lower()](path)
 
 
@@ -234,13 +231,13 @@ def _without_dropped(dataset: Dataset, file: LabelFile) -> Dataset:
     if stays is None:
         return dataset
     if not stays.any():
-        raise must("labels", "keep at least one example", f"none in {file.source}")
+        raise invalid("labels", "keep at least one example", f"none in {file.source}")
     note = f"{len(stays) - stays.sum():,} of {len(stays):,} examples are left out, as the column decision of {file.source} says"
     return replace(dataset.take(np.flatnonzero(stays)), notes=(*dataset.notes, note))
 
 
 def _size(found: Source, split: str, part: Part, options: _Options) -> int | None:
-    """Give the size that was asked for; else every split has the size that the training split would choose."""
+    """Return the size that was asked for; else every split has the size that the training split would choose."""
     train = found.parts["train"].pictures if "train" in found.parts else None
     if options.image_size is not None or split == "train" or train is None or train.count == 0:
         return options.image_size
@@ -255,7 +252,7 @@ def _sized(inputs: np.ndarray | None, size: int | None) -> np.ndarray:
     if size is None or (inputs.ndim == 4 and inputs.shape[1:3] == (size, size)):
         return inputs
     if inputs.ndim == 2:
-        raise must("image_size", "be left out for feature vectors", size)
+        raise invalid("image_size", "be left out for feature vectors", size)
     resized = np.empty((len(inputs), size, size, inputs.shape[3]), np.uint8)
     for row, pixels in enumerate(inputs):
         resized[row] = fit_square(pixels, size)
@@ -299,15 +296,17 @@ def _class_notes(labels: np.ndarray | None, classes: tuple[str, ...], split: str
     counts = np.bincount(labels, minlength=len(classes))
     empty = [repr(classes[index]) for index in np.flatnonzero(counts == 0)]
     single = [repr(classes[index]) for index in np.flatnonzero(counts == 1)]
-    notes = [f"no example in {split} of class {listed(empty)}"] if empty else []
-    return notes + ([f"one example only in {split} of class {listed(single)}"] if single and split == "train" else [])
+    notes = [f"no example in {split} of class {join_some(empty)}"] if empty else []
+    return notes + ([f"one example only in {split} of class {join_some(single)}"] if single and split == "train" else [])
 
 
 def _agreeing(splits: Splits) -> Splits:
     """Check that the splits can be used together."""
     for name, other in (("validation", splits.validation), ("test", splits.test)):
         if other is not None and other.inputs.shape[1:] != splits.train.inputs.shape[1:]:
-            raise must(name, f"have examples of the shape of train, {splits.train.inputs.shape[1:]}", str(other.inputs.shape[1:]))
+            raise invalid(
+                name, f"have examples of the shape of train, {splits.train.inputs.shape[1:]}", str(other.inputs.shape[1:])
+            )
     return splits
 
 
@@ -331,7 +330,7 @@ def _with_test(splits: Splits, test: Any, options: _Options) -> Splits:
 
 
 def _with_shared_classes(splits: Splits, apart: Dataset) -> Splits:
-    """Give all splits the classes of train, followed by those that only the test split has."""
+    """Return all splits the classes of train, followed by those that only the test split has."""
     train, classes = splits.train, list(splits.train.classes)
     assert apart.labels is not None
     plain_indices = tuple(str(index) for index in range(apart.n_classes))
@@ -343,7 +342,7 @@ def _with_shared_classes(splits: Splits, apart: Dataset) -> Splits:
     classes += only
     place = {name: index for index, name in enumerate(classes)}
     mapped = np.array([place.get(name, -1) for name in apart.classes], dtype=np.int64)[apart.labels]
-    note = (f"no example in train of class {listed(map(repr, only))}",) if only else ()
+    note = (f"no example in train of class {join_some(map(repr, only))}",) if only else ()
     return Splits(
         train=replace(train.with_labels(train.labels, classes), notes=train.notes + note) if only else train,
         validation=None if splits.validation is None else splits.validation.with_labels(splits.validation.labels, classes),

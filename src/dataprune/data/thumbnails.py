@@ -1,7 +1,4 @@
-"""How does a picture become small enough to be one of thousands in a page?
-
-Knows pixels and WebP. Does not know which pictures are wanted.
-"""
+"""How does a picture become small enough to be one of thousands in a page?"""
 
 import io
 

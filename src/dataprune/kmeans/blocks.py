@@ -1,8 +1,4 @@
-"""How are features read, whatever their layout, type and size?
-
-Knows an array, and a stream of blocks that can be started again. Every reader downstream sees float32 blocks of one height, which
-depends on the width of the data alone: neither the shards of a file nor the number of workers changes a bit of a result.
-"""
+"""How are features read, whatever their layout, type and size?"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 # 4,096 rows of 512 columns are 8 MB: few enough for the cache, enough for a matrix product at full speed.
 BLOCK_ROWS = 4096
@@ -23,7 +19,7 @@ Features = np.ndarray | Iterable[np.ndarray]
 
 
 def blocks(features: Features) -> Iterator[Float32[np.ndarray, "rows dimensions"]]:
-    """Give the features in order as float32 blocks of equal height (the last may be lower).
+    """Yield the features in order as float32 blocks of equal height (the last may be lower).
 
     Raises:
         InputError: no rows or columns, no numbers, widths that differ, NaN or infinite values (with rows).
@@ -34,7 +30,7 @@ def blocks(features: Features) -> Iterator[Float32[np.ndarray, "rows dimensions"
 
 
 def pieces(features: Features, first: int = 0) -> Iterator[tuple[int, Float32[np.ndarray, "rows dimensions"]]]:
-    """Give the blocks as they are, each with the number of its first row; the features begin with row `first`.
+    """Yield the blocks as they are, each with the number of its first row; the features begin with row `first`.
 
     Raises:
         InputError: no rows or columns, no numbers, widths that differ.
@@ -46,7 +42,7 @@ def pieces(features: Features, first: int = 0) -> Iterator[tuple[int, Float32[np
         yield start, single
         start += len(single)
     if start == first:
-        raise must("features", "hold at least one row", "none")
+        raise invalid("features", "hold at least one row", "none")
 
 
 def check_finite(start: int, block: Float32[np.ndarray, "rows dimensions"]) -> None:
@@ -62,7 +58,7 @@ def check_finite(start: int, block: Float32[np.ndarray, "rows dimensions"]) -> N
 
 
 def unit_rows(features: Features) -> "_UnitRows":
-    """Give the features with each row divided by its length, block by block.
+    """Return the features with each row divided by its length, block by block.
 
     Raises:
         InputError: (when read) a row of zeros has no direction; its number is named.
@@ -88,7 +84,7 @@ class _UnitRows:
             yield (wide / lengths[:, None]).astype(np.float32)
 
     def __getattr__(self, name: str) -> Any:
-        """Give `rows` and `width` of features that have them, and `part` of features that can be read in parts."""
+        """Return `rows` and `width` of features that have them, and `part` of features that can be read in parts."""
         if name in ("rows", "width"):
             return getattr(self.features, name)
         if name == "part" and hasattr(self.features, "part"):
@@ -108,7 +104,7 @@ def _cut(features: Features) -> Iterator[np.ndarray]:
         return
     given = iter(features)
     if given is features:
-        raise must("features", "be an array or blocks that can be read again", "an iterator, which is read once", "Give a list.")
+        raise invalid("features", "be an array or blocks that can be read again", "an iterator, which is read once", "Give a list.")
     width, waiting, count = None, [], 0
     for number, block in enumerate(given):
         _check(block, width, number)
@@ -126,16 +122,16 @@ def _cut(features: Features) -> Iterator[np.ndarray]:
 
 
 def block_rows(width: int) -> int:
-    """Give the height of a block: a constant for up to 512 columns, less for wider rows."""
+    """Return the height of a block: a constant for up to 512 columns, less for wider rows."""
     return max(1, min(BLOCK_ROWS, BLOCK_VALUES // width))
 
 
 def _check(block: np.ndarray, width: int | None, number: int) -> None:
     if block.ndim != 2 or block.shape[1] == 0 or block.dtype.kind not in "iufb":
-        raise must("features", "be numbers of shape (examples, dimensions)", f"{block.dtype} of shape {block.shape}")
+        raise invalid("features", "be numbers of shape (examples, dimensions)", f"{block.dtype} of shape {block.shape}")
     if width is not None and block.shape[1] != width:
-        raise must("features", f"have {width} columns in every block", f"{block.shape[1]} in block {number}")
+        raise invalid("features", f"have {width} columns in every block", f"{block.shape[1]} in block {number}")
 
 
 def _first(rows: Int64[np.ndarray, " rows"]) -> str:
-    return listed(rows[:FEW].tolist(), len(rows), FEW)
+    return join_some(rows[:FEW].tolist(), len(rows), FEW)

@@ -1,7 +1,4 @@
-"""How many clusters? The inertia over a geometric grid of k, and its elbow.
-
-Knows curves. A curve without an elbow is said to have none; no number is made up.
-"""
+"""How many clusters? The inertia over a geometric grid of k, and its elbow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.kmeans.blocks import Features
 from dataprune.kmeans.extent import survey
 from dataprune.kmeans.fit import ITERATIONS, drawn, fit, where_of
@@ -38,7 +35,7 @@ class Curve:
 
 
 def geometric_grid(rows: int, most: int = MOST_CLUSTERS) -> Int64[np.ndarray, " ks"]:
-    """Give numbers of clusters to try, twice a doubling, from 2 to `most` or a fifth of the rows.
+    """Return numbers of clusters to try, twice a doubling, from 2 to `most` or a fifth of the rows.
 
     Example:
         >>> geometric_grid(100).tolist()
@@ -73,7 +70,7 @@ def inertia_curve(
     """
     tried = np.unique(np.asarray(ks, np.int64))
     if not len(tried):
-        raise must("ks", "hold at least one number of clusters", "none")
+        raise invalid("ks", "hold at least one number of clusters", "none")
     where = where_of(workers, device, map)
     if sample is not None and sample < (rows := survey(features, where).rows):  # read once, not for each number
         features = drawn(features, rows, sample, seed, where)
@@ -105,7 +102,7 @@ def elbow(ks: ArrayLike, inertias: ArrayLike, sensitivity: float = SENSITIVITY) 
     """
     x, y = np.asarray(ks, np.float64), np.asarray(inertias, np.float64)
     if x.shape != y.shape or x.ndim != 1 or not (np.isfinite(x).all() and np.isfinite(y).all()) or (np.diff(x) <= 0).any():
-        raise must("ks", "be finite, ascending and as many as the inertias", f"shapes {x.shape} and {y.shape}")
+        raise invalid("ks", "be finite, ascending and as many as the inertias", f"shapes {x.shape} and {y.shape}")
     if len(x) < 3 or y.max() == y.min():
         return None
     across, rise = (x - x[0]) / (x[-1] - x[0]), 1 - (y - y.min()) / (y.max() - y.min())

@@ -1,14 +1,11 @@
-"""Where do features lie and how far do they spread? And which are the rows of a sample?
-
-Knows one pass over blocks. Sums are float64 over slices of float32 that lie near their mean.
-"""
+"""Where do features lie and how far do they spread? And which are the rows of a sample?"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.kmeans.blocks import Features, blocks, check_finite
 from dataprune.kmeans.passes import Where, over_blocks
 
@@ -67,7 +64,7 @@ def gather(
     """
     taken = np.concatenate(list(over_blocks(_Gathering(rows), features, where)))
     if len(taken) != len(rows):
-        raise must("features", "give the same rows each time they are read", "fewer")
+        raise invalid("features", "give the same rows each time they are read", "fewer")
     return taken
 
 

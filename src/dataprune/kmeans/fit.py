@@ -1,7 +1,4 @@
-"""Where do the centres of k groups lie, and how far is each example from its own?
-
-Knows the start (greedy k-means++ on a sample), restarts, and what is refused. The passes are those of `lloyd`.
-"""
+"""Where do the centres of k groups lie, and how far is each example from its own?"""
 
 import os
 from collections.abc import Callable
@@ -13,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 from dataprune.kmeans.blocks import Features, check_finite
 from dataprune.kmeans.extent import Extent, gather, survey
 from dataprune.kmeans.lloyd import Frame, Points, Stage, iterate, nearest_of
@@ -101,13 +98,13 @@ def fit(
     where = where_of(workers, device, map)
     for name, value, least in (("restarts", restarts, 1), ("iterations", iterations, 1), ("clusters", clusters, 1)):
         if value < least:
-            raise must(name, f"be at least {least}", value)
+            raise invalid(name, f"be at least {least}", value)
     if not tolerance >= 0:
-        raise must("tolerance", "be 0 or more", tolerance)
+        raise invalid("tolerance", "be 0 or more", tolerance)
     extent = survey(features, where)
     if sample is not None and sample < extent.rows:
         if sample < clusters:
-            raise must("sample", f"be at least as many rows as clusters: {clusters}", sample)
+            raise invalid("sample", f"be at least as many rows as clusters: {clusters}", sample)
         features = drawn(features, extent.rows, sample, seed, where)
         extent = survey(features, where)
     _check(extent, clusters)
@@ -122,7 +119,7 @@ def fit(
     best = _best(points, begin, restarts if given is None else 1, (iterations, enough), keeper)
     n_used = int((best.sizes > 0).sum())
     if n_used < clusters and best.inertia <= NOTHING * extent.spread:
-        raise must("clusters", f"be at most the number of different rows, {n_used}", clusters)
+        raise invalid("clusters", f"be at most the number of different rows, {n_used}", clusters)
     return best
 
 
@@ -202,7 +199,7 @@ class Keeper(Protocol):
     """Keeps the progress of one `fit`."""
 
     def load(self) -> Progress | None:
-        """Give what was saved last, of this very fit; None at the first time."""
+        """Return what was saved last, of this very fit; None at the first time."""
 
     def save(self, progress: Progress) -> None:
         """Keep this in place of what was kept."""
@@ -229,7 +226,7 @@ class _Assigning:
 
         check_finite(start, block)
         if block.shape[1] != self.centres.shape[1]:
-            raise must("features", f"be as wide as the centres: {self.centres.shape[1]} columns", block.shape[1])
+            raise invalid("features", f"be as wide as the centres: {self.centres.shape[1]} columns", block.shape[1])
         points = torch.from_numpy(self.frame.points(block)).to(self.device)
         nearest = nearest_of(points, self.near)[1].cpu().numpy()
         return nearest, np.sqrt(_squared_distances(block, self.centres, nearest))
@@ -249,7 +246,7 @@ class _Measuring:
 def _squared_distances(
     block: np.ndarray, centres: Float64[np.ndarray, "clusters dimensions"], nearest: Int64[np.ndarray, " rows"]
 ) -> Float64[np.ndarray, " rows"]:
-    """Give the squared distance of each row to its centre, in float64, a few rows at a time so that they stay in the cache."""
+    """Return the squared distance of each row to its centre, in float64, a few rows at a time so that they stay in the cache."""
     squares = np.empty(len(block))
     for start in range(0, len(block), NARROW_ROWS):
         some = slice(start, start + NARROW_ROWS)
@@ -290,7 +287,7 @@ def _plus_plus(points: Points, clusters: int, draw: np.random.Generator) -> Floa
 
 
 def _squares(points: np.ndarray, lengths: np.ndarray, rows: Int64[np.ndarray, " tried"]) -> np.ndarray:
-    """Give the squared distances of all points to some of them; a point's to itself is exactly 0."""
+    """Return the squared distances of all points to some of them; a point's to itself is exactly 0."""
     away = lengths[rows][:, None] + lengths[None, :] - 2 * (points[rows] @ points.T)
     # What is left of the subtraction of equals is rounding, not distance.
     away[away < 1e-6 * (lengths[rows][:, None] + lengths[None, :])] = 0
@@ -300,33 +297,33 @@ def _squares(points: np.ndarray, lengths: np.ndarray, rows: Int64[np.ndarray, " 
 def _given(start: ArrayLike, clusters: int, width: int, frame: Frame) -> Float64[np.ndarray, "clusters dimensions"]:
     centres = _centres(start, "start")
     if centres.shape != (clusters, width):
-        raise must("start", f"hold {clusters} centres of {width} columns", f"shape {centres.shape}")
+        raise invalid("start", f"hold {clusters} centres of {width} columns", f"shape {centres.shape}")
     return np.asarray((centres - frame.shift) * frame.scale)
 
 
 def _centres(given: ArrayLike, name: str = "centres") -> Float64[np.ndarray, "clusters dimensions"]:
     centres = np.asarray(given, dtype=np.float64)
     if centres.ndim != 2 or 0 in centres.shape:
-        raise must(name, "be numbers of shape (clusters, dimensions)", f"shape {centres.shape}")
+        raise invalid(name, "be numbers of shape (clusters, dimensions)", f"shape {centres.shape}")
     if not np.isfinite(centres).all():
-        raise must(name, "be finite", "NaN or infinity")
+        raise invalid(name, "be finite", "NaN or infinity")
     return centres
 
 
 def _check(extent: Extent, clusters: int) -> None:
     if extent.rows < clusters:
-        raise must("clusters", f"be at most the number of rows, {extent.rows}", clusters)
+        raise invalid("clusters", f"be at most the number of rows, {extent.rows}", clusters)
     if extent.spread == 0 and clusters > 1:
         raise InputError(f"`features` are the same in all {extent.rows} rows: there are no {clusters} clusters to find.")
 
 
 def where_of(workers: int | None, device: str, map: Map | None) -> Where:
-    """Give where to compute.
+    """Return where to compute.
 
     Raises:
         InputError: fewer than one worker.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers is not None and workers < 1:
-        raise must("workers", "be at least 1", workers)
+        raise invalid("workers", "be at least 1", workers)
     return Where(cores if workers is None else workers, device, map)

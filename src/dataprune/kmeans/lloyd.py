@@ -1,9 +1,4 @@
-"""One pass of k-means over points, and the iterations that follow from it.
-
-Knows torch. Points are blocks moved to their mean and scaled by a power of two, so that float32 loses nothing to an offset or a
-unit; sums over rows are float64, in the order of the blocks. A block is worked on by one thread: who does it, here or elsewhere,
-changes nothing.
-"""
+"""One pass of k-means over points, and the iterations that follow from it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.kmeans.blocks import Features
 from dataprune.kmeans.extent import Extent, gather
 from dataprune.kmeans.passes import GROUP_BLOCKS, Fold, Where, over_blocks, threaded
@@ -64,14 +59,14 @@ class Points:
         return cls(features, extent.rows, frame, where, kept)
 
     def over(self, work: "PointWork", fold: Fold[Any] | None = None) -> Iterator[Any]:
-        """Give what `work` makes of each block of points, in order."""
+        """Return what `work` makes of each block of points, in order."""
         if self.kept is None:
             return over_blocks(_Framed(self.frame, self.where.device, work), self.features, self.where, fold)
         done = threaded(lambda kept: work(*kept), self.kept, self.where)
         return done if fold is None else fold(done)
 
     def gather(self, rows: Int64[np.ndarray, " taken"]) -> Float32[np.ndarray, "taken dimensions"]:
-        """Give the points at `rows`, in that order."""
+        """Return the points at `rows`, in that order."""
         order = np.argsort(rows, kind="stable")
         taken = self.frame.points(gather(self.features, rows[order], self.where))
         return np.asarray(taken[np.argsort(order, kind="stable")])
@@ -162,12 +157,12 @@ def one_pass(points: Points, centres: Float64[np.ndarray, "clusters dimensions"]
         squares.append(part.squares)
     whole = Pass(sums, counts, np.concatenate(nearest), np.concatenate(squares))
     if len(whole.nearest) != points.rows:
-        raise must("features", f"give the same {points.rows} rows each time they are read", len(whole.nearest))
+        raise invalid("features", f"give the same {points.rows} rows each time they are read", len(whole.nearest))
     return whole
 
 
 def nearest_of(block: "torch.Tensor", centres: Float32[np.ndarray, "clusters dimensions"]) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Give ‖c‖² − 2x·c of the nearest centre c of each point x, and which it is; the first of equals."""
+    """Return ‖c‖² − 2x·c of the nearest centre c of each point x, and which it is; the first of equals."""
     import torch
 
     near = torch.from_numpy(centres).to(block.device)
@@ -232,7 +227,7 @@ def _folded(parts: Iterable[Pass]) -> Iterator[Pass]:
 
 
 def _reseeded(points: Points, done: Pass) -> tuple[Float64[np.ndarray, "clusters dimensions"], Int64[np.ndarray, " clusters"]]:
-    """Give each empty cluster one of the points that lie farthest from their centre, and take it from its own cluster."""
+    """Return each empty cluster one of the points that lie farthest from their centre, and take it from its own cluster."""
     empty = np.flatnonzero(done.counts == 0)
     if not len(empty):
         return done.sums, done.counts

@@ -1,8 +1,4 @@
-"""How is every block of features worked on once: here, on several threads, or by a map on other machines?
-
-Knows threads, torch's own number of them, and how features are cut into spans that others can read for themselves. What is cut, and
-in which order the results come, depends on the data alone: who does the work changes no bit of it.
-"""
+"""How is every block of features worked on once: here, on several threads, or by a map on other machines?"""
 
 import itertools
 from collections import deque
@@ -43,12 +39,12 @@ class Where:
     map: Map | None = None
 
     def takes(self, features: Features) -> bool:
-        """Say whether the map does the work: there is one, and the features can be read in parts (`rows`, `width`, `part`)."""
+        """Return whether the map does the work: there is one, and the features can be read in parts (`rows`, `width`, `part`)."""
         return self.map is not None and all(hasattr(features, name) for name in ("rows", "width", "part"))
 
 
 def over_blocks(work: Work[R], features: Features, where: Where, fold: Fold[R] | None = None) -> Iterator[R]:
-    """Give what `work` makes of each block in order, folded if asked for."""
+    """Return what `work` makes of each block in order, folded if asked for."""
     joined = fold if fold is not None else iter
     if where.map is not None and where.takes(features):
         spans = where.map(_Spanned(work, features, fold, where.device), _spans(features))
@@ -57,7 +53,7 @@ def over_blocks(work: Work[R], features: Features, where: Where, fold: Fold[R] |
 
 
 def threaded(work: Callable[[T], R], items: Iterable[T], where: Where) -> Iterator[R]:
-    """Give `work` of each item in order, on as many threads as `where` says, and never more than a few items ahead."""
+    """Yield `work` of each item in order, on as many threads as `where` says, and never more than a few items ahead."""
     if where.device != "cpu" or where.workers == 1:
         with _one_thread_each(where.device):
             yield from map(work, items)

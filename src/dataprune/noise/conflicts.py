@@ -1,7 +1,4 @@
-"""Which labels contradict each other, because they stand on identical examples? And what does that make of them as suspects?
-
-Knows groups of identical examples, labels, and a finding. Does not look for the groups: `noise.duplicates` does.
-"""
+"""Which labels contradict each other, because they stand on identical examples? And what does that make of them as suspects?"""
 
 from dataclasses import dataclass, replace
 

@@ -1,14 +1,11 @@
-"""What is done about each suspect: keep it, drop it, or give it another label?
-
-Knows findings and arrays. Does not know files: `run.cleaned` reads what a person decided and writes what came of it.
-"""
+"""What is done about each suspect: keep it, drop it, or give it another label?"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64
 
-from dataprune.errors import must, unknown
+from dataprune.errors import invalid, unknown_choice
 from dataprune.noise.suspects import Suspects
 
 DECISIONS = ("keep", "drop", "relabel")
@@ -44,7 +41,7 @@ class Decisions:
         return np.flatnonzero(self.decision != "drop")
 
     def count(self, decision: str) -> int:
-        """Say how many examples were decided so."""
+        """Return how many examples were decided so."""
         return int((self.decision == decision).sum())
 
 
@@ -60,13 +57,13 @@ def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> D
         InputError: another action, a confidence outside (0, 1].
     """
     if action not in ("drop", "relabel"):
-        raise unknown("action", action, ("drop", "relabel"))
+        raise unknown_choice("action", action, ("drop", "relabel"))
     check_confidence(confidence)
     chosen = found.is_suspect
     if action == "relabel":
         if found.suggested_probability is None:
             cure = "It was read from a table without the column suggested_probability: find anew, which gives the same."
-            raise must("found", "say how sure the suggested labels are", "a finding that does not", cure)
+            raise invalid("found", "say how sure the suggested labels are", "a finding that does not", cure)
         chosen = chosen & (found.suggested_label != found.labels) & (found.suggested_probability >= confidence)
     decision = np.where(chosen, action, "keep").astype(object)
     labels = np.where(chosen & (action == "relabel"), found.suggested_label, found.labels)
@@ -80,4 +77,4 @@ def check_confidence(confidence: float) -> None:
         InputError: it is not in (0, 1].
     """
     if not 0 < confidence <= 1:
-        raise must("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")
+        raise invalid("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")

@@ -1,7 +1,4 @@
-"""Which examples are there twice, exactly or nearly?
-
-Knows arrays of pixels or features, numbered through over the splits. Does not know ids or splits: `run.find_duplicates` does.
-"""
+"""Which examples are there twice, exactly or nearly?"""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from dataprune.errors import must
-from dataprune.noise.thumbnails import SMALLEST, alike, coarse, rows_at
+from dataprune.errors import invalid
+from dataprune.noise.fingerprint import SMALLEST, alike, coarse, rows_at
 from dataprune.scores.neighbours import close_pairs, nearest
 
 NEAR_PICTURES = 0.25
@@ -59,7 +56,7 @@ class Pairs:
 
 
 def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
-    """Give for each example the row of the first that is identical to it, its own if it is the first.
+    """Return for each example the row of the first that is identical to it, its own if it is the first.
 
     Args:
         inputs: arrays of one row shape (pictures or features), numbered through; memory maps are read row by row.
@@ -114,7 +111,7 @@ def find_pairs(
     """
     shapes = {part.shape[1:] for part in inputs}
     if len(shapes) > 1:
-        raise must("inputs", "have examples of one shape", ", ".join(map(str, sorted(shapes))))
+        raise invalid("inputs", "have examples of one shape", ", ".join(map(str, sorted(shapes))))
     first = identical(inputs)
     again = np.flatnonzero(first != np.arange(len(first)))
     exact = Pairs(first[again], again, np.zeros(len(again), np.float32), np.ones(len(again), bool))
@@ -141,7 +138,7 @@ def find_pairs(
 def _near_pictures(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"], limit: float | None) -> Pairs:
     most = NEAR_PICTURES if limit is None else limit
     if not 0 <= most < 1:
-        raise must("distance", "be in [0, 1)", most, f"{NEAR_PICTURES} is the default; 0.1 gives fewer and surer pairs.")
+        raise invalid("distance", "be in [0, 1)", most, f"{NEAR_PICTURES} is the default; 0.1 gives fewer and surer pairs.")
     side = min(inputs[0].shape[1:3])
     if side < SMALLEST:
         note = f"pictures of {side} pixels show too little to tell copies from alike ones: only identical ones were looked for"
@@ -179,7 +176,7 @@ def _compared(
 def _near_vectors(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"], limit: float | None) -> Pairs:
     most = NEAR_VECTORS if limit is None else limit
     if not 0 <= most < np.inf:
-        raise must("distance", "be at least 0", most)
+        raise invalid("distance", "be at least 0", most)
     x = np.concatenate([np.asarray(part, np.float32) for part in inputs])[rows]
     spread = x.std(axis=0, dtype=np.float64)
     x = (x[:, spread > 0] / spread[spread > 0]).astype(np.float32)
@@ -193,7 +190,7 @@ def _near_vectors(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"]
 def _near_features(features: np.ndarray, rows: Int64[np.ndarray, " rows"], limit: float | None) -> Pairs:
     most = NEAR_FEATURES if limit is None else limit
     if not 0 <= most < np.inf:
-        raise must("distance", "be at least 0", most)
+        raise invalid("distance", "be at least 0", most)
     is_zero = np.zeros(len(rows), bool)
     for start in range(0, len(rows), BLOCK_ROWS):
         is_zero[start : start + BLOCK_ROWS] = (features[rows[start : start + BLOCK_ROWS]] == 0).all(axis=1)

@@ -1,7 +1,4 @@
-"""What is there to judge a label by?
-
-Knows which arrays a finding reads, and which of them cannot be what they are said to be. Does not know where they come from.
-"""
+"""What is there to judge a label by?"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.trace.member import checked_labels
 
 # Half precision, as probabilities are often stored, rounds each entry by up to 2^-12 of its size or 2^-25.
@@ -57,7 +54,7 @@ class Evidence:
     def __post_init__(self) -> None:
         shapes = [array.shape for array in (self.unseen, self.seen) if array is not None]
         if not shapes:
-            raise must("Evidence", "hold `unseen` or `seen` probabilities", "neither")
+            raise invalid("Evidence", "hold `unseen` or `seen` probabilities", "neither")
         n_examples, n_classes = shapes[0]
         put = object.__setattr__
         put(self, "labels", checked_labels(self.labels, n_classes))
@@ -68,13 +65,13 @@ class Evidence:
         for name in ("labels", "unseen", "seen", "margin", "votes", "unseen_votes", "ids"):
             array = getattr(self, name)
             if array is not None and len(array) != n_examples:
-                raise must(name, f"have one row for each of the {n_examples} examples", len(array))
+                raise invalid(name, f"have one row for each of the {n_examples} examples", len(array))
         for name in ("unseen", "seen", "votes", "unseen_votes"):
             array = getattr(self, name)
             if array is not None and array.shape[1] != n_classes:
-                raise must(name, f"have one column for each of the {n_classes} classes", array.shape[1])
+                raise invalid(name, f"have one column for each of the {n_classes} classes", array.shape[1])
         if self.classes and len(self.classes) != n_classes:
-            raise must("classes", f"be as many as the columns of the probabilities: {n_classes}", len(self.classes))
+            raise invalid("classes", f"be as many as the columns of the probabilities: {n_classes}", len(self.classes))
         if len(np.unique(self.labels)) < 2:
             raise InputError("all labels are equal, so none can be told wrong. A finding needs at least two classes.")
         if self.ids is None:
@@ -112,7 +109,7 @@ class Evidence:
 def resisting(
     seen: Float32[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"], margin: Float64[np.ndarray, " examples"]
 ) -> Float32[np.ndarray, "examples classes"]:
-    """Give the label in each row of probabilities another margin: its logit minus the largest other."""
+    """Return the label in each row of probabilities another margin: its logit minus the largest other."""
     logits, rows = np.log(np.maximum(seen, 1e-4, dtype=np.float64)), np.arange(len(seen))
     logits[rows, labels] = -np.inf
     logits[rows, labels] = logits.max(axis=1) + margin
@@ -121,7 +118,7 @@ def resisting(
 
 
 def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Float32[np.ndarray, "examples classes"]:
-    """Give class probabilities as float32 with rows that sum to 1, refusing what are none.
+    """Return class probabilities as float32 with rows that sum to 1, refusing what are none.
 
     Rows may be off by a hundredth, as in half precision, and are then scaled.
 
@@ -130,9 +127,11 @@ def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Flo
     """
     given = np.asarray(values)
     if given.ndim != 2 or given.shape[1] < 2 or not len(given):
-        raise must(name, "have a row for each example and a column for each class, two or more", f"an array of shape {given.shape}")
+        raise invalid(
+            name, "have a row for each example and a column for each class, two or more", f"an array of shape {given.shape}"
+        )
     if given.dtype.kind not in "fiub":
-        raise must(name, "be numbers", f"an array of {given.dtype}")
+        raise invalid(name, "be numbers", f"an array of {given.dtype}")
     p = given.astype(np.float32, copy=False)
     sums = p.sum(axis=1, dtype=np.float64)
     logits = "These look like logits: give their softmax."
@@ -149,5 +148,5 @@ def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Flo
                 if "sum" in requirement
                 else f"{first[~(first >= 0)][0] if 'finite' not in requirement else first[~np.isfinite(first)][0]:.4g}"
             )
-            raise must(name, requirement, f"{got} in row {rows[0]} (rows {listed(rows)})", cure)
+            raise invalid(name, requirement, f"{got} in row {rows[0]} (rows {join_some(rows)})", cure)
     return np.asarray(p / sums[:, None], np.float32)

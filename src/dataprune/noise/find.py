@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
 from dataprune.noise.evidence import Evidence
+from dataprune.noise.explanations import method_in_words, reasons
 from dataprune.noise.posterior import ELSEWHERE, FIT_ROWS, OURS, Noise, fit_from, fit_noise, logs, true_classes
 from dataprune.noise.suspects import Suspects
-from dataprune.noise.words import method_in_words, reasons
 from dataprune.streams import generator
 
 # The two views err on the same hard examples, so their log-odds must not be added as if they were independent. The weights are
@@ -147,7 +147,7 @@ def _share_wrong(noise: Noise, probabilities: Shaped[np.ndarray, "rows classes"]
 
 
 def _second_view(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
-    """Give the log-odds that the label is wrong by the networks that were trained on it.
+    """Return the log-odds that the label is wrong by the networks that were trained on it.
 
     They are read through the same model of the noise, at the end of training and with the label as it stood on average over the
     epochs: where networks know their labels by heart, only the latter tells anything. Whichever agrees better with the first view
@@ -196,7 +196,7 @@ RIDGE = 1e-3
 def _suggested(
     evidence: Evidence, true: Float64[np.ndarray, "examples classes"]
 ) -> tuple[Int64[np.ndarray, " examples"], Float64[np.ndarray, " examples"]]:
-    """Give the most probable other class, and its share of the probability that the label is wrong."""
+    """Return the most probable other class, and its share of the probability that the label is wrong."""
     rows, others = np.arange(len(evidence)), np.log(np.maximum(true, 1e-12))
     if evidence.sampling == "both":
         assert evidence.seen is not None
@@ -234,7 +234,7 @@ def _sigmoid(odds: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " ex
 
 
 def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
-    """Say what one should know of the evidence, given how many labels it would make wrong."""
+    """Return what one should know of the evidence, given how many labels it would make wrong."""
     notes = list(evidence.notes)
     counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
@@ -262,6 +262,6 @@ def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
 
 
 def _several_names(names: list[str]) -> str:
-    from dataprune.errors import listed
+    from dataprune.errors import join_some
 
-    return listed(map(repr, names), most=3)
+    return join_some(map(repr, names), most=3)

@@ -1,8 +1,4 @@
-"""How are labels made wrong on purpose, in a known amount?
-
-Knows labels, ids and kinds of noise. Who is corrupted, and into what, depends on the seed and the example's id alone, not on the
-order of rows; and whom a lower rate corrupts, a higher one corrupts in the same way (all kinds but "matrix").
-"""
+"""How are labels made wrong on purpose, in a known amount?"""
 
 from collections import Counter
 
@@ -10,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.streams import tie_break, torch_seed
 from dataprune.trace.member import checked_labels
 
@@ -31,7 +27,7 @@ def inject(
     matrix: ArrayLike | None = None,
     seed: int = 0,
 ) -> Int64[np.ndarray, " examples"]:
-    """Give labels of which an exact number is wrong.
+    """Return labels of which an exact number is wrong.
 
     Args:
         labels: (N,) true class indices.
@@ -58,23 +54,23 @@ def inject(
     """
     truth = checked_labels(labels)
     if kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
+        raise unknown_choice("kind", kind, KINDS)
     if n_classes < 2 or (len(truth) and int(truth.max()) >= n_classes):
-        raise must("n_classes", "be at least 2 and above every label", n_classes)
+        raise invalid("n_classes", "be at least 2 and above every label", n_classes)
     if (kind == "matrix") != (matrix is not None):
-        raise must(
+        raise invalid(
             "matrix", "be given with kind 'matrix', and only with it", "none" if matrix is None else f"one, and kind '{kind}'"
         )
     if kind == "matrix" and rate is not None:
-        raise must("rate", "be left out with kind 'matrix', which holds the rates", rate)
+        raise invalid("rate", "be left out with kind 'matrix', which holds the rates", rate)
     if kind != "matrix" and (rate is None or not 0 < rate < 1):
-        raise must("rate", "be in (0, 1)", rate, "0.1 makes one label in ten wrong.")
+        raise invalid("rate", "be in (0, 1)", rate, "0.1 makes one label in ten wrong.")
     names = [str(name) for name in (range(len(truth)) if ids is None else np.asarray(ids).tolist())]
     if len(names) != len(truth):
-        raise must("ids", f"have one entry for each of the {len(truth)} labels", len(names))
+        raise invalid("ids", f"have one entry for each of the {len(truth)} labels", len(names))
     if len(set(names)) != len(names):
         twice = [repr(name) for name, count in Counter(names).items() if count > 1]
-        raise must("ids", "be unique", f"{listed(twice)} more than once")
+        raise invalid("ids", "be unique", f"{join_some(twice)} more than once")
     order = np.argsort(tie_break(names, torch_seed(seed, "noise", "order")), kind="stable")
     target = tie_break(names, torch_seed(seed, "noise", "target"))
     given = truth.copy()
@@ -92,7 +88,7 @@ def inject(
 def _plans(
     kind: str, rate: float | None, n_classes: int, matrix: Float64[np.ndarray, "classes classes"] | None
 ) -> list[tuple[list[int], "float | Float64[np.ndarray, ' classes']"]]:
-    """Say which classes are corrupted together, and by what share, or by which shares into each class."""
+    """Return which classes are corrupted together, and by what share, or by which shares into each class."""
     if matrix is not None:
         return [([k], matrix[k]) for k in range(n_classes)]
     assert rate is not None
@@ -108,7 +104,7 @@ def _plans(
 def _other(
     truth: Int64[np.ndarray, " some"], hashes: UInt64[np.ndarray, " some"], kind: str, n_classes: int
 ) -> Int64[np.ndarray, " some"]:
-    """Give another class for each label."""
+    """Return another class for each label."""
     if kind == "look-alike":
         return np.array([dict(LOOK_ALIKES)[label] for label in truth.tolist()], dtype=np.int64)
     steps = 1 if kind == "pairwise" else 1 + (hashes % np.uint64(n_classes - 1)).astype(np.int64)
@@ -120,10 +116,10 @@ def _checked(matrix: ArrayLike | None, n_classes: int) -> Float64[np.ndarray, "c
         return None
     values = np.asarray(matrix, dtype=np.float64)
     if values.shape != (n_classes, n_classes):
-        raise must("matrix", f"have {n_classes} rows and columns, one for each class", f"a shape of {values.shape}")
+        raise invalid("matrix", f"have {n_classes} rows and columns, one for each class", f"a shape of {values.shape}")
     bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-6)))
     if len(bad):
-        raise must(
+        raise invalid(
             "matrix", "hold shares of at least 0 that sum to 1 in each row", f"{values[bad[0]].tolist()} in row {bad[0] + 1}"
         )
     return values

@@ -131,7 +131,7 @@ def fit_from(
 def true_classes(
     noise: Noise, probabilities: Shaped[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
 ) -> Float64[np.ndarray, "examples classes"]:
-    """Give P(true class | what the networks say, the given label); rows sum to 1."""
+    """Return P(true class | what the networks say, the given label); rows sum to 1."""
     clean = clean_probabilities(noise, logs(probabilities))
     rows = np.arange(len(labels))
     given = noise.transition[:, labels].T + noise.by_looks * clean[rows, labels][:, None]
@@ -142,26 +142,26 @@ def true_classes(
 
 
 def clean_probabilities(noise: Noise, log_p: Float64[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
-    """Give the probability of each true class before the given label is looked at."""
+    """Return the probability of each true class before the given label is looked at."""
     return np.asarray(np.exp(_log_softmax(noise.sharpness * _unmixed(log_p, noise) + noise.bias)))
 
 
 def log_likelihoods(
     noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
 ) -> Float64[np.ndarray, " examples"]:
-    """Give the log-probability of each given label, in nats."""
+    """Return the log-probability of each given label, in nats."""
     return np.asarray(np.log(true_given(noise, _unmixed(log_p, noise), labels).sum(axis=1)))
 
 
 def logs(probabilities: Shaped[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
-    """Give log-probabilities, none below that of what half precision can tell."""
+    """Return log-probabilities, none below that of what half precision can tell."""
     return np.asarray(np.log(np.maximum(probabilities, LOWEST, dtype=np.float64)))
 
 
 def true_given(
     noise: Noise, evidence: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
 ) -> Float64[np.ndarray, "examples classes"]:
-    """Give P(true class and the given label), from log-probabilities out of which the noise was taken."""
+    """Return P(true class and the given label), from log-probabilities out of which the noise was taken."""
     return np.asarray(np.exp(_log_softmax(noise.sharpness * evidence + noise.bias)) * noise.transition[:, labels].T)
 
 
@@ -211,7 +211,7 @@ def _begun(start: Noise, log_p: Float64[np.ndarray, "examples classes"], labels:
 
 
 def _alike(share: float, labels: Int64[np.ndarray, " examples"], n_classes: int) -> Float64[np.ndarray, "classes classes"]:
-    """Give the transition matrix of noise into all classes that occur alike, with a share of what no label would tell."""
+    """Return the transition matrix of noise into all classes that occur alike, with a share of what no label would tell."""
     occurs = np.bincount(labels, minlength=n_classes) > 0
     return np.asarray((1 - share) * np.eye(n_classes) + share * occurs / occurs.sum())
 
@@ -240,7 +240,7 @@ def _misfit(
     evidence: Float64[np.ndarray, "examples classes"],
     true: Float64[np.ndarray, "examples classes"],
 ) -> tuple[float, Float64[np.ndarray, " parameters"]]:
-    """Give the cross-entropy to `true` of a sharpness (its logarithm comes first) and a bias, and its gradient."""
+    """Return the cross-entropy to `true` of a sharpness (its logarithm comes first) and a bias, and its gradient."""
     sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
     log_q = _log_softmax(sharpness * evidence + bias)
     gap = np.exp(log_q) - true

@@ -1,7 +1,4 @@
-"""Which labels are suspect, how sure is that, and how many are wrong in all?
-
-Knows the finding as a table and what may be asked of it. Does not know how it is computed (`find`).
-"""
+"""Which labels are suspect, how sure is that, and how many are wrong in all?"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.streams import tie_break
 
 CLEAN_SHARE = 0.02
@@ -80,11 +77,11 @@ class Suspects:
         return self.sampling != "in" and self.n_wrong <= CLEAN_SHARE * len(self)
 
     def expected_precision(self, count: int) -> float:
-        """Say which share of the `count` most suspect labels is expected to be wrong.
+        """Return which share of the `count` most suspect labels is expected to be wrong.
 
         Raises:
             InputError: `count` is not in 1 ... N.
         """
         if not 1 <= count <= len(self):
-            raise must("count", f"be in 1 ... {len(self)}", count)
+            raise invalid("count", f"be in 1 ... {len(self)}", count)
         return float(self.probability[self.order[:count]].mean())

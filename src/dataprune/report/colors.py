@@ -50,7 +50,7 @@ _MARKERS = ("8", "H", "X", "4", "3", "2")
 
 
 def style_of(score: str) -> Style:
-    """Give the style of a score: by the table, for a name that is not in it by a hash of the name, dotted.
+    """Return the style of a score: by the table, for a name that is not in it by a hash of the name, dotted.
 
     Example:
         >>> style_of("el2n"), style_of("mine") == style_of("mine")
@@ -63,5 +63,5 @@ def style_of(score: str) -> Style:
 
 
 def ramp(place: int, of: int) -> str:
-    """Give the colour of one of several steps in order, the first the darkest."""
+    """Return the colour of one of several steps in order, the first the darkest."""
     return RAMP[0 if of < 2 else round(place * (len(RAMP) - 1) / (of - 1))]

@@ -13,7 +13,7 @@ MOST_TRAININGS = 100
 
 
 def cost_data(prices: Prices) -> Plot | None:
-    """Say what is in the picture of the price: all that was spent against the number of trainings, for each size.
+    """Return what is in the picture of the price: all that was spent against the number of trainings, for each size.
 
     In operations where these are known, else in seconds. One training on all data is the unit. A size's line begins with the price
     of scoring; where it crosses that of all data pruning has paid.

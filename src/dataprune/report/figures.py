@@ -1,7 +1,4 @@
-"""How do lines, bands and labels become a figure of one page's width, the same bytes each time?
-
-Knows matplotlib. Does not know what a line means: `study_plots`, `score_plots` and `cost_plots` say that.
-"""
+"""How do lines, bands and labels become a figure of one page's width, the same bytes each time?"""
 
 import warnings
 from dataclasses import dataclass
@@ -12,9 +9,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataprune import store
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.report.colors import Style
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -101,13 +98,13 @@ def draw_plot(data: Plot, out: Path) -> None:
     all_axes = figure.subplots(1, len(data.panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, data.panels, strict=True):
         _draw_panel(axes, panel, data.bands)
-        axes.set_title(shown(panel.title), fontsize=9, parse_math=False)
+        axes.set_title(display_text(panel.title), fontsize=9, parse_math=False)
         axes.set_xlabel(data.x_label, fontsize=9)
         axes.xaxis.get_major_locator().set_params(integer=data.whole_x)
     all_axes[0].set_ylabel(data.y_label, fontsize=9)
     if data.bottom is not None:
         all_axes[0].set_ylim(bottom=data.bottom)
-    figure.suptitle(shown(data.title, 100), fontsize=10, parse_math=False)
+    figure.suptitle(display_text(data.title, 100), fontsize=10, parse_math=False)
     entries: dict[str, Artist] = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -123,7 +120,7 @@ def draw_plot(data: Plot, out: Path) -> None:
 
 
 def page(height: float) -> "Figure":
-    """Give an empty figure of a page's width.
+    """Return an empty figure of a page's width.
 
     Args:
         height: in inches.
@@ -136,7 +133,7 @@ def page(height: float) -> "Figure":
 def write_note(figure: "Figure", note: str) -> None:
     """Write a line in small letters below everything."""
     if note:
-        figure.supxlabel(shown(note, 160), fontsize=6.5, color="#555555", x=0.01, ha="left", parse_math=False)
+        figure.supxlabel(display_text(note, 160), fontsize=6.5, color="#555555", x=0.01, ha="left", parse_math=False)
 
 
 def save(figure: "Figure", out: Path) -> None:
@@ -157,18 +154,20 @@ def save(figure: "Figure", out: Path) -> None:
 def check_format(out: Path) -> None:
     """Refuse a name that is no picture of ours or lies in no folder."""
     if out.suffix.lower() not in FORMATS:
-        raise must("out", f"end in {' or '.join(FORMATS)}", repr(str(out)))
+        raise invalid("out", f"end in {' or '.join(FORMATS)}", repr(str(out)))
     if not out.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{out.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 def _draw_panel(axes: "Axes", panel: Panel, bands: bool) -> None:
     for level in panel.levels:
-        axes.axhline(level.y, color=level.style.colour, linestyle="--", linewidth=1.2, label=shown(level.label, LETTERS), zorder=1)
+        axes.axhline(
+            level.y, color=level.style.colour, linestyle="--", linewidth=1.2, label=display_text(level.label, LETTERS), zorder=1
+        )
         if np.isfinite(level.low):
             axes.axhspan(level.low, level.high, color=level.style.colour, alpha=0.15, linewidth=0, zorder=0)
     for line in panel.lines:
-        colour, label = line.style.colour, shown(line.label, LETTERS) if line.label else "_"
+        colour, label = line.style.colour, display_text(line.label, LETTERS) if line.label else "_"
         face = "white" if line.is_hollow else colour
         width = 1.8 if colour == "#000000" else 1.3
         axes.plot(

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataprune import store
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.kmeans import Curve
 from dataprune.report.colors import COLOURS
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 from dataprune.streams import torch_seed
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def map_data(
     Source: van der Maaten and Hinton 2008, as scikit-learn has it, on the first 50 principal components.
     """
     if not FEWEST <= len(features) <= MOST:
-        raise must("sample", f"be {FEWEST} ... {MOST} rows", len(features))
+        raise invalid("sample", f"be {FEWEST} ... {MOST} rows", len(features))
     colour = groups if groups is not None else values
     if (groups is None) == (values is None) or colour is None or len(colour) != len(features):
-        raise must("groups or values", f"be given, one for each of {len(features)} rows", "something else")
+        raise invalid("groups or values", f"be given, one for each of {len(features)} rows", "something else")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -86,7 +86,7 @@ def map_data(
     start = "pca" if rows.shape[1] > 1 and rows.std() > 0 else "random"
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = TSNE(2, perplexity=perplexity, init=start, random_state=number).fit_transform(rows).astype(np.float64)
-    return MapData(points, shown(title), groups, tuple(shown(name, 24) for name in names), values)
+    return MapData(points, display_text(title), groups, tuple(display_text(name, 24) for name in names), values)
 
 
 def draw_map(data: MapData, out: Path) -> None:
@@ -123,7 +123,7 @@ class CurveData:
 
 
 def curve_data(curve: Curve, chosen: int) -> CurveData:
-    """Say what is in the picture of an inertia curve: inertia as a share of its largest."""
+    """Return what is in the picture of an inertia curve: inertia as a share of its largest."""
     return CurveData(curve.clusters, curve.inertia / curve.inertia.max(), chosen, curve.elbow == chosen)
 
 
@@ -159,9 +159,9 @@ def draw_curve(data: CurveData, out: Path) -> None:
 def check_png(out: Path) -> None:
     """Refuse a name that is no .png or lies in no folder, before any work."""
     if out.suffix.lower() != ".png":
-        raise must("out", "end in .png", repr(str(out)))
+        raise invalid("out", "end in .png", repr(str(out)))
     if not out.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{out.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 def _draw_values(figure: "Figure", axes: "Axes", data: MapData, size: float) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dataprune import store
-from dataprune.errors import must
-from dataprune.report.text import shown
+from dataprune.errors import invalid
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,15 +59,17 @@ def sheet_data(
         [('zeros', ('a', 'b')), ('', ('c',))]
     """
     if not 1 <= len(images) <= MOST_PICTURES:
-        raise must("count", f"be in 1 ... {MOST_PICTURES} pictures of one sheet", len(images))
+        raise invalid("count", f"be in 1 ... {MOST_PICTURES} pictures of one sheet", len(images))
     if columns < 1:
-        raise must("columns", "be at least 1", columns)
-    names = [""] * len(images) if captions is None else [shown(name, CAPTION_LETTERS) for name in captions]
+        raise invalid("columns", "be at least 1", columns)
+    names = [""] * len(images) if captions is None else [display_text(name, CAPTION_LETTERS) for name in captions]
     if len(names) != len(images):
-        raise must("captions", f"be one for each of {len(images)} pictures", len(names))
+        raise invalid("captions", f"be one for each of {len(images)} pictures", len(names))
     return tuple(
         SheetRow(
-            shown(heading) if first == 0 else "", np.asarray(images[first : first + columns]), tuple(names[first : first + columns])
+            display_text(heading) if first == 0 else "",
+            np.asarray(images[first : first + columns]),
+            tuple(names[first : first + columns]),
         )
         for first in range(0, len(images), columns)
     )
@@ -85,9 +87,9 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
         MachineError: no room, or no permission.
     """
     if out.suffix.lower() != ".png":
-        raise must("out", "end in .png", repr(str(out)))
+        raise invalid("out", "end in .png", repr(str(out)))
     if not rows:
-        raise must("rows", "hold at least one row", "none")
+        raise invalid("rows", "hold at least one row", "none")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

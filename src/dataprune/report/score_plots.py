@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from dataprune.report.colors import style_of
 from dataprune.report.figures import page, save, write_note
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 from dataprune.scores import Scores, correlations
 from dataprune.study.agreement import Distribution, distributions
 
@@ -24,7 +24,7 @@ class CorrelationData:
 
 
 def correlation_data(scores: Scores) -> CorrelationData:
-    """Say what is in the picture of the correlations."""
+    """Return what is in the picture of the correlations."""
     names, pearson = correlations(scores, "pearson")
     spearman = correlations(scores, "spearman")[1]
     return CorrelationData(names, np.tril(pearson) + np.triu(spearman, 1))
@@ -41,7 +41,7 @@ def draw_correlations(data: CorrelationData, out: Path) -> None:
     figure = page(1.6 + min(6.0, 0.42 * n_scores))
     axes = figure.add_subplot()
     drawn = axes.imshow(data.values, cmap="PuOr_r", vmin=-1, vmax=1)
-    names = [shown(name, 20) for name in data.names]
+    names = [display_text(name, 20) for name in data.names]
     axes.set_xticks(range(n_scores), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8, parse_math=False)
     axes.set_yticks(range(n_scores), names, fontsize=8, parse_math=False)
     for row, column in np.ndindex(data.values.shape):
@@ -55,7 +55,7 @@ def draw_correlations(data: CorrelationData, out: Path) -> None:
 
 
 def distribution_data(scores: Scores) -> tuple[Distribution, ...]:
-    """Say what is in the picture of the distributions."""
+    """Return what is in the picture of the distributions."""
     return distributions(scores)
 
 
@@ -75,7 +75,7 @@ def draw_distributions(data: tuple[Distribution, ...], out: Path) -> None:
         total = max(1, int(one.counts.sum()))
         axes.bar(one.edges[:-1], 100 * one.counts / total, np.diff(one.edges), align="edge", color=style_of(one.name).colour)
         arrow = "harder →" if one.harder > 0 else "← harder"
-        axes.set_title(f"{shown(one.name, 24)}  ({arrow})", fontsize=8, parse_math=False)
+        axes.set_title(f"{display_text(one.name, 24)}  ({arrow})", fontsize=8, parse_math=False)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.25, linewidth=0.6)
     for axes in all_axes[:, 0]:

@@ -15,13 +15,13 @@ from dataprune.report.colors import STYLES, Style, ramp, style_of
 from dataprune.report.cost_plots import cost_data
 from dataprune.report.figures import FORMATS, Level, Line, Panel, Plot, draw_plot
 from dataprune.report.score_plots import correlation_data, distribution_data, draw_correlations, draw_distributions
-from dataprune.study.cells import Cell
 from dataprune.study.cost import Cost, prices
+from dataprune.study.results_table import Cell
 from dataprune.study.summary import Summary
 
 if TYPE_CHECKING:
     from dataprune.scores import Scores
-    from dataprune.study.opened import Study
+    from dataprune.study.study import Study
 
 MOST_BY_EPOCH = 16  # lines of one picture that an eye can follow
 EARLY = 4  # of the epochs the first one in four
@@ -69,18 +69,18 @@ def write_plots(study: "Study", folder: Path, scores: "Scores | None" = None, sc
 
 
 def curves_data(summary: Summary) -> Plot | None:
-    """Say what is in the picture of accuracy against the share kept, with random and all data."""
+    """Return what is in the picture of accuracy against the share kept, with random and all data."""
     return _over_sizes(summary, "value", "Accuracy by the share kept", "accuracy, %")
 
 
 def differences_data(summary: Summary) -> Plot | None:
-    """Say what is in the picture of the difference to random of the same size."""
+    """Return what is in the picture of the difference to random of the same size."""
     title, label = "Difference to a random set of the same size", "accuracy less that of random, points"
     return _over_sizes(summary, "minus_random", title, label)
 
 
 def window_data(summary: Summary) -> Plot | None:
-    """Say what is in the picture of the sliding window: accuracy against the share of easier examples that is left out."""
+    """Return what is in the picture of the sliding window: accuracy against the share of easier examples that is left out."""
     panels = []
     for arm in _arms(summary):
         rows = [row for row, cell in enumerate(summary.cells) if cell.arm == arm and cell.strategy == "window" and cell.kind == 2]
@@ -104,7 +104,7 @@ def window_data(summary: Summary) -> Plot | None:
 
 
 def easy_hard_data(summary: Summary) -> Plot | None:
-    """Say what is in the picture of losing easy examples (hardest kept) against losing hard ones (easiest kept)."""
+    """Return what is in the picture of losing easy examples (hardest kept) against losing hard ones (easiest kept)."""
     panels = []
     for arm in _arms(summary):
         lines: list[Line] = []
@@ -122,11 +122,11 @@ def easy_hard_data(summary: Summary) -> Plot | None:
 
 
 def epochs_data(summary: Summary, study: "Study") -> Plot | None:
-    """Say what is in the picture of validation accuracy by epoch; None where the lines are too many to follow or nothing was kept.
+    """Return what is in the picture of validation accuracy by epoch; None where the lines are too many to follow or nothing was kept.
 
     The line is the mean over seeds, the band reaches from the lowest to the highest.
     """
-    from dataprune.study.cells import cell_table
+    from dataprune.study.results_table import cell_table
 
     if len(summary.cells) > MOST_BY_EPOCH * len(_arms(summary)):
         return None
@@ -181,7 +181,7 @@ def _known(summary: Summary, rows: list[int], what: str) -> bool:
 
 
 def _curves(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> dict[str, list[int]]:
-    """Give the rows of each curve by its name, ascending in the share dropped."""
+    """Return the rows of each curve by its name, ascending in the share dropped."""
     curves: dict[str, list[int]] = {}
     for row, cell in enumerate(summary.cells):
         if cell.arm == arm and wanted(cell):

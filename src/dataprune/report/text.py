@@ -1,19 +1,16 @@
-"""How is text that came from data shown without doing any harm?
-
-Knows what a terminal, a log or a figure would interpret instead of show. Does not know where the text came from.
-"""
+"""How is text that came from data shown without doing any harm?"""
 
 
-def shown(text: object, most: int = 80) -> str:
+def display_text(text: object, most: int = 80) -> str:
     r"""Write an id, a class name or a path so that it fits one line and nothing in it is acted upon.
 
     Control characters, escape sequences, line ends, marks that turn the direction of writing, and bytes that were no UTF-8 become
     backslash escapes. What is longer than `most` characters loses its middle.
 
     Example:
-        >>> shown("cat\x1b[31m\n\u202egpj.exe")
+        >>> display_text("cat\x1b[31m\n\u202egpj.exe")
         'cat\\x1b[31m\\n\\u202egpj.exe'
-        >>> shown("abcdefghijkl", most=9)
+        >>> display_text("abcdefghijkl", most=9)
         'abc...jkl'
     """
     given = str(text)
@@ -28,7 +25,7 @@ def shown(text: object, most: int = 80) -> str:
     return f"{harmless[:head]}...{harmless[len(harmless) - (most - 3 - head) :]}"
 
 
-def capital(text: str) -> str:
+def capitalise(text: str) -> str:
     """Begin a note as a sentence does; one that begins with a name (of a score) stays.
 
     Example:

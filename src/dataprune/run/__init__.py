@@ -6,7 +6,7 @@ from dataprune.run.encoders import EmbedProgress, EmbedSettings
 from dataprune.run.exported import write_probabilities
 from dataprune.run.features import Matched, add_features, match
 from dataprune.run.kept import check_new, write_folder, write_kept
-from dataprune.run.opened import FEATURES, Run, feature_manifests, open_run, verify
+from dataprune.run.run import FEATURES, Run, feature_manifests, open_run, verify
 from dataprune.run.score import Progress, check_out, score
 from dataprune.run.suspects import suspects_of, write_suspects
 

@@ -1,7 +1,4 @@
-"""How does what was decided about suspects get out as a cleaned set?
-
-Knows the file of labels, and that it and folders appear together. Folders are filled by `kept`. The source is only read.
-"""
+"""How does what was decided about suspects get out as a cleaned set?"""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,10 +9,10 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 from dataprune.noise.decide import Decisions
 from dataprune.run.kept import How, build_folder, check_pictures, folder_bytes
-from dataprune.selection import Kept
+from dataprune.selection import Selection
 from dataprune.selection.ids import ids_sha256
 from dataprune.tables import write_table
 
@@ -45,11 +42,11 @@ class Targets:
         """
         out = self.labels
         if out is not None and out.suffix.lower() not in (".csv", ".parquet"):
-            raise must(
+            raise invalid(
                 "out", "end in .csv or .parquet", repr(str(out)), "A folder of pictures is written by --copy-to or --link-to."
             )
         if out is not None and not out.parent.is_dir():
-            raise must("out", "lie in a folder that exists", str(out.parent))
+            raise invalid("out", "lie in a folder that exists", str(out.parent))
         store.check_new(self.paths)
 
 
@@ -78,7 +75,7 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
         assert moved is not None
         check_pictures(moved, how)
         needs += folder_bytes(kept, moved, how) or 0
-    with store.appearing(targets.paths, _identity(decided, targets), needs or None) as places:
+    with store.publish_together(targets.paths, _identity(decided, targets), needs or None) as places:
         for target, place in places.items():
             if target == targets.labels:
                 _write_labels(decided, place)
@@ -104,12 +101,12 @@ def _identity(decided: Decisions, targets: Targets) -> str:
     return hashlib.sha256(store.canonical_json(what).encode()).hexdigest()
 
 
-def _kept(decided: Decisions) -> Kept:
+def _kept(decided: Decisions) -> Selection:
     rows = decided.rows
     if not len(rows):
         raise InputError("every example would be dropped. Keep some.")
     ids = decided.ids[rows]
-    return Kept(
+    return Selection(
         rows=rows,
         ids=ids,
         labels=decided.labels[rows],

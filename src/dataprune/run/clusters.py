@@ -1,7 +1,4 @@
-"""Into how many clusters are features cut, why so many, and how is it written down?
-
-Knows what a person may ask for (`auto`, `classes`, a number), the cautions, and the files. The mathematics is that of `kmeans`.
-"""
+"""Into how many clusters are features cut, why so many, and how is it written down?"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from dataprune import kmeans, store
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.kmeans import Clusters, Curve, Features, Map
 from dataprune.kmeans.blocks import blocks
 from dataprune.run.scratch import Scratch
@@ -49,7 +46,7 @@ class Clustering:
         return len(self.clusters.centres)
 
     def record(self) -> dict[str, Any]:
-        """Say in plain JSON what was asked and what came of it."""
+        """Return in plain JSON what was asked and what came of it."""
         curve = self.curve
         return {
             "k": self.k,
@@ -115,7 +112,7 @@ def cluster(
             )
     elif asked == "classes":
         if not n_classes:
-            raise must("clusters", "be a number where there are no labels", "'classes'", "Give --labels FILE, or a number.")
+            raise invalid("clusters", "be a number where there are no labels", "'classes'", "Give --labels FILE, or a number.")
         k = n_classes
     else:
         k = _number(asked)
@@ -151,9 +148,9 @@ def write_clusters(
 def check_out(out: Path) -> None:
     """Refuse a name that could not be written, before any work."""
     if out.suffix.lower() not in (".parquet", ".csv"):
-        raise must("out", "end in .parquet or .csv", repr(str(out)))
+        raise invalid("out", "end in .parquet or .csv", repr(str(out)))
     if not out.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{out.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +175,7 @@ class Chosen:
         return len(self._taken)
 
     def __getattr__(self, name: str) -> Any:
-        """Give `width` of features that have it, and `part` of features that can be read in parts."""
+        """Return `width` of features that have it, and `part` of features that can be read in parts."""
         if name == "width":
             return getattr(self.features, name)
         if name == "part" and hasattr(self.features, "part"):
@@ -194,7 +191,7 @@ def _number(asked: str) -> int:
     try:
         return int(asked)
     except ValueError:
-        raise must("clusters", "be auto, classes or a whole number", repr(asked)) from None
+        raise invalid("clusters", "be auto, classes or a whole number", repr(asked)) from None
 
 
 def _without_elbow(curve: Curve, rows: int) -> int:

@@ -1,7 +1,4 @@
-"""How does what a person decided about suspects get in from a file?
-
-Knows the columns of every file that may hold decisions, and its line numbers. Decisions without a person are in `noise.decide`.
-"""
+"""How does what a person decided about suspects get in from a file?"""
 
 import csv
 from collections.abc import Sequence
@@ -14,7 +11,7 @@ from jaxtyping import Int64
 
 from dataprune import tables
 from dataprune.data.labels import resolve
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.noise.decide import DECISIONS, Decisions
 from dataprune.noise.suspects import Suspects
 
@@ -47,12 +44,12 @@ def read_decisions(
             run's, no or unknown new labels.
     """
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise must("decisions", "end in .csv or .parquet", repr(str(path)))
+        raise invalid("decisions", "end in .csv or .parquet", repr(str(path)))
     table = tables.read_table(path).columns
     for name in ("id", "decision"):
         if name not in table:
-            cure = f"It has {listed(table, most=20)}."
-            raise must("decisions", f"have a column `{name}` in {path}", "none", cure)
+            cure = f"It has {join_some(table, most=20)}."
+            raise invalid("decisions", f"have a column `{name}` in {path}", "none", cure)
     names = [str(one) for one in table["id"].tolist()]
     words = [_text(cell).lower() or "keep" for cell in table["decision"].tolist()]
     wrong = [row for row, word in enumerate(words) if word not in DECISIONS]
@@ -99,18 +96,18 @@ class _Sheet:
     def new_labels(
         self, moved: list[int], labels: Int64[np.ndarray, " examples"], found: Suspects | None
     ) -> Int64[np.ndarray, " moved"]:
-        """Give the new label of each row that is relabelled."""
+        """Return the new label of each row that is relabelled."""
         cells = [self._new(row, int(labels[self.where[row]]), found) for row in moved]
         missing = [row for row, (text, _) in zip(moved, cells, strict=True) if not text]
         _refuse(self.path, missing, "to relabel, give the new label in the column new_label", self.table["decision"])
         unclear = [row for row, (_, label) in zip(moved, cells, strict=True) if label is None]
         shown = np.array([""] * len(self.where), dtype=object)
         shown[moved] = [text for text, _ in cells]
-        _refuse(self.path, unclear, f"new labels must be names or indices of the classes ({listed(self.classes)})", shown)
+        _refuse(self.path, unclear, f"new labels must be names or indices of the classes ({join_some(self.classes)})", shown)
         return np.array([label for _, label in cells], np.int64)
 
     def _new(self, row: int, given: int, found: Suspects | None) -> tuple[str, int | None]:
-        """Give the text of a row's new label and which class that is; an empty text where there is none."""
+        """Return the text of a row's new label and which class that is; an empty text where there is none."""
         if text := self._cell("new_label", row):
             return text, self._name(text)
         if not self.is_finding and (text := self._cell("label", row)) and self._name(text) != given:
@@ -148,7 +145,7 @@ def _refuse(path: Path, rows: list[int], requirement: str, cells: np.ndarray) ->
     """Raise with the lines of the first few wrong rows, if there are any."""
     if rows:
         lines = _lines(path, rows[:FEW])
-        shown = listed((f"{str(cells[row])[:40]!r} in {line}" for row, line in zip(rows, lines, strict=False)), len(rows), FEW)
+        shown = join_some((f"{str(cells[row])[:40]!r} in {line}" for row, line in zip(rows, lines, strict=False)), len(rows), FEW)
         raise InputError(f"{path}: {requirement}, got {shown}.")
 
 

@@ -1,7 +1,4 @@
-"""Which examples of a source are there twice, over all its splits, and what does a person need to know of each pair?
-
-Knows splits, ids, labels, the order in which pairs are told, and the file. How pairs are found is in `noise.duplicates`.
-"""
+"""Which examples of a source are there twice, over all its splits, and what does a person need to know of each pair?"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +8,11 @@ from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
 from dataprune.data import Dataset, Splits
-from dataprune.errors import InputError, MachineError, must
+from dataprune.errors import InputError, MachineError, invalid
 from dataprune.noise.conflicts import conflicts, with_conflicts
 from dataprune.noise.duplicates import find_pairs, identical
 from dataprune.noise.suspects import Suspects
-from dataprune.run.opened import Run
+from dataprune.run.run import Run
 from dataprune.tables import write_table
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -158,9 +155,9 @@ def write_duplicates(found: Duplicates, out: str | Path) -> None:
 def check_table(out: Path) -> None:
     """Refuse a name that could not be written, before any work."""
     if out.suffix.lower() not in (".csv", ".parquet"):
-        raise must("out", "end in .csv or .parquet", repr(str(out)))
+        raise invalid("out", "end in .csv or .parquet", repr(str(out)))
     if not out.parent.is_dir():
-        raise must("out", "lie in a folder that exists", str(out.parent))
+        raise invalid("out", "lie in a folder that exists", str(out.parent))
 
 
 def _parts(data: Dataset | Splits) -> list[tuple[str, Dataset]]:

@@ -1,8 +1,4 @@
-"""Data → features, in one file with a manifest beside it: makes them, finds finished ones, goes on with interrupted work.
-
-Knows the files and the order of steps that makes every moment safe to be killed in: what is asked is noted in a hidden folder
-beside the output, where checkpoints lie; features come next, their manifest last, and the folder goes.
-"""
+"""Data → features, in one file with a manifest beside it: makes them, finds finished ones, goes on with interrupted work."""
 
 import hashlib
 import json
@@ -22,15 +18,15 @@ from jaxtyping import Float32
 
 from dataprune import store
 from dataprune.data import Dataset, read_features
-from dataprune.errors import DatapruneError, InputError, StoreError, must
+from dataprune.errors import DatapruneError, InputError, StoreError, invalid
 from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Method, finite, method_of
-from dataprune.run.opened import Run
+from dataprune.run.run import Run
 from dataprune.scores.quality import knn_accuracy
 from dataprune.tables import read_npy, write_vectors
 from dataprune.tables.vectors import SUFFIXES
 from dataprune.training.ensemble import CHECKPOINT
 from dataprune.training.pixels import pixel_rows
-from dataprune.training.plan import Machine
+from dataprune.training.plan import Hardware
 
 ASKED = "asked.json"
 ALGORITHM = 1  # raised when the same settings would give other numbers
@@ -62,7 +58,7 @@ def embed(
     dataset: Dataset,
     out: str | Path,
     settings: EmbedSettings | None = None,
-    machine: Machine | None = None,
+    hardware: Hardware | None = None,
     *,
     test: Dataset | None = None,
     run: Run | None = None,
@@ -77,7 +73,7 @@ def embed(
         dataset: pictures; for `trace` also vectors. Labels are looked at for the quality only.
         out: a `.npy` file, or a `.parquet` file, which names the rows; its manifest has the same name with `.json`.
         settings: which method, and what it needs.
-        machine: where to train; none of it changes a result on a CPU.
+        hardware: where to train; none of it changes a result on a CPU.
         test: labelled pictures for the quality; without, each training example is asked about among the others.
         run: for `trace`: the run whose first member's network gives the features.
         wait: if another process works on the same file, wait for it.
@@ -91,9 +87,9 @@ def embed(
         MachineError: no room, no permission, no such device.
         WorkError: training failed.
     """
-    settings, machine, path = settings or EmbedSettings(), machine or Machine(), Path(out)
+    settings, hardware, path = settings or EmbedSettings(), hardware or Hardware(), Path(out)
     check_features_out(path)
-    method = method_of(dataset, settings, machine, run)
+    method = method_of(dataset, settings, hardware, run)
     asked = _asked(dataset, method)
     scratch = _scratch(path)
     finished = _finished(path, asked)
@@ -119,12 +115,12 @@ def check_features_out(path: Path) -> None:
         MachineError: the folder cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise must("out", f"end in {' or '.join(SUFFIXES)}", repr(str(path)))
+        raise invalid("out", f"end in {' or '.join(SUFFIXES)}", repr(str(path)))
     if not path.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{path.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{path.parent}")
     manifest = _manifest(path)
     if path.is_dir() or manifest.is_dir():
-        raise must("out", "be a file", f"{path if path.is_dir() else manifest}, which is a folder")
+        raise invalid("out", "be a file", f"{path if path.is_dir() else manifest}, which is a folder")
     if path.exists() and not manifest.exists() and not (_scratch(path) / ASKED).exists():
         raise InputError(f"`out` {path} is there already and was not made by `dataprune embed`. Choose another file.")
     if not path.exists() and manifest.exists() and not _is_ours(path):
@@ -158,14 +154,14 @@ def _is_ours(path: Path) -> bool:
 
 
 def _asked(dataset: Dataset, method: Method) -> dict[str, Any]:
-    """Give what makes two results the same result, as plain JSON."""
+    """Return what makes two results the same result, as plain JSON."""
     wanted = {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **method.identity}
     plain: dict[str, Any] = json.loads(store.canonical_json(wanted))
     return plain
 
 
 def _finished(path: Path, asked: dict[str, Any]) -> Embedding | None:
-    """Give the features if they lie there whole; None if they must be made (again). Refuse those of other settings."""
+    """Return the features if they lie there whole; None if they must be made (again). Refuse those of other settings."""
     manifest = _manifest(path)
     if not manifest.exists():
         return None

@@ -1,8 +1,4 @@
-"""By which method do pictures become features, and what must be known to call two results the same?
-
-Knows the methods: SwAV, the penultimate layer of a run's network, principal components of the pixels, a function of the user's.
-Does not know where features are kept.
-"""
+"""By which method do pictures become features, and what must be known to call two results the same?"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,14 +10,14 @@ from jaxtyping import Float32, Float64
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import InputError, StoreError, WorkError, listed, must, unknown
+from dataprune.errors import InputError, StoreError, WorkError, invalid, join_some, unknown_choice
 from dataprune.plugins import call, load
-from dataprune.run.opened import Run
+from dataprune.run.run import Run
 from dataprune.trace import open_member
 from dataprune.training.pixels import COMPONENTS, fit_components, on_components
-from dataprune.training.plan import Machine, Price, resolve_device
+from dataprune.training.plan import Hardware, Price, resolve_device
 from dataprune.training.swav.job import SwavEpochDone, swav_features, swav_price, timed_swav_price, train_swav
-from dataprune.training.swav.recipes import Swav, SwavSettings, plan_swav
+from dataprune.training.swav.recipe import Swav, SwavSettings, plan_swav
 
 METHODS = ("swav", "trace", "pixels")
 FUNCTION_BATCH = 256
@@ -83,7 +79,7 @@ class Method(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Give what makes two results on the same data the same result, as plain JSON."""
+        """Return what makes two results on the same data the same result, as plain JSON."""
 
     def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
         """Do what must be done before features can be made; an interrupted `scratch` is taken up."""
@@ -103,7 +99,7 @@ def _directions(
     return np.asarray(moved / np.where(length > 0, length, 1.0), np.float32)
 
 
-def method_of(dataset: Dataset, settings: EmbedSettings, machine: Machine, run: Run | None) -> Method:
+def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run: Run | None) -> Method:
     """Choose the method and check everything that can be checked before long work.
 
     Raises:
@@ -111,9 +107,9 @@ def method_of(dataset: Dataset, settings: EmbedSettings, machine: Machine, run: 
     """
     name = settings.method
     if name == "trace":
-        return _Trace(dataset, settings.model, run, machine)
+        return _Trace(dataset, settings.model, run, hardware)
     if run is not None:
-        raise must("run", "go with --method trace", f"--method {name}")
+        raise invalid("run", "go with --method trace", f"--method {name}")
     if name != "swav" and dataset.images is None:
         raise InputError(
             f"--method {name} needs pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns: features already. "
@@ -122,22 +118,22 @@ def method_of(dataset: Dataset, settings: EmbedSettings, machine: Machine, run: 
     if name == "swav":
         plan = plan_swav(dataset, settings.swav)
         swav_price(dataset, plan)  # refuses a model that is unknown or does not fit
-        return _Swav(dataset, plan, machine)
+        return _Swav(dataset, plan, hardware)
     if name == "pixels":
         if settings.components < 1:
-            raise must("components", "be at least 1", settings.components)
+            raise invalid("components", "be at least 1", settings.components)
         return _Pixels(dataset, settings.components)
     if ":" in name:
         load(name)
         return _Function(name)
-    raise unknown("method", name, (*METHODS, "module:function"))
+    raise unknown_choice("method", name, (*METHODS, "module:function"))
 
 
 @dataclass(frozen=True, eq=False)
 class _Swav:
     dataset: Dataset
     plan: Swav
-    machine: Machine
+    hardware: Hardware
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -146,8 +142,8 @@ class _Swav:
     def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
         dataset, plan = self.dataset, self.plan
         # One training, whose checkpoints lie here: a cluster would gain nothing.
-        machine = replace(self.machine, executor=None) if self.machine.executor == "ray" else self.machine
-        device = resolve_device(machine)
+        hardware = replace(self.hardware, executor=None) if self.hardware.executor == "ray" else self.hardware
+        device = resolve_device(hardware)
         cost = swav_price(dataset, plan)
         if listener is not None:
             listener(EmbedProgress(0, plan.epochs, price=timed_swav_price(dataset, plan, device)))
@@ -156,7 +152,7 @@ class _Swav:
             if listener is not None:
                 listener(EmbedProgress(epoch.epoch, plan.epochs, epoch=epoch))
 
-        executor = machine.executor or ("processes" if device == "cpu" else "serial")
+        executor = hardware.executor or ("processes" if device == "cpu" else "serial")
         outcome = train_swav(dataset, plan, scratch, device=device, executor=executor, on_message=heard)
         if outcome.exception is not None:
             raise outcome.exception
@@ -185,9 +181,9 @@ class _Swav:
 
 
 class _Trace:
-    def __init__(self, dataset: Dataset, model: str | None, run: Run | None, machine: Machine) -> None:
+    def __init__(self, dataset: Dataset, model: str | None, run: Run | None, hardware: Hardware) -> None:
         if run is None:
-            raise must("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
+            raise invalid("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
         spec = run.info["spec"]
         if dataset.fingerprint != spec["data"]:
             raise InputError(
@@ -200,7 +196,7 @@ class _Trace:
                 f"the network of {run.path} is code by the name of {spec['model']!r}, which is not run unasked. {cure}."
             )
         sound = [member for member in run.info["members"] if member["status"] == "ok"]
-        self.dataset, self.run, self.member, self.machine = dataset, run, sound[0], machine
+        self.dataset, self.run, self.member, self.hardware = dataset, run, sound[0], hardware
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -212,7 +208,7 @@ class _Trace:
         path = self.run.path / self.member["file"]
         if store.sha256(path) != self.member["sha256"]:
             raise StoreError(f"{path} is damaged (its checksum differs). Run the same `dataprune score` again.")
-        arrays, spec, device = open_member(path).arrays, self.run.info["spec"], resolve_device(self.machine)
+        arrays, spec, device = open_member(path).arrays, self.run.info["spec"], resolve_device(self.hardware)
 
         def encode(some: Dataset) -> np.ndarray:
             about = (spec["model"], spec["recipe"]["normalise"], spec["n_classes"], device)
@@ -259,9 +255,9 @@ class _Function:
             part = _plain(call(self.name, batch))
             if part.ndim != 2 or len(part) != len(batch) or part.dtype.kind not in "iuf" or not part.shape[1]:
                 got = f"{part.dtype} of shape {part.shape} from {self.name}"
-                raise must("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
+                raise invalid("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
             if parts and part.shape[1] != parts[0].shape[1]:
-                raise must(
+                raise invalid(
                     "method", f"give as many columns for every batch, {parts[0].shape[1]}", f"{part.shape[1]} from {self.name}"
                 )
             parts.append(part.astype(np.float32))
@@ -269,7 +265,7 @@ class _Function:
 
 
 def _plain(value: Any) -> np.ndarray:
-    """Give a tensor or whatever NumPy takes as an array."""
+    """Return a tensor or whatever NumPy takes as an array."""
     return np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
 
 
@@ -286,4 +282,4 @@ def finite(features: Float32[np.ndarray, "examples features"]) -> None:
     """
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
-        raise must("features", "be finite numbers", f"NaN or infinity in row {listed(bad[:5].tolist(), len(bad))}")
+        raise invalid("features", "be finite numbers", f"NaN or infinity in row {join_some(bad[:5].tolist(), len(bad))}")

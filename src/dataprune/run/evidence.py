@@ -1,7 +1,4 @@
-"""What do the networks of a trace say of every label?
-
-Knows traces, folds and rounds. Reads a trace chunk by chunk; does not judge.
-"""
+"""What do the networks of a trace say of every label?"""
 
 from collections.abc import Sequence
 
@@ -10,7 +7,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from dataprune.noise import Evidence, Suspects
 from dataprune.noise.evidence import resisting
-from dataprune.run.opened import Run
+from dataprune.run.run import Run
 from dataprune.trace import Trace
 
 LOWEST = 1e-4  # of a probability, before its logarithm; half precision, in which they are stored, knows little below
@@ -100,8 +97,8 @@ def evidence_of_trace(
     )
 
 
-def left_out(found: Suspects) -> Bool[np.ndarray, " examples"]:
-    """Say which examples the next round is not trained on: the probably wrong ones, of a label at most half, the surest."""
+def excluded(found: Suspects) -> Bool[np.ndarray, " examples"]:
+    """Return which examples the next round is not trained on: the probably wrong ones, of a label at most half, the surest."""
     suspect = found.probability >= LEFT_OUT
     for label in np.unique(found.labels):
         rows = np.flatnonzero(suspect & (found.labels == label))
@@ -124,7 +121,7 @@ def _gathered(
     Int64[np.ndarray, "some classes"],
     Int64[np.ndarray, "some classes"],
 ]:
-    """Give for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes.
+    """Return for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes.
 
     NaN where there is no such member; but the margin is then that of those that there are.
     """

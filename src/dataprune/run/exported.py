@@ -1,7 +1,4 @@
-"""What leaves a run for other tools?
-
-Knows files. Does not compute.
-"""
+"""What leaves a run for other tools?"""
 
 from pathlib import Path
 from typing import Literal
@@ -9,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from dataprune import store
-from dataprune.errors import must
-from dataprune.run.opened import Run
+from dataprune.errors import invalid
+from dataprune.run.run import Run
 from dataprune.tables import write_npy
 
 
@@ -31,9 +28,9 @@ def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "
     """
     path = Path(out)
     if path.suffix.lower() != ".npy":
-        raise must("out", "end in .npy", repr(str(out)))
+        raise invalid("out", "end in .npy", repr(str(out)))
     if not path.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{path.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{path.parent}")
     p = np.concatenate([chunk.probabilities(which) for chunk in run.trace.chunks()])
     with store.writing(path, p.nbytes) as temporary:
         write_npy(temporary, p)

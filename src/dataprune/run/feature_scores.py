@@ -1,7 +1,4 @@
-"""Features in a file → clusters → `km` in a file: how is that done once, by whomever, and gone on with after an interruption?
-
-Knows the order of steps and what makes two of them the same. Does not know how clusters are found.
-"""
+"""Features in a file → clusters → `km` in a file: how is that done once, by whomever, and gone on with after an interruption?"""
 
 import contextlib
 import shutil
@@ -15,12 +12,12 @@ from jaxtyping import Float64, Int64
 
 from dataprune import kmeans, store
 from dataprune.data import FeatureFile
-from dataprune.errors import DatapruneError, InputError, WorkError, listed
+from dataprune.errors import DatapruneError, InputError, WorkError, join_some
 from dataprune.kmeans import Features, Map
 from dataprune.run.clusters import Clustering, check_out, cluster, write_clusters
 from dataprune.run.scratch import Scratch
 from dataprune.scores import Score
-from dataprune.workers import Crew, Job, Report, Team, team
+from dataprune.workers import ExecutorConfig, Job, Pool, Report, open_pool
 
 KEPT_FROM_BYTES = 2**28  # of features as float32: what is smaller is done again sooner than kept
 PART_ROWS = 2**19  # rows assigned between two notes of what is done
@@ -88,7 +85,7 @@ def score_features(
     file: FeatureFile,
     asked: Asked,
     out: Path,
-    crew: Crew = Crew("serial"),  # noqa: B008 frozen
+    executor_config: ExecutorConfig = ExecutorConfig("serial"),  # noqa: B008 frozen
     *,
     wait: bool = False,
 ) -> tuple[Clustering, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
@@ -113,8 +110,12 @@ def score_features(
     check_out(out)
     features = kmeans.unit_rows(file) if asked.normalize else file
     how = {"restarts": asked.restarts, "seed": asked.seed, "sample": asked.sample}
-    with _scratch(file, asked, out, wait) as scratch, _map(file, crew) as parallel:
-        place = {"workers": crew.workers if crew.executor == "serial" else 1, "map": parallel, "scratch": scratch}
+    with _scratch(file, asked, out, wait) as scratch, _map(file, executor_config) as parallel:
+        place = {
+            "workers": executor_config.workers if executor_config.executor == "serial" else 1,
+            "map": parallel,
+            "scratch": scratch,
+        }
         found = cluster(features, asked.clusters, file.rows, asked.n_classes, **how, **place)  # type: ignore[arg-type]
         nearest, distance = assigned(features, found.clusters.centres, **place)  # type: ignore[arg-type]
         about = {**how, "normalize": asked.normalize, "rows": file.rows, "columns": file.width, "digest": file.digest}
@@ -147,8 +148,8 @@ def assigned(
     return nearest, distance
 
 
-def map_of(team: Team) -> Map:
-    """Give a map whose calls are jobs of a team.
+def map_of(pool: Pool) -> Map:
+    """Yield a map whose calls are jobs of a pool.
 
     Raises:
         DatapruneError: (in the calls) what a job raised; WorkError where it raised something else or its workers died.
@@ -158,7 +159,7 @@ def map_of(team: Team) -> Map:
         jobs = (Job(str(number), _called, (function, item)) for number, item in enumerate(items))
         waiting: dict[int, Any] = {}
         following = 0
-        for outcome in team.run(jobs, lambda key, message: None):
+        for outcome in pool.run(jobs, lambda key, message: None):
             if outcome.error is not None:
                 if isinstance(outcome.exception, DatapruneError):
                     raise outcome.exception
@@ -178,7 +179,7 @@ def _called(call: tuple[Callable[[Any], Any], Any], report: Report) -> Any:
 
 @contextlib.contextmanager
 def _scratch(file: FeatureFile, asked: Asked, out: Path, wait: bool) -> Iterator[Scratch | None]:
-    """Give a folder beside `out` for what is done, where doing it again would take long; it goes once all is done."""
+    """Yield a folder beside `out` for what is done, where doing it again would take long; it goes once all is done."""
     if file.rows * file.width * 4 < KEPT_FROM_BYTES:
         yield None
         return
@@ -197,14 +198,14 @@ def _torch_version() -> str:
 
 
 @contextlib.contextmanager
-def _map(file: FeatureFile, crew: Crew) -> Iterator[Map | None]:
-    if crew.executor == "serial":
+def _map(file: FeatureFile, executor_config: ExecutorConfig) -> Iterator[Map | None]:
+    if executor_config.executor == "serial":
         yield None
         return
-    with team(crew) as workers:
+    with open_pool(executor_config) as workers:
         unseen = workers.unseen(file.shards)
         if unseen:
             raise InputError(
-                f"`features` {file.path} are not to be seen on {listed(unseen, most=3)}. Put them where every node sees them."
+                f"`features` {file.path} are not to be seen on {join_some(unseen, most=3)}. Put them where every node sees them."
             )
         yield map_of(workers)

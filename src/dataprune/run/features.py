@@ -1,7 +1,4 @@
-"""How do scores of given features join a run that was trained without them?
-
-Knows that features are no part of a run's identity: a finished run gains columns and is finished again. Does not train.
-"""
+"""How do scores of given features join a run that was trained without them?"""
 
 import time
 from dataclasses import dataclass
@@ -13,10 +10,10 @@ from jaxtyping import Float64
 
 from dataprune import store
 from dataprune.data import FeatureFile
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.kmeans import Features, fit, unit_rows
 from dataprune.run.clusters import Chosen, Clustering, cluster
-from dataprune.run.opened import MANIFEST, SCORES_FILE, Run, open_run, write_local
+from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local
 from dataprune.run.score import write_scores
 from dataprune.scores import FEATURE_SCORES, Score, Scores, km, km_cosine, prototype_distance
 
@@ -48,12 +45,12 @@ def match(file: FeatureFile, ids: np.ndarray) -> Matched:
     if given is None:
         if file.rows != len(ids):
             cure = "Or give a Parquet file with a column `id`."
-            raise must("features", f"have one row for each of the {len(ids)} examples", f"{file.rows} in {file.path}", cure)
+            raise invalid("features", f"have one row for each of the {len(ids)} examples", f"{file.rows} in {file.path}", cure)
         return Matched(file, file, np.arange(file.rows), 0)
     row_of = {name: row for row, name in enumerate(given.tolist())}
     missing = [name for name in ids.tolist() if name not in row_of]
     if missing:
-        raise must("features", "have a row for every example", f"none for the id {listed(map(repr, missing))} in {file.path}")
+        raise invalid("features", "have a row for every example", f"none for the id {join_some(map(repr, missing))} in {file.path}")
     rows = np.array([row_of[name] for name in ids.tolist()], np.int64)
     if len(rows) == file.rows:
         return Matched(file, file, rows, 0)
@@ -102,7 +99,7 @@ def add_features(
 
 
 def _within(folder: Path, path: Path) -> str:
-    """Say where a file lies: one inside the run moves with it."""
+    """Return where a file lies: one inside the run moves with it."""
     place, home = path.resolve(), folder.resolve()
     return str(place.relative_to(home) if place.is_relative_to(home) else place)
 

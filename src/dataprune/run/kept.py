@@ -1,7 +1,4 @@
-"""A kept set leaves the run: as a file of ids or rows, or as a folder of copies or links.
-
-Knows the output formats and that a name from a data set is no path until it was checked. Does not select.
-"""
+"""A kept set leaves the run: as a file of ids or rows, or as a folder of copies or links."""
 
 import hashlib
 import shutil
@@ -13,16 +10,16 @@ import numpy as np
 from dataprune import store
 from dataprune.data import Dataset
 from dataprune.data.png import write_png
-from dataprune.errors import InputError, must
-from dataprune.run.opened import SPEC, Run
-from dataprune.selection import Kept
+from dataprune.errors import InputError, invalid
+from dataprune.run.run import SPEC, Run
+from dataprune.selection import Selection
 from dataprune.tables import write_lines, write_npy, write_table
 
 How = Literal["copy", "link"]
 FORMATS = (".txt", ".csv", ".parquet", ".npy")
 
 
-def write_kept(kept: Kept, out: str | Path, run: Run | None = None) -> None:
+def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None:
     """Write a kept set, and beside it `<out>.json` with what was asked, the hash of the kept ids and a checksum of the file.
 
     Args:
@@ -35,9 +32,9 @@ def write_kept(kept: Kept, out: str | Path, run: Run | None = None) -> None:
     """
     path = Path(out)
     if path.suffix not in FORMATS:
-        raise must("out", f"end in one of {', '.join(FORMATS)}", repr(str(out)))
+        raise invalid("out", f"end in one of {', '.join(FORMATS)}", repr(str(out)))
     if not path.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{path.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{path.parent}")
     with store.writing(path) as temporary:
         if path.suffix == ".txt":
             write_lines(temporary, [str(i) for i in kept.ids])
@@ -52,7 +49,7 @@ def write_kept(kept: Kept, out: str | Path, run: Run | None = None) -> None:
     store.write_manifest(path.parent, f"{path.name}.json", said, [path.name])
 
 
-def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: How) -> None:
+def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -> None:
     """Make a folder `class/file` of the kept pictures, by copy or by symbolic link.
 
     Pictures that have no file of their own (Parquet, arrays) become `class/id.png`.
@@ -68,12 +65,12 @@ def write_folder(kept: Kept, dataset: Dataset, out: str | Path, how: How) -> Non
     target = Path(out)
     check_new(target)
     check_pictures(dataset, how)
-    with store.appearing([target], folder_identity(kept, dataset, how), folder_bytes(kept, dataset, how)) as places:
+    with store.publish_together([target], folder_identity(kept, dataset, how), folder_bytes(kept, dataset, how)) as places:
         for place in places.values():
             build_folder(kept, dataset, place, how)
 
 
-def build_folder(kept: Kept, dataset: Dataset, place: Path, how: How) -> None:
+def build_folder(kept: Selection, dataset: Dataset, place: Path, how: How) -> None:
     """Fill a new folder as `write_folder` does, picture by picture."""
     for row, name in zip(kept.rows.tolist(), _file_names(kept, dataset), strict=True):
         file = place / name
@@ -89,15 +86,15 @@ def check_pictures(dataset: Dataset, how: How) -> None:
         raise InputError("these data have no files to link to. Use --copy-to, which writes PNG files.")
 
 
-def folder_identity(kept: Kept, dataset: Dataset, how: How) -> str:
-    """Give a hash of what the folder will hold: which pictures under which labels."""
+def folder_identity(kept: Selection, dataset: Dataset, how: How) -> str:
+    """Return a hash of what the folder will hold: which pictures under which labels."""
     assert dataset.labels is not None
     what = [how, dataset.fingerprint, kept.rows.tolist()]
     return hashlib.sha256(store.canonical_json(what).encode()).hexdigest()
 
 
-def folder_bytes(kept: Kept, dataset: Dataset, how: How) -> int | None:
-    """Say how large the folder will be, where that is known before."""
+def folder_bytes(kept: Selection, dataset: Dataset, how: How) -> int | None:
+    """Return how large the folder will be, where that is known before."""
     if how == "link" or dataset.paths is None:
         return None
     return sum(Path(dataset.paths[row]).stat().st_size for row in kept.rows.tolist())
@@ -118,8 +115,8 @@ def _put(dataset: Dataset, row: int, place: Path, how: How) -> None:
         place.symlink_to(Path(dataset.paths[row]).resolve())
 
 
-def _file_names(kept: Kept, dataset: Dataset) -> list[PurePosixPath]:
-    """Give each kept example its place `class/name`: no part of a name may lead out of the folder, and no two may meet."""
+def _file_names(kept: Selection, dataset: Dataset) -> list[PurePosixPath]:
+    """Return each kept example its place `class/name`: no part of a name may lead out of the folder, and no two may meet."""
     assert dataset.labels is not None
     taken: set[str] = set()
     folders: list[str] = []

@@ -1,7 +1,4 @@
-"""How do labels that were made wrong on purpose get into a file, and the matrix that says how out of one?
-
-Knows files. Does not make labels wrong.
-"""
+"""How do labels that were made wrong on purpose get into a file, and the matrix that says how out of one?"""
 
 from pathlib import Path
 
@@ -9,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from dataprune import store, tables
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.tables.files import reading, regular
 
 
@@ -30,12 +27,12 @@ def read_matrix(path: Path) -> Float64[np.ndarray, "rows columns"]:
         InputError: no such file, another ending, cells that are no numbers, rows of different lengths.
     """
     if path.suffix.lower() not in (".csv", ".npy"):
-        raise must("matrix", "end in .csv or .npy", repr(str(path)))
+        raise invalid("matrix", "end in .csv or .npy", repr(str(path)))
     with reading(regular(path), "matrix of numbers: a row a line, commas between them, no header"):
         if path.suffix.lower() == ".npy":
             found = tables.read_npy(path).astype(np.float64)
         else:
             found = np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8-sig")
     if found.ndim != 2:
-        raise must("matrix", "have rows and columns", f"an array of shape {found.shape} in {path}")
+        raise invalid("matrix", "have rows and columns", f"an array of shape {found.shape} in {path}")
     return found

@@ -1,8 +1,4 @@
-"""Data → train → trace → scores → manifest: makes a run, finds a finished one, goes on with an interrupted one.
-
-Knows the order of steps that makes every moment safe to be killed in: the identity is written first, a member is published by one
-rename after its checksum was noted, scores follow from the members, the manifest comes last.
-"""
+"""Data → train → trace → scores → manifest: makes a run, finds a finished one, goes on with an interrupted one."""
 
 import os
 import platform
@@ -20,15 +16,15 @@ from jaxtyping import Bool
 
 from dataprune import noise, store
 from dataprune.data import Dataset
-from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, listed, must
-from dataprune.run.evidence import evidence_of_rounds, left_out
-from dataprune.run.opened import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local
+from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, invalid, join_some
+from dataprune.run.evidence import evidence_of_rounds, excluded
+from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
-from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, made_with, train_members
+from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members, training_environment
 from dataprune.training.features import penultimate
-from dataprune.training.plan import Machine, Price, Settings, plan, price, resolve_device, timed_price
+from dataprune.training.plan import Hardware, Price, Settings, plan, price, resolve_device, timed_price
 from dataprune.workers import Outcome, default_workers
 
 SCRATCH = "scratch"
@@ -58,7 +54,7 @@ def score(
     dataset: Dataset,
     out: str | Path,
     settings: Settings | None = None,
-    machine: Machine | None = None,
+    hardware: Hardware | None = None,
     *,
     extend: bool = False,
     wait: bool = False,
@@ -72,7 +68,7 @@ def score(
         dataset: with labels, at least two classes.
         out: the folder of the run, made if need be.
         settings: what to train; everything in it is the run's identity.
-        machine: where to train; none of it changes a result on a CPU.
+        hardware: where to train; none of it changes a result on a CPU.
         extend: add members to a finished run up to `settings.members`.
         wait: if another process works on the folder, wait for it.
         listener: hears the price and the progress.
@@ -85,7 +81,7 @@ def score(
         MachineError: no room, no permission, no such device.
         WorkError: no member learned anything.
     """
-    settings, machine = settings or Settings(), machine or Machine()
+    settings, hardware = settings or Settings(), hardware or Hardware()
     ensemble = plan(dataset, settings)
     folder = Path(out)
     store.check_writable(folder)
@@ -97,9 +93,9 @@ def score(
             shutil.rmtree(folder / SCRATCH, ignore_errors=True)
             return finished
         started = time.perf_counter()
-        device = resolve_device(machine)
+        device = resolve_device(hardware)
         dataset.verify()
-        members = _train(folder, dataset, ensemble, device, machine, listener)
+        members = _train(folder, dataset, ensemble, device, hardware, listener)
         trained = time.perf_counter()
         scores = _score(folder, dataset, ensemble, _here(device), members)
         _publish(folder, dataset, ensemble, device, members, scores, (trained - started, time.perf_counter() - trained))
@@ -119,14 +115,14 @@ def check_out(out: str | Path) -> None:
         _refuse_others(folder)
         store.check_writable(folder)
     elif os.path.lexists(folder):
-        raise must("out", "be a folder", f"{folder}, which is a file")
+        raise invalid("out", "be a folder", f"{folder}, which is a file")
     else:
         present = next(parent for parent in folder.absolute().parents if parent.is_dir())
         store.check_writable(present)
 
 
 def identity(dataset: Dataset, ensemble: Ensemble) -> dict[str, Any]:
-    """Give what makes two runs the same run, as plain JSON."""
+    """Return what makes two runs the same run, as plain JSON."""
     spec = asdict(ensemble)
     spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
     del spec["recipe"]["epochs"]  # said once, above
@@ -180,7 +176,7 @@ def _refuse_others(folder: Path) -> None:
     others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if others and not any((folder / name).exists() for name in (SPEC, MANIFEST)):
         raise InputError(
-            f"`out` must be a new folder or a run, got {folder}, which holds {listed(others, most=3)}. Choose another."
+            f"`out` must be a new folder or a run, got {folder}, which holds {join_some(others, most=3)}. Choose another."
         )
 
 
@@ -204,12 +200,12 @@ def _write_local(folder: Path, dataset: Dataset) -> None:
 
 
 def member_file(member: int) -> str:
-    """Give the path of a member's trace inside a run."""
+    """Return the path of a member's trace inside a run."""
     return f"trace/member-{member:03d}.safetensors"
 
 
 def _train(
-    folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, machine: Machine, listener: Listener | None
+    folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, hardware: Hardware, listener: Listener | None
 ) -> list[dict[str, Any]]:
     """Train the members that are not yet published whole, publish each as it comes, and give a record of all."""
     scratch = folder / SCRATCH
@@ -222,9 +218,9 @@ def _train(
     missing = [m for m in range(ensemble.members) if m not in records]
     if not missing:
         return [records[m] for m in range(ensemble.members)]
-    crew = machine.crew(device)
+    executor_config = hardware.executor_config(device)
     if listener is not None:
-        at_once = 1 if crew.executor == "serial" else min(machine.workers or default_workers(), len(missing))
+        at_once = 1 if executor_config.executor == "serial" else min(hardware.workers or default_workers(), len(missing))
         price_of_all = timed_price(dataset, _with_members(ensemble, len(missing)), _here(device), at_once)
         listener(Progress(0, len(missing) * ensemble.epochs, price=price_of_all))
     progress = dict.fromkeys(missing, 0)
@@ -237,9 +233,16 @@ def _train(
     for number in range(ensemble.rounds):
         asked = [m for m in missing if m // ensemble.round_size == number]
         if asked:
-            left_out = _left_out(folder, dataset, ensemble, records, number)
+            excluded = _left_out(folder, dataset, ensemble, records, number)
             outcomes = train_members(
-                dataset, ensemble, asked, scratch, device=device, crew=crew, left_out=left_out, on_message=heard
+                dataset,
+                ensemble,
+                asked,
+                scratch,
+                device=device,
+                executor_config=executor_config,
+                excluded=excluded,
+                on_message=heard,
             )
             records |= _published_of(folder, outcomes, device)
     return [records[m] for m in range(ensemble.members)]
@@ -266,7 +269,7 @@ def _published_of(folder: Path, outcomes: Iterable[Outcome], device: str) -> dic
 def _left_out(
     folder: Path, dataset: Dataset, ensemble: Ensemble, records: dict[int, dict[str, Any]], number: int
 ) -> Bool[np.ndarray, " examples"] | None:
-    """Say which examples a round is not trained on, by the members of the rounds before it."""
+    """Return which examples a round is not trained on, by the members of the rounds before it."""
     used = [m for m in range(number * ensemble.round_size) if records[m]["status"] == "ok"]
     if not used:
         return None
@@ -274,16 +277,16 @@ def _left_out(
     trace = Trace([open_member(folder / member_file(m)) for m in used], dataset.labels, dataset.ids)
     # Counted by what it is judged by: the lower count of the two, and fewer are left out. The figures of docs/log.md are of this.
     evidence = replace(evidence_of_rounds(trace, used, ensemble.round_size, dataset.classes), counted=None)
-    return left_out(noise.find(evidence, seed=ensemble.seed))
+    return excluded(noise.find(evidence, seed=ensemble.seed))
 
 
 def _with_members(ensemble: Ensemble, members: int) -> Ensemble:
-    """Give the ensemble with as many members as are left to train, for its price."""
+    """Return the ensemble with as many members as are left to train, for its price."""
     return ensemble if ensemble.folds else replace(ensemble, members=members)
 
 
 def _here(device: str) -> str:
-    """Give the device if this machine has it (members may have been trained on others), else the CPU."""
+    """Return the device if this machine has it (members may have been trained on others), else the CPU."""
     from dataprune.training.fit import open_device
 
     try:
@@ -307,15 +310,15 @@ def _record_failure(folder: Path, member: int, outcome: Outcome) -> dict[str, An
 
 def _same_making(record: dict[str, Any], device: str) -> None:
     """Refuse to go on with members that other versions or another kind of device made: their bits would not fit ours."""
-    now = made_with(device)
-    differing = [f"{k} {v} there, {now.get(k)} here" for k, v in record["made_with"].items() if now.get(k) != v]
+    now = training_environment(device)
+    differing = [f"{k} {v} there, {now.get(k)} here" for k, v in record["training_environment"].items() if now.get(k) != v]
     if differing:
         cure = "Go on with the same versions and device, or choose another folder"
         raise InputError(f"`out` holds members that were made elsewise: {'; '.join(differing)}. {cure}.")
 
 
 def _published(folder: Path, member: int) -> dict[str, Any] | None:
-    """Give the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
+    """Return the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
     try:
         note = store.read_sealed(_note(folder, member))
         if note["status"] == "failed" and note["member"] == member:
@@ -337,7 +340,7 @@ def _publish_member(folder: Path, done: MemberDone, device: str) -> dict[str, An
         "status": done.status,
         "reason": REASONS[done.status],
         "sha256": store.sha256(done.path),
-        "made_with": made_with(device),
+        "training_environment": training_environment(device),
         "accuracy": round(done.accuracy, 6),
         "seconds": round(done.seconds, 3),
         "examples_seen": done.examples_seen,
@@ -375,7 +378,7 @@ def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, memb
 
 
 def _doubts(members: list[dict[str, Any]]) -> list[str]:
-    """Say what speaks against the scores."""
+    """Return what speaks against the scores."""
     accuracies = [m["accuracy"] for m in members if m["status"] == "ok"]
     if min(accuracies) < BY_HEART:
         return []
@@ -388,7 +391,7 @@ def _doubts(members: list[dict[str, Any]]) -> list[str]:
 def _small_classes(dataset: Dataset, ensemble: Ensemble) -> list[str]:
     counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
     small = [repr(dataset.classes[index]) for index in np.flatnonzero((counts > 0) & (counts < ensemble.folds))]
-    return [f"fewer examples than the {ensemble.folds} folds in class {listed(small)}"] if small else []
+    return [f"fewer examples than the {ensemble.folds} folds in class {join_some(small)}"] if small else []
 
 
 def write_scores(path: Path, scores: Scores, dataset: Dataset | Run) -> None:

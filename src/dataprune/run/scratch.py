@@ -1,7 +1,4 @@
-"""How far is a clustering of large features, so that it can be gone on with?
-
-Knows the hidden folder in which that is kept. A file counts once its checksum lies beside it.
-"""
+"""How far is a clustering of large features, so that it can be gone on with?"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -42,7 +39,7 @@ class Scratch:
         return cls(folder)
 
     def curve(self) -> Curve | None:
-        """Give the curve that was kept."""
+        """Return the curve that was kept."""
         try:
             kept = store.read_sealed(self.folder / "curve.json")
         except DatapruneError:
@@ -55,7 +52,7 @@ class Scratch:
         store.write_sealed(self.folder / "curve.json", content)
 
     def load(self) -> Progress | None:
-        """Give how far the fit is, as `kmeans.Keeper` asks."""
+        """Return how far the fit is, as `kmeans.Keeper` asks."""
         found = self.arrays("fit")
         if found is None:
             return None
@@ -76,7 +73,7 @@ class Scratch:
         self.keep("fit", arrays, info)
 
     def arrays(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Give what was kept under a name, if it is whole."""
+        """Return what was kept under a name, if it is whole."""
         path = self.folder / f"{name}.safetensors"
         try:
             if store.read_json(path.with_suffix(".json")) != {"sha256": store.sha256(path)}:

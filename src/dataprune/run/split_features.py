@@ -1,8 +1,4 @@
-"""Which features has every example of a source, over all its splits?
-
-Knows a file of features, the methods that make some, and where learned ones are kept: in the cache, since nobody asked for a file.
-Does not know what they are for.
-"""
+"""Which features has every example of a source, over all its splits?"""
 
 import hashlib
 import shutil
@@ -15,15 +11,15 @@ from jaxtyping import Float32, Int64
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile, Splits
 from dataprune.data.cache import cache_root
-from dataprune.errors import StoreError, listed, must
+from dataprune.errors import StoreError, invalid, join_some
 from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
-from dataprune.run.opened import Run
+from dataprune.run.run import Run
 from dataprune.tables import read_npy, write_npy
-from dataprune.training.plan import Machine
+from dataprune.training.plan import Hardware
 
 
 def parts_of(splits: Splits) -> list[Dataset]:
-    """Give the splits that there are, train first."""
+    """Return the splits that there are, train first."""
     return [part for part in (splits.train, splits.validation, splits.test) if part is not None]
 
 
@@ -45,7 +41,7 @@ def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[st
     if given is None:
         if file.rows not in (n_train, n_all):
             wanted = f"one row for each of the {n_all} examples" + (f", or of the {n_train} in train" if n_all > n_train else "")
-            raise must("features", f"have {wanted}", f"{file.rows} in {file.path}", "Or give a Parquet file with a column `id`.")
+            raise invalid("features", f"have {wanted}", f"{file.rows} in {file.path}", "Or give a Parquet file with a column `id`.")
         n = file.rows
         whole = _array(file, np.arange(n), n)
     else:
@@ -57,7 +53,7 @@ def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[st
 
 
 def made_features(
-    splits: Splits, name: str, *, run: Run | None = None, machine: Machine | None = None, listener: Listener | None = None
+    splits: Splits, name: str, *, run: Run | None = None, hardware: Hardware | None = None, listener: Listener | None = None
 ) -> Float32[np.ndarray, "examples features"]:
     """Make features of every example, train first, then validation and test, by one network.
 
@@ -65,13 +61,13 @@ def made_features(
         splits: the pictures.
         name: `swav`, which learns from train and is kept in the cache; `trace`, of a run; or `module:function`.
         run: for `trace`.
-        machine: where to train.
+        hardware: where to train.
         listener: hears the price and the progress of training.
 
     Raises:
         InputError: a method that is unknown or does not fit the data.
     """
-    method = method_of(splits.train, EmbedSettings(name), machine or Machine(), run)
+    method = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run)
     parts = parts_of(splits)
     if name != "swav":
         encoder = method.prepare(Path(), listener)
@@ -86,7 +82,7 @@ def made_features(
 def _kept(
     folder: Path, name: str, method: Method, parts: Iterable[Dataset], listener: Listener | None
 ) -> Float32[np.ndarray, "examples features"]:
-    """Give learned features from the cache; learn them where they are not there, or no longer whole. Interrupted, goes on."""
+    """Return learned features from the cache; learn them where they are not there, or no longer whole. Interrupted, goes on."""
     file, manifest, scratch = f"{name}.npy", f"{name}.json", folder / f".{name}.scratch"
     if not _is_whole(folder, manifest):
         with store.lock(scratch, wait=True):
@@ -109,12 +105,12 @@ def _is_whole(folder: Path, manifest: str) -> bool:
 
 
 def _places(file: FeatureFile, given: np.ndarray, names: list[str]) -> Int64[np.ndarray, " rows"]:
-    """Give for each row of the file the example that it belongs to, −1 for none."""
+    """Return for each row of the file the example that it belongs to, −1 for none."""
     example = {name: row for row, name in enumerate(names)}
     there = set(given.tolist())
     missing = [name for name in names if name not in there]
     if missing:
-        raise must("features", "have a row for every example", f"none for the id {listed(map(repr, missing))} in {file.path}")
+        raise invalid("features", "have a row for every example", f"none for the id {join_some(map(repr, missing))} in {file.path}")
     return np.array([example.get(name, -1) for name in given.tolist()], np.int64)
 
 

@@ -1,7 +1,4 @@
-"""Which labels of a scored set are suspect, and how does the finding get in and out of files?
-
-Knows runs, traces, files of probabilities and of truth, and the table of a finding. The judging is that of `noise`.
-"""
+"""Which labels of a scored set are suspect, and how does the finding get in and out of files?"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +9,11 @@ from jaxtyping import Int64
 
 from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels, resolve
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.noise import Evidence, Suspects
 from dataprune.run.duplicates import with_duplicates
 from dataprune.run.evidence import evidence_of
-from dataprune.run.opened import Run
+from dataprune.run.run import Run
 from dataprune.tables import write_table
 
 
@@ -58,10 +55,10 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
     file = read_labels(labels)
     given, classes = resolve(file.values, ())
     if len(given) != len(p):
-        raise must("labels", f"have one row for each of the {len(p)} rows of {probabilities}", f"{len(given)} in {labels}")
+        raise invalid("labels", f"have one row for each of the {len(p)} rows of {probabilities}", f"{len(given)} in {labels}")
     numbered = classes == tuple(str(index) for index in range(len(classes)))
     if len(classes) > p.shape[1] or (len(classes) < p.shape[1] and not numbered):
-        raise must("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(classes)} classes in {labels}")
+        raise invalid("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(classes)} classes in {labels}")
     names = classes if not numbered else tuple(str(index) for index in range(p.shape[1]))
     ids = None if file.names is None else np.array(file.names, dtype=np.dtypes.StringDType())
     return Evidence(given, unseen=p, ids=ids, classes=names)
@@ -109,10 +106,10 @@ def read_suspects(path: str | Path) -> Suspects:
     """
     path = Path(path)
     if not _about(path).is_file():
-        raise must(str(path), "be a table of `dataprune noise find`", f"no {_about(path).name} beside it", "Write it again.")
+        raise invalid(str(path), "be a table of `dataprune noise find`", f"no {_about(path).name} beside it", "Write it again.")
     about = store.read_json(_about(path))
     if not isinstance(about, dict) or set(about) != set(ABOUT):
-        raise must(str(path), "be a table of `dataprune noise find`", f"other things in {_about(path).name}", "Write it again.")
+        raise invalid(str(path), "be a table of `dataprune noise find`", f"other things in {_about(path).name}", "Write it again.")
     table = _checked_table(path, len(about["classes"]))
     found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
     return Suspects(
@@ -134,14 +131,14 @@ def _checked_table(path: Path, n_classes: int) -> dict[str, np.ndarray]:
     table = tables.read_table(path, [*COLUMNS, *(name for name in OPTIONAL if name in there)]).columns
     for name in ("label", "suggested_label"):
         if table[name].dtype.kind not in "iu" or not ((table[name] >= 0) & (table[name] < n_classes)).all():
-            raise must(f"{path}:{name}", f"hold class indices in [0, {n_classes})", "other values", "Find again.")
+            raise invalid(f"{path}:{name}", f"hold class indices in [0, {n_classes})", "other values", "Find again.")
     for name in ("probability", *OPTIONAL):
         if name in table and not (table[name].dtype.kind in "iuf" and ((table[name] >= 0) & (table[name] <= 1)).all()):
-            raise must(f"{path}:{name}", "hold probabilities", "other values", "Find again.")
+            raise invalid(f"{path}:{name}", "hold probabilities", "other values", "Find again.")
     if table["score"].dtype.kind not in "iuf" or not np.isfinite(table["score"]).all():
-        raise must(f"{path}:score", "hold numbers", "other values", "Find again.")
+        raise invalid(f"{path}:score", "hold numbers", "other values", "Find again.")
     if table["is_suspect"].dtype != bool:
-        raise must(f"{path}:is_suspect", "hold true or false in each row", "other values", "Find again.")
+        raise invalid(f"{path}:is_suspect", "hold true or false in each row", "other values", "Find again.")
     return table
 
 
@@ -156,9 +153,9 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
     rows = np.array([place.get(name, -1) for name in run.ids.tolist()], np.int64)
     cure = "Find again."
     if len(found) != len(rows) or (rows < 0).any():
-        raise must("suspects", f"be what was found in {run.path}", f"other examples in {path}", cure)
+        raise invalid("suspects", f"be what was found in {run.path}", f"other examples in {path}", cure)
     if found.classes != run.classes or not np.array_equal(found.labels[rows], run.labels):
-        raise must("suspects", f"be what was found in {run.path}", f"other labels in {path}", cure)
+        raise invalid("suspects", f"be what was found in {run.path}", f"other labels in {path}", cure)
     if np.array_equal(rows, np.arange(len(rows))):
         return found
     columns = {name: getattr(found, name) for name in (*ROWS, *OPTIONAL)}
@@ -182,9 +179,9 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
 def check_table(out: Path) -> None:
     """Refuse a name that could not be written, before any work."""
     if out.suffix.lower() not in (".csv", ".parquet"):
-        raise must("out", "end in .csv or .parquet", repr(str(out)))
+        raise invalid("out", "end in .csv or .parquet", repr(str(out)))
     if not out.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{out.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 ABOUT = ("n_wrong", "n_wrong_low", "n_wrong_high", "classes", "sampling", "method", "notes")

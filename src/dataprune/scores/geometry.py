@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.kmeans import Features, assign, unit_rows
 from dataprune.kmeans.blocks import blocks
 from dataprune.trace.member import checked_labels
@@ -46,9 +46,9 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
     """
     classes = checked_labels(labels)
     if features.ndim != 2 or features.shape[1] == 0 or not np.issubdtype(features.dtype, np.number):
-        raise must("features", "be numbers of shape (examples, dimensions)", f"{features.dtype} of shape {features.shape}")
+        raise invalid("features", "be numbers of shape (examples, dimensions)", f"{features.dtype} of shape {features.shape}")
     if len(features) != len(classes):
-        raise must("labels", f"be as many as features: {len(features)}", len(classes))
+        raise invalid("labels", f"be as many as features: {len(features)}", len(classes))
     _check_finite(features)
     distances = np.empty(len(features))
     order = np.argsort(classes, kind="stable")
@@ -102,7 +102,7 @@ def km_cosine(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " e
     ways = np.asarray(centres, np.float64)
     lengths = np.linalg.norm(ways, axis=-1, keepdims=True)
     if not lengths.all():
-        raise must("centres", "each have a direction", "one of zeros", "Take another number of clusters.")
+        raise invalid("centres", "each have a direction", "one of zeros", "Take another number of clusters.")
     # Between unit vectors the squared distance is 2 − 2 cosine.
     return assign(unit_rows(features), ways / lengths)[1] ** 2 / 2
 
@@ -127,20 +127,20 @@ def prototype_distance(features: Features, labels: ArrayLike) -> Float64[np.ndar
     """
     classes = checked_labels(labels)
     if isinstance(features, np.ndarray) and len(features) != len(classes):
-        raise must("labels", f"be as many as features: {len(features)}", len(classes))
+        raise invalid("labels", f"be as many as features: {len(features)}", len(classes))
     _, place = np.unique(classes, return_inverse=True)
     counts, sums, start = np.bincount(place), None, 0
     for block in blocks(features):
         own = place[start : start + len(block)]
         if len(own) < len(block):
-            raise must("labels", "be as many as features", f"{len(classes)}, fewer")
+            raise invalid("labels", "be as many as features", f"{len(classes)}, fewer")
         sums = np.zeros((len(counts), block.shape[1])) if sums is None else sums
         order = np.argsort(own, kind="stable")
         present, first = np.unique(own[order], return_index=True)
         sums[present] += np.add.reduceat(block[order], first, axis=0, dtype=np.float64)
         start += len(block)
     if start < len(classes):
-        raise must("labels", f"be as many as features: {start}", len(classes))
+        raise invalid("labels", f"be as many as features: {start}", len(classes))
     assert sums is not None, "`blocks` gives at least one"
     means, distances, start = sums / counts[:, None], np.empty(len(classes)), 0
     for block in blocks(features):
@@ -168,4 +168,4 @@ def _check_finite(features: np.ndarray) -> None:
     for block in _blocks(*features.shape):
         bad = np.flatnonzero(~np.isfinite(features[block]).all(axis=1)) + block.start
         if len(bad):
-            raise InputError(f"`features` are NaN or infinite at rows {listed(bad)}. Leave these examples out.")
+            raise InputError(f"`features` are NaN or infinite at rows {join_some(bad)}. Leave these examples out.")

@@ -1,8 +1,4 @@
-"""Which examples lie nearest to each other?
-
-Knows vectors and two distances. Exact, by matrix products of blocks: of N rows and N queries, never an N×N matrix. Does not know
-what the vectors mean.
-"""
+"""Which examples lie nearest to each other?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt64
 
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 QUERY_ROWS = 4096
 BLOCK_ROWS = 4096
@@ -55,12 +51,12 @@ def nearest(
     """
     _check(features, queries, metric)
     if exclude_self and len(queries) != len(features):
-        raise must("queries", f"be the {len(features)} features themselves with exclude_self", f"{len(queries)} rows")
+        raise invalid("queries", f"be the {len(features)} features themselves with exclude_self", f"{len(queries)} rows")
     if rows is not None and not exclude_self:
-        raise must("rows", "go with exclude_self", "rows without it")
+        raise invalid("rows", "go with exclude_self", "rows without it")
     most = (len(features) if rows is None else len(rows)) - exclude_self
     if not 1 <= k <= most:
-        raise must("k", f"be from 1 to {most}", k)
+        raise invalid("k", f"be from 1 to {most}", k)
     points = _Points(features, metric, rows)
     count = min(k + SPARE, most)
     n_queries = len(queries) if rows is None else len(rows)
@@ -104,11 +100,11 @@ def close_pairs(
     """
     _check(features, queries, metric)
     if len(queries) != len(features):
-        raise must("queries", f"be as many as features: {len(features)}", len(queries))
+        raise invalid("queries", f"be as many as features: {len(features)}", len(queries))
     if not limit >= 0:
-        raise must("limit", "be at least 0", limit)
+        raise invalid("limit", "be at least 0", limit)
     if most < 1:
-        raise must("most", "be at least 1", most)
+        raise invalid("most", "be at least 1", most)
     points = _Points(features, metric)
     parts = []
     for start, asked in points.asked(queries):
@@ -130,12 +126,12 @@ def close_pairs(
 
 def _check(features: np.ndarray, queries: np.ndarray, metric: str) -> None:
     if metric not in ("cosine", "euclidean"):
-        raise unknown("metric", metric, ("cosine", "euclidean"))
+        raise unknown_choice("metric", metric, ("cosine", "euclidean"))
     for name, given in (("features", features), ("queries", queries)):
         if given.ndim != 2 or 0 in given.shape or given.dtype.kind not in "iufb":
-            raise must(name, "be numbers of shape (examples, dimensions)", f"{given.dtype} of shape {given.shape}")
+            raise invalid(name, "be numbers of shape (examples, dimensions)", f"{given.dtype} of shape {given.shape}")
     if queries.shape[1] != features.shape[1]:
-        raise must("queries", f"have {features.shape[1]} columns like the features", queries.shape[1])
+        raise invalid("queries", f"have {features.shape[1]} columns like the features", queries.shape[1])
 
 
 @dataclass(frozen=True)
@@ -146,20 +142,20 @@ class _Without:
     earlier: bool = False
 
     def skips(self, start: int, height: int) -> bool:
-        """Say whether no row of a block can be an answer."""
+        """Return whether no row of a block can be an answer."""
         return self.earlier and start + height <= self.first + 1
 
-    def forbid(self, likeness: Float32[np.ndarray, "queries rows"], start: int) -> None:
+    def forbid(self, similarity: Float32[np.ndarray, "queries rows"], start: int) -> None:
         """Put the forbidden rows of a block out of reach, in place."""
-        n_queries, n_rows = likeness.shape
+        n_queries, n_rows = similarity.shape
         if start > self.first + n_queries - 1:
             return
         own = np.arange(n_queries) + self.first - start
         if self.earlier:
-            likeness[np.arange(n_rows) <= own[:, None]] = -np.inf
+            similarity[np.arange(n_rows) <= own[:, None]] = -np.inf
         else:
             inside = np.flatnonzero((own >= 0) & (own < n_rows))
-            likeness[inside, own[inside]] = -np.inf
+            similarity[inside, own[inside]] = -np.inf
 
 
 class _Points:
@@ -183,14 +179,14 @@ class _Points:
         self.half_squares = np.concatenate([0.5 * np.einsum("nd,nd->n", block, block) for _, block in self.blocks()])
 
     def factors(self, block: Float64[np.ndarray, "rows dimensions"], start: int, name: str) -> Float64[np.ndarray, " rows"]:
-        """Give what each raw row is multiplied by; `start` is the number of the first."""
+        """Return what each raw row is multiplied by; `start` is the number of the first."""
         _check_finite(block, start, name)
         if self.metric == "euclidean":
             return np.full(len(block), self.scale)
         largest = np.abs(block).max(axis=1)
         bad = np.flatnonzero(largest == 0) + start
         if len(bad):
-            where = listed(bad[:5].tolist(), len(bad))
+            where = join_some(bad[:5].tolist(), len(bad))
             cure = "Leave these examples out, or use the euclidean metric."
             raise InputError(f"`{name}` are all zero at rows {where}, which have no direction. {cure}")
         within = block / largest[:, None]  # squares neither overflow nor vanish
@@ -203,12 +199,12 @@ class _Points:
         return np.asarray((block - self.shift) * factors[:, None])
 
     def blocks(self) -> Iterator[tuple[int, Float32[np.ndarray, "rows dimensions"]]]:
-        """Give the number of the first row and the rows, block by block."""
+        """Yield the number of the first row and the rows, block by block."""
         for start, block in self._raw():
             yield start, self.placed(block, self._factors[start : start + len(block)]).astype(np.float32)
 
     def asked(self, queries: np.ndarray) -> Iterator[tuple[int, Float64[np.ndarray, "queries dimensions"]]]:
-        """Give the number of the first query and the queries, placed, block by block."""
+        """Yield the number of the first query and the queries, placed, block by block."""
         for start in range(0, len(queries) if self.rows is None else self.count, QUERY_ROWS):
             raw = self._read(slice(start, start + QUERY_ROWS), queries)
             yield start, self.placed(raw, self.factors(raw, start, "queries"))
@@ -245,7 +241,7 @@ class _Points:
 def _check_finite(block: Float64[np.ndarray, "rows dimensions"], start: int, name: str) -> None:
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1)) + start
     if len(bad):
-        raise InputError(f"`{name}` are NaN or infinite at rows {listed(bad[:5].tolist(), len(bad))}. Leave these examples out.")
+        raise InputError(f"`{name}` are NaN or infinite at rows {join_some(bad[:5].tolist(), len(bad))}. Leave these examples out.")
 
 
 def _candidates(
@@ -255,21 +251,21 @@ def _candidates(
     most: int,
     without: _Without | None,
 ) -> Int64[np.ndarray, "queries candidates"]:
-    """Give each query's `most` best rows in single precision, −1 where fewer are above the bound."""
+    """Return each query's `most` best rows in single precision, −1 where fewer are above the bound."""
     single = asked.astype(np.float32)
     best = np.repeat(bound[:, None], most, axis=1)
     rows = np.full((len(asked), most), -1, np.int64)
     for start, block in points.blocks():
         if without is not None and without.skips(start, len(block)):
             continue
-        likeness = single @ block.T
-        likeness -= points.half_squares[start : start + len(block)]
+        similarity = single @ block.T
+        similarity -= points.half_squares[start : start + len(block)]
         if without is not None:
-            without.forbid(likeness, start)
-        at = np.flatnonzero(likeness > best[:, -1:])
+            without.forbid(similarity, start)
+        at = np.flatnonzero(similarity > best[:, -1:])
         if len(at):
             query, column = np.divmod(at, len(block))
-            _join(best, rows, query, column + start, likeness.ravel()[at])
+            _join(best, rows, query, column + start, similarity.ravel()[at])
     return rows
 
 
@@ -278,13 +274,13 @@ def _join(
     rows: Int64[np.ndarray, "queries candidates"],
     query: Int64[np.ndarray, " new"],
     row: Int64[np.ndarray, " new"],
-    likeness: Float32[np.ndarray, " new"],
+    similarity: Float32[np.ndarray, " new"],
 ) -> None:
     """Put new candidates (ascending by query, then row, all rows above the old ones) among the best, in place."""
     touched, place = np.unique(query, return_inverse=True)
     count = best.shape[1]
     owner = np.concatenate([np.repeat(np.arange(len(touched)), count), place])
-    values = np.concatenate([best[touched].ravel(), likeness])
+    values = np.concatenate([best[touched].ravel(), similarity])
     names = np.concatenate([rows[touched].ravel(), row])
     # One key that ascends with the query, then descends with the likeness: quicker than sorting by two. Ties stay in order of rows.
     order = np.argsort((owner.astype(np.uint64) << np.uint64(32)) | _descending(values), kind="stable")
@@ -294,7 +290,7 @@ def _join(
 
 
 def _descending(values: Float32[np.ndarray, " values"]) -> UInt64[np.ndarray, " values"]:
-    """Give whole numbers below 2³² that are ordered against the values."""
+    """Return whole numbers below 2³² that are ordered against the values."""
     bits = (values + np.float32(0)).view(np.uint32)  # −0 becomes 0
     is_negative = bits >> np.uint32(31) == 1
     return np.where(is_negative, bits, ~(bits | np.uint32(1 << 31))).astype(np.uint64)

@@ -1,7 +1,4 @@
-"""How good are features, if good means that near ones have the same label?
-
-Knows labels and neighbours. Does not know how the features were made.
-"""
+"""How good are features, if good means that near ones have the same label?"""
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -58,7 +55,7 @@ def knn_accuracy(
 
 
 def _with_direction(features: Float32[np.ndarray, "rows columns"], place: int) -> Float32[np.ndarray, "rows wider"]:
-    """Give rows of zeros a direction of their own, at right angles to all others."""
+    """Return rows of zeros a direction of their own, at right angles to all others."""
     wider = np.pad(features, ((0, 0), (0, 2)))
     wider[~features.any(axis=1), features.shape[1] + place] = 1
     return wider

@@ -1,8 +1,4 @@
-"""What is a score?
-
-Knows its values, its direction and whom it is about. Does not know how it is computed (`table` and the families) nor what it is
-used for (`selection`).
-"""
+"""What is a score?"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +38,18 @@ class Score:
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
         if values.ndim != 1 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
-            raise must(f"score '{self.name}'", "be one number for each example", f"{values.dtype} of shape {values.shape}")
+            raise invalid(f"score '{self.name}'", "be one number for each example", f"{values.dtype} of shape {values.shape}")
         if values.dtype not in (np.float32, np.float64):
             values = values.astype(np.float64)
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             cure = "Leave such examples out, or give the score a number for them."
-            raise InputError(f"score '{self.name}' is NaN or infinite for {len(bad)} examples (rows {listed(bad)}). {cure}")
+            raise InputError(f"score '{self.name}' is NaN or infinite for {len(bad)} examples (rows {join_some(bad)}). {cure}")
         if self.harder not in (1, -1):
-            raise must("harder", "be 1 or -1", self.harder)
+            raise invalid("harder", "be 1 or -1", self.harder)
         for what, given in (("ids", self.ids), ("labels", self.labels)):
             if given is not None and len(given) != len(values):
-                raise must(what, f"be as many as the values of score '{self.name}': {len(values)}", len(given))
+                raise invalid(what, f"be as many as the values of score '{self.name}': {len(values)}", len(given))
         object.__setattr__(self, "values", values)
 
     @property
@@ -84,14 +80,16 @@ class Scores(Mapping[str, Score]):
         self.absent = dict(absent or {})
         for score in scores:
             if score.name in self._scores:
-                raise must("scores", "have different names", f"'{score.name}' twice")
+                raise invalid("scores", "have different names", f"'{score.name}' twice")
             self._scores[score.name] = score
             self._check_same(score)
 
     def __getitem__(self, name: str) -> Score:
         if name in self._scores:
             return self._scores[name]
-        reason = f"score '{name}' is absent: {self.absent[name]}" if name in self.absent else unknown("score", name, self._scores)
+        reason = (
+            f"score '{name}' is absent: {self.absent[name]}" if name in self.absent else unknown_choice("score", name, self._scores)
+        )
         raise _NoScore(str(reason))
 
     def __iter__(self) -> Iterator[str]:
@@ -114,13 +112,13 @@ class Scores(Mapping[str, Score]):
         first = next(iter(self._scores.values()))
         if len(score.values) != len(first.values):
             lengths = f"{len(first.values)} for '{first.name}' and {len(score.values)} for '{score.name}'"
-            raise must("scores", "be of the same examples", lengths)
+            raise invalid("scores", "be of the same examples", lengths)
         for what in ("ids", "labels"):
             mine, theirs = getattr(score, what), getattr(first, what)
             if mine is theirs:
                 continue
             if mine is None or theirs is None or not np.array_equal(mine, theirs):
-                raise must("scores", "be of the same examples", f"other {what} for '{score.name}' than for '{first.name}'")
+                raise invalid("scores", "be of the same examples", f"other {what} for '{score.name}' than for '{first.name}'")
 
 
 def correlations(
@@ -137,7 +135,7 @@ def correlations(
         its row is NaN.
     """
     if kind not in ("pearson", "spearman"):
-        raise unknown("kind", kind, ("pearson", "spearman"))
+        raise unknown_choice("kind", kind, ("pearson", "spearman"))
     names = tuple(scores)
     if not names:
         return names, np.zeros((0, 0))

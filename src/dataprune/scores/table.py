@@ -1,7 +1,4 @@
-"""Which scores are there, and which of them does a trace allow?
-
-Knows each score's function, direction, formula, needs and source. A new score is a function in its family, one row here and a test.
-"""
+"""Which scores are there, and which of them does a trace allow?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.errors import InputError, must, unknown
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.plugins import call, load
 from dataprune.scores import dynamics, ensemble
 from dataprune.scores.score import Score, Scores
@@ -98,7 +95,7 @@ def score_trace(trace: Trace, names: Sequence[str] | None = None, ids: np.ndarra
                 absent[name] = str(reason)
                 continue
             if part.shape != (chunk.n_examples,):
-                raise must(f"score '{name}'", f"give {chunk.n_examples} numbers for as many examples", f"shape {part.shape}")
+                raise invalid(f"score '{name}'", f"give {chunk.n_examples} numbers for as many examples", f"shape {part.shape}")
             values[name].append(part)
     about = {"ids": trace.ids if ids is None else ids, "labels": trace.labels}
     present = [
@@ -111,6 +108,6 @@ def _spec(name: str) -> ScoreSpec:
     if name in SCORES:
         return SCORES[name]
     if ":" not in name:
-        raise unknown("score", name, SCORES)
+        raise unknown_choice("score", name, SCORES)
     harder = int(getattr(load(name), "harder", 1))
     return ScoreSpec(lambda trace: call(name, trace), harder, f"see {name}", "a trace", name)

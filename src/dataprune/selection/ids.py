@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import listed, must
+from dataprune.errors import invalid, join_some
 from dataprune.streams import tie_break
 
 
@@ -29,7 +29,7 @@ class Ids:
         return len(self.names)
 
     def ties(self, seed: int) -> UInt64[np.ndarray, " examples"]:
-        """Give a hash of each id with the seed, by which ties are broken.
+        """Return a hash of each id with the seed, by which ties are broken.
 
         Raises:
             InputError: ids that repeat.
@@ -39,12 +39,12 @@ class Ids:
             order = np.argsort(hashes, kind="stable")
             doubled = order[1:][hashes[order][1:] == hashes[order][:-1]]
             if len(doubled):
-                raise must("ids", "all be different", f"repeats of {listed(repr(str(self.names[row])) for row in doubled)}")
+                raise invalid("ids", "all be different", f"repeats of {join_some(repr(str(self.names[row])) for row in doubled)}")
             self._ties[seed] = hashes
         return self._ties[seed]
 
     def sha256(self, rows: Int64[np.ndarray, " rows"]) -> str:
-        """Give `ids_sha256` of some rows. From the second set on all ids are sorted, once."""
+        """Return `ids_sha256` of some rows. From the second set on all ids are sorted, once."""
         if not self._asked:
             self._asked = True
             return ids_sha256(self.names[rows].tolist())

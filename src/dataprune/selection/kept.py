@@ -1,7 +1,4 @@
-"""What is a kept set, and how does a training loop use it?
-
-Knows which rows are kept, of how many, and by which rule. Does not know how they were chosen (`select`) nor files.
-"""
+"""What is a kept set, and how does a training loop use it?"""
 
 from collections.abc import Sized
 from dataclasses import dataclass, field
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.streams import torch_seed
 
 if TYPE_CHECKING:
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class Selection:
     """The examples that are kept.
 
     Attributes:
@@ -60,7 +57,7 @@ class Kept:
         return str(self.spec["ids_sha256"])
 
     def subset(self, dataset: "TorchDataset[Any]") -> "Subset[Any]":
-        """Give the kept part of a torch dataset whose items lie in the order of the scored set.
+        """Return the kept part of a torch dataset whose items lie in the order of the scored set.
 
         Raises:
             InputError: the dataset has another length than the scored set.
@@ -69,11 +66,11 @@ class Kept:
 
         if not isinstance(dataset, Sized) or len(dataset) != self.n_total:
             length = len(dataset) if isinstance(dataset, Sized) else "a dataset without a length"
-            raise must("dataset", f"have the {self.n_total} examples that were scored", length)
+            raise invalid("dataset", f"have the {self.n_total} examples that were scored", length)
         return Subset(dataset, self.rows.tolist())
 
     def sampler(self, seed: int = 0) -> "SubsetRandomSampler":
-        """Give a sampler for a DataLoader over the whole dataset: the kept rows, shuffled anew each epoch by its own generator."""
+        """Return a sampler for a DataLoader over the whole dataset: the kept rows, shuffled anew each epoch by its own generator."""
         import torch
         from torch.utils.data import SubsetRandomSampler
 

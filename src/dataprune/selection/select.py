@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.plugins import call
 from dataprune.scores import Score
 from dataprune.selection.ids import Ids
-from dataprune.selection.kept import Kept
+from dataprune.selection.kept import Selection
 from dataprune.selection.strategies import STRATEGIES, Group, share
 from dataprune.streams import generator
 from dataprune.trace.member import checked_labels
@@ -34,7 +34,7 @@ def select(
     labels: ArrayLike | None = None,
     ids: ArrayLike | Ids | None = None,
     seed: int = 0,
-) -> Kept:
+) -> Selection:
     """Choose the examples to keep.
 
     Ties are broken by a hash of `seed` and the id. So the kept set does not depend on the order of rows, and as `keep` grows the
@@ -71,9 +71,9 @@ def select(
     n_kept = _count(keep, count, examples.n_total)
     _check_options(strategy, start, cut, n_kept / examples.n_total if keep is None else keep)
     if score is None and strategy != "random":
-        raise must("score", f"be given for strategy '{strategy}'", "None", "Only 'random' needs none.")
+        raise invalid("score", f"be given for strategy '{strategy}'", "None", "Only 'random' needs none.")
     if balanced and examples.labels is None:
-        raise must("labels", "be given to balance by class", "none")
+        raise invalid("labels", "be given to balance by class", "none")
     hashes = examples.ids.ties(seed)
     pool = Group(examples.difficulty, hashes, start, cut)
     rows = np.concatenate(
@@ -86,7 +86,7 @@ def select(
     fraction = n_kept / examples.n_total if keep is None else float(keep)
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "start": start, "cut": cut, "balanced": balanced, "seed": seed}
     spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": examples.ids.sha256(rows)}
-    return Kept(
+    return Selection(
         rows=rows,
         ids=examples.ids.names[rows],
         labels=examples.labels_of(rows),
@@ -130,12 +130,12 @@ def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: Ar
         ids = score.ids if ids is None else ids
     n_total = len(difficulty)
     if n_total == 0:
-        raise must("score", "be of at least one example", "none")
+        raise invalid("score", "be of at least one example", "none")
     classes = None if labels is None else checked_labels(labels)
     names = ids if isinstance(ids, Ids) else Ids(np.arange(n_total) if ids is None else ids)
     for what, given in (("labels", classes), ("ids", names.names)):
         if given is not None and given.shape != (n_total,):
-            raise must(what, f"be one for each of {n_total} examples", f"shape {given.shape}")
+            raise invalid(what, f"be one for each of {n_total} examples", f"shape {given.shape}")
     return _Examples(values, difficulty, names, classes)
 
 
@@ -155,26 +155,26 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
         raise InputError(f"give one of `keep` and `count`, got {'neither' if keep is None else 'both'}.")
     if count is not None:
         if not 1 <= count <= n_total:
-            raise must("count", f"be in 1 ... {n_total}, the number of examples", count)
+            raise invalid("count", f"be in 1 ... {n_total}, the number of examples", count)
         return int(count)
     assert keep is not None
     if not 0 < keep <= 1:  # also refuses NaN
         example = f"write {keep / 100:g} to keep {keep:g} %" if 1 < keep <= 100 else "write 0.3 to keep 30 %"
-        raise must("keep", "be in (0, 1]", f"{keep:g}", f"It is the fraction kept: {example}.")
+        raise invalid("keep", "be in (0, 1]", f"{keep:g}", f"It is the fraction kept: {example}.")
     return max(1, share(keep, n_total))
 
 
 def _check_options(strategy: str, start: float, cut: float, keep: float) -> None:
     if strategy not in STRATEGIES and ":" not in strategy:
-        raise unknown("strategy", strategy, STRATEGIES)
+        raise unknown_choice("strategy", strategy, STRATEGIES)
     for name, value, owner in (("start", start, "window"), ("cut", cut, "stratified")):
         if not 0 <= value < 1:
-            raise must(name, "be in [0, 1)", value, "It is a fraction of all examples.")
+            raise invalid(name, "be in [0, 1)", value, "It is a fraction of all examples.")
         if value and strategy != owner:
-            raise must(name, f"be 0 for strategy '{strategy}'", value, f"It belongs to '{owner}'.")
+            raise invalid(name, f"be 0 for strategy '{strategy}'", value, f"It belongs to '{owner}'.")
         if value + keep > 1 + _SLACK:
             cure = f"Lower `{name}` to {max(0.0, 1 - keep):.6g} or keep less."
-            raise must(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
+            raise invalid(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
 
 
 def _part(pool: Group, rows: Int64[np.ndarray, " rows"]) -> Group:
@@ -184,7 +184,7 @@ def _part(pool: Group, rows: Int64[np.ndarray, " rows"]) -> Group:
 def _budget(
     examples: _Examples, hashes: UInt64[np.ndarray, " examples"], count: int, balanced: bool
 ) -> list[tuple[Int64[np.ndarray, " rows"], int]]:
-    """Give the groups to choose from, each by its rows, and how many of each."""
+    """Return the groups to choose from, each by its rows, and how many of each."""
     if not balanced:
         return [(np.arange(examples.n_total), count)]
     assert examples.labels is not None
@@ -235,13 +235,13 @@ def _chosen(
     stream = generator(seed, "strategy", strategy, int(group.hashes.min()))
     rows = np.asarray(call(strategy, group.difficulty, labels, count, stream))
     if rows.shape != (count,) or not np.issubdtype(rows.dtype, np.integer):
-        raise must(f"strategy '{strategy}'", f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
+        raise invalid(f"strategy '{strategy}'", f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
     if rows.min() < 0 or rows.max() >= len(group.hashes):
         bad = rows[(rows < 0) | (rows >= len(group.hashes))]
-        raise must(f"strategy '{strategy}'", f"give rows in 0 ... {len(group.hashes) - 1}", listed(bad))
+        raise invalid(f"strategy '{strategy}'", f"give rows in 0 ... {len(group.hashes) - 1}", join_some(bad))
     if len(np.unique(rows)) != count:
         unique, counts = np.unique(rows, return_counts=True)
-        raise must(f"strategy '{strategy}'", "give each row once", f"repeats of {listed(unique[counts > 1])}")
+        raise invalid(f"strategy '{strategy}'", "give each row once", f"repeats of {join_some(unique[counts > 1])}")
     return rows.astype(np.int64)
 
 
@@ -252,4 +252,4 @@ def _notes(examples: _Examples, rows: Int64[np.ndarray, " kept"]) -> tuple[str, 
     if not len(empty):
         return ()
     cure = "--balanced keeps one of each" if len(rows) >= len(np.unique(examples.labels)) else "the budget has not one for each"
-    return (f"classes that keep no example: {listed(empty)} ({cure})",)
+    return (f"classes that keep no example: {join_some(empty)} ({cure})",)

@@ -37,7 +37,7 @@ class Group:
 
 
 def share(fraction: float, n_examples: int) -> int:
-    """Give the number of examples that a fraction stands for, halves rounded up."""
+    """Return the number of examples that a fraction stands for, halves rounded up."""
     return int(np.floor(fraction * n_examples + 0.5))
 
 

@@ -1,7 +1,4 @@
-"""How do results reach the disk and come back whole? Atomically, with checksums, one writer at a time.
-
-Knows files, folders, safetensors, manifests and locks. Does not know what is stored in them.
-"""
+"""How do results reach the disk and come back whole? Atomically, with checksums, one writer at a time."""
 
 from dataprune.store.arrays import Arrays, open_arrays, save_arrays
 from dataprune.store.digests import array_digest, canonical_json, sha256
@@ -9,12 +6,11 @@ from dataprune.store.files import check_writable, read_json, sweep, write_json, 
 from dataprune.store.lock import lock
 from dataprune.store.manifest import FORMAT, as_written, faults, manifest_beside, read_manifest, write_manifest
 from dataprune.store.sealed import read_sealed, sealed, write_sealed
-from dataprune.store.together import appearing, check_new
+from dataprune.store.transaction import check_new, publish_together
 
 __all__ = [
     "FORMAT",
     "Arrays",
-    "appearing",
     "array_digest",
     "as_written",
     "canonical_json",
@@ -24,6 +20,7 @@ __all__ = [
     "lock",
     "manifest_beside",
     "open_arrays",
+    "publish_together",
     "read_json",
     "read_manifest",
     "read_sealed",

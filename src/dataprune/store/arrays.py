@@ -1,7 +1,4 @@
-"""How do named arrays lie in one file that is read where it is looked at?
-
-Knows the safetensors format. Does not know what an array means.
-"""
+"""How do named arrays lie in one file that is read where it is looked at?"""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import StoreError, must
+from dataprune.errors import StoreError, invalid
 from dataprune.store.digests import blocks, canonical_json
 from dataprune.store.files import one_line, writing
 
@@ -40,7 +37,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], inf
     for name in order:
         little = arrays[name].dtype.newbyteorder("<")
         if little not in _DTYPE_NAMES or name == "__metadata__":
-            raise must(name, f"be an array of {', '.join(_DTYPES)}", arrays[name].dtype)
+            raise invalid(name, f"be an array of {', '.join(_DTYPES)}", arrays[name].dtype)
         begin, end = end, end + arrays[name].nbytes
         header[name] = {"dtype": _DTYPE_NAMES[little], "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -64,15 +61,15 @@ class Arrays:
 
     @property
     def names(self) -> list[str]:
-        """Give the arrays' names, sorted."""
+        """Return the arrays' names, sorted."""
         return sorted(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Give an array's shape without reading it."""
+        """Return an array's shape without reading it."""
         return tuple(self._entry(name)["shape"])
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        """Give an array's dtype without reading it."""
+        """Return an array's dtype without reading it."""
         return np.dtype(_DTYPES[self._entry(name)["dtype"]])
 
     def __getitem__(self, name: str) -> Shaped[np.ndarray, "..."]:

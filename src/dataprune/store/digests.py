@@ -1,7 +1,4 @@
-"""What stands for a file, an array or a value, so that two are equal when these are?
-
-Knows hashes and the order of bytes. Does not know what is hashed.
-"""
+"""What stands for a file, an array or a value, so that two are equal when these are?"""
 
 import hashlib
 import json
@@ -11,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 
 _BLOCK_BYTES = 1 << 24
 
@@ -44,14 +41,14 @@ def canonical_json(value: object) -> str:
         # Once through JSON, so that keys that are numbers are sorted as the text that they become.
         plain = json.loads(json.dumps(value, allow_nan=False))
     except ValueError as error:
-        raise must("value", "hold finite numbers only", str(error)) from error
+        raise invalid("value", "hold finite numbers only", str(error)) from error
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def blocks(array: Shaped[np.ndarray, "..."]) -> Iterator[memoryview]:
-    """Give the bytes of `array` in C order and little-endian, some rows at a time."""
+    """Yield the bytes of `array` in C order and little-endian, some rows at a time."""
     if array.dtype.hasobject:
-        raise must("array", "hold numbers", array.dtype)
+        raise invalid("array", "hold numbers", array.dtype)
     rows = array.reshape(1) if array.ndim == 0 else array
     step = max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
     for start in range(0, len(rows), step):

@@ -1,7 +1,4 @@
-"""How is a file replaced so that it is always whole, on full, read-only and failing disks too?
-
-Knows files, folders and the operating system's errors. Does not know formats, save JSON.
-"""
+"""How is a file replaced so that it is always whole, on full, read-only and failing disks too?"""
 
 import errno
 import hashlib
@@ -16,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dataprune.errors import MachineError, StoreError, must
+from dataprune.errors import MachineError, StoreError, invalid
 
 _OURS = re.compile(r"^\.(.*)\.(\d+)-([0-9a-f]{4})[0-9a-f]{4}\.tmp(\.[^.]*)?$", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -25,7 +22,7 @@ _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, er
 
 @contextmanager
 def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well it takes the place of `path`, durably.
+    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path`, durably.
 
     Whoever is killed in the block, and at whatever moment, the old file at `path` stays as it was. The temporary
     path keeps the suffix of `path`. Missing parent folders are made. A symbolic link at `path` is replaced, not followed.
@@ -42,7 +39,7 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         if path.exists() and not path.is_file():
-            raise must(str(path), "be a file", "a folder" if path.is_dir() else "a device or pipe", "Name another path.")
+            raise invalid(str(path), "be a file", "a folder" if path.is_dir() else "a device or pipe", "Name another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _forget_killed(temporary)
         mode = _create(temporary)
@@ -64,7 +61,7 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def room(folder: Path, needs_bytes: int | None = None) -> Iterator[None]:
-    """Say of a full disk, or of a folder that may not be written, which one it is: for work on many files in `folder`.
+    """Yield of a full disk, or of a folder that may not be written, which one it is: for work on many files in `folder`.
 
     Raises:
         MachineError: the disk is full, or the folder may not be written.
@@ -123,13 +120,13 @@ def write_json(path: Path, value: object) -> None:
     try:
         text = json_text(value)
     except ValueError as error:
-        raise must(path.name, "hold finite numbers only", str(error)) from error
+        raise invalid(path.name, "hold finite numbers only", str(error)) from error
     with writing(path, len(text)) as temporary:
         temporary.write_bytes(text)
 
 
 def json_text(value: object) -> bytes:
-    """Give what `write_json` writes."""
+    """Return what `write_json` writes."""
     return (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
@@ -159,7 +156,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _machine_mark() -> str:
-    """Give four letters by which a machine, or a container, knows its own: elsewhere the same number is another process."""
+    """Return four letters by which a machine, or a container, knows its own: elsewhere the same number is another process."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
 
 
@@ -175,7 +172,7 @@ def _forget_killed(temporary: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Say whether there is such a process; where it cannot be asked, there may be."""
+    """Return whether there is such a process; where it cannot be asked, there may be."""
     if os.name != "posix":
         return True
     try:
@@ -216,14 +213,14 @@ def _machine_error(error: OSError, path: Path, temporary: Path, needs_bytes: int
     if error.errno in _NO_ACCESS:
         return MachineError(f"cannot write in {path.parent}: {error.strerror}.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return must(str(path.parent), "be a folder", "a file, or a path below one", "Name another path.")
+        return invalid(str(path.parent), "be a folder", "a file, or a path below one", "Name another path.")
     if error.errno == errno.ENAMETOOLONG:
-        return must(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes")
+        return invalid(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes")
     return None
 
 
 def _megabytes(n_bytes: int) -> str:
-    """Give a size in words, never nothing.
+    """Return a size in words, never nothing.
 
     Example:
         >>> _megabytes(8_000_000), _megabytes(40)

@@ -1,7 +1,4 @@
-"""Who is the only one to write in a folder?
-
-Knows kernel locks. Does not know what is written.
-"""
+"""Who is the only one to write in a folder?"""
 
 import os
 import socket

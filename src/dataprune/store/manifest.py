@@ -1,7 +1,4 @@
-"""Is everything here that was written, and as it was written?
-
-Knows the format's version, sizes and checksums. Does not know what the files hold, nor what else a manifest says.
-"""
+"""Is everything here that was written, and as it was written?"""
 
 import hashlib
 import json
@@ -9,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dataprune.errors import InputError, StoreError, listed
+from dataprune.errors import InputError, StoreError, join_some
 from dataprune.store.digests import canonical_json, sha256
 from dataprune.store.files import json_text, read_json, write_json
 
@@ -63,12 +60,12 @@ def read_manifest(folder: Path, name: str, check: bool = False) -> dict[str, Any
             raise StoreError(f"`{path}` is damaged: it does not say size and checksum of {relative!r}.")
     found = _faults(folder, manifest) if check else []
     if found:
-        raise StoreError(f"`{folder}` is damaged: {listed(found)}.")
+        raise StoreError(f"`{folder}` is damaged: {join_some(found)}.")
     return dict(manifest)
 
 
 def faults(folder: Path, name: str) -> list[str]:
-    """Say what is wrong with each file of the manifest `folder/name`, in words: missing, wrong size, wrong checksum.
+    """Return what is wrong with each file of the manifest `folder/name`, in words: missing, wrong size, wrong checksum.
 
     Returns: nothing when all is sound.
 
@@ -78,7 +75,7 @@ def faults(folder: Path, name: str) -> list[str]:
 
 
 def manifest_beside(path: Path) -> Path | None:
-    """Give the manifest that lies beside a single file and speaks for it, `<name>.json` or `<stem>.json`; None where there is none.
+    """Return the manifest that lies beside a single file and speaks for it, `<name>.json` or `<stem>.json`; None where there is none.
 
     One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
     """
@@ -99,7 +96,7 @@ def manifest_beside(path: Path) -> Path | None:
 
 
 def as_written(path: Path) -> Path:
-    """Give `path` back, if it is as dataprune wrote it; a file without a manifest of ours beside it is anybody's, and passes.
+    """Return `path` back, if it is as dataprune wrote it; a file without a manifest of ours beside it is anybody's, and passes.
 
     Raises:
         StoreError: its manifest says another size or checksum.
@@ -113,7 +110,7 @@ def as_written(path: Path) -> Path:
         return path
     if found:
         raise StoreError(
-            f"`{path}` is damaged or was edited: {listed(found)}. Make it again, or remove {manifest.name} if the change was meant."
+            f"`{path}` is damaged or was edited: {join_some(found)}. Make it again, or remove {manifest.name} if the change was meant."
         )
     return path
 

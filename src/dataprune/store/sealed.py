@@ -1,7 +1,4 @@
-"""Is this small JSON file what was written? It carries its own checksum, for what is used before a manifest speaks for it.
-
-Knows checksums. Does not know what the files say.
-"""
+"""Is this small JSON file what was written? It carries its own checksum, for what is used before a manifest speaks for it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,7 +13,7 @@ SEAL = "seal"
 
 
 def sealed(body: Mapping[str, object]) -> dict[str, object]:
-    """Give `body` with its checksum in it."""
+    """Return `body` with its checksum in it."""
     assert SEAL not in body, "the checksum's own key"
     return {**body, SEAL: _digest(body)}
 

@@ -1,8 +1,4 @@
-"""Which strategy at which size for this set, and why, or that pruning does not pay?
-
-Knows rules from the literature and the report, each with its ground, and that what was measured on the set itself overrules them.
-Rules say what was seen on other sets; none is a promise for this one.
-"""
+"""Which strategy at which size for this set, and why, or that pruning does not pay?"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 from dataprune.study.cost import Cost, scoring_cost
 
 if TYPE_CHECKING:
@@ -145,7 +141,7 @@ def situation_from(trials: Mapping[str, Any]) -> Situation:
 
 
 def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: "Summary | None" = None) -> tuple[Advice, ...]:
-    """Say for each size what to keep, and why.
+    """Return for each size what to keep, and why.
 
     What a study of this very set has measured at a size overrules the rules: a score only where it is better than random beyond
     chance, else random. The rules are for sizes that were not measured:
@@ -168,12 +164,12 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: "Summar
     """
     for size in keep:
         if not 0 < size <= 1:
-            raise must("keep", "be in (0, 1]", f"{size:g}", "It is the fraction kept: write 0.3 to keep 30 %.")
+            raise invalid("keep", "be in (0, 1]", f"{size:g}", "It is the fraction kept: write 0.3 to keep 30 %.")
     return tuple(_measured(size, situation, summary) or _by_rule(size, situation) for size in keep)
 
 
 def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Reason, ...]:
-    """Say whether pruning pays at all, and what the advice rests on."""
+    """Return whether pruning pays at all, and what the advice rests on."""
     reasons = []
     if summary is not None:
         reasons.append(_most_dropped(summary))
@@ -285,7 +281,7 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
 
 
 def _few(situation: Situation) -> str:
-    """Say of what there are too few for the easy ones to go; "" where there are enough, or nobody knows."""
+    """Return of what there are too few for the easy ones to go; "" where there are enough, or nobody knows."""
     per_class = situation.per_class
     if per_class is not None and per_class < SOME:
         return f"{per_class:,.0f} examples a class"

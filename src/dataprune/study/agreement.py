@@ -1,7 +1,4 @@
-"""Do two scores keep the same examples?
-
-Knows kept sets by `selection` and how to compare them. How scores correlate is `scores.correlations`.
-"""
+"""Do two scores keep the same examples?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.scores import Scores
 from dataprune.selection import select
 
@@ -48,7 +45,7 @@ def agreement(scores: Scores, keep: Sequence[float], strategy: str = "hardest", 
     """
     names = tuple(scores)
     if not names or not len(keep):
-        raise must("scores" if not names else "keep", "hold at least one", "none")
+        raise invalid("scores" if not names else "keep", "hold at least one", "none")
     n_examples = len(scores[names[0]].values)
     jaccard = np.empty((len(keep), len(names), len(names)))
     for size, fraction in enumerate(keep):

@@ -1,7 +1,4 @@
-"""From where do the scores of a study come? From a run, from a scoring of its own, from features, or from elsewhere.
-
-Knows the arms of a study: labels as given, and for a noise study labels of which a share is wrong. Does not train trials.
-"""
+"""From where do the scores of a study come? From a run, from a scoring of its own, from features, or from elsewhere."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -10,22 +7,22 @@ from typing import Any
 
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.run import Run, open_run
 from dataprune.run import score as score_run
 from dataprune.scores import Score
 from dataprune.study.grid import GIVEN, NOISE, Arm, named_scores
 from dataprune.study.km import PIXELS, km_scores, pixel_features
-from dataprune.study.opened import NOISY_RUN, RUN
 from dataprune.study.plan import settings_of
 from dataprune.study.presets import SCORES
 from dataprune.study.spec import StudySpec
 from dataprune.study.splits import StudyData, with_noise
-from dataprune.training.plan import Machine, Settings
+from dataprune.study.study import NOISY_RUN, RUN
+from dataprune.training.plan import Hardware, Settings
 
 
 @dataclass(frozen=True)
-class Sources:
+class StudyInputs:
     """What a study may take from elsewhere.
 
     Attributes:
@@ -43,7 +40,7 @@ class Sources:
     scores: tuple[Score, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """Say where scores come from in plain JSON, without a path."""
+        """Return where scores come from in plain JSON, without a path."""
         features = self.features
         return {
             "run": None if self.run is None else open_run(self.run).info["spec"],
@@ -57,21 +54,21 @@ Scorer = Callable[[Dataset, Path, Settings], Run]
 
 
 @dataclass(frozen=True)
-class Scoring:
+class ScoreProvider:
     """How scores are made: what was asked, where the study lies, and who scores.
 
     Attributes:
         folder: of the study.
         spec: what is asked.
         sources: what may be taken from elsewhere.
-        machine: where to score.
+        hardware: where to score.
         scorer: scores a data set into a folder; None is `dataprune.score`.
     """
 
     folder: Path
     spec: StudySpec
-    sources: Sources
-    machine: Machine
+    sources: StudyInputs
+    hardware: Hardware
     scorer: Scorer | None
 
     def check_run(self, data: StudyData) -> None:
@@ -99,7 +96,7 @@ class Scoring:
             )
 
     def arms(self, data: StudyData) -> list[Arm]:
-        """Give the arms with their scores; score what is not scored yet.
+        """Return the arms with their scores; score what is not scored yet.
 
         Raises:
             InputError: the run lacks a score; features that do not fit.
@@ -107,7 +104,7 @@ class Scoring:
         arms = [self._arm(GIVEN if self.spec.noise else "", data, RUN, self.sources.run, self.sources.settings)]
         if self.spec.noise:
             if self.sources.scores:
-                raise must("scores", "be of dataprune for a study that scores anew", self.sources.scores[0].name)
+                raise invalid("scores", "be of dataprune for a study that scores anew", self.sources.scores[0].name)
             settings = self.sources.settings if self.sources.run is None else settings_of(open_run(self.sources.run))
             noisy = with_noise(data, self.spec.noise, self.spec.seed)
             arms.append(self._arm(f"{NOISE} {self.spec.noise:g}", noisy, NOISY_RUN, None, settings))
@@ -130,7 +127,7 @@ class Scoring:
 
     def _run(self, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Run:
         if run_path is None:
-            scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.machine))
+            scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
             return scorer(data.train, self.folder / place, settings)
         return open_run(run_path)
 
@@ -138,16 +135,16 @@ class Scoring:
         features = self.sources.features
         if features is None or isinstance(features, str):
             if features not in (None, PIXELS):
-                raise must("features", f"be a file or '{PIXELS}'", repr(features))
+                raise invalid("features", f"be a file or '{PIXELS}'", repr(features))
             given: FeatureFile | np.ndarray = pixel_features(dataset, self.folder)
         else:
             given = features
         asked = self.spec.clusters or ("auto",)
-        return km_scores(given, dataset, asked, seed=self.spec.seed, workers=self.machine.workers)
+        return km_scores(given, dataset, asked, seed=self.spec.seed, workers=self.hardware.workers)
 
 
 def usual_scores(arm: Arm) -> tuple[str, ...]:
-    """Give the scores of a study that names none: those of the report that the run has."""
+    """Return the scores of a study that names none: those of the report that the run has."""
     return tuple(name for name in SCORES if name in arm.scores or (name == "km" and arm.km))
 
 
@@ -155,10 +152,12 @@ def _aligned(score: Score, dataset: Dataset) -> Score:
     """Bring a score made elsewhere into the order of the training data, by id if it has ids."""
     if score.ids is None:
         if len(score.values) != len(dataset):
-            raise must(f"score '{score.name}'", f"be of the {len(dataset)} training examples", len(score.values))
+            raise invalid(f"score '{score.name}'", f"be of the {len(dataset)} training examples", len(score.values))
         return score
     row_of = {name: row for row, name in enumerate(score.ids.tolist())}
     missing = [name for name in dataset.ids.tolist() if name not in row_of]
     if missing:
-        raise must(f"score '{score.name}'", "have a value for every training example", f"none for {listed(map(repr, missing))}")
+        raise invalid(
+            f"score '{score.name}'", "have a value for every training example", f"none for {join_some(map(repr, missing))}"
+        )
     return Score(score.name, score.values[[row_of[name] for name in dataset.ids.tolist()]], score.harder)

@@ -1,7 +1,4 @@
-"""What did scoring cost, what does each training cost, and after how many trainings has pruning paid?
-
-Knows seconds, examples seen and FLOPs as the run and the trials recorded them. Does not measure anything.
-"""
+"""What did scoring cost, what does each training cost, and after how many trainings has pruning paid?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.study.cells import Cell, Trials, cell_table
+from dataprune.study.results_table import Cell, Trials, cell_table
 
 MEASURES = ("seconds", "examples_seen", "flops")
 COLUMNS = {"seconds": "train_seconds", "examples_seen": "examples_seen", "flops": "flops"}
@@ -38,7 +35,7 @@ class Cost:
 
 
 def scoring_cost(info: Mapping[str, Any]) -> Cost:
-    """Give what a run cost, from its manifest: training its members and scoring every example.
+    """Return what a run cost, from its manifest: training its members and scoring every example.
 
     Args:
         info: `Run.info`. What features cost that were made elsewhere is not in it.
@@ -68,7 +65,7 @@ class Price:
     pays_after: Mapping[str, int | None]
 
     def net(self, measure: str, trainings: int, scoring: Cost) -> float:
-        """Give what is saved after so many trainings, scoring paid; below 0 is a loss."""
+        """Return what is saved after so many trainings, scoring paid; below 0 is a loss."""
         return trainings * self.saved[measure] - (scoring[measure] if self.cell.kind == 2 else 0.0)
 
 
@@ -89,7 +86,7 @@ class Prices:
     notes: tuple[str, ...]
 
     def table(self) -> dict[str, np.ndarray]:
-        """Give a row for scoring, one for all data and one for each cell, as columns that can be written to a file.
+        """Return a row for scoring, one for all data and one for each cell, as columns that can be written to a file.
 
         `pays_after_...` is 0 for scoring and all data themselves, and −1 for never.
         """
@@ -111,7 +108,7 @@ class Prices:
 
 
 def prices(trials: Trials, scoring: Cost, measure: str = "test_accuracy") -> Prices:
-    """Say what scoring and each training cost.
+    """Return what scoring and each training cost.
 
     Args:
         trials: the columns of `trials.parquet`.
@@ -145,7 +142,7 @@ def _mean(trials: Trials, rows: np.ndarray) -> Cost:
 
 
 def _pays_after(scoring: float, saved: float) -> int | None:
-    """Give the first number of trainings whose savings exceed the price of scoring."""
+    """Return the first number of trainings whose savings exceed the price of scoring."""
     if not (np.isfinite(scoring) and saved > 0):
         return None
     return 1 if scoring <= 0 else floor(scoring / saved) + 1

@@ -1,15 +1,11 @@
-"""When does which part of the training set come in?
-
-Knows stages: shares of an order from easy to hard, or the other way round, that grow until all is used, and how their epochs are
-scaled to what a trial may take. Does not train.
-"""
+"""When does which part of the training set come in?"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.training.fit import batches_of
 from dataprune.training.staged import Stage, stage_of_steps, whole_stage
 
@@ -32,7 +28,7 @@ def scaled(schedule: Schedule, epochs: int) -> tuple[tuple[int, float], ...]:
 def stages_by(
     masks: Sequence[Bool[np.ndarray, " examples"]], epochs: Sequence[int], *, budget: str, batch: int, n_all: int
 ) -> tuple[Stage, ...]:
-    """Give the stages that train on each mask for so many epochs, or for the steps of so many epochs on everything.
+    """Return the stages that train on each mask for so many epochs, or for the steps of so many epochs on everything.
 
     Args:
         masks: which rows are trained on, stage by stage.
@@ -44,7 +40,7 @@ def stages_by(
     stages = []
     for mask, length in zip(masks, epochs, strict=True):
         if int(mask.sum()) < 2:
-            raise must("keep", "leave at least 2 examples to train on", int(mask.sum()), "Keep more.")
+            raise invalid("keep", "leave at least 2 examples to train on", int(mask.sum()), "Keep more.")
         if budget == "epochs":
             stages.append(whole_stage(mask, length, batch))
         else:
@@ -55,7 +51,7 @@ def stages_by(
 def growing(
     order: Int64[np.ndarray, " pool"], shares: Sequence[float], n_examples: int
 ) -> tuple[Bool[np.ndarray, " examples"], ...]:
-    """Give the masks of an order's first shares.
+    """Return the masks of an order's first shares.
 
     Args:
         order: rows, in the order in which they come in.

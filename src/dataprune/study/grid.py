@@ -1,8 +1,4 @@
-"""Which trials answer a study's question?
-
-Knows how a spec, scores and data become cells (a rule at a size) and, for each seed, a trial with the rows it trains on. Trains
-nothing and opens nothing.
-"""
+"""Which trials answer a study's question?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from dataprune.errors import DatapruneError, InputError, listed, must
+from dataprune.errors import DatapruneError, InputError, invalid, join_some
 from dataprune.scores import Score, Scores
 from dataprune.selection import select
 from dataprune.streams import torch_seed
@@ -41,7 +37,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingSetup:
     """By what a cell is trained: the recipe, whole, and the model."""
 
     name: str
@@ -64,7 +60,7 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
+class GridRow:
     """One row of the grid: a cell, a seed, and the trial that answers it."""
 
     cell: Cell
@@ -78,7 +74,7 @@ class Planned:
 class Grid:
     """All rows, seed after seed, and what one should know of them."""
 
-    rows: tuple[Planned, ...]
+    rows: tuple[GridRow, ...]
     notes: tuple[str, ...]
 
 
@@ -88,11 +84,11 @@ class _Wish:
 
     cell: Cell
     arm: Arm
-    trained: Trained
+    trained: TrainingSetup
     score: Score | None
 
 
-def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Grid:
+def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[TrainingSetup]) -> Grid:
     """Lay out the trials of a study.
 
     Args:
@@ -105,7 +101,7 @@ def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Gr
     """
     wishes = list(_wishes(spec, arms, trained))
     if not wishes:
-        raise must("parts", "ask for at least one training", "none")
+        raise invalid("parts", "ask for at least one training", "none")
     rows = []
     notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[Stage, ...]] = {}
@@ -117,7 +113,7 @@ def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Gr
     return Grid(tuple(rows), tuple(notes))
 
 
-def _wishes(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) -> Iterator[_Wish]:
+def _wishes(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[TrainingSetup]) -> Iterator[_Wish]:
     """Name the cells: controls first, then each part, by score, size and start."""
     for arm in arms:
         for number, how in enumerate(trained):
@@ -135,13 +131,13 @@ def _wishes(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[Trained]) ->
                 for keep in part.keep:
                     for start in part.start:
                         if start + keep > 1 + SLACK:
-                            raise must("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
+                            raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
                         order = part.strategy if part.strategy in ORDERS else ""
                         strategy = "curriculum" if order else part.strategy
                         yield _Wish(Cell(name, strategy, keep, start, arm.name, order, clusters), arm, trained[0], score)
 
 
-def _recipe_cell(arm: Arm, how: Trained, number: int) -> Cell:
+def _recipe_cell(arm: Arm, how: TrainingSetup, number: int) -> Cell:
     if number == 0:
         return Cell("all", "all", 1.0, arm=arm.name)
     return Cell(how.name, "recipe", 1.0, arm=arm.name, order="recipe")
@@ -157,7 +153,7 @@ def _scores(spec: StudySpec, arm: Arm) -> Iterator[tuple[str, int, Score]]:
 
 
 def _stages(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> tuple[Stage, ...]:
-    """Give the rows that a cell trains on, stage by stage."""
+    """Return the rows that a cell trains on, stage by stage."""
     data, cell, how = wish.arm.data, wish.cell, wish.trained
     pool, n_train = data.pool, len(data.train)
     about = {"budget": spec.budget, "batch": how.recipe.batch, "n_all": len(pool)}
@@ -188,7 +184,7 @@ def _kept(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> In
     kept = np.bincount(labels[data.pool][chosen.rows], minlength=data.train.n_classes)
     lost = np.flatnonzero((kept == 0) & (np.bincount(labels[data.pool], minlength=data.train.n_classes) > 0))
     if len(lost):
-        names = listed((repr(data.train.classes[index]) for index in lost), most=3)
+        names = join_some((repr(data.train.classes[index]) for index in lost), most=3)
         rule = f"{cell.score} {cell.strategy}" if wish.score is not None else "random"
         notes.setdefault(
             f"{rule}, keep {cell.keep:g}: no example is kept of class {names}; --balanced keeps the same share of each"
@@ -210,7 +206,7 @@ def _order(wish: _Wish, seed: int) -> Int64[np.ndarray, " pool"]:
     return np.lexsort((data.pool_ids.ties(seed), sign * difficulty))
 
 
-def _planned(spec: StudySpec, wish: _Wish, seed: int, stages: tuple[Stage, ...]) -> Planned:
+def _planned(spec: StudySpec, wish: _Wish, seed: int, stages: tuple[Stage, ...]) -> GridRow:
     data, how = wish.arm.data, wish.trained
 
     def ids_of(mask: Bool[np.ndarray, " examples"]) -> str:
@@ -226,11 +222,11 @@ def _planned(spec: StudySpec, wish: _Wish, seed: int, stages: tuple[Stage, ...])
         epochs=how.epochs,
         seed=seed,
     )
-    return Planned(wish.cell, seed, trial, stages, int(stages[-1].trained_on.sum()))
+    return GridRow(wish.cell, seed, trial, stages, int(stages[-1].trained_on.sum()))
 
 
 def named_scores(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
-    """Give the scores that are asked for.
+    """Return the scores that are asked for.
 
     Raises:
         InputError: the run lacks one; it is said which it has.

@@ -1,7 +1,4 @@
-"""How does `km` score with one number of clusters and another?
-
-Knows features, given in a file or made of the pixels. Does not train.
-"""
+"""How does `km` score with one number of clusters and another?"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +9,7 @@ from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import InputError, StoreError, must
+from dataprune.errors import InputError, StoreError, invalid
 from dataprune.kmeans import Features
 from dataprune.run import cluster, match
 from dataprune.scores import Score, km
@@ -51,14 +48,14 @@ def km_scores(
         if clusters.k not in scores:
             scores[clusters.k] = Score("km", km(found, clusters.clusters.centres)[place], 1)
     if not scores:
-        raise must(
+        raise invalid(
             "clusters", f"be numbers of at most {max(2, len(dataset) // FEWEST_EACH)} for {len(dataset)} examples", ", ".join(asked)
         )
     return dict(sorted(scores.items()))
 
 
 def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examples features"]:
-    """Give the main directions of the pixels (or of given vectors), written once, so that a study that goes on finds the same.
+    """Return the main directions of the pixels (or of given vectors), written once, so that a study that goes on finds the same.
 
     Args:
         dataset: of pictures or vectors.
@@ -89,7 +86,7 @@ def main_directions(rows: Float32[np.ndarray, "rows columns"], width: int = WIDT
 
 
 def _small(dataset: Dataset) -> Float32[np.ndarray, "examples columns"]:
-    """Give pictures as rows of block means in [0, 1], vectors as they are."""
+    """Return pictures as rows of block means in [0, 1], vectors as they are."""
     if dataset.images is None:
         return np.asarray(dataset.inputs)
     step = max(1, min(dataset.images.shape[1:3]) // SIDE)

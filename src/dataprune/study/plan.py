@@ -1,7 +1,4 @@
-"""By which networks and recipes is a study trained, and what will that cost?
-
-Knows the defaults of trials, which are cheap on purpose: a study is many trainings, and what it compares are differences.
-"""
+"""By which networks and recipes is a study trained, and what will that cost?"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.run import Run
-from dataprune.study.grid import Planned, Trained
+from dataprune.study.grid import GridRow, TrainingSetup
 from dataprune.study.spec import StudySpec, Variant
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.plan import REFERENCE_SIZE, SIZE_EXPONENT, Settings, default_recipe, timed_price
@@ -31,7 +28,7 @@ class Price:
     seconds: float | None
 
 
-def trained_by(spec: StudySpec, dataset: Dataset) -> tuple[Trained, ...]:
+def trained_by(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
     """Fill in the model and the recipe of the trials, and those of each variant.
 
     Raises:
@@ -44,7 +41,7 @@ def trained_by(spec: StudySpec, dataset: Dataset) -> tuple[Trained, ...]:
 
 
 def trial_epochs(n_examples: int) -> int:
-    """Give the epochs of a trial: somewhat more for smaller sets.
+    """Return the epochs of a trial: somewhat more for smaller sets.
 
     Example:
         >>> trial_epochs(1_000), trial_epochs(50_000), trial_epochs(1_000_000)
@@ -55,7 +52,7 @@ def trial_epochs(n_examples: int) -> int:
 
 
 def settings_of(run: Run) -> Settings:
-    """Give the settings that made a run, to score other labels in the same way.
+    """Return the settings that made a run, to score other labels in the same way.
 
     Raises:
         InputError: code of somebody's own made it: a stored name is not followed.
@@ -64,7 +61,9 @@ def settings_of(run: Run) -> Settings:
     recipe = spec["recipe"]["name"]
     if ":" in spec["model"] or recipe not in RECIPES:
         what = f"model {spec['model']!r}" if ":" in spec["model"] else f"recipe {recipe!r}"
-        raise must("run", "be made with a model and a recipe of dataprune, for a study that scores anew", what, "Leave out --run.")
+        raise invalid(
+            "run", "be made with a model and a recipe of dataprune, for a study that scores anew", what, "Leave out --run."
+        )
     return Settings(
         members=spec["members"],
         epochs=spec["epochs"],
@@ -80,9 +79,9 @@ def settings_of(run: Run) -> Settings:
 
 
 def price(
-    rows: list[Planned], examples: dict[str, int], flops: dict[str, int], dataset: Dataset, device: str, at_once: int
+    rows: list[GridRow], examples: dict[str, int], flops: dict[str, int], dataset: Dataset, device: str, at_once: int
 ) -> Price:
-    """Say what trials will cost; work of some length is timed by a few steps on this machine.
+    """Return what trials will cost; work of some length is timed by a few steps on this machine.
 
     Args:
         rows: the trials, each once.
@@ -101,19 +100,19 @@ def price(
     return Price(len(rows), total, operations, None if seconds is None else seconds / max(1, min(at_once, len(rows))))
 
 
-def _trained(name: str, model: str, recipe: str, spec: StudySpec, dataset: Dataset) -> Trained:
+def _trained(name: str, model: str, recipe: str, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     model = model or ("mlp" if dataset.images is None else "proxy")
     found = recipe_named(recipe or default_recipe(dataset, model))
     epochs = spec.epochs or found.epochs or trial_epochs(len(dataset))
-    return Trained(name or found.name, model, replace(found, batch=spec.batch or found.batch, epochs=None), epochs)
+    return TrainingSetup(name or found.name, model, replace(found, batch=spec.batch or found.batch, epochs=None), epochs)
 
 
-def _varied(variant: Variant, spec: StudySpec, dataset: Dataset) -> Trained:
+def _varied(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     changes = dict(variant.changes)
     how = _trained(variant.name, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe), spec, dataset)
     try:
         changes["learning_rate"] = changes.get("learning_rate", how.recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
         recipe: Recipe = replace(how.recipe, **changes)
     except TypeError as error:
-        raise must(f"variant '{variant.name}'", "have values of the right kind", repr(variant.changes), str(error)) from None
+        raise invalid(f"variant '{variant.name}'", "have values of the right kind", repr(variant.changes), str(error)) from None
     return replace(how, recipe=recipe)

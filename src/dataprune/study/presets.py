@@ -3,7 +3,7 @@
 Each preset is data: a `StudySpec`. Knows no data set.
 """
 
-from dataprune.errors import unknown
+from dataprune.errors import unknown_choice
 from dataprune.study.spec import Part, StudySpec, Variant
 
 SCORES = ("el2n", "std", "pred_sum", "flip", "forget", "km")
@@ -55,11 +55,11 @@ QUESTIONS = {
 
 
 def preset(name: str) -> StudySpec:
-    """Give a preset by name.
+    """Return a preset by name.
 
     Raises:
         InputError: there is none of that name.
     """
     if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
+        raise unknown_choice("preset", name, PRESETS)
     return PRESETS[name]

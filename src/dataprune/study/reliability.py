@@ -1,7 +1,4 @@
-"""Would another ensemble give the same scores, and how many members does it take?
-
-Knows how scores of two halves of one ensemble are compared. Needs four members or more; trains nothing.
-"""
+"""Would another ensemble give the same scores, and how many members does it take?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 from dataprune.scores import Score, Scores, correlations, score_trace
 from dataprune.streams import generator
 from dataprune.trace import Trace
@@ -51,17 +48,17 @@ class Reliability:
         return "" if np.isfinite(self.whole) else f"the halves of the members contradict each other in {self.name}"
 
     def with_members(self, members: float) -> float:
-        """Give the reliability to be expected of so many members."""
+        """Return the reliability to be expected of so many members."""
         return spearman_brown(self.between_halves, members / self.half)
 
     def members_for(self, target: float) -> int | None:
-        """Give the members it takes to reach a reliability; None where halves have nothing in common.
+        """Return the members it takes to reach a reliability; None where halves have nothing in common.
 
         Raises:
             InputError: `target` is not in (0, 1).
         """
         if not 0 < target < 1:
-            raise must("target", "be in (0, 1)", f"{target:g}")
+            raise invalid("target", "be in (0, 1)", f"{target:g}")
         r = self.between_halves
         if not r > 0:
             return None
@@ -71,7 +68,7 @@ class Reliability:
 
 
 def spearman_brown(correlation: float, times: float) -> float:
-    """Give the reliability of a mean over `times` as many parts, from that of the parts.
+    """Return the reliability of a mean over `times` as many parts, from that of the parts.
 
     NaN where the parts contradict each other so much that there is none.
 
@@ -129,7 +126,7 @@ def _joined(name: str, half: int, members: int, between: Float64[np.ndarray, " s
 
 
 def _halves(members: int, splits: int, seed: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Give different ways to take two halves of an ensemble: all where they are few, else random ones."""
+    """Return different ways to take two halves of an ensemble: all where they are few, else random ones."""
     half = members // 2
     ways = comb(members, 2 * half) * comb(2 * half, half) // 2
     if ways <= splits:

@@ -1,8 +1,4 @@
-"""What does a study ask? A frozen value that prints as TOML and is read back from it.
-
-Knows strategies, sizes, seeds, budgets and which of them go together. Knows no data: what depends on them (model, recipe, epochs)
-may be left open here and is filled in by `plan`. A spec never names code to import.
-"""
+"""What does a study ask? A frozen value that prints as TOML and is read back from it."""
 
 import dataclasses
 import math
@@ -12,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprune.errors import InputError, must, unknown
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.selection import STRATEGIES
 from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
@@ -39,18 +35,18 @@ class Part:
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES and self.strategy not in ORDERS:
-            raise unknown("strategy", self.strategy, (*STRATEGIES, *ORDERS))
+            raise unknown_choice("strategy", self.strategy, (*STRATEGIES, *ORDERS))
         for keep in self.keep:
             if not 0 < keep <= 1:
                 cure = f" It is the fraction kept: write {keep / 100:g} to keep {keep:g} %." if 1 < keep <= 100 else ""
-                raise must("keep", "be in (0, 1]", f"{keep:g}", cure.strip())
+                raise invalid("keep", "be in (0, 1]", f"{keep:g}", cure.strip())
         for start in self.start:
             if not 0 <= start < 1:
-                raise must("start", "be in [0, 1)", f"{start:g}", "It is a fraction of all examples.")
+                raise invalid("start", "be in [0, 1)", f"{start:g}", "It is a fraction of all examples.")
             if start and self.strategy != "window":
-                raise must("start", f"be 0 for strategy '{self.strategy}'", f"{start:g}", "It belongs to 'window'.")
+                raise invalid("start", f"be 0 for strategy '{self.strategy}'", f"{start:g}", "It belongs to 'window'.")
         if not self.keep or not self.start:
-            raise must("keep" if not self.keep else "start", "hold at least one fraction", "none")
+            raise invalid("keep" if not self.keep else "start", "hold at least one fraction", "none")
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Variant:
         )
         for key, _ in self.changes:
             if key not in known:
-                raise unknown(f"variant '{self.name}'", key, known)
+                raise unknown_choice(f"variant '{self.name}'", key, known)
 
 
 @dataclass(frozen=True)
@@ -128,44 +124,44 @@ class StudySpec:
     def __post_init__(self) -> None:
         for name, choices in (("budget", BUDGETS), ("judge", JUDGES)):
             if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
+                raise unknown_choice(name, getattr(self, name), choices)
         for name, least in (("seeds", 1), ("epochs", 0), ("batch", 0)):
             if getattr(self, name) < least:
-                raise must(name, f"be at least {least}", getattr(self, name))
+                raise invalid(name, f"be at least {least}", getattr(self, name))
         if self.epochs > MOST_EPOCHS:
-            raise must("epochs", f"be at most {MOST_EPOCHS:,}", self.epochs)
+            raise invalid("epochs", f"be at most {MOST_EPOCHS:,}", self.epochs)
         if self.seeds > MOST_SEEDS:
-            raise must("seeds", f"be at most {MOST_SEEDS}", self.seeds, "It is how many seeds, not which one.")
+            raise invalid("seeds", f"be at most {MOST_SEEDS}", self.seeds, "It is how many seeds, not which one.")
         for name in ("validation_share", "test_share"):
             if not 0 < getattr(self, name) < 1:
-                raise must(name, "be in (0, 1)", f"{getattr(self, name):g}")
+                raise invalid(name, "be in (0, 1)", f"{getattr(self, name):g}")
         if not 0 <= self.noise < 1:
-            raise must("noise", "be in [0, 1)", f"{self.noise:g}")
+            raise invalid("noise", "be in [0, 1)", f"{self.noise:g}")
         if not (math.isfinite(self.tolerance) and 0 <= self.tolerance < 1):
-            raise must("tolerance", "be in [0, 1)", f"{self.tolerance:g}", "0.01 is one percentage point of accuracy.")
+            raise invalid("tolerance", "be in [0, 1)", f"{self.tolerance:g}", "0.01 is one percentage point of accuracy.")
         for control in self.controls:
             if control not in ("random", "all"):
-                raise unknown("controls", control, ("random", "all"))
+                raise unknown_choice("controls", control, ("random", "all"))
         if self.judge == "validation" and self.parts:
-            raise must("judge", "be test for a study of kept sets", "'validation'", "Only recipes are chosen on validation.")
+            raise invalid("judge", "be test for a study of kept sets", "'validation'", "Only recipes are chosen on validation.")
         self._check_stages()
         for name in ("scores", "clusters"):
             if len(set(getattr(self, name))) != len(getattr(self, name)):
-                raise must(name, "name each once", ", ".join(getattr(self, name)))
+                raise invalid(name, "name each once", ", ".join(getattr(self, name)))
         if len({variant.name for variant in self.variants}) != len(self.variants):
-            raise must("variants", "have different names", ", ".join(variant.name for variant in self.variants))
+            raise invalid("variants", "have different names", ", ".join(variant.name for variant in self.variants))
 
     def _check_stages(self) -> None:
         has_orders = any(part.strategy in ORDERS for part in self.parts)
         if has_orders != bool(self.stages):
-            raise must(
+            raise invalid(
                 "stages", "be given with the strategies easy-to-hard and hard-to-easy, and only with them", self.stages or "none"
             )
         shares = [share for _, share in self.stages]
         if any(epochs < 1 for epochs, _ in self.stages):
-            raise must("stages", "have at least 1 epoch each", self.stages)
+            raise invalid("stages", "have at least 1 epoch each", self.stages)
         if shares and (shares != sorted(shares) or not shares[0] > 0 or shares[-1] != 1):
-            raise must("stages", "have growing shares in (0, 1] that end at 1", shares)
+            raise invalid("stages", "have growing shares in (0, 1] that end at 1", shares)
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
@@ -205,7 +201,7 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
     variants = tuple(_variant(one) for one in _tables(given, "variants"))
     fields = _checked(StudySpec, {k: v for k, v in given.items() if k not in ("parts", "variants")}, source)
     if "preset" not in fields:
-        raise must(source, "name its `preset`", "none", "It is a name of your choice.")
+        raise invalid(source, "name its `preset`", "none", "It is a name of your choice.")
     return StudySpec(**fields, parts=parts, variants=variants)
 
 
@@ -219,13 +215,13 @@ def read_spec(path: Path) -> StudySpec:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise must("spec", "be a TOML file", f"{path}: {reason}", "`--print-spec` prints one.") from None
+        raise invalid("spec", "be a TOML file", f"{path}: {reason}", "`--print-spec` prints one.") from None
     spec = from_toml(text, str(path))
     for name in ("model", "recipe"):
         named = [getattr(spec, name), *(value for variant in spec.variants for key, value in variant.changes if key == name)]
         for value in named:
             if ":" in str(value):
-                raise must(
+                raise invalid(
                     name, "be a name of dataprune in a spec file", repr(value), f"Name code of your own by --{name} instead."
                 )
     return spec
@@ -234,27 +230,27 @@ def read_spec(path: Path) -> StudySpec:
 def _tables(given: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     tables = given.get(name, [])
     if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        raise must(name, f"be tables, each headed by [[{name}]]", repr(tables))
+        raise invalid(name, f"be tables, each headed by [[{name}]]", repr(tables))
     return tables
 
 
 def _variant(given: dict[str, Any]) -> Variant:
     rest = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key != "name"}
     if not isinstance(given.get("name"), str):
-        raise must("variants", "each have a `name`", repr(given))
+        raise invalid("variants", "each have a `name`", repr(given))
     return Variant(given["name"], tuple(rest.items()))
 
 
 def _checked(kind: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Give the values of a TOML table as the fields of a dataclass, with their types."""
+    """Return the values of a TOML table as the fields of a dataclass, with their types."""
     fields = {one.name: one for one in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in fields:
-            raise unknown(where, key, [name for name in fields if name not in ("parts", "variants")])
+            raise unknown_choice(where, key, [name for name in fields if name not in ("parts", "variants")])
         values[key] = _typed(key, value, _LIKE[kind, key] if (kind, key) in _LIKE else fields[key].default)
     if kind is Part and "strategy" not in values:
-        raise must("parts", "each name a `strategy`", repr(dict(given)))
+        raise invalid("parts", "each name a `strategy`", repr(dict(given)))
     return values
 
 
@@ -269,20 +265,20 @@ _LIKE: dict[tuple[type, str], Any] = {
 
 
 def _typed(key: str, value: Any, like: Any) -> Any:
-    """Give the value as the type of `like`, refusing what is of another."""
+    """Return the value as the type of `like`, refusing what is of another."""
     if isinstance(like, tuple):
         if not isinstance(value, list):
-            raise must(key, "be a list", repr(value))
+            raise invalid(key, "be a list", repr(value))
         inner = like[0]
         if isinstance(inner, tuple):
             if not all(isinstance(one, list) and len(one) == len(inner) for one in value):
-                raise must(key, f"hold lists of {len(inner)}", repr(value))
+                raise invalid(key, f"hold lists of {len(inner)}", repr(value))
             return tuple(tuple(_typed(key, cell, kind) for cell, kind in zip(one, inner, strict=True)) for one in value)
         return tuple(_typed(key, one, inner) for one in value)
     if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(like):
-        raise must(key, f"be {_KINDS[type(like)]}", repr(value))
+        raise invalid(key, f"be {_KINDS[type(like)]}", repr(value))
     return value
 
 

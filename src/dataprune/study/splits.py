@@ -1,8 +1,4 @@
-"""Which examples is a study trained, validated and judged on?
-
-Knows the cuts: test before scoring, validation before selection, both stratified and by a hash of the ids, so that they depend on
-the seed alone and not on the order of rows. Knows nothing of scores and kept sets.
-"""
+"""Which examples is a study trained, validated and judged on?"""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune.data import Dataset, Splits
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.noise import inject
 from dataprune.selection import select
 from dataprune.selection.ids import Ids, ids_sha256
@@ -62,7 +58,7 @@ class StudyData:
 
 
 def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int) -> StudyData:
-    """Give a study its splits: the source's own where it has them, else cut from train, test first.
+    """Return a study its splits: the source's own where it has them, else cut from train, test first.
 
     Raises:
         InputError: no labels, one class, or classes too small to cut.
@@ -86,14 +82,14 @@ def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int
         others = "is" if len(doubles) == 1 else "are"
         notes.append(
             f"{len(doubles):,} of the {len(test):,} test examples {others} in train too, byte by byte "
-            f"({listed(map(repr, doubles), most=3)}): the accuracies are that much too good"
+            f"({join_some(map(repr, doubles), most=3)}): the accuracies are that much too good"
         )
     notes += _without_training(train, pool, test)
     return StudyData(train, pool, splits.validation, test, test_share if uncut else 0.0, uncut, tuple(notes))
 
 
 def with_noise(data: StudyData, rate: float, seed: int) -> StudyData:
-    """Give the same data with a share of each class's labels wrong: in train and validation alike, not in test."""
+    """Return the same data with a share of each class's labels wrong: in train and validation alike, not in test."""
 
     def noisy(dataset: Dataset, name: str) -> Dataset:
         assert dataset.labels is not None
@@ -114,7 +110,7 @@ def _stratified(
     able = rows[counts[dataset.labels[rows]] >= 2]
     if not len(able) or len(rows) < 8:
         cure = f"Give --{name} DATA, or more examples." if name == "test" else "Give more examples."
-        raise must(f"{name}_share", f"leave both {name} and train with examples", f"{share:g} of {len(rows)}", cure)
+        raise invalid(f"{name}_share", f"leave both {name} and train with examples", f"{share:g} of {len(rows)}", cure)
     chosen = able[
         select(
             None,
@@ -147,4 +143,4 @@ def _without_training(train: Dataset, pool: Int64[np.ndarray, " pool"], test: Da
     if len(np.unique(train.labels[pool])) < 2:
         raise InputError("the data must hold at least two classes to be studied, got one.")
     names = [repr(test.classes[index]) for index in missing]
-    return [f"test has examples of class {listed(names)}, train has none"] if names else []
+    return [f"test has examples of class {join_some(names)}, train has none"] if names else []

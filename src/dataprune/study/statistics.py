@@ -1,8 +1,5 @@
 """Is a difference between trainings more than chance?
 
-Knows a table of accuracies, cells by seeds, and what may be said of sums and differences of its cells. Does not know what a cell
-is (`summary`): a score at a size, a control, a stage.
-
 The model is the two-way one: an accuracy is its cell's mean, plus its seed's effect, plus noise. Cells of low accuracy scatter more
 than cells of high accuracy, so both the seed's effect and the noise are taken as proportional to error^(b/2), with b found from the
 table where it is large enough, else 0. What is pooled over all cells is the noise in these units: three seeds give one cell two
@@ -15,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.streams import generator
 
 CONFIDENCE = 0.95
@@ -39,16 +36,16 @@ class Estimate:
     def interval(
         self, confidence: float = CONFIDENCE
     ) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
-        """Give the two-sided t interval of each; NaN where there is none."""
+        """Return the two-sided t interval of each; NaN where there is none."""
         half = t_quantile((1 + confidence) / 2, self.degrees_of_freedom) * self.standard_error
         return self.value - half, self.value + half
 
     def p_values(self) -> Float64[np.ndarray, " contrasts"]:
-        """Give the two-sided p-value of each being 0; NaN where it cannot be told."""
+        """Return the two-sided p-value of each being 0; NaN where it cannot be told."""
         return 2 * self.p_greater(0.0, absolute=True)
 
     def p_greater(self, than: float, *, absolute: bool = False) -> Float64[np.ndarray, " contrasts"]:
-        """Give the one-sided p-value of each being at most `than`: small where it is greater."""
+        """Return the one-sided p-value of each being at most `than`: small where it is greater."""
         from scipy.special import stdtr
 
         away = np.abs(self.value - than) if absolute else self.value - than
@@ -56,7 +53,7 @@ class Estimate:
             return np.asarray(stdtr(self.degrees_of_freedom, -away / self.standard_error), np.float64)
 
     def smallest_difference(self, comparisons: int, power: float = POWER) -> Float64[np.ndarray, " contrasts"]:
-        """Give the smallest true difference that a test at 5 % over so many comparisons would have seen, with this power.
+        """Return the smallest true difference that a test at 5 % over so many comparisons would have seen, with this power.
 
         By the first step of Holm's procedure, the strictest.
         """
@@ -78,7 +75,7 @@ class TwoWay:
     """
 
     means: Float64[np.ndarray, " cells"]
-    growth: float
+    variance_power: float
     standard_deviations: Float64[np.ndarray, " cells"]
     degrees_of_freedom: int
     n_seeds: int
@@ -127,7 +124,7 @@ class TwoWay:
         return Estimate(value, np.sqrt(variance), freedom)
 
     def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Float64[np.ndarray, " contrasts"]:
-        """Give the degrees of freedom of each contrast's variance from that of its logarithm, to which the growth adds its own."""
+        """Return the degrees of freedom of each contrast's variance from that of its logarithm, to which the growth adds its own."""
         shares = scaled**2 * np.diag(self._covariance)
         slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
         return np.asarray(2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance))
@@ -145,7 +142,7 @@ def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
     """
     present = np.isfinite(accuracies)
     if (accuracies[present] < 0).any() or (accuracies[present] > 1).any():
-        raise must("accuracies", "lie in [0, 1]", f"{np.nanmin(accuracies)} ... {np.nanmax(accuracies)}")
+        raise invalid("accuracies", "lie in [0, 1]", f"{np.nanmin(accuracies)} ... {np.nanmax(accuracies)}")
     n_cells, n_seeds = len(accuracies), int(present.any(axis=0).sum())
     design, by_seed = _design(present)
     inverse = np.linalg.pinv(design)
@@ -154,12 +151,12 @@ def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
     freedom = len(design) - design.shape[1]
     with np.errstate(invalid="ignore"):
         raw = np.where(counts > 0, np.where(present, accuracies, 0.0).sum(axis=1) / counts, np.nan)
-    growth, units, noise = 0.0, np.ones(n_cells), float("nan")
+    variance_power, units, noise = 0.0, np.ones(n_cells), float("nan")
     log_errors, growth_variance = np.zeros(n_cells), 0.0
     observed = accuracies[present]
     if freedom >= TREND_FROM:
         log_errors = _log_errors(raw, counts)
-        growth, units = _growth(observed, cell, log_errors, design @ inverse)
+        variance_power, units = _growth(observed, cell, log_errors, design @ inverse)
         freedom -= 1
         information = freedom * float(np.maximum(counts - 1, 0) @ log_errors**2) / max(1, int(np.maximum(counts - 1, 0).sum())) / 2
         growth_variance = 1 / information if information > 0 else 0.0
@@ -180,7 +177,7 @@ def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
     per_seed = (len(design) - len(with_cells)) / (n_seeds - 1) if by_seed and n_seeds > 1 else 0.0
     return TwoWay(
         means=means,
-        growth=growth,
+        variance_power=variance_power,
         standard_deviations=np.where(counts > 0, units * np.sqrt(noise), np.nan),
         degrees_of_freedom=freedom,
         n_seeds=max(1, n_seeds),
@@ -221,7 +218,7 @@ def bootstrap(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
-    """Give the interval of each mean over test examples, by drawing the examples anew: paired, all contrasts see the same draws.
+    """Return the interval of each mean over test examples, by drawing the examples anew: paired, all contrasts see the same draws.
 
     Args:
         differences: for each test example, such as the share of trainings that are right with the one set less that with the other.
@@ -233,7 +230,7 @@ def bootstrap(
     """
     n_examples = differences.shape[1]
     if n_examples == 0:
-        raise must("differences", "be of at least one test example", "none")
+        raise invalid("differences", "be of at least one test example", "none")
     stream, means = generator(seed, "bootstrap"), []
     at_once = max(1, DRAWS_AT_ONCE // n_examples)
     for first in range(0, resamples, at_once):
@@ -246,14 +243,14 @@ def bootstrap(
 
 
 def t_quantile(probability: float, degrees_of_freedom: Float64[np.ndarray, " contrasts"]) -> Float64[np.ndarray, " contrasts"]:
-    """Give Student's t quantile; NaN where the degrees of freedom are."""
+    """Return Student's t quantile; NaN where the degrees of freedom are."""
     from scipy.special import stdtrit
 
     return np.asarray(stdtrit(degrees_of_freedom, probability), np.float64)
 
 
 def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarray, "trials columns"], bool]:
-    """Give a column for each cell with trainings and, where cells and seeds hang together, for all seeds but one, summing to 0."""
+    """Return a column for each cell with trainings and, where cells and seeds hang together, for all seeds but one, summing to 0."""
     cell, seed = np.nonzero(present)
     cells = (cell[:, None] == np.flatnonzero(present.any(axis=1))).astype(np.float64)
     seeds = (seed[:, None] == np.flatnonzero(present.any(axis=0))).astype(np.float64)
@@ -263,7 +260,7 @@ def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarra
 
 
 def _log_errors(means: Float64[np.ndarray, " cells"], counts: np.ndarray) -> Float64[np.ndarray, " cells"]:
-    """Give the logarithm of each cell's error, less their mean by degrees of freedom."""
+    """Return the logarithm of each cell's error, less their mean by degrees of freedom."""
     errors = np.log(np.maximum(LEAST_ERROR, 1 - np.where(counts > 0, means, 0.0)))
     freedoms = np.maximum(counts - 1, 0)
     return np.asarray(np.where(counts > 0, errors - (freedoms @ errors) / max(1, freedoms.sum()), 0.0))

@@ -1,8 +1,4 @@
-"""What does a study show, and how sure is it?
-
-Knows the table `summary.parquet`, the verdicts in words and their limits. The arithmetic is that of `statistics`, what is compared
-with what is said by `cells`.
-"""
+"""What does a study show, and how sure is it?"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +8,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from dataprune.errors import listed, must
+from dataprune.errors import invalid, join_some
 from dataprune.study import statistics
-from dataprune.study.areas import Area, areas_of
-from dataprune.study.cells import EXTRAS, Cell, CellTable, Trials, cell_table
+from dataprune.study.auc import Area, areas_of
+from dataprune.study.results_table import EXTRAS, Cell, CellTable, Trials, cell_table
 from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 
 TOLERANCE = 0.01
@@ -23,7 +19,7 @@ BETTER, WORSE, SAME = "better than random", "worse than random", "not to be told
 NO_SPREAD = "cannot be told: needs two seeds that differ"
 NO_RANDOM = "no random control of this size"
 
-Answers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
+EnsemblePredictions = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class Summary:
     tolerance: float
     notes: tuple[str, ...]
     _table: CellTable
-    _correct: Answers
+    _correct: EnsemblePredictions
 
     @cached_property
     def over_test(self) -> dict[str, np.ndarray] | None:
@@ -106,10 +102,10 @@ class Summary:
 def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
-    correct: Answers = None,
+    correct: EnsemblePredictions = None,
     measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
 ) -> Summary:
-    """Say what the trainings of a study show.
+    """Return what the trainings of a study show.
 
     Args:
         trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes.
@@ -122,9 +118,9 @@ def summarise(
         InputError: columns are missing, no training has ended, a cell has a seed twice, `tolerance` is not in [0, 1).
     """
     if not 0 <= tolerance < 1:
-        raise must("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
+        raise invalid("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
     if isinstance(correct, np.ndarray) and len(correct) != len(trials["keep"]):
-        raise must("correct", f"have a row for each of {len(trials['keep'])} trials", len(correct))
+        raise invalid("correct", f"have a row for each of {len(trials['keep'])} trials", len(correct))
     cells = cell_table(trials, measure)
     fitted = statistics.fit(cells.accuracies)
     own = fitted.contrast(np.eye(len(cells.cells)))
@@ -223,7 +219,7 @@ def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tupl
 
 
 def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
-    """Give what each cell gains or loses from the study's first arm to another."""
+    """Return what each cell gains or loses from the study's first arm to another."""
     first = cells.arms[0]
     home = {_without_arm(cell): place for place, cell in enumerate(cells.cells) if cell.arm == first}
     pairs = [(p, home[_without_arm(c)]) for p, c in enumerate(cells.cells) if c.arm != first and _without_arm(c) in home]
@@ -260,16 +256,20 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     notes = [_budget(trials)] if "steps" in trials and "epochs" in trials else []
     if len(cells.failed):
         n_failed, n_trials = len(cells.failed), len(trials["keep"])
-        notes.append(f"{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {listed(cells.failed)})")
+        notes.append(f"{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {join_some(cells.failed)})")
     lacking = [cell.name + f" at keep {cell.keep:g}" for cell, row in zip(cells.cells, cells.rows, strict=True) if (row < 0).any()]
     if lacking:
-        notes.append(f"not all seeds are there for {listed(lacking, most=3)}; their means are adjusted to the same seeds")
+        notes.append(f"not all seeds are there for {join_some(lacking, most=3)}; their means are adjusted to the same seeds")
     if not np.isfinite(fitted.standard_deviation):
         return [*notes, f"no intervals: {_no_spread(fitted.n_seeds, fitted.degrees_of_freedom)}"]
     notes.append(
         f"a training scatters by {100 * fitted.standard_deviation:.2f} points around its cell and seed, pooled over "
         f"{len(cells.cells)} cells: {fitted.degrees_of_freedom} degrees of freedom"
-        + (f"; its variance goes as error^{fitted.growth:g} over the cells, taken into account" if fitted.growth else "")
+        + (
+            f"; its variance goes as error^{fitted.variance_power:g} over the cells, taken into account"
+            if fitted.variance_power
+            else ""
+        )
     )
     if not fitted.by_seed:
         notes.append("cells and seeds do not hang together, so differences are not paired by seed")
@@ -293,7 +293,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
 
 
 def _no_spread(n_seeds: int, degrees_of_freedom: int) -> str:
-    """Say why the trainings show no scatter to judge by."""
+    """Return why the trainings show no scatter to judge by."""
     if n_seeds < 2:
         return "one seed says nothing about chance (--seeds 3)"
     if degrees_of_freedom < 1:
@@ -302,7 +302,7 @@ def _no_spread(n_seeds: int, degrees_of_freedom: int) -> str:
 
 
 def _budget(trials: Trials) -> str:
-    """Say from the trials what they had in common."""
+    """Return from the trials what they had in common."""
     epochs, steps = (np.unique(np.asarray(trials[name], np.float64)) for name in ("epochs", "steps"))
     epochs, steps = epochs[np.isfinite(epochs)], steps[np.isfinite(steps)]
     if len(steps) == 1:

@@ -89,7 +89,7 @@ class TrialResult:
     examples_seen: int = 0
     flops: int = 0
     train_seconds: float = 0.0
-    made_with: Mapping[str, str] | None = None
+    training_environment: Mapping[str, str] | None = None
 
     @property
     def validation_accuracy(self) -> float:
@@ -105,7 +105,7 @@ class TrialResult:
 
 
 def trial_file(folder: Path, trial: str) -> Path:
-    """Give the path of a trial's file in a study."""
+    """Return the path of a trial's file in a study."""
     return folder / FOLDER / f"{trial}.json"
 
 

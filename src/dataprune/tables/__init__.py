@@ -1,8 +1,4 @@
-"""How do columns and arrays get in and out of Parquet, CSV, npy and text files?
-
-Knows file formats. Does not know what a column means, nor where a file belongs: writers write straight to the path they are
-given (`store.writing` makes that atomic). Nothing read is ever unpickled, and sizes are checked before memory is taken.
-"""
+"""How do columns and arrays get in and out of Parquet, CSV, npy and text files?"""
 
 from dataprune.tables.columns import Table, column_names, read_column, read_table, split_spec, write_table
 from dataprune.tables.lines import read_lines, write_lines

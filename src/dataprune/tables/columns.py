@@ -1,7 +1,4 @@
-"""How does a table of columns get in and out of a file, whatever its format?
-
-Knows which suffix means which format, and what a column may hold. Does not know the formats.
-"""
+"""How does a table of columns get in and out of a file, whatever its format?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import listed, must
+from dataprune.errors import invalid, join_some
 from dataprune.tables.csv import csv_rows, read_csv, write_csv
 from dataprune.tables.files import chosen, exists, regular, texts, unicode_text
 from dataprune.tables.npy import read_npy
@@ -43,9 +40,9 @@ def write_table(
     table = {name: _column(name, values) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in table.items()}
     if len(set(lengths.values())) > 1:
-        raise must("columns", "have one length", lengths)
+        raise invalid("columns", "have one length", lengths)
     if not set(metadata or {}) <= set(table):
-        raise must("metadata", "be of columns of the table", listed(metadata or {}))
+        raise invalid("metadata", "be of columns of the table", join_some(metadata or {}))
     if path.suffix.lower() == ".parquet":
         from dataprune.tables.parquet import write_parquet
 
@@ -53,7 +50,7 @@ def write_table(
     elif path.suffix.lower() == ".csv":
         write_csv(path, table)
     else:
-        raise must(str(path), "end in .parquet or .csv", repr(path.suffix))
+        raise invalid(str(path), "end in .parquet or .csv", repr(path.suffix))
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
@@ -73,7 +70,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     if kind == ".npy":
         table = {"value": read_npy(path)}
         if table["value"].ndim != 1:
-            raise must(str(path), "hold one column", f"an array of shape {table['value'].shape}")
+            raise invalid(str(path), "hold one column", f"an array of shape {table['value'].shape}")
         return Table({name: table[name] for name in chosen(path, table, columns)}, {})
     if kind == ".csv":
         return Table(read_csv(path, columns), {})
@@ -81,7 +78,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
         from dataprune.tables.parquet import read_parquet
 
         return Table(*read_parquet(path, columns))
-    raise must(str(path), "end in .parquet, .csv or .npy", repr(path.suffix))
+    raise invalid(str(path), "end in .parquet, .csv or .npy", repr(path.suffix))
 
 
 def read_column(
@@ -104,7 +101,7 @@ def read_column(
         others = [name for name in names if name != "id"]
         column = default if default in names else others[0] if len(others) == 1 else None
         if column is None:
-            raise must(str(path), "be followed by :COLUMN", repr(str(spec)), f"It has the columns {listed(names, most=30)}.")
+            raise invalid(str(path), "be followed by :COLUMN", repr(str(spec)), f"It has the columns {join_some(names, most=30)}.")
     wanted = dict.fromkeys((column, "id") if "id" in names else (column,))
     table = read_table(path, list(wanted)).columns
     ids = table.get("id")
@@ -114,23 +111,23 @@ def read_column(
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:
-    """Give the column as a native array of numbers, or as an object array of str."""
+    """Return the column as a native array of numbers, or as an object array of str."""
     array = values if isinstance(values, np.ndarray) else np.fromiter(values, object, len(values))
     if array.ndim != 1:
-        raise must(name, "be a column", f"an array of shape {array.shape}")
+        raise invalid(name, "be a column", f"an array of shape {array.shape}")
     if array.dtype.kind in "UOT":
         cells: list[Any] = array.tolist()
         is_text = not cells or isinstance(cells[0], str)
         for row, cell in enumerate(cells):
             if not isinstance(cell, str if is_text else (int, float, np.number, np.bool_)):
-                raise must(name, "hold only numbers or only text", f"{cell!r} in row {row}")
+                raise invalid(name, "hold only numbers or only text", f"{cell!r} in row {row}")
             if isinstance(cell, str):
                 unicode_text(cell, name)
         if is_text:
             return texts(cells)
         array = np.array(cells)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise must(name, "hold numbers of at most 64 bits or text", array.dtype)
+        raise invalid(name, "hold numbers of at most 64 bits or text", array.dtype)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
@@ -153,4 +150,4 @@ def split_spec(spec: str | Path) -> tuple[Path, str | None]:
     for at in range(len(spec) - 1, 0, -1):
         if spec[at] == ":" and exists(Path(spec[:at])):
             return Path(spec[:at]), spec[at + 1 :]
-    raise must(spec, "be an existing FILE or FILE:COLUMN", "no such file")
+    raise invalid(spec, "be an existing FILE or FILE:COLUMN", "no such file")

@@ -1,7 +1,4 @@
-"""How do columns get in and out of CSV?
-
-Knows RFC 4180 and how text becomes numbers and back. Does not know what a column means, save that some are always text.
-"""
+"""How do columns get in and out of CSV?"""
 
 import csv
 import math
@@ -12,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.tables.files import chosen, reading, texts, unicode_text
 
 TEXT_COLUMNS = frozenset({"id", "label_name", "suggested_name", "reason", "other_id"})
@@ -46,16 +43,16 @@ def _quoted(text: str) -> str:
 
 
 def csv_rows(path: Path) -> Iterator[list[str]]:
-    """Give the header, then the rows, each of the header's length."""
+    """Yield the header, then the rows, each of the header's length."""
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, strict=True) if row)
         header = next(rows, None)
         if header is None or len(set(header)) < len(header):
-            raise must(str(path), "begin with a header that names each column once", header or "an empty file")
+            raise invalid(str(path), "begin with a header that names each column once", header or "an empty file")
         yield header
         for number, row in enumerate(rows, start=1):
             if len(row) != len(header):
-                raise must(str(path), f"have {len(header)} cells in each row, as in its header", f"{len(row)} in row {number}")
+                raise invalid(str(path), f"have {len(header)} cells in each row, as in its header", f"{len(row)} in row {number}")
             yield row
 
 

@@ -1,7 +1,4 @@
-"""How do texts get in and out of a plain file, one a line?
-
-Knows line ends and their escapes. Does not know what a line means.
-"""
+"""How do texts get in and out of a plain file, one a line?"""
 
 import re
 from collections.abc import Iterable

@@ -1,7 +1,4 @@
-"""How do arrays get in and out of npy, and out of npz, without trust in what the file says of itself?
-
-Knows the npy header. Does not know what an array means.
-"""
+"""How do arrays get in and out of npy, and out of npz, without trust in what the file says of itself?"""
 
 import io
 import math
@@ -15,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.tables import files
 from dataprune.tables.files import reading, regular
 
@@ -26,7 +23,7 @@ _BLOCK_BYTES = 1 << 24
 def write_npy(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
     """Write an array of numbers as npy, in C order and the machine's byte order."""
     if array.dtype.kind not in "biufc":
-        raise must(str(path), "be given an array of numbers", array.dtype)
+        raise invalid(str(path), "be given an array of numbers", array.dtype)
     with path.open("wb") as file:
         native = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(native))
@@ -69,13 +66,13 @@ def read_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
         total = sum(member.file_size for member in members)
         if total > files.UNPACKED_LIMIT_BYTES:
             cure = "Save the arrays as .npy files."
-            raise must(str(path), f"unpack to at most {files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB", f"{total / 1e9:.1f} GB", cure)
+            raise invalid(str(path), f"unpack to at most {files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB", f"{total / 1e9:.1f} GB", cure)
         arrays = {}
         for member in members:
             name, where = member.filename.removesuffix(".npy"), f"{path}:{member.filename}"
             is_plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not member.flag_bits & 1
             if not member.filename.endswith(".npy") or name in arrays or not is_plain:
-                raise must(where, "be an npy array, named once, stored or deflated", "something else")
+                raise invalid(where, "be an npy array, named once, stored or deflated", "something else")
             with archive.open(member) as file:
                 header = _npy_header(file, where)
                 _check_size(where, header, member.file_size)
@@ -109,27 +106,27 @@ class _Header:
 def _npy_header(file: _Stream, where: str) -> _Header:
     prefix = file.read(12)
     if len(prefix) < 12 or prefix[:6] != b"\x93NUMPY" or prefix[6] not in (1, 2):
-        raise must(where, "be an npy file of version 1 or 2", repr(prefix[:8]))
+        raise invalid(where, "be an npy file of version 1 or 2", repr(prefix[:8]))
     begin = 10 if prefix[6] == 1 else 12
     length = int.from_bytes(prefix[8:begin], "little")
     if length > _NPY_HEADER_BYTES:
-        raise must(where, f"have a header of at most {_NPY_HEADER_BYTES} bytes", length)
+        raise invalid(where, f"have a header of at most {_NPY_HEADER_BYTES} bytes", length)
     text = io.BytesIO(prefix + file.read(begin + length - 12))
     np.lib.format.read_magic(text)
     read = np.lib.format.read_array_header_1_0 if prefix[6] == 1 else np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read(text)
     if dtype.kind not in "biufcSU" or not dtype.itemsize:
         cure = "Objects would have to be unpickled, which can run code." if dtype.hasobject else ""
-        raise must(where, "hold numbers or text", f"dtype {dtype}", cure)
+        raise invalid(where, "hold numbers or text", f"dtype {dtype}", cure)
     if min(shape, default=0) < 0:
-        raise must(where, "have a shape of no negative numbers", shape)
+        raise invalid(where, "have a shape of no negative numbers", shape)
     return _Header(dtype, shape, is_fortran, begin + length)
 
 
 def _check_size(where: str, header: _Header, size: int) -> None:
     expected = header.offset + header.count * header.dtype.itemsize
     if expected != size:
-        raise must(where, f"have {expected} bytes, as {header.dtype} of shape {header.shape} take", size)
+        raise invalid(where, f"have {expected} bytes, as {header.dtype} of shape {header.shape} take", size)
 
 
 def _npy_body(file: _Stream, header: _Header, where: str) -> Shaped[np.ndarray, "..."]:
@@ -140,7 +137,7 @@ def _npy_body(file: _Stream, header: _Header, where: str) -> Shaped[np.ndarray, 
     while at < len(raw):
         part = file.read(min(_BLOCK_BYTES, len(raw) - at))
         if not part:
-            raise must(where, f"have {len(raw)} bytes of numbers", at)
+            raise invalid(where, f"have {len(raw)} bytes of numbers", at)
         view[at : at + len(part)] = part
         at += len(part)
     array = raw.view(header.dtype).reshape(header.shape, order="F" if header.is_fortran else "C")

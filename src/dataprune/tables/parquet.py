@@ -1,7 +1,4 @@
-"""How do columns and what is said of them get in and out of Parquet?
-
-Knows Parquet and pyarrow. Does not know what a column means.
-"""
+"""How do columns and what is said of them get in and out of Parquet?"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 from jaxtyping import Shaped
 
-from dataprune.errors import listed, must
+from dataprune.errors import invalid, join_some
 from dataprune.tables import files
 from dataprune.tables.files import chosen, reading, texts
 
@@ -49,14 +46,14 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, No
         source = pyarrow.parquet.ParquetFile(file)
         schema = source.schema_arrow
         if len(set(schema.names)) < len(schema.names):
-            raise must(str(path), "name each column once", listed(schema.names, most=30))
+            raise invalid(str(path), "name each column once", join_some(schema.names, most=30))
         names = chosen(path, schema.names, columns)
         for name in names:
             if not _is_text(kind := _value_type(schema.field(name).type)) and not _is_number(kind):
-                raise must(f"{path}:{name}", "hold numbers or text", kind)
+                raise invalid(f"{path}:{name}", "hold numbers or text", kind)
         # A run-length encoded column of a billion rows takes a few bytes of the file.
         if source.metadata.num_rows * 8 * len(names) > files.UNPACKED_LIMIT_BYTES:
-            raise must(
+            raise invalid(
                 str(path), f"unpack to at most {files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB", f"{source.metadata.num_rows} rows"
             )
         table = source.read(columns=names)
@@ -66,7 +63,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, No
 
 
 def _value_type(kind: Any) -> Any:
-    """Give a column's type, behind its dictionary if it has one."""
+    """Return a column's type, behind its dictionary if it has one."""
     return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
 
 
@@ -83,6 +80,6 @@ def _from_arrow(column: Any, where: str) -> Shaped[np.ndarray, " rows"]:
     if _is_text(kind):
         return texts(["" if value is None else value for value in column.to_pylist()])
     if pyarrow.types.is_boolean(kind) and column.null_count:
-        raise must(where, "be true or false in every row", f"{column.null_count} empty")
+        raise invalid(where, "be true or false in every row", f"{column.null_count} empty")
     values: Shaped[np.ndarray, " rows"] = np.ascontiguousarray(column.cast(kind).to_numpy())
     return values

@@ -1,14 +1,11 @@
-"""How does a vector for each example get into a file?
-
-Knows npy, which holds numbers only, and Parquet, which names the rows.
-"""
+"""How does a vector for each example get into a file?"""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.tables.npy import write_npy
 
 SUFFIXES = (".npy", ".parquet")
@@ -26,7 +23,7 @@ def write_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32
     elif path.suffix.lower() == ".parquet":
         _write_parquet(path, ids, vectors)
     else:
-        raise must(str(path), f"end in {' or '.join(SUFFIXES)}", repr(path.suffix))
+        raise invalid(str(path), f"end in {' or '.join(SUFFIXES)}", repr(path.suffix))
 
 
 def _write_parquet(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32[np.ndarray, "rows dimensions"]) -> None:

@@ -1,8 +1,4 @@
-"""What is in the trace of one member?
-
-Knows the names, types and shapes of its arrays and how one member lies in one file. Does not know how the numbers were measured
-(`record`) nor how members are joined (`trace`).
-"""
+"""What is in the trace of one member?"""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 
 CHANNELS: dict[str, np.dtype[Any]] = {
     "p_label": np.dtype(np.float32),
@@ -73,15 +69,15 @@ def labels_hash(labels: Int64[np.ndarray, " examples"]) -> str:
 
 
 def checked_labels(labels: ArrayLike, n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
-    """Give the labels as int64, refusing with their rows those that are no class index below `n_classes`."""
+    """Return the labels as int64, refusing with their rows those that are no class index below `n_classes`."""
     given = np.asarray(labels)
     if given.ndim != 1:
-        raise must("labels", "be one class index for each example", f"an array of shape {given.shape}")
+        raise invalid("labels", "be one class index for each example", f"an array of shape {given.shape}")
     if not np.issubdtype(given.dtype, np.integer):
-        raise must("labels", "be integers", f"an array of {given.dtype}", "Convert names to class indices 0, 1, 2, ...")
+        raise invalid("labels", "be integers", f"an array of {given.dtype}", "Convert names to class indices 0, 1, 2, ...")
     bad = given < 0 if n_classes is None else (given < 0) | (given >= n_classes)
     if bad.any():
         rows = np.flatnonzero(bad)
         span = "be 0 or more" if n_classes is None else f"be in 0 ... {n_classes - 1}"
-        raise InputError(f"`labels` must {span}, got {given[rows[0]]} (rows {listed(rows, most=5)}).")
+        raise InputError(f"`labels` must {span}, got {given[rows[0]]} (rows {join_some(rows, most=5)}).")
     return given.astype(np.int64)

@@ -1,8 +1,4 @@
-"""How does one member's trace come about, batch by batch and epoch by epoch?
-
-Knows what is measured from logits and labels, and what a mistaken call looks like. Does not know models, data or training: any
-loop that has logits can fill a trace.
-"""
+"""How does one member's trace come about, batch by batch and epoch by epoch?"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float16, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.trace.member import CHANNELS, MODES, MemberTrace, checked_labels, labels_hash
 
 if TYPE_CHECKING:
@@ -62,15 +58,15 @@ class Recorder:
         last_bias: bool = True,
     ) -> None:
         if n_classes < 2:
-            raise must("n_classes", "be at least 2", n_classes)
+            raise invalid("n_classes", "be at least 2", n_classes)
         if epochs < 1:
-            raise must("epochs", "be at least 1", epochs)
+            raise invalid("epochs", "be at least 1", epochs)
         if when not in MODES:
-            raise must("when", f"be one of {', '.join(MODES)}", repr(when))
+            raise invalid("when", f"be one of {', '.join(MODES)}", repr(when))
         self._labels = checked_labels(labels, n_classes)
         n_examples = len(self._labels)
         if n_examples == 0:
-            raise must("labels", "name at least one example", "none")
+            raise invalid("labels", "name at least one example", "none")
         self._trained_on = np.ones(n_examples, bool) if trained_on is None else _checked_mask(trained_on, n_examples)
         self._n_classes, self._epochs, self._when, self._seed, self._last_bias = n_classes, epochs, when, seed, last_bias
         self._channels = {name: np.zeros((epochs, n_examples), dtype) for name, dtype in CHANNELS.items()}
@@ -119,12 +115,12 @@ class Recorder:
         self._has_features = hidden is not None
 
     def accuracy(self, epoch: int) -> float:
-        """Give the share of the examples trained on whose label was predicted in an epoch that is recorded, in [0, 1]."""
+        """Return the share of the examples trained on whose label was predicted in an epoch that is recorded, in [0, 1]."""
         right = self._channels["predicted"][epoch] == self._labels
         return float(right[self._trained_on].mean())
 
     def loss(self, epoch: int) -> float:
-        """Give the mean cross-entropy (nats) of the examples trained on in an epoch that is recorded."""
+        """Return the mean cross-entropy (nats) of the examples trained on in an epoch that is recorded."""
         p_label = self._channels["p_label"][epoch][self._trained_on]
         return float(-np.log(np.maximum(p_label, np.finfo(np.float32).tiny), dtype=np.float64).mean())
 
@@ -143,7 +139,7 @@ class Recorder:
         """
         self._check_complete()
         if self._epoch + 1 < self._epochs:
-            raise must("epochs", f"all be recorded before finish(): {self._epochs}", self._epoch + 1)
+            raise invalid("epochs", f"all be recorded before finish(): {self._epochs}", self._epoch + 1)
         arrays = {name: values for name, values in self._channels.items() if name != "grand" or self._has_features}
         arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p)
         arrays |= {} if mirrored is None else {"mirrored": self._checked_mirrored(mirrored)}
@@ -159,7 +155,7 @@ class Recorder:
         return MemberTrace(arrays, info)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Give all that was recorded so far, as copies, for a checkpoint."""
+        """Return all that was recorded so far, as copies, for a checkpoint."""
         arrays = {name: values[: self._epoch + 1].copy() for name, values in self._channels.items()}
         features = -1 if self._has_features is None else int(self._has_features)
         position = np.array([self._epoch, features, int(self._only_probabilities)], np.int64)
@@ -173,10 +169,10 @@ class Recorder:
         """
         epoch, features, only_probabilities = (int(value) for value in np.asarray(state["position"]))
         if not np.array_equal(state["labels"], self._labels):
-            raise must("state", "be of the same labels", "other labels", "Start the member anew.")
+            raise invalid("state", "be of the same labels", "other labels", "Start the member anew.")
         if epoch >= self._epochs or state["log_p"].shape != self._log_p.shape:
             got = f"epoch {epoch} and {state['log_p'].shape[1]} classes"
-            raise must("state", f"be of at most {self._epochs} epochs and of {self._n_classes} classes", got)
+            raise invalid("state", f"be of at most {self._epochs} epochs and of {self._n_classes} classes", got)
         for name, values in self._channels.items():
             values[: epoch + 1] = state[name]
         self._log_p[:] = state["log_p"]
@@ -189,14 +185,14 @@ class Recorder:
         n_examples = len(self._labels)
         index = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
         if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
-            raise must("rows", "be a list of row numbers", f"an array of {index.dtype} of shape {index.shape}")
+            raise invalid("rows", "be a list of row numbers", f"an array of {index.dtype} of shape {index.shape}")
         bad = index[(index < 0) | (index >= n_examples)]
         if len(bad):
-            raise must("rows", f"be in 0 ... {n_examples - 1}", listed(bad))
+            raise invalid("rows", f"be in 0 ... {n_examples - 1}", join_some(bad))
         if not 0 <= epoch < self._epochs:
-            raise must("epoch", f"be in 0 ... {self._epochs - 1}", epoch, "Epochs count from 0.")
+            raise invalid("epoch", f"be in 0 ... {self._epochs - 1}", epoch, "Epochs count from 0.")
         if epoch not in (self._epoch, self._epoch + 1):
-            raise must("epoch", f"come in order, {self._epoch} or {self._epoch + 1} now", epoch)
+            raise invalid("epoch", f"come in order, {self._epoch} or {self._epoch + 1} now", epoch)
         if epoch > self._epoch:
             self._check_complete()
         rows, counts = np.unique(index, return_counts=True)
@@ -204,33 +200,33 @@ class Recorder:
         repeated = rows[(counts > 1) | before]
         if len(repeated):
             cure = "Record each example once an epoch, or count `epoch` up."
-            raise InputError(f"`rows` repeat within epoch {epoch}: {listed(repeated)}. {cure}")
+            raise InputError(f"`rows` repeat within epoch {epoch}: {join_some(repeated)}. {cure}")
         return index.astype(np.int64)
 
     def _checked_mirrored(self, mirrored: ArrayLike) -> Float16[np.ndarray, "examples classes"]:
         given = np.asarray(mirrored)
         if given.shape != self._log_p.shape or not np.issubdtype(given.dtype, np.floating):
-            raise must("mirrored", f"hold probabilities of shape {self._log_p.shape}", f"{given.dtype} of shape {given.shape}")
+            raise invalid("mirrored", f"hold probabilities of shape {self._log_p.shape}", f"{given.dtype} of shape {given.shape}")
         if not (np.abs(given.sum(axis=1, dtype=np.float64) - 1) < 1e-2).all() or not (given >= 0).all():
-            raise must("mirrored", "hold probabilities, whose rows sum to 1", "other numbers")
+            raise invalid("mirrored", "hold probabilities, whose rows sum to 1", "other numbers")
         return given.astype(np.float16)
 
     def _check_complete(self) -> None:
         missing = np.flatnonzero(~self._seen)
         if len(missing):
             cure = "Record every example in every epoch (in a DataLoader: drop_last=False)."
-            raise InputError(f"epoch {self._epoch} lacks {len(missing)} of {len(self._seen)} rows: {listed(missing)}. {cure}")
+            raise InputError(f"epoch {self._epoch} lacks {len(missing)} of {len(self._seen)} rows: {join_some(missing)}. {cure}")
 
     def _check_logits(self, logits: "torch.Tensor", index: Int64[np.ndarray, " batch"]) -> None:
         import torch
 
         if logits.ndim != 2 or tuple(logits.shape) != (len(index), self._n_classes):
-            raise must("logits", f"have shape ({len(index)}, {self._n_classes})", tuple(logits.shape))
+            raise invalid("logits", f"have shape ({len(index)}, {self._n_classes})", tuple(logits.shape))
         finite = torch.isfinite(logits).all(dim=1)
         if not bool(finite.all()):
             rows = index[(~finite).cpu().numpy()]
             raise InputError(
-                f"`logits` are NaN or infinite at rows {listed(rows)}. The training diverged: lower its learning rate."
+                f"`logits` are NaN or infinite at rows {join_some(rows)}. The training diverged: lower its learning rate."
             )
         if not self._only_probabilities:
             return
@@ -239,20 +235,20 @@ class Recorder:
         self._only_probabilities = bool(((logits >= 0).all(dim=1) & (logits <= 1).all(dim=1) & whole).all())
         if self._only_probabilities and len(index) + int(self._seen.sum()) >= 2:
             cure = "Pass the outputs before the softmax, or the logarithm of the probabilities."
-            raise must("logits", "not be probabilities", f"rows that lie in [0, 1] and sum to 1 (rows {listed(index)})", cure)
+            raise invalid("logits", "not be probabilities", f"rows that lie in [0, 1] and sum to 1 (rows {join_some(index)})", cure)
 
     def _check_features(self, features: "torch.Tensor | None", index: Int64[np.ndarray, " batch"]) -> None:
         import torch
 
         if self._has_features is not None and self._has_features != (features is not None):
-            raise must("features", "be given in every call or in none", "them in some")
+            raise invalid("features", "be given in every call or in none", "them in some")
         if features is None:
             return
         if features.ndim != 2 or len(features) != len(index):
-            raise must("features", f"have shape ({len(index)}, D)", tuple(features.shape))
+            raise invalid("features", f"have shape ({len(index)}, D)", tuple(features.shape))
         finite = torch.isfinite(features).all(dim=1).cpu().numpy()
         if not finite.all():
-            raise InputError(f"`features` are NaN or infinite at rows {listed(index[~finite])}.")
+            raise InputError(f"`features` are NaN or infinite at rows {join_some(index[~finite])}.")
 
     def _write(self, rows: Int64[np.ndarray, " batch"], logits: "torch.Tensor", features: "torch.Tensor | None") -> None:
         import torch
@@ -298,7 +294,7 @@ def _measure(
 
 
 def _last_epoch(log_p: Float[np.ndarray, "examples classes"]) -> dict[str, np.ndarray]:
-    """Give the last epoch's probabilities in half precision, or of a very large set the largest of each example."""
+    """Return the last epoch's probabilities in half precision, or of a very large set the largest of each example."""
     n_examples, n_classes = log_p.shape
     step = max(1, BLOCK_VALUES // n_classes)
     blocks = [slice(start, start + step) for start in range(0, n_examples, step)]
@@ -329,12 +325,12 @@ def _as_tensor(values: Any) -> "torch.Tensor":
         return values.detach()
     given = np.asarray(values)
     if not np.issubdtype(given.dtype, np.number) or np.iscomplexobj(given):
-        raise must("logits", "be numbers", f"an array of {given.dtype}")
+        raise invalid("logits", "be numbers", f"an array of {given.dtype}")
     return torch.from_numpy(np.array(given, dtype=np.float32))
 
 
 def _checked_mask(mask: ArrayLike, n_examples: int) -> Bool[np.ndarray, " examples"]:
     given = np.asarray(mask)
     if given.dtype != bool or given.shape != (n_examples,):
-        raise must("trained_on", f"be a bool for each of {n_examples} examples", f"{given.dtype} of shape {given.shape}")
+        raise invalid("trained_on", f"be a bool for each of {n_examples} examples", f"{given.dtype} of shape {given.shape}")
     return given.copy()

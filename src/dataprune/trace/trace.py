@@ -1,8 +1,4 @@
-"""What did E members say about N examples after each of T epochs?
-
-Knows how members are joined, and reads their arrays only where asked, so memory is bounded by reading in chunks. Does not know
-what is computed from it: every score is a function of a `Trace`.
-"""
+"""What did E members say about N examples after each of T epochs?"""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -12,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
 
 # What one chunk may hold of one channel or of the probabilities (16 MB in float64), whatever E, T and K are.
@@ -34,14 +30,14 @@ class Trace:
 
     def __init__(self, members: Sequence[MemberTrace], labels: ArrayLike, ids: np.ndarray | None = None) -> None:
         if not members:
-            raise must("members", "hold at least one member", "none")
+            raise invalid("members", "hold at least one member", "none")
         self._members = tuple(members)
         self._labels = checked_labels(labels)
         self._ids = ids
         self._start, self._stop = 0, len(self._labels)
         _check_members(self._members, self._labels)
         if ids is not None and len(ids) != len(self._labels):
-            raise must("ids", f"be as many as labels: {len(self._labels)}", len(ids))
+            raise invalid("ids", f"be as many as labels: {len(self._labels)}", len(ids))
 
     @property
     def n_members(self) -> int:
@@ -82,29 +78,29 @@ class Trace:
         return self.n_examples
 
     def __getitem__(self, rows: slice) -> "Trace":
-        """Give the trace of some neighbouring examples; nothing is read."""
+        """Return the trace of some neighbouring examples; nothing is read."""
         start, stop, step = rows.indices(self.n_examples)
         if step != 1:
-            raise must("rows", "be a slice without a step", rows)
+            raise invalid("rows", "be a slice without a step", rows)
         view = copy.copy(self)
         view._start, view._stop = self._start + start, self._start + max(start, stop)
         return view
 
     def of_members(self, members: Sequence[int]) -> "Trace":
-        """Give the trace of some of the members, by their places; nothing is read.
+        """Return the trace of some of the members, by their places; nothing is read.
 
         Raises:
             InputError: no member, or a place that is not there.
         """
         bad = [place for place in members if not 0 <= place < self.n_members]
         if bad or not len(members):
-            raise must("members", f"be places in 0 ... {self.n_members - 1}", listed(bad) if bad else "none")
+            raise invalid("members", f"be places in 0 ... {self.n_members - 1}", join_some(bad) if bad else "none")
         view = copy.copy(self)
         view._members = tuple(self._members[place] for place in members)
         return view
 
     def chunks(self, size: int | None = None) -> "Iterator[Trace]":
-        """Give the trace piece by piece: views of `size` examples, by default as many as fit a bounded memory."""
+        """Yield the trace piece by piece: views of `size` examples, by default as many as fit a bounded memory."""
         if size is None:
             size = min(CHUNK_EXAMPLES, max(1, CHUNK_VALUES // (self.n_members * max(self.n_epochs, self.n_classes))))
         for start in range(0, self.n_examples, size):
@@ -169,7 +165,7 @@ class Trace:
         return any("mirrored" in member.arrays for member in self._members)
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
-        """Give the class probabilities at the last epoch: the mean over members.
+        """Return the class probabilities at the last epoch: the mean over members.
 
         Args:
             which: over all members, over those that were trained on the example ("in") or over those that were not ("out").
@@ -181,7 +177,7 @@ class Trace:
             InputError: some example has no such member (how many), or a member holds no probabilities.
         """
         if which not in ("all", "in", "out"):
-            raise unknown("which", which, ("all", "in", "out"))
+            raise unknown_choice("which", which, ("all", "in", "out"))
         seen = self.trained_on
         counted = np.ones_like(seen) if which == "all" else seen if which == "in" else ~seen
         n_members = counted.sum(axis=0)
@@ -189,7 +185,7 @@ class Trace:
         if len(lacking):
             cure = "Score with --folds, so that each example is left out by some member." if which == "out" else "Use 'all'."
             every = "was trained on" if which == "out" else "left out"
-            where = f"{len(lacking)} of {self.n_examples} examples (rows {listed(lacking)})"
+            where = f"{len(lacking)} of {self.n_examples} examples (rows {join_some(lacking)})"
             raise InputError(f"`which='{which}'` is not there for {where}: every member {every} them. {cure}")
         total: Float64[np.ndarray, "examples classes"] = np.zeros((self.n_examples, self.n_classes), np.float64)
         for member in range(self.n_members):
@@ -198,11 +194,11 @@ class Trace:
 
     def _check_channel(self, name: str) -> None:
         if name not in CHANNELS:
-            raise unknown("channel", name, CHANNELS)
+            raise unknown_choice("channel", name, CHANNELS)
         lacking = [number for number, member in enumerate(self._members) if name not in member.arrays]
         if lacking:
             cure = "Pass features=, the last layer's inputs, to Recorder.update." if name == "grand" else "Record it again."
-            raise InputError(f"the trace has no channel '{name}' (members {listed(lacking)}). {cure}")
+            raise InputError(f"the trace has no channel '{name}' (members {join_some(lacking)}). {cure}")
 
 
 def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " examples"]) -> None:
@@ -210,14 +206,14 @@ def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " e
     for number, member in enumerate(members):
         n_examples = member.arrays["trained_on"].shape[0]
         if n_examples != len(labels):
-            raise must("labels", f"be as many as the examples of member {number}: {n_examples}", len(labels))
+            raise invalid("labels", f"be as many as the examples of member {number}: {n_examples}", len(labels))
         for key in ("epochs", "n_classes", "when"):
             if member.info[key] != first[key]:
-                raise must(
+                raise invalid(
                     "members", f"agree in {key}", f"{first[key]!r} for member 0 and {member.info[key]!r} for member {number}"
                 )
         if member.info.get("labels", hashed) != hashed:
-            raise must("labels", "be those of the recording", f"others than member {number}'s", "Record the trace again.")
+            raise invalid("labels", "be those of the recording", f"others than member {number}'s", "Record the trace again.")
         status = member.info.get("status", "ok")
         if status != "ok":
             raise InputError(f"member {number} is marked '{status}' and must not feed a score. Leave it out of `members`.")

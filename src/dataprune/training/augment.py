@@ -1,8 +1,4 @@
-"""What augmentation makes of a batch: crop, flip and rotation as a few tensor operations on the device.
-
-Knows a recipe's augmentation and the draws of an epoch. Draws are made for every row of the training set at once and by row, so a
-training on a subset sees the same crop of a picture as the training on everything.
-"""
+"""What augmentation makes of a batch: crop, flip and rotation as a few tensor operations on the device."""
 
 import math
 from dataclasses import dataclass
@@ -52,7 +48,7 @@ def draw(recipe: Recipe, n_examples: int, side: tuple[int, int], seed: int, epoc
 
 
 def padding(recipe: Recipe, length: int) -> int:
-    """Give the reflect padding of the crop in pixels; reflection needs it to be less than the picture."""
+    """Return the reflect padding of the crop in pixels; reflection needs it to be less than the picture."""
     return min(round(recipe.crop * length), length - 1)
 
 
@@ -83,7 +79,7 @@ def crop_and_flip(
 
 
 def _reflected(length: int, shift: Tensor | None, rows: Tensor) -> Tensor:
-    """Give for each example the source index of every output pixel along one axis (reflection without repeating the border)."""
+    """Return for each example the source index of every output pixel along one axis (reflection without repeating the border)."""
     index = torch.arange(length, device=rows.device).expand(len(rows), length)
     if shift is None:
         return index

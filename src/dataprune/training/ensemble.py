@@ -1,8 +1,4 @@
-"""Trains the members of an ensemble, each into one trace file, serially or in parallel, and takes up what was interrupted.
-
-Knows folds, members, checkpoints and progress messages. Does not know scores, nor where a run keeps its results: finished members
-are handed to the caller as files in the scratch folder.
-"""
+"""Trains the members of an ensemble, each into one trace file, serially or in parallel, and takes up what was interrupted."""
 
 import hashlib
 import math
@@ -18,14 +14,14 @@ import numpy as np
 from jaxtyping import Bool, Float16, Int64
 
 from dataprune.data import Dataset
-from dataprune.data.share import Shared, open_shared, share_with
-from dataprune.errors import DatapruneError, MachineError, must
+from dataprune.data.handle import DataHandle, data_handle, open_shared
+from dataprune.errors import DatapruneError, MachineError, invalid
 from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
 from dataprune.trace.record import FULL_VALUES
 from dataprune.training.recipes import Recipe
-from dataprune.workers import Crew, Job, Outcome, Report, team
+from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 
 CHECKPOINT = "checkpoint.json"
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
@@ -61,21 +57,21 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if self.members > MOST_MEMBERS:
-            raise must("members", f"be at most {MOST_MEMBERS:,}", self.members)
+            raise invalid("members", f"be at most {MOST_MEMBERS:,}", self.members)
         if self.epochs < 1:
-            raise must("epochs", "be at least 1", self.epochs)
+            raise invalid("epochs", "be at least 1", self.epochs)
         for name, value in (("repeats", self.repeats), ("rounds", self.rounds)):
             if value < 1:
-                raise must(name, "be at least 1", value)
+                raise invalid(name, "be at least 1", value)
             if value > 1 and not self.folds:
-                raise must(name, "be 1 without folds", value, f"Give --folds too: {name} are of the folds.")
+                raise invalid(name, "be 1 without folds", value, f"Give --folds too: {name} are of the folds.")
         if self.members < 1:
-            raise must("members", "be at least 1", self.members)
+            raise invalid("members", "be at least 1", self.members)
         if self.folds == 1 or self.folds < 0:
-            raise must("folds", "be 0 (no folds) or at least 2", self.folds)
+            raise invalid("folds", "be 0 (no folds) or at least 2", self.folds)
         expected = self.folds * self.repeats * self.rounds
         if self.folds and self.members != expected:
-            raise must("members", f"be folds × repeats × rounds = {expected}", self.members, "Leave it out.")
+            raise invalid("members", f"be folds × repeats × rounds = {expected}", self.members, "Leave it out.")
 
     @property
     def round_size(self) -> int:
@@ -83,7 +79,7 @@ class Ensemble:
         return self.members // self.rounds
 
 
-def folds_of(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
+def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
     """Deal the examples of each class in random order onto the folds, so that every fold has its share of every class.
 
     A class goes on where the last one stopped: fold sizes differ by at most one, and small classes do not all start in fold 0.
@@ -95,7 +91,7 @@ def folds_of(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repe
         InputError: more folds than examples.
     """
     if folds > len(labels):
-        raise must("folds", f"be at most the number of examples ({len(labels)})", folds)
+        raise invalid("folds", f"be at most the number of examples ({len(labels)})", folds)
     draw = generator(seed, "folds", repeat)
     shuffled = draw.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -104,25 +100,25 @@ def folds_of(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repe
     return fold
 
 
-def dealt_to(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], member: int) -> Bool[np.ndarray, " examples"]:
-    """Say which examples a member is trained on by the folds; in a later round suspects are left out of them."""
+def training_mask(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], member: int) -> Bool[np.ndarray, " examples"]:
+    """Return which examples a member is trained on by the folds; in a later round suspects are left out of them."""
     if not ensemble.folds:
         return np.ones(len(labels), bool)
     repeat, held_out = divmod(member % ensemble.round_size, ensemble.folds)
-    return np.asarray(folds_of(labels, ensemble.folds, ensemble.seed, repeat) != held_out)
+    return np.asarray(assign_folds(labels, ensemble.folds, ensemble.seed, repeat) != held_out)
 
 
 @dataclass(frozen=True)
 class MemberJob:
-    """All that a worker needs to train one member; the scratch folder is its own. `left_out` is on no account trained on."""
+    """All that a worker needs to train one member; the scratch folder is its own. `excluded` is on no account trained on."""
 
     ensemble: Ensemble
     member: int
-    shared: Shared
+    shared: DataHandle
     data_key: str
     scratch: Path
     device: str
-    left_out: Bool[np.ndarray, " examples"] | None = None
+    excluded: Bool[np.ndarray, " examples"] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +152,8 @@ def train_members(
     scratch: Path,
     *,
     device: str = "cpu",
-    crew: Crew = Crew(),  # noqa: B008 frozen
-    left_out: Bool[np.ndarray, " examples"] | None = None,
+    executor_config: ExecutorConfig = ExecutorConfig(),  # noqa: B008 frozen
+    excluded: Bool[np.ndarray, " examples"] | None = None,
     on_message: Callable[[EpochDone], None] | None = None,
 ) -> Iterator[Outcome]:
     """Train the members asked for; outcomes (value: `MemberDone`) come as they finish.
@@ -166,21 +162,21 @@ def train_members(
         scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there, except on machines that do
             not see it: there it starts anew.
         crew: who trains.
-        left_out: examples that none of them is trained on.
+        excluded: examples that none of them is trained on.
     """
 
     def passed_on(_: str, message: Any) -> None:
         if on_message is not None:
             on_message(message)
 
-    with team(crew) as workers:
-        shared = share_with(dataset, scratch, workers)
-        is_seen = not workers.unseen([landmark(scratch)])
+    with open_pool(executor_config) as workers:
+        shared = data_handle(dataset, scratch, workers)
+        is_seen = not workers.unseen([marker_file(scratch)])
         jobs = [
             Job(
                 f"member {member}",
                 train_member if is_seen else train_member_away,
-                MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device, left_out),
+                MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device, excluded),
             )
             for member in members
         ]
@@ -204,7 +200,7 @@ def _brought_home(value: tuple[MemberDone, bytes], scratch: Path) -> MemberDone:
     return replace(done, path=path)
 
 
-def landmark(scratch: Path) -> Path:
+def marker_file(scratch: Path) -> Path:
     """Write a file by which another machine tells whether it sees this very folder."""
     path = scratch / "landmark.json"
     write_json(path, {"landmark": uuid.uuid4().hex})
@@ -232,9 +228,9 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
     ensemble = job.ensemble
     inputs, labels = open_shared(job.shared)
     assert labels is not None
-    subset = dealt_to(ensemble, labels, job.member)
-    if job.left_out is not None:
-        subset &= ~job.left_out
+    subset = training_mask(ensemble, labels, job.member)
+    if job.excluded is not None:
+        subset &= ~job.excluded
     seed = torch_seed(ensemble.seed, "member", job.member)
     training = Training(ensemble.model, ensemble.recipe, ensemble.epochs, seed, ensemble.n_classes, job.device)
     fit = Fit(training, Inputs(inputs, ensemble.recipe.normalise, job.device), labels, subset)
@@ -278,7 +274,7 @@ def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
 
 
 def sees_mirrored(ensemble: Ensemble, shape: tuple[int, ...]) -> bool:
-    """Say whether members look at the mirror images too, at the end: they learned from such, and their answers are kept whole."""
+    """Return whether members look at the mirror images too, at the end: they learned from such, and their answers are kept whole."""
     is_small = shape[0] * ensemble.n_classes <= FULL_VALUES
     return len(shape) == 4 and ensemble.recipe.flip and ensemble.when == "clean" and is_small
 
@@ -289,7 +285,7 @@ def _mirrored(fit: Any) -> Float16[np.ndarray, "examples classes"]:
 
 
 def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:
-    """Say whether a member learned anything: `ok`, `diverged` (its answers are far worse than naming no class) or `at chance`."""
+    """Return whether a member learned anything: `ok`, `diverged` (its answers are far worse than naming no class) or `at chance`."""
     if loss > DIVERGED_LOSSES * math.log(labels.max() + 1):
         return "diverged"
     largest = float(np.bincount(labels).max() / len(labels))
@@ -331,11 +327,11 @@ def _identity(job: MemberJob) -> dict[str, Any]:
     for name in ("members", "repeats", "rounds"):  # a member does not depend on how many there are
         del spec[name]
     spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
-    left_out = "" if job.left_out is None else hashlib.sha256(np.packbits(job.left_out).tobytes()).hexdigest()
-    return {"spec": spec, "member": job.member, "data": job.data_key, "left_out": left_out, **made_with(job.device)}
+    excluded = "" if job.excluded is None else hashlib.sha256(np.packbits(job.excluded).tobytes()).hexdigest()
+    return {"spec": spec, "member": job.member, "data": job.data_key, "excluded": excluded, **training_environment(job.device)}
 
 
-def made_with(device: str) -> dict[str, str]:
+def training_environment(device: str) -> dict[str, str]:
     """Name what the bits of a member depend on beside its spec: the kind of device and the versions that compute."""
     import torch
 

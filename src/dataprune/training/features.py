@@ -1,7 +1,4 @@
-"""Penultimate features of a trained member: what its last layer sees of each clean picture.
-
-Knows how stored weights become a network again. Does not know where they are stored.
-"""
+"""Penultimate features of a trained member: what its last layer sees of each clean picture."""
 
 from collections.abc import Mapping
 

@@ -1,8 +1,4 @@
-"""Trains one network on rows of a data set that lies on the device, epoch by epoch, so that it can be stopped and taken up again.
-
-Knows batches, order, optimiser, schedule, checkpoints' content. Does not know what is recorded about the examples (its caller
-listens to batches and asks for predictions) nor where anything is stored.
-"""
+"""Trains one network on rows of a data set that lies on the device, epoch by epoch, so that it can be stopped and taken up again."""
 
 import math
 import warnings
@@ -17,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.errors import MachineError, WorkError, must
+from dataprune.errors import MachineError, WorkError, invalid
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment
 from dataprune.training.models import build, last_linear, prepare
@@ -134,7 +130,7 @@ class Inputs:
 
 
 def _fits(data: Tensor, device: torch.device) -> bool:
-    """Say whether a set fits on the device and leaves room for training."""
+    """Return whether a set fits on the device and leaves room for training."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
@@ -142,7 +138,7 @@ def _fits(data: Tensor, device: torch.device) -> bool:
 
 
 def open_device(name: str) -> torch.device:
-    """Give the torch device, or say why there is none."""
+    """Return the torch device, or say why there is none."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -153,7 +149,7 @@ def open_device(name: str) -> torch.device:
 
 
 def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray]:
-    """Give shift and scale of each channel (or column) so that (x − mean) / deviation is what the network sees."""
+    """Return shift and scale of each channel (or column) so that (x − mean) / deviation is what the network sees."""
     n_columns = inputs.shape[-1]
     if normalise == "none":
         unit = 255.0 if inputs.ndim == 4 else 1.0
@@ -168,7 +164,7 @@ def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and deviation of each channel from counts of its 256 values: exact, and in the memory of one block."""
+    """Return mean and deviation of each channel from counts of its 256 values: exact, and in the memory of one block."""
     counts = np.zeros((images.shape[3], 256), np.int64)
     step = max(1, NORMALISE_BLOCK // images[0].size)
     for start in range(0, len(images), step):
@@ -181,7 +177,7 @@ def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and deviation of each column, in two passes over blocks."""
+    """Return mean and deviation of each column, in two passes over blocks."""
     step = max(1, NORMALISE_BLOCK // vectors.shape[1])
     blocks = [slice(start, start + step) for start in range(0, len(vectors), step)]
     total = np.zeros(vectors.shape[1])
@@ -195,7 +191,7 @@ def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def predict_batch(shape: tuple[int, ...]) -> int:
-    """Say how many examples of a shape (channels, height, width) or (features,) are looked at together."""
+    """Return how many examples of a shape (channels, height, width) or (features,) are looked at together."""
     pixels = shape[1] * shape[2] if len(shape) == 3 else 1
     return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
 
@@ -222,7 +218,7 @@ class Part:
 
 
 def batches_of(n_examples: int, batch: int) -> int:
-    """Give into how many batches of like size an epoch is cut.
+    """Return into how many batches of like size an epoch is cut.
 
     Example:
         >>> batches_of(300, 128), batches_of(20, 128)
@@ -243,7 +239,7 @@ class Fit:
     ) -> None:
         n_trained = int(trained_on.sum())
         if n_trained < 2:
-            raise must("trained_on", "name at least 2 examples", n_trained)
+            raise invalid("trained_on", "name at least 2 examples", n_trained)
         self.training, self.inputs, self.trained_on = training, inputs, trained_on
         self.device = inputs.device
         prepare(training.model)
@@ -316,7 +312,7 @@ class Fit:
     def predict(
         self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None, *, mirrored: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Give rows, logits and penultimate features of clean pictures, batch by batch in row order.
+        """Yield rows, logits and penultimate features of clean pictures, batch by batch in row order.
 
         Args:
             rows: which examples; None is all of them.
@@ -335,15 +331,15 @@ class Fit:
             yield some, logits, self._features.last()
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Give parameters and buffers by name, as arrays."""
+        """Return parameters and buffers by name, as arrays."""
         return {name: value.detach().cpu().numpy() for name, value in self.model.state_dict().items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give what must be kept to go on after this epoch: weights and the optimiser's tensors."""
+        """Return what must be kept to go on after this epoch: weights and the optimiser's tensors."""
         return {f"weights.{name}": value for name, value in self.weights().items()} | optimiser_arrays(self.optimiser)
 
     def info(self) -> dict[str, Any]:
-        """Give the rest of the state, as plain numbers."""
+        """Return the rest of the state, as plain numbers."""
         best = self.plateau.best if math.isfinite(self.plateau.best) else None
         plateau = {"factor": self.plateau.factor, "best": best, "bad_epochs": self.plateau.bad_epochs}
         return {"epoch": self.epoch, "loss": self.loss, "plateau": plateau}
@@ -365,7 +361,7 @@ def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """Give an optimiser's tensors, called `optimiser.<parameter>.<slot>`."""
+    """Return an optimiser's tensors, called `optimiser.<parameter>.<slot>`."""
     return {
         f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
         for index, slots in optimiser.state_dict()["state"].items()

@@ -1,8 +1,4 @@
-"""Which network is trained: a table of names, each a function from a picture's (or vector's) shape to a torch module.
-
-Knows architectures and nothing of data, recipes or devices. Every network maps a float batch (B, Ch, H, W) or (B, D) to logits
-(B, K), and ends in one `nn.Linear`, whose input is the penultimate feature vector.
-"""
+"""Which network is trained: a table of names, each a function from a picture's (or vector's) shape to a torch module."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.errors import must, unknown
+from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import call, load
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
@@ -41,12 +37,12 @@ def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
     if ":" in name:
         model = call(name, shape, n_classes)
         if not isinstance(model, nn.Module):
-            raise must("model", "be a function that returns a torch.nn.Module", f"{type(model).__name__} from {name}")
+            raise invalid("model", "be a function that returns a torch.nn.Module", f"{type(model).__name__} from {name}")
         return model
     if name not in MODELS:
-        raise unknown("model", name, MODELS)
+        raise unknown_choice("model", name, MODELS)
     if len(shape) == 1 and name not in VECTOR_MODELS:
-        raise must("model", f"be one of {', '.join(VECTOR_MODELS)} for feature vectors", repr(name))
+        raise invalid("model", f"be one of {', '.join(VECTOR_MODELS)} for feature vectors", repr(name))
     return MODELS[name](shape, n_classes)
 
 
@@ -125,7 +121,7 @@ def simple(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     channels, height, width = shape
     map_height, map_width = ((height - 5) // 2 + 1) // 2, ((width - 5) // 2 + 1) // 2
     if min(map_height, map_width) < 1:
-        raise must("model", "fit the pictures ('simple' needs 7 pixels a side)", f"{height}×{width} pixels")
+        raise invalid("model", "fit the pictures ('simple' needs 7 pixels a side)", f"{height}×{width} pixels")
     layers = [nn.Conv2d(channels, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(8 * map_height * map_width, n_classes))
 

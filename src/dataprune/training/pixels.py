@@ -1,7 +1,4 @@
-"""What features do the pixels alone give? Their principal components: the control that learned features must beat.
-
-Knows pictures as arrays. Learns nothing but directions of large variance.
-"""
+"""What features do the pixels alone give? Their principal components: the control that learned features must beat."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 
 MOST_SIDE = 32  # larger pictures are averaged down to at most so many pixels a side
 COMPONENTS = 128  # by default: on CIFAR-10 they hold 95 % of the variance
@@ -32,7 +29,7 @@ class Components:
 
 
 def pixel_rows(images: UInt8[np.ndarray, "n h w ch"]) -> Float32[np.ndarray, "n values"]:
-    """Give each picture as a row of values in [0, 1]; above 32 pixels a side, squares of pixels are averaged (what they leave over
+    """Return each picture as a row of values in [0, 1]; above 32 pixels a side, squares of pixels are averaged (what they leave over
     at the right and lower edge is cut off)."""
     return np.concatenate([_rows(block) for block in _blocks(images)])
 
@@ -48,9 +45,9 @@ def fit_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENT
         InputError: `count` is below 1, or there are fewer than 2 pictures.
     """
     if count < 1:
-        raise must("components", "be at least 1", count)
+        raise invalid("components", "be at least 1", count)
     if len(images) < 2:
-        raise must("data", "hold at least 2 pictures", len(images))
+        raise invalid("data", "hold at least 2 pictures", len(images))
     middle = sum(_rows(block).sum(0, dtype=np.float64) for block in _blocks(images)) / len(images)
     covariance = np.zeros((len(middle), len(middle)))
     for block in _blocks(images):
@@ -65,7 +62,7 @@ def fit_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENT
 
 
 def on_components(images: UInt8[np.ndarray, "n h w ch"], components: Components) -> Float32[np.ndarray, "n components"]:
-    """Give the coordinates of pictures along the components."""
+    """Return the coordinates of pictures along the components."""
     parts = [(_rows(block) - components.middle) @ components.ways for block in _blocks(images)]
     return np.concatenate(parts).astype(np.float32)
 

@@ -1,7 +1,4 @@
-"""From one dial to everything an ensemble needs, and what that will cost.
-
-Knows the defaults and how they follow the size of the set. The figures behind them are in `docs/log.md`.
-"""
+"""From one dial to everything an ensemble needs, and what that will cost."""
 
 import dataclasses
 import time
@@ -11,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.errors import InputError, must, unknown
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.training.ensemble import Ensemble, sees_mirrored
 from dataprune.training.recipes import recipe_named
-from dataprune.workers import Crew, Executor
+from dataprune.workers import Executor, ExecutorConfig
 
 if TYPE_CHECKING:
     from dataprune.training.fit import Training
@@ -61,7 +58,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """Where and how wide to work; none of it changes a result.
 
     Attributes:
@@ -78,15 +75,15 @@ class Machine:
     address: str | None = None
     gpus: float | None = None
 
-    def crew(self, device: str) -> Crew:
-        """Give who trains on a device.
+    def executor_config(self, device: str) -> ExecutorConfig:
+        """Return who trains on a device.
 
         Raises:
-            InputError: what `Crew` refuses.
+            InputError: what `ExecutorConfig` refuses.
         """
         executor = self.executor or ("processes" if device == "cpu" else "serial")
         gpus = self.gpus if self.gpus is not None else float(executor == "ray" and device != "cpu")
-        return Crew(executor, self.workers, address=self.address, gpus=gpus)
+        return ExecutorConfig(executor, self.workers, address=self.address, gpus=gpus)
 
 
 @dataclass(frozen=True)
@@ -107,9 +104,9 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
     """
     check_trainable(dataset)
     if settings.effort not in EFFORTS:
-        raise unknown("effort", settings.effort, EFFORTS)
+        raise unknown_choice("effort", settings.effort, EFFORTS)
     if settings.when not in ("clean", "online"):
-        raise unknown("when", settings.when, ("clean", "online"))
+        raise unknown_choice("when", settings.when, ("clean", "online"))
     members, epochs = EFFORTS[settings.effort]
     model = settings.model or ("mlp" if dataset.images is None else "proxy")
     recipe = recipe_named(settings.recipe or default_recipe(dataset, model))
@@ -120,7 +117,7 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
     )
     assert recipe.epochs is not None
     if settings.folds > len(dataset):
-        raise must("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
+        raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members = _first(settings.members, settings.folds * settings.repeats * settings.rounds if settings.folds else None, members)
     return Ensemble(
         model=model,
@@ -137,11 +134,11 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
 
 
 def _first(*values: int | None) -> int:
-    """Give the first value that is not None."""
+    """Return the first value that is not None."""
     return next(value for value in values if value is not None)
 
 
-def resolve_device(machine: Machine) -> str:
+def resolve_device(hardware: Hardware) -> str:
     """Name the device to train on: the one asked for, else CUDA if there is one, else the CPU.
 
     Raises:
@@ -151,11 +148,11 @@ def resolve_device(machine: Machine) -> str:
 
     from dataprune.training.fit import open_device
 
-    if machine.executor == "ray":  # the devices are the nodes', not this machine's
-        return machine.device or ("cuda" if machine.gpus else "cpu")
-    if machine.device is None:
+    if hardware.executor == "ray":  # the devices are the nodes', not this machine's
+        return hardware.device or ("cuda" if hardware.gpus else "cpu")
+    if hardware.device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(open_device(machine.device))
+    return str(open_device(hardware.device))
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -167,7 +164,7 @@ def check_trainable(dataset: Dataset) -> None:
         only = dataset.classes[int(present[0])] if len(present) else "none"
         raise InputError(f"the data must hold at least two classes to be scored, got one: {only!r}.")
     if len(dataset) < 4:
-        raise must("data", "hold at least 4 examples", len(dataset))
+        raise invalid("data", "hold at least 4 examples", len(dataset))
 
 
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
@@ -179,13 +176,13 @@ def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
 
 
 def _scaled(epochs: int, n_examples: int) -> int:
-    """Give smaller sets somewhat more passes."""
+    """Return smaller sets somewhat more passes."""
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))
     return max(1, round(epochs * factor))
 
 
 def price(dataset: Dataset, ensemble: Ensemble) -> Price:
-    """Say what the ensemble will cost in operations; a training pass counts as three looks.
+    """Return what the ensemble will cost in operations; a training pass counts as three looks.
 
     Raises:
         InputError: the model is unknown, or does not fit the examples.
@@ -199,7 +196,7 @@ def price(dataset: Dataset, ensemble: Ensemble) -> Price:
 
 
 def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int) -> Price:
-    """Give the price with seconds, from a few steps on this machine; work too short to ask about is not timed.
+    """Return the price with seconds, from a few steps on this machine; work too short to ask about is not timed.
 
     Args:
         at_once: how many members are trained side by side.
@@ -216,7 +213,7 @@ def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int)
 
 
 def _passes(ensemble: Ensemble, dataset: Dataset) -> tuple[float, float]:
-    """Give the shares of the set that a member trains on and looks at in each epoch, on average."""
+    """Return the shares of the set that a member trains on and looks at in each epoch, on average."""
     train = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
     if ensemble.when != "clean":
         return train, 1 - train

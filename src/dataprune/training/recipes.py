@@ -1,13 +1,10 @@
-"""How a network is trained: optimiser, schedule, augmentation, batch and epochs, as one frozen value.
-
-Knows the named recipes and the rate at each step. Knows no data and no network; `fit` carries a recipe out.
-"""
+"""How a network is trained: optimiser, schedule, augmentation, batch and epochs, as one frozen value."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from dataprune.errors import must, unknown
+from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import call
 
 CHOICES = {
@@ -60,25 +57,25 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
+                raise unknown_choice(name, getattr(self, name), choices)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise must("learning_rate", "be a positive number", self.learning_rate)
+            raise invalid("learning_rate", "be a positive number", self.learning_rate)
         if self.batch < 1 or self.batch != int(self.batch):
-            raise must("batch", "be a whole number, at least 1" if self.batch >= 1 else "be at least 1", self.batch)
+            raise invalid("batch", "be a whole number, at least 1" if self.batch >= 1 else "be at least 1", self.batch)
         for name in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise must(name, "be in [0, 1)", getattr(self, name))
+                raise invalid(name, "be in [0, 1)", getattr(self, name))
         for name in ("weight_decay", "factor", "patience"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise must(name, "be a number that is not negative", getattr(self, name))
+                raise invalid(name, "be a number that is not negative", getattr(self, name))
         if self.epochs is not None and not 1 <= self.epochs <= MOST_EPOCHS:
-            raise must("epochs", "be at least 1" if self.epochs < 1 else f"be at most {MOST_EPOCHS:,}", self.epochs)
+            raise invalid("epochs", "be at least 1" if self.epochs < 1 else f"be at most {MOST_EPOCHS:,}", self.epochs)
         if not 0 <= self.crop < 0.5:
-            raise must("crop", "be a share of the side in [0, 0.5)", self.crop)
+            raise invalid("crop", "be a share of the side in [0, 0.5)", self.crop)
         if not 0 <= self.warmup < 1:
-            raise must("warmup", "be a share of the steps in [0, 1)", self.warmup)
+            raise invalid("warmup", "be a share of the steps in [0, 1)", self.warmup)
         if not 0 <= self.rotation <= 180:
-            raise must("rotation", "be degrees in [0, 180]", self.rotation)
+            raise invalid("rotation", "be degrees in [0, 180]", self.rotation)
 
 
 # Augmentation, rates and schedules of the report; its crops are padded by 4 pixels: of 32 on CIFAR, of 224 on photographs.
@@ -144,15 +141,15 @@ def recipe_named(name: str) -> Recipe:
     if ":" in name:
         recipe = call(name)
         if not isinstance(recipe, Recipe):
-            raise must("recipe", "be a function that returns a dataprune Recipe", f"{type(recipe).__name__} from {name}")
+            raise invalid("recipe", "be a function that returns a dataprune Recipe", f"{type(recipe).__name__} from {name}")
         return recipe
     if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
+        raise unknown_choice("recipe", name, RECIPES)
     return RECIPES[name]
 
 
 def rate_at(recipe: Recipe, step: int, n_steps: int, epoch: int) -> float:
-    """Give the learning rate of a step (0-based) for every schedule but `plateau`, which depends on the losses.
+    """Return the learning rate of a step (0-based) for every schedule but `plateau`, which depends on the losses.
 
     Example:
         >>> [round(rate_at(Recipe("r", learning_rate=1.0, warmup=0.5), step, 4, 0), 2) for step in range(4)]
@@ -179,7 +176,7 @@ class Plateau:
     bad_epochs: int = 0
 
     def after(self, loss: float, recipe: Recipe) -> "Plateau":
-        """Give the state after an epoch with this mean training loss (improved: below the best by a relative 1e-4)."""
+        """Return the state after an epoch with this mean training loss (improved: below the best by a relative 1e-4)."""
         if loss < self.best * (1 - 1e-4):
             return Plateau(self.factor, loss, 0)
         if self.bad_epochs + 1 > recipe.patience:

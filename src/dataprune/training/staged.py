@@ -1,8 +1,4 @@
-"""Trains one network on parts of a training set, stage after stage, and says how it does on validation and, once, on test.
-
-Knows stages (which rows, for how many epochs or steps), the curve by epoch, and how to go on from a checkpoint, bit for bit, in the
-middle of a stage too. Does not know why these rows were chosen, nor where results are kept: they are given back.
-"""
+"""Trains one network on parts of a training set, stage after stage, and says how it does on validation and, once, on test."""
 
 import tempfile
 import time
@@ -13,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from dataprune.data.share import Shared, open_shared
-from dataprune.errors import DatapruneError, MachineError, must
+from dataprune.data.handle import DataHandle, open_shared
+from dataprune.errors import DatapruneError, MachineError, invalid
 from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json
-from dataprune.training.ensemble import made_with
+from dataprune.training.ensemble import training_environment
 from dataprune.training.fit import Fit, Inputs, Part, Training, batches_of, one_thread
 from dataprune.workers import Report
 
@@ -51,10 +47,10 @@ class Places:
         key: what stands for the contents, since files of the same name may be of another study.
     """
 
-    train: Shared
-    validation: Shared | None
+    train: DataHandle
+    validation: DataHandle | None
     validation_rows: bytes
-    test: Shared | None
+    test: DataHandle | None
     key: str
 
 
@@ -100,7 +96,7 @@ class StagedDone:
     steps: int
     examples_seen: int
     train_seconds: float
-    made_with: dict[str, str]
+    training_environment: dict[str, str]
 
 
 def packed(mask: Bool[np.ndarray, " examples"]) -> bytes:
@@ -115,12 +111,12 @@ def unpacked(bits: bytes, count: int) -> Bool[np.ndarray, " examples"]:
 
 
 def whole_stage(trained_on: Bool[np.ndarray, " examples"], epochs: int, batch: int) -> Stage:
-    """Give the stage that trains so many whole epochs."""
+    """Return the stage that trains so many whole epochs."""
     return Stage(trained_on, epochs, epochs * batches_of(int(trained_on.sum()), batch))
 
 
 def stage_of_steps(trained_on: Bool[np.ndarray, " examples"], steps: int, batch: int) -> Stage:
-    """Give the stage that trains so many batches, in as many epochs as that takes."""
+    """Return the stage that trains so many batches, in as many epochs as that takes."""
     return Stage(trained_on, -(-steps // batches_of(int(trained_on.sum()), batch)), steps)
 
 
@@ -197,7 +193,7 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
         assert places.test is not None
         right = _correct(fit, None, test, _labels(places.test))
     steps = sum(stage.steps for stage in stages)
-    making = made_with(training.device)
+    making = training_environment(training.device)
     return StagedDone(tuple(state.loss), tuple(state.validation), right, steps, state.seen, state.train_seconds, making)
 
 
@@ -211,7 +207,7 @@ def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
     is_whole = sum(stage.epochs for stage in stages) == training.epochs
     for stage in stages:
         if int(stage.trained_on.sum()) < 2:
-            raise must("keep", "leave at least 2 examples to train on", int(stage.trained_on.sum()))
+            raise invalid("keep", "leave at least 2 examples to train on", int(stage.trained_on.sum()))
         n_batches = batches_of(int(stage.trained_on.sum()), training.recipe.batch)
         left = stage.steps
         while left > 0:
@@ -258,7 +254,7 @@ def forget_inputs() -> None:
 _placed: dict[tuple[str, str, str], tuple[Inputs, Inputs | None, Inputs | None]] = {}
 
 
-def _labels(shared: Shared) -> Int64[np.ndarray, " examples"]:
+def _labels(shared: DataHandle) -> Int64[np.ndarray, " examples"]:
     labels = open_shared(shared)[1]
     assert labels is not None
     return np.asarray(labels)
@@ -291,5 +287,5 @@ def _resume(job: StagedJob, fit: Fit) -> _State:
 
 
 def _identity(job: StagedJob) -> dict[str, Any]:
-    """Say what the checkpoint is of: the name is the hash of everything that defines the training."""
-    return {"name": job.name, **made_with(job.training.device)}
+    """Return what the checkpoint is of: the name is the hash of everything that defines the training."""
+    return {"name": job.name, **training_environment(job.training.device)}

@@ -1,7 +1,4 @@
-"""How many cores may this process use, and how is torch held to fewer?
-
-Knows the operating system's limits and torch's thread settings. Does not know jobs, and never imports torch.
-"""
+"""How many cores may this process use, and how is torch held to fewer?"""
 
 import contextlib
 import math

@@ -1,7 +1,4 @@
-"""By which back end are jobs run?
-
-Knows the back ends by name. Does not know how worker processes are kept, nor Ray.
-"""
+"""By which back end are jobs run?"""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dataprune.errors import must, unknown
+from dataprune.errors import invalid, unknown_choice
 from dataprune.workers.cores import default_workers, torch_threads
-from dataprune.workers.jobs import Job, Outcome, Team, Tell, call, outcome
-from dataprune.workers.processes import process_team
+from dataprune.workers.jobs import Job, Outcome, Pool, Tell, call, outcome
+from dataprune.workers.processes import process_pool
 
 Executor = Literal["serial", "processes", "ray"]
 
 
 @dataclass(frozen=True)
-class Crew:
+class ExecutorConfig:
     """Who runs jobs; none of it changes a result.
 
     Attributes:
@@ -43,17 +40,17 @@ class Crew:
 
     def __post_init__(self) -> None:
         if self.threads < 1:
-            raise must("threads", "be at least 1", self.threads)
+            raise invalid("threads", "be at least 1", self.threads)
         if self.workers is not None and self.workers < 1:
-            raise must("workers", "be at least 1", self.workers)
+            raise invalid("workers", "be at least 1", self.workers)
         if self.executor not in get_args(Executor):
-            raise unknown("executor", self.executor, get_args(Executor))
+            raise unknown_choice("executor", self.executor, get_args(Executor))
         if self.address is not None and self.executor != "ray":
-            raise must("address", "go with --executor ray", f"{self.address!r} with {self.executor}")
+            raise invalid("address", "go with --executor ray", f"{self.address!r} with {self.executor}")
         if not 0 <= self.gpus < float("inf"):
-            raise must("gpus", "be 0 or more", self.gpus)
+            raise invalid("gpus", "be 0 or more", self.gpus)
         if self.gpus and self.executor != "ray":
-            raise must("gpus", "go with --executor ray", f"{self.gpus:g} with {self.executor}")
+            raise invalid("gpus", "go with --executor ray", f"{self.gpus:g} with {self.executor}")
 
 
 def run_jobs(
@@ -78,33 +75,33 @@ def run_jobs(
 
     Args:
         jobs: read one at a time, when a worker is free.
-        executor: as of `Crew`, as are `workers`, `threads`, `address` and `gpus`.
+        executor: as of `ExecutorConfig`, as are `workers`, `threads`, `address` and `gpus`.
         on_message: called in this process with the job's key and message, before that job's outcome is given.
 
     Raises:
-        InputError: what `Crew` refuses.
+        InputError: what `ExecutorConfig` refuses.
         MachineError: (when the first outcome is asked for) a worker cannot start; Ray is not installed or not reached.
     """
-    return _run_once(Crew(executor, workers, threads, address, gpus), jobs, on_message or _ignore)
+    return _run_once(ExecutorConfig(executor, workers, threads, address, gpus), jobs, on_message or _ignore)
 
 
 @contextlib.contextmanager
-def team(crew: Crew) -> Iterator[Team]:
+def open_pool(executor_config: ExecutorConfig) -> Iterator[Pool]:
     """Keep workers for several lots of jobs; leaving the block ends them."""
-    if crew.executor == "serial":
-        yield _SerialTeam(crew.threads)
-    elif crew.executor == "processes":
-        with process_team(crew.workers or default_workers(), crew.threads) as processes:
+    if executor_config.executor == "serial":
+        yield _SerialPool(executor_config.threads)
+    elif executor_config.executor == "processes":
+        with process_pool(executor_config.workers or default_workers(), executor_config.threads) as processes:
             yield processes
     else:
-        from dataprune.workers.ray import ray_team
+        from dataprune.workers.ray import ray_pool
 
-        with ray_team(crew.address, crew.workers, crew.threads, crew.gpus) as cluster:
+        with ray_pool(executor_config.address, executor_config.workers, executor_config.threads, executor_config.gpus) as cluster:
             yield cluster
 
 
-def _run_once(crew: Crew, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
-    with team(crew) as workers, contextlib.closing(workers.run(jobs, tell)) as outcomes:  # type: ignore[type-var]
+def _run_once(executor_config: ExecutorConfig, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
+    with open_pool(executor_config) as workers, contextlib.closing(workers.run(jobs, tell)) as outcomes:  # type: ignore[type-var]
         yield from outcomes
 
 
@@ -121,7 +118,7 @@ class _ListenerError(BaseException):
 
 
 @dataclass(frozen=True)
-class _SerialTeam:
+class _SerialPool:
     threads: int
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:

@@ -1,7 +1,4 @@
-"""What is a job, what becomes of it, and how is one run in whatever process it has come to?
-
-Knows exceptions. Does not know where it runs.
-"""
+"""What is a job, what becomes of it, and how is one run in whatever process it has come to?"""
 
 import time
 import traceback
@@ -48,7 +45,7 @@ class Outcome:
 
 
 @runtime_checkable
-class Team(Protocol):
+class Pool(Protocol):
     """Workers that stay from one lot of jobs to the next."""
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
@@ -58,7 +55,7 @@ class Team(Protocol):
         """Name the machines that do not see these files as the driver does."""
 
     def carries(self) -> int | None:
-        """Say how many bytes of a data set may travel with the jobs where files are not seen; None is any number."""
+        """Return how many bytes of a data set may travel with the jobs where files are not seen; None is any number."""
 
 
 @dataclass(frozen=True)

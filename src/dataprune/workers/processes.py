@@ -1,7 +1,4 @@
-"""How does the driver keep its worker processes: start, feed, listen, replace and end them?
-
-Knows sockets, signals and pickles. Does not know what a job does, nor how a worker runs it.
-"""
+"""How does the driver keep its worker processes: start, feed, listen, replace and end them?"""
 
 import contextlib
 import logging
@@ -56,15 +53,15 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def process_team(most: int, threads: int) -> Iterator["ProcessTeam"]:
-    team = ProcessTeam(most, threads)
+def process_pool(most: int, threads: int) -> Iterator["ProcessTeam"]:
+    pool = ProcessPool(most, threads)
     try:
-        yield team
+        yield pool
     finally:
-        team.end()
+        pool.end()
 
 
-class ProcessTeam:
+class ProcessPool:
     """Worker processes, started as they are needed, which stay until the end."""
 
     def __init__(self, most: int, threads: int) -> None:
@@ -102,7 +99,7 @@ class ProcessTeam:
         return any(worker.task is not None for worker in self._workers)
 
     def hand_out(self) -> None:
-        """Give jobs to free workers, and start workers, as long as there are both."""
+        """Return jobs to free workers, and start workers, as long as there are both."""
         while True:
             free = next((worker for worker in self._workers if worker.task is None), None)
             if free is None and len(self._workers) >= self._most:

@@ -1,9 +1,4 @@
-"""How are jobs run on Ray?
-
-Knows Ray's tasks and its object store. Does not know what a job does, nor how the cluster came about. A job is one task of Ray,
-never repeated by Ray itself: what becomes of a lost one is decided here, as for processes. Messages and the result come as items
-of one stream, so in their order.
-"""
+"""How are jobs run on Ray?"""
 
 import contextlib
 import io
@@ -37,9 +32,9 @@ logger = logging.getLogger("dataprune.workers")
 
 
 @contextlib.contextmanager
-def ray_team(address: str | None, most: int | None, threads: int, gpus: float) -> Iterator["RayTeam"]:
+def ray_pool(address: str | None, most: int | None, threads: int, gpus: float) -> Iterator["RayTeam"]:
     with connected(address, most) as ray:
-        yield RayTeam(ray, most, threads, gpus)
+        yield RayPool(ray, most, threads, gpus)
 
 
 @dataclass
@@ -52,7 +47,7 @@ class _Task:
 
 
 @dataclass(eq=False)
-class RayTeam:
+class RayPool:
     """Jobs on a cluster that this process is connected to."""
 
     ray: Any
@@ -63,18 +58,18 @@ class RayTeam:
 
     def run(self, jobs: Iterable[Job], tell: Callable[[str, Any], None]) -> Iterator[Outcome]:
         self._check_gpus()
-        crew = _Running(self, iter(jobs), tell)
+        executor_config = _Running(self, iter(jobs), tell)
         try:
             while True:
-                crew.hand_out()
-                if crew.finished:
-                    yield crew.finished.popleft()
-                elif crew.tasks:
-                    crew.listen()
+                executor_config.hand_out()
+                if executor_config.finished:
+                    yield executor_config.finished.popleft()
+                elif executor_config.tasks:
+                    executor_config.listen()
                 else:
                     return
         finally:
-            crew.end()
+            executor_config.end()
 
     def unseen(self, paths: Sequence[Path]) -> list[str]:
         """Name the nodes that do not find these files, or find others in their place, as this process does."""
@@ -91,12 +86,12 @@ class RayTeam:
         return sorted(node["NodeManagerHostname"] for node in others if node["NodeID"] not in seeing)
 
     def carries(self) -> int | None:
-        """Say how many bytes of a data set may travel with the jobs: a fifth of the smallest object store."""
+        """Return how many bytes of a data set may travel with the jobs: a fifth of the smallest object store."""
         stores = [node["Resources"].get("object_store_memory", 0.0) for node in self.ray.nodes() if node["Alive"]]
         return int(STORE_SHARE * min(stores))
 
     def places(self) -> int:
-        """Say how many jobs are handed out at once: as many as the cluster has cores now, or shares of a GPU."""
+        """Return how many jobs are handed out at once: as many as the cluster has cores now, or shares of a GPU."""
         has = self.ray.cluster_resources()
         by_gpu = int(has.get("GPU", 0.0) / self.gpus) if self.gpus else sys.maxsize
         found = max(1, min(int(has.get("CPU", 1.0)), by_gpu))
@@ -129,9 +124,9 @@ class RayTeam:
 
 
 class _Pickler(cloudpickle.Pickler):
-    def __init__(self, buffer: io.BytesIO, team: RayTeam) -> None:
+    def __init__(self, buffer: io.BytesIO, pool: RayPool) -> None:
         super().__init__(buffer)
-        self._team = team
+        self._team = pool
         self.references: list[Any] = []
 
     def reducer_override(self, thing: Any) -> Any:
@@ -144,14 +139,14 @@ class _Pickler(cloudpickle.Pickler):
 class _Running:
     """The tasks of one `run`, and what they have sent."""
 
-    def __init__(self, team: RayTeam, jobs: Iterator[Job], tell: Callable[[str, Any], None]) -> None:
+    def __init__(self, pool: RayPool, jobs: Iterator[Job], tell: Callable[[str, Any], None]) -> None:
         self.finished: deque[Outcome] = deque()
         self.tasks: dict[Any, _Task] = {}
-        self._team, self._ray, self._jobs, self._tell = team, team.ray, jobs, tell
+        self._team, self._ray, self._jobs, self._tell = pool, pool.ray, jobs, tell
         self._lost: deque[_Task] = deque()
-        about = {"path": sys.path, "folder": str(Path.cwd()), "PYTHONPATH": os.environ.get("PYTHONPATH"), "threads": team.threads}
+        about = {"path": sys.path, "folder": str(Path.cwd()), "PYTHONPATH": os.environ.get("PYTHONPATH"), "threads": pool.threads}
         self._about = about
-        options = {"num_cpus": 1, "num_gpus": team.gpus, "max_retries": 0, "num_returns": "streaming"}
+        options = {"num_cpus": 1, "num_gpus": pool.gpus, "max_retries": 0, "num_returns": "streaming"}
         # Ray asks for a generator function, which a checker of types around `_serve` would hide.
         self._remote = self._ray.remote(**options)(lambda *given: (yield from _serve(*given)))
 
@@ -265,7 +260,7 @@ _received: list[Any] = []  # what came with the one job that this process is at
 
 
 def _fetched(place: int) -> Any:
-    """Give an array from the object store of this node: read-only, and shared by all workers on it."""
+    """Return an array from the object store of this node: read-only, and shared by all workers on it."""
     import ray
 
     return ray.get(_received[place])
@@ -286,7 +281,7 @@ def _look(path: Path) -> tuple[int, int, bytes] | None:
 
 
 def _death(error: Exception) -> str:
-    """Say in a few words what Ray calls the death of a worker; its own account runs over a page."""
+    """Return in a few words what Ray calls the death of a worker; its own account runs over a page."""
     words = {
         "WorkerCrashedError": "its process ended",
         "NodeDiedError": "its node died",

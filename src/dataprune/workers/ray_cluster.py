@@ -1,7 +1,4 @@
-"""Which Ray cluster is this process connected to, and how: one that is there, or one that is started for it and ended with it?
-
-Knows Ray's settings, tokens and signals. Does not know jobs.
-"""
+"""Which Ray cluster is this process connected to, and how: one that is there, or one that is started for it and ended with it?"""
 
 import contextlib
 import logging
@@ -14,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dataprune.errors import MachineError, must
+from dataprune.errors import MachineError, invalid
 from dataprune.workers.cores import default_workers
 
 KNOCK_SECONDS = 10.0
@@ -25,7 +22,7 @@ AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 
 @contextlib.contextmanager
 def connected(address: str | None, workers: int | None) -> Iterator[Any]:
-    """Give the module `ray`, connected: as the caller's program is already, else to `address`, else to a cluster of its own.
+    """Yield the module `ray`, connected: as the caller's program is already, else to `address`, else to a cluster of its own.
 
     Raises:
         MachineError: Ray is not installed, or no cluster is to be reached.
@@ -121,7 +118,7 @@ def _agree_on_tokens(ray: Any, address: str) -> None:
 
 
 def _lets_in(ray: Any, address: str) -> bool:
-    """Say whether the cluster answers this process as it stands; where that cannot be told, yes."""
+    """Return whether the cluster answers this process as it stands; where that cannot be told, yes."""
     with _no_stderr():
         try:
             ray._raylet.GcsClient(address=address)
@@ -161,7 +158,7 @@ def _knock(address: str) -> None:
     if address == "auto":
         return
     if not colon or not host or not port.isdigit() or "/" in host:
-        raise must("address", "be auto or HOST:PORT", repr(address), "It is what ray start --head printed.")
+        raise invalid("address", "be auto or HOST:PORT", repr(address), "It is what ray start --head printed.")
     try:
         socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -182,5 +179,5 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _short_folder() -> str:
-    """Give the temporary folder, or /tmp where its name is too long for the sockets that Ray makes in it."""
+    """Return the temporary folder, or /tmp where its name is too long for the sockets that Ray makes in it."""
     return tempfile.gettempdir() if len(tempfile.gettempdir()) < 20 else "/tmp"

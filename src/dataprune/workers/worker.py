@@ -1,7 +1,4 @@
-"""What does a worker process do? It takes jobs from a socket, runs them one by one, and ends with its driver.
-
-Knows the socket and signals. Does not know what a job does, nor that there are other workers.
-"""
+"""What does a worker process do? It takes jobs from a socket, runs them one by one, and ends with its driver."""
 
 import contextlib
 import os
@@ -74,7 +71,7 @@ def work(payload: bytes, threads: int, report: Report) -> Result:
 
 
 def _can_travel(error: BaseException | None) -> bool:
-    """Say whether the exception comes out of a pickle again; many with several arguments do not."""
+    """Return whether the exception comes out of a pickle again; many with several arguments do not."""
     try:
         pickle.loads(cloudpickle.dumps(error))
     except Exception:  # noqa: BLE001 calls the exception's own code

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataprune.cli.lines import say, several, warn
+from dataprune.cli.lines import pluralise, say, warn
 from dataprune.cli.options import Quiet
-from dataprune.errors import InputError, listed, must
-from dataprune.report.text import shown
+from dataprune.errors import InputError, invalid, join_some
+from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from dataprune.noise.decide import Decisions
@@ -82,7 +82,7 @@ def apply(
         dataprune noise apply run --relabel --out cleaned.csv
         dataprune noise apply run --decisions suspects.csv --copy-to flowers-clean
     """
-    from dataprune.data.apart import check_apart
+    from dataprune.data.apart import refuse_output_inside_data
     from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
     from dataprune.run import open_run
     from dataprune.run.cleaned import write_cleaned
@@ -90,9 +90,9 @@ def apply(
 
     asked = [name for name, given in (("--drop", drop), ("--relabel", relabel), ("--decisions", decisions is not None)) if given]
     if len(asked) != 1:
-        raise InputError(f"give one of --drop, --relabel and --decisions, got {listed(asked) if asked else 'none'}.")
+        raise InputError(f"give one of --drop, --relabel and --decisions, got {join_some(asked) if asked else 'none'}.")
     if confidence is not None and not relabel:
-        raise must("confidence", "go with --relabel", asked[0])
+        raise invalid("confidence", "go with --relabel", asked[0])
     sure = CONFIDENCE if confidence is None else confidence
     check_confidence(sure)
     targets = targets_of(out, copy_to, link_to)
@@ -115,7 +115,7 @@ def apply(
     dataset = run.dataset(data) if run is not None and targets.folders else None
     if dataset is not None:
         for folder, how in targets.folders.items():
-            check_apart(dataset, folder, f"--{how}-to")
+            refuse_output_inside_data(dataset, folder, f"--{how}-to")
     write_cleaned(decided, targets, dataset)
     say_decided(decided, sure, quiet=quiet)
     if decisions is not None and decided.count("keep") == len(decided):
@@ -129,7 +129,7 @@ def targets_of(out: Path | None, copy_to: Path | None, link_to: Path | None) -> 
     from dataprune.run.cleaned import Targets
 
     if copy_to is not None and copy_to == link_to:
-        raise must("--link-to", "be another folder than --copy-to", str(link_to))
+        raise invalid("--link-to", "be another folder than --copy-to", str(link_to))
     folders: dict[Path, Literal["copy", "link"]] = {}
     folders |= {} if copy_to is None else {copy_to: "copy"}
     folders |= {} if link_to is None else {link_to: "link"}
@@ -161,12 +161,12 @@ def warn_of_decisions(suspects: Path | None, asked: str) -> None:
     cells = read_table(suspects, ["decision"]).columns["decision"].tolist()
     filled = sum(bool(str(cell).strip()) for cell in cells)
     if filled:
-        rows = several(filled, "row")
+        rows = pluralise(filled, "row")
         warn(f"{asked} does not look at the column decision of {suspects}, filled in {rows}; --decisions does")
 
 
 def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None:
-    """Say what was done to how many, and warn of classes that lose everything."""
+    """Report what was done to how many, and warn of classes that lose everything."""
     import numpy as np
 
     if not quiet:
@@ -175,18 +175,20 @@ def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None
             f"{decided.count('relabel'):,} relabelled",
             f"{decided.count('keep'):,} kept as they are",
         ]
-        say(f"of {several(len(decided), 'example')}: {', '.join(parts)}")
+        say(f"of {pluralise(len(decided), 'example')}: {', '.join(parts)}")
         if decided.n_left:
-            say(f"among those kept: {several(decided.n_left, 'suspect')} whose suggested label is less than {confidence:g} sure")
+            say(f"among those kept: {pluralise(decided.n_left, 'suspect')} whose suggested label is less than {confidence:g} sure")
     before = np.bincount(decided.given, minlength=len(decided.classes))
     after = np.bincount(decided.labels[decided.rows], minlength=len(decided.classes))
     lost = np.flatnonzero((after == 0) & (before > 0)).tolist()
     if lost:
-        warn(f"nothing is left of {several(len(lost), 'class')}: {listed(shown(decided.classes[index], 30) for index in lost)}")
+        warn(
+            f"nothing is left of {pluralise(len(lost), 'class')}: {join_some(display_text(decided.classes[index], 30) for index in lost)}"
+        )
 
 
 def say_written(targets: "Targets", n_left: int) -> None:
-    """Say what was written, and what it is for."""
+    """Report what was written, and what it is for."""
     if targets.labels is not None:
         say(f"written: {targets.labels}")
     for folder, how in targets.folders.items():

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.lines import pluralise, say, say_columns, warn
 from dataprune.cli.noise.find import GivenLabels, Probabilities, RunOrNone, found_in
 from dataprune.cli.options import Seed
 from dataprune.errors import InputError
 
 if TYPE_CHECKING:
-    from dataprune.noise import Checked, Suspects
+    from dataprune.noise import Evaluation, Suspects
 
 FEW_CLASSES = 20
 
@@ -50,12 +50,12 @@ def check(
         raise InputError("give one of RUN, --suspects FILE and --probabilities FILE.")
     found = read_suspects(suspects) if suspects is not None else found_in(run_folder, probabilities, labels, seed)
     true = read_truth(truth, found)
-    say_checked(noise.check(found, true))
-    say_by_class(noise.check_classes(found, true), found)
+    say_checked(noise.evaluate(found, true))
+    say_by_class(noise.evaluate_classes(found, true), found)
 
 
-def say_checked(checked: "Checked") -> None:
-    """Say what the finding is worth."""
+def say_checked(checked: "Evaluation") -> None:
+    """Report what the finding is worth."""
     n = checked.n_examples
     say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({checked.n_wrong / n:.1%})")
     verdict = "holds the true number" if checked.covers else "does not hold the true number"
@@ -80,7 +80,7 @@ def say_checked(checked: "Checked") -> None:
     say(f"with every flagged label made its suggestion, {checked.n_better:+,} labels would be right ({checked.n_better / n:+.2%})")
 
 
-def say_by_class(parts: "tuple[Checked, ...]", found: "Suspects") -> None:
+def say_by_class(parts: "tuple[Evaluation, ...]", found: "Suspects") -> None:
     """Print a line for each given label; of many classes those with the most wrong labels."""
     shown = sorted(range(len(parts)), key=lambda label: -parts[label].n_wrong)[:FEW_CLASSES]
     rows: list[tuple[str, ...]] = [("labelled", "examples", "wrong", "estimated", "flagged", "precision", "recall", "AP")]
@@ -100,7 +100,7 @@ def say_by_class(parts: "tuple[Checked, ...]", found: "Suspects") -> None:
     say("by given label:")
     say_columns(rows, right=range(1, 8))
     if len(parts) > len(shown):
-        say(f"  and {several(len(parts) - len(shown), 'other class')}")
+        say(f"  and {pluralise(len(parts) - len(shown), 'other class')}")
 
 
 def _figure(value: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataprune.cli.lines import say, say_columns, several, warn
+from dataprune.cli.lines import pluralise, say, say_columns, warn
 from dataprune.cli.options import Quiet, Seed
 from dataprune.errors import InputError
 
@@ -102,16 +102,16 @@ def found_in(run_folder: Path | None, probabilities: Path | None, labels: str | 
 
 
 def say_estimate(found: "Suspects") -> None:
-    """Say how many labels are wrong, how sure that is, and what looking at so many would find."""
+    """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
     n = len(found)
-    say(f"judged: {several(n, 'label')}, {several(found.n_classes, 'class')}; {found.method}")
+    say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
     interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
     say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
     flagged = int(found.is_suspect.sum())
     if found.looks_clean:
         say("the set looks clean: it shows no more than sets without any wrong label do")
     share = f"; {found.probability[found.is_suspect].mean():.0%} of them are expected to be wrong" if flagged else ""
-    say(f"flagged: {several(flagged, 'label')}{share}")
+    say(f"flagged: {pluralise(flagged, 'label')}{share}")
     if found.looks_clean and not flagged:
         return
     budgets = [max(1, round(share * n)) for share in BUDGETS if share * n >= 1]
@@ -143,7 +143,10 @@ def say_conflicts(found: "Suspects") -> None:
     rows = [row for row in found.order.tolist() if str(found.reason[row]).startswith(IDENTICAL)]
     if not rows:
         return
-    say(f"labelled otherwise than an identical example: {several(len(rows), 'label')}" + (", first" if len(rows) > N_SHOWN else ""))
+    say(
+        f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}"
+        + (", first" if len(rows) > N_SHOWN else "")
+    )
     say_columns(
         [
             (f"{found.probability[row]:.0%}", found.classes[found.labels[row]], str(found.ids[row]), str(found.reason[row]))

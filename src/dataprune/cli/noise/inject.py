@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from dataprune.cli.lines import say, say_columns, several
+from dataprune.cli.lines import pluralise, say, say_columns
 from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Seed
 from dataprune.cli.score import read_data
 from dataprune.errors import InputError
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 
 MOST_PAIRS = 5
 
@@ -69,18 +69,18 @@ def inject(
     if quiet:
         return
     changed = given != dataset.labels
-    say(f"made wrong: {several(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
+    say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
     _say_pairs(dataset.labels[changed].tolist(), given[changed].tolist(), dataset.classes)
     say(f"written: {out}, with the true labels in the column clean_label")
     words = shlex.join(["dataprune", "score", data, "--labels", f"{out}:label", "--folds", "5", "--out", "run"])
-    say(f"next: {shown(words, 500)}")
+    say(f"next: {display_text(words, 500)}")
 
 
 def _say_pairs(true: list[int], given: list[int], classes: tuple[str, ...]) -> None:
-    """Say which classes became which, the most frequent first."""
+    """Report which classes became which, the most frequent first."""
     from collections import Counter
 
     pairs = Counter(zip(true, given, strict=True)).most_common()
     say_columns([(f"{count:,}", f"{classes[old]} labelled {classes[new]}") for (old, new), count in pairs[:MOST_PAIRS]], right=(0,))
     if len(pairs) > MOST_PAIRS:
-        say(f"  and {several(len(pairs) - MOST_PAIRS, 'other pair')}")
+        say(f"  and {pluralise(len(pairs) - MOST_PAIRS, 'other pair')}")

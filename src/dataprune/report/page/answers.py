@@ -16,7 +16,7 @@ TOP = 3  # classes kept for each example
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class EnsemblePredictions:
     """The mean probabilities of the last epoch, in short, and what happened before.
 
     Attributes:
@@ -45,7 +45,7 @@ class Answers:
         return self.top_classes[:, 0]
 
 
-def answers(trace: Trace) -> Answers:
+def answers(trace: Trace) -> EnsemblePredictions:
     """Read from a trace what the page says about answers.
 
     Returns:
@@ -72,7 +72,7 @@ def answers(trace: Trace) -> Answers:
     changed = changed / (trace.n_members * trace.n_examples)
     changed[0] = np.nan
     none = np.full(trace.n_epochs, np.nan)
-    return Answers(
+    return EnsemblePredictions(
         which,
         classes,
         probabilities,
@@ -98,7 +98,7 @@ def confusion(
 
 
 def _largest(p: Float32[np.ndarray, "examples classes"], top: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the `top` largest of each row, largest first; of equals the lower class."""
+    """Return the `top` largest of each row, largest first; of equals the lower class."""
     if p.shape[1] > 4 * top:  # a full sort of a thousand classes takes too long
         found = np.sort(np.argpartition(-p, top - 1, axis=1)[:, :top], axis=1)
     else:

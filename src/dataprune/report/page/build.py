@@ -13,11 +13,11 @@ from jaxtyping import Float64, Int64
 
 from dataprune import store
 from dataprune.report.page import cartography, classes, curves, distributions, findings, galleries
-from dataprune.report.page.examples import Wanted, neighbours, records, wanted
+from dataprune.report.page.examples import PictureList, neighbours, records, wanted
 from dataprune.report.page.layout import feature_map
-from dataprune.report.page.material import Material, Pairs
+from dataprune.report.page.material import Pairs, ReportData
 from dataprune.report.page.scene import Scene
-from dataprune.report.text import capital, shown
+from dataprune.report.text import capitalise, display_text
 from dataprune.scores import FEATURE_SCORES, SCORES, correlations
 from dataprune.streams import tie_break
 
@@ -71,30 +71,30 @@ class _Choice:
     class_ends: list[galleries.Ends]
     map: cartography.Cartography | None
     near: dict[int, list[int]]
-    wanted: Wanted
+    wanted: PictureList
 
 
-def run_page(material: Material, options: Options) -> Page:
+def run_page(material: ReportData, options: Options) -> Page:
     """Put the page of a run together."""
     ties = tie_break([str(one) for one in material.ids.tolist()], 0)
     chosen = _choose(material, options, ties)
     payload = _payload(material, options, chosen)
     spreads = [distributions.distribution_data(one, material.labels, material.class_names) for one in material.scores.values()]
     scenes = _scenes(material, chosen, spreads)
-    title = options.title or f"What the data of {shown(material.name, 60)} show"
+    title = options.title or f"What the data of {display_text(material.name, 60)} show"
     why = findings.leading_score(dict(material.info), list(material.scores))[1]
     context = {
-        "title": shown(title, 200),
+        "title": display_text(title, 200),
         "summary": findings.summary(material),
         "findings": [asdict(one) for one in findings.findings(material)],
-        "cautions": [capital(shown(note, 600)) for note in material.info.get("notes", [])],
+        "cautions": [capitalise(display_text(note, 600)) for note in material.info.get("notes", [])],
         "leading": material.leading,
         "leading_why": why,
         "things": material.things,
         "is_pictures": material.info["data"]["kind"] == "images",
         "class_names": material.class_names,
         "whose": classes.WHOSE[material.answers.which],
-        "missing": {name: shown(reason, 600) for name, reason in material.missing.items()},
+        "missing": {name: display_text(reason, 600) for name, reason in material.missing.items()},
         "suspects": _suspects_section(material, chosen),
         "duplicates": _duplicates_section(material, chosen),
         "scores": _scores_section(material),
@@ -109,7 +109,9 @@ def run_page(material: Material, options: Options) -> Page:
         "features_are": material.features_are,
         "clusters": material.info.get("features", {}).get("k"),
         "made": _made(material),
-        "skipped": [[shown(item["path"], 200), shown(item["reason"], 200)] for item in material.info["skipped"][:MOST_SKIPPED]],
+        "skipped": [
+            [display_text(item["path"], 200), display_text(item["reason"], 200)] for item in material.info["skipped"][:MOST_SKIPPED]
+        ],
         "n_skipped": len(material.info["skipped"]),
         "n_pictures": sum(1 for picture in payload["examples"]["picture"] if picture),
         "n_examples": len(material),
@@ -119,7 +121,7 @@ def run_page(material: Material, options: Options) -> Page:
     return Page("run", context, payload, scenes)
 
 
-def _choose(material: Material, options: Options, ties: np.ndarray) -> _Choice:
+def _choose(material: ReportData, options: Options, ties: np.ndarray) -> _Choice:
     """Decide which rows are shown, and in which order they get pictures."""
     most_suspects = max(FEWEST_SUSPECTS, options.max_pictures // 3)
     suspects = material.suspect_rows[:most_suspects]
@@ -149,12 +151,12 @@ def _choose(material: Material, options: Options, ties: np.ndarray) -> _Choice:
 
 
 def _of_cells(found: cartography.Cartography | None, place: int) -> list[Int64[np.ndarray, " _"]]:
-    """Give of each cell of the map the example at a place, in one array."""
+    """Return of each cell of the map the example at a place, in one array."""
     return [] if found is None else [np.array([rows[place] for rows in found.rows if len(rows) > place], np.int64)]
 
 
 def _first_pairs(pairs: Pairs | None) -> Pairs | None:
-    """Give the pairs that are shown: conflicts first, then those across splits, then exact ones."""
+    """Return the pairs that are shown: conflicts first, then those across splits, then exact ones."""
     if pairs is None:
         return None
     exact = np.array([kind == "exact" for kind in pairs.kind], bool)
@@ -173,7 +175,7 @@ def _first_pairs(pairs: Pairs | None) -> Pairs | None:
     )
 
 
-def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str, Any]:
+def _payload(material: ReportData, options: Options, chosen: _Choice) -> dict[str, Any]:
     at = chosen.wanted.at
     examples = records(material, chosen.wanted.rows, options.max_pictures)
     examples["near"] = {str(chosen.wanted.place[row]): at(rows) for row, rows in chosen.near.items()}
@@ -199,7 +201,7 @@ def _payload(material: Material, options: Options, chosen: _Choice) -> dict[str,
     }
 
 
-def _leading_first(material: Material) -> list[str]:
+def _leading_first(material: ReportData) -> list[str]:
     return sorted(material.scores, key=lambda name: name != material.leading)
 
 
@@ -207,12 +209,12 @@ def _ends(ends: galleries.Ends, chosen: _Choice) -> dict[str, list[int]]:
     return {"hardest": chosen.wanted.at(ends.hardest), "easiest": chosen.wanted.at(ends.easiest)}
 
 
-def _key(material: Material) -> str:
+def _key(material: ReportData) -> str:
     """Name the run, so that decisions about one are never shown in the page of another."""
     return hashlib.sha256(store.canonical_json(material.info["spec"]).encode()).hexdigest()[:24]
 
 
-def _suspect_items(material: Material, chosen: _Choice) -> list[dict[str, Any]]:
+def _suspect_items(material: ReportData, chosen: _Choice) -> list[dict[str, Any]]:
     found = material.suspects
     if found is None:
         return []
@@ -225,13 +227,13 @@ def _suspect_items(material: Material, chosen: _Choice) -> list[dict[str, Any]]:
                 "n": number,
                 "to": int(suggested[row]),
                 "p": round(float(probability[row]), 3),
-                "why": shown(found.reason[row], 300),
+                "why": display_text(found.reason[row], 300),
             }
         )
     return items
 
 
-def _suspects_section(material: Material, chosen: _Choice) -> dict[str, Any]:
+def _suspects_section(material: ReportData, chosen: _Choice) -> dict[str, Any]:
     found = material.suspects
     total = len(material.suspect_rows)
     if found is None:
@@ -241,12 +243,12 @@ def _suspects_section(material: Material, chosen: _Choice) -> dict[str, Any]:
         "total": total,
         "shown": len(chosen.suspects),
         "estimate": [round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high)],
-        "notes": [shown(note, 600) for note in found.notes],
+        "notes": [display_text(note, 600) for note in found.notes],
         "pairs": _suspect_pairs(material),
     }
 
 
-def _suspect_pairs(material: Material) -> list[dict[str, Any]]:
+def _suspect_pairs(material: ReportData) -> list[dict[str, Any]]:
     """Count which label is suspected to be which, the commonest first."""
     rows, found, names = material.suspect_rows, material.suspects, material.class_names
     if found is None or not len(rows):
@@ -259,7 +261,7 @@ def _suspect_pairs(material: Material) -> list[dict[str, Any]]:
     ]
 
 
-def _duplicates_section(material: Material, chosen: _Choice) -> dict[str, Any]:
+def _duplicates_section(material: ReportData, chosen: _Choice) -> dict[str, Any]:
     pairs, every = chosen.pairs, material.duplicates
     if pairs is None or every is None:
         return {"is_there": False, "total": 0, "pairs": []}
@@ -270,7 +272,7 @@ def _duplicates_section(material: Material, chosen: _Choice) -> dict[str, Any]:
             "kind": pairs.kind[i],
             "distance": float(f"{pairs.distance[i]:.3g}"),
             "labels": [material.name_of(int(pairs.label[i])), material.name_of(int(pairs.other_label[i]))],
-            "splits": [shown(pairs.split[i], 20), shown(pairs.other_split[i], 20)],
+            "splits": [display_text(pairs.split[i], 20), display_text(pairs.other_split[i], 20)],
             "conflict": bool(pairs.is_conflict[i]),
             "leak": bool(pairs.is_leak[i]),
         }
@@ -286,7 +288,7 @@ def _duplicates_section(material: Material, chosen: _Choice) -> dict[str, Any]:
     }
 
 
-def _scores_section(material: Material) -> list[dict[str, Any]]:
+def _scores_section(material: ReportData) -> list[dict[str, Any]]:
     rows = []
     for name, score in material.scores.items():
         low, middle, high = (float(f"{value:.4g}") for value in np.quantile(score.values, (0, 0.5, 1)))
@@ -296,15 +298,15 @@ def _scores_section(material: Material) -> list[dict[str, Any]]:
     return rows
 
 
-def _correlation_section(material: Material) -> dict[str, Any]:
+def _correlation_section(material: ReportData) -> dict[str, Any]:
     names, matrix, kind = _correlations(material)
     cells = [[{"text": distributions.said(value), "level": _level(value)} for value in row] for row in matrix.tolist()]
     constant = [name for name, value in zip(names, np.diag(matrix).tolist(), strict=True) if not np.isfinite(value)]
     return {"names": names, "cells": cells, "kind": kind, "constant": constant}
 
 
-def _correlations(material: Material) -> tuple[list[str], Float64[np.ndarray, "scores scores"], str]:
-    """Give the scores, their correlations, and whose kind these are: ranks of very many examples take too long."""
+def _correlations(material: ReportData) -> tuple[list[str], Float64[np.ndarray, "scores scores"], str]:
+    """Return the scores, their correlations, and whose kind these are: ranks of very many examples take too long."""
     kind: Literal["spearman", "pearson"] = "spearman" if len(material) <= 100_000 else "pearson"
     names, matrix = correlations(material.scores, kind)
     return list(names), matrix, f"{kind.capitalize()}'s"
@@ -325,7 +327,7 @@ def _distribution_row(data: distributions.Distribution) -> dict[str, Any]:
     return {"name": data.score, "rows": rows, "n_left_out": data.n_left_out}
 
 
-def _confused_section(material: Material, chosen: _Choice) -> list[dict[str, Any]]:
+def _confused_section(material: ReportData, chosen: _Choice) -> list[dict[str, Any]]:
     names = material.class_names
     return [
         {"given": names[pair.given], "to": names[pair.predicted], "count": pair.count, "e": chosen.wanted.at(pair.rows)}
@@ -333,7 +335,7 @@ def _confused_section(material: Material, chosen: _Choice) -> list[dict[str, Any
     ]
 
 
-def _matrix_section(material: Material) -> dict[str, Any]:
+def _matrix_section(material: ReportData) -> dict[str, Any]:
     chosen, counts = classes.matrix_of(material)
     shares = counts / np.maximum(1, np.bincount(material.labels, minlength=len(material.classes))[chosen, None])
     cells = [
@@ -354,13 +356,16 @@ def _folds(spec: dict[str, Any]) -> str:
     return f"{spec['folds']} × {spec.get('repeats', 1)}{again}"
 
 
-def _made(material: Material) -> list[list[str]]:
-    """Say how the run was made: settings, cost, versions; no path and no host."""
+def _made(material: ReportData) -> list[list[str]]:
+    """Return how the run was made: settings, cost, versions; no path and no host."""
     info, spec = material.info, material.info["spec"]
     rows = [
         ["fingerprint of the data", str(spec["data"])[:16]],
-        ["networks", f"{spec['members']} × {spec['epochs']} epochs, {shown(spec['model'], 60)}"],
-        ["recipe", ", ".join(f"{key} {shown(value, 40)}" for key, value in spec["recipe"].items() if value not in ([], None))],
+        ["networks", f"{spec['members']} × {spec['epochs']} epochs, {display_text(spec['model'], 60)}"],
+        [
+            "recipe",
+            ", ".join(f"{key} {display_text(value, 40)}" for key, value in spec["recipe"].items() if value not in ([], None)),
+        ],
         ["folds", _folds(spec)],
         ["seed", str(spec["seed"])],
         ["recorded", "on clean pictures after each epoch" if spec.get("when") == "clean" else "while training"],
@@ -368,15 +373,19 @@ def _made(material: Material) -> list[list[str]]:
     for phase in info["cost"]:
         operations = f", {phase['flops']:.2g} floating-point operations" if phase.get("flops") else ""
         rows.append([f"cost: {phase['phase']}", f"{findings.took(phase)}{operations}"])
-    rows += [[f"member {m['member']}", shown(f"{m['status']}: {m['reason']}", 300)] for m in info["members"] if m["status"] != "ok"]
-    rows += [[f"no {name}", shown(reason, 300)] for name, reason in material.scores.absent.items()]
+    rows += [
+        [f"member {m['member']}", display_text(f"{m['status']}: {m['reason']}", 300)]
+        for m in info["members"]
+        if m["status"] != "ok"
+    ]
+    rows += [[f"no {name}", display_text(reason, 300)] for name, reason in material.scores.absent.items()]
     rows.append(["machine", f"{info['machine']['device']}, {'bit-exact' if info['machine']['bit_exact'] else 'not bit-exact'}"])
-    rows.append(["versions", ", ".join(f"{name} {shown(version, 30)}" for name, version in info["versions"].items())])
-    rows.append(["finished", shown(info["finished"], 40)])
+    rows.append(["versions", ", ".join(f"{name} {display_text(version, 30)}" for name, version in info["versions"].items())])
+    rows.append(["finished", display_text(info["finished"], 40)])
     return rows
 
 
-def _scenes(material: Material, chosen: _Choice, spreads: list[distributions.Distribution]) -> dict[str, Scene]:
+def _scenes(material: ReportData, chosen: _Choice, spreads: list[distributions.Distribution]) -> dict[str, Scene]:
     scenes = [distributions.distribution_scene(one) for one in spreads]
     if chosen.map is not None:
         scenes.append(cartography.map_scene(chosen.map))
@@ -391,8 +400,8 @@ def _scenes(material: Material, chosen: _Choice, spreads: list[distributions.Dis
     return {scene.name: scene for scene in scenes}
 
 
-def _side(material: Material) -> str:
-    """Say how pictures are enlarged: tiny ones in squares, others smoothly."""
+def _side(material: ReportData) -> str:
+    """Return how pictures are enlarged: tiny ones in squares, others smoothly."""
     if material.images is None:
         return "none"
     return "tiny" if max(material.images.shape[1:3]) <= 16 else "small" if max(material.images.shape[1:3]) <= 48 else "large"

@@ -1,7 +1,4 @@
-"""How do lines with intervals, and a legend above them, become a scene?
-
-Knows no study. The legend stands above the plot, where a narrow screen shows it first.
-"""
+"""How do lines with intervals, and a legend above them, become a scene?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,6 +136,6 @@ def _band(axes: Axes, one: Series, bottom: float) -> list[Mark]:
 def _crossings(
     x: Float64[np.ndarray, " points"], y: Float64[np.ndarray, " points"], level: float
 ) -> Float64[np.ndarray, " crossings"]:
-    """Give where a line crosses a level."""
+    """Return where a line crosses a level."""
     at = np.flatnonzero((y[:-1] < level) != (y[1:] < level))
     return np.asarray(x[at] + (level - y[at]) / (y[at + 1] - y[at]) * (x[at + 1] - x[at]), np.float64)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune.report.page.answers import confusion
-from dataprune.report.page.material import Material
+from dataprune.report.page.material import ReportData
 from dataprune.report.page.scene import Box, Mark, Scene, Words
 
 MOST_IN_MATRIX = 30
@@ -30,8 +30,8 @@ class Pair:
     rows: Int64[np.ndarray, " shown"]
 
 
-def class_rows(material: Material) -> list[dict[str, Any]]:
-    """Say of each class how many examples it has, how often the ensemble is right, how hard it is and how many labels are suspect.
+def class_rows(material: ReportData) -> list[dict[str, Any]]:
+    """Return of each class how many examples it has, how often the ensemble is right, how hard it is and how many labels are suspect.
 
     Classes without any example have a row too, with nothing measured in it.
     """
@@ -60,7 +60,7 @@ def class_rows(material: Material) -> list[dict[str, Any]]:
     return rows
 
 
-def matrix_of(material: Material) -> tuple[list[int], Int64[np.ndarray, "given predicted"]]:
+def matrix_of(material: ReportData) -> tuple[list[int], Int64[np.ndarray, "given predicted"]]:
     """Count given labels against answers, for all classes, or where these are too many for the thirty that are missed most often.
 
     Returns:
@@ -78,8 +78,8 @@ def matrix_of(material: Material) -> tuple[list[int], Int64[np.ndarray, "given p
     return chosen.tolist(), counts
 
 
-def confused_pairs(material: Material) -> list[Pair]:
-    """Give the pairs of given label and other answer that occur most often, with the examples where the answer was surest."""
+def confused_pairs(material: ReportData) -> list[Pair]:
+    """Return the pairs of given label and other answer that occur most often, with the examples where the answer was surest."""
     labels, answers = material.labels, material.answers
     wrong = np.flatnonzero(answers.predicted != labels)
     code = labels[wrong] * len(material.classes) + answers.predicted[wrong]

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.report.page.answers import Answers
+from dataprune.report.page.answers import EnsemblePredictions
 from dataprune.report.page.scene import Axes, Dot, Line, Mark, Scene, Words
 
 WIDTH, HEIGHT = 760.0, 330.0
 
 
-def epoch_rows(answers: Answers) -> list[dict[str, Any]]:
-    """Give accuracy and change by epoch as a table; None where there is nothing to measure."""
+def epoch_rows(answers: EnsemblePredictions) -> list[dict[str, Any]]:
+    """Return accuracy and change by epoch as a table; None where there is nothing to measure."""
     columns = {"vote": answers.vote, "seen": answers.seen, "held_out": answers.held_out, "changed": answers.changed}
     return [
         {"epoch": epoch + 1, **{name: _number(values[epoch]) for name, values in columns.items()}}
@@ -20,7 +20,7 @@ def epoch_rows(answers: Answers) -> list[dict[str, Any]]:
     ]
 
 
-def epochs_scene(answers: Answers) -> Scene:
+def epochs_scene(answers: EnsemblePredictions) -> Scene:
     """Draw accuracy by epoch, and beside it the share of answers that changed."""
     n = len(answers.vote)
     known = np.concatenate([values[np.isfinite(values)] for values in (answers.vote, answers.seen, answers.held_out)])

@@ -55,8 +55,8 @@ def distribution_data(score: Score, labels: Int64[np.ndarray, " examples"], name
     rows = [values, *(parts[index] for index in chosen)]
     counts = np.stack([np.histogram(row, edges)[0] for row in rows]).astype(np.int64)
     quantiles = np.stack([np.quantile(row, QUANTILES) for row in rows])
-    left_out = len(present) - len(chosen)
-    return Distribution(score.name, score.harder, edges, ("all", *(names[index] for index in chosen)), counts, quantiles, left_out)
+    excluded = len(present) - len(chosen)
+    return Distribution(score.name, score.harder, edges, ("all", *(names[index] for index in chosen)), counts, quantiles, excluded)
 
 
 def distribution_scene(data: Distribution) -> Scene:
@@ -121,7 +121,7 @@ def said(value: float) -> str:
 
 
 def _edges(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " edges"]:
-    """Give equal bins over the range; scores with few values get a bin each."""
+    """Return equal bins over the range; scores with few values get a bin each."""
     low, high = float(values.min()), float(values.max())
     distinct = np.unique(values[:100_000])
     if 1 < len(distinct) <= BINS:

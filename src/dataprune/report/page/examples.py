@@ -14,8 +14,8 @@ from jaxtyping import Int64
 
 from dataprune.data.thumbnails import thumbnail
 from dataprune.report.page.galleries import nearest
-from dataprune.report.page.material import Material
-from dataprune.report.text import shown
+from dataprune.report.page.material import ReportData
+from dataprune.report.text import display_text
 
 ID_LETTERS = 60
 THUMBNAIL_SIDE = 112
@@ -23,7 +23,7 @@ MOST_NEIGHBOURED = 600
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class PictureList:
     """Rows that a page names, each once.
 
     Attributes:
@@ -35,11 +35,11 @@ class Wanted:
     place: dict[int, int]
 
     def at(self, rows: Iterable[Any]) -> list[int]:
-        """Give the places of some rows."""
+        """Return the places of some rows."""
         return [self.place[int(row)] for row in rows]
 
 
-def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> Wanted:
+def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:
     """Join what sections ask for, the first mention deciding on importance.
 
     Example:
@@ -49,11 +49,11 @@ def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> Wanted:
     joined = np.concatenate(asked) if asked else np.zeros(0, np.int64)
     rows, first = np.unique(joined, return_index=True)
     rows = rows[np.argsort(first, kind="stable")].astype(np.int64)
-    return Wanted(rows, {row: place for place, row in enumerate(rows.tolist())})
+    return PictureList(rows, {row: place for place, row in enumerate(rows.tolist())})
 
 
-def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_pictures: int) -> dict[str, Any]:
-    """Give what is known of some examples, as columns for JSON.
+def records(material: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures: int) -> dict[str, Any]:
+    """Return what is known of some examples, as columns for JSON.
 
     Returns:
         `id` (the whole id), `name` (as it is shown), `label` and `given` (its name), `top` (classes, best first),
@@ -69,7 +69,7 @@ def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_picture
     top = [_worth_telling(material, row) for row in own.tolist()]
     return {
         "id": ids,
-        "name": [f"no. {name}" if name.isdecimal() else shown(name, ID_LETTERS) for name in ids],
+        "name": [f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS) for name in ids],
         "label": labels,
         "given": [material.name_of(label) for label in labels],
         "split": ["" if other is None else other.split for other in others],
@@ -81,14 +81,14 @@ def records(material: Material, rows: Int64[np.ndarray, " wanted"], most_picture
     }
 
 
-def _worth_telling(material: Material, row: int) -> list[tuple[int, int]]:
-    """Give the classes that an example is answered with and their percentages: the best, and others that have any."""
+def _worth_telling(material: ReportData, row: int) -> list[tuple[int, int]]:
+    """Return the classes that an example is answered with and their percentages: the best, and others that have any."""
     answers = material.answers
     pairs = zip(answers.top_classes[row].tolist(), (answers.top_probabilities[row] * 100).round().tolist(), strict=True)
     return [(label, int(percent)) for place, (label, percent) in enumerate(pairs) if percent >= 1 or place == 0]
 
 
-def neighbours(material: Material, asked: Wanted) -> dict[int, list[int]]:
+def neighbours(material: ReportData, asked: PictureList) -> dict[int, list[int]]:
     """Find for the most important examples the rows of those nearest in feature space; none where there are no features."""
     if material.features is None or material.images is not None:
         return {}
@@ -97,7 +97,7 @@ def neighbours(material: Material, asked: Wanted) -> dict[int, list[int]]:
     return {int(row): near.tolist() for row, near in zip(rows, found, strict=False)}
 
 
-def _pictures(material: Material, rows: Int64[np.ndarray, " wanted"], most: int) -> list[str]:
+def _pictures(material: ReportData, rows: Int64[np.ndarray, " wanted"], most: int) -> list[str]:
     pictures = []
     for place, row in enumerate(rows.tolist()):
         pixels = None
@@ -110,6 +110,6 @@ def _pictures(material: Material, rows: Int64[np.ndarray, " wanted"], most: int)
 
 
 def _easier(difficulty: np.ndarray, rows: np.ndarray) -> list[int]:
-    """Give for some rows how many percent of all examples are easier."""
+    """Return for some rows how many percent of all examples are easier."""
     ordered = np.sort(difficulty)
     return [int(100 * place // len(ordered)) for place in np.searchsorted(ordered, difficulty[rows]).tolist()]

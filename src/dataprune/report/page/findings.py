@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dataprune.report.page.classes import class_rows, confused_pairs
-from dataprune.report.page.material import Material
-from dataprune.report.text import shown
+from dataprune.report.page.material import ReportData
+from dataprune.report.text import display_text
 from dataprune.study.advice import Advice, Situation, advise
 
 BY_HEART = 0.99
@@ -43,13 +43,13 @@ def leading_score(info: dict[str, Any], names: list[str]) -> tuple[str, str]:
     return ("el2n", "") if "el2n" in names else (names[0], "")
 
 
-def findings(material: Material) -> list[Finding]:
-    """Give the three findings of a run."""
+def findings(material: ReportData) -> list[Finding]:
+    """Return the three findings of a run."""
     return [labels_finding(material), drop_finding(material), other_finding(material)]
 
 
-def labels_finding(material: Material) -> Finding:
-    """Say which labels to check."""
+def labels_finding(material: ReportData) -> Finding:
+    """Return which labels to check."""
     found, n = material.suspects, len(material)
     if found is None:
         answers = material.answers
@@ -82,8 +82,8 @@ def labels_finding(material: Material) -> Finding:
     )
 
 
-def drop_finding(material: Material) -> Finding:
-    """Say what can be dropped first, as `dataprune advise` does, and what must be looked at before."""
+def drop_finding(material: ReportData) -> Finding:
+    """Return what can be dropped first, as `dataprune advise` does, and what must be looked at before."""
     share, n_easy = easy_share(material)
     n = len(material)
     easy = f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right"
@@ -111,7 +111,7 @@ def drop_finding(material: Material) -> Finding:
 
 
 def _by_difficulty(situation: Situation, share: float) -> Advice | None:
-    """Give the advice for the most of a share at which the rules go by difficulty; None where they never do."""
+    """Return the advice for the most of a share at which the rules go by difficulty; None where they never do."""
     for dropped in np.arange(share, STEP / 2, -STEP).tolist():
         (found,) = advise(situation, [round(1 - dropped, 2)])
         if found.strategy in ("hardest", "window", "easiest"):
@@ -119,7 +119,7 @@ def _by_difficulty(situation: Situation, share: float) -> Advice | None:
     return None
 
 
-def _situation(material: Material) -> Situation:
+def _situation(material: ReportData) -> Situation:
     counts = np.bincount(material.labels)
     return Situation(
         n_examples=len(material),
@@ -131,8 +131,8 @@ def _situation(material: Material) -> Situation:
     )
 
 
-def easy_share(material: Material) -> tuple[float, int]:
-    """Give the share that may be dropped, in steps of 5 % and at most 30 %, and how many examples are easy altogether."""
+def easy_share(material: ReportData) -> tuple[float, int]:
+    """Return the share that may be dropped, in steps of 5 % and at most 30 %, and how many examples are easy altogether."""
     easy = material.answers.predicted == material.labels
     if "pred_sum" in material.scores:
         easy &= material.scores["pred_sum"].values >= sum(member["status"] == "ok" for member in material.info["members"])
@@ -140,8 +140,8 @@ def easy_share(material: Material) -> tuple[float, int]:
     return float(min(MOST_DROPPED, np.floor(n_easy / len(material) / STEP + 1e-9) * STEP)), n_easy
 
 
-def other_finding(material: Material) -> Finding:
-    """Say what else stands out: conflicting duplicates, a leak into other splits, or else the hardest class."""
+def other_finding(material: ReportData) -> Finding:
+    """Return what else stands out: conflicting duplicates, a leak into other splits, or else the hardest class."""
     pairs = material.duplicates
     if pairs is not None and len(pairs):
         conflicts, leaks = int(pairs.is_conflict.sum()), int(pairs.is_leak.sum())
@@ -168,7 +168,7 @@ def other_finding(material: Material) -> Finding:
     return Finding(f"“{worst['name']}” is the hardest class", text, link="#classes")
 
 
-def _caution(material: Material) -> str:
+def _caution(material: ReportData) -> str:
     """Warn of keeping wrong labels, which are hard too."""
     rows = material.suspect_rows
     if not len(rows):
@@ -184,8 +184,8 @@ def _caution(material: Material) -> str:
     )
 
 
-def summary(material: Material) -> str:
-    """Say in one paragraph what the set is, what was done and what it cost."""
+def summary(material: ReportData) -> str:
+    """Return in one paragraph what the set is, what was done and what it cost."""
     info, spec = material.info, material.info["spec"]
     shape = info["data"]["shape"]
     size = f" of {shape[0]} × {shape[1]} pixels" if info["data"]["kind"] == "images" else f" of {shape[0]:,} numbers"
@@ -196,14 +196,14 @@ def summary(material: Material) -> str:
     cost = f" in {took(train)} on {info['machine']['device']}" if train else ""
     return (
         f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "
-        f"({shown(spec['model'], 40)}, recipe {shown(spec['recipe']['name'], 40)}, {_counted(spec['epochs'], 'epoch')}) "
+        f"({display_text(spec['model'], 40)}, recipe {display_text(spec['recipe']['name'], 40)}, {_counted(spec['epochs'], 'epoch')}) "
         f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, "
         "and what they said of every example after every epoch was written down."
     )
 
 
 def took(phase: dict[str, Any]) -> str:
-    """Say how long a phase took: of networks their own times added up, since the clock knows only the last session of a run."""
+    """Return how long a phase took: of networks their own times added up, since the clock knows only the last session of a run."""
     if "member_seconds" in phase:
         return f"{spent(phase['member_seconds'])} (their times added up)"
     return spent(phase["wall_seconds"])

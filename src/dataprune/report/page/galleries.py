@@ -23,7 +23,7 @@ class Ends:
 
 
 def ends(score: Score, ties: np.ndarray, count: int = SHOWN) -> Ends:
-    """Give the hardest and the easiest examples by a score; ties are broken by a hash of the id.
+    """Return the hardest and the easiest examples by a score; ties are broken by a hash of the id.
 
     Example:
         >>> found = ends(Score("aum", np.array([0.5, -1.0, 2.0]), -1), np.array([2, 0, 1]), 2)
@@ -37,7 +37,7 @@ def ends(score: Score, ties: np.ndarray, count: int = SHOWN) -> Ends:
 def class_ends(
     score: Score, labels: Int64[np.ndarray, " examples"], n_classes: int, ties: np.ndarray, count: int = SHOWN_OF_A_CLASS
 ) -> list[Ends]:
-    """Give the same of each class."""
+    """Return the same of each class."""
     order = np.lexsort((ties, -score.difficulty, labels))
     backwards = np.lexsort((ties, score.difficulty, labels))
     starts = np.searchsorted(labels[order], np.arange(n_classes + 1))
@@ -71,7 +71,7 @@ def nearest(
 
 
 def _first(values: np.ndarray, ties: np.ndarray, count: int) -> Int64[np.ndarray, " first"]:
-    """Give the places of the smallest values in order, without sorting all of them."""
+    """Return the places of the smallest values in order, without sorting all of them."""
     if len(values) > count:
         edge = np.partition(values, count - 1)[count - 1]
         inside = np.flatnonzero(values <= edge)

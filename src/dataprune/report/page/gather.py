@@ -18,19 +18,19 @@ from dataprune.noise.conflicts import conflicts, with_conflicts
 from dataprune.noise.duplicates import identical
 from dataprune.report.page.answers import answers
 from dataprune.report.page.findings import leading_score
-from dataprune.report.page.material import Material, Other, Pairs
-from dataprune.report.text import capital
+from dataprune.report.page.material import Other, Pairs, ReportData
+from dataprune.report.text import capitalise
 from dataprune.run import Run, match
 from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.evidence import evidence_of
-from dataprune.run.opened import LOCAL
+from dataprune.run.run import LOCAL
 
 MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
 SCORED_WITH = "the features that the run was scored with"
 
 
-def gather(run: Run, data: str | None = None, features: Path | None = None) -> Material:
+def gather(run: Run, data: str | None = None, features: Path | None = None) -> ReportData:
     """Collect what the page of a run is made of.
 
     Args:
@@ -48,7 +48,7 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> M
     vectors, features_are = _features(run, dataset, features, missing)
     suspects = _suspects(run, dataset, missing)
     pairs, others = _duplicates(dataset, missing)
-    return Material(
+    return ReportData(
         run.path.resolve().name,
         run.info,
         run.classes,
@@ -110,7 +110,7 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
             return _vectors(run, file), SCORED_WITH
         missing["features"] = f"The features that the run was scored with are too many for a map: {_size(run, file)} numbers."
     except DatapruneError as reason:
-        missing["features"] = capital(str(reason))
+        missing["features"] = capitalise(str(reason))
     return None, ""
 
 
@@ -149,7 +149,7 @@ def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Pairs
 
 
 def _splits(dataset: Dataset) -> Splits:
-    """Give all splits of the run's source, so that duplicates across them are found too; the run's own labels stay."""
+    """Return all splits of the run's source, so that duplicates across them are found too; the run's own labels stay."""
     origin = dataset.origin
     if origin is None or not origin.path:
         return Splits(dataset)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dataprune.report.maps import FEWEST, map_data
-from dataprune.report.page.material import Material
+from dataprune.report.page.material import ReportData
 from dataprune.report.page.scene import N_COLOURS, Axes, Dot, Mark, Scene, Words, limits
 from dataprune.streams import generator
 
@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 760.0, 520.0
 MOST_IN_LEGEND = 2 * N_COLOURS
 
 
-def feature_map(material: Material) -> Scene | None:
+def feature_map(material: ReportData) -> Scene | None:
     """Lay a sample of the vectors out by t-SNE and colour it by label; None where there are too few."""
     features, n = material.features, len(material)
     if features is None or n < FEWEST:
@@ -33,8 +33,8 @@ def feature_map(material: Material) -> Scene | None:
         marks.append(Dot(WIDTH - 165, y - 4, 4.5, f"c{label % N_COLOURS}", is_square=label // N_COLOURS % 2 == 1))
         marks.append(Words(WIDTH - 154, y, material.class_names[label][:22], "ink"))
     if len(present) > MOST_IN_LEGEND:
-        left_out = f"and {len(present) - MOST_IN_LEGEND} more classes in repeated colours"
-        marks.append(Words(WIDTH - 165, 24.0 + 20 * MOST_IN_LEGEND, left_out, "muted", size=10.0))
+        excluded = f"and {len(present) - MOST_IN_LEGEND} more classes in repeated colours"
+        marks.append(Words(WIDTH - 165, 24.0 + 20 * MOST_IN_LEGEND, excluded, "muted", size=10.0))
     described = f"{len(rows):,} of {n:,} examples by t-SNE, coloured by label. Neighbours are alike; "
     described += "distances between far groups mean little."
     return Scene("features", WIDTH, HEIGHT, tuple(marks), "Map of the features", described)

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune.noise import Suspects
-from dataprune.report.page.answers import Answers
-from dataprune.report.text import shown
+from dataprune.report.page.answers import EnsemblePredictions
+from dataprune.report.text import display_text
 from dataprune.scores import Score, Scores
 
 NAME_LETTERS = 40
@@ -70,7 +70,7 @@ class Other:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ReportData:
     """A run, as its page tells of it.
 
     Attributes:
@@ -96,7 +96,7 @@ class Material:
     labels: Int64[np.ndarray, " examples"]
     scores: Scores
     leading: str
-    answers: Answers
+    answers: EnsemblePredictions
     images: np.ndarray | None = None
     features: np.ndarray | None = None
     features_are: str = ""
@@ -116,7 +116,7 @@ class Material:
     @cached_property
     def class_names(self) -> list[str]:
         """Class names as they are shown."""
-        return [shown(name, NAME_LETTERS) for name in self.classes]
+        return [display_text(name, NAME_LETTERS) for name in self.classes]
 
     def name_of(self, label: int) -> str:
         """Name a label as it is shown; -1 is none."""

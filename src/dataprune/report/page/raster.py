@@ -1,7 +1,4 @@
-"""How does a scene become a PNG file?
-
-Knows matplotlib, as a board to put shapes on: one unit of a scene is one hundredth of an inch.
-"""
+"""How does a scene become a PNG file?"""
 
 import warnings
 from pathlib import Path

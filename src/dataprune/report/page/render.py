@@ -1,8 +1,4 @@
-"""How does a page become one HTML file that nothing can break out of?
-
-Knows templates, the content-security policy and how data are put into a script. Everything that came from data is escaped by the
-templates; JSON has its angle brackets escaped; the policy forbids whatever should slip through.
-"""
+"""How does a page become one HTML file that nothing can break out of?"""
 
 import base64
 import hashlib
@@ -53,7 +49,7 @@ def html(page: Page, *, is_static: bool = False) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Give the content-security policy: no network, and no style or script but ours, named by their hashes."""
+    """Return the content-security policy: no network, and no style or script but ours, named by their hashes."""
     allowed = f"'sha256-{_hash(script)}'" if script else "'none'"
     return (
         f"default-src 'none'; img-src data: blob:; style-src 'sha256-{_hash(style)}'; script-src {allowed}; "

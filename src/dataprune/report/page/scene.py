@@ -1,8 +1,4 @@
-"""What is in a picture of lines, boxes and words, before anybody draws it?
-
-Knows shapes and the part each plays (`role`), from which every drawer takes its colours. Does not know data nor file formats: one
-scene becomes SVG in the page, and SVG or PNG beside it.
-"""
+"""What is in a picture of lines, boxes and words, before anybody draws it?"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -154,7 +150,7 @@ class Axes:
 
 
 def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
-    """Give round values within [low, high], about so many, at least so far apart.
+    """Return round values within [low, high], about so many, at least so far apart.
 
     Example:
         >>> ticks(0.0, 1.0, 4)

@@ -14,10 +14,10 @@ from dataprune.report.page.findings import spent
 from dataprune.report.page.study_curves import curve_scenes
 from dataprune.report.page.study_epochs import epoch_scenes
 from dataprune.report.page.study_findings import study_findings
-from dataprune.report.page.study_tables import Columns, Tables, cells_of, finished, plain, price_rows, saving_rows
-from dataprune.report.text import capital, shown
-from dataprune.study.areas import Area
-from dataprune.study.cells import ALL, EXTRAS, RANDOM
+from dataprune.report.page.study_tables import Columns, StudyReportData, cells_of, finished, plain, price_rows, saving_rows
+from dataprune.report.text import capitalise, display_text
+from dataprune.study.auc import Area
+from dataprune.study.results_table import ALL, EXTRAS, RANDOM
 
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
@@ -29,17 +29,17 @@ UNSAID = (None, "", 0)
 HEADINGS = {"n_train": "examples"}
 
 
-def study_page(study: Tables, options: Options) -> Page:
+def study_page(study: StudyReportData, options: Options) -> Page:
     """Put the page of a study together."""
     rows = cells_of(study)
     missing = _missing(study)
     curves = curve_scenes(rows)
     by_epoch = epoch_scenes(rows, study.epochs) if len(study.epochs) == len(rows) else {}
     context = {
-        "title": shown(options.title or f"What the study {shown(study.name, 60)} shows", 200),
+        "title": display_text(options.title or f"What the study {display_text(study.name, 60)} shows", 200),
         "summary": _summary(study),
         "findings": [asdict(one) for one in study_findings(rows, study)],
-        "cautions": [*missing.values(), *(capital(shown(one, 600)) for one in study.cautions)],
+        "cautions": [*missing.values(), *(capitalise(display_text(one, 600)) for one in study.cautions)],
         "missing": missing,
         "curves": [scene.name for scene in curves],
         "by_epoch": [{"name": scene.name, "title": title} for title, scene in by_epoch.items()],
@@ -48,15 +48,15 @@ def study_page(study: Tables, options: Options) -> Page:
         "arms": arm_rows(study.arms),
         "areas": area_rows(study.areas),
         "measure": study.measure.replace("_", " "),
-        "overall": [capital(shown(one, 600)) for one in study.overall],
+        "overall": [capitalise(display_text(one, 600)) for one in study.overall],
         "advice": [
-            {"keep": keep, "what": shown(what, 200), "why": [capital(shown(one, 600)) for one in why]}
+            {"keep": keep, "what": display_text(what, 200), "why": [capitalise(display_text(one, 600)) for one in why]}
             for keep, what, why in study.advice
         ],
         "prices": saving_rows(study.prices),
-        "price_notes": [capital(shown(one, 600)) for one in study.price_notes],
+        "price_notes": [capitalise(display_text(one, 600)) for one in study.price_notes],
         "reads_test": study.measure == "test_accuracy",
-        "notes": [capital(shown(one, 600)) for one in study.notes],
+        "notes": [capitalise(display_text(one, 600)) for one in study.notes],
         "price": price_rows(study.trials, study.measure),
         **trial_table(study.trials),
         "made": study.made,
@@ -66,7 +66,7 @@ def study_page(study: Tables, options: Options) -> Page:
 
 
 def trial_table(trials: Columns) -> dict[str, Any]:
-    """Give every trial as a row of texts, without the columns in which nothing stands, and which columns are numbers."""
+    """Return every trial as a row of texts, without the columns in which nothing stands, and which columns are numbers."""
     plainly = {name: [plain(value) for value in trials[name].tolist()] for name in TRIAL_COLUMNS if name in trials}
     said = {name: values for name, values in plainly.items() if name in ALWAYS or any(one not in UNSAID for one in values)}
     numbers = [any(isinstance(value, int | float) for value in values) for values in said.values()]
@@ -78,14 +78,14 @@ def trial_table(trials: Columns) -> dict[str, Any]:
 
 
 def arm_rows(arms: Columns | None) -> list[dict[str, Any]]:
-    """Give for each cell what changes from the first arm to another."""
+    """Return for each cell what changes from the first arm to another."""
     if arms is None:
         return []
     return [{name: plain(values[row]) for name, values in arms.items()} for row in range(len(arms["keep"]))]
 
 
 def area_rows(areas: Sequence[Area]) -> list[dict[str, Any]]:
-    """Give the area under each curve, and why one is not known."""
+    """Return the area under each curve, and why one is not known."""
     return [{key: plain(value) for key, value in asdict(area).items()} for area in areas]
 
 
@@ -96,17 +96,17 @@ def _columns(rows: list[dict[str, Any]], names: Sequence[str]) -> list[str]:
 
 def shown_lines(text: str) -> str:
     """Show a text of several lines harmlessly."""
-    return "\n".join(shown(line, 400) for line in text.splitlines()[:400])
+    return "\n".join(display_text(line, 400) for line in text.splitlines()[:400])
 
 
-def _missing(study: Tables) -> dict[str, str]:
+def _missing(study: StudyReportData) -> dict[str, str]:
     done = finished(study.trials, study.measure)
     n = len(done)
     found: dict[str, str] = {}
     if not done.all():
         status = np.array([str(one) for one in study.trials.get("status", np.full(n, "not finished")).tolist()])
         kinds, counts = np.unique(status[~done], return_counts=True)
-        said = ", ".join(f"{count:,} {shown(kind, 40)}" for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True))
+        said = ", ".join(f"{count:,} {display_text(kind, 40)}" for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True))
         found["trials"] = f"{n - int(done.sum()):,} of {n:,} trials have no result ({said}); the same command goes on with them."
     if not study.is_finished and done.all():
         found["trials"] = "The study is not finished; the same command goes on with it."
@@ -115,12 +115,12 @@ def _missing(study: Tables) -> dict[str, str]:
     return found
 
 
-def _summary(study: Tables) -> str:
+def _summary(study: StudyReportData) -> str:
     done, trials = finished(study.trials, study.measure), study.trials
     seeds = len({plain(one) for one in trials["seed"].tolist()}) if "seed" in trials else 1
     seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[done])) if "train_seconds" in trials else 0.0
     sizes = len({round(float(one), 9) for one in trials["keep"].tolist()})
-    scores = sorted({shown(one, 40) for one in trials["score"].tolist() if one and one not in (ALL, RANDOM)})
+    scores = sorted({display_text(one, 40) for one in trials["score"].tolist() if one and one not in (ALL, RANDOM)})
     on = f"{sizes} {'size' if sizes == 1 else 'sizes'} of the training set"
     text = f"{int(done.sum()):,} trainings with {seeds} {'seed' if seeds == 1 else 'seeds'} on {on}"
     chosen = ", ".join(scores[:-1]) + (" and " if len(scores) > 1 else "") + "".join(scores[-1:])

@@ -1,8 +1,4 @@
-"""How does accuracy depend on what was kept? The curves of a study, in the page's manner.
-
-Knows rows of the summary, as plain JSON. A score has the colour that it has in every other plot; of two lines of one score the
-second is dashed, and numbers of clusters have colours of their own.
-"""
+"""How does accuracy depend on what was kept? The curves of a study, in the page's manner."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,8 +8,8 @@ import numpy as np
 from dataprune.report.colors import COLOURS, style_of
 from dataprune.report.page.chart import Chart, Series, chart_scene
 from dataprune.report.page.scene import N_COLOURS, Axes, Dot, Line, Mark, Scene, Words, limits, written
-from dataprune.report.text import shown
-from dataprune.study.cells import ALL, RANDOM
+from dataprune.report.text import display_text
+from dataprune.study.results_table import ALL, RANDOM
 
 Row = Mapping[str, Any]
 UNSAID = (None, "", 0, "hardest", "curriculum", "recipe")  # of a strategy, an order or an arm: goes without saying
@@ -44,7 +40,7 @@ def curve_scenes(rows: list[dict[str, Any]]) -> list[Scene]:
 
 
 def arms_of(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Give the arms in their order; "" where there are none."""
+    """Return the arms in their order; "" where there are none."""
     return tuple(dict.fromkeys(str(row.get("arm") or "") for row in rows))
 
 
@@ -60,21 +56,21 @@ def label_of(row: Row) -> str:
     clusters = f" ({row['clusters']} clusters)" if row.get("clusters") else ""
     said = [row.get(key) for key in ("strategy", "order")]
     words = [str(row.get("score") or ""), *(str(one) for one in said if one not in UNSAID)]
-    return shown(" ".join(dict.fromkeys(word for word in words if word)) or "hardest", 60) + clusters
+    return display_text(" ".join(dict.fromkeys(word for word in words if word)) or "hardest", 60) + clusters
 
 
 def is_all(row: Row) -> bool:
-    """Say whether a cell is the training on all data."""
+    """Return whether a cell is the training on all data."""
     return row.get("verdict") == "all data" or row.get("strategy") == ALL
 
 
 def is_random(row: Row) -> bool:
-    """Say whether a cell is a random control."""
+    """Return whether a cell is a random control."""
     return row.get("strategy") == RANDOM or row.get("score") == RANDOM
 
 
 def looks(rows: Sequence[Row]) -> list[tuple[str, bool, bool]]:
-    """Give each line its colour, and whether it is dashed and square: all are told apart.
+    """Return each line its colour, and whether it is dashed and square: all are told apart.
 
     Args:
         rows: one for each line.
@@ -97,7 +93,7 @@ def looks(rows: Sequence[Row]) -> list[tuple[str, bool, bool]]:
 
 
 def _role(row: Row) -> str:
-    """Give a score the colour that it has in every plot."""
+    """Return a score the colour that it has in every plot."""
     return f"c{COLOURS.index(style_of(str(row.get('score') or row.get('strategy'))).colour)}"
 
 
@@ -129,7 +125,7 @@ def _rows_scene(rows: Sequence[Row]) -> Scene:
     for place, (row, (role, _, is_square)) in enumerate(zip(known, looks(known), strict=True)):
         y, size = axes.top + ROW * (place + 0.5), "" if row["keep"] == 1 else f", keep {written(row['keep'], True)}"
         marks.append(Line(np.array([(axes.left, y), (axes.left + axes.width, y)]), "grid", 1.0))
-        marks.append(Words(LEFT - 10, y + 4, shown(name_of(row) + size, 32), "ink", "end"))
+        marks.append(Words(LEFT - 10, y + 4, display_text(name_of(row) + size, 32), "ink", "end"))
         if row.get("low") is not None:
             marks.append(Line(np.array([(axes.x(row["low"]), y), (axes.x(row["high"]), y)]), role, 2.0))
         marks.append(Dot(axes.x(row["accuracy"]), y, 4.0, role, is_square=is_square))

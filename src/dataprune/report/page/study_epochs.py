@@ -1,7 +1,4 @@
-"""How did the trainings of a study go, epoch by epoch? A chart for each size, start of a window, or comparison of orders.
-
-Knows rows of the summary and the curves of their trainings on validation.
-"""
+"""How did the trainings of a study go, epoch by epoch? A chart for each size, start of a window, or comparison of orders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +38,7 @@ def epoch_scenes(rows: Sequence[dict[str, Any]], curves: Sequence[Curves | None]
 
 
 def _compared(rows: Sequence[Row], own: Sequence[int]) -> dict[str, list[int]]:
-    """Give the cells that belong in one chart, by its title: random first, then the scores."""
+    """Return the cells that belong in one chart, by its title: random first, then the scores."""
     groups: dict[str, list[int]] = {}
     for at in sorted(own, key=lambda place: (-rows[place]["keep"], rows[place].get("start") or 0.0)):
         row = rows[at]

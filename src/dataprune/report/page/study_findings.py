@@ -4,11 +4,11 @@ from typing import Any
 
 from dataprune.report.page.findings import Finding, percent, spent
 from dataprune.report.page.study_curves import name_of
-from dataprune.report.page.study_tables import Tables, price_rows
+from dataprune.report.page.study_tables import StudyReportData, price_rows
 
 
-def study_findings(rows: list[dict[str, Any]], study: Tables) -> list[Finding]:
-    """Give the three findings of a study.
+def study_findings(rows: list[dict[str, Any]], study: StudyReportData) -> list[Finding]:
+    """Return the three findings of a study.
 
     Args:
         rows: the cells, as `cells_of` gives them.
@@ -17,7 +17,7 @@ def study_findings(rows: list[dict[str, Any]], study: Tables) -> list[Finding]:
     return [_droppable(study), _against_random(rows, study), _price(study)]
 
 
-def _droppable(study: Tables) -> Finding:
+def _droppable(study: StudyReportData) -> Finding:
     most = f"{100 * study.tolerance:g} point{'' if study.tolerance == 0.01 else 's'}"
     if study.no_loss:
         return Finding("How much can be dropped cannot be told", f"Because {study.no_loss}.", link="#verdicts")
@@ -35,7 +35,7 @@ def _droppable(study: Tables) -> Finding:
     return Finding(f"{percent(1 - best.keep)} can be dropped within {most}", text, link="#curves")
 
 
-def _against_random(rows: list[dict[str, Any]], study: Tables) -> Finding:
+def _against_random(rows: list[dict[str, Any]], study: StudyReportData) -> Finding:
     verdicts = [str(row["verdict"]) for row in rows if row.get("verdict")]
     better = sum(one.startswith("better") for one in verdicts)
     worse = sum(one.startswith("worse") for one in verdicts)
@@ -59,7 +59,7 @@ def _against_random(rows: list[dict[str, Any]], study: Tables) -> Finding:
     return Finding(title, text, link="#verdicts")
 
 
-def _price(study: Tables) -> Finding:
+def _price(study: StudyReportData) -> Finding:
     rows = [row for row in price_rows(study.trials, study.measure) if row["share"] is not None]
     if len(rows) < 2:
         return Finding("No saving to be told", "Trainings on sets of different size are needed for a price.", link="#price")
@@ -70,8 +70,8 @@ def _price(study: Tables) -> Finding:
     return Finding(title, f"{text} {_scoring(study)}".strip(), link="#price")
 
 
-def _scoring(study: Tables) -> str:
-    """Say what scoring costs beside that, where it is known."""
+def _scoring(study: StudyReportData) -> str:
+    """Return what scoring costs beside that, where it is known."""
     table = study.prices
     if table is None or not {"scoring", "all data"} <= set(table["what"].tolist()):
         return ""

@@ -12,13 +12,13 @@ import numpy as np
 
 from dataprune.errors import InputError, StoreError
 from dataprune.report.page.findings import percent
-from dataprune.report.text import shown
+from dataprune.report.text import display_text
 from dataprune.study.advice import Advice, advise, overall, situation_from
-from dataprune.study.areas import Area
-from dataprune.study.cells import EXTRAS, cell_table
+from dataprune.study.auc import Area
 from dataprune.study.cost import prices, scoring_cost
-from dataprune.study.opened import Study, open_study
+from dataprune.study.results_table import EXTRAS, cell_table
 from dataprune.study.spec import to_toml
+from dataprune.study.study import Study, open_study
 from dataprune.study.summary import TOLERANCE, Droppable
 
 DONE = ("ok", "done", "finished", "complete", "completed")
@@ -28,7 +28,7 @@ Columns = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Tables:
+class StudyReportData:
     """A study as its page needs it.
 
     Attributes:
@@ -76,7 +76,7 @@ class Tables:
     is_finished: bool = True
 
 
-def open_tables(folder: Path) -> Tables:
+def open_tables(folder: Path) -> StudyReportData:
     """Read a study, finished or not.
 
     Raises:
@@ -90,13 +90,13 @@ def open_tables(folder: Path) -> Tables:
     try:
         summary = study.summary
     except InputError:  # no training has ended
-        return Tables(name, study.trials, None, spec, no_loss=NOTHING, no_interval=NOTHING, **about)
+        return StudyReportData(name, study.trials, None, spec, no_loss=NOTHING, no_interval=NOTHING, **about)
     scoring = [scoring_cost({"cost": phases}) for phases in study.info.get("scoring", [])]
     price = None if len(scoring) != 1 else prices(study.trials, scoring[0], study.measure)
     situation = situation_from(study.trials)
     sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)
     advice = advise(situation, sizes or (1.0,), summary)
-    return Tables(
+    return StudyReportData(
         name,
         study.trials,
         summary.table,
@@ -117,12 +117,12 @@ def open_tables(folder: Path) -> Tables:
 
 
 def advice_of(advice: Advice) -> str:
-    """Say in short what is advised at a size."""
+    """Return in short what is advised at a size."""
     return "keep all" if advice.strategy == "all" else f"{advice.strategy}{f' by {advice.by}' if advice.by else ''}"
 
 
-def cells_of(study: Tables) -> list[dict[str, Any]]:
-    """Give a row for each cell: of the summary, or where there is none yet the plain means of the finished trials."""
+def cells_of(study: StudyReportData) -> list[dict[str, Any]]:
+    """Return a row for each cell: of the summary, or where there is none yet the plain means of the finished trials."""
     if study.summary is not None:
         n = len(study.summary["keep"])
         columns = {"accuracy" if name == study.measure else name: values for name, values in study.summary.items()}
@@ -140,14 +140,14 @@ def cells_of(study: Tables) -> list[dict[str, Any]]:
 
 
 def finished(trials: Columns, measure: str) -> np.ndarray:
-    """Say which trials have ended with an accuracy."""
+    """Return which trials have ended with an accuracy."""
     status = [str(one).lower() for one in trials["status"].tolist()] if "status" in trials else ["ok"] * len(trials["keep"])
     ended = np.array([one in DONE for one in status], bool)
     return np.asarray(np.isfinite(np.asarray(trials[measure], np.float64)) & ended)
 
 
 def price_rows(trials: Columns, measure: str = "test_accuracy") -> list[dict[str, Any]]:
-    """Say for each size what a training took on average, and which share that is of the work on the largest size."""
+    """Return for each size what a training took on average, and which share that is of the work on the largest size."""
     done = finished(trials, measure)
     keeps = np.asarray(trials["keep"], np.float64).round(9)
     names = [name for name in ("train_seconds", "examples_seen", "flops") if name in trials]
@@ -163,7 +163,7 @@ def price_rows(trials: Columns, measure: str = "test_accuracy") -> list[dict[str
 
 
 def saving_rows(prices: Columns | None) -> list[dict[str, Any]]:
-    """Give for each cell what one training saves, and with how many trainings scoring is paid for."""
+    """Return for each cell what one training saves, and with how many trainings scoring is paid for."""
     if prices is None:
         return []
     names = ("what", "keep", "start", "seconds", "saved_seconds", "flops", "saved_flops", "pays_after_flops")
@@ -180,7 +180,7 @@ def plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float):
         return value if np.isfinite(value) else None
-    return shown(value, 300) if isinstance(value, str) else value
+    return display_text(value, 300) if isinstance(value, str) else value
 
 
 def _epochs(study: Study) -> tuple[np.ndarray | None, ...]:
@@ -198,11 +198,11 @@ def _epochs(study: Study) -> tuple[np.ndarray | None, ...]:
 
 
 def _made(study: Study) -> tuple[tuple[str, str], ...]:
-    """Say how a study was made: data, recipe, seeds, versions; no path and no host."""
+    """Return how a study was made: data, recipe, seeds, versions; no path and no host."""
     info, spec = study.info, study.spec
     settings = info.get("spec") or info.get("settings") or {}
     recipe: Mapping[str, Any] = settings.get("recipe", {})
-    data, made_with = info.get("data", {}), settings.get("made_with", {})
+    data, training_environment = info.get("data", {}), settings.get("training_environment", {})
     sizes = [(name, data.get(f"n_{name}")) for name in ("train", "validation", "test")]
     rows = [
         ("examples", ", ".join(f"{count:,} for {name}" for name, count in sizes if count is not None)),
@@ -214,11 +214,11 @@ def _made(study: Study) -> tuple[tuple[str, str], ...]:
         ("steps", f"as many as {settings['epochs']} epochs on all data" if settings.get("budget") == "steps" else ""),
         ("seeds", ", ".join(map(str, spec.training_seeds))),
         ("judged on", "test, read once a training" if spec.judge == "test" else "validation, since a choice is made"),
-        ("device", str(made_with.get("device", ""))),
+        ("device", str(training_environment.get("device", ""))),
         ("versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())),
         ("finished", str(info.get("finished", ""))),
     ]
-    return tuple((term, shown(words, 400)) for term, words in rows if words)
+    return tuple((term, display_text(words, 400)) for term, words in rows if words)
 
 
 def _fields(recipe: Mapping[str, Any]) -> str:
@@ -230,7 +230,7 @@ def _fields(recipe: Mapping[str, Any]) -> str:
 
 
 def _no_price(is_finished: bool) -> str:
-    """Say why it is left out what is saved."""
+    """Return why it is left out what is saved."""
     if not is_finished:
         return "what is saved is said once the study is finished"
     return "what is saved is left out: each arm was scored apart, so scoring has no one price"

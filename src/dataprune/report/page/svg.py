@@ -12,14 +12,14 @@ from dataprune.report.page.scene import INK, Area, Box, Dot, Line, Mark, Scene
 
 
 def inline(scene: Scene, *, is_picture: bool = True) -> str:
-    """Give a scene as an SVG element of a page; with `is_picture` it says its title and description to who cannot see it."""
+    """Return a scene as an SVG element of a page; with `is_picture` it says its title and description to who cannot see it."""
     about = f'role="img" aria-label="{escape(scene.title)}. {escape(scene.description)}"' if is_picture else 'aria-hidden="true"'
     body = "".join(_mark(mark, in_page=True) for mark in scene.marks)
     return f'<svg class="plot" viewBox="0 0 {_n(scene.width)} {_n(scene.height)}" width="{_n(scene.width)}" {about}>{body}</svg>'
 
 
 def standalone(scene: Scene) -> str:
-    """Give a scene as an SVG file."""
+    """Return a scene as an SVG file."""
     body = "\n".join(_mark(mark, in_page=False) for mark in scene.marks)
     size = f'width="{_n(scene.width)}" height="{_n(scene.height)}" viewBox="0 0 {_n(scene.width)} {_n(scene.height)}"'
     return (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprune import store
-from dataprune.errors import InputError, must
+from dataprune.errors import InputError, invalid
 from dataprune.report.page.build import Options, Page, run_page
 from dataprune.report.page.gather import gather
 from dataprune.report.page.raster import write_png
@@ -16,7 +16,7 @@ from dataprune.report.page.study import study_page
 from dataprune.report.page.study_tables import open_tables
 from dataprune.report.page.svg import standalone
 from dataprune.run import open_run
-from dataprune.study.opened import is_study
+from dataprune.study.study import is_study
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_report(
     options, place = options or Options(), Path(out)
     check_out(place)
     if options.max_pictures < 0:
-        raise must("max-pictures", "be 0 or more", options.max_pictures)
+        raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     page = _page(Path(folder), options, data, None if features is None else Path(features))
     text = html(page, is_static=options.is_static).encode("utf-8")
     with store.writing(place, len(text)) as temporary:
@@ -81,9 +81,9 @@ def write_report(
 def check_out(out: Path) -> None:
     """Refuse a name that could not be written, before any work."""
     if out.suffix.lower() not in (".html", ".htm"):
-        raise must("out", "end in .html", repr(str(out)))
+        raise invalid("out", "end in .html", repr(str(out)))
     if not out.parent.is_dir():
-        raise must("out", "lie in a folder that exists", f"{out.parent}")
+        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 def write_figures(page: Page, folder: Path) -> tuple[Path, ...]:

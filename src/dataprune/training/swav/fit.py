@@ -1,7 +1,4 @@
-"""Trains one network without labels by SwAV, epoch by epoch, so that it can be stopped and taken up again.
-
-Knows views, codes, prototypes and the queue. Does not know where anything is stored.
-"""
+"""Trains one network without labels by SwAV, epoch by epoch, so that it can be stopped and taken up again."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.errors import InputError, WorkError, must
+from dataprune.errors import InputError, WorkError, invalid
 from dataprune.streams import generator
 from dataprune.training.fit import (
     FeatureTap,
@@ -30,7 +27,7 @@ from dataprune.training.models import build, last_linear, prepare, proxy
 from dataprune.training.recipes import rate_at
 from dataprune.training.swav import views
 from dataprune.training.swav.codes import sinkhorn, swapped_loss
-from dataprune.training.swav.recipes import Swav, SwavRecipe
+from dataprune.training.swav.recipe import Swav, SwavRecipe
 
 
 class SwavNetwork(nn.Module):
@@ -51,11 +48,11 @@ class SwavNetwork(nn.Module):
         self.widths = {"backbone": last.in_features, "prototypes": recipe.prototypes}
 
     def forward(self, x: Float[Tensor, "batch ch h w"]) -> Float32[Tensor, "batch projection"]:
-        """Give projections of length 1."""
+        """Return projections of length 1."""
         return functional.normalize(self.projection(self.network(x)).float(), dim=1)
 
     def scores(self, z: Float32[Tensor, "batch projection"]) -> Float32[Tensor, "batch prototypes"]:
-        """Give the cosine of projections with every prototype, in full precision."""
+        """Return the cosine of projections with every prototype, in full precision."""
         with torch.autocast(z.device.type, enabled=False):
             return functional.linear(z, self.prototypes.weight)
 
@@ -71,7 +68,7 @@ class SwavFit:
     def __init__(self, swav: Swav, inputs: Inputs) -> None:
         recipe = swav.recipe
         if not inputs.are_images:
-            raise must("inputs", "be pictures", f"vectors of {inputs.shape[0]} columns")
+            raise invalid("inputs", "be pictures", f"vectors of {inputs.shape[0]} columns")
         self.swav, self.recipe, self.inputs = swav, recipe, inputs
         self.device = inputs.device
         prepare(recipe.model)
@@ -149,7 +146,7 @@ class SwavFit:
         return loss.detach()
 
     def _look(self, pictures: Tensor, draws: views.Draws, size: tuple[int, int]) -> Tensor:
-        """Give one view of pictures as the network sees them."""
+        """Return one view of pictures as the network sees them."""
         cut = views.cut_out(pictures, draws.to(self.device), size, blur=self.recipe.look.blur > 0)
         return cut.sub_(self.inputs.shift[:, None, None]).mul_(self.inputs.scale[:, None, None])
 
@@ -163,12 +160,12 @@ class SwavFit:
         return sinkhorn(scores, self.recipe.epsilon, self.recipe.iterations)[: len(z)]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give what must be kept to go on after this epoch: weights, the optimiser's tensors, the queue."""
+        """Return what must be kept to go on after this epoch: weights, the optimiser's tensors, the queue."""
         weights = {f"weights.{name}": value.detach().cpu().numpy() for name, value in self.model.state_dict().items()}
         return weights | optimiser_arrays(self.optimiser) | {"queue": self.queue.cpu().numpy()}
 
     def info(self) -> dict[str, Any]:
-        """Give the rest of the state, as plain numbers."""
+        """Return the rest of the state, as plain numbers."""
         return {"epoch": self.epoch, "loss": self.loss, "queued": self.queued}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:

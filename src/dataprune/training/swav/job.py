@@ -1,7 +1,4 @@
-"""Trains without labels as one job of a worker, takes up what was interrupted, and gives features.
-
-Knows checkpoints and progress messages. Does not know where features are kept: the trained weights are left in the scratch folder.
-"""
+"""Trains without labels as one job of a worker, takes up what was interrupted, and gives features."""
 
 import dataclasses
 import time
@@ -14,12 +11,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune.data import Dataset
-from dataprune.data.share import Shared, open_shared, share
+from dataprune.data.handle import DataHandle, open_shared, share
 from dataprune.errors import DatapruneError, InputError, MachineError
 from dataprune.store import Arrays, canonical_json, open_arrays, read_json, save_arrays, sha256, write_json
-from dataprune.training.ensemble import CHECKPOINT, made_with, peak_bytes
+from dataprune.training.ensemble import CHECKPOINT, peak_bytes, training_environment
 from dataprune.training.plan import TIMED_FROM_FLOPS, Price
-from dataprune.training.swav.recipes import Swav
+from dataprune.training.swav.recipe import Swav
 from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
 
 MOST_VALUES = 2**28  # of features held in memory: one gigabyte
@@ -33,7 +30,7 @@ class SwavJob:
     """All that a worker needs; the scratch folder is its own."""
 
     swav: Swav
-    shared: Shared
+    shared: DataHandle
     data_key: str
     scratch: Path
     device: str
@@ -163,11 +160,11 @@ def _resume(job: SwavJob, fit: Any) -> tuple[float, float, Path | None]:
 
 
 def _identity(job: SwavJob) -> str:
-    return canonical_json({"swav": dataclasses.asdict(job.swav), "data": job.data_key, **made_with(job.device)})
+    return canonical_json({"swav": dataclasses.asdict(job.swav), "data": job.data_key, **training_environment(job.device)})
 
 
 def swav_price(dataset: Dataset, swav: Swav) -> Price:
-    """Say what the training will cost in operations; a training pass counts as three looks.
+    """Return what the training will cost in operations; a training pass counts as three looks.
 
     Raises:
         InputError: the model is unknown, or does not fit the pictures or their crops.
@@ -200,7 +197,7 @@ def swav_price(dataset: Dataset, swav: Swav) -> Price:
 
 
 def timed_swav_price(dataset: Dataset, swav: Swav, device: str) -> Price:
-    """Give the price with seconds, from a few steps on this machine; work too short to ask about is not timed."""
+    """Return the price with seconds, from a few steps on this machine; work too short to ask about is not timed."""
     asked = swav_price(dataset, swav)
     if asked.flops < TIMED_FROM_FLOPS:
         return asked

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from dataprune.training.swav.recipes import Crops, Look
+from dataprune.training.swav.recipe import ColorAugment, CropSpec
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 # RGB to YIQ: the hue is an angle in the plane of the last two.
@@ -46,15 +46,17 @@ class Draws:
     sigma: Float[Tensor, " rows"]
 
     def of(self, rows: Tensor) -> "Draws":
-        """Give the draws of some rows."""
+        """Return the draws of some rows."""
         return Draws(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def to(self, device: torch.device) -> "Draws":
-        """Give them on a device."""
+        """Return them on a device."""
         return Draws(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
-def draw(crops: Crops, look: Look, n_examples: int, n_channels: int, stream: np.random.Generator, device: torch.device) -> Draws:
+def draw(
+    crops: CropSpec, look: ColorAugment, n_examples: int, n_channels: int, stream: np.random.Generator, device: torch.device
+) -> Draws:
     """Draw one view of every row."""
     area = stream.uniform(crops.smallest, crops.largest, n_examples)
     ratio = np.exp(stream.uniform(-math.log(RATIO), math.log(RATIO), n_examples))
@@ -68,7 +70,7 @@ def draw(crops: Crops, look: Look, n_examples: int, n_channels: int, stream: np.
     return Draws(*(torch.from_numpy(np.asarray(part, np.float32)).to(device) for part in parts))
 
 
-def _colours(look: Look, n: int, n_channels: int, stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _colours(look: ColorAugment, n: int, n_channels: int, stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw for each row the matrix of its channels and what is added to them (times the mean brightness of the view).
 
     Brightness and contrast scale, and contrast adds; saturation and hue leave grays alone, so what is added passes through them.
@@ -119,7 +121,7 @@ def cut_out(
 
 
 def _resampling(start: Tensor, length: Tensor, n_in: int, n_out: int) -> Float32[Tensor, "batch out in"]:
-    """Give for each picture the matrix that cuts and resizes along one axis: a triangle as wide as an output pixel, at least one
+    """Return for each picture the matrix that cuts and resizes along one axis: a triangle as wide as an output pixel, at least one
     input pixel, so that nothing is skipped where a view is smaller than its crop."""
     step = length * n_in / n_out
     centre = (start * n_in)[:, None] + (torch.arange(n_out, device=start.device) + 0.5) * step[:, None] - 0.5
@@ -130,7 +132,7 @@ def _resampling(start: Tensor, length: Tensor, n_in: int, n_out: int) -> Float32
 
 
 def _smoothing(sigma: Tensor, side: int) -> Float32[Tensor, "batch side side"]:
-    """Give for each picture the matrix of a Gaussian blur along one axis; a sigma of 0 is the identity."""
+    """Return for each picture the matrix of a Gaussian blur along one axis; a sigma of 0 is the identity."""
     place = torch.arange(side, device=sigma.device)
     pixels = (side * sigma).clamp(min=1e-3)[:, None, None]
     weights = torch.exp(-((place[:, None] - place) ** 2) / (2 * pixels**2))

@@ -1,8 +1,4 @@
-"""How do several files and folders appear at once, or not at all?
-
-Knows new places, the hidden folders beside them in which they are built, and what a killed writer leaves there. Does not know what
-is built.
-"""
+"""How do several files and folders appear at once, or not at all?"""
 
 import os
 import shutil
@@ -10,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from dataprune.errors import InputError, MachineError, StoreError, must
+from dataprune.errors import InputError, MachineError, StoreError, invalid
 from dataprune.store.files import read_json, room, sync, write_json
 from dataprune.store.lock import lock
 
@@ -26,15 +22,15 @@ def check_new(targets: Sequence[Path]) -> None:
     """
     for number, target in enumerate(targets):
         if _names([target])[0] in _names(targets[:number]):
-            raise must("targets", "be different", f"{target} twice")
+            raise invalid("targets", "be different", f"{target} twice")
     taken = _taken(targets)
     if taken and _begun(targets) is None:
         raise InputError(f"`{taken[0]}` must not exist yet, and there is something. Choose another name, or remove it.")
 
 
 @contextmanager
-def appearing(targets: Sequence[Path], identity: str, needs_bytes: int | None = None) -> Iterator[dict[Path, Path]]:
-    """Give a place to build each of some new files or folders in; when the block ends well, all of them appear.
+def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | None = None) -> Iterator[dict[Path, Path]]:
+    """Yield a place to build each of some new files or folders in; when the block ends well, all of them appear.
 
     When it does not, nothing is left. Whoever is killed leaves hidden folders; the same call then removes what was half built, and
     builds what has not appeared yet.
@@ -90,7 +86,7 @@ def _held(scratch: Path) -> Iterator[None]:
 
 
 def _emptied(target: Path) -> Path:
-    """Give the place where a target is built, with nothing there."""
+    """Return the place where a target is built, with nothing there."""
     place = _scratch(target) / target.name
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_dir() and not place.is_symlink():
@@ -113,7 +109,7 @@ def _taken(targets: Sequence[Path]) -> list[Path]:
 
 
 def _begun(targets: Sequence[Path]) -> str | None:
-    """Give the identity of what an interrupted call with the same targets was building."""
+    """Return the identity of what an interrupted call with the same targets was building."""
     with suppress(StoreError, KeyError, TypeError):
         asked = read_json(_scratch(targets[0]) / ASKED)
         if asked["targets"] == _names(targets):

@@ -1,14 +1,11 @@
-"""How good is a score over all sizes at once? The area under its curve of accuracy against the share dropped.
-
-Knows the report's measure, a measure from 0 on for any sizes, and when the first cannot be had.
-"""
+"""How good is a score over all sizes at once? The area under its curve of accuracy against the share dropped."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.study.cells import CellTable
+from dataprune.study.results_table import CellTable
 from dataprune.study.statistics import Estimate, TwoWay
 
 REPORTS_SPAN = (0.1, 0.7)
@@ -43,7 +40,7 @@ class Area:
 
 
 def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.ndarray, " sizes"] | None, str]:
-    """Give the weights of Simpson's rule over dropped .1 … .7, divided by the span, or why there are none.
+    """Return the weights of Simpson's rule over dropped .1 … .7, divided by the span, or why there are none.
 
     Source: the report on CIFAR and vegetables, 2023; it reproduces its 14 figures.
 
@@ -63,7 +60,7 @@ def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.
 
 
 def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndarray, " sizes_and_none"]:
-    """Give the weights of the trapezoid rule from 0 to the most dropped, divided by the span; the first is that of nothing dropped.
+    """Return the weights of the trapezoid rule from 0 to the most dropped, divided by the span; the first is that of nothing dropped.
 
     Example:
         >>> trapezoid_weights(np.array([0.5, 1.0])).tolist()
@@ -102,7 +99,7 @@ def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[Area, ...]:
 def _share(
     fitted: TwoWay, everything: int, places: list[int], weights: Float64[np.ndarray, " places"]
 ) -> tuple[float, float, float]:
-    """Give a weighted sum of cells as a share of the accuracy on all data, with its interval: of a ratio, by the delta method."""
+    """Return a weighted sum of cells as a share of the accuracy on all data, with its interval: of a ratio, by the delta method."""
     linear = np.zeros(len(fitted.means))
     np.add.at(linear, places, weights)
     top, bottom = float(np.nansum(linear * fitted.means)), float(fitted.means[everything])

@@ -1,8 +1,4 @@
-"""Which trainings of a study belong together, and what is each compared with?
-
-Knows the columns of `trials.parquet` and what makes a cell of them: the same rule and size of the kept set, in the same arm,
-whatever the seed. Does not know statistics.
-"""
+"""Which trainings of a study belong together, and what is each compared with?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from dataprune.errors import InputError, listed, must, unknown
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 Trials = Mapping[str, Shaped[np.ndarray, "trials ..."]]
 NEEDED = ("score", "strategy", "keep", "seed")
@@ -98,7 +94,7 @@ class CellTable:
     arms: tuple[str, ...]
 
     def random_of(self, cell: Cell) -> int | None:
-        """Give the place of the random control of the same size and arm; of several, that of the same strategy, order and start."""
+        """Return the place of the random control of the same size and arm; of several, that of the same strategy, order and start."""
         if cell.kind < 2:
             return None
         same = [
@@ -117,13 +113,13 @@ class CellTable:
         return min(same, key=unlike, default=None)
 
     def all_of(self, cell: Cell) -> int | None:
-        """Give the place of the control on all data of the same arm."""
+        """Return the place of the control on all data of the same arm."""
         if cell.is_all:
             return None
         return next((place for place, other in enumerate(self.cells) if other.is_all and other.arm == cell.arm), None)
 
     def curves(self) -> dict[tuple[str, str], list[int]]:
-        """Give the places of the cells of each score and strategy that has sizes, by (arm, name), from large sets to small.
+        """Return the places of the cells of each score and strategy that has sizes, by (arm, name), from large sets to small.
 
         Windows and curricula are no curves: their size stays. Random is one only beside a score that is.
         """
@@ -147,10 +143,10 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
         InputError: a column is missing, no training has an accuracy, or two of one cell have the same seed.
     """
     if measure not in MEASURES:
-        raise unknown("measure", measure, MEASURES)
+        raise unknown_choice("measure", measure, MEASURES)
     lacking = [name for name in (*NEEDED, measure) if name not in trials]
     if lacking:
-        raise must("trials", f"hold the columns {', '.join((*NEEDED, measure))}", f"none called {listed(lacking)}")
+        raise invalid("trials", f"hold the columns {', '.join((*NEEDED, measure))}", f"none called {join_some(lacking)}")
     accuracy = np.asarray(trials[measure], np.float64)
     ended = np.flatnonzero(np.isfinite(accuracy))
     if not len(ended):
@@ -163,7 +159,7 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     for row, cell in cell_of.items():
         at = place[cell], column[int(trials["seed"][row])]
         if rows[at] >= 0 and not _same_trial(trials, int(rows[at]), row):
-            raise must(
+            raise invalid(
                 "trials",
                 "have one training for each cell and seed",
                 f"two for {cell.name}, keep {cell.keep:g}, seed {seeds[at[1]]} (rows {rows[at]}, {row})",

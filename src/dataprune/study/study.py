@@ -1,7 +1,4 @@
-"""A study on disk, read back: what it asked, its trials, what they show.
-
-Knows the files of a study's folder. Does not train.
-"""
+"""A study on disk, read back: what it asked, its trials, what they show."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +11,8 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
-from dataprune.run.opened import MANIFEST as RUN_MANIFEST
-from dataprune.run.opened import verify
+from dataprune.run.run import MANIFEST as RUN_MANIFEST
+from dataprune.run.run import verify
 from dataprune.study.spec import StudySpec, from_toml
 from dataprune.study.summary import Summary, summarise
 from dataprune.study.trials import FOLDER, TrialResult, read_trial, sound_trial
@@ -138,7 +135,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 
 def is_study(path: Path) -> bool:
-    """Say whether a folder is a study."""
+    """Return whether a folder is a study."""
     return (path / SPEC).exists()
 
 
@@ -182,7 +179,7 @@ def _told(check: Callable[..., list[str]], *of: object) -> list[str]:
 
 
 def row_of(result: TrialResult | None) -> dict[str, Any]:
-    """Give the columns of `trials.parquet` that a result fills."""
+    """Return the columns of `trials.parquet` that a result fills."""
     if result is None:
         result = TrialResult("", OPEN)
     return {
@@ -191,7 +188,7 @@ def row_of(result: TrialResult | None) -> dict[str, Any]:
         "train_seconds": result.train_seconds if result.status == OK else float("nan"),
         "examples_seen": result.examples_seen,
         "flops": result.flops,
-        "device": "" if result.made_with is None else result.made_with["device"],
+        "device": "" if result.training_environment is None else result.training_environment["device"],
         "status": result.status,
         "error": result.error,
     }

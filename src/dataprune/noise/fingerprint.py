@@ -1,8 +1,4 @@
-"""What is left of a picture when it is compared with others? How alike are two pictures that may be shifted or recoloured copies?
-
-Knows pixels. Two looks: a coarse one of colours, by which all pictures are searched, and a fine one of detail, by which the few
-that agree coarsely are compared. What both cannot see is in `alike`. Figures behind the numbers are in docs/log.md.
-"""
+"""What is left of a picture when it is compared with others? How alike are two pictures that may be shifted or recoloured copies?"""
 
 from collections.abc import Sequence
 
@@ -21,7 +17,7 @@ Images = UInt8[np.ndarray, "examples height width channels"]
 
 
 def coarse(images: Images, *, mirrored: bool = False) -> Float32[np.ndarray, "examples values"]:
-    """Give each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length.
+    """Return each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length.
 
     A picture without any contrast is orthogonal to all others, but not to its like.
     """
@@ -39,7 +35,7 @@ def coarse(images: Images, *, mirrored: bool = False) -> Float32[np.ndarray, "ex
 
 
 def alike(one: Images, other: Images) -> Float32[np.ndarray, " pairs"]:
-    """Say how well the detail of two pictures agrees, at the shift where it agrees best.
+    """Return how well the detail of two pictures agrees, at the shift where it agrees best.
 
     The correlation of the brightness of each pixel against its surroundings, over all shifts by up to a tenth of the side. Blind to
     brightness, contrast and colour. A copy that is turned, cropped by more than the shift or zoomed looks different; so does one
@@ -80,7 +76,7 @@ def rows_at(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"]) -> n
 
 
 def _detail(images: Images, side: int) -> Float32[np.ndarray, "pairs side side"]:
-    """Give the brightness of each pixel less that of its surroundings."""
+    """Return the brightness of each pixel less that of its surroundings."""
     gray = _pooled(images, side).mean(axis=3)
     padded = np.pad(gray, ((0, 0), (BLUR, BLUR), (BLUR, BLUR)), mode="edge")
     surroundings = _window_sums(padded, 2 * BLUR + 1) / (2 * BLUR + 1) ** 2

@@ -1,7 +1,4 @@
-"""How is a finding said in words?
-
-Knows votes, probabilities and class names. Does not judge.
-"""
+"""How is a finding said in words?"""
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -17,7 +14,7 @@ def reasons(
     probability: Float64[np.ndarray, " examples"],
     suggested_probability: Float64[np.ndarray, " examples"],
 ) -> np.ndarray:
-    """Say for each label that may be wrong what speaks against it; empty texts for the others."""
+    """Return for each label that may be wrong what speaks against it; empty texts for the others."""
     texts = np.full(len(evidence), "", dtype=object)
     for row in np.flatnonzero(probability >= WORTH_WORDS).tolist():
         label, other = int(evidence.labels[row]), int(suggested[row])
@@ -51,7 +48,7 @@ def _number(count: int) -> str:
 
 
 def method_in_words(evidence: Evidence) -> str:
-    """Say on what the finding rests."""
+    """Return on what the finding rests."""
     said = {
         "out": "probabilities taken as those of networks that did not see the example",
         "in": "in-sample: networks that were trained on every label",

@@ -1,7 +1,4 @@
-"""How are the trials of a study trained, side by side, each written as it ends?
-
-Knows jobs, workers and what became of them, and tells a listener. Does not know what the trials are for.
-"""
+"""How are the trials of a study trained, side by side, each written as it ends?"""
 
 import contextlib
 import shutil
@@ -13,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.data.share import share_with
+from dataprune.data.handle import data_handle
 from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
-from dataprune.study.grid import Arm, Grid, Planned, Trained
-from dataprune.study.opened import FAILED, OK
+from dataprune.study.grid import Arm, Grid, GridRow, TrainingSetup
 from dataprune.study.plan import Price, price
+from dataprune.study.study import FAILED, OK
 from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_trial
-from dataprune.training.ensemble import landmark, made_with
+from dataprune.training.ensemble import marker_file, training_environment
 from dataprune.training.fit import Training, flops_of
-from dataprune.training.plan import Machine
+from dataprune.training.plan import Hardware
 from dataprune.training.staged import (
     CHECKPOINT_SECONDS,
     Places,
@@ -36,7 +33,7 @@ from dataprune.training.staged import (
     train_staged,
     train_staged_away,
 )
-from dataprune.workers import Crew, Job, Outcome, Team, default_workers, team
+from dataprune.workers import ExecutorConfig, Job, Outcome, Pool, default_workers, open_pool
 
 SCRATCH = "scratch"
 
@@ -62,8 +59,8 @@ class StudyProgress:
     to_see: int
     running: Mapping[str, StagedEpoch]
     price: Price | None = None
-    ended: tuple[Planned, TrialResult] | None = None
-    epoch: tuple[Planned, StagedEpoch] | None = None
+    ended: tuple[GridRow, TrialResult] | None = None
+    epoch: tuple[GridRow, StagedEpoch] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -71,12 +68,12 @@ Listener = Callable[[StudyProgress], None]
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrialContext:
     """Where trials are trained.
 
     Attributes:
         folder: of the study; trials are written here.
-        machine: who trains.
+        hardware: who trains.
         device: on which.
         reads_test: whether test is looked at, at the end of a trial.
         looks: floating-point operations of a look at one example, by model.
@@ -84,19 +81,19 @@ class Bench:
     """
 
     folder: Path
-    machine: Machine
+    hardware: Hardware
     device: str
     reads_test: bool
     looks: Mapping[str, int]
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
-    def crew(self) -> Crew:
+    def executor_config(self) -> ExecutorConfig:
         """Who trains on that device."""
-        return self.machine.crew(self.device)
+        return self.hardware.executor_config(self.device)
 
 
-def looks_of(trained: Sequence[Trained], dataset: Dataset) -> dict[str, int]:
+def forward_flops(trained: Sequence[TrainingSetup], dataset: Dataset) -> dict[str, int]:
     """Count the floating-point operations of a look at one example, by model.
 
     Raises:
@@ -108,14 +105,14 @@ def looks_of(trained: Sequence[Trained], dataset: Dataset) -> dict[str, int]:
     return {model: flops_of(Training(model, recipe, 1, 0, dataset.n_classes), shape) for model, recipe in models.items()}
 
 
-def found(asked: Grid, bench: Bench, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
-    """Give the results that are there already, here or in studies that may be reused (these are written here too)."""
-    making, results = made_with(bench.device), {}
+def found(asked: Grid, bench: TrialContext, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
+    """Return the results that are there already, here or in studies that may be reused (these are written here too)."""
+    making, results = training_environment(bench.device), {}
     for name, row in _each(asked.rows).items():
         result = sound_trial(bench.folder, name)
         if result is None:
             result = borrowed(reuse, name)
-            if result is None or dict(result.made_with or {}) != making:
+            if result is None or dict(result.training_environment or {}) != making:
                 continue
             write_trial(bench.folder, row.spec, result)
         elif result.status == FAILED and retry_failed:
@@ -128,7 +125,7 @@ def train(
     asked: Grid,
     arms: Sequence[Arm],
     results: Mapping[str, TrialResult],
-    bench: Bench,
+    bench: TrialContext,
     listener: Listener | None,
     notes: tuple[str, ...] = (),
 ) -> Generator[tuple[str, TrialResult | str]]:
@@ -150,14 +147,14 @@ def train(
     """
     missing = {name: row for name, row in _each(asked.rows).items() if name not in results}
     examples = {n: sum(examples_of(one, row.spec.recipe.batch) for one in row.stages) for n, row in missing.items()}
-    watch = _Watch(listener, len(_each(asked.rows)), len(results), sum(examples.values()), notes, missing)
+    watch = ProgressCounter(listener, len(_each(asked.rows)), len(results), sum(examples.values()), notes, missing)
     if not missing:
         watch.priced(Price(0, 0, 0, None))
         return
-    dataset, scratch, crew = arms[0].data.train, bench.folder / SCRATCH, bench.crew
+    dataset, scratch, executor_config = arms[0].data.train, bench.folder / SCRATCH, bench.executor_config
     flops = _flops(missing, examples, bench.looks)
     if listener is not None:
-        at_once = 1 if crew.executor == "serial" else crew.workers or default_workers()
+        at_once = 1 if executor_config.executor == "serial" else executor_config.workers or default_workers()
         watch.priced(price(list(missing.values()), examples, flops, dataset, bench.device, at_once))
     try:
         with contextlib.closing(_outcomes(missing, arms, bench, watch.heard)) as outcomes:
@@ -175,26 +172,26 @@ def train(
 
 
 def _outcomes(
-    missing: Mapping[str, Planned], arms: Sequence[Arm], bench: Bench, heard: Callable[[str, StagedEpoch], None]
+    missing: Mapping[str, GridRow], arms: Sequence[Arm], bench: TrialContext, heard: Callable[[str, StagedEpoch], None]
 ) -> Generator[Outcome]:
     """Have the crew train; where it does not see the study's folder, without checkpoints there."""
     scratch = bench.folder / SCRATCH
-    with team(bench.crew) as workers:
+    with open_pool(bench.executor_config) as workers:
         places = _places(arms, scratch, bench.reads_test, workers)
-        how = train_staged_away if workers.unseen([landmark(scratch)]) else train_staged
+        how = train_staged_away if workers.unseen([marker_file(scratch)]) else train_staged
         n_classes = arms[0].data.train.n_classes
         jobs = (Job(name, how, _job(row, places[row.spec.train], bench, n_classes)) for name, row in missing.items())
         with contextlib.closing(workers.run(jobs, heard)) as outcomes:  # type: ignore[type-var]
             yield from outcomes
 
 
-def _each(rows: Sequence[Planned]) -> dict[str, Planned]:
-    """Give each trial once: two cells may come to the same rows."""
+def _each(rows: Sequence[GridRow]) -> dict[str, GridRow]:
+    """Return each trial once: two cells may come to the same rows."""
     return {row.spec.trial: row for row in rows}
 
 
 @dataclass
-class _Watch:
+class ProgressCounter:
     """Counts what has been trained and tells the listener."""
 
     listener: Listener | None
@@ -202,7 +199,7 @@ class _Watch:
     found: int
     to_see: int
     notes: tuple[str, ...]
-    rows: dict[str, Planned]
+    rows: dict[str, GridRow]
     n_ended: int = 0
     seen: int = 0
     running: dict[str, StagedEpoch] = field(default_factory=dict)
@@ -214,7 +211,7 @@ class _Watch:
         self.running[trial] = epoch
         self._tell(epoch=(self.rows[trial], epoch))
 
-    def ended(self, row: Planned, result: TrialResult) -> None:
+    def ended(self, row: GridRow, result: TrialResult) -> None:
         self.running.pop(row.spec.trial, None)
         self.n_ended += 1
         self.seen += result.examples_seen
@@ -227,7 +224,7 @@ class _Watch:
             self.listener(StudyProgress(done, self.total, self.found, through, self.to_see, dict(self.running), **news))
 
 
-def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool, workers: Team) -> dict[str, Places]:
+def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool, workers: Pool) -> dict[str, Places]:
     """Put the data where workers find them, by the fingerprint of the training data."""
     places = {}
     for number, arm in enumerate(arms):
@@ -241,16 +238,16 @@ def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool, workers: Team)
                 one.verify()
                 (folder / name).mkdir(exist_ok=True)
         places[data.train.fingerprint] = Places(
-            train=share_with(data.train, folder / "train", workers),
-            validation=None if own is None else share_with(own, folder / "validation", workers),
+            train=data_handle(data.train, folder / "train", workers),
+            validation=None if own is None else data_handle(own, folder / "validation", workers),
             validation_rows=packed(mask),
-            test=share_with(data.test, folder / "test", workers) if reads_test else None,
+            test=data_handle(data.test, folder / "test", workers) if reads_test else None,
             key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint if reads_test else ""]),
         )
     return places
 
 
-def _job(row: Planned, places: Places, bench: Bench, n_classes: int) -> StagedJob:
+def _job(row: GridRow, places: Places, bench: TrialContext, n_classes: int) -> StagedJob:
     training = Training(row.spec.model, row.spec.recipe, row.spec.epochs, torch_seed(row.seed, "trial"), n_classes, bench.device)
     stages = tuple((packed(one.trained_on), one.epochs, one.steps) for one in row.stages)
     name = row.spec.trial
@@ -275,7 +272,7 @@ def _result(outcome: Outcome, flops: int) -> TrialResult | None:
             examples_seen=done.examples_seen,
             flops=flops,
             train_seconds=done.train_seconds,
-            made_with=done.made_with,
+            training_environment=done.training_environment,
         )
     if outcome.lost:
         return None
@@ -284,6 +281,6 @@ def _result(outcome: Outcome, flops: int) -> TrialResult | None:
     return TrialResult(outcome.key, FAILED, error=outcome.error, traceback=outcome.traceback or "")
 
 
-def _flops(missing: Mapping[str, Planned], examples: Mapping[str, int], looks: Mapping[str, int]) -> dict[str, int]:
+def _flops(missing: Mapping[str, GridRow], examples: Mapping[str, int], looks: Mapping[str, int]) -> dict[str, int]:
     """Count the operations of each training: three times those of a look at each example."""
     return {name: 3 * looks[row.spec.model] * examples[name] for name, row in missing.items()}

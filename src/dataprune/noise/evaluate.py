@@ -1,7 +1,4 @@
-"""How good is a finding of wrong labels, where the true labels are known?
-
-Knows scores, flags and probabilities on one side and true labels on the other. Does not know how the finding came about.
-"""
+"""How good is a finding of wrong labels, where the true labels are known?"""
 
 from dataclasses import dataclass
 
@@ -9,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import must
+from dataprune.errors import invalid
 from dataprune.noise.suspects import Suspects
 from dataprune.trace.member import checked_labels
 
@@ -17,7 +14,7 @@ BINS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Checked:
+class Evaluation:
     """What a finding is worth. What needs both right and wrong labels is NaN where one kind is missing.
 
     Attributes:
@@ -58,7 +55,7 @@ class Checked:
         return self.n_low <= self.n_wrong <= self.n_high
 
 
-def check(suspects: Suspects, truth: ArrayLike) -> Checked:
+def evaluate(suspects: Suspects, truth: ArrayLike) -> Evaluation:
     """Measure a finding against true labels.
 
     Args:
@@ -73,11 +70,11 @@ def check(suspects: Suspects, truth: ArrayLike) -> Checked:
     """
     true = checked_labels(truth, suspects.n_classes)
     if len(true) != len(suspects):
-        raise must("truth", f"have one label for each of the {len(suspects)} examples", len(true))
+        raise invalid("truth", f"have one label for each of the {len(suspects)} examples", len(true))
     return _checked(suspects, true, np.ones(len(true), bool), (suspects.n_wrong, suspects.n_wrong_low, suspects.n_wrong_high))
 
 
-def check_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Checked, ...]:
+def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, ...]:
     """Measure a finding for the examples of each given label apart.
 
     Args:
@@ -102,13 +99,13 @@ def _checked(
     true: Int64[np.ndarray, " examples"],
     rows: Bool[np.ndarray, " examples"],
     estimate: tuple[float, float, float],
-) -> Checked:
+) -> Evaluation:
     wrong = (suspects.labels != true)[rows]
     flagged, score = suspects.is_suspect[rows], suspects.score[rows]
     suggested_right = (suspects.suggested_label == true)[rows]
     n_wrong, n_flagged, n_found = int(wrong.sum()), int(flagged.sum()), int((wrong & flagged).sum())
     found, taken = _curve(score, wrong)
-    return Checked(
+    return Evaluation(
         n_examples=len(wrong),
         n_wrong=n_wrong,
         n_estimated=estimate[0],
@@ -150,7 +147,7 @@ def _auroc(found: Int64[np.ndarray, " thresholds"], taken: Int64[np.ndarray, " t
 
 
 def _precision_at(found: Int64[np.ndarray, " thresholds"], taken: Int64[np.ndarray, " thresholds"], count: int) -> float:
-    """Give the precision of the `count` highest scores; of a tie at the end its share is counted."""
+    """Return the precision of the `count` highest scores; of a tie at the end its share is counted."""
     if not count:
         return float("nan")
     return float(np.interp(count, np.append(0, taken), np.append(0, found)) / count)

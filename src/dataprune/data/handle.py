@@ -1,8 +1,4 @@
-"""How do workers see a data set without a copy of it each?
-
-Knows which arrays lie in a file already and which must be written to one, and when they travel instead. Does not know what workers
-do with them.
-"""
+"""How do workers see a data set without a copy of it each?"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,49 +8,49 @@ from jaxtyping import Int64
 
 from dataprune import store, tables
 from dataprune.data.dataset import Dataset
-from dataprune.errors import MachineError, listed
-from dataprune.workers import Team
+from dataprune.errors import MachineError, join_some
+from dataprune.workers import Pool
 
 
 @dataclass(frozen=True)
-class Shared:
+class DataHandle:
     """Where inputs and labels lie as npy files, fit to be sent to another process; or the arrays, for machines that see no file."""
 
     inputs: Path | np.ndarray
     labels: Path | np.ndarray | None
 
 
-def share(dataset: Dataset, folder: Path) -> Shared:
+def share(dataset: Dataset, folder: Path) -> DataHandle:
     """Describe a data set for other processes: mapped arrays by their own file, others written once to `folder`.
 
     Raises:   MachineError if the folder cannot be written, or is full.
     """
     labels = None if dataset.labels is None else _placed(dataset.labels, folder / "labels.npy")
-    return Shared(_placed(dataset.inputs, folder / "inputs.npy"), labels)
+    return DataHandle(_placed(dataset.inputs, folder / "inputs.npy"), labels)
 
 
-def share_with(dataset: Dataset, folder: Path, team: Team) -> Shared:
-    """Describe a data set for a team: by files that all its machines see, else as arrays that travel with the jobs.
+def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
+    """Describe a data set for a pool: by files that all its machines see, else as arrays that travel with the jobs.
 
     Raises:
         MachineError: some machine does not see the files, and the arrays are too large to travel; the folder cannot be written.
     """
     shared = share(dataset, folder)
-    unseen = team.unseen([path for path in (shared.inputs, shared.labels) if isinstance(path, Path)])
+    unseen = pool.unseen([path for path in (shared.inputs, shared.labels) if isinstance(path, Path)])
     if not unseen:
         return shared
-    most, needed = team.carries(), dataset.inputs.nbytes
+    most, needed = pool.carries(), dataset.inputs.nbytes
     if most is not None and needed > most:
         raise MachineError(
-            f"{shared.inputs} is not to be seen on {listed(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
+            f"{shared.inputs} is not to be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
             f"{most >> 20:,} MB (a fifth of the object store) that may travel. Let $DATAPRUNE_CACHE and the output lie in a folder "
             "that every node sees, or start Ray with a larger object store."
         )
     labels = None if dataset.labels is None else np.ascontiguousarray(dataset.labels)
-    return Shared(np.ascontiguousarray(dataset.inputs), labels)
+    return DataHandle(np.ascontiguousarray(dataset.inputs), labels)
 
 
-def open_shared(shared: Shared) -> tuple[np.ndarray, Int64[np.ndarray, " examples"] | None]:
+def open_shared(shared: DataHandle) -> tuple[np.ndarray, Int64[np.ndarray, " examples"] | None]:
     """Open what `share` described: read-only maps of the inputs and of the labels, or the arrays that came along."""
     return _opened(shared.inputs), None if shared.labels is None else _opened(shared.labels)
 
@@ -73,7 +69,7 @@ def _placed(array: np.ndarray, target: Path) -> Path:
 
 
 def _is_all_of(array: np.ndarray, path: Path) -> bool:
-    """Say whether a map shows all of an npy file: a slice of one keeps the file's name, but not its shape."""
+    """Return whether a map shows all of an npy file: a slice of one keeps the file's name, but not its shape."""
     if path.suffix != ".npy" or not path.is_file() or not array.flags.c_contiguous:
         return False
     whole = tables.read_npy(path, mmap=True)

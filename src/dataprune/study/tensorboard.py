@@ -1,7 +1,4 @@
-"""How is a study watched in TensorBoard?
-
-Knows event files, which torch writes if the package `tensorboard` is there. Listens to a study; changes nothing.
-"""
+"""How is a study watched in TensorBoard?"""
 
 from pathlib import Path
 from types import TracebackType
@@ -10,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from dataprune.errors import MachineError
 
 if TYPE_CHECKING:
-    from dataprune.study.grid import Planned
-    from dataprune.study.labour import StudyProgress
+    from dataprune.study.grid import GridRow
+    from dataprune.study.run_trials import StudyProgress
 
 
-class Board:
+class TensorBoardLogger:
     """Writes each trial's curve as event files, in a folder for each trial. Use as a context, and as a study's listener."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +30,7 @@ class Board:
         self._open = SummaryWriter
         self._writers: dict[str, Any] = {}
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "TensorBoardLogger":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -55,7 +52,7 @@ class Board:
             if row.spec.trial in self._writers:
                 self._writers.pop(row.spec.trial).close()
 
-    def _writer(self, row: "Planned") -> Any:
+    def _writer(self, row: "GridRow") -> Any:
         if row.spec.trial not in self._writers:
             cell = row.cell
             words = [cell.arm, cell.score, cell.strategy, f"keep-{cell.keep:g}", f"start-{cell.start:g}", cell.order]

@@ -1,8 +1,4 @@
-"""Spec, data and scores → trials → tables → manifest: makes a study, finds a finished one, goes on with an interrupted one.
-
-Knows the order of steps that makes every moment safe to be killed in: the identity is written first, each trial is one small file
-as it ends, tables follow from these, the manifest comes last. The driver alone writes; a worker has its own scratch folder.
-"""
+"""Spec, data and scores → trials → tables → manifest: makes a study, finds a finished one, goes on with an interrupted one."""
 
 import os
 import shutil
@@ -19,12 +15,15 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Splits
-from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, listed, must
+from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, invalid, join_some
 from dataprune.run import open_run
-from dataprune.study.arms import Scorer, Scoring, Sources, usual_scores
-from dataprune.study.grid import Arm, Grid, Planned, Trained, grid
-from dataprune.study.labour import SCRATCH, Bench, Listener, found, looks_of, train
-from dataprune.study.opened import (
+from dataprune.study.arms import ScoreProvider, Scorer, StudyInputs, usual_scores
+from dataprune.study.grid import Arm, Grid, GridRow, TrainingSetup, grid
+from dataprune.study.plan import trained_by
+from dataprune.study.run_trials import SCRATCH, Listener, TrialContext, forward_flops, found, train
+from dataprune.study.spec import StudySpec, to_toml
+from dataprune.study.splits import StudyData, cut
+from dataprune.study.study import (
     FAILED,
     FORMAT,
     MANIFEST,
@@ -38,13 +37,10 @@ from dataprune.study.opened import (
     read_identity,
     row_of,
 )
-from dataprune.study.plan import trained_by
-from dataprune.study.spec import StudySpec, to_toml
-from dataprune.study.splits import StudyData, cut
 from dataprune.study.trials import ALGORITHM, FOLDER, TrialResult
 from dataprune.tables import write_table
-from dataprune.training.ensemble import made_with
-from dataprune.training.plan import Machine, resolve_device
+from dataprune.training.ensemble import training_environment
+from dataprune.training.plan import Hardware, resolve_device
 
 TABLE_SECONDS = 30.0  # between two writings of the table while trials end; each trial's own file is there at once
 _DTYPES: dict[type, Any] = {str: object, float: np.float64, int: np.int64}
@@ -54,8 +50,8 @@ def run_study(
     splits: Splits,
     spec: StudySpec,
     out: str | Path,
-    sources: Sources | None = None,
-    machine: Machine | None = None,
+    sources: StudyInputs | None = None,
+    hardware: Hardware | None = None,
     *,
     retry_failed: bool = False,
     wait: bool = False,
@@ -72,7 +68,7 @@ def run_study(
         spec: what is asked.
         out: the folder of the study, made if need be.
         sources: what is taken from elsewhere.
-        machine: where to train; none of it changes a result on a CPU.
+        hardware: where to train; none of it changes a result on a CPU.
         retry_failed: train again what failed before.
         wait: if another process works on the folder, wait for it.
         listener: hears the price and the progress.
@@ -86,17 +82,17 @@ def run_study(
         MachineError: no room, no permission, no such device.
         WorkError: trials were lost with their workers; the same call trains them again.
     """
-    sources, machine, folder = sources or Sources(), machine or Machine(), Path(out)
+    sources, hardware, folder = sources or StudyInputs(), hardware or Hardware(), Path(out)
     check_out(folder)
-    machine.crew(resolve_device(machine))  # refuses what does not go together, before anything is trained
+    hardware.executor_config(resolve_device(hardware))  # refuses what does not go together, before anything is trained
     with store.lock(folder, wait=wait):
         store.sweep(folder)
         data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
         trained = trained_by(spec, data.train)
-        looks = looks_of(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
-        scoring = Scoring(folder, spec, sources, machine, scorer)
+        looks = forward_flops(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+        scoring = ScoreProvider(folder, spec, sources, hardware, scorer)
         scoring.check_run(data)
-        desk = _Desk(scoring, data, trained, looks, resolve_device(machine))
+        desk = StudyRunner(scoring, data, trained, looks, resolve_device(hardware))
         finished = desk.claim()
         if finished is not None and not (retry_failed and finished.failed):
             return finished
@@ -115,21 +111,21 @@ def check_out(folder: Path) -> None:
         others = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
         if others and not (folder / SPEC).exists():
             raise InputError(
-                f"`out` must be a new folder or a study, got {folder}, which holds {listed(others, most=3)}. Choose another."
+                f"`out` must be a new folder or a study, got {folder}, which holds {join_some(others, most=3)}. Choose another."
             )
     elif os.path.lexists(folder):
-        raise must("out", "be a folder", f"{folder}, which is a file")
+        raise invalid("out", "be a folder", f"{folder}, which is a file")
     present = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
     store.check_writable(present)
 
 
 @dataclass(frozen=True)
-class _Desk:
+class StudyRunner:
     """One call of `run_study`: what is asked, of which data, trained by what and where."""
 
-    scoring: Scoring
+    scoring: ScoreProvider
     data: StudyData
-    trained: tuple[Trained, ...]
+    trained: tuple[TrainingSetup, ...]
     looks: Mapping[str, int]
     device: str
 
@@ -168,7 +164,7 @@ class _Desk:
         arms = self.scoring.arms(self.data)
         spec = replace(self.spec, scores=self.spec.scores or usual_scores(arms[0]))
         asked = grid(spec, arms, self.trained)
-        bench = Bench(self.folder, self.scoring.machine, self.device, spec.judge == "test", self.looks)
+        bench = TrialContext(self.folder, self.scoring.hardware, self.device, spec.judge == "test", self.looks)
         results = found(asked, bench, self.scoring.sources.reuse, retry_failed)
         (self.folder / MANIFEST).unlink(missing_ok=True)
         self._write_question(spec)
@@ -189,11 +185,11 @@ class _Desk:
             with suppress(MachineError):  # a full disk has been said already, and the table follows from the trials
                 self._write_trials(asked, results)
         if lost:
-            raise WorkError(f"{listed(lost, most=3)}. What was finished is kept: the same command goes on.")
+            raise WorkError(f"{join_some(lost, most=3)}. What was finished is kept: the same command goes on.")
         self._publish(asked, arms, results, notes)
 
     def _settings(self) -> dict[str, Any]:
-        """Say what all trials of a folder have in common."""
+        """Return what all trials of a folder have in common."""
         base = self.trained[0]
         return {
             "train": self.data.train.fingerprint,
@@ -205,7 +201,7 @@ class _Desk:
             "budget": self.spec.budget,
             "seed": self.spec.seed,
             "algorithm": ALGORITHM,
-            "made_with": made_with(self.device),
+            "training_environment": training_environment(self.device),
         }
 
     def _write_question(self, spec: StudySpec) -> None:
@@ -269,7 +265,7 @@ class _Desk:
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
 
     def _scoring_cost(self, place: str) -> list[dict[str, Any]]:
-        """Give what scoring cost, from the run's own record; nothing where no run was needed."""
+        """Return what scoring cost, from the run's own record; nothing where no run was needed."""
         path = self.scoring.sources.run if place == RUN and self.scoring.sources.run is not None else self.folder / place
         try:
             return list(open_run(path).info["cost"])
@@ -277,8 +273,8 @@ class _Desk:
             return []
 
 
-def _row(planned: Planned, result: TrialResult | None) -> dict[str, Any]:
-    """Give one row of `trials.parquet`."""
+def _row(planned: GridRow, result: TrialResult | None) -> dict[str, Any]:
+    """Return one row of `trials.parquet`."""
     cell = planned.cell
     ended = row_of(result)
     return {

@@ -1,7 +1,4 @@
-"""A finished run, read back: its scores, its trace, what it cost.
-
-Knows the files of a run folder and who they belong to. Does not train.
-"""
+"""A finished run, read back: its scores, its trace, what it cost."""
 
 import os
 from collections.abc import Mapping
@@ -129,7 +126,7 @@ class Run:
         return found
 
     def _place(self) -> str:
-        """Say where the source lay when it was scored, if it is still there."""
+        """Return where the source lay when it was scored, if it is still there."""
         try:
             source = store.read_json(self.path / LOCAL)["source"]
         except (StoreError, KeyError, TypeError):
@@ -191,7 +188,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def _says_what_a_run_says(info: Mapping[str, Any]) -> bool:
-    """Say whether what is read of a manifest is there: a stranger's may hold anything, with a checksum that fits."""
+    """Return whether what is read of a manifest is there: a stranger's may hold anything, with a checksum that fits."""
     tables = ("data", "absent_scores", "read", "spec", "files")
     if not all(isinstance(info.get(name), dict) for name in tables) or not isinstance(info.get("members"), list):
         return False

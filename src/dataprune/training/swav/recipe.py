@@ -1,8 +1,4 @@
-"""How are features learned without labels: crops, network, prototypes and schedule, as one frozen value; and which by default?
-
-Knows the named recipes and how they follow the size of the pictures, of the set and of the effort. The figures behind the defaults
-are in `docs/log.md`. Does not train.
-"""
+"""How are features learned without labels: crops, network, prototypes and schedule, as one frozen value; and which by default?"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.errors import InputError, must, unknown
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.plugins import call
 from dataprune.training.recipes import Recipe
 
@@ -26,7 +22,7 @@ LEAST_SIDE = 4  # pixels of a crop
 
 
 @dataclass(frozen=True)
-class Crops:
+class CropSpec:
     """Crops of one size.
 
     Attributes:
@@ -43,20 +39,22 @@ class Crops:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise must("count", "be at least 1", self.count)
+            raise invalid("count", "be at least 1", self.count)
         if not 0 < self.share <= 1:
-            raise must("share", "be in (0, 1]", self.share)
+            raise invalid("share", "be in (0, 1]", self.share)
         if not 0 < self.smallest <= self.largest <= 1:
-            raise must("smallest", "be a share of the area in (0, 1], and at most `largest`", f"{self.smallest} and {self.largest}")
+            raise invalid(
+                "smallest", "be a share of the area in (0, 1], and at most `largest`", f"{self.smallest} and {self.largest}"
+            )
 
     def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Give height and width of a crop of pictures (channels, height, width): multiples of 4, where that is possible."""
+        """Return height and width of a crop of pictures (channels, height, width): multiples of 4, where that is possible."""
         height, width = (min(side, max(LEAST_SIDE, 4 * round(self.share * side / 4))) for side in shape[1:])
         return height, width
 
 
 @dataclass(frozen=True)
-class Look:
+class ColorAugment:
     """What happens to a crop beside being cut out.
 
     Attributes:
@@ -73,10 +71,10 @@ class Look:
 
     def __post_init__(self) -> None:
         if not 0 <= self.jitter <= 1:
-            raise must("jitter", "be in [0, 1]", self.jitter)
+            raise invalid("jitter", "be in [0, 1]", self.jitter)
         for name in ("gray", "blur"):
             if not 0 <= getattr(self, name) <= 1:
-                raise must(name, "be a share in [0, 1]", getattr(self, name))
+                raise invalid(name, "be a share in [0, 1]", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,9 @@ class SwavRecipe:
 
     name: str
     steps: Recipe
-    large: Crops
-    small: Crops | None
-    look: Look
+    large: CropSpec
+    small: CropSpec | None
+    look: ColorAugment
     model: str = "proxy"
     width: int = 32
     hidden: int = 512
@@ -119,32 +117,32 @@ class SwavRecipe:
 
     def __post_init__(self) -> None:
         if self.large.count + (self.small.count if self.small else 0) < 2:
-            raise must("large", "leave at least 2 crops of a picture", self.large.count)
+            raise invalid("large", "leave at least 2 crops of a picture", self.large.count)
         for name, least in (("width", 1), ("hidden", 0), ("projection", 1), ("prototypes", 2), ("queue", 0), ("iterations", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise must(name, f"be at least {least}", value)
+                raise invalid(name, f"be at least {least}", value)
         for name in ("temperature", "epsilon"):
             if not getattr(self, name) > 0:
-                raise must(name, "be a positive number", getattr(self, name))
+                raise invalid(name, "be a positive number", getattr(self, name))
 
     @property
-    def groups(self) -> tuple[Crops, ...]:
+    def groups(self) -> tuple[CropSpec, ...]:
         """The crops by size, those with codes first."""
         return (self.large,) if self.small is None else (self.large, self.small)
 
 
 _STEPS = Recipe("swav", optimiser="adamw", learning_rate=3e-3, weight_decay=1e-4, schedule="cosine", warmup=0.1, batch=256)
-FAST = SwavRecipe("fast", _STEPS, Crops(2, 0.75, 0.25, 1.0), None, Look(), queue=0)
-FAST_GRAY = dataclasses.replace(FAST, name="fast-gray", look=Look(flip=False))  # a mirrored digit means something else
+FAST = SwavRecipe("fast", _STEPS, CropSpec(2, 0.75, 0.25, 1.0), None, ColorAugment(), queue=0)
+FAST_GRAY = dataclasses.replace(FAST, name="fast-gray", look=ColorAugment(flip=False))  # a mirrored digit means something else
 # The report's: two crops of the full size, no queue, 512-512-128 behind a ResNet-18. It does not say what its crops looked like:
 # areas and colours are those of Caron et al. 2020 for ImageNet.
 REPORT = SwavRecipe(
     "report",
     Recipe("report", optimiser="adam", learning_rate=1e-3, weight_decay=1e-6, schedule="cosine", warmup=0.0, batch=512, epochs=200),
-    Crops(2, 1.0, 0.14, 1.0),
+    CropSpec(2, 1.0, 0.14, 1.0),
     None,
-    Look(jitter=1.0, blur=0.5),
+    ColorAugment(jitter=1.0, blur=0.5),
     model="resnet18",
     queue=0,
 )
@@ -194,10 +192,10 @@ def swav_recipe_named(name: str) -> SwavRecipe:
     if ":" in name:
         recipe = call(name)
         if not isinstance(recipe, SwavRecipe):
-            raise must("recipe", "be a function that returns a dataprune SwavRecipe", f"{type(recipe).__name__} from {name}")
+            raise invalid("recipe", "be a function that returns a dataprune SwavRecipe", f"{type(recipe).__name__} from {name}")
         return recipe
     if name not in SWAV_RECIPES:
-        raise unknown("recipe", name, SWAV_RECIPES)
+        raise unknown_choice("recipe", name, SWAV_RECIPES)
     return SWAV_RECIPES[name]
 
 
@@ -213,11 +211,11 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
             f"--method swav learns from pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns. {cure}."
         )
     if len(dataset) < 4:
-        raise must("data", "hold at least 4 examples", len(dataset))
+        raise invalid("data", "hold at least 4 examples", len(dataset))
     if settings.effort not in EPOCHS:
-        raise unknown("effort", settings.effort, EPOCHS)
+        raise unknown_choice("effort", settings.effort, EPOCHS)
     if settings.layer not in LAYERS:
-        raise unknown("layer", settings.layer, LAYERS)
+        raise unknown_choice("layer", settings.layer, LAYERS)
     recipe = swav_recipe_named(settings.recipe or ("fast-gray" if dataset.images.shape[3] == 1 else "fast"))
     if settings.recipe is None:
         recipe = dataclasses.replace(recipe, width=WIDTHS[settings.effort])
@@ -234,6 +232,6 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
 
 
 def _queue(recipe: SwavRecipe, batch: int, n_examples: int) -> int:
-    """Give the rows of the queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set."""
+    """Return the rows of the queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set."""
     wanted = max(0, ROWS_PER_PROTOTYPE * recipe.prototypes - batch) if recipe.queue is None else recipe.queue
     return max(0, min(wanted, n_examples - batch))
