@@ -112,7 +112,7 @@ def test_real_flowers(shared_data):
     assert splits.train.images.shape[1:] == (8, 8, 3)
     row = 1234
     by_pillow = np.asarray(Image.open(splits.train.paths[row]).resize((8, 8), Image.Resampling.BICUBIC))
-    assert np.abs(splits.train.images[row].astype(int) - by_pillow).mean() < 3
+    assert np.abs(splits.train.images[row].astype(int) - by_pillow).mean() < 4  # another way to make 227 pixels into 8
     assert splits.train.ids[row] == os.path.relpath(splits.train.paths[row], folder)
 
 

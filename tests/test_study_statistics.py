@@ -116,7 +116,7 @@ def simulated(n_studies, seed_effect=0.0, variance_power=0.0, n_seeds=3):
     return hits / n_studies, false / n_studies
 
 
-@pytest.mark.parametrize("how", [{}, {"growth": 2.0}, {"seed_effect": 1.0}], ids=["equal", "growing", "seeds"])
+@pytest.mark.parametrize("how", [{}, {"variance_power": 2.0}, {"seed_effect": 1.0}], ids=["equal", "growing", "seeds"])
 def test_intervals_hold_what_they_promise(how):
     # Cells of one study depend on each other: three Monte Carlo errors of 1,000 studies, sqrt(.05 · .95 / 1000) each.
     covered, false = simulated(1000, **how)

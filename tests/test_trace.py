@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 
 import jaxtyping
 import numpy as np
@@ -458,6 +459,7 @@ def test_absent_channels_say_why():
 # The tests themselves
 
 
+@pytest.mark.skipif(os.environ.get("CHECK_TYPES") != "1", reason="annotations are checked with CHECK_TYPES=1: make test-types")
 def test_wrong_shapes_and_types_are_caught_in_tests():
     assert FEATURES.shape == (4, 2)
     with pytest.raises(jaxtyping.TypeCheckError):

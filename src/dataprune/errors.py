@@ -48,7 +48,7 @@ def invalid(name: str, requirement: str, got: object, cure: str = "") -> InputEr
     """Build the error for a bad argument: `` `name` must <requirement>, got <got>. <cure> ``.
 
     Example:
-        >>> str(must("keep", "be in (0, 1]", 30, "It is the fraction kept: write 0.3 to keep 30 %."))
+        >>> str(invalid("keep", "be in (0, 1]", 30, "It is the fraction kept: write 0.3 to keep 30 %."))
         '`keep` must be in (0, 1], got 30. It is the fraction kept: write 0.3 to keep 30 %.'
     """
     return InputError(f"`{name}` must {requirement}, got {got}." + (f" {cure}" if cure else ""))
@@ -58,7 +58,7 @@ def unknown_choice(name: str, value: str, choices: Iterable[str]) -> InputError:
     """Build the error for a name that is not among `choices`, with the nearest one offered.
 
     Example:
-        >>> str(unknown("score", "el2m", ["el2n", "std"]))
+        >>> str(unknown_choice("score", "el2m", ["el2n", "std"]))
         "`score` must be one of el2n, std, got 'el2m'. Did you mean 'el2n'?"
     """
     valid = sorted(choices)
@@ -72,7 +72,7 @@ def join_some(items: Iterable[object], total: int | None = None, most: int = 5) 
     """Name the first few bad items and count the rest, for messages.
 
     Example:
-        >>> listed([3, 5, 8, 9], most=2)
+        >>> join_some([3, 5, 8, 9], most=2)
         '3, 5 and 2 more'
     """
     rows = list(items)

@@ -73,7 +73,7 @@ def pluralise(count: int, thing: str) -> str:
     """Write a count with its noun.
 
     Example:
-        >>> several(1, "member"), several(2000, "example"), several(2, "class")
+        >>> pluralise(1, "member"), pluralise(2000, "example"), pluralise(2, "class")
         ('1 member', '2,000 examples', '2 classes')
     """
     ending = "" if count == 1 else "es" if thing.endswith("s") else "s"

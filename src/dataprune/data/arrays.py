@@ -95,7 +95,7 @@ def read_npz(path: Path) -> Source:
         raise invalid(path.name, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}")
     if len({array.shape[1:] for array in inputs.values()}) > 1:
         raise InputError(
-            f"{path.name}: the splits differ in shape: {listed(f'{split} {a.shape[1:]}' for split, a in inputs.items())}."
+            f"{path.name}: the splits differ in shape: {join_some(f'{split} {a.shape[1:]}' for split, a in inputs.items())}."
         )
     labels, classes = encode(list(given.values())) if given else ([], ())
     by_split = dict(zip(given, labels, strict=True))

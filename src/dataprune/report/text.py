@@ -29,7 +29,7 @@ def capitalise(text: str) -> str:
     """Begin a note as a sentence does; one that begins with a name (of a score) stays.
 
     Example:
-        >>> capital("no intervals: one seed"), capital("el2n, keep 0.5")
+        >>> capitalise("no intervals: one seed"), capitalise("el2n, keep 0.5")
         ('No intervals: one seed', 'el2n, keep 0.5')
     """
     first = text.split(" ", 1)[0].rstrip(",:;")
