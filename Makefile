@@ -9,17 +9,24 @@ LOWEST_TESTS ?=
 # Processes that share the tests, or fuzz; each runs torch with one thread. Of tests each takes neighbours, which share fixtures.
 TEST_WORKERS ?= 2
 
+# Of make test-types: the rooms that take arrays and give arrays, and training.
+TYPED_TESTS = $(wildcard tests/test_scores_*.py tests/test_noise_*.py tests/test_selection.py tests/test_clustering.py tests/test_trace.py \
+	tests/test_training_*.py tests/test_study_statistics.py tests/test_data_arrays.py tests/test_data_dataset.py)
+
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-faults test-slow test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports docs api clean
+.PHONY: demo test test-types test-faults test-slow test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
 
 test: .venv/dev  ## the default tier of tests
 	$(PYTEST) -n $(TEST_WORKERS) --dist worksteal
+
+test-types: .venv/dev  ## the tests of the core with every annotation checked at each call, shapes too
+	CHECK_TYPES=1 $(PYTEST) -q -n $(TEST_WORKERS) --dist worksteal $(TYPED_TESTS)
 
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults
@@ -47,7 +54,7 @@ test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
 	$(PYTEST) -q -m browser tests/test_page_browser.py
 
-check: lint types imports docs test  ## everything that a change must pass; the same in CI
+check: lint types imports test  ## everything that a change must pass; the same in CI
 
 bench: .venv/bench  ## the quick benchmarks, beside the last run on the same kind of machine; BENCH=--gpu: those of a GPU
 	$(PY) benchmarks/suite.py $(BENCH)
@@ -59,11 +66,8 @@ lint: .venv/dev
 types: .venv/dev
 	$(PY) -m mypy
 
-imports: .venv/dev  ## who may import whom, and the other rules of the house
-	$(PYTEST) -q tests/test_imports.py
-
-docs: .venv/dev  ## commands, code, links and tables in README.md and docs/
-	$(PYTEST) -q tests/test_docs.py
+imports: .venv/dev  ## who may import whom
+	.venv/bin/lint-imports
 
 format: .venv/dev  ## write what `make lint` asks for
 	$(PY) -m ruff format .
@@ -89,7 +93,7 @@ clean:
 # Dependency groups need pip 25.1; demo does without.
 .venv/dev: .venv/installed
 	$(PIP) install --quiet 'pip>=25.1'
-	$(PIP) install --group dev
+	$(PIP) install --quiet --group dev --group lint
 	@touch $@
 
 .venv/bench: .venv/dev

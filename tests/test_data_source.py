@@ -102,7 +102,7 @@ def test_names_that_are_no_source(tmp_path, monkeypatch, name, message):
 
 
 def test_real_flowers(shared_data):
-    folder = shared_data / "flowers"
+    folder = (shared_data / "flowers").resolve()
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
     splits = read_splits(folder, image_size=8)  # small, so that decoding is quick
