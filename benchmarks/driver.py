@@ -23,7 +23,7 @@ from dataprune.study.runner import run_study
 from dataprune.study.spec import Part, StudySpec
 from dataprune.study.study import Study, open_study
 from dataprune.training.ensemble import training_environment
-from dataprune.training.plan import Hardware
+from dataprune.training.settings import Hardware
 from dataprune.training.staged import StagedDone, StagedEpoch, StagedJob
 from dataprune.workers import Report
 

@@ -20,7 +20,7 @@ from record import record
 import dataprune as dp
 from dataprune.noise.duplicates import find_pairs
 from dataprune.run.encoders import EmbedSettings, method_of
-from dataprune.training.plan import Hardware
+from dataprune.training.settings import Hardware
 
 Picture = UInt8[np.ndarray, "height width channels"]
 BICUBIC = Image.Resampling.BICUBIC

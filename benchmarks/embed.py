@@ -22,7 +22,7 @@ import dataprune as dp
 from dataprune.data import Splits, read_features
 from dataprune.run import EmbedProgress, EmbedSettings, cluster, embed
 from dataprune.scores import km
-from dataprune.training.swav.recipe import SwavSettings
+from dataprune.training.settings import SwavSettings
 
 
 def main() -> None:

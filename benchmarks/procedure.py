@@ -19,8 +19,9 @@ from dataprune.data import from_arrays
 from dataprune.trace import Recorder
 from dataprune.training.fit import Fit, Inputs, Training, one_thread
 from dataprune.training.models import build
-from dataprune.training.plan import Settings, plan
+from dataprune.training.plan import plan
 from dataprune.training.recipes import RECIPES
+from dataprune.training.settings import Settings
 
 SIZE = 50_000  # of the set that is multiplied out to
 PUBLISHED_TRAINED = 10 * 2 + 6

@@ -7,7 +7,7 @@ import numpy as np
 import dataprune as dp
 from dataprune.data import Splits, read_splits
 from dataprune.run import EmbedSettings
-from dataprune.training.swav.recipe import SwavSettings
+from dataprune.training.settings import SwavSettings
 
 SERIAL = dp.Hardware(executor="serial")
 SWAV = EmbedSettings(swav=SwavSettings(epochs=3, batch=32))

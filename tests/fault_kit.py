@@ -8,7 +8,7 @@ import numpy as np
 
 from dataprune.data import from_arrays, read
 from dataprune.run import score
-from dataprune.training.plan import Hardware, Settings
+from dataprune.training.settings import Hardware, Settings
 
 SERIAL = Hardware(executor="serial")
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-plain")

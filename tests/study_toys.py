@@ -9,8 +9,8 @@ from dataprune.study.arms import StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
 from dataprune.study.trials import TrialSpec
-from dataprune.training.plan import Hardware, Settings
 from dataprune.training.recipes import RECIPES
+from dataprune.training.settings import Hardware, Settings
 
 SERIAL = Hardware(executor="serial")
 SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)

@@ -16,8 +16,9 @@ from dataprune import store
 from dataprune.cli import main
 from dataprune.data import read, read_features
 from dataprune.training.fit import Inputs
+from dataprune.training.settings import SwavSettings
 from dataprune.training.swav.fit import SwavFit
-from dataprune.training.swav.recipe import SwavSettings, plan_swav
+from dataprune.training.swav.recipe import plan_swav
 from machine_kit import names
 
 # The command, with a checkpoint after every epoch: those of a tiny set take less time than is between two.

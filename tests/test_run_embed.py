@@ -8,7 +8,7 @@ from dataprune import store
 from dataprune.data import read_features
 from dataprune.errors import InputError
 from dataprune.run import EmbedSettings, embed
-from dataprune.training.swav.recipe import SwavSettings
+from dataprune.training.settings import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 from machine_kit import names
 

@@ -17,8 +17,9 @@ from dataprune import store
 from dataprune.errors import InputError, MachineError, StoreError
 from dataprune.run import EmbedSettings, embed
 from dataprune.training.fit import Inputs, one_thread
+from dataprune.training.settings import SwavSettings
 from dataprune.training.swav.fit import SwavFit
-from dataprune.training.swav.recipe import FAST_GRAY, CropSpec, SwavSettings, plan_swav
+from dataprune.training.swav.recipe import FAST_GRAY, CropSpec, plan_swav
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 from machine_kit import give_room, names
 

@@ -7,7 +7,7 @@ import dataprune as dp
 from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import EmbedSettings, embed
 from dataprune.training.pixels import fit_components, on_components, pixel_rows
-from dataprune.training.swav.recipe import SwavSettings
+from dataprune.training.settings import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 
 

@@ -12,7 +12,7 @@ from dataprune.data import read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score, verify
 from dataprune.run.run import SCORES_FILE
-from dataprune.training.plan import Hardware, Settings
+from dataprune.training.settings import Hardware, Settings
 from machine_kit import give_room
 
 SETTINGS = Settings(members=2, epochs=3)

@@ -16,8 +16,8 @@ from dataprune.run import check_out, open_run, score, verify, write_folder
 from dataprune.run.run import SCORES_FILE
 from dataprune.selection import select
 from dataprune.training.fit import Inputs
-from dataprune.training.plan import Hardware, Settings
 from dataprune.training.recipes import Recipe
+from dataprune.training.settings import Hardware, Settings
 
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
 SERIAL = Hardware(executor="serial")

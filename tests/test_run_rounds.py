@@ -12,7 +12,7 @@ from dataprune.noise import Suspects
 from dataprune.run import score, suspects_of
 from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, excluded
 from dataprune.trace import Recorder, Trace
-from dataprune.training.plan import Hardware, Settings
+from dataprune.training.settings import Hardware, Settings
 
 TWICE = Settings(folds=3, rounds=2, epochs=3, model="linear", recipe="fast-gray")
 SERIAL = Hardware(executor="serial")

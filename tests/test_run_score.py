@@ -16,8 +16,9 @@ from dataprune.run import open_run, score, verify
 from dataprune.run.run import SCORES_FILE
 from dataprune.run.score import Progress
 from dataprune.training.fit import Fit
-from dataprune.training.plan import Hardware, Settings, plan, timed_price
+from dataprune.training.plan import plan, timed_price
 from dataprune.training.recipes import Recipe
+from dataprune.training.settings import Hardware, Settings
 from fork_kit import Forks
 
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
@@ -240,7 +241,7 @@ import tempfile
 import numpy as np
 from dataprune.data import read
 from dataprune.run import score
-from dataprune.training.plan import Hardware, Settings
+from dataprune.training.settings import Hardware, Settings
 from kill_everywhere import killed_at
 
 data, settings = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy")

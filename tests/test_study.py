@@ -22,8 +22,8 @@ from dataprune.study.presets import PRESETS
 from dataprune.study.study import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
 from dataprune.study.trials import TrialResult, read_trial, sound_trial, write_trial
 from dataprune.tables import read_table
-from dataprune.training.plan import Hardware
 from dataprune.training.recipes import RECIPES
+from dataprune.training.settings import Hardware
 from fork_kit import Forks
 from machine_kit import give_room
 from study_toys import SCORING, SERIAL, spec_of, toy_spec, toy_splits, toy_study, vectors

@@ -29,7 +29,7 @@ from dataprune.run import feature_scores, score
 from dataprune.run.feature_scores import Asked, map_of, score_features
 from dataprune.study.arms import StudyInputs
 from dataprune.tables import read_table
-from dataprune.training.plan import Hardware
+from dataprune.training.settings import Hardware
 from dataprune.workers import ExecutorConfig, Job, open_pool, run_jobs
 from study_toys import SCORING, toy_spec, toy_splits, toy_study
 from worker_kit import all_gone, by_key, square, wait_for_files

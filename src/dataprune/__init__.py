@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     from dataprune.study.spec import Part, StudySpec
     from dataprune.study.study import Study, open_study
     from dataprune.trace import Recorder, Trace
-    from dataprune.training.plan import Hardware, Settings
     from dataprune.training.recipes import Recipe
-    from dataprune.training.swav.recipe import SWAV_RECIPES, SwavRecipe, SwavSettings
+    from dataprune.training.settings import Hardware, Settings, SwavSettings
+    from dataprune.training.swav.recipe import SWAV_RECIPES, SwavRecipe
 
     __version__: str
 
@@ -105,9 +105,9 @@ _ROOMS = {
     "dataprune.study.reliability": ("reliability",),
     "dataprune.study.spec": ("Part", "StudySpec"),
     "dataprune.trace": ("Recorder", "Trace"),
-    "dataprune.training.plan": ("Hardware", "Settings"),
     "dataprune.training.recipes": ("Recipe",),
-    "dataprune.training.swav.recipe": ("SWAV_RECIPES", "SwavRecipe", "SwavSettings"),
+    "dataprune.training.settings": ("Hardware", "Settings", "SwavSettings"),
+    "dataprune.training.swav.recipe": ("SWAV_RECIPES", "SwavRecipe"),
 }
 _CALLED = {"evaluate_suspects": "evaluate", "inject_noise": "inject"}  # in their room, where it is clear of what
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -38,7 +38,7 @@ def demo(
     from dataprune.report.page import Options, write_report
     from dataprune.run import write_kept
     from dataprune.selection import select
-    from dataprune.training.plan import Hardware, Settings
+    from dataprune.training.settings import Hardware, Settings
 
     _check_ours(out)
     say("1. Read the digits that scikit-learn brings along: handwritten, 8 x 8 pixels, ten classes.")

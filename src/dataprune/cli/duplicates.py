@@ -111,7 +111,7 @@ def features_for(
     from dataprune.run import EmbedSettings
     from dataprune.run.encoders import METHODS
     from dataprune.run.split_features import features_in, made_features
-    from dataprune.training.plan import Hardware
+    from dataprune.training.settings import Hardware
 
     if asked not in METHODS and (":" not in asked or Path(asked).exists()):
         return features_in(read_features(asked), splits)

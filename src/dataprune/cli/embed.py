@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dataprune.data import Dataset, Splits
     from dataprune.run import Embedding, EmbedProgress, EmbedSettings, Run
-    from dataprune.training.plan import Hardware
+    from dataprune.training.settings import Hardware
 
 Asked = Literal["low", "medium", "high"]
 
@@ -116,8 +116,8 @@ def embed(
     from dataprune.cli.progress import reading_progress
     from dataprune.cli.score import say_data
     from dataprune.run import EmbedSettings, check_features_out, open_run
-    from dataprune.training.plan import Hardware
-    from dataprune.training.swav.recipe import SwavSettings, swav_recipe_named
+    from dataprune.training.settings import Hardware, SwavSettings
+    from dataprune.training.swav.recipe import swav_recipe_named
 
     only_swav = {"effort": effort, "recipe": recipe, "epochs": epochs, "batch": batch, "layer": layer}
     _check_options(method, only_swav, components, model)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dataprune.data import Dataset, FeatureFile
     from dataprune.run import Run
     from dataprune.scores import Score
-    from dataprune.training.plan import Hardware, Settings
+    from dataprune.training.settings import Hardware, Settings
 
 N_HARDEST = 5
 
@@ -134,8 +134,8 @@ def score(
     """
     from dataprune.data.apart import refuse_output_inside_data
     from dataprune.run import check_out
-    from dataprune.training.plan import Hardware, Settings
     from dataprune.training.recipes import recipe_named
+    from dataprune.training.settings import Hardware, Settings
 
     check_out(out)  # before what may take long
     if recipe is not None:
@@ -165,7 +165,8 @@ def score(
 
 def check_learnable(dataset: "Dataset", seed: int) -> None:
     """See before any training that features can be learned from the data."""
-    from dataprune.training.swav.recipe import SwavSettings, plan_swav
+    from dataprune.training.settings import SwavSettings
+    from dataprune.training.swav.recipe import plan_swav
 
     plan_swav(dataset, SwavSettings(seed=seed))
 
@@ -175,7 +176,7 @@ def learned_features(dataset: "Dataset", run: "Run", seed: int, hardware: "Hardw
     from dataprune.cli.embed import make
     from dataprune.data import read_features
     from dataprune.run import FEATURES, EmbedSettings
-    from dataprune.training.swav.recipe import SwavSettings
+    from dataprune.training.settings import SwavSettings
 
     (run.path / FEATURES).mkdir(exist_ok=True)
     path = run.path / FEATURES / "swav.npy"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataprune.study.run_trials import StudyProgress
     from dataprune.study.spec import StudySpec
     from dataprune.study.study import Study
-    from dataprune.training.plan import Settings
+    from dataprune.training.settings import Settings
 
 PLOTS = "plots"
 
@@ -209,7 +209,7 @@ def study(
         raise invalid("--out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
     from dataprune.data.apart import refuse_output_inside_data
     from dataprune.study.runner import check_out
-    from dataprune.training.plan import Hardware, Settings
+    from dataprune.training.settings import Hardware, Settings
 
     check_out(out)
     hardware = Hardware(device, executor, workers, address, gpus)

@@ -26,7 +26,7 @@ from dataprune.tables import read_npy, write_vectors
 from dataprune.tables.vectors import SUFFIXES
 from dataprune.training.ensemble import CHECKPOINT
 from dataprune.training.pixels import pixel_rows
-from dataprune.training.plan import Hardware
+from dataprune.training.settings import Hardware
 
 ASKED = "asked.json"
 ALGORITHM = 1  # raised when the same settings would give other numbers

@@ -15,9 +15,10 @@ from dataprune.plugins import call, load
 from dataprune.run.run import Run
 from dataprune.trace import open_member
 from dataprune.training.pixels import COMPONENTS, fit_components, on_components
-from dataprune.training.plan import Hardware, Price, resolve_device
+from dataprune.training.plan import Price, resolve_device
+from dataprune.training.settings import Hardware, SwavSettings
 from dataprune.training.swav.job import SwavEpochDone, swav_features, swav_price, timed_swav_price, train_swav
-from dataprune.training.swav.recipe import Swav, SwavSettings, plan_swav
+from dataprune.training.swav.recipe import Swav, plan_swav
 
 METHODS = ("swav", "trace", "pixels")
 FUNCTION_BATCH = 256

@@ -24,7 +24,8 @@ from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
 from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members, training_environment
 from dataprune.training.features import penultimate
-from dataprune.training.plan import Hardware, Price, Settings, plan, price, resolve_device, timed_price
+from dataprune.training.plan import Price, plan, price, resolve_device, timed_price
+from dataprune.training.settings import Hardware, Settings
 from dataprune.workers import Outcome, default_workers
 
 SCRATCH = "scratch"

@@ -15,7 +15,7 @@ from dataprune.errors import StoreError, invalid, join_some
 from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
 from dataprune.run.run import Run
 from dataprune.tables import read_npy, write_npy
-from dataprune.training.plan import Hardware
+from dataprune.training.settings import Hardware
 
 
 def parts_of(splits: Splits) -> list[Dataset]:

@@ -18,7 +18,7 @@ from dataprune.study.presets import SCORES
 from dataprune.study.spec import StudySpec
 from dataprune.study.splits import StudyData, with_noise
 from dataprune.study.study import NOISY_RUN, RUN
-from dataprune.training.plan import Hardware, Settings
+from dataprune.training.settings import Hardware, Settings
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from dataprune.run import Run
 from dataprune.study.grid import GridRow, TrainingSetup
 from dataprune.study.spec import StudySpec, Variant
 from dataprune.training.ensemble import Ensemble
-from dataprune.training.plan import REFERENCE_SIZE, SIZE_EXPONENT, Settings, default_recipe, timed_price
+from dataprune.training.plan import REFERENCE_SIZE, SIZE_EXPONENT, default_recipe, timed_price
 from dataprune.training.recipes import RECIPES, Recipe, recipe_named
+from dataprune.training.settings import Settings
 
 EPOCHS = 6  # of a trial at REFERENCE_SIZE examples
 MOST = 1.5  # times that, for small sets

@@ -20,7 +20,7 @@ from dataprune.study.study import FAILED, OK
 from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_trial
 from dataprune.training.ensemble import marker_file, training_environment
 from dataprune.training.fit import Training, flops_of
-from dataprune.training.plan import Hardware
+from dataprune.training.settings import Hardware
 from dataprune.training.staged import (
     CHECKPOINT_SECONDS,
     Places,

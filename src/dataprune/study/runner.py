@@ -40,7 +40,8 @@ from dataprune.study.study import (
 from dataprune.study.trials import ALGORITHM, FOLDER, TrialResult
 from dataprune.tables import write_table
 from dataprune.training.ensemble import training_environment
-from dataprune.training.plan import Hardware, resolve_device
+from dataprune.training.plan import resolve_device
+from dataprune.training.settings import Hardware
 
 TABLE_SECONDS = 30.0  # between two writings of the table while trials end; each trial's own file is there at once
 _DTYPES: dict[type, Any] = {str: object, float: np.float64, int: np.int64}

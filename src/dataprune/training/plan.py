@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.training.ensemble import Ensemble, sees_mirrored
 from dataprune.training.recipes import recipe_named
-from dataprune.workers import Executor, ExecutorConfig
+from dataprune.training.settings import Hardware, Settings
 
 if TYPE_CHECKING:
     from dataprune.training.fit import Training
@@ -24,66 +24,6 @@ SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 TIMED_FROM_FLOPS = 5e11  # about ten seconds of one core
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run may be asked for; whatever is None follows from `effort` and the data. All of it is the run's identity.
-
-    Attributes:
-        effort: `low`, `medium` or `high`.
-        members: networks in the ensemble.
-        epochs: passes over the set for each member.
-        model: a name of `dataprune.training.models.MODELS` or `module:function`.
-        recipe: a name of `dataprune.training.recipes.RECIPES` or `module:function`.
-        batch: examples a step.
-        when: record after each epoch on the pictures as they are (`clean`) or while training (`online`).
-        folds: 0, or how many folds; each member is then trained on all folds but one.
-        repeats: of the folds.
-        rounds: 2 or more train again on the folds, each time without the labels that the rounds before call wrong.
-        seed: of everything random.
-    """
-
-    effort: Literal["low", "medium", "high"] = "medium"
-    members: int | None = None
-    epochs: int | None = None
-    model: str | None = None
-    recipe: str | None = None
-    batch: int | None = None
-    when: Literal["clean", "online"] = "clean"
-    folds: int = 0
-    repeats: int = 1
-    rounds: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where and how wide to work; none of it changes a result.
-
-    Attributes:
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes a CUDA device if there is one.
-        executor: `serial`, `processes` or `ray`; None takes processes on a CPU and serial elsewhere.
-        workers: members at once; None takes the usable cores, on Ray those of the cluster.
-        address: of a Ray cluster; None starts one on this machine and ends it.
-        gpus: on Ray, the share of a GPU for a member; None takes a whole one where `device` is no CPU.
-    """
-
-    device: str | None = None
-    executor: Executor | None = None
-    workers: int | None = None
-    address: str | None = None
-    gpus: float | None = None
-
-    def executor_config(self, device: str) -> ExecutorConfig:
-        """Return who trains on a device.
-
-        Raises:
-            InputError: what `ExecutorConfig` refuses.
-        """
-        executor = self.executor or ("processes" if device == "cpu" else "serial")
-        gpus = self.gpus if self.gpus is not None else float(executor == "ray" and device != "cpu")
-        return ExecutorConfig(executor, self.workers, address=self.address, gpus=gpus)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.plugins import call
 from dataprune.training.recipes import Recipe
+from dataprune.training.settings import SwavSettings
 
 LAYERS = ("backbone", "prototypes")
 EPOCHS = {"low": 20, "medium": 40, "high": 200}  # at REFERENCE_SIZE examples
@@ -147,29 +147,6 @@ REPORT = SwavRecipe(
     queue=0,
 )
 SWAV_RECIPES = {recipe.name: recipe for recipe in (FAST, FAST_GRAY, REPORT)}
-
-
-@dataclass(frozen=True)
-class SwavSettings:
-    """What may be asked for; whatever is None follows from `effort` and the data.
-
-    Attributes:
-        effort: `low`, `medium` or `high`.
-        recipe: a name of `SWAV_RECIPES`, or `module:function` that gives a `SwavRecipe`.
-        model: a name of `dataprune.training.models.MODELS` or `module:function`.
-        epochs: passes over the set.
-        batch: examples a step.
-        layer: `backbone` (what the network's last linear layer sees) or `prototypes` (the scores of the prototypes).
-        seed: of everything random.
-    """
-
-    effort: Literal["low", "medium", "high"] = "medium"
-    recipe: str | None = None
-    model: str | None = None
-    epochs: int | None = None
-    batch: int | None = None
-    layer: Literal["backbone", "prototypes"] = "backbone"
-    seed: int = 0
 
 
 @dataclass(frozen=True)

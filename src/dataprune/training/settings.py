@@ -1,0 +1,115 @@
+"""What a training may be asked for and where it runs. The command line takes its options and their help from here."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from dataprune.errors import invalid
+
+if TYPE_CHECKING:
+    from dataprune.workers import ExecutorConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run may be asked for; whatever is None follows from `effort` and the data. All of it is the run's identity.
+
+    Attributes:
+        effort: How much to spend. Members and epochs follow from it and from the size of the set.
+        members: Networks in the ensemble. Default: by effort.
+        epochs: Passes over the set for each network. Default: by effort and size.
+        model: proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; mlp (the default) or linear for
+            features; or module:function.
+        recipe: How networks are trained: fast (the default for colour), fast-gray, fast-plain, fast-plain-gray, fast-vectors,
+            report-cifar10, report-cifar100, report-photos, or module:function.
+        batch: Examples a step. Default: the recipe's.
+        when: Record on clean pictures after each epoch, or (cheaper, noisier) on augmented ones while training.
+        folds: Train each member on all folds but one, so that every example has answers of networks that did not see it.
+        repeats: How often the set is cut into folds; folds x repeats members.
+        rounds: With 2, train as many members again, without the labels that the first ones call wrong; finds wrong labels best.
+        seed: Number from which everything random follows; the same number gives the same result.
+    """
+
+    effort: Literal["low", "medium", "high"] = "medium"
+    members: int | None = None
+    epochs: int | None = None
+    model: str | None = None
+    recipe: str | None = None
+    batch: int | None = None
+    when: Literal["clean", "online"] = "clean"
+    folds: int = 0
+    repeats: int = 1
+    rounds: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_least(self, 1, "members", "epochs", "batch", "repeats", "rounds")
+        _check_least(self, 0, "folds")
+
+
+@dataclass(frozen=True)
+class SwavSettings:
+    """What a training without labels may be asked for; whatever is None follows from `effort` and the data.
+
+    Attributes:
+        effort: For swav: how much to spend. Width and epochs follow from it.
+        recipe: For swav: fast (the default for colour), fast-gray, report (ResNet-18, two full crops, 200 epochs), or
+            module:function.
+        model: For swav: the network, as for dataprune score. For trace: its name again, if it is module:function.
+        epochs: For swav: passes over the set. Default: by effort and size.
+        batch: For swav: examples a step. Default: the recipe's.
+        layer: For swav: what the network's last layer sees, or the scores of the prototypes.
+        seed: Number from which everything random follows; the same number gives the same result.
+    """
+
+    effort: Literal["low", "medium", "high"] = "medium"
+    recipe: str | None = None
+    model: str | None = None
+    epochs: int | None = None
+    batch: int | None = None
+    layer: Literal["backbone", "prototypes"] = "backbone"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_least(self, 1, "epochs", "batch")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how wide to work; none of it changes a result.
+
+    Attributes:
+        device: Where to train: cpu, cuda, cuda:1, mps. Default: cuda if there is one.
+        executor: One after the other, side by side in processes, or on Ray. Default: processes on a CPU, else serial.
+        workers: Processes at once; no result depends on it. Default: one a core.
+        address: With executor ray: the cluster to join (auto or HOST:PORT), made by ray start --head. Default: one on this
+            machine, ended afterwards.
+        gpus: With executor ray: the share of a GPU that one training takes. Default: a whole one where the device is no CPU.
+    """
+
+    device: str | None = None
+    executor: Literal["serial", "processes", "ray"] | None = None
+    workers: int | None = None
+    address: str | None = None
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
+            raise invalid("device", "be cpu, cuda (or cuda:1) or mps", repr(self.device))
+        _check_least(self, 1, "workers")
+        _check_least(self, 0, "gpus")
+
+    def executor_config(self, device: str) -> "ExecutorConfig":
+        """Return who trains on a device."""
+        from dataprune.workers import ExecutorConfig
+
+        executor = self.executor or ("processes" if device == "cpu" else "serial")
+        gpus = self.gpus if self.gpus is not None else float(executor == "ray" and device != "cpu")
+        return ExecutorConfig(executor, self.workers, address=self.address, gpus=gpus)
+
+
+def _check_least(settings: object, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= least:
+            raise invalid(name, f"be at least {least}", value)
