@@ -22,7 +22,7 @@ from dataprune.study.arms import StudyInputs
 from dataprune.study.runner import run_study
 from dataprune.study.spec import Part, StudySpec
 from dataprune.study.study import Study, open_study
-from dataprune.training.ensemble import training_environment
+from dataprune.training.checkpoint import training_environment
 from dataprune.training.settings import Hardware
 from dataprune.training.staged import StagedDone, StagedEpoch, StagedJob
 from dataprune.workers import Report

@@ -7,7 +7,6 @@ Beside them the share of the device's rate of matrix products that training reac
 """
 
 import argparse
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import torch
 from record import record
 from torch.nn import functional
 
-from dataprune.training.fit import Fit, Inputs, Training, flops_of, one_thread
+from dataprune.training.fit import Fit, Inputs, Training, forward_flops, one_thread
 from dataprune.training.recipes import RECIPES
 
 STEPS = 20
@@ -70,7 +69,7 @@ def compare(model: str, side: int, device: str, rounds: int) -> dict[str, float]
             if number:  # the first round warms up
                 seconds[name].append(time.perf_counter() - begun)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    flops = 3 * flops_of(dataclasses.replace(fit.training, device="cpu"), fit.inputs.shape)
+    flops = 3 * forward_flops(model, fit.inputs.shape, 10)
     return {
         "bare_images_per_second": round(n / median["bare"], 1),
         "engine_images_per_second": round(n / median["engine"], 1),

@@ -31,7 +31,7 @@ from dataprune.study.arms import StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
 from dataprune.study.spec import Part
-from dataprune.training.fit import Fit, Inputs, Training, flops_of, one_thread, open_device
+from dataprune.training.fit import Fit, Inputs, Training, forward_flops, one_thread, open_device
 from dataprune.training.recipes import RECIPES
 
 MARK_SECONDS = 60.0
@@ -168,7 +168,7 @@ def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -
             recorder.update(rows, logits, epoch, features)
 
     train, look_seconds = engine.timed(fit.train_epoch, device), engine.timed(look, device)
-    flops = 3 * flops_of(dataclasses.replace(training, device="cpu"), fit.inputs.shape)
+    flops = 3 * forward_flops(model, fit.inputs.shape, data.n_classes)
     return {
         "train_images_per_second": round(n / train, 1),
         "look_images_per_second": round(n / look_seconds, 1),

@@ -93,7 +93,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5_120, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, len(images))
-    defaults = plan(from_arrays(np.zeros((SIZE, 32, 32, 3), np.uint8), np.arange(SIZE) % 10), Settings())
+    defaults = plan(from_arrays(np.zeros((SIZE, 32, 32, 3), np.uint8), np.arange(SIZE) % 10), Settings()).ensemble
     with one_thread("cpu"):
         theirs_train, theirs_look = published(images[:400], labels[:400])
         our_train, our_look = ours(images, labels, defaults.model)

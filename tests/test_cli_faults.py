@@ -138,8 +138,8 @@ class TestProgress:
     def test_a_terminal_gets_a_bar(self, monkeypatch):
         from dataprune.cli.progress import TrainingProgress
         from dataprune.run import Progress
+        from dataprune.training.cost import Cost
         from dataprune.training.ensemble import Ensemble, EpochDone
-        from dataprune.training.plan import Price
 
         class Terminal(io.StringIO):
             def isatty(self):
@@ -150,7 +150,7 @@ class TestProgress:
         monkeypatch.setattr(sys, "stdout", terminal)
         ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
         with TrainingProgress(ensemble, quiet=False) as progress:
-            progress(Progress(0, 6, price=Price(6, 10**9, 10**8, 120.0)))
+            progress(Progress(0, 6, price=Cost(120.0, 0, 10**9)))
             progress(Progress(1, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
             progress(Progress(2, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
         shown = terminal.getvalue()

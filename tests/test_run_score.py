@@ -1,6 +1,7 @@
 """A whole run on digits: made, found again, extended, killed and taken up, damaged and mended, refused."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ from dataprune.run import open_run, score, verify
 from dataprune.run.run import SCORES_FILE
 from dataprune.run.score import Progress
 from dataprune.training.fit import Fit
-from dataprune.training.plan import plan, timed_price
+from dataprune.training.plan import plan
 from dataprune.training.recipes import Recipe
 from dataprune.training.settings import Hardware, Settings
 from fork_kit import Forks
@@ -83,14 +84,14 @@ def test_extending_keeps_the_members_and_equals_a_run_made_so(digits, tmp_path):
 def test_progress_tells_the_price_first_and_then_every_epoch(digits, tmp_path):
     heard: list[Progress] = []
     score(digits, tmp_path / "run", QUICK, SERIAL, listener=heard.append)
-    assert heard[0].price.member_epochs == 4
-    assert heard[0].price.seconds is None, "too short to ask about"
+    assert heard[0].price.examples_seen == 4 * len(digits)
+    assert math.isnan(heard[0].price.seconds), "too short to ask about"
     assert [(h.done, h.total) for h in heard[1:]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_long_work_is_timed_before_it_begins(digits):
-    ensemble = plan(digits, Settings(members=2, epochs=1_000_000))
-    one, two = (timed_price(digits, ensemble, "cpu", at_once).seconds for at_once in (1, 2))
+    planned = plan(digits, Settings(members=2, epochs=1_000_000))
+    one, two = (planned.timed_cost(2, "cpu", at_once).seconds for at_once in (1, 2))
     assert one > 0
     assert two > 0
 
@@ -106,7 +107,7 @@ def test_it_is_timed_on_examples_of_every_class(digits, monkeypatch):
 
     monkeypatch.setattr("dataprune.training.fit.Fit", Seen)
     by_class = digits.take(np.argsort(digits.labels, kind="stable"))
-    timed_price(by_class, plan(by_class, Settings(epochs=1_000_000, batch=16)), "cpu", 1)
+    plan(by_class, Settings(epochs=1_000_000, batch=16)).timed_cost(1, "cpu", 1)
     assert seen == [set(range(10))]
 
 

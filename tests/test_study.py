@@ -93,8 +93,8 @@ def test_the_same_call_returns_at_once_and_hears_nothing(finished):
 def test_progress_counts_trials_epochs_and_examples(tmp_path):
     heard = []
     toy_study(tmp_path / "s", toy_spec("half", seeds=1), listener=heard.append)
-    assert heard[0].price.trials == 4
-    assert heard[0].price.examples == heard[0].to_see == heard[-1].examples
+    assert heard[0].total - heard[0].found == 4
+    assert heard[0].price.examples_seen == heard[0].to_see == heard[-1].examples
     assert [one.done for one in heard if one.ended] == [1, 2, 3, 4]
     assert sum(one.epoch is not None for one in heard) == 12
 
@@ -111,10 +111,10 @@ def test_trials_are_found_in_the_same_folder_and_in_another(finished, tmp_path):
     heard = []
     grown = toy_study(tmp_path / "s", more, sources=StudyInputs(settings=SCORING, reuse=(finished.path,)), listener=heard.append)
     assert heard[0].found == 8
-    assert heard[0].price.trials == 6
+    assert heard[0].total - heard[0].found == 6
     heard.clear()
     again = toy_study(grown.path, replace(more, seeds=3), listener=heard.append)
-    assert (heard[0].found, heard[0].price.trials) == (14, 7)
+    assert (heard[0].found, heard[0].total) == (14, 21)
     assert set(again.trials["seed"]) == {0, 1, 2}
     assert verify_study(again.path) == []
 
@@ -338,7 +338,7 @@ def test_damage_is_found_said_and_mended(tmp_path):
         read_trial(study.path, study.trials["trial"][0])
     heard = []
     assert without_times(toy_study(study.path, toy_spec("half", seeds=1), listener=heard.append)) == whole
-    assert heard[0].price.trials == 1
+    assert heard[0].total - heard[0].found == 1
     (study.path / TRIALS).write_bytes(b"nothing")
     with pytest.raises(StoreError, match=r"trials.parquet is damaged"):
         open_study(study.path)

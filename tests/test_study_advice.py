@@ -6,8 +6,8 @@ import pytest
 
 from dataprune.errors import InputError
 from dataprune.study.advice import Situation, advise, overall, situation_from, situation_of
-from dataprune.study.cost import Cost
 from dataprune.study.summary import summarise
+from dataprune.training.cost import Cost
 from study_tables import sweep_rows, trials_of, window_rows
 from study_toys import toy_spec, toy_study
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from dataprune.errors import InputError
 from dataprune.scores import SCORES, Score, Scores
 from dataprune.study.agreement import agreement, distributions
-from dataprune.study.cost import Cost, prices, scoring_cost
+from dataprune.study.cost import prices, scoring_cost
 from dataprune.study.reliability import Reliability, reliability, spearman_brown
+from dataprune.training.cost import Cost
 from study_tables import sweep_rows, trials_of
 from toys import random_logits, toy_trace, trace_of
 

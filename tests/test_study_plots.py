@@ -20,8 +20,9 @@ from dataprune.report.study_plots import (
     write_plots,
 )
 from dataprune.scores import Score, Scores
-from dataprune.study.cost import Cost, prices
+from dataprune.study.cost import prices
 from dataprune.study.summary import summarise
+from dataprune.training.cost import Cost
 from study_tables import SEVEN, easy_rows, sweep_rows, trials_of, window_rows
 
 

@@ -110,7 +110,7 @@ def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when
     with pytest.raises(Stopped):
         train_member(job, stop_after_two)
     if damaged:  # one bit turned in the checkpoint: found by checksum, the member starts anew
-        path = job.scratch / store.read_json(job.scratch / ensembles.CHECKPOINT)["file"]
+        path = job.scratch / store.read_json(job.scratch / "checkpoint.json")["file"]
         content = bytearray(path.read_bytes())
         content[-5] ^= 1
         path.write_bytes(content)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from dataprune.errors import InputError, MachineError, WorkError
-from dataprune.training.fit import Fit, Inputs, Training, flops_of, open_device
-from dataprune.training.recipes import RECIPES, Recipe
+from dataprune.training.fit import Fit, Inputs, Training, forward_flops, open_device
+from dataprune.training.recipes import Recipe
 
 N = 60
 
@@ -164,7 +164,7 @@ def test_constant_columns_of_features_become_zero():
 
 def test_flops_by_hand():
     # 4 → 3 linear: 12 multiply-adds, two operations each
-    assert flops_of(Training("linear", RECIPES["fast"], 1, 0, 3), (4,)) == 24
+    assert forward_flops("linear", (4,), 3) == 24
 
 
 def test_what_is_refused(pictures):

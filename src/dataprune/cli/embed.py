@@ -1,5 +1,6 @@
 """`dataprune embed`: features of pictures, learned without labels or taken from elsewhere."""
 
+import math
 import shlex
 import time
 from pathlib import Path
@@ -252,8 +253,8 @@ class LearningProgress:
             return
         if progress.price is not None:
             seconds = progress.price.seconds
-            self._seconds = None if seconds is None else seconds / progress.total
-            took = ", under a minute" if seconds is None else f", about {duration(seconds)}"
+            self._seconds = None if math.isnan(seconds) else seconds / progress.total
+            took = ", under a minute" if math.isnan(seconds) else f", about {duration(seconds)}"
             price = f"{took}, {progress.price.flops:.2g} floating-point operations"
             say(f"to train: {pluralise(progress.total, 'epoch')} without labels{price}")
             self._bar = bar_on_terminal()

@@ -1,5 +1,6 @@
 """How does somebody see that long work goes on? By a bar on a terminal, by plain lines in a log."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,21 +15,21 @@ if TYPE_CHECKING:
     from dataprune.run import Progress
     from dataprune.study.grid import Cell
     from dataprune.study.run_trials import StudyProgress
+    from dataprune.training.cost import Cost
     from dataprune.training.ensemble import Ensemble, EpochDone
-    from dataprune.training.plan import Price
 
 PRIOR_EPOCHS = 4  # member-epochs that the price is worth, when the rest is estimated
 LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 
 
-def price_line(ensemble: "Ensemble", price: "Price") -> str:
+def price_line(ensemble: "Ensemble", member_epochs: int, cost: "Cost") -> str:
     """Return what training will cost."""
-    left, epochs = price.member_epochs // ensemble.epochs, pluralise(ensemble.epochs, "epoch")
+    left, epochs = member_epochs // ensemble.epochs, pluralise(ensemble.epochs, "epoch")
     members = pluralise(left, "member") if left == ensemble.members else f"{left} of {pluralise(ensemble.members, 'member')}"
-    took = ", under a minute" if price.seconds is None else f", about {duration(price.seconds)}"
+    took = ", under a minute" if math.isnan(cost.seconds) else f", about {duration(cost.seconds)}"
     return (
         f"to train: {members} for {epochs}, model {ensemble.model}, recipe {ensemble.recipe.name} = "
-        f"{pluralise(price.member_epochs, 'member-epoch')}{took}, {price.flops:.2g} floating-point operations"
+        f"{pluralise(member_epochs, 'member-epoch')}{took}, {cost.flops:.2g} floating-point operations"
     )
 
 
@@ -62,9 +63,9 @@ class TrainingProgress:
         if self._quiet:
             return
         if progress.price is not None:
-            say(price_line(self._ensemble, progress.price))
+            say(price_line(self._ensemble, progress.total, progress.price))
             seconds = progress.price.seconds
-            self._seconds = None if seconds is None else seconds / max(1, progress.price.member_epochs)
+            self._seconds = None if math.isnan(seconds) else seconds / progress.total
             self._bar = bar_on_terminal()
             if self._bar is not None:
                 self._bar.add_task("training", total=progress.total, done="", left=self._left(progress))
@@ -124,7 +125,7 @@ class TrialsProgress:
         self.heard = True
         if progress.price is not None:
             self._begun = time.monotonic()
-            self._seconds = progress.price.seconds
+            self._seconds = None if math.isnan(progress.price.seconds) else progress.price.seconds
             for note in progress.notes:
                 warn(note)
             if not self._quiet:
@@ -142,12 +143,12 @@ class TrialsProgress:
         price = progress.price
         assert price is not None
         found = f", {progress.found:,} found" if progress.found else ""
-        if not price.trials:
+        if progress.total == progress.found:
             say(f"to train: nothing{found}")
             return
-        took = "under a minute" if price.seconds is None else f"about {duration(price.seconds)}"
+        took = "under a minute" if math.isnan(price.seconds) else f"about {duration(price.seconds)}"
         say(
-            f"to train: {pluralise(price.trials, 'trial')}{found}, {price.examples:,} examples to see, {took}, "
+            f"to train: {pluralise(progress.total - progress.found, 'trial')}{found}, {progress.to_see:,} examples to see, {took}, "
             f"{price.flops:.2g} floating-point operations"
         )
         self._bar = bar_on_terminal()

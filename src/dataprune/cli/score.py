@@ -262,7 +262,7 @@ def train(
     from dataprune.run import score as make_run
     from dataprune.training.plan import plan
 
-    with TrainingProgress(plan(dataset, settings), quiet) as progress:
+    with TrainingProgress(plan(dataset, settings).ensemble, quiet) as progress:
         run = make_run(dataset, out, settings, hardware, extend=extend, wait=wait, listener=progress)
     if not quiet and progress.trained:
         say_cost(run)

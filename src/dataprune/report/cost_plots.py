@@ -6,7 +6,8 @@ import numpy as np
 
 from dataprune.report.colors import GRAY, Style, ramp
 from dataprune.report.figures import Line, Panel, Plot
-from dataprune.study.cost import MEASURES, Price, Prices
+from dataprune.study.cost import Price, Prices
+from dataprune.training.cost import MEASURES
 
 UNITS = {"flops": "operations", "seconds": "seconds of work", "examples_seen": "examples seen"}
 MOST_TRAININGS = 100

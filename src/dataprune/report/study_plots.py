@@ -15,9 +15,10 @@ from dataprune.report.colors import STYLES, Style, ramp, style_of
 from dataprune.report.cost_plots import cost_data
 from dataprune.report.figures import FORMATS, Level, Line, Panel, Plot, draw_plot
 from dataprune.report.score_plots import correlation_data, distribution_data, draw_correlations, draw_distributions
-from dataprune.study.cost import Cost, prices
+from dataprune.study.cost import prices
 from dataprune.study.results_table import Cell
 from dataprune.study.summary import Summary
+from dataprune.training.cost import Cost
 
 if TYPE_CHECKING:
     from dataprune.scores import Scores

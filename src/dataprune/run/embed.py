@@ -24,7 +24,7 @@ from dataprune.run.run import Run
 from dataprune.scores.quality import knn_accuracy
 from dataprune.tables import read_npy, write_vectors
 from dataprune.tables.vectors import SUFFIXES
-from dataprune.training.ensemble import CHECKPOINT
+from dataprune.training.checkpoint import CHECKPOINT
 from dataprune.training.pixels import pixel_rows
 from dataprune.training.settings import Hardware
 

@@ -14,10 +14,10 @@ from dataprune.errors import InputError, StoreError, WorkError, invalid, join_so
 from dataprune.plugins import call, load
 from dataprune.run.run import Run
 from dataprune.trace import open_member
+from dataprune.training.cost import Cost
 from dataprune.training.pixels import COMPONENTS, fit_components, on_components
-from dataprune.training.plan import Price, resolve_device
 from dataprune.training.settings import Hardware, SwavSettings
-from dataprune.training.swav.job import SwavEpochDone, swav_features, swav_price, timed_swav_price, train_swav
+from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
 from dataprune.training.swav.recipe import Swav, plan_swav
 
 METHODS = ("swav", "trace", "pixels")
@@ -50,7 +50,7 @@ class EmbedProgress:
 
     done: int
     total: int
-    price: Price | None = None
+    price: Cost | None = None
     epoch: SwavEpochDone | None = None
 
 
@@ -118,7 +118,7 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
         )
     if name == "swav":
         plan = plan_swav(dataset, settings.swav)
-        swav_price(dataset, plan)  # refuses a model that is unknown or does not fit
+        swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
         return _Swav(dataset, plan, hardware)
     if name == "pixels":
         if settings.components < 1:
@@ -144,10 +144,10 @@ class _Swav:
         dataset, plan = self.dataset, self.plan
         # One training, whose checkpoints lie here: a cluster would gain nothing.
         hardware = replace(self.hardware, executor=None) if self.hardware.executor == "ray" else self.hardware
-        device = resolve_device(hardware)
-        cost = swav_price(dataset, plan)
+        device = hardware.resolved_device()
+        cost = swav_cost(dataset, plan)
         if listener is not None:
-            listener(EmbedProgress(0, plan.epochs, price=timed_swav_price(dataset, plan, device)))
+            listener(EmbedProgress(0, plan.epochs, price=timed_swav_cost(dataset, plan, device)))
 
         def heard(epoch: SwavEpochDone) -> None:
             if listener is not None:
@@ -178,7 +178,7 @@ class _Swav:
             "device": device,
             "bit_exact": device == "cpu",
         }
-        return Encoder(encode, len(dataset) * plan.epochs, cost.flops, about)
+        return Encoder(encode, len(dataset) * plan.epochs, int(cost.flops), about)
 
 
 class _Trace:
@@ -209,7 +209,7 @@ class _Trace:
         path = self.run.path / self.member["file"]
         if store.sha256(path) != self.member["sha256"]:
             raise StoreError(f"{path} is damaged (its checksum differs). Run the same `dataprune score` again.")
-        arrays, spec, device = open_member(path).arrays, self.run.info["spec"], resolve_device(self.hardware)
+        arrays, spec, device = open_member(path).arrays, self.run.info["spec"], self.hardware.resolved_device()
 
         def encode(some: Dataset) -> np.ndarray:
             about = (spec["model"], spec["recipe"]["normalise"], spec["n_classes"], device)

@@ -22,9 +22,11 @@ from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
 from dataprune.trace import Trace, open_member
-from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members, training_environment
+from dataprune.training.checkpoint import training_environment
+from dataprune.training.cost import Cost
+from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members
 from dataprune.training.features import penultimate
-from dataprune.training.plan import Price, plan, price, resolve_device, timed_price
+from dataprune.training.plan import Plan, plan
 from dataprune.training.settings import Hardware, Settings
 from dataprune.workers import Outcome, default_workers
 
@@ -44,7 +46,7 @@ class Progress:
 
     done: int
     total: int
-    price: Price | None = None
+    price: Cost | None = None
     epoch: EpochDone | None = None
 
 
@@ -83,23 +85,24 @@ def score(
         WorkError: no member learned anything.
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
-    ensemble = plan(dataset, settings)
+    planned = plan(dataset, settings)
+    ensemble = planned.ensemble
     folder = Path(out)
     store.check_writable(folder)
     with store.lock(folder, wait=wait):
-        finished = _claim(folder, dataset, ensemble, extend)
+        finished = _claim(folder, planned, extend)
         _write_local(folder, dataset)
         store.sweep(folder)
         if finished is not None:
             shutil.rmtree(folder / SCRATCH, ignore_errors=True)
             return finished
         started = time.perf_counter()
-        device = resolve_device(hardware)
+        device = hardware.resolved_device()
         dataset.verify()
-        members = _train(folder, dataset, ensemble, device, hardware, listener)
+        members = _train(folder, planned, device, hardware, listener)
         trained = time.perf_counter()
         scores = _score(folder, dataset, ensemble, _here(device), members)
-        _publish(folder, dataset, ensemble, device, members, scores, (trained - started, time.perf_counter() - trained))
+        _publish(folder, planned, device, members, scores, (trained - started, time.perf_counter() - trained))
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     return open_run(folder)
 
@@ -130,16 +133,17 @@ def identity(dataset: Dataset, ensemble: Ensemble) -> dict[str, Any]:
     return {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **spec}
 
 
-def _claim(folder: Path, dataset: Dataset, ensemble: Ensemble, extend: bool) -> Run | None:
+def _claim(folder: Path, planned: Plan, extend: bool) -> Run | None:
     """Make the folder this run's own; return the run if it is finished. Refuse a folder that holds anything else."""
-    wanted = identity(dataset, ensemble)
+    ensemble = planned.ensemble
+    wanted = identity(planned.dataset, ensemble)
     if not (folder / SPEC).exists() and not (folder / MANIFEST).exists():
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
         if others:
             raise InputError(
                 f"`out` must be a new folder or a run, got {folder}, which holds {', '.join(others[:3])}. Choose another."
             )
-        price(dataset, ensemble)  # refuses a model that is unknown or does not fit, before the folder is claimed
+        planned.cost(ensemble.members)  # refuses a model that is unknown or does not fit, before the folder is claimed
         store.write_sealed(folder / SPEC, wanted)
         return None
     present = {"rounds": 1} | _identity_of(folder)  # before there were rounds nothing was said of them
@@ -205,10 +209,9 @@ def member_file(member: int) -> str:
     return f"trace/member-{member:03d}.safetensors"
 
 
-def _train(
-    folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, hardware: Hardware, listener: Listener | None
-) -> list[dict[str, Any]]:
+def _train(folder: Path, planned: Plan, device: str, hardware: Hardware, listener: Listener | None) -> list[dict[str, Any]]:
     """Train the members that are not yet published whole, publish each as it comes, and give a record of all."""
+    dataset, ensemble = planned.dataset, planned.ensemble
     scratch = folder / SCRATCH
     scratch.mkdir(exist_ok=True)
     (folder / "trace").mkdir(exist_ok=True)
@@ -222,8 +225,7 @@ def _train(
     executor_config = hardware.executor_config(device)
     if listener is not None:
         at_once = 1 if executor_config.executor == "serial" else min(hardware.workers or default_workers(), len(missing))
-        price_of_all = timed_price(dataset, _with_members(ensemble, len(missing)), _here(device), at_once)
-        listener(Progress(0, len(missing) * ensemble.epochs, price=price_of_all))
+        listener(Progress(0, len(missing) * ensemble.epochs, price=planned.timed_cost(len(missing), _here(device), at_once)))
     progress = dict.fromkeys(missing, 0)
 
     def heard(epoch: EpochDone) -> None:
@@ -279,11 +281,6 @@ def _left_out(
     # Counted by what it is judged by: the lower count of the two, and fewer are left out. The figures of docs/log.md are of this.
     evidence = replace(evidence_of_rounds(trace, used, ensemble.round_size, dataset.classes), counted=None)
     return excluded(noise.find(evidence, seed=ensemble.seed))
-
-
-def _with_members(ensemble: Ensemble, members: int) -> Ensemble:
-    """Return the ensemble with as many members as are left to train, for its price."""
-    return ensemble if ensemble.folds else replace(ensemble, members=members)
 
 
 def _here(device: str) -> str:
@@ -411,15 +408,14 @@ def write_scores(path: Path, scores: Scores, dataset: Dataset | Run) -> None:
 
 def _publish(
     folder: Path,
-    dataset: Dataset,
-    ensemble: Ensemble,
+    planned: Plan,
     device: str,
     members: list[dict[str, Any]],
     scores: Scores,
     seconds: tuple[float, float],
 ) -> None:
     """Write the manifest: from here on the run is finished."""
-    cost = price(dataset, ensemble)
+    dataset, ensemble = planned.dataset, planned.ensemble
     counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
     body = {
         "spec": identity(dataset, ensemble),
@@ -442,9 +438,9 @@ def _publish(
                 "wall_seconds": round(seconds[0], 3),
                 "member_seconds": round(sum(m.get("seconds", 0.0) for m in members), 3),
                 "examples_seen": sum(m.get("examples_seen", 0) for m in members),
-                "flops": cost.flops * sum(m["file"] is not None for m in members) // len(members),
+                "flops": int(planned.cost(sum(m["file"] is not None for m in members)).flops),
             },
-            {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": cost.look_flops},
+            {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": planned.forward_flops},
         ],
         "machine": {"device": device, "processor": platform.machine(), "bit_exact": device == "cpu"},
         "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dataprune.errors import InputError, invalid
-from dataprune.study.cost import Cost, scoring_cost
+from dataprune.study.cost import scoring_cost
+from dataprune.training.cost import Cost
 
 if TYPE_CHECKING:
     from dataprune.run import Run

@@ -8,30 +8,9 @@ from typing import Any
 import numpy as np
 
 from dataprune.study.results_table import Cell, Trials, cell_table
+from dataprune.training.cost import MEASURES, Cost
 
-MEASURES = ("seconds", "examples_seen", "flops")
 COLUMNS = {"seconds": "train_seconds", "examples_seen": "examples_seen", "flops": "flops"}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A price in three currencies; NaN where it was not recorded.
-
-    Attributes:
-        seconds: of one process's work, added up over processes; not the time a person waited.
-        examples_seen: through the network in training, each time counted.
-        flops: floating-point operations. The one to compare by where the scoring network is another than the trained one.
-    """
-
-    seconds: float
-    examples_seen: float
-    flops: float
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.seconds + other.seconds, self.examples_seen + other.examples_seen, self.flops + other.flops)
-
-    def __getitem__(self, measure: str) -> float:
-        return float(getattr(self, measure))
 
 
 def scoring_cost(info: Mapping[str, Any]) -> Cost:

@@ -1,32 +1,21 @@
 """By which networks and recipes is a study trained, and what will that cost?"""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import invalid
 from dataprune.run import Run
 from dataprune.study.grid import GridRow, TrainingSetup
 from dataprune.study.spec import StudySpec, Variant
+from dataprune.training.cost import Cost
 from dataprune.training.ensemble import Ensemble
-from dataprune.training.plan import REFERENCE_SIZE, SIZE_EXPONENT, default_recipe, timed_price
+from dataprune.training.plan import Plan, default_recipe, epochs_for
 from dataprune.training.recipes import RECIPES, Recipe, recipe_named
 from dataprune.training.settings import Settings
 
 EPOCHS = 6  # of a trial at REFERENCE_SIZE examples
-MOST = 1.5  # times that, for small sets
-
-
-@dataclass(frozen=True)
-class Price:
-    """What is to be trained: trials, examples through the network, floating-point operations, seconds on the clock if measured."""
-
-    trials: int
-    examples: int
-    flops: int
-    seconds: float | None
 
 
 def trained_by(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
@@ -39,17 +28,6 @@ def trained_by(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
     if not spec.variants:
         return (how,)
     return tuple(_varied(variant, spec, dataset) for variant in spec.variants)
-
-
-def trial_epochs(n_examples: int) -> int:
-    """Return the epochs of a trial: somewhat more for smaller sets.
-
-    Example:
-        >>> trial_epochs(1_000), trial_epochs(50_000), trial_epochs(1_000_000)
-        (9, 6, 3)
-    """
-    factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, 0.5, MOST))
-    return max(1, round(EPOCHS * factor))
 
 
 def settings_of(run: Run) -> Settings:
@@ -79,32 +57,26 @@ def settings_of(run: Run) -> Settings:
     )
 
 
-def price(
-    rows: list[GridRow], examples: dict[str, int], flops: dict[str, int], dataset: Dataset, device: str, at_once: int
-) -> Price:
+def cost_of(rows: Sequence[GridRow], examples: int, flops: int, dataset: Dataset, device: str, at_once: int) -> Cost:
     """Return what trials will cost; work of some length is timed by a few steps on this machine.
 
     Args:
-        rows: the trials, each once.
-        examples: that each takes in, by its name.
-        flops: of each.
+        rows: the trials, each once, at least one.
+        examples: that they take in.
+        flops: of them all.
         dataset: by which a few steps are timed.
         at_once: how many are trained side by side.
     """
-    total, operations = sum(examples[row.spec.trial] for row in rows), sum(flops[row.spec.trial] for row in rows)
-    if not rows:
-        return Price(0, 0, 0, None)
     first = rows[0].spec
-    passes = max(1, round(total / len(dataset)))
-    like = Ensemble(first.model, first.recipe, 1, passes, dataset.n_classes, when="online", seed=0)
-    seconds = timed_price(dataset, like, device, 1).seconds
-    return Price(len(rows), total, operations, None if seconds is None else seconds / max(1, min(at_once, len(rows))))
+    like = Ensemble(first.model, first.recipe, 1, max(1, round(examples / len(dataset))), dataset.n_classes, when="online")
+    seconds = Plan(dataset, like).timed_cost(1, device, 1).seconds
+    return Cost(seconds / max(1, min(at_once, len(rows))), examples, flops)
 
 
 def _trained(name: str, model: str, recipe: str, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     model = model or ("mlp" if dataset.images is None else "proxy")
     found = recipe_named(recipe or default_recipe(dataset, model))
-    epochs = spec.epochs or found.epochs or trial_epochs(len(dataset))
+    epochs = spec.epochs or found.epochs or epochs_for(len(dataset), EPOCHS)
     return TrainingSetup(name or found.name, model, replace(found, batch=spec.batch or found.batch, epochs=None), epochs)
 
 

@@ -15,11 +15,13 @@ from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
 from dataprune.study.grid import Arm, Grid, GridRow, TrainingSetup
-from dataprune.study.plan import Price, price
+from dataprune.study.plan import cost_of
 from dataprune.study.study import FAILED, OK
 from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_trial
-from dataprune.training.ensemble import marker_file, training_environment
-from dataprune.training.fit import Training, flops_of
+from dataprune.training.checkpoint import training_environment
+from dataprune.training.cost import Cost
+from dataprune.training.ensemble import marker_file
+from dataprune.training.fit import Training, example_shape, forward_flops
 from dataprune.training.settings import Hardware
 from dataprune.training.staged import (
     CHECKPOINT_SECONDS,
@@ -58,7 +60,7 @@ class StudyProgress:
     examples: int
     to_see: int
     running: Mapping[str, StagedEpoch]
-    price: Price | None = None
+    price: Cost | None = None
     ended: tuple[GridRow, TrialResult] | None = None
     epoch: tuple[GridRow, StagedEpoch] | None = None
     notes: tuple[str, ...] = ()
@@ -93,16 +95,14 @@ class TrialContext:
         return self.hardware.executor_config(self.device)
 
 
-def forward_flops(trained: Sequence[TrainingSetup], dataset: Dataset) -> dict[str, int]:
+def flops_by_model(trained: Sequence[TrainingSetup], dataset: Dataset) -> dict[str, int]:
     """Count the floating-point operations of a look at one example, by model.
 
     Raises:
         InputError: a model is unknown, or does not fit the examples.
     """
-    shape = dataset.inputs.shape[1:]
-    shape = (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
-    models = {how.model: how.recipe for how in trained}
-    return {model: flops_of(Training(model, recipe, 1, 0, dataset.n_classes), shape) for model, recipe in models.items()}
+    shape = example_shape(dataset.inputs)
+    return {model: forward_flops(model, shape, dataset.n_classes) for model in {how.model for how in trained}}
 
 
 def found(asked: Grid, bench: TrialContext, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
@@ -149,13 +149,14 @@ def train(
     examples = {n: sum(examples_of(one, row.spec.recipe.batch) for one in row.stages) for n, row in missing.items()}
     watch = ProgressCounter(listener, len(_each(asked.rows)), len(results), sum(examples.values()), notes, missing)
     if not missing:
-        watch.priced(Price(0, 0, 0, None))
+        watch.priced(Cost(0, 0, 0))
         return
     dataset, scratch, executor_config = arms[0].data.train, bench.folder / SCRATCH, bench.executor_config
     flops = _flops(missing, examples, bench.looks)
     if listener is not None:
         at_once = 1 if executor_config.executor == "serial" else executor_config.workers or default_workers()
-        watch.priced(price(list(missing.values()), examples, flops, dataset, bench.device, at_once))
+        seen, operations = sum(examples.values()), sum(flops.values())
+        watch.priced(cost_of(list(missing.values()), seen, operations, dataset, bench.device, at_once))
     try:
         with contextlib.closing(_outcomes(missing, arms, bench, watch.heard)) as outcomes:
             for outcome in outcomes:
@@ -204,7 +205,7 @@ class ProgressCounter:
     seen: int = 0
     running: dict[str, StagedEpoch] = field(default_factory=dict)
 
-    def priced(self, asked: Price) -> None:
+    def priced(self, asked: Cost) -> None:
         self._tell(price=asked, notes=self.notes)
 
     def heard(self, trial: str, epoch: StagedEpoch) -> None:

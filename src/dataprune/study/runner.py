@@ -20,7 +20,7 @@ from dataprune.run import open_run
 from dataprune.study.arms import ScoreProvider, Scorer, StudyInputs, usual_scores
 from dataprune.study.grid import Arm, Grid, GridRow, TrainingSetup, grid
 from dataprune.study.plan import trained_by
-from dataprune.study.run_trials import SCRATCH, Listener, TrialContext, forward_flops, found, train
+from dataprune.study.run_trials import SCRATCH, Listener, TrialContext, flops_by_model, found, train
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
 from dataprune.study.study import (
@@ -39,8 +39,7 @@ from dataprune.study.study import (
 )
 from dataprune.study.trials import ALGORITHM, FOLDER, TrialResult
 from dataprune.tables import write_table
-from dataprune.training.ensemble import training_environment
-from dataprune.training.plan import resolve_device
+from dataprune.training.checkpoint import training_environment
 from dataprune.training.settings import Hardware
 
 TABLE_SECONDS = 30.0  # between two writings of the table while trials end; each trial's own file is there at once
@@ -85,15 +84,15 @@ def run_study(
     """
     sources, hardware, folder = sources or StudyInputs(), hardware or Hardware(), Path(out)
     check_out(folder)
-    hardware.executor_config(resolve_device(hardware))  # refuses what does not go together, before anything is trained
+    hardware.executor_config(hardware.resolved_device())  # refuses what does not go together, before anything is trained
     with store.lock(folder, wait=wait):
         store.sweep(folder)
         data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
         trained = trained_by(spec, data.train)
-        looks = forward_flops(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+        looks = flops_by_model(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
         scoring = ScoreProvider(folder, spec, sources, hardware, scorer)
         scoring.check_run(data)
-        desk = StudyRunner(scoring, data, trained, looks, resolve_device(hardware))
+        desk = StudyRunner(scoring, data, trained, looks, hardware.resolved_device())
         finished = desk.claim()
         if finished is not None and not (retry_failed and finished.failed):
             return finished

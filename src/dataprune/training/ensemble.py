@@ -1,6 +1,5 @@
-"""Trains the members of an ensemble, each into one trace file, serially or in parallel, and takes up what was interrupted."""
+"""The members of an ensemble: trained serially or in parallel, each into one trace file; what was interrupted is taken up."""
 
-import hashlib
 import math
 import tempfile
 import time
@@ -8,22 +7,25 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float16, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, data_handle, open_shared
-from dataprune.errors import DatapruneError, MachineError, invalid
-from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json, writing
+from dataprune.errors import invalid
+from dataprune.store import array_digest, write_json, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
 from dataprune.trace.record import FULL_VALUES
+from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
 from dataprune.training.recipes import Recipe
 from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 
-CHECKPOINT = "checkpoint.json"
+if TYPE_CHECKING:
+    from dataprune.training.fit import Fit, Training
+
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
 # number of right answers would do, by half of what is missing).
 CHANCE_SIGMAS = 3.0
@@ -77,6 +79,12 @@ class Ensemble:
     def round_size(self) -> int:
         """Members of a round; those of the first come first."""
         return self.members // self.rounds
+
+    def training(self, seed: int, device: str) -> "Training":
+        """Return the training of a member whose own seed is given."""
+        from dataprune.training.fit import Training
+
+        return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device)
 
 
 def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
@@ -209,59 +217,61 @@ def marker_file(scratch: Path) -> Path:
 
 def train_member(job: MemberJob, report: Report) -> MemberDone:
     """Train one member from its last checkpoint on and write its trace beside it."""
-    from dataprune.training.fit import one_thread
-
-    with one_thread(job.device):
-        try:
-            return _train_member(job, report)
-        except RuntimeError as error:  # torch has no other class for it on a CPU
-            if "alloc" not in str(error) and "out of memory" not in str(error):
-                raise
-            cure = "Try fewer --workers, a smaller --batch or --image-size"
-            raise MachineError(f"not enough memory to train member {job.member} on {job.device}. {cure}.") from error
+    with training_on(job.device, f"member {job.member}"):
+        return _train_member(job, report)
 
 
 def _train_member(job: MemberJob, report: Report) -> MemberDone:
-    from dataprune.training.fit import Fit, Inputs, Training
+    from dataprune.training.fit import Fit, Inputs
 
-    started = time.perf_counter()
+    begun = before = time.perf_counter()
     ensemble = job.ensemble
     inputs, labels = open_shared(job.shared)
     assert labels is not None
-    subset = training_mask(ensemble, labels, job.member)
+    trained_on = training_mask(ensemble, labels, job.member)
     if job.excluded is not None:
-        subset &= ~job.excluded
+        trained_on &= ~job.excluded
     seed = torch_seed(ensemble.seed, "member", job.member)
-    training = Training(ensemble.model, ensemble.recipe, ensemble.epochs, seed, ensemble.n_classes, job.device)
-    fit = Fit(training, Inputs(inputs, ensemble.recipe.normalise, job.device), labels, subset)
-    recorder = Recorder(
-        labels,
-        ensemble.n_classes,
-        ensemble.epochs,
-        trained_on=subset,
-        when=ensemble.when,
-        seed=seed,
-        last_bias=fit.last_bias,
-    )
-    job.scratch.mkdir(parents=True, exist_ok=True)
-    spent = _resume(job, fit, recorder)
-    before = started
+    fit = Fit(ensemble.training(seed, job.device), Inputs(inputs, ensemble.recipe.normalise, job.device), labels, trained_on)
+    about = labels, ensemble.n_classes, ensemble.epochs
+    recorder = Recorder(*about, trained_on=trained_on, when=ensemble.when, seed=seed, last_bias=fit.last_bias)
+    checkpoints = _checkpoints(job)
+    begun -= _resume(checkpoints, fit, recorder)
     while fit.epoch < ensemble.epochs:
         _record_epoch(fit, recorder, ensemble.when)
         now = time.perf_counter()
-        _checkpoint(job, fit, recorder, spent + now - started)
+        arrays = fit.arrays() | {f"recorder.{name}": value for name, value in recorder.state().items()}
+        checkpoints.save(fit.epoch, arrays, {"fit": fit.info(), "seconds": now - begun})
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
-    accuracy = recorder.accuracy(ensemble.epochs - 1)
+    accuracy, loss = recorder.accuracy(ensemble.epochs - 1), recorder.loss(ensemble.epochs - 1)
     mirrored = _mirrored(fit) if sees_mirrored(ensemble, inputs.shape) else None
-    trace = recorder.finish(fit.weights(), _status(accuracy, recorder.loss(ensemble.epochs - 1), labels), mirrored)
+    trace = recorder.finish(fit.weights(), _status(accuracy, loss, labels), mirrored)
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
-    seconds = spent + time.perf_counter() - started
-    return MemberDone(job.member, path, trace.info["status"], accuracy, int(subset.sum()) * ensemble.epochs, seconds, peak_bytes())
+    n_seen, seconds = int(trained_on.sum()) * ensemble.epochs, time.perf_counter() - begun
+    return MemberDone(job.member, path, trace.info["status"], accuracy, n_seen, seconds, peak_bytes())
 
 
-def _record_epoch(fit: Any, recorder: Recorder, when: str) -> None:
+def _checkpoints(job: MemberJob) -> Checkpoints:
+    spec = asdict(job.ensemble)
+    for name in ("members", "repeats", "rounds"):  # a member does not depend on how many there are
+        del spec[name]
+    excluded = "" if job.excluded is None else array_digest(job.excluded)
+    return Checkpoints.of(job.scratch, job.device, spec=spec, member=job.member, data=job.data_key, excluded=excluded)
+
+
+def _resume(checkpoints: Checkpoints, fit: "Fit", recorder: Recorder) -> float:
+    """Go on from the last checkpoint, and return the seconds already spent; else start anew."""
+    last = checkpoints.latest()
+    if last is None:
+        return 0.0
+    fit.restore(last.arrays, last.info["fit"])
+    recorder.restore({n.removeprefix("recorder."): a for n, a in last.arrays.items() if n.startswith("recorder.")})
+    return float(last.info["seconds"])
+
+
+def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:
     epoch = fit.epoch
     if when == "clean":
         fit.train_epoch()
@@ -279,7 +289,7 @@ def sees_mirrored(ensemble: Ensemble, shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and ensemble.recipe.flip and ensemble.when == "clean" and is_small
 
 
-def _mirrored(fit: Any) -> Float16[np.ndarray, "examples classes"]:
+def _mirrored(fit: "Fit") -> Float16[np.ndarray, "examples classes"]:
     parts = [logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in fit.predict(mirrored=True)]
     return np.concatenate(parts)
 
@@ -292,59 +302,3 @@ def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:
     error = math.sqrt(largest * (1 - largest) / len(labels))
     margin = min(CHANCE_SIGMAS * error, (1 - largest) / 2)
     return "ok" if accuracy > largest + margin else "at chance"
-
-
-def _checkpoint(job: MemberJob, fit: Any, recorder: Recorder, seconds: float) -> None:
-    """Write a new state file, then the note that names it with its checksum, then drop the old one."""
-    path = job.scratch / f"epoch-{fit.epoch:04d}.safetensors"
-    arrays = fit.arrays() | {f"recorder.{name}": value for name, value in recorder.state().items()}
-    save_arrays(path, arrays, fit.info())
-    note = {"file": path.name, "sha256": sha256(path), "identity": _identity(job), "seconds": seconds}
-    write_json(job.scratch / CHECKPOINT, note)
-    for old in job.scratch.glob("epoch-*.safetensors"):
-        if old != path:
-            old.unlink()
-
-
-def _resume(job: MemberJob, fit: Any, recorder: Recorder) -> float:
-    """Take up the last checkpoint if it is whole and of this very training, and give the seconds already spent; else start anew."""
-    try:
-        note = read_json(job.scratch / CHECKPOINT)
-        path = job.scratch / Path(note["file"]).name
-        if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
-            return 0.0
-        arrays = open_arrays(path)
-    except (DatapruneError, OSError, KeyError, TypeError):
-        return 0.0
-    state = {name: arrays[name] for name in arrays.names}
-    fit.restore({n: a for n, a in state.items() if not n.startswith("recorder.")}, arrays.info)
-    recorder.restore({n.removeprefix("recorder."): a for n, a in state.items() if n.startswith("recorder.")})
-    return float(note["seconds"])
-
-
-def _identity(job: MemberJob) -> dict[str, Any]:
-    spec = asdict(job.ensemble)
-    for name in ("members", "repeats", "rounds"):  # a member does not depend on how many there are
-        del spec[name]
-    spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
-    excluded = "" if job.excluded is None else hashlib.sha256(np.packbits(job.excluded).tobytes()).hexdigest()
-    return {"spec": spec, "member": job.member, "data": job.data_key, "excluded": excluded, **training_environment(job.device)}
-
-
-def training_environment(device: str) -> dict[str, str]:
-    """Name what the bits of a member depend on beside its spec: the kind of device and the versions that compute."""
-    import torch
-
-    return {"device": torch.device(device).type, "torch": torch.__version__, "numpy": np.__version__}
-
-
-def peak_bytes() -> int:
-    """Read this process's largest resident size: from the kernel's own line where there is one, since `ru_maxrss` on Linux
-    begins with the size of the process that started this one."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

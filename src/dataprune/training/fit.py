@@ -90,7 +90,7 @@ class Inputs:
             self.data = self.data.to(self.device)
         self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
         self.are_images = inputs.ndim == 4
-        self.shape = (inputs.shape[3], *inputs.shape[1:3]) if self.are_images else inputs.shape[1:]
+        self.shape = example_shape(inputs)
         if like is None:
             mean, deviation = _moments(inputs, normalise)
             self.shift = torch.from_numpy(mean).to(self.device)
@@ -127,6 +127,11 @@ class Inputs:
             angles = draws.angle[at_home].to(self.device)
             pictures = augment.rotate(pictures, angles).contiguous(memory_format=torch.channels_last)
         return pictures
+
+
+def example_shape(inputs: np.ndarray) -> tuple[int, ...]:
+    """Return the shape of one example as networks see it: (channels, height, width) or (features,)."""
+    return (inputs.shape[3], *inputs.shape[1:3]) if inputs.ndim == 4 else inputs.shape[1:]
 
 
 def _fits(data: Tensor, device: torch.device) -> bool:
@@ -419,13 +424,17 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def flops_of(training: Training, shape: tuple[int, ...]) -> int:
-    """Count the operations of one example's forward pass (a multiply-add counts as two); training is three times that."""
+def forward_flops(model: str, shape: tuple[int, ...], n_classes: int) -> int:
+    """Count the operations of one example's forward pass; training is three times that."""
+    prepare(model)
+    with torch_stream(0, "weights", device=torch.device("cpu")):
+        return count_flops(build(model, shape, n_classes).eval(), shape)
+
+
+def count_flops(network: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> int:
+    """Count the floating-point operations on one example; a multiply-add counts as two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    prepare(training.model)
-    with torch_stream(0, "weights", device=torch.device("cpu")):
-        model = build(training.model, shape, training.n_classes).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(torch.zeros((1, *shape)))
+        network(torch.zeros((1, *shape)))
     return int(counter.get_total_flops())

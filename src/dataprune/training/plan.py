@@ -1,42 +1,98 @@
-"""From one dial to everything an ensemble needs, and what that will cost."""
+"""From one dial to everything an ensemble needs, and what it will cost."""
 
 import dataclasses
-import time
+import math
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
+from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.ensemble import Ensemble, sees_mirrored
 from dataprune.training.recipes import recipe_named
-from dataprune.training.settings import Hardware, Settings
-
-if TYPE_CHECKING:
-    from dataprune.training.fit import Training
+from dataprune.training.settings import Settings
 
 # Members, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that find the wrong labels of CIFAR-10.
 EFFORTS: dict[str, tuple[int, int]] = {"low": (2, 5), "medium": (2, 10), "high": (6, 10)}
 REFERENCE_SIZE = 50_000
-# A fifth of the examples needs 1.4 times the epochs to learn, and many more only teach the labels by heart, wrong ones too.
+# A fifth of the examples needs 1.4 times the epochs to learn, and many more only make networks memorise labels, wrong ones too.
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
-TIMED_FROM_FLOPS = 5e11  # about ten seconds of one core
 
 
-@dataclass(frozen=True)
-class Price:
-    """What an ensemble will cost: passes over the set, operations, those of one look at the set, seconds if measured."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An ensemble for a data set, and what it will cost."""
 
-    member_epochs: int
-    flops: int
-    look_flops: int
-    seconds: float | None
+    dataset: Dataset
+    ensemble: Ensemble
+
+    @cached_property
+    def forward_flops(self) -> int:
+        """Floating-point operations of one forward pass over the set.
+
+        Raises:
+            InputError: the model is unknown, or does not fit the examples.
+        """
+        from dataprune.training.fit import example_shape, forward_flops
+
+        one = forward_flops(self.ensemble.model, example_shape(self.dataset.inputs), self.ensemble.n_classes)
+        return one * len(self.dataset)
+
+    def cost(self, members: int) -> Cost:
+        """Return what training so many members will cost, not timed; a training step counts as three forward passes."""
+        trained, looked_at = self._shares
+        epochs = members * self.ensemble.epochs
+        flops = int(self.forward_flops * (3 * trained + looked_at) * epochs)
+        return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
+
+    def timed_cost(self, members: int, device: str, at_once: int) -> Cost:
+        """Return the cost with seconds on the clock, from a few steps on this machine; work too short to wait for is not timed.
+
+        Args:
+            at_once: how many members are trained side by side.
+        """
+        cost = self.cost(members)
+        if cost.flops < UNTIMED_FLOPS:
+            return cost
+        trained, looked_at = self._shares
+        train_seconds, look_seconds = self._batch_seconds(device)
+        epoch_seconds = len(self.dataset) / self.ensemble.recipe.batch * (train_seconds * trained + look_seconds * looked_at)
+        return dataclasses.replace(cost, seconds=-(-members // at_once) * self.ensemble.epochs * epoch_seconds)
+
+    @property
+    def _shares(self) -> tuple[float, float]:
+        """The shares of the set that a member trains on and looks at in each epoch, on average."""
+        ensemble = self.ensemble
+        trained = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
+        if ensemble.when != "clean":
+            return trained, 1 - trained
+        return trained, 1.0 + sees_mirrored(ensemble, self.dataset.inputs.shape) / ensemble.epochs
+
+    def _batch_seconds(self, device: str) -> tuple[float, float]:
+        """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set.
+
+        The first ones of a folder are of one class: it is learned at once, and gradients next to zero take a CPU twenty times as
+        long.
+        """
+        from dataprune.training.fit import Fit, Inputs, one_thread
+
+        dataset, training = self.dataset, self.ensemble.training(self.ensemble.seed, device)
+        n_rows = min(len(dataset), 3 * training.recipe.batch)
+        rows = np.arange(n_rows) * len(dataset) // n_rows
+        assert dataset.labels is not None
+        with one_thread(device):
+            inputs = Inputs(np.ascontiguousarray(dataset.inputs[rows]), training.recipe.normalise, device)
+            fit = Fit(training, inputs, dataset.labels[rows], np.ones(n_rows, bool))
+            of_batch = training.recipe.batch / n_rows
+            return seconds_of(fit.train_epoch) * of_batch, seconds_of(lambda: deque(fit.predict(), 0)) * of_batch
 
 
-def plan(dataset: Dataset, settings: Settings) -> Ensemble:
+def plan(dataset: Dataset, settings: Settings) -> Plan:
     """Fill in what the settings leave open.
 
     Raises:
@@ -47,23 +103,18 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
         raise unknown_choice("effort", settings.effort, EFFORTS)
     if settings.when not in ("clean", "online"):
         raise unknown_choice("when", settings.when, ("clean", "online"))
+    if settings.folds > len(dataset):
+        raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, epochs = EFFORTS[settings.effort]
     model = settings.model or ("mlp" if dataset.images is None else "proxy")
     recipe = recipe_named(settings.recipe or default_recipe(dataset, model))
-    recipe = dataclasses.replace(
-        recipe,
-        epochs=_first(settings.epochs, recipe.epochs, _scaled(epochs, len(dataset))),
-        batch=_first(settings.batch, recipe.batch),
-    )
-    assert recipe.epochs is not None
-    if settings.folds > len(dataset):
-        raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
-    members = _first(settings.members, settings.folds * settings.repeats * settings.rounds if settings.folds else None, members)
-    return Ensemble(
+    epochs = _first(settings.epochs, recipe.epochs, epochs_for(len(dataset), epochs))
+    recipe = dataclasses.replace(recipe, epochs=epochs, batch=_first(settings.batch, recipe.batch))
+    ensemble = Ensemble(
         model=model,
         recipe=recipe,
-        members=members,
-        epochs=recipe.epochs,
+        members=_first(settings.members, settings.folds * settings.repeats * settings.rounds if settings.folds else members),
+        epochs=epochs,
         n_classes=dataset.n_classes,
         folds=settings.folds,
         repeats=settings.repeats,
@@ -71,28 +122,11 @@ def plan(dataset: Dataset, settings: Settings) -> Ensemble:
         when=settings.when,
         seed=settings.seed,
     )
+    return Plan(dataset, ensemble)
 
 
 def _first(*values: int | None) -> int:
-    """Return the first value that is not None."""
     return next(value for value in values if value is not None)
-
-
-def resolve_device(hardware: Hardware) -> str:
-    """Name the device to train on: the one asked for, else CUDA if there is one, else the CPU.
-
-    Raises:
-        MachineError: the device asked for cannot be used.
-    """
-    import torch
-
-    from dataprune.training.fit import open_device
-
-    if hardware.executor == "ray":  # the devices are the nodes', not this machine's
-        return hardware.device or ("cuda" if hardware.gpus else "cpu")
-    if hardware.device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(open_device(hardware.device))
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -115,81 +149,12 @@ def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     return f"fast{plain}-gray" if dataset.images.shape[3] == 1 else f"fast{plain}"
 
 
-def _scaled(epochs: int, n_examples: int) -> int:
-    """Return smaller sets somewhat more passes."""
+def epochs_for(n_examples: int, epochs: int) -> int:
+    """Return the epochs for a set, given those at REFERENCE_SIZE: somewhat more for smaller sets.
+
+    Example:
+        >>> [epochs_for(n, 6) for n in (1_000, 50_000, 1_000_000)]
+        [9, 6, 3]
+    """
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))
     return max(1, round(epochs * factor))
-
-
-def price(dataset: Dataset, ensemble: Ensemble) -> Price:
-    """Return what the ensemble will cost in operations; a training pass counts as three looks.
-
-    Raises:
-        InputError: the model is unknown, or does not fit the examples.
-    """
-    from dataprune.training.fit import flops_of
-
-    member_epochs = ensemble.members * ensemble.epochs
-    train, look = _passes(ensemble, dataset)
-    look_flops = flops_of(_training(ensemble, "cpu"), _shape(dataset)) * len(dataset)
-    return Price(member_epochs, int(look_flops * (3 * train + look) * member_epochs), look_flops, None)
-
-
-def timed_price(dataset: Dataset, ensemble: Ensemble, device: str, at_once: int) -> Price:
-    """Return the price with seconds, from a few steps on this machine; work too short to ask about is not timed.
-
-    Args:
-        at_once: how many members are trained side by side.
-    """
-    asked = price(dataset, ensemble)
-    if asked.flops < TIMED_FROM_FLOPS:
-        return asked
-    train, look = _passes(ensemble, dataset)
-    train_seconds, look_seconds = _step_seconds(dataset, _training(ensemble, device))
-    batches = len(dataset) / ensemble.recipe.batch
-    rounds = -(-ensemble.members // at_once)
-    epoch_seconds = batches * (train_seconds * train + look_seconds * look)
-    return dataclasses.replace(asked, seconds=rounds * ensemble.epochs * epoch_seconds)
-
-
-def _passes(ensemble: Ensemble, dataset: Dataset) -> tuple[float, float]:
-    """Return the shares of the set that a member trains on and looks at in each epoch, on average."""
-    train = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
-    if ensemble.when != "clean":
-        return train, 1 - train
-    return train, 1.0 + sees_mirrored(ensemble, dataset.inputs.shape) / ensemble.epochs
-
-
-def _training(ensemble: Ensemble, device: str) -> "Training":
-    from dataprune.training.fit import Training
-
-    return Training(ensemble.model, ensemble.recipe, ensemble.epochs, ensemble.seed, ensemble.n_classes, device)
-
-
-def _shape(dataset: Dataset) -> tuple[int, ...]:
-    shape = dataset.inputs.shape[1:]
-    return (shape[2], shape[0], shape[1]) if dataset.images is not None else shape
-
-
-def _step_seconds(dataset: Dataset, training: "Training") -> tuple[float, float]:
-    """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set.
-
-    The first ones of a folder are of one class: it is learned at once, and gradients next to zero take a CPU twenty times as long.
-    """
-    from dataprune.training.fit import Fit, Inputs, one_thread
-
-    n_rows = min(len(dataset), 3 * training.recipe.batch)
-    rows = np.arange(n_rows) * len(dataset) // n_rows
-    assert dataset.labels is not None
-    with one_thread(training.device):
-        inputs = Inputs(np.ascontiguousarray(dataset.inputs[rows]), training.recipe.normalise, training.device)
-        fit = Fit(training, inputs, dataset.labels[rows], np.ones(n_rows, bool))
-        fit.train_epoch()
-        begun = time.perf_counter()
-        fit.train_epoch()
-        trained = time.perf_counter()
-        for _ in fit.predict():
-            pass
-        looked = time.perf_counter()
-    scale = training.recipe.batch / n_rows
-    return (trained - begun) * scale, (looked - trained) * scale

@@ -99,6 +99,22 @@ class Hardware:
         _check_least(self, 1, "workers")
         _check_least(self, 0, "gpus")
 
+    def resolved_device(self) -> str:
+        """Return the device to train on: the one asked for, else CUDA if there is one, else the CPU.
+
+        Raises:
+            MachineError: the device asked for cannot be used.
+        """
+        if self.executor == "ray":  # the devices are the nodes', not this machine's
+            return self.device or ("cuda" if self.gpus else "cpu")
+        import torch
+
+        from dataprune.training.fit import open_device
+
+        if self.device is None:
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return str(open_device(self.device))
+
     def executor_config(self, device: str) -> "ExecutorConfig":
         """Return who trains on a device."""
         from dataprune.workers import ExecutorConfig

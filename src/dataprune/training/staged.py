@@ -2,21 +2,18 @@
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from dataprune.data.handle import DataHandle, open_shared
-from dataprune.errors import DatapruneError, MachineError, invalid
-from dataprune.store import open_arrays, read_json, save_arrays, sha256, write_json
-from dataprune.training.ensemble import training_environment
-from dataprune.training.fit import Fit, Inputs, Part, Training, batches_of, one_thread
+from dataprune.errors import invalid
+from dataprune.training.checkpoint import Checkpoints, training_environment, training_on
+from dataprune.training.fit import Fit, Inputs, Part, Training, batches_of
 from dataprune.workers import Report
 
-CHECKPOINT = "checkpoint.json"
 MOST_PLACED = 2  # data sets that a worker keeps on its device: a study has two arms at most
 CHECKPOINT_SECONDS = 5.0  # a checkpoint is worth about its own time several times over; less than this is sooner trained again
 
@@ -135,14 +132,8 @@ def train_staged(job: StagedJob, report: Report) -> StagedDone:
         WorkError: the training diverged.
         MachineError: there is not enough memory.
     """
-    with one_thread(job.training.device):
-        try:
-            return _train(job, report)
-        except RuntimeError as error:  # torch has no other class for it on a CPU
-            if "alloc" not in str(error) and "out of memory" not in str(error):
-                raise
-            cure = "Try fewer --workers, a smaller --batch or --image-size"
-            raise MachineError(f"not enough memory to train {job.name} on {job.training.device}. {cure}.") from error
+    with training_on(job.training.device, job.name):
+        return _train(job, report)
 
 
 def train_staged_away(job: StagedJob, report: Report) -> StagedDone:
@@ -168,7 +159,8 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
     stages = [Stage(unpacked(bits, len(labels)), epochs, steps) for bits, epochs, steps in job.stages]
     parts = epochs_of(stages, training)
     fit = Fit(training, train, labels, stages[0].trained_on)
-    state = _resume(job, fit)
+    checkpoints = Checkpoints.of(job.scratch, training.device, trial=job.name)  # which is the hash of all that defines it
+    state = _resume(checkpoints, fit)
     if validation is None:
         rows: Int64[np.ndarray, " validation"] | None = np.flatnonzero(unpacked(places.validation_rows, len(labels)))
         truth = labels[rows]
@@ -186,7 +178,7 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
         state.validation.append(float(_correct(fit, rows, validation, truth).mean()))
         report(StagedEpoch(fit.epoch, len(parts), fit.loss, state.validation[-1], state.seen))
         if time.perf_counter() - saved >= job.checkpoint_seconds and fit.epoch < len(parts):
-            _checkpoint(job, fit, state)
+            checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), "state": asdict(state)})
             saved = time.perf_counter()
     right = np.zeros(0, bool)
     if test is not None:
@@ -260,32 +252,10 @@ def _labels(shared: DataHandle) -> Int64[np.ndarray, " examples"]:
     return np.asarray(labels)
 
 
-def _checkpoint(job: StagedJob, fit: Fit, state: _State) -> None:
-    """Write a new state file, then the note that names it with its checksum, then drop the old one."""
-    path = job.scratch / f"epoch-{fit.epoch:04d}.safetensors"
-    save_arrays(path, fit.arrays(), fit.info())
-    note = {"file": path.name, "sha256": sha256(path), "identity": _identity(job), **vars(state)}
-    write_json(job.scratch / CHECKPOINT, note)
-    for old in job.scratch.glob("epoch-*.safetensors"):
-        if old != path:
-            old.unlink()
-
-
-def _resume(job: StagedJob, fit: Fit) -> _State:
-    """Take up the last checkpoint if it is whole and of this very training; else start anew."""
-    fresh = _State([], [], 0, 0.0)
-    try:
-        note = read_json(job.scratch / CHECKPOINT)
-        path = job.scratch / Path(note["file"]).name
-        if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
-            return fresh
-        arrays = open_arrays(path)
-        fit.restore({name: arrays[name] for name in arrays.names}, arrays.info)
-    except (DatapruneError, OSError, KeyError, TypeError):
-        return fresh
-    return _State(list(note["loss"]), list(note["validation"]), note["seen"], note["train_seconds"])
-
-
-def _identity(job: StagedJob) -> dict[str, Any]:
-    """Return what the checkpoint is of: the name is the hash of everything that defines the training."""
-    return {"name": job.name, **training_environment(job.training.device)}
+def _resume(checkpoints: Checkpoints, fit: Fit) -> _State:
+    """Go on from the last checkpoint; else start anew."""
+    last = checkpoints.latest()
+    if last is None:
+        return _State([], [], 0, 0.0)
+    fit.restore(last.arrays, last.info["fit"])
+    return _State(**last.info["state"])

@@ -1,9 +1,9 @@
 """Trains without labels as one job of a worker, takes up what was interrupted, and gives features."""
 
-import dataclasses
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from jaxtyping import Float32
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, open_shared, share
-from dataprune.errors import DatapruneError, InputError, MachineError
-from dataprune.store import Arrays, canonical_json, open_arrays, read_json, save_arrays, sha256, write_json
-from dataprune.training.ensemble import CHECKPOINT, peak_bytes, training_environment
-from dataprune.training.plan import TIMED_FROM_FLOPS, Price
+from dataprune.errors import InputError
+from dataprune.store import Arrays
+from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
+from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.swav.recipe import Swav
 from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
 
@@ -99,120 +99,70 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:
     """Train from the last checkpoint on."""
-    from dataprune.training.fit import one_thread
-
-    with one_thread(job.device):
-        try:
-            return _train(job, report)
-        except RuntimeError as error:  # torch has no other class for it on a CPU
-            if "alloc" not in str(error) and "out of memory" not in str(error):
-                raise
-            raise MachineError(f"not enough memory to train on {job.device}. Try a smaller --batch or --image-size.") from error
+    with training_on(job.device, "swav"):
+        return _train(job, report)
 
 
 def _train(job: SwavJob, report: Report) -> SwavDone:
     from dataprune.training.fit import Inputs
     from dataprune.training.swav.fit import SwavFit
 
-    started, processor = time.perf_counter(), time.process_time()
+    begun = before = written = time.perf_counter()
+    processor_begun = time.process_time()
     inputs, _ = open_shared(job.shared)
     fit = SwavFit(job.swav, Inputs(inputs, job.swav.recipe.steps.normalise, job.device))
-    job.scratch.mkdir(parents=True, exist_ok=True)
-    spent, used, path = _resume(job, fit)
-    before = written = started
+    checkpoints = Checkpoints.of(job.scratch, job.device, swav=asdict(job.swav), data=job.data_key)
+    path = None
+    if (last := checkpoints.latest()) is not None:
+        fit.restore(last.arrays, last.info["fit"])
+        path, begun, processor_begun = last.path, begun - last.info["seconds"], processor_begun - last.info["processor_seconds"]
     while fit.epoch < job.swav.epochs:
         fit.train_epoch()
         now = time.perf_counter()
         if fit.epoch == job.swav.epochs or now - written >= CHECKPOINT_SECONDS:
-            path, written = _checkpoint(job, fit, spent + now - started, used + time.process_time() - processor), now
+            spent = {"seconds": now - begun, "processor_seconds": time.process_time() - processor_begun}
+            path, written = checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), **spent}), now
         report(SwavEpochDone(fit.epoch, fit.loss, now - before))
         before = now
     assert path is not None
-    seconds, used = spent + time.perf_counter() - started, used + time.process_time() - processor
-    return SwavDone(path, fit.loss, seconds, used, peak_bytes())
+    return SwavDone(path, fit.loss, time.perf_counter() - begun, time.process_time() - processor_begun, peak_bytes())
 
 
-def _checkpoint(job: SwavJob, fit: Any, seconds: float, used: float) -> Path:
-    """Write a new state file, then the note that names it with its checksum, then drop the old one."""
-    path = job.scratch / f"epoch-{fit.epoch:04d}.safetensors"
-    save_arrays(path, fit.arrays(), fit.info())
-    note = {"file": path.name, "sha256": sha256(path), "identity": _identity(job), "seconds": seconds, "processor_seconds": used}
-    write_json(job.scratch / CHECKPOINT, note)
-    for old in job.scratch.glob("epoch-*.safetensors"):
-        if old != path:
-            old.unlink()
-    return path
-
-
-def _resume(job: SwavJob, fit: Any) -> tuple[float, float, Path | None]:
-    """Take up the last checkpoint if it is whole and of this very training; give the seconds and processor seconds already spent,
-    and its file."""
-    try:
-        note = read_json(job.scratch / CHECKPOINT)
-        path = job.scratch / Path(note["file"]).name
-        if note["identity"] != _identity(job) or sha256(path) != note["sha256"]:
-            return 0.0, 0.0, None
-        stored = open_arrays(path)
-    except (DatapruneError, OSError, KeyError, TypeError):
-        return 0.0, 0.0, None
-    fit.restore({name: stored[name] for name in stored.names}, stored.info)
-    return float(note["seconds"]), float(note["processor_seconds"]), path
-
-
-def _identity(job: SwavJob) -> str:
-    return canonical_json({"swav": dataclasses.asdict(job.swav), "data": job.data_key, **training_environment(job.device)})
-
-
-def swav_price(dataset: Dataset, swav: Swav) -> Price:
-    """Return what the training will cost in operations; a training pass counts as three looks.
+def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
+    """Return what the training will cost, not timed; a training step counts as three forward passes.
 
     Raises:
         InputError: the model is unknown, or does not fit the pictures or their crops.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    images = dataset.images
-    assert images is not None, "checked by `plan_swav`"
     import torch
 
-    from dataprune.training.fit import torch_stream
+    from dataprune.training.fit import count_flops, example_shape, torch_stream
     from dataprune.training.models import prepare
     from dataprune.training.swav.fit import SwavNetwork
 
-    recipe, shape = swav.recipe, (images.shape[3], *images.shape[1:3])
+    recipe, shape, n = swav.recipe, example_shape(dataset.inputs), len(dataset)
     prepare(recipe.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         model = SwavNetwork(recipe, shape).eval()
-
-    def look(size: tuple[int, int]) -> int:
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            model.scores(model(torch.zeros((1, shape[0], *size))))
-        return int(counter.get_total_flops())
-
-    n = len(dataset)
     if n * model.widths[swav.layer] > MOST_VALUES:
         raise InputError(f"{n:,} feature vectors of {model.widths[swav.layer]:,} numbers are too many to hold in memory.")
-    step = 3 * sum(crops.count * look(crops.size(shape)) for crops in recipe.groups)
-    return Price(swav.epochs, step * n * swav.epochs, look(shape[1:]) * n, None)
+    views = [(crops.count, (shape[0], *crops.size(shape))) for crops in recipe.groups]
+    forward = sum(count * count_flops(lambda x: model.scores(model(x)), view) for count, view in views)
+    return Cost(math.nan, n * swav.epochs, 3 * forward * n * swav.epochs)
 
 
-def timed_swav_price(dataset: Dataset, swav: Swav, device: str) -> Price:
-    """Return the price with seconds, from a few steps on this machine; work too short to ask about is not timed."""
-    asked = swav_price(dataset, swav)
-    if asked.flops < TIMED_FROM_FLOPS:
-        return asked
+def timed_swav_cost(dataset: Dataset, swav: Swav, device: str) -> Cost:
+    """Return the cost with seconds, from a few steps on this machine; work too short to wait for is not timed."""
+    cost = swav_cost(dataset, swav)
+    if cost.flops < UNTIMED_FLOPS:
+        return cost
     from dataprune.training.fit import Inputs, one_thread
     from dataprune.training.swav.fit import SwavFit
 
     recipe = swav.recipe
-    of_row = asked.flops / swav.epochs / len(dataset)
-    n_rows = min(len(dataset), max(FEWEST_TIMED, min(2 * recipe.steps.batch, int(TIMED_FLOPS / of_row))))
-    steps = dataclasses.replace(recipe.steps, batch=max(2, n_rows // 2))
-    few = dataclasses.replace(swav, recipe=dataclasses.replace(recipe, steps=steps), queue=0)
+    n_rows = min(len(dataset), max(FEWEST_TIMED, min(2 * recipe.steps.batch, int(TIMED_FLOPS * cost.examples_seen / cost.flops))))
+    steps = replace(recipe.steps, batch=max(2, n_rows // 2))
+    few = replace(swav, recipe=replace(recipe, steps=steps), queue=0)
     with one_thread(device):
         fit = SwavFit(few, Inputs(np.ascontiguousarray(dataset.inputs[:n_rows]), steps.normalise, device))
-        fit.train_epoch()
-        begun = time.perf_counter()
-        fit.train_epoch()
-        seconds = time.perf_counter() - begun
-    return dataclasses.replace(asked, seconds=swav.epochs * seconds * len(dataset) / n_rows)
+        return replace(cost, seconds=seconds_of(fit.train_epoch) * cost.examples_seen / n_rows)

@@ -1,0 +1,103 @@
+"""The checkpoint of a training: its state after an epoch in one file, and a note that names the file and what it is of."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune.errors import DatapruneError, MachineError
+from dataprune.store import canonical_json, open_arrays, read_json, save_arrays, sha256, write_json
+
+CHECKPOINT = "checkpoint.json"
+FORMAT = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A state as it was saved: where it lies, its arrays by name, and the rest as plain JSON."""
+
+    path: Path
+    arrays: Mapping[str, np.ndarray]
+    info: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training, of which the latest is kept.
+
+    Attributes:
+        folder: of this training alone.
+        identity: all that its bits follow from, as JSON; the checkpoint of another training is not taken up.
+    """
+
+    folder: Path
+    identity: str
+
+    @classmethod
+    def of(cls, folder: Path, device: str, **training: object) -> "Checkpoints":
+        """Return those of a training; what computes is part of its identity."""
+        return cls(folder, canonical_json({"format": FORMAT, **training, **training_environment(device)}))
+
+    def save(self, epoch: int, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> Path:
+        """Write a new state file, then the note that names it with its checksum, then drop the old one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"epoch-{epoch:04d}.safetensors"
+        save_arrays(path, arrays, info)
+        write_json(self.folder / CHECKPOINT, {"file": path.name, "sha256": sha256(path), "identity": self.identity})
+        for old in self.folder.glob("epoch-*.safetensors"):
+            if old != path:
+                old.unlink()
+        return path
+
+    def latest(self) -> Checkpoint | None:
+        """Return the last state if it is whole and of this very training."""
+        try:
+            note = read_json(self.folder / CHECKPOINT)
+            path = self.folder / Path(note["file"]).name
+            if note["identity"] != self.identity or note["sha256"] != sha256(path):
+                return None
+            opened = open_arrays(path)
+        except (DatapruneError, OSError, KeyError, TypeError):
+            return None
+        return Checkpoint(path, {name: opened[name] for name in opened.names}, opened.info)
+
+
+def training_environment(device: str) -> dict[str, str]:
+    """Name what the bits of a training depend on beside its spec: the kind of device and the versions that compute."""
+    import torch
+
+    return {"device": torch.device(device).type, "torch": torch.__version__, "numpy": np.__version__}
+
+
+@contextmanager
+def training_on(device: str, what: str) -> Iterator[None]:
+    """Train on one thread, and say in one line that there is not enough memory.
+
+    Raises:
+        MachineError: there is not enough memory to train `what`.
+    """
+    from dataprune.training.fit import one_thread
+
+    with one_thread(device):
+        try:
+            yield
+        except RuntimeError as error:  # torch has no other class for it on a CPU
+            if "alloc" not in str(error) and "out of memory" not in str(error):
+                raise
+            cure = "Try fewer --workers, a smaller --batch or --image-size"
+            raise MachineError(f"not enough memory to train {what} on {device}. {cure}.") from error
+
+
+def peak_bytes() -> int:
+    """Read this process's largest resident size: from the kernel's own line where there is one, since `ru_maxrss` on Linux
+    begins with the size of the process that started this one."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
