@@ -1,4 +1,4 @@
-"""What is in the trace of one member?"""
+"""The trace of one member: its channels, and how it lies in a file."""
 
 import hashlib
 from collections.abc import Mapping
@@ -36,8 +36,8 @@ class MemberTrace:
             sets `top_probabilities` (N, 16) float16, `top_classes` (N, 16) int32 and `rest` (N,) float32; `mirrored` (N, K)
             float16, the probabilities of the mirror images, where the member was trained on such; `weights.<name>` for each of the
             member's final weights. Arrays may be memory maps.
-        info: `when`, `seed`, `epochs`, `n_classes`, `labels` (a hash of the labels it was measured against), `status` ("ok", or
-            why the member must not be scored).
+        info: `when`, `seed`, `epochs`, `n_classes`, `labels` (a hash of those it was measured against), `status` ("ok", or why the
+            member must not be scored).
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -52,11 +52,7 @@ def save_member(path: Path, member: MemberTrace) -> None:
 
 
 def open_member(path: Path) -> MemberTrace:
-    """Open a member's file; its arrays are memory maps, read when they are sliced.
-
-    Raises:
-        StoreError: the file is damaged or of an unreadable version.
-    """
+    """Open a member's file; its arrays are memory maps, read when they are sliced."""
     from dataprune.store import open_arrays
 
     opened = open_arrays(path)
@@ -69,7 +65,7 @@ def labels_hash(labels: Int64[np.ndarray, " examples"]) -> str:
 
 
 def checked_labels(labels: ArrayLike, n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
-    """Return the labels as int64, refusing with their rows those that are no class index below `n_classes`."""
+    """Return the labels as int64; those that are no class index below `n_classes` are refused with their rows."""
     given = np.asarray(labels)
     if given.ndim != 1:
         raise invalid("labels", "be one class index for each example", f"an array of shape {given.shape}")

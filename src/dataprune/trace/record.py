@@ -1,13 +1,13 @@
-"""How does one member's trace come about, batch by batch and epoch by epoch?"""
+"""The recorder: fills the trace of one member, batch by batch and epoch by epoch, from logits."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float16, Int64
+from jaxtyping import Float, Float16, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, invalid, join_some
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.trace.member import CHANNELS, MODES, MemberTrace, checked_labels, labels_hash
 
 if TYPE_CHECKING:
@@ -25,19 +25,16 @@ LOWEST_LOG = -1.0e4
 class Recorder:
     """Fills one member's trace from the logits of your own training loop.
 
-    After each epoch, pass the logits of every example, in batches of any size and order; `finish` gives the trace.
+    After each epoch, pass the logits of every example, in batches of any size and order; `finish` returns the trace.
 
     Args:
         labels: (N,) class indices that the trace is measured against.
         n_classes: width of the logits, at least 2.
-        epochs: how many epochs will be recorded.
+        epochs: how many will be recorded.
         trained_on: (N,) bool, which examples this member was trained on; all if not given.
         when: "clean" if logits come from a pass over clean inputs after the epoch, "online" if from the training steps.
         seed: the member's seed, for the record.
         last_bias: whether the last layer has a bias, which its gradient norm (`grand`) then counts.
-
-    Raises:
-        InputError: an argument is out of range; labels are named with their rows.
 
     Example:
         >>> recorder = Recorder([0, 1], n_classes=2, epochs=1)
@@ -62,45 +59,52 @@ class Recorder:
         if epochs < 1:
             raise invalid("epochs", "be at least 1", epochs)
         if when not in MODES:
-            raise invalid("when", f"be one of {', '.join(MODES)}", repr(when))
+            raise unknown_choice("when", when, MODES)
         self._labels = checked_labels(labels, n_classes)
         n_examples = len(self._labels)
         if n_examples == 0:
             raise invalid("labels", "name at least one example", "none")
-        self._trained_on = np.ones(n_examples, bool) if trained_on is None else _checked_mask(trained_on, n_examples)
+        self._trained_on = np.array(np.ones(n_examples, bool) if trained_on is None else trained_on)
+        if self._trained_on.dtype != bool or self._trained_on.shape != (n_examples,):
+            got = f"{self._trained_on.dtype} of shape {self._trained_on.shape}"
+            raise invalid("trained_on", f"be a bool for each of {n_examples} examples", got)
         self._n_classes, self._epochs, self._when, self._seed, self._last_bias = n_classes, epochs, when, seed, last_bias
         self._channels = {name: np.zeros((epochs, n_examples), dtype) for name, dtype in CHANNELS.items()}
         for name in ("kl_previous", "kl_previous_abs"):
             self._channels[name][0] = np.nan
         # The latest log-probabilities of each example: what the divergence from the previous epoch is taken from.
-        small = n_examples * n_classes <= FULL_VALUES
-        self._log_p = np.zeros((n_examples, n_classes), np.float32 if small else np.float16)
+        precision = np.float32 if n_examples * n_classes <= FULL_VALUES else np.float16
+        self._log_p = np.zeros((n_examples, n_classes), precision)
         self._epoch = 0
         self._seen = np.zeros(n_examples, bool)
         self._has_features: bool | None = None
         self._only_probabilities = True
 
+    def __repr__(self) -> str:
+        n_examples, n_classes = self._log_p.shape
+        n_recorded = self._epoch + bool(self._seen.all())
+        return f"Recorder({n_examples:,} examples, {n_classes:,} classes, {n_recorded} of {self._epochs} epochs, {self._when})"
+
     def update(self, rows: Any, logits: Any, epoch: int, features: Any = None) -> None:
         """Record what the member says about some examples in one epoch.
 
         Args:
-            rows: (B,) row numbers of the examples, NumPy or torch, each once an epoch.
+            rows: (B,) row numbers, NumPy or torch, each once an epoch.
             logits: (B, K) outputs of the last layer before the softmax, NumPy or torch, of any device and float type; measured
                 in float32 on their device.
             epoch: from 0, one after the other.
             features: (B, D) inputs of the last layer; with them the channel `grand` is recorded.
 
         Raises:
-            InputError: rows out of range or repeated, epochs out of order or left with rows missing, logits that are not finite,
-                of another width, or that are probabilities; features in some calls only. Nothing is recorded then.
+            InputError: rows out of range or repeated, epochs out of order or incomplete, logits that are not finite, of another
+                width, or probabilities; features in some calls only. Nothing is recorded then.
         """
         import torch
 
         index = self._checked_rows(rows, epoch)
         if len(index) == 0:
             return
-        values = _as_tensor(logits)
-        hidden = None if features is None else _as_tensor(features)
+        values, hidden = _as_tensor(logits), None if features is None else _as_tensor(features)
         with torch.no_grad():
             self._check_logits(values, index)
             self._check_features(hidden, index)
@@ -115,12 +119,14 @@ class Recorder:
         self._has_features = hidden is not None
 
     def accuracy(self, epoch: int) -> float:
-        """Return the share of the examples trained on whose label was predicted in an epoch that is recorded, in [0, 1]."""
+        """Return the share of the examples trained on whose label was predicted in a recorded epoch, in [0, 1]."""
+        self._check_recorded(epoch)
         right = self._channels["predicted"][epoch] == self._labels
         return float(right[self._trained_on].mean())
 
     def loss(self, epoch: int) -> float:
-        """Return the mean cross-entropy (nats) of the examples trained on in an epoch that is recorded."""
+        """Return the mean cross-entropy (nats) of the examples trained on in a recorded epoch."""
+        self._check_recorded(epoch)
         p_label = self._channels["p_label"][epoch][self._trained_on]
         return float(-np.log(np.maximum(p_label, np.finfo(np.float32).tiny), dtype=np.float64).mean())
 
@@ -142,7 +148,8 @@ class Recorder:
             raise invalid("epochs", f"all be recorded before finish(): {self._epochs}", self._epoch + 1)
         arrays = {name: values for name, values in self._channels.items() if name != "grand" or self._has_features}
         arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p)
-        arrays |= {} if mirrored is None else {"mirrored": self._checked_mirrored(mirrored)}
+        if mirrored is not None:
+            arrays["mirrored"] = self._checked_mirrored(mirrored)
         arrays |= {f"weights.{name}": np.asarray(value) for name, value in (weights or {}).items()}
         info = {
             "when": self._when,
@@ -175,20 +182,23 @@ class Recorder:
             raise invalid("state", f"be of at most {self._epochs} epochs and of {self._n_classes} classes", got)
         for name, values in self._channels.items():
             values[: epoch + 1] = state[name]
-        self._log_p[:] = state["log_p"]
-        self._seen[:] = state["seen"]
-        self._epoch = epoch
+        self._log_p[:], self._seen[:], self._epoch = state["log_p"], state["seen"], epoch
         self._has_features = None if features < 0 else bool(features)
         self._only_probabilities = bool(only_probabilities)
 
+    def _check_recorded(self, epoch: int) -> None:
+        n_recorded = self._epoch + bool(self._seen.all())
+        if not 0 <= epoch < n_recorded:
+            there = f"be in 0 ... {n_recorded - 1}, the recorded ones" if n_recorded else "be recorded first"
+            raise invalid("epoch", there, epoch, "Pass every example's logits to update() before.")
+
     def _checked_rows(self, rows: Any, epoch: int) -> Int64[np.ndarray, " batch"]:
-        n_examples = len(self._labels)
         index = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
         if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
             raise invalid("rows", "be a list of row numbers", f"an array of {index.dtype} of shape {index.shape}")
-        bad = index[(index < 0) | (index >= n_examples)]
+        bad = index[(index < 0) | (index >= len(self._labels))]
         if len(bad):
-            raise invalid("rows", f"be in 0 ... {n_examples - 1}", join_some(bad))
+            raise invalid("rows", f"be in 0 ... {len(self._labels) - 1}", join_some(bad))
         if not 0 <= epoch < self._epochs:
             raise invalid("epoch", f"be in 0 ... {self._epochs - 1}", epoch, "Epochs count from 0.")
         if epoch not in (self._epoch, self._epoch + 1):
@@ -196,8 +206,7 @@ class Recorder:
         if epoch > self._epoch:
             self._check_complete()
         rows, counts = np.unique(index, return_counts=True)
-        before = self._seen[rows] if epoch == self._epoch else np.zeros(len(rows), bool)
-        repeated = rows[(counts > 1) | before]
+        repeated = rows[(counts > 1) | (self._seen[rows] & (epoch == self._epoch))]
         if len(repeated):
             cure = "Record each example once an epoch, or count `epoch` up."
             raise InputError(f"`rows` repeat within epoch {epoch}: {join_some(repeated)}. {cure}")
@@ -220,42 +229,32 @@ class Recorder:
     def _check_logits(self, logits: "torch.Tensor", index: Int64[np.ndarray, " batch"]) -> None:
         import torch
 
-        if logits.ndim != 2 or tuple(logits.shape) != (len(index), self._n_classes):
+        if tuple(logits.shape) != (len(index), self._n_classes):
             raise invalid("logits", f"have shape ({len(index)}, {self._n_classes})", tuple(logits.shape))
-        finite = torch.isfinite(logits).all(dim=1)
-        if not bool(finite.all()):
-            rows = index[(~finite).cpu().numpy()]
-            raise InputError(
-                f"`logits` are NaN or infinite at rows {join_some(rows)}. The training diverged: lower its learning rate."
-            )
+        _check_finite("logits", logits, index, "The training diverged: lower its learning rate.")
         if not self._only_probabilities:
             return
         # One row of logits may look like probabilities by chance; all rows from the start on do not.
-        whole = (logits.sum(dim=1, dtype=torch.float32) - 1.0).abs() < (1e-4 if logits.dtype.itemsize >= 4 else 1e-2)
-        self._only_probabilities = bool(((logits >= 0).all(dim=1) & (logits <= 1).all(dim=1) & whole).all())
+        sums_to_one = (logits.sum(dim=1, dtype=torch.float32) - 1.0).abs() < (1e-4 if logits.dtype.itemsize >= 4 else 1e-2)
+        self._only_probabilities = bool((sums_to_one & ((logits >= 0) & (logits <= 1)).all(dim=1)).all())
         if self._only_probabilities and len(index) + int(self._seen.sum()) >= 2:
             cure = "Pass the outputs before the softmax, or the logarithm of the probabilities."
             raise invalid("logits", "not be probabilities", f"rows that lie in [0, 1] and sum to 1 (rows {join_some(index)})", cure)
 
     def _check_features(self, features: "torch.Tensor | None", index: Int64[np.ndarray, " batch"]) -> None:
-        import torch
-
         if self._has_features is not None and self._has_features != (features is not None):
             raise invalid("features", "be given in every call or in none", "them in some")
         if features is None:
             return
         if features.ndim != 2 or len(features) != len(index):
             raise invalid("features", f"have shape ({len(index)}, D)", tuple(features.shape))
-        finite = torch.isfinite(features).all(dim=1).cpu().numpy()
-        if not finite.all():
-            raise InputError(f"`features` are NaN or infinite at rows {join_some(index[~finite])}.")
+        _check_finite("features", features, index, "")
 
     def _write(self, rows: Int64[np.ndarray, " batch"], logits: "torch.Tensor", features: "torch.Tensor | None") -> None:
         import torch
 
-        device = logits.device
-        labels = torch.from_numpy(self._labels[rows]).to(device)
-        previous = torch.from_numpy(self._log_p[rows]).to(device).float() if self._epoch else None
+        labels = torch.from_numpy(self._labels[rows]).to(logits.device)
+        previous = torch.from_numpy(self._log_p[rows]).to(logits.device).float() if self._epoch else None
         measured, predicted, log_p = _measure(logits.float(), labels, previous)
         if features is not None:
             squared = features.float().square().sum(dim=1)
@@ -270,20 +269,19 @@ class Recorder:
 def _measure(
     logits: "torch.Tensor", labels: "torch.Tensor", previous: "torch.Tensor | None"
 ) -> tuple[dict[str, "torch.Tensor"], "torch.Tensor", "torch.Tensor"]:
-    """Measure a block of logits in float32: the channels, the predicted class and the log-probabilities."""
+    """Return the channels of a block of float32 logits, the predicted classes and the log-probabilities."""
     import torch
 
     column = labels[:, None]
     log_p = torch.log_softmax(logits, dim=1).clamp_(min=LOWEST_LOG)
     p = log_p.exp()
     others = p.scatter(1, column, 0.0)
-    # 1 - p_label as the sum of the others: the same number, but it does not round to zero for the easiest examples.
-    el2n = torch.hypot(others.sum(dim=1), torch.linalg.vector_norm(others, dim=1))
     best_other = logits.scatter(1, column, -torch.inf).amax(dim=1)
     measured = {
         "p_label": p.gather(1, column)[:, 0],
         "margin": logits.gather(1, column)[:, 0] - best_other,
-        "el2n": el2n,
+        # 1 - p_label as the sum of the others: the same number, but it does not round to zero for the easiest examples.
+        "el2n": torch.hypot(others.sum(dim=1), torch.linalg.vector_norm(others, dim=1)),
         "entropy": -(p * log_p).sum(dim=1),
     }
     if previous is not None:
@@ -329,8 +327,10 @@ def _as_tensor(values: Any) -> "torch.Tensor":
     return torch.from_numpy(np.array(given, dtype=np.float32))
 
 
-def _checked_mask(mask: ArrayLike, n_examples: int) -> Bool[np.ndarray, " examples"]:
-    given = np.asarray(mask)
-    if given.dtype != bool or given.shape != (n_examples,):
-        raise invalid("trained_on", f"be a bool for each of {n_examples} examples", f"{given.dtype} of shape {given.shape}")
-    return given.copy()
+def _check_finite(name: str, values: "torch.Tensor", index: Int64[np.ndarray, " batch"], cure: str) -> None:
+    import torch
+
+    finite = torch.isfinite(values).all(dim=1)
+    if not bool(finite.all()):
+        rows = index[(~finite).cpu().numpy()]
+        raise InputError(f"`{name}` are NaN or infinite at rows {join_some(rows)}. {cure}".rstrip())

@@ -1,4 +1,4 @@
-"""What did E members say about N examples after each of T epochs?"""
+"""The trace of an ensemble: what E members said about N examples after each of T epochs."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
+from dataprune.trace.record import Recorder
 
 # What one chunk may hold of one channel or of the probabilities (16 MB in float64), whatever E, T and K are.
 CHUNK_VALUES = 2**21
@@ -29,9 +30,15 @@ class Trace:
     """
 
     def __init__(self, members: Sequence[MemberTrace], labels: ArrayLike, ids: np.ndarray | None = None) -> None:
-        if not members:
-            raise invalid("members", "hold at least one member", "none")
+        if not isinstance(members, Sequence):
+            raise invalid("members", "be a list of traces of members", f"a {type(members).__name__}")
         self._members = tuple(members)
+        if not self._members:
+            raise invalid("members", "hold at least one member", "none")
+        for number, member in enumerate(self._members):
+            if not isinstance(member, MemberTrace):
+                cure = "Call its finish() first." if isinstance(member, Recorder) else "Recorder.finish() returns one."
+                raise invalid("members", "be traces of members", f"a {type(member).__name__} at place {number}", cure)
         self._labels = checked_labels(labels)
         self._ids = ids
         self._start, self._stop = 0, len(self._labels)
@@ -77,6 +84,16 @@ class Trace:
     def __len__(self) -> int:
         return self.n_examples
 
+    def __repr__(self) -> str:
+        shape = f"{self.n_members} members, {self.n_epochs} epochs, {self.n_examples:,} examples, {self.n_classes:,} classes"
+        return f"Trace({shape}, {self.when})"
+
+    def _repr_html_(self) -> str:
+        held = [name for name in CHANNELS if all(name in member.arrays for member in self._members)]
+        facts = {"members": self.n_members, "epochs": self.n_epochs, "examples": f"{self.n_examples:,}"}
+        facts |= {"classes": f"{self.n_classes:,}", "measured": self.when, "channels": ", ".join(held)}
+        return "<table>" + "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in facts.items()) + "</table>"
+
     def __getitem__(self, rows: slice) -> "Trace":
         """Return the trace of some neighbouring examples; nothing is read."""
         start, stop, step = rows.indices(self.n_examples)
@@ -87,11 +104,7 @@ class Trace:
         return view
 
     def of_members(self, members: Sequence[int]) -> "Trace":
-        """Return the trace of some of the members, by their places; nothing is read.
-
-        Raises:
-            InputError: no member, or a place that is not there.
-        """
+        """Return the trace of some of the members, by their places; nothing is read."""
         bad = [place for place in members if not 0 <= place < self.n_members]
         if bad or not len(members):
             raise invalid("members", f"be places in 0 ... {self.n_members - 1}", join_some(bad) if bad else "none")
@@ -107,11 +120,7 @@ class Trace:
             yield self[start : start + size]
 
     def channel(self, name: str) -> Shaped[np.ndarray, "members epochs examples"]:
-        """Read one channel for all members and epochs.
-
-        Raises:
-            InputError: there is no such channel, or a member has not recorded it.
-        """
+        """Read one channel for all members and epochs; one that a member has not recorded is an error."""
         self._check_channel(name)
         return np.stack([np.asarray(member.arrays[name][:, self._start : self._stop]) for member in self._members])
 
@@ -134,10 +143,7 @@ class Trace:
 
         Args:
             member: its place.
-            mirrored: give the mean with those of the mirror image, where the member holds them.
-
-        Raises:
-            InputError: the member holds no probabilities.
+            mirrored: return the mean with those of the mirror image, where the member holds them.
         """
         arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
         if "probabilities" in arrays:
@@ -161,7 +167,7 @@ class Trace:
 
     @property
     def has_mirrored(self) -> bool:
-        """Whether some member holds what it says of mirror images."""
+        """Whether some member holds its answers to mirror images."""
         return any("mirrored" in member.arrays for member in self._members)
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
@@ -171,10 +177,7 @@ class Trace:
             which: over all members, over those that were trained on the example ("in") or over those that were not ("out").
 
         Returns:
-            Probabilities, rows sum to 1.
-
-        Raises:
-            InputError: some example has no such member (how many), or a member holds no probabilities.
+            Probabilities, rows sum to 1. An example without such a member is an error.
         """
         if which not in ("all", "in", "out"):
             raise unknown_choice("which", which, ("all", "in", "out"))
@@ -209,9 +212,8 @@ def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " e
             raise invalid("labels", f"be as many as the examples of member {number}: {n_examples}", len(labels))
         for key in ("epochs", "n_classes", "when"):
             if member.info[key] != first[key]:
-                raise invalid(
-                    "members", f"agree in {key}", f"{first[key]!r} for member 0 and {member.info[key]!r} for member {number}"
-                )
+                got = f"{first[key]!r} for member 0 and {member.info[key]!r} for member {number}"
+                raise invalid("members", f"agree in {key}", got)
         if member.info.get("labels", hashed) != hashed:
             raise invalid("labels", "be those of the recording", f"others than member {number}'s", "Record the trace again.")
         status = member.info.get("status", "ok")
