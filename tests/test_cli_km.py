@@ -14,7 +14,8 @@ from command_line import SETTINGS
 from dataprune import kmeans, store, tables
 from dataprune.data import read_features
 from dataprune.errors import InputError
-from dataprune.report.maps import COLOURS, MARKERS, curve_data, draw_map, map_data
+from dataprune.report.figures import write_plot
+from dataprune.report.maps import COLOURS, MARKERS, inertia_data, map_data
 from dataprune.run import add_features, cluster
 
 GROUPS, EACH = 6, 40
@@ -217,15 +218,15 @@ class TestMap:
         n = len(COLOURS) * len(MARKERS) + 2
         names = tuple(f"_${number}$\x1b" for number in range(n))
         data = map_data(np.random.default_rng(0).normal(size=(n, 3)), "$x$", np.arange(n), names)
-        draw_map(data, tmp_path / "a.png")
+        write_plot(data, tmp_path / "a.png")
         few = map_data(np.random.default_rng(0).normal(size=(5, 3)), "$x$", np.arange(5), names[:5])
-        draw_map(few, tmp_path / "b.png")
+        write_plot(few, tmp_path / "b.png")
         assert (tmp_path / "b.png").stat().st_size > 0
 
-    def test_curve_data_by_hand(self):
-        curve = kmeans.Curve(np.array([2, 4]), np.array([10.0, 5.0]), None)
-        data = curve_data(curve, 4)
-        assert (data.inertia.tolist(), data.chosen, data.is_elbow) == ([1.0, 0.5], 4, False)
+    def test_inertia_by_hand(self):
+        data = inertia_data(np.array([2, 4]), np.array([10.0, 5.0]), 4, "rule")
+        assert (data.inertia.tolist(), data.chosen) == ([1.0, 0.5], 4)
+        assert "rule of thumb" in data.description
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

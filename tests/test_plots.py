@@ -8,7 +8,7 @@ from PIL import Image
 
 from dataprune.cli.show import with_augmented
 from dataprune.errors import InputError
-from dataprune.report.plots import draw_sheet, sheet_data
+from dataprune.report.sheets import draw_sheet, sheet_data
 from dataprune.report.text import display_text
 from dataprune.training.recipes import Recipe
 

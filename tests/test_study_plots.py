@@ -1,5 +1,6 @@
 """Pictures of a study: what is in them, and that they are the same each time."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,14 +9,16 @@ from PIL import Image
 
 from dataprune.errors import InputError
 from dataprune.report.colors import COLOURS, STYLES, ramp, style_of
-from dataprune.report.cost_plots import cost_data
-from dataprune.report.figures import draw_plot
-from dataprune.report.score_plots import correlation_data, draw_correlations
-from dataprune.report.study_plots import (
-    curves_data,
+from dataprune.report.figures import inline, plain, write_plot
+from dataprune.report.run_figures import both_correlations_data
+from dataprune.report.study_figures import (
+    accuracy_data,
+    cost_data,
     differences_data,
     easy_hard_data,
-    epochs_data,
+    epoch_curves,
+    epoch_plots,
+    styles_of,
     window_data,
     write_plots,
 )
@@ -40,7 +43,7 @@ def scores(n=200):
 
 def test_accuracy_by_size():
     summary = summarise(trials_of(sweep_rows()))
-    data = curves_data(summary)
+    data = accuracy_data(summary)
     (panel,) = data.panels
     assert [line.label for line in panel.lines] == ["el2n", "forget", "std", "random"]
     assert [level.label for level in panel.levels] == ["all data"]
@@ -49,7 +52,7 @@ def test_accuracy_by_size():
     rows = summary.table["score"] == "el2n"
     assert np.allclose(el2n.y, 100 * summary.table["test_accuracy"][rows])
     assert np.allclose(el2n.high, 100 * summary.table["high"][rows])
-    assert "3 seeds" in data.note
+    assert "3 seeds" in data.description
 
 
 def test_difference_to_random_has_random_at_zero():
@@ -71,21 +74,36 @@ def test_easy_against_hard_is_told_by_the_line():
     data = easy_hard_data(summarise(trials_of(sweep_rows(("el2n", "std")) + easy_rows())))
     lines = {line.label: line for line in data.panels[0].lines}
     assert set(lines) == {"el2n, easy dropped", "std, easy dropped", "el2n, hard dropped", "std, hard dropped", "random"}
-    assert lines["el2n, hard dropped"].is_hollow
-    assert not lines["el2n, easy dropped"].is_hollow
-    assert lines["el2n, hard dropped"].style == lines["el2n, easy dropped"].style
+    assert lines["el2n, hard dropped"].style.is_hollow
+    assert not lines["el2n, easy dropped"].style.is_hollow
+    assert lines["el2n, hard dropped"].style.colour == lines["el2n, easy dropped"].style.colour
     assert np.allclose(lines["el2n, hard dropped"].x, np.arange(10, 91, 10), atol=0.5)
 
 
-def test_by_epoch_is_the_mean_over_seeds():
+def test_by_epoch_is_the_mean_over_seeds_and_compares_what_is_of_one_size():
+    study = study_of(trials_of(sweep_rows(sizes=(0.7, 0.5))))
+    found = epoch_plots(study.summary.cells, epoch_curves(study))
+    assert [plot.title.rpartition(": ")[2] for plot in found.values()] == ["keep 70%", "keep 50%"]
+    (panel,) = found["by-epoch-2"].panels
+    assert [line.label for line in panel.lines] == ["all data", "random", "el2n", "forget", "std"]
+    own = np.flatnonzero((study.trials["score"] == "el2n") & (study.trials["keep"] == 0.5))
+    assert np.allclose(panel.lines[2].y, 100 * np.mean([study.results[row].validation for row in own], axis=0))
+    assert panel.lines[2].x.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_by_epoch_of_windows_has_random_of_the_same_size_and_a_plot_for_each_arm():
+    one = window_rows()
+    study = study_of(trials_of(one + one, arm=["given"] * len(one) + ["noise"] * len(one)))
+    found = epoch_plots(study.summary.cells, epoch_curves(study))
+    assert len(found) == 14
+    assert found["by-epoch-1"].title.endswith("window of 40% from 0%, labels as given")
+    assert all("random" in [line.label for line in plot.panels[0].lines] for plot in found.values())
+
+
+def test_seeds_of_different_lengths_have_no_curve_by_epoch():
     study = study_of(trials_of(sweep_rows(sizes=(0.5,))))
-    data = epochs_data(study.summary, study)
-    line = next(line for line in data.panels[0].lines if line.label == "el2n, keep 50%")
-    own = [row for row in range(15) if study.trials["score"][row] == "el2n"]
-    assert np.allclose(line.y, 100 * np.mean([study.results[row].validation for row in own], axis=0))
-    assert line.x.tolist() == [1, 2, 3, 4, 5]
-    many = study_of(trials_of(sweep_rows()))
-    assert epochs_data(many.summary, many) is None
+    study.results[0].validation = (0.5,)
+    assert [curve is None for curve in epoch_curves(study)].count(True) == 1
 
 
 def test_numbers_of_clusters_have_a_ramp():
@@ -94,7 +112,7 @@ def test_numbers_of_clusters_have_a_ramp():
         rows += [row for row in sweep_rows(("km",), seed=number) if row[0] == "km"]
         clusters += [number] * 21
     rest = [row for row in sweep_rows(("km",)) if row[0] != "km"]
-    data = curves_data(summarise(trials_of(rows + rest, clusters=clusters + [0] * len(rest))))
+    data = accuracy_data(summarise(trials_of(rows + rest, clusters=clusters + [0] * len(rest))))
     lines = data.panels[0].lines
     assert [line.label for line in lines] == ["km (5 clusters)", "km (100 clusters)", "random"]
     assert len({line.style.colour for line in lines}) == 3
@@ -102,7 +120,7 @@ def test_numbers_of_clusters_have_a_ramp():
 
 def test_what_a_study_has_not_is_no_picture():
     summary = summarise(trials_of(window_rows()))
-    assert curves_data(summary) is None
+    assert accuracy_data(summary) is None
     assert easy_hard_data(summary) is None
     assert window_data(summarise(trials_of(sweep_rows()))) is None
 
@@ -123,16 +141,17 @@ def test_correlations_below_pearson_above_spearman():
     from scipy.stats import pearsonr, spearmanr
 
     given = scores()
-    data = correlation_data(given)
-    assert data.values[2, 0] == pytest.approx(pearsonr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
-    assert data.values[0, 2] == pytest.approx(spearmanr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
+    data = both_correlations_data(given)
+    assert data.strength[2, 0] == pytest.approx(pearsonr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
+    assert data.strength[0, 2] == pytest.approx(spearmanr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
 
 
 def test_everything_is_drawn_and_the_same_each_time(tmp_path):
-    study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy_rows(("el2n",))))
+    easy = [row for row in easy_rows(("el2n",)) if row[2] in (0.7, 0.5)]
+    study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy))
     first = write_plots(study, tmp_path / "one", scores(), Cost(20.0, 40_000, 4e10))
     second = write_plots(study, tmp_path / "two", scores(), Cost(20.0, 40_000, 4e10))
-    names = {"accuracy", "against-random", "easy-vs-hard", "by-epoch", "cost", "correlations", "distributions"}
+    names = {"accuracy", "against-random", "easy-vs-hard", "by-epoch-1", "by-epoch-2", "cost", "correlations", "distributions"}
     assert {path.name for path in first} == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -147,11 +166,11 @@ def test_everything_is_drawn_and_the_same_each_time(tmp_path):
 
 
 def test_other_endings_are_refused(tmp_path):
-    data = curves_data(summarise(trials_of(sweep_rows())))
+    data = accuracy_data(summarise(trials_of(sweep_rows())))
     with pytest.raises(InputError, match=r"`out` must end in \.png or \.svg, got '.*plot\.pdf'\."):
-        draw_plot(data, tmp_path / "plot.pdf")
+        write_plot(data, tmp_path / "plot.pdf")
     with pytest.raises(InputError, match=r"`out` must lie in a folder that exists, got .*none\."):
-        draw_correlations(correlation_data(scores()), tmp_path / "none" / "plot.png")
+        write_plot(data, tmp_path / "none" / "plot.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -175,6 +194,44 @@ def test_colours_are_told_apart_by_all_eyes(eyes):
     seen = np.array([luminance_and_hue(colour, eyes) for colour in COLOURS])
     apart = np.linalg.norm(seen[:, None] - seen, axis=2)[np.triu_indices(len(COLOURS), 1)]
     assert apart.min() > 0.12, apart.min()
+
+
+def test_lines_of_one_plot_are_told_apart():
+    rows = sweep_rows(("el2n", "km")) + easy_rows(("el2n",))
+    cells = summarise(trials_of(rows)).cells
+    lines = [next(cell for cell in cells if cell.name == name) for name in dict.fromkeys(cell.name for cell in cells)]
+    assert len(set(styles_of(lines))) == len(lines)
+    assert len(set(styles_of(lines * 2))) == 2 * len(lines)
+
+
+def test_svg_of_a_page_has_variables_for_colours_and_no_style(tmp_path):
+    rows = sweep_rows(("el2n", "$x^</script><script>alert(1)"), sizes=(0.7, 0.5))
+    data = accuracy_data(summarise(trials_of(rows)))
+    drawn = inline(data, "accuracy")
+    text = drawn.element(data)
+    assert not re.search(r"#[0-9a-f]{6}\b(?!\w)|style=|<style|<script|xlink|<g id", text)
+    assert "var(--c0)" in text
+    assert "&lt;script" in text
+    assert text == inline(data, "accuracy").element(data)
+    ids = set(re.findall(r' id="([^"]*)"', text))
+    assert ids
+    assert not ids & set(re.findall(r' id="([^"]*)"', inline(data, "other").element(data)))
+    assert set(re.findall(r'(?:href="|url\()#([^")]*)', text)) <= ids
+
+
+def test_data_and_axes_stand_beside_a_plot():
+    import json
+
+    data = accuracy_data(summarise(trials_of(sweep_rows())))
+    told = json.loads(json.dumps(plain(data), allow_nan=False))
+    assert [line["label"] for line in told["panels"][0]["lines"]] == ["el2n", "forget", "std", "random"]
+    assert told["panels"][0]["lines"][0]["x"] == pytest.approx(data.panels[0].lines[0].x.tolist(), rel=1e-3)
+    drawn = inline(data, "accuracy")
+    (axes,) = drawn.axes
+    left, top, width, height = axes["box"]
+    assert 0 < left < left + width < drawn.width
+    assert 0 < top < top + height < drawn.height
+    assert axes["x"][0] < 30 < 90 < axes["x"][1]
 
 
 def test_no_two_scores_look_the_same():

@@ -80,7 +80,7 @@ def _draw(dataset: "Dataset", score: "Score", path: Path) -> None:
     import numpy as np
 
     from dataprune.cli.show import captions_of
-    from dataprune.report.plots import draw_sheet, sheet_data
+    from dataprune.report.sheets import draw_sheet, sheet_data
 
     assert dataset.images is not None
     order = np.argsort(-score.difficulty, kind="stable")

@@ -76,7 +76,8 @@ def km(
         dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
     """
     from dataprune.data import read_features
-    from dataprune.report.maps import check_png, curve_data, draw_curve
+    from dataprune.report.figures import check_png, write_plot
+    from dataprune.report.maps import inertia_data
     from dataprune.run.clusters import check_out
     from dataprune.run.feature_scores import Asked, score_features
     from dataprune.workers import ExecutorConfig
@@ -98,7 +99,8 @@ def km(
     for note in found.notes:
         warn(note)
     if plot is not None and found.curve is not None:
-        draw_curve(curve_data(found.curve, found.k), plot)
+        why: Literal["elbow", "rule"] = "elbow" if found.curve.elbow == found.k else "rule"
+        write_plot(inertia_data(found.curve.clusters, found.curve.inertia, found.k, why), plot)
     if not quiet:
         say(f"written: {out}, and {out.name}.json with the number of clusters and the curve" + (f"; {plot}" if plot else ""))
         say(f"next: dataprune prune RUN --by {shlex.quote(f'{out}:km')} --keep 0.7 --out kept.csv")

@@ -50,7 +50,8 @@ def map_(
 
     from dataprune.data import read_features
     from dataprune.kmeans.extent import gather
-    from dataprune.report.maps import check_png, draw_map, map_data
+    from dataprune.report.figures import check_png, write_plot
+    from dataprune.report.maps import map_data
     from dataprune.run import open_run
     from dataprune.streams import generator
 
@@ -75,7 +76,7 @@ def map_(
         None if values is None else values[rows],
         seed,
     )
-    draw_map(data, out)
+    write_plot(data, out)
     say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
 
 

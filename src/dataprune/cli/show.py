@@ -51,7 +51,7 @@ def show(
     Example:
         dataprune show flowers/train --augment --out sheet.png
     """
-    from dataprune.report.plots import draw_sheet, sheet_data
+    from dataprune.report.sheets import draw_sheet, sheet_data
     from dataprune.streams import generator
 
     dataset = read_data(data, labels, image_size, on_error, None, quiet=False)

@@ -391,7 +391,7 @@ def _conduct(
 
 def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     """Print the table and the verdicts, and draw the plots."""
-    from dataprune.report.study_plots import write_plots
+    from dataprune.report.study_figures import write_plots
     from dataprune.run import open_run
     from dataprune.study.cost import scoring_cost
     from dataprune.study.study import RUN

@@ -1,190 +1,209 @@
-"""How do lines, bands and labels become a figure of one page's width, the same bytes each time?"""
+"""One style for all plots, and the three ways out: a PNG file, an SVG file, and SVG inside a page that follows its light and dark.
 
+A plot is a frozen dataclass with its data, a `title` and a `description`; `drawing` knows for each type how it is drawn.
+"""
+
+import re
+import textwrap
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import singledispatch
+from html import escape
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Float64
 
 from dataprune import store
 from dataprune.errors import invalid
-from dataprune.report.colors import Style
+from dataprune.report.colors import INK, LINE, MUTED, PAPER, VARIABLES
 from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg")
 WIDTH = 7.2  # inches: a page with margins
-LETTERS = 32  # of a label in a legend
+POINTS = 72  # an inch; the unit of SVG
+NOTE_LETTERS = 125  # in one line
+BLANK = "var(--c8)"  # matplotlib leaves out a fill that is black
+RC: dict[str, Any] = {
+    **{"svg.fonttype": "none", "text.parse_math": False, "font.sans-serif": ["DejaVu Sans", "sans-serif"], "font.size": 8.0},
+    **{"axes.labelsize": 8.0, "axes.titlesize": 8.5, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 8.0},
+    **{"text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": MUTED, "ytick.color": MUTED},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.edgecolor": MUTED},
+    **{"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": LINE, "grid.linewidth": 0.7},
+    **{"xtick.major.size": 3.0, "ytick.major.size": 0.0, "legend.frameon": False, "legend.handlelength": 2.6},
+    **{"lines.linewidth": 1.4, "lines.markersize": 4.5, "axes.facecolor": "none", "figure.facecolor": PAPER},
+    **{"savefig.facecolor": "auto", "figure.constrained_layout.h_pad": 0.03, "figure.constrained_layout.w_pad": 0.03},
+}
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
-    """Points that belong together, each perhaps with an interval.
+class Plot(Protocol):
+    """What every plot says of itself, in words."""
 
-    Attributes:
-        label: in the legend; "" for none.
-        style: colour, marker and line.
-        x, y: in the unit of the axes.
-        low, high: ends of the intervals, NaN where there is none.
-        is_hollow: whether its markers are hollow, to tell it from another of the same colour.
-    """
+    @property
+    def title(self) -> str:
+        """What it is."""
 
-    label: str
-    style: Style
-    x: Float64[np.ndarray, " points"]
-    y: Float64[np.ndarray, " points"]
-    low: Float64[np.ndarray, " points"]
-    high: Float64[np.ndarray, " points"]
-    is_hollow: bool = False
+    @property
+    def description(self) -> str:
+        """What it shows."""
 
 
-@dataclass(frozen=True, eq=False)
-class Level:
-    """A line across the whole panel, with an interval as a band."""
-
-    label: str
-    style: Style
-    y: float
-    low: float
-    high: float
+@singledispatch
+def drawing(data: Any) -> "Figure":
+    """Draw the data of a plot, without its title and description. Each type of data registers its own function."""
+    raise TypeError(f"nothing says how {type(data).__name__} is drawn")
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One pair of axes."""
-
-    title: str
-    lines: tuple[Line, ...]
-    levels: tuple[Level, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """Panels side by side with axes in common, and a legend for all.
-
-    Attributes:
-        title, x_label, y_label: in words, with the unit.
-        panels: at least one.
-        note: what the intervals are, below the figure.
-        bands: whether intervals are drawn as bands, as for curves of many points without markers, or as bars.
-        bottom: where the vertical axis begins; None shows everything.
-        whole_x: whether the horizontal axis counts in whole numbers.
-    """
-
-    title: str
-    x_label: str
-    y_label: str
-    panels: tuple[Panel, ...]
-    note: str = ""
-    bands: bool = False
-    bottom: float | None = None
-    whole_x: bool = False
+def draw(data: Plot) -> "Figure":
+    """Draw a plot with its title above and its description below."""
+    with _styled():
+        figure = drawing(data)
+        figure.suptitle(display_text(data.title, 100), fontsize=9.5)
+        if data.description:
+            note = "\n".join(textwrap.wrap(display_text(data.description, 600), NOTE_LETTERS))
+            figure.supxlabel(note, fontsize=6.5, color=MUTED, x=0.01, ha="left", linespacing=1.3)
+    return figure
 
 
-def draw_plot(data: Plot, out: Path) -> None:
-    """Draw panels side by side into a .png or .svg file; equal data give equal bytes.
-
-    Raises:
-        InputError: `out` has another ending.
-        MachineError: no room, or no permission.
-    """
-    figure = page(4.0 if len(data.panels) == 1 else 3.8)
-    all_axes = figure.subplots(1, len(data.panels), sharey=True, squeeze=False)[0]
-    for axes, panel in zip(all_axes, data.panels, strict=True):
-        _draw_panel(axes, panel, data.bands)
-        axes.set_title(display_text(panel.title), fontsize=9, parse_math=False)
-        axes.set_xlabel(data.x_label, fontsize=9)
-        axes.xaxis.get_major_locator().set_params(integer=data.whole_x)
-    all_axes[0].set_ylabel(data.y_label, fontsize=9)
-    if data.bottom is not None:
-        all_axes[0].set_ylim(bottom=data.bottom)
-    figure.suptitle(display_text(data.title, 100), fontsize=10, parse_math=False)
-    entries: dict[str, Artist] = {}
-    for axes in all_axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    if entries:
-        legend = figure.legend(
-            list(entries.values()), list(entries), loc="outside right center", fontsize=8, frameon=False, handlelength=2.6
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    write_note(figure, data.note)
-    save(figure, out)
-
-
-def page(height: float) -> "Figure":
-    """Return an empty figure of a page's width.
-
-    Args:
-        height: in inches.
-    """
+def canvas(height: float, dpi: int = 150) -> "Figure":
+    """Return an empty figure of a page's width, `height` inches high."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH, height), dpi=150, layout="constrained")
+    return Figure(figsize=(WIDTH, height), dpi=dpi, layout="constrained")
 
 
-def write_note(figure: "Figure", note: str) -> None:
-    """Write a line in small letters below everything."""
-    if note:
-        figure.supxlabel(display_text(note, 160), fontsize=6.5, color="#555555", x=0.01, ha="left", parse_math=False)
+def write_plot(data: Plot, out: Path) -> None:
+    """Draw a plot into a .png or .svg file; equal data give equal bytes.
 
-
-def save(figure: "Figure", out: Path) -> None:
-    """Write a figure as .png or .svg: no date, no random names."""
+    Raises:
+        InputError: `out` has another ending, or lies in no folder.
+        MachineError: no room, or no permission.
+    """
     check_format(out)
-    import matplotlib
+    write_figure(draw(data), out)
+
+
+def write_figure(figure: "Figure", out: Path) -> None:
+    """Write a figure into a file: no date, no random names."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     kind = out.suffix.lower()[1:]
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    with store.writing(out) as temporary, warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "dataprune"}):
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+    with store.writing(out) as temporary, _styled("dataprune"):
         (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
         figure.savefig(temporary, format=kind, metadata=metadata)
 
 
-def check_format(out: Path) -> None:
-    """Refuse a name that is no picture of ours or lies in no folder."""
-    if out.suffix.lower() not in FORMATS:
-        raise invalid("out", f"end in {' or '.join(FORMATS)}", repr(str(out)))
+def check_format(out: Path, formats: tuple[str, ...] = FORMATS) -> None:
+    """Refuse a name that is no picture of ours or lies in no folder, before any work."""
+    if out.suffix.lower() not in formats:
+        raise invalid("out", f"end in {' or '.join(formats)}", repr(str(out)))
     if not out.parent.is_dir():
         raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
-def _draw_panel(axes: "Axes", panel: Panel, bands: bool) -> None:
-    for level in panel.levels:
-        axes.axhline(
-            level.y, color=level.style.colour, linestyle="--", linewidth=1.2, label=display_text(level.label, LETTERS), zorder=1
+def check_png(out: Path) -> None:
+    """Refuse a name that is no .png or lies in no folder, before any work."""
+    check_format(out, (".png",))
+
+
+@dataclass(frozen=True)
+class Inline:
+    """A plot for a page.
+
+    Attributes:
+        width, height: in units of its SVG.
+        body: its elements. Colours are variables of the page's style sheet, and nothing is a style attribute.
+        axes: of each pair of axes its `box` (left, top, width, height) in these units, and its limits `x` and `y`.
+    """
+
+    width: float
+    height: float
+    body: str
+    axes: list[dict[str, list[float]]]
+
+    def element(self, plot: Plot, marks: str = "", *, is_picture: bool = True) -> str:
+        """Return the SVG element, `marks` on top; with `is_picture` it says its title and description to who cannot see it."""
+        about = f'role="img" aria-label="{escape(plot.title)}. {escape(plot.description)}"' if is_picture else 'aria-hidden="true"'
+        return f'<svg class="plot" viewBox="0 0 {self.width:g} {self.height:g}" fill="{BLANK}" {about}>{self.body}{marks}</svg>'
+
+
+def inline(data: Plot, name: str) -> Inline:
+    """Draw a plot for a page, where no other has its name: title and description are left to the page."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    text = StringIO()
+    with _styled(name):
+        figure = drawing(data)
+        FigureCanvasSVG(figure)
+        figure.savefig(text, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    body = svg[svg.index("</metadata>") + len("</metadata>") : svg.rindex("</svg>")]
+    body = re.sub(r"<style.*?</style>|<!--.*?-->|(?<=>)\s+(?=<)", "", body, flags=re.DOTALL)
+    body = re.sub(r"<[^/>][^>]*>", _page_tag, body)  # texts and attributes are escaped: what looks like a tag is one
+    wide, tall = (float(inches) * POINTS for inches in figure.get_size_inches())
+    axes = []
+    for one in (one for one in figure.axes if one.axison):
+        box = one.get_position()
+        place = (box.x0 * wide, (1 - box.y1) * tall, box.width * wide, box.height * tall)
+        axes.append(
+            {"box": [round(float(value), 2) for value in place], "x": _floats(one.get_xlim()), "y": _floats(one.get_ylim())}
         )
-        if np.isfinite(level.low):
-            axes.axhspan(level.low, level.high, color=level.style.colour, alpha=0.15, linewidth=0, zorder=0)
-    for line in panel.lines:
-        colour, label = line.style.colour, display_text(line.label, LETTERS) if line.label else "_"
-        face = "white" if line.is_hollow else colour
-        width = 1.8 if colour == "#000000" else 1.3
-        axes.plot(
-            line.x,
-            line.y,
-            color=colour,
-            marker="" if bands else line.style.marker,
-            linestyle="--" if line.is_hollow else line.style.line,
-            linewidth=width,
-            markersize=4.5,
-            markerfacecolor=face,
-            label=label,
-            zorder=3,
-        )
-        if bands:
-            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, linewidth=0, zorder=2)
-        elif np.isfinite(line.low).any():
-            axes.vlines(line.x, line.low, line.high, color=colour, linewidth=1.0, alpha=0.8, zorder=2)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.tick_params(labelsize=8)
+    return Inline(round(wide, 2), round(tall, 2), re.sub("<g></g>|<defs></defs>", "", body), axes)
+
+
+def plain(data: Any) -> Any:
+    """Return the data of a plot as plain JSON, numbers with four digits: what stands beside it on a page."""
+    if is_dataclass(data) and not isinstance(data, type):
+        return {one.name: plain(getattr(data, one.name)) for one in fields(data)}
+    if isinstance(data, np.ndarray):
+        return plain(data.tolist())
+    if isinstance(data, list | tuple):
+        return [plain(one) for one in data]
+    if isinstance(data, float):
+        return float(f"{data:.4g}") if np.isfinite(data) else None
+    return data
+
+
+@contextmanager
+def _styled(salt: str = "") -> Iterator[None]:
+    """Draw in our style; the salt makes the names inside an SVG its own, and the same each time."""
+    import matplotlib
+
+    style: Any = RC | {"svg.hashsalt": salt}  # matplotlib's types name each key
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+        yield
+
+
+def _page_tag(found: re.Match[str]) -> str:
+    tag = found[0].replace("\n", "").replace("xlink:href", "href")
+    tag = re.sub(r' style="([^"]*)"', _attributes, tag)
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"' + (r'| id="[^"]*"' if tag.startswith("<g") else ""), "", tag)
+    return re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), 2) + 0.0:g}", tag)
+
+
+def _attributes(found: re.Match[str]) -> str:
+    """Turn a style into attributes; the font is the page's."""
+    said = dict(part.strip().split(": ", 1) for part in found[1].split(";") if ": " in part)
+    size = re.search(r"([\d.]+)px", said.pop("font", said.pop("font-size", "")))
+    if size is not None:
+        said["font-size"] = size[1]
+    for name in ("font-family", "stroke-linejoin", "stroke-linecap"):
+        said.pop(name, None)
+    return "".join(f' {name}="{_variable(value)}"' for name, value in said.items())
+
+
+def _variable(value: str) -> str:
+    return f"var(--{VARIABLES[value]})" if value in VARIABLES else value
+
+
+def _floats(pair: tuple[float, float]) -> list[float]:
+    return [float(pair[0]), float(pair[1])]

@@ -1,21 +1,14 @@
-"""How do features look in two dimensions, and where is the elbow of a curve?
+"""Features in two dimensions by t-SNE, and the inertia curve with its elbow."""
 
-Each picture is a pure `x_data` that says what is in it and a `draw_x` that draws it into a .png file. Colours are told apart by
-colour-blind eyes too, and where there are more groups than colours the marker's shape tells the rest.
-"""
-
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune import store
 from dataprune.errors import invalid
-from dataprune.kmeans import Curve
-from dataprune.report.colors import COLOURS
+from dataprune.report.colors import ACCENT, COLOURS, WARN
+from dataprune.report.figures import canvas, drawing
 from dataprune.report.text import display_text
 from dataprune.streams import torch_seed
 
@@ -29,6 +22,7 @@ DIMENSIONS = 50  # t-SNE sees the first principal components
 MARKERS = ("o", "^", "s", "D")
 MOST_IN_LEGEND = len(COLOURS) * len(MARKERS)
 LEGEND_LINES = 20
+WHY_CLUSTERS = {"elbow": "the elbow", "rule": "no elbow: a rule of thumb", "asked": "asked for"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +30,35 @@ class MapData:
     """Points of a map and what colours them: `groups` names each point's group, or `values` is a number for each.
 
     Attributes:
+        title: how many points, and what the colours mean.
         points: (n, 2), without unit.
-        title: what the colours mean.
         groups: (n,) index into `names`, or None.
         names: of the groups.
         values: (n,) numbers, or None.
     """
 
-    points: Float64[np.ndarray, "points 2"]
     title: str
+    points: Float64[np.ndarray, "points 2"]
     groups: np.ndarray | None = None
     names: tuple[str, ...] = ()
     values: np.ndarray | None = None
+    description: str = "Neighbours are alike; distances between far groups mean little."
+
+
+@dataclass(frozen=True, eq=False)
+class InertiaData:
+    """The inertia at each number of clusters as a share of its largest, the number chosen, and why."""
+
+    clusters: np.ndarray
+    inertia: np.ndarray
+    chosen: int
+    why: Literal["elbow", "rule", "asked"]
+    title: str = "Inertia by number of clusters"
+
+    @property
+    def description(self) -> str:
+        """What it shows."""
+        return f"{self.chosen} clusters were taken: {WHY_CLUSTERS[self.why]}."
 
 
 def map_data(
@@ -86,121 +97,62 @@ def map_data(
     start = "pca" if rows.shape[1] > 1 and rows.std() > 0 else "random"
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = TSNE(2, perplexity=perplexity, init=start, random_state=number).fit_transform(rows).astype(np.float64)
-    return MapData(points, display_text(title), groups, tuple(display_text(name, 24) for name in names), values)
+    title = f"{len(points):,} examples by t-SNE, coloured by {display_text(title)}"
+    return MapData(title, points, groups, tuple(display_text(name, 24) for name in names), values)
 
 
-def draw_map(data: MapData, out: Path) -> None:
-    """Draw a map: up to 40 groups with a legend, more with their names on the map, numbers with a scale of colours.
+def inertia_data(clusters: np.ndarray, inertia: np.ndarray, chosen: int, why: Literal["elbow", "rule", "asked"]) -> InertiaData:
+    """Return what is in the plot of an inertia curve."""
+    return InertiaData(np.asarray(clusters), np.asarray(inertia) / (np.max(inertia) or 1.0), chosen, why)
 
-    Raises:
-        InputError: `out` does not end in .png.
-        MachineError: no room, or no permission.
-    """
-    check_png(out)
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 7), dpi=120, layout="constrained")
+@drawing.register(MapData)
+def _map(data: MapData) -> "Figure":
+    """Draw up to 40 groups with a legend, more with their names on the map, numbers with a scale of colours."""
+    figure = canvas(5.4)
     axes = figure.add_subplot()
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_title(f"{len(data.points):,} examples by t-SNE, coloured by {data.title}", fontsize=10, parse_math=False)
-    size = float(np.clip(20_000 / len(data.points), 4, 30))
-    if data.groups is None:
-        _draw_values(figure, axes, data, size)
-    else:
-        _draw_groups(axes, data, size)
-    _save(figure, out)
-
-
-@dataclass(frozen=True, eq=False)
-class CurveData:
-    """The inertia at each number of clusters, the number chosen, and whether it is an elbow."""
-
-    clusters: np.ndarray
-    inertia: np.ndarray
-    chosen: int
-    is_elbow: bool
-
-
-def curve_data(curve: Curve, chosen: int) -> CurveData:
-    """Return what is in the picture of an inertia curve: inertia as a share of its largest."""
-    return CurveData(curve.clusters, curve.inertia / curve.inertia.max(), chosen, curve.elbow == chosen)
-
-
-def draw_curve(data: CurveData, out: Path) -> None:
-    """Draw an inertia curve with the chosen number of clusters marked.
-
-    Raises:
-        InputError: `out` does not end in .png.
-        MachineError: no room, or no permission.
-    """
-    check_png(out)
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(data.clusters, data.inertia, "o-", color=COLOURS[0], markersize=4)
-    axes.axvline(data.chosen, color=COLOURS[3], linestyle="--")
-    label = f"k = {data.chosen}, {'the elbow' if data.is_elbow else 'no elbow: a rule of thumb'}"
-    axes.annotate(
-        label,
-        (data.chosen, 0.97),
-        (6, 0),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        color=COLOURS[3],
-        va="top",
-    )
-    axes.set(xlabel="clusters k", ylabel="inertia, share of the largest", ylim=(0, 1.05), xlim=(0, None))
-    axes.grid(alpha=0.3)
-    _save(figure, out)
-
-
-def check_png(out: Path) -> None:
-    """Refuse a name that is no .png or lies in no folder, before any work."""
-    if out.suffix.lower() != ".png":
-        raise invalid("out", "end in .png", repr(str(out)))
-    if not out.parent.is_dir():
-        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
-
-
-def _draw_values(figure: "Figure", axes: "Axes", data: MapData, size: float) -> None:
-    assert data.values is not None
+    axes.spines[:].set_visible(False)
+    size = float(np.clip(16_000 / len(data.points), 4, 22))
+    if data.values is None:
+        _groups(axes, data, size)
+        return figure
     order = np.argsort(data.values, kind="stable")  # the highest on top
     low, high = np.percentile(data.values, (1, 99))  # a few outliers would leave one colour to all others
-    points = data.points[order]
-    drawn = axes.scatter(
-        points[:, 0], points[:, 1], s=size, c=data.values[order], cmap="viridis", vmin=low, vmax=high, linewidths=0
-    )
+    x, y = data.points[order].T
+    drawn = axes.scatter(x, y, s=size, c=data.values[order], cmap="viridis", vmin=low, vmax=high, linewidths=0)
     figure.colorbar(drawn, ax=axes, shrink=0.7, extend="both")
+    return figure
 
 
-def _draw_groups(axes: "Axes", data: MapData, size: float) -> None:
+@drawing.register(InertiaData)
+def _inertia(data: InertiaData) -> "Figure":
+    figure = canvas(3.4)
+    axes = figure.add_subplot()
+    axes.plot(data.clusters, data.inertia, "o-", color=ACCENT)
+    axes.axvline(data.chosen, color=WARN, linestyle="--", linewidth=1.2)
+    at, label = (data.chosen, 0.98), f"k = {data.chosen}, {WHY_CLUSTERS[data.why]}"
+    axes.annotate(label, at, (5, 0), xycoords=("data", "axes fraction"), textcoords="offset points", color=WARN, va="top")
+    axes.set(xlabel="clusters k", ylabel="inertia, share of the largest", ylim=(0, 1.05), xlim=(0, None))
+    return figure
+
+
+def _groups(axes: "Axes", data: MapData, size: float) -> None:
     assert data.groups is not None
     present = np.unique(data.groups).tolist()
     for group in present:
         at = data.points[data.groups == group]
         colour, marker = COLOURS[group % len(COLOURS)], MARKERS[group // len(COLOURS) % len(MARKERS)]
         name = data.names[group].lstrip("_")  # matplotlib leaves out names with a leading underscore
-        axes.scatter(at[:, 0], at[:, 1], s=size, c=colour, marker=marker, linewidths=0, alpha=0.8, label=name or " ")
+        # As a line without line: in SVG its markers take a fraction of what those of a scatter take.
+        axes.plot(at[:, 0], at[:, 1], marker, color=colour, markersize=size**0.5, markeredgewidth=0, alpha=0.8, label=name or " ")
         if len(present) > MOST_IN_LEGEND:
             middle = np.median(at, axis=0)
-            axes.text(middle[0], middle[1], data.names[group], fontsize=6, ha="center", va="center", parse_math=False)
+            axes.text(middle[0], middle[1], data.names[group], fontsize=6, ha="center", va="center")
     if len(present) <= MOST_IN_LEGEND:
-        legend = axes.legend(
-            loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, ncols=-(-len(present) // LEGEND_LINES), frameon=False
-        )
+        columns = -(-len(present) // LEGEND_LINES)
+        legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, handlelength=1.0)
         for handle in legend.legend_handles:
             assert handle is not None
-            handle.set(sizes=[30], alpha=1)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-
-
-def _save(figure: "Figure", out: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with store.writing(out) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-        FigureCanvasAgg(figure)
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+            handle.set(markersize=5, alpha=1)

@@ -1,10 +1,5 @@
-"""Which pictures are drawn, and how?
+"""Sheets of pictures: side by side in rows, each with a caption."""
 
-Each picture is a pure `x_data` that says what is in it and a `draw_x` that draws it into a file. The only module that knows
-matplotlib; it is imported when something is drawn.
-"""
-
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from dataprune import store
 from dataprune.errors import invalid
+from dataprune.report.figures import check_png, write_figure
 from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
@@ -29,7 +24,7 @@ CAPTION_LETTERS = 16  # what fits above a cell at 7 points
 
 @dataclass(frozen=True, eq=False)
 class SheetRow:
-    """One row of a sheet: pictures side by side, each with a caption, and what stands above the row (perhaps nothing)."""
+    """Pictures side by side, each with a caption, and what stands above the row (perhaps nothing)."""
 
     heading: str
     pictures: UInt8[np.ndarray, "pictures height width channels"]
@@ -86,11 +81,9 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
         InputError: another ending, or no row.
         MachineError: no room, or no permission.
     """
-    if out.suffix.lower() != ".png":
-        raise invalid("out", "end in .png", repr(str(out)))
+    check_png(out)
     if not rows:
         raise invalid("rows", "hold at least one row", "none")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     heights = [CELL_INCHES + CAPTION_INCHES + (HEADING_INCHES if row.heading else 0.0) for row in rows]
@@ -104,10 +97,7 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
             box = (place / widest + 0.03 / widest, (top - height + 0.03) / total, 0.94 / widest, (CELL_INCHES - 0.06) / total)
             _draw_cell(figure.add_axes(box), pixels, caption)
         top -= height
-    with store.writing(out) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name in a script that the font lacks
-        FigureCanvasAgg(figure)
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    write_figure(figure, out)
 
 
 def _draw_cell(axes: "Axes", pixels: UInt8[np.ndarray, "height width channels"], caption: str) -> None:

@@ -1,0 +1,227 @@
+"""Plots of a run: how scores are spread and correlate, which classes are taken for which, and how training went."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dataprune.report.charts import Chart, Line, Matrix, Panel, no_interval
+from dataprune.report.colors import ACCENT, BLACK, BLUE, GREEN, LINE, PLAIN, RED, WARN, Style, style_of
+from dataprune.report.figures import canvas, drawing
+from dataprune.report.text import display_text
+from dataprune.scores import Score, Scores, correlations
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BINS = 48
+MOST_CLASSES = 24  # rows of one plot; of more classes the ends are shown
+MOST_RANKED = 100_000  # ranks of more examples take too long
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+ROW_INCHES = 0.25
+HISTOGRAM_COLUMNS = 3
+MATRIX_NOTE = "1 where two scores rank alike, 0 where one says nothing of the other, – where a score is the same for all examples."
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """A score's spread over its range: all examples first, then the classes.
+
+    Attributes:
+        score: its name.
+        harder: +1 or -1.
+        edges: of the bins.
+        names: of the rows.
+        counts: how many of each row fall into each bin.
+        quantiles: of each row, at .05 .25 .5 .75 .95.
+        n_left_out: classes that have no row.
+    """
+
+    score: str
+    harder: int
+    edges: Float64[np.ndarray, " edges"]
+    names: tuple[str, ...]
+    counts: Int64[np.ndarray, "rows bins"]
+    quantiles: Float64[np.ndarray, "rows quantiles"]
+    n_left_out: int
+
+    @property
+    def title(self) -> str:
+        """What it is."""
+        return f"Distribution of {self.score}" + (" by class" if len(self.names) > 1 else "")
+
+    @property
+    def description(self) -> str:
+        """What it shows."""
+        medians = ", ".join(f"{name} {value:.3g}" for name, value in zip(self.names[:8], self.quantiles[:8, 2], strict=False))
+        return f"A row for each class; {direction(self.harder)}. Medians: {medians}."
+
+
+@dataclass(frozen=True, eq=False)
+class Histograms:
+    """How each of several scores is spread over all examples."""
+
+    title: str
+    description: str
+    scores: tuple[Distribution, ...]
+
+
+def distribution_data(
+    score: Score, labels: Int64[np.ndarray, " examples"] | None = None, names: Sequence[str] = ()
+) -> Distribution:
+    """Count a score's values in bins, for all examples and for each class.
+
+    Beyond 24 classes, the twelve with the hardest and the twelve with the easiest median have a row.
+    """
+    values = score.values.astype(np.float64)
+    labels = np.zeros(len(values), np.int64) if labels is None else labels
+    present = np.flatnonzero(np.bincount(labels, minlength=len(names)))[: len(names)]
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(len(names) + 1))
+    parts = {int(index): values[order[starts[index] : starts[index + 1]]] for index in present}
+    chosen = list(parts)
+    if len(chosen) > MOST_CLASSES:
+        ranked = sorted(chosen, key=lambda index: -score.harder * float(np.median(parts[index])))
+        chosen = ranked[: MOST_CLASSES // 2] + ranked[-MOST_CLASSES // 2 :]
+    edges = _edges(values)
+    rows = [values, *(parts[index] for index in chosen)]
+    counts = np.stack([np.histogram(row, edges)[0] for row in rows]).astype(np.int64)
+    quantiles = np.stack([np.quantile(row, QUANTILES) for row in rows])
+    shown = ("all", *(names[index] for index in chosen))
+    return Distribution(score.name, score.harder, edges, shown, counts, quantiles, len(present) - len(chosen))
+
+
+def histograms_data(scores: Scores) -> Histograms:
+    """Return how each score is spread over all examples."""
+    found = tuple(distribution_data(score) for score in scores.values())
+    return Histograms("Distribution of the scores", "Each score in its own unit; shares of all examples.", found)
+
+
+def correlation_data(scores: Scores) -> Matrix:
+    """Correlate the difficulties of the scores: by ranks, or of very many examples by their values."""
+    kind: Literal["spearman", "pearson"] = "spearman" if len(next(iter(scores.values())).values) <= MOST_RANKED else "pearson"
+    names, values = correlations(scores, kind)
+    return _correlation_matrix(names, values, f"{kind.capitalize()}'s correlation of the difficulties")
+
+
+def both_correlations_data(scores: Scores) -> Matrix:
+    """Correlate the difficulties of the scores: Pearson below the diagonal, Spearman above."""
+    names, pearson = correlations(scores, "pearson")
+    values = np.tril(pearson) + np.triu(correlations(scores, "spearman")[1], 1)
+    return _correlation_matrix(names, values, "Correlation of the difficulties: Pearson below the diagonal, Spearman above")
+
+
+def confusion_data(names: Sequence[str], counts: Int64[np.ndarray, "given predicted"]) -> Matrix:
+    """Return given labels (rows) against answers (columns); each row is colored by its shares."""
+    shares = np.sqrt(counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
+    strength = np.where(np.eye(len(names), dtype=bool), shares, -shares)
+    right, every = int(np.trace(counts)), int(counts.sum())
+    described = f"Given labels in rows, answers in columns: {right:,} of {every:,} labels are what the ensemble answers."
+    texts = tuple(tuple(f"{count:,}" if count else "" for count in row) for row in counts.tolist())
+    return Matrix("Given labels against answers", described, tuple(names), tuple(names), strength, texts)
+
+
+def epochs_data(
+    vote: Float64[np.ndarray, " epochs"],
+    trained: Float64[np.ndarray, " epochs"],
+    held_out: Float64[np.ndarray, " epochs"],
+    changed: Float64[np.ndarray, " epochs"],
+) -> Chart:
+    """Return accuracy by epoch, and beside it the share of answers that changed; shares, NaN where nothing was measured."""
+    right = (
+        ("all members' vote", vote, Style(BLACK, "o")),
+        ("on what they trained on", trained, Style(BLUE, "s", "--")),
+        ("on what they did not train on", held_out, Style(RED, "^")),
+    )
+    lines = tuple(_by_epoch(label, values, style) for label, values, style in right if np.isfinite(values).any())
+    panels = [Panel("", lines)]
+    if np.isfinite(changed).any():
+        moved = _by_epoch("", changed, Style(GREEN, "o"))
+        panels.append(Panel("", (moved,), y_label="changed answers, %"))
+    said = ", ".join(f"{line.label} {line.y[-1]:.1f} %" for line in lines)
+    described = f"Right answers after the last epoch: {said}. Answers change from one epoch to the next."
+    return Chart("Accuracy and changed answers by epoch", described, "epoch", "right answers, %", tuple(panels), whole_x=True)
+
+
+def said(value: float) -> str:
+    """Write a correlation.
+
+    Example:
+        >>> said(0.944), said(-0.5), said(1.0), said(float("nan"))
+        ('.94', '−.50', '1', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    if abs(value) >= 0.995:
+        return "1" if value > 0 else "−1"
+    return ("−" if value < 0 else "") + f"{abs(value):.2f}"[1:]
+
+
+def direction(harder: int) -> str:
+    """Return which way a score goes, in words."""
+    return "larger is harder" if harder > 0 else "smaller is harder"
+
+
+@drawing.register(Distribution)
+def _distribution(data: Distribution) -> "Figure":
+    """Draw a row for each class; heights are square roots of shares, so that rare values are seen."""
+    n_rows = len(data.names)
+    figure = canvas(0.55 + ROW_INCHES * n_rows)
+    axes = figure.add_subplot()
+    x = np.repeat(data.edges, 2)
+    for row in range(n_rows):
+        base = n_rows - 1 - row
+        shares = np.sqrt(data.counts[row] / max(1, data.counts[row].max()))
+        heights = base + 0.86 * np.concatenate([[0.0], np.repeat(shares, 2), [0.0]])
+        axes.fill(x, heights, facecolor=ACCENT if row == 0 else PLAIN, alpha=0.75, linewidth=0)
+        axes.vlines(data.quantiles[row, 2], base, base + 0.8, color=WARN, linewidth=1.6)
+        axes.axhline(base, color=LINE, linewidth=0.7, zorder=0)
+    axes.grid(visible=False)
+    axes.set(xlim=(data.edges[0], data.edges[-1]), ylim=(0, n_rows), xlabel=f"{data.score} ({direction(data.harder)})")
+    axes.set_yticks(np.arange(n_rows)[::-1] + 0.3, [display_text(name, 20) for name in data.names])
+    axes.locator_params(axis="x", integer=bool((data.edges % 1 == 0.5).all()))  # bins around whole numbers
+    return figure
+
+
+@drawing.register(Histograms)
+def _histograms(data: Histograms) -> "Figure":
+    n_rows = -(-len(data.scores) // HISTOGRAM_COLUMNS)
+    figure = canvas(0.5 + 1.5 * n_rows)
+    all_axes = figure.subplots(n_rows, HISTOGRAM_COLUMNS, squeeze=False)
+    for axes in all_axes.ravel()[len(data.scores) :]:
+        axes.set_axis_off()
+    for axes, one in zip(all_axes.ravel(), data.scores, strict=False):
+        shares = 100 * one.counts[0] / max(1, int(one.counts[0].sum()))
+        axes.stairs(shares, one.edges, fill=True, color=style_of(one.score).colour)
+        axes.set_title(f"{display_text(one.score, 24)}  ({'harder →' if one.harder > 0 else '← harder'})")
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel("examples, %")
+    return figure
+
+
+def _correlation_matrix(names: Sequence[str], values: Float64[np.ndarray, "scores scores"], title: str) -> Matrix:
+    texts = tuple(tuple(said(value) for value in row) for row in values.tolist())
+    return Matrix(title, f"{title}: {MATRIX_NOTE}", tuple(names), tuple(names), values, texts)
+
+
+def _by_epoch(label: str, shares: Float64[np.ndarray, " epochs"], style: Style) -> Line:
+    known = np.flatnonzero(np.isfinite(shares))
+    nothing = no_interval(known)
+    return Line(label, style, known + 1.0, 100 * shares[known], nothing, nothing)
+
+
+def _edges(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " edges"]:
+    """Return equal bins over the range; scores with few values get a bin each."""
+    low, high = float(values.min()), float(values.max())
+    distinct = np.unique(values[:100_000])
+    if 1 < len(distinct) <= BINS:
+        distinct = np.unique(values)
+        gap = float(np.diff(distinct).min())
+        if high - low <= gap * BINS:
+            return np.asarray(low + gap * (np.arange(round((high - low) / gap) + 2) - 0.5), np.float64)
+    if high <= low:
+        room = max(abs(high), 1.0) * 0.05
+        low, high = low - room, high + room
+    return np.linspace(low, high, BINS + 1)

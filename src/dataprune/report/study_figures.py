@@ -1,0 +1,327 @@
+"""Plots of a study: accuracy by size and by window, against random, easy against hard, by epoch, and from when pruning pays.
+
+Each function returns what is in a plot, or None where the study has nothing of the kind.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from math import floor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64
+
+from dataprune import store
+from dataprune.report.charts import Chart, Level, Line, Panel, Rows, no_interval
+from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
+from dataprune.report.figures import FORMATS, Plot, write_plot
+from dataprune.report.run_figures import both_correlations_data, histograms_data
+from dataprune.study.cost import Price, Prices, prices
+from dataprune.study.results_table import Cell
+from dataprune.study.summary import Summary
+from dataprune.training.cost import MEASURES, Cost
+
+if TYPE_CHECKING:
+    from dataprune.scores import Scores
+    from dataprune.study.study import Study
+
+Curves = Float64[np.ndarray, "seeds epochs"]
+EARLY = 4  # of the epochs the first one in four may lie below a chart: they would press the rest together
+MOST_LINES = 24
+MOST_ROWS = 60
+MOST_AGAIN = 6  # ways to draw lines of one colour
+MOST_TRAININGS = 100
+ARMS = {"given": "labels as given", "noise": "labels made wrong"}
+UNITS = {"flops": "operations", "seconds": "seconds of work", "examples_seen": "examples seen"}
+
+
+def write_plots(study: "Study", folder: Path, scores: "Scores | None" = None, scoring: Cost | None = None) -> list[Path]:
+    """Draw everything that a study has to show, as PNG and SVG.
+
+    Args:
+        study: with at least one training that has ended.
+        folder: made if need be; files of the same names are replaced.
+        scores: of the run that the study was made from; gives their correlations and distributions.
+        scoring: what scoring has cost; gives the plot of the cost.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: no training has ended.
+        MachineError: no room, or no permission.
+    """
+    summary = study.summary
+    plots: dict[str, Plot | None] = {**study_plots(summary), "easy-vs-hard": easy_hard_data(summary)}
+    plots |= epoch_plots(summary.cells, epoch_curves(study))
+    if scoring is not None:
+        plots["cost"] = cost_data(prices(study.trials, scoring, study.measure))
+    if scores is not None and len(scores):
+        plots |= {"correlations": both_correlations_data(scores), "distributions": histograms_data(scores)}
+    store.check_writable(folder)
+    written = []
+    for name, plot in plots.items():
+        for ending in FORMATS if plot is not None else ():
+            assert plot is not None
+            written.append(folder / f"{name}{ending}")
+            write_plot(plot, written[-1])
+    return written
+
+
+def study_plots(summary: Summary) -> dict[str, Plot | None]:
+    """Return accuracy by size and by window and the difference to random, by name; a row for each cell where there is no curve."""
+    plots: dict[str, Plot | None] = {"accuracy": accuracy_data(summary), "window": window_data(summary)}
+    if not any(plots.values()):
+        return {"cells": cells_data(summary)}
+    return {**plots, "against-random": differences_data(summary)}
+
+
+def accuracy_data(summary: Summary) -> Chart | None:
+    """Return accuracy against the share kept, with random and all data."""
+    return _over_sizes(summary, "value", "Accuracy by the share kept", "accuracy, %")
+
+
+def differences_data(summary: Summary) -> Chart | None:
+    """Return the difference to random of the same size."""
+    title, label = "Difference to a random set of the same size", "accuracy minus that of random, points"
+    return _over_sizes(summary, "minus_random", title, label)
+
+
+def window_data(summary: Summary) -> Chart | None:
+    """Return accuracy against the share of easier examples that is left out, where a window slides."""
+    panels = []
+    for arm in _arms(summary.cells):
+        curves = _curves(summary, arm, lambda cell: cell.strategy == "window" and _is_scored(cell))
+        styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
+        lines = []
+        for (name, rows), style in zip(curves.items(), styles, strict=True):
+            rows = sorted(rows, key=lambda row: summary.cells[row].start)
+            at = [100 * summary.cells[row].start for row in rows]
+            lines.append(_line(summary, rows, at, "value", name.removesuffix(" window"), style))
+        if lines:
+            keep = {round(summary.cells[row].keep, 6) for rows in curves.values() for row in rows}
+            same = _rows(summary, arm, lambda cell, keep=keep: cell.is_random and not cell.order and round(cell.keep, 6) in keep)
+            levels = [_level(summary, row, f"random, keep {summary.cells[row].keep:.0%}") for row in same]
+            panels.append(Panel(ARMS.get(arm, arm), tuple(lines), (*levels, *_all_data(summary, arm))))
+    sizes = sorted({f"{cell.keep:.0%}" for cell in summary.cells if cell.strategy == "window"})
+    title = f"A window of {' or '.join(sizes)}, slid from easy to hard"
+    return Chart(title, _note(summary), "easier examples left out, %", "accuracy, %", tuple(panels)) if panels else None
+
+
+def easy_hard_data(summary: Summary) -> Chart | None:
+    """Return losing easy examples (hardest kept) against losing hard ones (easiest kept)."""
+    panels = []
+    for arm in _arms(summary.cells):
+        lines = []
+        for strategy, label in (("hardest", "easy dropped"), ("easiest", "hard dropped")):
+            curves = _curves(summary, arm, lambda cell, of=strategy: cell.strategy == of and _is_scored(cell) and cell.has_size)
+            for rows in curves.values():
+                cell = summary.cells[rows[0]]
+                at = [100 * summary.cells[row].dropped for row in rows]
+                style = again(style_of(cell.score), int(strategy == "easiest"))
+                lines.append(_line(summary, rows, at, "value", f"{cell.score}, {label}", style))
+        if {line.style.is_hollow for line in lines} == {True, False}:
+            panels.append(Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "dropped")), _all_data(summary, arm)))
+    title = "Losing easy examples against losing hard ones"
+    return Chart(title, _note(summary), "dropped, %", "accuracy, %", tuple(panels)) if panels else None
+
+
+def cells_data(summary: Summary) -> Rows:
+    """Return a row for each cell, the best first, where there is nothing to draw a line along."""
+    middle = summary.table[_measure(summary)]
+    rows = np.argsort(-middle, kind="stable")[:MOST_ROWS]
+    cells = [summary.cells[row] for row in rows]
+    names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {cell.keep:.0%}") for cell in cells)
+    values = (100 * summary.table[name][rows].astype(np.float64) for name in (_measure(summary), "low", "high"))
+    described = "Dots are means over seeds, strokes their 95 % intervals, the best first; the table of verdicts has the numbers."
+    return Rows("Accuracy of each rule", described, "accuracy, %", names, tuple(map(_style, cells)), *values)
+
+
+def epoch_curves(study: "Study") -> list[Curves | None]:
+    """Return for each cell of the summary the validation accuracies of its seeds by epoch; None where lengths differ or none is kept."""
+    from dataprune.study.results_table import cell_table
+
+    found: list[Curves | None] = []
+    for rows in cell_table(study.trials, study.measure).rows:
+        results = [study.results[row] for row in rows if row >= 0]
+        curves = [one.validation for one in results if one is not None and len(one.validation)]
+        found.append(np.array(curves, np.float64) if curves and len(set(map(len, curves))) == 1 else None)
+    return found
+
+
+def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[str, Plot | None]:
+    """Return accuracy on validation by epoch: a plot for each size, start of a window, or comparison of orders, by name."""
+    found: dict[str, Plot | None] = {}
+    for arm in _arms(cells):
+        own = [at for at, cell in enumerate(cells) if cell.arm == arm and curves[at] is not None]
+        controls = [at for at in own if cells[at].is_all]
+        for what, chosen in _compared(cells, own).items():
+            lines = [*controls, *chosen][:MOST_LINES]
+            title = f"Accuracy on validation by epoch: {what}" + (f", {ARMS.get(arm, arm)}" if arm else "")
+            found[f"by-epoch-{len(found) + 1}"] = _by_epoch(title, [cells[at] for at in lines], [curves[at] for at in lines])
+    return found
+
+
+def cost_data(prices: Prices) -> Chart | None:
+    """Return all that was spent against the number of trainings, for each size; None without all data or without a size by a score.
+
+    In operations where these are known, else in seconds. One training on all data is the unit. A size's line begins with the cost
+    of scoring; where it crosses that of all data pruning has paid.
+    """
+    measure = next((name for name in ("flops", *MEASURES) if np.isfinite(prices.everything[name] * prices.scoring[name])), None)
+    sizes: dict[float, list[Price]] = {}
+    for price in prices.cells:
+        if measure is not None and _is_scored(price.cell) and not price.cell.order and np.isfinite(price.training[measure]):
+            sizes.setdefault(round(price.cell.keep, 6), []).append(price)
+    if measure is None or not sizes:
+        return None
+    unit = prices.everything[measure]
+    each = {keep: float(np.mean([one.training[measure] for one in of_size])) / unit for keep, of_size in sizes.items()}
+    scoring = prices.scoring[measure] / unit
+    pays = {keep: floor(scoring / (1 - cost)) + 1 if cost < 1 else None for keep, cost in each.items()}
+    most = min(MOST_TRAININGS, max(5, round(1.5 * float(np.median([number for number in pays.values() if number] or [5])))))
+    trainings = np.arange(0.0, most + 1)
+    nothing = no_interval(trainings)
+    lines = [Line("all data", Style(GRAY, "", "--"), trainings, trainings, nothing, nothing)]
+    for place, keep in enumerate(sorted(sizes, reverse=True)):
+        label = f"keep {keep:.0%}: " + (f"paid after {pays[keep]:,}" if pays[keep] else "never paid")
+        lines.append(Line(label, Style(ramp(place, len(sizes)), ""), trainings, scoring + trainings * each[keep], nothing, nothing))
+    note = f"Scoring cost as much as {scoring:.2g} trainings on all data, in {UNITS[measure]}; the study itself is not counted."
+    title = "What scoring and trainings cost together"
+    return Chart(title, note, "trainings", "cost, in trainings on all data", (Panel("", tuple(lines)),))
+
+
+def styles_of(cells: Sequence[Cell]) -> list[Style]:
+    """Return each line its style: a score has its colour everywhere, and lines of one colour differ by line and marker.
+
+    Args:
+        cells: one for each line.
+    """
+    clusters = sorted({cell.clusters for cell in cells if cell.clusters})
+    found: list[Style] = []
+    for cell in cells:
+        style = _style(cell)
+        if cell.clusters and len(clusters) > 1:
+            step = clusters.index(cell.clusters)
+            style = Style(ramp(step, len(clusters)), "osD^vPXh"[step % 8], is_hollow=style.is_hollow)
+        found.append(next((one for time in range(MOST_AGAIN) if (one := again(style, time)) not in found), style))
+    return found
+
+
+def _style(cell: Cell) -> Style:
+    """Return the style of a score; hollow where the easy examples come first or stay."""
+    style = STYLES["all"] if cell.is_all else STYLES["random"] if cell.is_random else style_of(cell.score)
+    return again(style, int(cell.strategy == "easiest" or cell.order == "hard-to-easy"))
+
+
+def _over_sizes(summary: Summary, what: str, title: str, y_label: str) -> Chart | None:
+    panels = []
+    for arm in _arms(summary.cells):
+        curves = _curves(summary, arm, lambda cell: _is_scored(cell) and cell.has_size)
+        if what != "value":
+            curves = {name: rows for name, rows in curves.items() if np.isfinite(summary.table[what][rows]).any()}
+        if max(map(len, curves.values()), default=0) < 2:
+            continue
+        styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
+        lines = [
+            _line(summary, rows, [100 * summary.cells[row].keep for row in rows], what, name, style)
+            for (name, rows), style in zip(curves.items(), styles, strict=True)
+        ]
+        if what == "value":
+            panel = Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "keep")), _all_data(summary, arm))
+        else:
+            panel = Panel(ARMS.get(arm, arm), tuple(lines), (Level("random", STYLES["random"], 0.0),))
+        panels.append(panel)
+    return Chart(title, _note(summary), "kept, %", y_label, tuple(panels)) if panels else None
+
+
+def _compared(cells: Sequence[Cell], own: Sequence[int]) -> dict[str, list[int]]:
+    """Return the cells that belong in one plot, by what it shows: random first, then the scores."""
+    groups: dict[str, list[int]] = {}
+    for at in sorted(own, key=lambda place: (-cells[place].keep, cells[place].start)):
+        cell = cells[at]
+        if cell.order:
+            groups.setdefault("recipes" if cell.strategy == "recipe" else "orders", []).append(at)
+        elif cell.strategy == "window":
+            groups.setdefault(f"window of {cell.keep:.0%} from {cell.start:.0%}", []).append(at)
+        elif not cell.is_all:
+            groups.setdefault(f"keep {cell.keep:.0%}", []).append(at)
+    for places in groups.values():
+        if cells[places[0]].strategy == "window":
+            keep = cells[places[0]].keep
+            places += [at for at in own if cells[at].is_random and not cells[at].order and abs(cells[at].keep - keep) < 1e-6]
+    with_scores = {title: places for title, places in groups.items() if not all(cells[at].is_random for at in places)}
+    return {title: sorted(places, key=lambda at: not cells[at].is_random) for title, places in (with_scores or groups).items()}
+
+
+def _by_epoch(title: str, cells: Sequence[Cell], curves: Sequence[Curves | None]) -> Chart:
+    lines = []
+    for cell, values, style in zip(cells, curves, styles_of(cells), strict=True):
+        assert values is not None
+        shares = 100 * values
+        epochs = np.arange(1.0, shares.shape[1] + 1)
+        lines.append(Line(_without_arm(cell), style, epochs, shares.mean(axis=0), shares.min(axis=0), shares.max(axis=0)))
+    bottom = min(float(line.low[len(line.x) // EARLY :].min()) for line in lines) - 1
+    described = "Lines are means over seeds, bands reach from the lowest to the highest; early epochs may lie below the chart."
+    return Chart(title, described, "epoch", "accuracy on validation, %", (Panel("", tuple(lines)),), True, bottom, whole_x=True)
+
+
+def _curves(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> dict[str, list[int]]:
+    """Return the rows of each curve by its name, ascending in the share dropped."""
+    curves: dict[str, list[int]] = {}
+    for row in _rows(summary, arm, wanted):
+        curves.setdefault(_without_arm(summary.cells[row]), []).append(row)
+    return curves
+
+
+def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[int]:
+    return [row for row, cell in enumerate(summary.cells) if cell.arm == arm and wanted(cell)]
+
+
+def _line(summary: Summary, rows: Sequence[int], at: Sequence[float], what: str, label: str, style: Style) -> Line:
+    middle = _measure(summary) if what == "value" else what
+    ends = ("low", "high") if what == "value" else (f"{what}_low", f"{what}_high")
+    y, low, high = (100 * summary.table[name][list(rows)].astype(np.float64) for name in (middle, *ends))
+    return Line(label, style, np.array(at, np.float64), y, low, high)
+
+
+def _random(summary: Summary, arm: str, axis: str) -> tuple[Line, ...]:
+    rows = _rows(summary, arm, lambda cell: cell.is_random and cell.has_size)
+    at = [100 * (summary.cells[row].dropped if axis == "dropped" else summary.cells[row].keep) for row in rows]
+    return (_line(summary, rows, at, "value", "random", STYLES["random"]),) if rows else ()
+
+
+def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
+    return tuple(_level(summary, row, "all data") for row in _rows(summary, arm, lambda cell: cell.is_all))
+
+
+def _level(summary: Summary, row: int, label: str) -> Level:
+    y, low, high = (100 * float(summary.table[name][row]) for name in (_measure(summary), "low", "high"))
+    return Level(label, STYLES["all"] if summary.cells[row].is_all else STYLES["random"], y, low, high)
+
+
+def _is_scored(cell: Cell) -> bool:
+    return not (cell.is_all or cell.is_random)
+
+
+def _arms(cells: Iterable[Cell]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.arm for cell in cells))
+
+
+def _without_arm(cell: Cell) -> str:
+    return replace(cell, arm="").name
+
+
+def _measure(summary: Summary) -> str:
+    return next(name for name in ("test_accuracy", "validation_accuracy") if name in summary.table)
+
+
+def _note(summary: Summary) -> str:
+    if not np.isfinite(summary.standard_deviation):
+        return f"No intervals: {summary.no_interval}."
+    n_seeds = int(summary.table["n_seeds"].max())
+    return (
+        f"95 % intervals over trainings, spread pooled over all cells: {n_seeds} seed{'' if n_seeds == 1 else 's'}, "
+        f"{summary.degrees_of_freedom} degrees of freedom. Lines are moved aside a little."
+    )
