@@ -33,7 +33,7 @@ def main() -> None:
     logits[np.arange(asked.examples), true] += SURENESS
     p = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
     works: dict[str, Callable[[], np.ndarray]] = {
-        "ours": lambda: noise.find(noise.Evidence(labels, unseen=p)).is_suspect,
+        "ours": lambda: noise.find(noise.Evidence(labels, out_of_sample=p)).is_suspect,
         "cleanlab": lambda: np.asarray(find_label_issues(labels, p, n_jobs=1)),
     }
     seconds = dict.fromkeys(works, np.inf)

@@ -123,7 +123,7 @@ def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
         works: dict[str, Callable[[], object]] = {
             "score": lambda: dp.score_trace(trace),
             "select": lambda: [dp.select(scores["el2n"], 0.5, strategy=how, balanced=True) for how in ("hardest", "stratified")],
-            "find": lambda: noise.find(noise.Evidence(labels, unseen=p)),
+            "find": lambda: noise.find(noise.Evidence(labels, out_of_sample=p)),
             "report": report,
         }
         return {part: cost(works[part]) for part in parts}

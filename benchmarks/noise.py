@@ -73,10 +73,10 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
         "default": summary(noise.evaluate(found, truth)),
         **seconds,
     }
-    if evidence.unseen is not None:
-        alone = noise.find(noise.Evidence(evidence.labels, unseen=evidence.unseen))
+    if evidence.out_of_sample is not None:
+        alone = noise.find(noise.Evidence(evidence.labels, out_of_sample=evidence.out_of_sample))
         result["unseen_alone"] = summary(noise.evaluate(alone, truth))
-        joint = plain.confident_joint(evidence.unseen, evidence.labels)
+        joint = plain.confident_joint(evidence.out_of_sample, evidence.labels)
         result["confident_joint_count"] = round(float(joint.sum() - np.trace(joint)))
         result["flags"] = other_flags(evidence, wrong)
     if wrong.any():
@@ -99,13 +99,13 @@ def other_flags(evidence: noise.Evidence, wrong: np.ndarray) -> dict[str, list[f
     """Return F1 and number of what cleanlab flags by default, where the prediction differs, and of a mixture of two normals."""
     from cleanlab.filter import find_label_issues
 
-    assert evidence.unseen is not None
+    assert evidence.out_of_sample is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        flags = {"cleanlab": find_label_issues(evidence.labels, evidence.unseen)}
+        flags = {"cleanlab": find_label_issues(evidence.labels, evidence.out_of_sample)}
         if evidence.margin is not None:
             flags["mixture_of_margins"] = plain.mixture(-np.asarray(evidence.margin, np.float64)) > 0.5
-    flags["prediction_differs"] = plain.prediction_differs(evidence.unseen, evidence.labels)
+    flags["prediction_differs"] = plain.prediction_differs(evidence.out_of_sample, evidence.labels)
     total = int(wrong.sum())
     return {
         name: [round(2 * int((flag & wrong).sum()) / max(1, int(flag.sum()) + total), 4), int(flag.sum())]

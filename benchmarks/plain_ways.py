@@ -21,7 +21,7 @@ def plain_scores(evidence: Evidence) -> dict[str, Float64[np.ndarray, " examples
         that did in `_in`; `aum` is of the latter, `pred_sum` of all.
     """
     found: dict[str, np.ndarray] = {}
-    for ending, p in (("_out", evidence.unseen), ("_in", evidence.seen)):
+    for ending, p in (("_out", evidence.out_of_sample), ("_in", evidence.in_sample)):
         if p is not None:
             found |= {name + ending: function(p, evidence.labels) for name, function in PLAIN.items()}
     if evidence.margin is not None:

@@ -143,7 +143,7 @@ def test_in_python_the_public_names_come_to_the_same(crossed, pictures, noisy, t
     assert (tmp_path / "s.csv").read_bytes() == table.read_bytes()
     assert dp.read_suspects(str(table)).n_wrong == found.n_wrong
     assert dp.evaluate_suspects(found, truth).n_wrong == 6
-    own = dp.find_suspects(dp.Evidence(run.labels, unseen=run.trace.probabilities("out"), ids=run.ids, classes=run.classes))
+    own = dp.find_suspects(dp.Evidence(run.labels, out_of_sample=run.trace.probabilities("out"), ids=run.ids, classes=run.classes))
     assert own.ids.tolist() == found.ids.tolist()
     decided = dp.decide(found, "drop")
     dp.write_cleaned(decided, dp.Targets(tmp_path / "cleaned.csv"))
@@ -416,13 +416,13 @@ def test_examples_without_a_network_of_one_kind_are_spoken_for_by_the_other_and_
     assert evidence.notes == ("1 of 4 examples have no network that did not see them; those that did speak for them",)
     last = PROBABILITIES[:, -1]
     assert TRAINED_ON[:, 1].tolist() == [True, False]
-    assert evidence.seen[1] == pytest.approx(last[0, 1], abs=1e-3)
-    assert evidence.unseen[1] == pytest.approx(last[1, 1], abs=1e-3)
+    assert evidence.in_sample[1] == pytest.approx(last[0, 1], abs=1e-3)
+    assert evidence.out_of_sample[1] == pytest.approx(last[1, 1], abs=1e-3)
     # Neither answer changes over the epochs, so the margin is that of the last one.
     both = np.sqrt(last[0, 0] * last[1, 0])
-    assert evidence.unseen[0] == pytest.approx(both / both.sum(), abs=1e-2)
+    assert evidence.out_of_sample[0] == pytest.approx(both / both.sum(), abs=1e-2)
     assert evidence.votes.sum(axis=1).tolist() == [2, 2, 2, 2]
-    assert evidence.unseen_votes.sum(axis=1).tolist() == [0, 1, 1, 1]
+    assert evidence.out_of_sample_votes.sum(axis=1).tolist() == [0, 1, 1, 1]
     # The label's logit minus the best other, over the three epochs of the member that saw example 1.
     assert evidence.margin[1] == pytest.approx(np.log([7 / 2, 1 / 2, 8]).mean(), abs=1e-5)
 
@@ -434,9 +434,9 @@ def test_a_view_that_most_examples_lack_is_none():
     labels, logits = random_logits(members=1)
     part = np.arange(20) < 5
     evidence = evidence_of_trace(trace_of(labels, logits, trained_on=part))
-    assert (evidence.sampling, evidence.seen, evidence.margin) == ("out", None, None)
+    assert (evidence.sampling, evidence.in_sample, evidence.margin) == ("out", None, None)
     assert evidence.notes == ("5 of 20 examples have no network that did not see them; those that did speak for them",)
     turned = evidence_of_trace(trace_of(labels, logits, trained_on=~part))
     assert turned.sampling == "in"
     assert turned.notes == ("5 of 20 examples have no network that saw them in training; those that did not speak for them",)
-    assert turned.seen == pytest.approx(trace_of(labels, logits).probabilities("all"), abs=1e-5)
+    assert turned.in_sample == pytest.approx(trace_of(labels, logits).probabilities("all"), abs=1e-5)

@@ -51,7 +51,7 @@ LEARNED_PAIRS = pytest.mark.xfail(strict=True, reason="pairwise noise that is le
 def test_the_count_is_near_the_truth_and_probabilities_mean_what_they_say(rate, kind):
     for seed in range(2):
         truth, given, _, learned = made(rate, kind, seed=seed, clarity=4.0)
-        checked = evaluate(find(Evidence(given, unseen=learned)), truth)
+        checked = evaluate(find(Evidence(given, out_of_sample=learned)), truth)
         assert checked.n_estimated == pytest.approx(rate * 3000, rel=0.2)
         assert checked.covers
         assert checked.calibration_error < 0.05
@@ -60,19 +60,19 @@ def test_the_count_is_near_the_truth_and_probabilities_mean_what_they_say(rate, 
 
 def test_a_second_view_finds_more():
     truth, given, _, learned = made(0.2, seed=1)
-    seen, margin = two_views(truth, given, learned)
-    one = evaluate(find(Evidence(given, unseen=learned)), truth)
+    in_sample, margin = two_views(truth, given, learned)
+    one = evaluate(find(Evidence(given, out_of_sample=learned)), truth)
     # The first view of a single network: noisier than the truth allows.
     blurred = softmax(np.log(learned + 1e-4) + 1.0 * np.random.default_rng(1).normal(size=learned.shape))
-    alone = evaluate(find(Evidence(given, unseen=blurred)), truth)
-    both = evaluate(find(Evidence(given, unseen=blurred, seen=seen, margin=margin)), truth)
+    alone = evaluate(find(Evidence(given, out_of_sample=blurred)), truth)
+    both = evaluate(find(Evidence(given, out_of_sample=blurred, in_sample=in_sample, margin=margin)), truth)
     assert one.average_precision > both.average_precision > alone.average_precision + 0.01
     assert both.calibration_error < 0.06
 
 
 def test_clean_labels_look_clean():
     truth, given, _, learned = made(0.0)
-    found = find(Evidence(given, unseen=learned))
+    found = find(Evidence(given, out_of_sample=learned))
     assert found.looks_clean
     assert found.n_wrong_low == 0
     assert found.is_suspect.mean() < 0.03
@@ -81,8 +81,8 @@ def test_clean_labels_look_clean():
 
 def test_networks_that_saw_every_label_never_call_a_set_clean():
     truth, given, _, learned = made(0.0)
-    seen, margin = two_views(truth, given, learned)
-    found = find(Evidence(given, seen=seen, margin=margin))
+    in_sample, margin = two_views(truth, given, learned)
+    found = find(Evidence(given, in_sample=in_sample, margin=margin))
     assert found.sampling == "in"
     assert not found.looks_clean
     assert "every network was trained on every label" in found.notes[0]
@@ -93,7 +93,7 @@ def test_networks_that_know_all_labels_by_heart_still_rank_by_their_margins():
     _, margin = two_views(truth, given, learned)
     by_heart = np.full(learned.shape, 1e-4)
     by_heart[np.arange(len(given)), given] = 1 - 4e-4
-    checked = evaluate(find(Evidence(given, seen=by_heart, margin=margin + 9)), truth)
+    checked = evaluate(find(Evidence(given, in_sample=by_heart, margin=margin + 9)), truth)
     assert checked.auroc > 0.8
 
 
@@ -137,24 +137,24 @@ def test_labels_given_by_looks_are_told_from_noise_that_follows_no_resemblance()
 def test_order_of_rows_and_names_of_classes_change_nothing_that_matters():
     _, given, _, learned = made(0.2, n=1500)
     ids = np.array([f"x{row}" for row in range(1500)], dtype=np.dtypes.StringDType())
-    found = find(Evidence(given, unseen=learned, ids=ids))
+    found = find(Evidence(given, out_of_sample=learned, ids=ids))
     turn = np.array([2, 0, 4, 1, 3])
-    renamed = find(Evidence(np.argsort(turn)[given], unseen=learned[:, turn], ids=ids))
+    renamed = find(Evidence(np.argsort(turn)[given], out_of_sample=learned[:, turn], ids=ids))
     assert renamed.probability == pytest.approx(found.probability, abs=0.01)
     assert (turn[renamed.suggested_label] == found.suggested_label).mean() > 0.99
     order = np.random.default_rng(0).permutation(1500)
-    moved = find(Evidence(given[order], unseen=learned[order], ids=ids[order]))
+    moved = find(Evidence(given[order], out_of_sample=learned[order], ids=ids[order]))
     # Which rows are fitted on first differs; what is found hardly does.
     assert moved.probability == pytest.approx(found.probability[order], abs=0.3)
     assert np.abs(moved.probability - found.probability[order]).mean() < 0.03
-    again = find(Evidence(given, unseen=learned, ids=ids))
+    again = find(Evidence(given, out_of_sample=learned, ids=ids))
     assert again.probability.tobytes() == found.probability.tobytes()
 
 
 def test_what_a_finding_promises():
     truth, given, _, learned = made(0.2, n=1200)
-    seen, margin = two_views(truth, given, learned)
-    found = find(Evidence(given, unseen=learned, seen=seen, margin=margin))
+    in_sample, margin = two_views(truth, given, learned)
+    found = find(Evidence(given, out_of_sample=learned, in_sample=in_sample, margin=margin))
     assert sorted(found.rank.tolist()) == list(range(1, 1201))
     assert (np.diff(found.score[found.order]) <= 0).all()
     assert (np.diff(found.probability[found.order]) <= 0).all()
@@ -173,14 +173,14 @@ def test_reasons_in_words():
     p = np.array([[0.1, 0.85, 0.05], [0.3, 0.6, 0.1], [0.05, 0.05, 0.9]])
     from dataprune.noise.explanations import reasons
 
-    evidence = Evidence(np.array([0, 0, 2]), unseen=p, votes=votes, unseen_votes=new, classes=("cat", "dog", "emu"))
+    evidence = Evidence(np.array([0, 0, 2]), out_of_sample=p, votes=votes, out_of_sample_votes=new, classes=("cat", "dog", "emu"))
     suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])
     assert reasons(evidence, suggested, wrong, wrong * 0.9).tolist() == [
         "9 of 10 networks say dog (81% sure), 1 cat",
         "4 of 10 networks say dog (54% sure), 6 cat; of the 2 that did not see it 2 dog",
         "",
     ]
-    given = Evidence(np.array([0, 0, 2]), unseen=p, classes=("cat", "dog", "emu"))
+    given = Evidence(np.array([0, 0, 2]), out_of_sample=p, classes=("cat", "dog", "emu"))
     assert reasons(given, suggested, wrong, wrong)[0] == "the probabilities give dog 85%, cat 10%"
 
 
@@ -224,12 +224,12 @@ def test_the_flags_beat_those_of_cleanlab_on_the_same_probabilities(rate, kind):
     truth, given, _, learned = made(rate, kind, seed=4, clarity=4.0)
     wrong, theirs = truth != given, filters.find_label_issues(given, learned)
     f1 = 2 * (theirs & wrong).sum() / (theirs.sum() + wrong.sum())
-    assert evaluate(find(Evidence(given, unseen=learned)), truth).f1 > f1 - 0.005
+    assert evaluate(find(Evidence(given, out_of_sample=learned)), truth).f1 > f1 - 0.005
 
 
 def test_plain_scores_by_hand(plain):
     p = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], np.float32)
-    evidence = Evidence(np.array([0, 1]), unseen=p, votes=np.array([[3, 1, 0], [0, 1, 3]]))
+    evidence = Evidence(np.array([0, 1]), out_of_sample=p, votes=np.array([[3, 1, 0], [0, 1, 3]]))
     scores = plain.plain_scores(evidence)
     assert scores["self_confidence_out"] == pytest.approx([0.3, 0.7], abs=1e-6)
     assert scores["normalized_margin_out"] == pytest.approx([-0.5, 0.3], abs=1e-6)
@@ -257,29 +257,32 @@ def changed(row, values):
 
 
 BAD = [
-    ({"unseen": changed(1, [np.nan, 1])}, "`unseen` must be finite, got nan in row 1 (rows 1)."),
+    ({"out_of_sample": changed(1, [np.nan, 1])}, "`out_of_sample` must be finite, got nan in row 1 (rows 1)."),
     (
-        {"unseen": changed(1, [-0.2, 1.2])},
-        "`unseen` must be 0 or more, got -0.2 in row 1 (rows 1). These look like logits: give their softmax.",
+        {"out_of_sample": changed(1, [-0.2, 1.2])},
+        "`out_of_sample` must be 0 or more, got -0.2 in row 1 (rows 1). These look like logits: give their softmax.",
     ),
     (
-        {"unseen": np.array([[3.0, 1.0], [0.2, 0.8], [5.0, 2.0]])},
-        "`unseen` must sum to 1 in each row, got the sum 4 in row 0 (rows 0, 2). These look like logits: give their softmax.",
+        {"out_of_sample": np.array([[3.0, 1.0], [0.2, 0.8], [5.0, 2.0]])},
+        "`out_of_sample` must sum to 1 in each row, got the sum 4 in row 0 (rows 0, 2). These look like logits: give their softmax.",
     ),
-    ({"unseen": changed(2, [0.4, 0.4])}, "`unseen` must sum to 1 in each row, got the sum 0.8 in row 2 (rows 2)."),
+    ({"out_of_sample": changed(2, [0.4, 0.4])}, "`out_of_sample` must sum to 1 in each row, got the sum 0.8 in row 2 (rows 2)."),
     (
-        {"unseen": GOOD[:, :1], "labels": LABELS * 0},
-        "`unseen` must have a row for each example and a column for each class, two or more, got an array of shape (3, 1).",
+        {"out_of_sample": GOOD[:, :1], "labels": LABELS * 0},
+        "`out_of_sample` must have a row for each example and a column for each class, two or more, got an array of shape (3, 1).",
     ),
-    ({"unseen": GOOD[:2]}, "`labels` must have one row for each of the 2 examples, got 3."),
-    ({}, "`Evidence` must hold `unseen` or `seen` probabilities, got neither."),
-    ({"unseen": GOOD, "labels": np.array([0, 2, 1])}, "`labels` must be in 0 ... 1, got 2 (rows 1)."),
+    ({"out_of_sample": GOOD[:2]}, "`labels` must have one row for each of the 2 examples, got 3."),
+    ({}, "`Evidence` must hold `out_of_sample` or `in_sample` probabilities, got neither."),
+    ({"out_of_sample": GOOD, "labels": np.array([0, 2, 1])}, "`labels` must be in 0 ... 1, got 2 (rows 1)."),
     (
-        {"unseen": GOOD, "labels": np.array([1, 1, 1])},
+        {"out_of_sample": GOOD, "labels": np.array([1, 1, 1])},
         "all labels are equal, so none can be told wrong. A finding needs at least two classes.",
     ),
-    ({"unseen": GOOD, "classes": ("a", "b", "c")}, "`classes` must be as many as the columns of the probabilities: 2, got 3."),
-    ({"unseen": GOOD, "votes": np.ones((3, 4), int)}, "`votes` must have one column for each of the 2 classes, got 4."),
+    (
+        {"out_of_sample": GOOD, "classes": ("a", "b", "c")},
+        "`classes` must be as many as the columns of the probabilities: 2, got 3.",
+    ),
+    ({"out_of_sample": GOOD, "votes": np.ones((3, 4), int)}, "`votes` must have one column for each of the 2 classes, got 4."),
 ]
 
 
@@ -293,13 +296,13 @@ def test_what_is_refused(call, message):
 def test_rounding_of_half_precision_is_no_reason_to_refuse():
     p = softmax(np.random.default_rng(0).normal(size=(50, 200)) * 3).astype(np.float16)
     labels = np.arange(50) % 7
-    assert Evidence(labels, unseen=p).unseen.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-5)
+    assert Evidence(labels, out_of_sample=p).out_of_sample.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-5)
 
 
 def test_classes_that_never_occur_are_named_and_break_nothing():
     truth, given, _, learned = made(0.1, n_classes=4, n=800)
     padded = np.column_stack([learned * 0.98, np.full((800, 2), 0.01)])
-    found = find(Evidence(given, unseen=padded, classes=tuple("abcdef")))
+    found = find(Evidence(given, out_of_sample=padded, classes=tuple("abcdef")))
     assert found.notes == ("no example is labelled 'e', 'f'",)
     assert np.isfinite(found.probability).all()
     assert evaluate(found, truth).f1 > 0.5
@@ -312,6 +315,6 @@ def test_more_than_half_is_doubted():
     named = np.where(draw.random(600) < 0.35, labels, draw.integers(0, 5, 600))
     p = np.full((600, 5), 0.02, np.float32)
     p[np.arange(600), named] = 0.92
-    found = find(Evidence(labels, seen=p))
+    found = find(Evidence(labels, in_sample=p))
     assert found.n_wrong > 300
     assert any(note.startswith("more than half of the labels would be wrong, and the networks name") for note in found.notes)

@@ -428,3 +428,10 @@ def test_ids_that_remember_give_the_hashes_of_those_that_do_not(given_ids, seed)
         other = select(score, keep=keep, ids=np.array(given_ids, object), seed=seed)
         assert one.rows.tolist() == other.rows.tolist()
         assert one.ids_hash == other.ids_hash == ids_sha256([given_ids[row] for row in one.rows])
+
+
+def test_a_kept_set_shows_itself_in_a_notebook():
+    kept = select([0.1, 0.9, 0.5], count=2, ids=["a", "<b>", "c"])
+    assert repr(kept) == "Selection(2 of 3 kept, hardest)"
+    assert "&lt;b&gt;" in kept._repr_html_()
+    assert kept.to_pandas()["id"].tolist() == ["<b>", "c"]

@@ -1,4 +1,4 @@
-"""Which labels are wrong, how many, and what should be done about it? Injects, finds, and judges label errors."""
+"""Wrong labels: inject, find, evaluate and decide; and duplicates."""
 
 from dataprune.noise.evaluate import Evaluation, evaluate, evaluate_classes
 from dataprune.noise.evidence import Evidence, checked_probabilities

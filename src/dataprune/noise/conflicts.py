@@ -1,4 +1,4 @@
-"""Which labels contradict each other, because they stand on identical examples? And what does that make of them as suspects?"""
+"""Labels that contradict each other on identical examples, and what that makes of them as suspects."""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +7,7 @@ from jaxtyping import Float64, Int64
 
 from dataprune.noise.suspects import Suspects
 
-IDENTICAL = "identical to "
-"""How the reason begins where an identical example contradicts the label."""
+ID_LETTERS = 40  # of an id in a reason; of a longer one the middle is cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +82,10 @@ def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
     if sure is not None:
         sure[against.rows] = shared
     is_suspect[against.rows] = True
+    contradicted_by = np.full(len(found), -1, np.int64)
+    contradicted_by[against.rows] = against.others
     for row, twin, label in zip(against.rows.tolist(), against.others.tolist(), against.suggested_label.tolist(), strict=True):
-        said = f"{IDENTICAL}{found.ids[twin]}, which is labelled {found.classes[label]}"
+        said = f"identical to {_short(str(found.ids[twin]))}, which is labelled {found.classes[label]}"
         reason[row] = f"{said}; {reason[row]}" if reason[row] else said
     return replace(
         found,
@@ -94,4 +95,10 @@ def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
         suggested_probability=sure,
         is_suspect=is_suspect,
         reason=reason,
+        contradicted_by=contradicted_by,
     )
+
+
+def _short(name: str) -> str:
+    half = ID_LETTERS // 2
+    return name if len(name) <= ID_LETTERS else f"{name[: half - 1]}...{name[-half + 2 :]}"

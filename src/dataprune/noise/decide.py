@@ -1,4 +1,4 @@
-"""What is done about each suspect: keep it, drop it, or give it another label?"""
+"""What is done about each suspect: keep it, drop it, or give it another label."""
 
 from dataclasses import dataclass
 

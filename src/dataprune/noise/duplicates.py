@@ -1,4 +1,4 @@
-"""Which examples are there twice, exactly or nearly?"""
+"""Find examples that are there twice, exactly or nearly."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How good is a finding of wrong labels, where the true labels are known?"""
+"""Measure a finding of wrong labels against the true labels, with the metrics of scikit-learn."""
 
 from dataclasses import dataclass
 
@@ -59,26 +59,23 @@ def evaluate(suspects: Suspects, truth: ArrayLike) -> Evaluation:
     """Measure a finding against true labels.
 
     Args:
-        suspects: the finding.
         truth: (N,) true class indices, in the finding's order.
 
     Raises:
         InputError: truth of another length, or labels that are no classes.
 
-    Source: average precision and AUROC as in scikit-learn (`average_precision_score`, `roc_auc_score`); expected calibration
-        error: Naeini et al. 2015, AAAI, with bins of equal width.
+    Source: expected calibration error: Naeini et al. 2015, AAAI, with bins of equal width.
     """
     true = checked_labels(truth, suspects.n_classes)
     if len(true) != len(suspects):
         raise invalid("truth", f"have one label for each of the {len(suspects)} examples", len(true))
-    return _checked(suspects, true, np.ones(len(true), bool), (suspects.n_wrong, suspects.n_wrong_low, suspects.n_wrong_high))
+    return _evaluated(suspects, true, np.ones(len(true), bool), (suspects.n_wrong, suspects.n_wrong_low, suspects.n_wrong_high))
 
 
 def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, ...]:
     """Measure a finding for the examples of each given label apart.
 
     Args:
-        suspects: the finding.
         truth: (N,) true class indices, in the finding's order.
 
     Returns:
@@ -90,20 +87,23 @@ def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, 
     for label in range(suspects.n_classes):
         rows = suspects.labels == label
         estimated = float(suspects.probability[rows].sum())
-        parts.append(_checked(suspects, true, rows, (estimated, estimated, estimated)))
+        parts.append(_evaluated(suspects, true, rows, (estimated, estimated, estimated)))
     return tuple(parts)
 
 
-def _checked(
+def _evaluated(
     suspects: Suspects,
     true: Int64[np.ndarray, " examples"],
     rows: Bool[np.ndarray, " examples"],
     estimate: tuple[float, float, float],
 ) -> Evaluation:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     wrong = (suspects.labels != true)[rows]
     flagged, score = suspects.is_suspect[rows], suspects.score[rows]
     suggested_right = (suspects.suggested_label == true)[rows]
     n_wrong, n_flagged, n_found = int(wrong.sum()), int(flagged.sum()), int((wrong & flagged).sum())
+    has_both = 0 < n_wrong < len(wrong)
     found, taken = _curve(score, wrong)
     return Evaluation(
         n_examples=len(wrong),
@@ -112,9 +112,10 @@ def _checked(
         n_low=estimate[1],
         n_high=estimate[2],
         n_flagged=n_flagged,
-        auroc=_auroc(found, taken),
-        average_precision=_ratio(float((np.diff(found, prepend=0) * found / np.maximum(taken, 1)).sum()), n_wrong),
-        precision_at_count=_precision_at(found, taken, n_wrong),
+        auroc=float(roc_auc_score(wrong, score)) if has_both else float("nan"),
+        average_precision=float(average_precision_score(wrong, score)) if n_wrong else float("nan"),
+        # Of a tie at the end its share is counted.
+        precision_at_count=_ratio(float(np.interp(n_wrong, np.append(0, taken), np.append(0, found))), n_wrong),
         precision=_ratio(n_found, n_flagged),
         recall=_ratio(n_found, n_wrong),
         f1=_ratio(2 * n_found, n_flagged + n_wrong),
@@ -136,21 +137,6 @@ def _curve(
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)) if len(order) else np.zeros(0, np.int64)
     return np.cumsum(wrong[order])[last], last + 1
-
-
-def _auroc(found: Int64[np.ndarray, " thresholds"], taken: Int64[np.ndarray, " thresholds"]) -> float:
-    if not len(found) or found[-1] == 0 or found[-1] == taken[-1]:
-        return float("nan")
-    right = np.diff(taken - found, prepend=0)
-    above = found - np.diff(found, prepend=0) / 2
-    return float((right * above).sum() / (right.sum() * found[-1]))
-
-
-def _precision_at(found: Int64[np.ndarray, " thresholds"], taken: Int64[np.ndarray, " thresholds"], count: int) -> float:
-    """Return the precision of the `count` highest scores; of a tie at the end its share is counted."""
-    if not count:
-        return float("nan")
-    return float(np.interp(count, np.append(0, taken), np.append(0, found)) / count)
 
 
 def _calibration_error(probability: Float64[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]) -> float:

@@ -1,4 +1,4 @@
-"""What is there to judge a label by?"""
+"""What networks say about the labels that are judged: the arrays that a finding reads, checked."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,17 +21,17 @@ class Evidence:
 
     Attributes:
         labels: (N,) given class indices.
-        unseen: (N, K) probabilities of networks that were not trained on the example (of several, their normalised geometric
+        out_of_sample: (N, K) probabilities of networks that were not trained on the example (of several, their normalised geometric
             mean), or None.
-        seen: (N, K) the same of networks that were. At least one of the two is there.
-        margin: (N,) with `seen`: the label's logit minus the largest other, the mean over those networks and their epochs.
+        in_sample: (N, K) the same of networks that were. At least one of the two is there.
+        margin: (N,) with `in_sample`: the label's logit minus the largest other, the mean over those networks and their epochs.
         votes: (N, K) how many networks name each class, or None; only words are made of it.
-        unseen_votes: (N, K) the same of the networks that did not see the example.
+        out_of_sample_votes: (N, K) the same of the networks that did not see the example.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
-        counted: of what the number of wrong labels is estimated, where it is not the rest: networks that learned all noise alike,
+        count_from: of what the number of wrong labels is estimated, where it is not the rest: networks that learned all noise alike,
             asked about the examples as they are.
-        is_again: whether some of the networks were trained again without suspects.
+        retrained: whether some of the networks were trained again without suspects.
         notes: cautions for a person.
 
     Raises:
@@ -40,33 +40,33 @@ class Evidence:
     """
 
     labels: np.ndarray
-    unseen: np.ndarray | None = None
-    seen: np.ndarray | None = None
+    out_of_sample: np.ndarray | None = None
+    in_sample: np.ndarray | None = None
     margin: np.ndarray | None = None
     votes: np.ndarray | None = None
-    unseen_votes: np.ndarray | None = None
+    out_of_sample_votes: np.ndarray | None = None
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
-    counted: "Evidence | None" = None
-    is_again: bool = False
+    count_from: "Evidence | None" = None
+    retrained: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        shapes = [array.shape for array in (self.unseen, self.seen) if array is not None]
+        shapes = [array.shape for array in (self.out_of_sample, self.in_sample) if array is not None]
         if not shapes:
-            raise invalid("Evidence", "hold `unseen` or `seen` probabilities", "neither")
+            raise invalid("Evidence", "hold `out_of_sample` or `in_sample` probabilities", "neither")
         n_examples, n_classes = shapes[0]
         put = object.__setattr__
         put(self, "labels", checked_labels(self.labels, n_classes))
-        for name in ("unseen", "seen"):
+        for name in ("out_of_sample", "in_sample"):
             array = getattr(self, name)
             if array is not None:
                 put(self, name, checked_probabilities(array, name))
-        for name in ("labels", "unseen", "seen", "margin", "votes", "unseen_votes", "ids"):
+        for name in ("labels", "out_of_sample", "in_sample", "margin", "votes", "out_of_sample_votes", "ids"):
             array = getattr(self, name)
             if array is not None and len(array) != n_examples:
                 raise invalid(name, f"have one row for each of the {n_examples} examples", len(array))
-        for name in ("unseen", "seen", "votes", "unseen_votes"):
+        for name in ("out_of_sample", "in_sample", "votes", "out_of_sample_votes"):
             array = getattr(self, name)
             if array is not None and array.shape[1] != n_classes:
                 raise invalid(name, f"have one column for each of the {n_classes} classes", array.shape[1])
@@ -89,28 +89,30 @@ class Evidence:
     @property
     def sampling(self) -> Literal["out", "in", "both"]:
         """Whether the networks that speak saw the example in training: none ("out"), all ("in"), or some."""
-        return "in" if self.unseen is None else "out" if self.seen is None else "both"
+        return "in" if self.out_of_sample is None else "out" if self.in_sample is None else "both"
 
     @property
     def probabilities(self) -> Float32[np.ndarray, "examples classes"]:
         """What judges the label first: the networks that did not see the example, or where there are none `resisting`."""
-        return self.resisting if self.unseen is None else self.unseen
+        return self.resisting if self.out_of_sample is None else self.out_of_sample
 
     @cached_property
     def resisting(self) -> Float32[np.ndarray, "examples classes"]:
         """What the networks that saw the example say, with the label's margin as it was on average over the epochs.
 
-        Before they knew it by heart. Without `margin` it is `seen`.
+        Before they memorised it. Without `margin` it is `in_sample`.
         """
-        assert self.seen is not None
-        return self.seen if self.margin is None else resisting(self.seen, self.labels, self.margin)
+        assert self.in_sample is not None
+        return self.in_sample if self.margin is None else resisting(self.in_sample, self.labels, self.margin)
 
 
 def resisting(
-    seen: Float32[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"], margin: Float64[np.ndarray, " examples"]
+    in_sample: Float32[np.ndarray, "examples classes"],
+    labels: Int64[np.ndarray, " examples"],
+    margin: Float64[np.ndarray, " examples"],
 ) -> Float32[np.ndarray, "examples classes"]:
     """Return the label in each row of probabilities another margin: its logit minus the largest other."""
-    logits, rows = np.log(np.maximum(seen, 1e-4, dtype=np.float64)), np.arange(len(seen))
+    logits, rows = np.log(np.maximum(in_sample, 1e-4, dtype=np.float64)), np.arange(len(in_sample))
     logits[rows, labels] = -np.inf
     logits[rows, labels] = logits.max(axis=1) + margin
     p = np.exp(logits - logits.max(axis=1, keepdims=True))

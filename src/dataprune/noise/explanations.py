@@ -1,4 +1,4 @@
-"""How is a finding said in words?"""
+"""A finding in words: the reason for each label, and what the finding rests on."""
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -33,7 +33,7 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
     rest = total - int(votes[other]) - int(votes[label])
     if rest >= max(1, votes[other]):
         said += f", {rest} something else"
-    new = np.zeros(1) if evidence.unseen_votes is None else evidence.unseen_votes[row]
+    new = np.zeros(1) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row]
     if not new.any() or votes[other] > votes[label]:
         return said
     return f"{said}; of the {int(new.sum())} that did not see it {_number(int(new[other]))} {other_name}"
@@ -54,4 +54,4 @@ def method_in_words(evidence: Evidence) -> str:
         "in": "in-sample: networks that were trained on every label",
         "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
     }[evidence.sampling]
-    return said if not evidence.is_again else f"{said}; half of them or more trained again without suspects"
+    return said if not evidence.retrained else f"{said}; half of them or more trained again without suspects"

@@ -1,8 +1,7 @@
-"""Which of the given labels are wrong, and how many?
+"""Find wrong labels: join what networks say that did not see a label with what networks say that did.
 
-Joins two views of every label. The first are networks that never saw it: `posterior` turns what they say into a probability. The
-second are networks that were trained on it: they resist a wrong label for a while, and there are more of them, but how much their
-resistance means differs from set to set. So its meaning is learned from the first view. Knows arrays; true labels play no part.
+The first view gives a probability through the model of `posterior`. Networks that were trained on the label resist a wrong one for a
+while, and there are more of them, but what their resistance means differs from set to set: it is learned from the first view.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
+from dataprune.errors import join_some
 from dataprune.noise.evidence import Evidence
 from dataprune.noise.explanations import method_in_words, reasons
 from dataprune.noise.posterior import ELSEWHERE, FIT_ROWS, OURS, Noise, fit_from, fit_noise, logs, true_classes
@@ -18,13 +18,13 @@ from dataprune.streams import generator
 
 # The two views err on the same hard examples, so their log-odds must not be added as if they were independent. The weights are
 # those that fit the sets of docs/log.md; they hardly differ between kinds of noise.
-UNSEEN_WEIGHT = 0.35
-SEEN_WEIGHT = 0.8
+OUT_WEIGHT = 0.35
+IN_WEIGHT = 0.8
 # Where networks were trained again without suspects, what they say of a label that is surely wrong lies below what noise leaves,
 # and the model does not tell the surest apart. So the bare margin counts too: log-odds for each standard deviation.
 AGAIN_WEIGHT = 0.6
 # Which other class it is: the posterior's log-odds by this, those of the networks that saw the example by one.
-UNSEEN_OTHERS_WEIGHT = 0.5
+OUT_OTHERS_WEIGHT = 0.5
 # Where all networks saw every label: log-odds for each standard deviation of the margin, and nothing to learn them from.
 MARGIN_ODDS = 3.0
 LOWEST_FLAGGED = 0.3  # a label that is right with more than 70 % is not flagged, however few others there are
@@ -38,6 +38,7 @@ MODEL_ERROR = (
 )
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
+RIDGE = 1e-3  # holds the slope of `_read_by`
 CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
@@ -54,8 +55,8 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     """Judge every label.
 
     Args:
-        evidence: what networks say. Without `unseen`, those that were trained on the labels have to do: they know wrong labels by
-            heart in part, so fewer are found, and a note says so.
+        evidence: what networks say. Without `out_of_sample`, those that were trained on the labels have to do: they have memorised
+            wrong labels in part, so fewer are found, and a note says so.
         seed: of samples.
 
     Returns:
@@ -65,9 +66,9 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     noise = _noise_of(evidence, seed)
     true = true_classes(noise, judges, evidence.labels)
     first = 1.0 - true[np.arange(len(evidence)), evidence.labels]
-    counted = evidence if evidence.counted is None else evidence.counted
-    first_noise = noise if counted is evidence else _noise_of(counted, seed)
-    count = _count(counted, first_noise, seed)
+    count_from = evidence if evidence.count_from is None else evidence.count_from
+    first_noise = noise if count_from is evidence else _noise_of(count_from, seed)
+    count = _count(count_from, first_noise, seed)
     odds = _to_sum(_joined(evidence, noise, first), count.estimate)
     probability = _sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     suggested, share = _suggested(evidence, true)
@@ -94,20 +95,20 @@ def _noise_of(evidence: Evidence, seed: int) -> Noise:
     """Fit the noise. Networks have learned as much of it as they reproduce of the labels that they were trained on."""
     prior = ELSEWHERE if evidence.sampling == "out" else OURS
     if evidence.sampling == "both":
-        assert evidence.seen is not None
-        known = float((evidence.seen.argmax(axis=1) == evidence.labels).mean())
+        assert evidence.in_sample is not None
+        known = float((evidence.in_sample.argmax(axis=1) == evidence.labels).mean())
         prior = replace(prior, learned=max(prior.learned, known))
     return fit_noise(evidence.probabilities, evidence.labels, prior, seed=seed)
 
 
 def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
     """Join the views to log-odds that are right but for a constant."""
-    if evidence.seen is None or evidence.margin is None:
+    if evidence.in_sample is None or evidence.margin is None:
         return _log_odds(first)
-    if evidence.unseen is None:
+    if evidence.out_of_sample is None:
         return -MARGIN_ODDS * _standardised(evidence.margin)
-    joined = UNSEEN_WEIGHT * _log_odds(first) + SEEN_WEIGHT * _second_view(evidence, noise, first)
-    return joined - AGAIN_WEIGHT * _standardised(evidence.margin) if evidence.is_again else joined
+    joined = OUT_WEIGHT * _log_odds(first) + IN_WEIGHT * _second_view(evidence, noise, first)
+    return joined - AGAIN_WEIGHT * _standardised(evidence.margin) if evidence.retrained else joined
 
 
 def _standardised(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
@@ -150,13 +151,13 @@ def _second_view(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " 
     """Return the log-odds that the label is wrong by the networks that were trained on it.
 
     They are read through the same model of the noise, at the end of training and with the label as it stood on average over the
-    epochs: where networks know their labels by heart, only the latter tells anything. Whichever agrees better with the first view
+    epochs: where networks have memorised their labels, only the latter tells anything. Whichever agrees better with the first view
     is taken, and from the first view it is learned what it means.
     """
-    assert evidence.seen is not None
+    assert evidence.in_sample is not None
     rows = np.arange(len(evidence))
     views = []
-    for judges in (evidence.seen, evidence.resisting):
+    for judges in (evidence.in_sample, evidence.resisting):
         wrong = _log_odds(1.0 - true_classes(noise, judges, evidence.labels)[rows, evidence.labels])
         views.append(_read_by(first, wrong))
     return min(views, key=lambda view: view[0])[1]
@@ -190,17 +191,14 @@ def _read_by(
     return float(found.fun), np.asarray(design @ found.x)
 
 
-RIDGE = 1e-3
-
-
 def _suggested(
     evidence: Evidence, true: Float64[np.ndarray, "examples classes"]
 ) -> tuple[Int64[np.ndarray, " examples"], Float64[np.ndarray, " examples"]]:
     """Return the most probable other class, and its share of the probability that the label is wrong."""
     rows, others = np.arange(len(evidence)), np.log(np.maximum(true, 1e-12))
     if evidence.sampling == "both":
-        assert evidence.seen is not None
-        others = UNSEEN_OTHERS_WEIGHT * others + logs(evidence.seen)
+        assert evidence.in_sample is not None
+        others = OUT_OTHERS_WEIGHT * others + logs(evidence.in_sample)
     others[rows, evidence.labels] = -np.inf
     others = np.exp(others - others.max(axis=1, keepdims=True))
     suggested = others.argmax(axis=1)
@@ -239,7 +237,7 @@ def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
     counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
     if never:
-        notes.append(f"no example is labelled {_several_names(never)}")
+        notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
     named = evidence.probabilities.argmax(axis=1)
     agree = float((named == evidence.labels).mean())
     chance = float(np.bincount(named, minlength=evidence.n_classes) @ counts) / len(evidence) ** 2
@@ -255,13 +253,7 @@ def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
         )
     if evidence.sampling == "in":
         notes.append(
-            "every network was trained on every label, wrong ones too, so some are known by heart and the estimates are too low; "
+            "every network was trained on every label, wrong ones too, so some are memorised and the estimates are too low; "
             "score with --folds 5 for networks that did not see them"
         )
     return tuple(notes)
-
-
-def _several_names(names: list[str]) -> str:
-    from dataprune.errors import join_some
-
-    return join_some(map(repr, names), most=3)

@@ -1,4 +1,4 @@
-"""What is left of a picture when it is compared with others? How alike are two pictures that may be shifted or recoloured copies?"""
+"""Compare pictures that may be shifted, brightened or recoloured copies: coarse cells of colour, and agreement of detail."""
 
 from collections.abc import Sequence
 

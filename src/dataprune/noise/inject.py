@@ -1,4 +1,4 @@
-"""How are labels made wrong on purpose, in a known amount?"""
+"""Make labels wrong on purpose, in a known amount."""
 
 from collections import Counter
 

@@ -1,8 +1,8 @@
-"""How probable is each true class, given what networks say that did not see the label?
+"""A model of how given labels come about: the probability of each true class, from networks that did not see the label.
 
 Such networks have learned from wrong labels too, so their probabilities are of the *given* label, and not calibrated. The model:
 the true class follows a distribution that the networks' probabilities determine after sharpening, and the given label follows from
-the true class by a transition matrix. Both are fitted to the given labels; nothing else is known. Knows probabilities and labels.
+the true class by a transition matrix. Both are fitted to the given labels; nothing else is known.
 
 Source: the transition matrix as in Patrini et al. 2017, arXiv:1609.03683, learned by expectation maximisation as in Dawid and
 Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599. Departs: all fitted together, and how far

@@ -1,12 +1,14 @@
-"""Which labels are suspect, how sure is that, and how many are wrong in all?"""
+"""A finding: every label judged, and how many are wrong in all."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dataprune.errors import invalid
+from dataprune.notebook import data_frame, html_table
 from dataprune.streams import tie_break
 
 CLEAN_SHARE = 0.02
@@ -33,6 +35,7 @@ class Suspects:
         method: how it was found, in words.
         notes: cautions for a person.
         suggested_probability: (N,) that the suggested label is right, in [0, 1]; None where a table was read that does not hold it.
+        contradicted_by: (N,) row of an identical example with another label, −1 where there is none; None where it was not looked for.
     """
 
     ids: np.ndarray
@@ -50,6 +53,7 @@ class Suspects:
     method: str
     notes: tuple[str, ...] = ()
     suggested_probability: Float64[np.ndarray, " examples"] | None = None
+    contradicted_by: Int64[np.ndarray, " examples"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,3 +89,20 @@ class Suspects:
         if not 1 <= count <= len(self):
             raise invalid("count", f"be in 1 ... {len(self)}", count)
         return float(self.probability[self.order[:count]].mean())
+
+    def __repr__(self) -> str:
+        found = f"{self.n_wrong:,.0f} wrong ({self.n_wrong_low:,.0f} to {self.n_wrong_high:,.0f})"
+        return f"Suspects({len(self):,} labels, {self.n_classes} classes: {found}, {int(self.is_suspect.sum()):,} flagged)"
+
+    def _repr_html_(self) -> str:
+        rows = self.order[:20]
+        return html_table(repr(self), {name: values[rows] for name, values in self._columns().items()}, 20)
+
+    def to_pandas(self) -> Any:
+        """Return a row for each example, in source order, as a `pandas.DataFrame`."""
+        return data_frame(self._columns() | {"score": self.score, "rank": self.rank, "is_suspect": self.is_suspect})
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        names = np.array(self.classes, dtype=object)
+        columns = {"id": self.ids, "label": names[self.labels], "suggested_label": names[self.suggested_label]}
+        return columns | {"probability": self.probability, "reason": self.reason}

@@ -26,7 +26,7 @@ def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, cl
     """Gather from the trace of one round or more what a finding reads.
 
     A later round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those count
-    as not having seen it whose fold it is in.
+    as not having in_sample it whose fold it is in.
 
     Args:
         trace: of the members that learned.
@@ -34,15 +34,15 @@ def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, cl
         round_size: members of a round, the first round's come first.
     """
     first = [place for place, number in enumerate(numbers) if number < round_size]
-    is_again = len(first) not in (0, len(numbers))
-    counted = evidence_of_trace(trace.of_members(first) if is_again else trace, classes)
-    if not is_again:
-        return evidence_of_trace(trace, classes, mirrored=True, counted=counted) if trace.has_mirrored else counted
+    retrained = len(first) not in (0, len(numbers))
+    count_from = evidence_of_trace(trace.of_members(first) if retrained else trace, classes)
+    if not retrained:
+        return evidence_of_trace(trace, classes, mirrored=True, count_from=count_from) if trace.has_mirrored else count_from
     dealt = trace.trained_on.copy()
     place_of = {number: place for place, number in enumerate(numbers)}
     for place, number in enumerate(numbers):
         dealt[place] = dealt[place_of.get(number % round_size, place)]
-    return evidence_of_trace(trace, classes, dealt, mirrored=True, counted=counted, is_again=True)
+    return evidence_of_trace(trace, classes, dealt, mirrored=True, count_from=count_from, retrained=True)
 
 
 def evidence_of_trace(
@@ -51,8 +51,8 @@ def evidence_of_trace(
     dealt: Bool[np.ndarray, "members examples"] | None = None,
     *,
     mirrored: bool = False,
-    counted: Evidence | None = None,
-    is_again: bool = False,
+    count_from: Evidence | None = None,
+    retrained: bool = False,
 ) -> Evidence:
     """Gather from a trace what a finding reads.
 
@@ -64,36 +64,36 @@ def evidence_of_trace(
         classes: their names.
         dealt: which members saw which example; what they were trained on if not given.
         mirrored: whether what members say of mirror images counts too, where they hold it.
-        counted: of what the number of wrong labels is estimated, if not of this.
-        is_again: whether some members are of a later round.
+        count_from: of what the number of wrong labels is estimated, if not of this.
+        retrained: whether some members are of a later round.
     """
     knew = trace.trained_on if dealt is None else dealt
     gathered, start = [], 0
     for chunk in trace.chunks():
         gathered.append(_gathered(chunk, knew[:, start : start + len(chunk)], mirrored))
         start += len(chunk)
-    unseen, seen, margin, votes, unseen_votes = (np.concatenate(part) for part in zip(*gathered, strict=True))
-    is_new, is_known = np.isfinite(unseen[:, 0]), np.isfinite(seen[:, 0])
-    has_unseen, has_seen = 2 * is_new.sum() >= len(is_new), 2 * is_known.sum() >= len(is_known)
+    out_of_sample, in_sample, margin, votes, out_of_sample_votes = (np.concatenate(part) for part in zip(*gathered, strict=True))
+    is_new, is_known = np.isfinite(out_of_sample[:, 0]), np.isfinite(in_sample[:, 0])
+    has_out, has_in = 2 * is_new.sum() >= len(is_new), 2 * is_known.sum() >= len(is_known)
     notes = []
-    if has_seen and not is_known.all():
-        seen[~is_known] = unseen[~is_known]
+    if has_in and not is_known.all():
+        in_sample[~is_known] = out_of_sample[~is_known]
         notes.append(_spoken_for(~is_known, "saw them in training", "did not"))
-    if has_unseen and not is_new.all():
-        unseen[~is_new] = resisting(seen[~is_new], trace.labels[~is_new], margin[~is_new])
+    if has_out and not is_new.all():
+        out_of_sample[~is_new] = resisting(in_sample[~is_new], trace.labels[~is_new], margin[~is_new])
         notes.append(_spoken_for(~is_new, "did not see them", "did"))
     return Evidence(
         trace.labels,
-        unseen=unseen if has_unseen else None,
-        seen=seen if has_seen else None,
-        margin=margin if has_seen else None,
+        out_of_sample=out_of_sample if has_out else None,
+        in_sample=in_sample if has_in else None,
+        margin=margin if has_in else None,
         votes=votes,
-        unseen_votes=unseen_votes if has_unseen else None,
+        out_of_sample_votes=out_of_sample_votes if has_out else None,
         ids=trace.ids,
         classes=classes,
         notes=tuple(notes),
-        counted=counted,
-        is_again=is_again,
+        count_from=count_from,
+        retrained=retrained,
     )
 
 

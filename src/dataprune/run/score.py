@@ -279,7 +279,7 @@ def _left_out(
     assert dataset.labels is not None, "checked by `plan`"
     trace = Trace([open_member(folder / member_file(m)) for m in used], dataset.labels, dataset.ids)
     # Counted by what it is judged by: the lower count of the two, and fewer are left out. The figures of docs/log.md are of this.
-    evidence = replace(evidence_of_rounds(trace, used, ensemble.round_size, dataset.classes), counted=None)
+    evidence = replace(evidence_of_rounds(trace, used, ensemble.round_size, dataset.classes), count_from=None)
     return excluded(noise.find(evidence, seed=ensemble.seed))
 
 

@@ -31,7 +31,7 @@ def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
     """Judge every label of a run, or of probabilities made elsewhere.
 
     Args:
-        source: a finished run, as for `suspects_of`; or `Evidence(labels, unseen=probabilities)`.
+        source: a finished run, as for `suspects_of`; or `Evidence(labels, out_of_sample=probabilities)`.
         seed: of samples.
 
     Returns:
@@ -61,7 +61,7 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
         raise invalid("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(classes)} classes in {labels}")
     names = classes if not numbered else tuple(str(index) for index in range(p.shape[1]))
     ids = None if file.names is None else np.array(file.names, dtype=np.dtypes.StringDType())
-    return Evidence(given, unseen=p, ids=ids, classes=names)
+    return Evidence(given, out_of_sample=p, ids=ids, classes=names)
 
 
 def write_suspects(found: Suspects, out: str | Path) -> None:

@@ -1,7 +1,4 @@
-"""Which hash has each id, and which has a set of them?
-
-Each is computed once, however many sets are chosen from the same examples: a study chooses hundreds. Knows ids alone.
-"""
+"""Ids that remember their hashes: each is computed once, however many sets are chosen from the same examples."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,7 +1,4 @@
-"""Which examples are kept, when a score, a budget and a strategy are given?
-
-Checks what was asked, splits the budget over classes if it is to be balanced, and lets the strategy choose. Knows arrays only.
-"""
+"""Choose the kept set for a score, a budget and a strategy."""
 
 from dataclasses import dataclass
 
@@ -13,7 +10,7 @@ from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.plugins import call
 from dataprune.scores import Score
 from dataprune.selection.ids import Ids
-from dataprune.selection.kept import Selection
+from dataprune.selection.selection import Selection
 from dataprune.selection.strategies import STRATEGIES, Group, share
 from dataprune.streams import generator
 from dataprune.trace.member import checked_labels

@@ -1,7 +1,6 @@
-"""Which examples does a strategy take, given their difficulty and how many?
+"""The strategies: which examples of a group are kept, given their difficulty and how many.
 
-Each strategy is an order or a quota, and within equal difficulty the order of a seeded hash: never a position. Knows one group of
-examples at a time; classes and their budgets are dealt with by `select`.
+Each is an order or a quota and, within equal difficulty, the order of a seeded hash: never a position.
 """
 
 from collections.abc import Callable

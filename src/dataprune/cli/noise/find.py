@@ -138,9 +138,9 @@ def say_suspects(found: "Suspects") -> None:
 
 def say_conflicts(found: "Suspects") -> None:
     """Print the labels that an identical example contradicts: one of the two is wrong, whatever networks say."""
-    from dataprune.noise.conflicts import IDENTICAL
-
-    rows = [row for row in found.order.tolist() if str(found.reason[row]).startswith(IDENTICAL)]
+    if found.contradicted_by is None:
+        return
+    rows = [row for row in found.order.tolist() if found.contradicted_by[row] >= 0]
     if not rows:
         return
     say(

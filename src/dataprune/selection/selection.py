@@ -1,4 +1,4 @@
-"""What is a kept set, and how does a training loop use it?"""
+"""A kept set: which examples, how it came about, and how a training loop uses it."""
 
 from collections.abc import Sized
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune.errors import invalid
+from dataprune.notebook import data_frame, html_table
 from dataprune.streams import torch_seed
 
 if TYPE_CHECKING:
@@ -76,3 +77,18 @@ class Selection:
 
         generator = torch.Generator().manual_seed(torch_seed(seed, "sampler"))
         return SubsetRandomSampler(self.rows.tolist(), generator=generator)
+
+    def __repr__(self) -> str:
+        by = f" by {self.spec['score']}" if self.spec.get("score") else ""
+        return f"Selection({len(self):,} of {self.n_total:,} kept, {self.strategy}{by})"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), self._columns())
+
+    def to_pandas(self) -> Any:
+        """Return a row for each kept example as a `pandas.DataFrame`: row, id, and label (an index) and score where there are any."""
+        return data_frame(self._columns())
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        columns = {"row": self.rows, "id": self.ids, "label": self.labels, "score": self.scores}
+        return {name: values for name, values in columns.items() if values is not None}

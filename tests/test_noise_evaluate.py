@@ -98,3 +98,10 @@ def test_a_truth_of_another_set_is_refused():
         evaluate(found, [0, 1])
     with pytest.raises(InputError, match=r"`labels` must be in 0 \.\.\. 2, got 3"):
         evaluate(found, [0, 1, 3])
+
+
+def test_a_finding_shows_itself_in_a_notebook():
+    found = suspects([0, 1], [1, 0])
+    assert repr(found) == "Suspects(2 labels, 3 classes: 2 wrong (1 to 3), 1 flagged)"
+    assert "<td>a</td>" in found._repr_html_()
+    assert found.to_pandas()["is_suspect"].tolist() == [True, False]
