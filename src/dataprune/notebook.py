@@ -1,6 +1,6 @@
 """How results look in a notebook: a short HTML table of columns, and the same columns as a pandas DataFrame."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -9,7 +9,7 @@ from dataprune.errors import MachineError
 MOST_ROWS = 10
 
 
-def html_table(title: str, columns: Mapping[str, Sequence[Any]], most: int = MOST_ROWS) -> str:
+def html_table(title: str, columns: Mapping[str, Any], most: int = MOST_ROWS) -> str:
     """Return the first rows of some columns of one length as HTML; everything in them is escaped, floats have four digits.
 
     Example:
