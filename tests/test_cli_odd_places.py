@@ -12,7 +12,7 @@ import pytest
 
 from command_line import PATIENCE_SECONDS, SETTINGS, make_pictures
 from dataprune.data import read
-from dataprune.data.apart import refuse_output_inside_data
+from dataprune.data.folders import refuse_output_inside_data
 from dataprune.errors import InputError, MachineError, unknown_choice
 from dataprune.store import lock
 

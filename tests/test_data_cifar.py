@@ -124,7 +124,7 @@ def test_nothing_is_executed(tmp_path, where):
     target = tmp_path / "was-here"
     for evil in (Shell(target), Builtin("eval", "1+1"), Builtin("getattr", "x", "upper"), Builtin("exec", "import os")):
         (tmp_path / where).write_bytes(pickle.dumps({b"data": evil, b"labels": [], b"label_names": evil}, 2))
-        with pytest.raises(InputError, match=r"the pickle asks for .*, which no CIFAR file needs; it was not run"):
+        with pytest.raises(InputError, match=r"asks for .*not run"):
             read(tmp_path)
     assert not target.exists()
 
@@ -149,7 +149,7 @@ def test_constructors_that_are_let_through_do_no_harm(tmp_path):
 def test_damaged_pickles(tmp_path, content):
     python10(tmp_path)
     (tmp_path / "data_batch_2").write_bytes(content)
-    with pytest.raises(InputError, match="data_batch_2 is no readable CIFAR file"):
+    with pytest.raises(InputError, match="data_batch_2"):
         read(tmp_path)
 
 
@@ -191,6 +191,17 @@ HOSTILE = {
     "text as a number": b"(dS'labels'\nI" + b"9" * 5000 + b"\ns.",
     "a byte array beyond the file": b"\x80\x05}(\x8c\x04data\x96\x00\x00\x00\x00\x04\x00\x00\x00u.",
     "state of another thing": b"\x80\x02}(U\x04data]}bu.",
+    "a key of tuples of tuples, called by another name": b"\x80\x02}(K\x01" + b"q\x00h\x00\x86" * 60 + b"NbK\x01u.",
+    "a key of tuples of tuples, behind a list that is none": b"\x80\x02}(K\x01" + b"q\x00h\x00\x86" * 60 + b"(eK\x01u.",
+    "a key of very deep tuples": b"\x80\x02}K\x01" + b"\x85" * 10**5 + b"K\x01s.",
+    "a class that is changed": b"\x80\x02}(U\x04data" + global_of("numpy", "dtype") + b"N}U\x0c__setstate__Ns\x86bu.",
+    "text over and over": b"\x80\x02}(U\x04data]("
+    + global_of("_codecs", "encode")
+    + b"q\x00X\xa0\x86\x01\x00"
+    + b"x" * 100_000
+    + b"q\x01X\x06\x00\x00\x00latin1q\x02\x86R"
+    + b"h\x00h\x01h\x02\x86R" * 10_000
+    + b"eu.",
     "a call of a name": b"\x80\x02}(U\x04dataU\x01x)Ru.",
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprune.data import Dataset, Origin, Skipped, from_arrays
+from dataprune.data import Dataset, Origin, Skipped, from_arrays, pack
 from dataprune.errors import InputError
 
 IDS = np.array(["a", "b", "c", "d"], np.dtypes.StringDType())
@@ -134,4 +134,4 @@ def test_it_travels():
 
 
 def test_verify_has_nothing_to_do_in_memory():
-    make().verify()
+    pack.verify(make())

@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix
 
 import dataprune as dp
 from dataprune.data import read_features
-from dataprune.data.thumbnails import thumbnail
+from dataprune.data.decode import thumbnail
 from dataprune.errors import InputError
 from dataprune.report.page import Options, write_report
 from dataprune.report.page.answers import answers, confusion

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataprune.data import read
+from dataprune.data import pack, read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score, verify
 from dataprune.run.run import SCORES_FILE
@@ -116,7 +116,7 @@ def test_a_damaged_cache_is_found_and_made_again(tmp_path):
     content[-1] ^= 1
     stored.write_bytes(content)
     with pytest.raises(StoreError, match="damaged"):
-        first.verify()
+        pack.verify(first)
     again = read(tmp_path / "set")
     assert np.array_equal(again.images, pixels)
 

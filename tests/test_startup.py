@@ -86,7 +86,7 @@ def test_every_public_name_is_there():
 def test_names_are_not_shadowed_by_modules():
     code = """
 import dataprune as dp
-import dataprune.run.score, dataprune.scores.score, dataprune.trace.trace, dataprune.selection.select, dataprune.data.source
+import dataprune.run.score, dataprune.scores.score, dataprune.trace.trace, dataprune.selection.select, dataprune.data.reading
 assert callable(dp.score) and callable(dp.select) and callable(dp.read) and callable(dp.verify)
 from dataprune import score, select, scores, selection, Score, Scores, Trace
 assert callable(score) and callable(select) and scores.SCORES is dp.SCORES

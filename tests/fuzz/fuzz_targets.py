@@ -149,8 +149,8 @@ def read_any_labels(suffix: str) -> Callable[[bytes, Path], None]:
         path = file_of(folder, f"x{suffix}", content)
         found = read_labels(str(path))
         any_of(
-            lambda: found.labels_of([f"i{row}" for row in range(len(found.values))], ()),
-            lambda: found.labels_of([f"i{row}" for row in range(4)], ("a", "b", "c")),
+            lambda: found.align([f"i{row}" for row in range(len(found.values))], ()),
+            lambda: found.align([f"i{row}" for row in range(4)], ("a", "b", "c")),
         )
 
     return reader

@@ -110,10 +110,10 @@ def labels_of(file: "FeatureFile", spec: str) -> "tuple[np.ndarray, tuple[str, .
     """Read the labels of a feature file's rows: class indices, and the names of the classes."""
     from dataprune.data.labels import read_labels
 
-    labels, classes, notes = read_labels(spec).labels_of(file.ids.tolist(), ())
-    for note in notes:
+    aligned = read_labels(spec).align(file.ids.tolist(), ())
+    for note in aligned.notes:
         warn(note)
-    return labels, classes
+    return aligned.labels, aligned.classes
 
 
 def say_clusters(found: "Clustering") -> None:

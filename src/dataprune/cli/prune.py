@@ -86,7 +86,7 @@ def prune(
         dataprune prune run --keep 0.7 --out kept.csv
         dataprune prune run --by forget --count 5000 --balanced --copy-to flowers-small
     """
-    from dataprune.data.apart import refuse_output_inside_data
+    from dataprune.data.folders import refuse_output_inside_data
     from dataprune.run import check_new, open_run, write_folder, write_kept
     from dataprune.selection import select
 

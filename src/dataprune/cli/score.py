@@ -132,7 +132,7 @@ def score(
     Example:
         dataprune score flowers/train --out run
     """
-    from dataprune.data.apart import refuse_output_inside_data
+    from dataprune.data.folders import refuse_output_inside_data
     from dataprune.run import check_out
     from dataprune.training.recipes import recipe_named
     from dataprune.training.settings import Hardware, Settings

@@ -207,7 +207,7 @@ def study(
         return
     if out is None:
         raise invalid("--out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
-    from dataprune.data.apart import refuse_output_inside_data
+    from dataprune.data.folders import refuse_output_inside_data
     from dataprune.study.runner import check_out
     from dataprune.training.settings import Hardware, Settings
 

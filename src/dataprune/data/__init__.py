@@ -1,13 +1,10 @@
-"""Data sets: what they are, and how they are read.
-
-`read` turns any source into a `Dataset`; `read_splits` gives all its splits.
-"""
+"""Data sets, and readers that turn any source into one: `read` gives a `Dataset`, `read_splits` all its splits."""
 
 from dataprune.data.arrays import from_arrays
 from dataprune.data.dataset import Dataset, Origin, Skipped, Splits
 from dataprune.data.features import FeatureFile, read_features
 from dataprune.data.objects import from_torch
-from dataprune.data.source import from_huggingface, read, read_splits
+from dataprune.data.reading import from_huggingface, read, read_splits
 
 __all__ = [
     "Dataset",

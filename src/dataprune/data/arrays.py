@@ -1,4 +1,4 @@
-"""Which examples do arrays hold: npy, npz, the built-in digits, and arrays in memory?"""
+"""Arrays as data sets: npy, npz, the built-in digits, and arrays in memory."""
 
 import os
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from jaxtyping import Float32, UInt8
 
 from dataprune import store, tables
 from dataprune.data.dataset import Dataset, Origin
-from dataprune.data.labels import resolve
-from dataprune.data.parts import Part, Source, encode, row_ids
+from dataprune.data.labels import encode_splits, resolve
+from dataprune.data.source import Part, Source, row_ids
 from dataprune.errors import InputError, invalid, join_some
 
 DIGITS_TRAIN = 1437
@@ -39,47 +39,27 @@ def from_arrays(
         >>> from_arrays(np.zeros((3, 8, 8), np.uint8), [0, 1, 1])
         Dataset(3 examples, images (8, 8, 1), 2 classes)
     """
-    inputs = as_inputs(x if isinstance(x, np.memmap) else np.asarray(x))
+    inputs = _as_inputs(x if isinstance(x, np.memmap) else np.asarray(x), "x")
     names = row_ids(len(inputs)) if ids is None else [str(name) for name in ids]
-    labels, told = (None, ()) if y is None else _labelled(np.asarray(y), classes, len(inputs))
+    known = () if classes is None else tuple(str(name) for name in classes)
+    labels, known = (None, ()) if y is None else resolve(_one_column(np.asarray(y), "y", len(inputs)), known)
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
-    return Dataset(labels, np.asarray(names, np.dtypes.StringDType()), told, images, features, Origin("arrays", "", "train"))
-
-
-def as_inputs(x: np.ndarray, name: str = "x") -> UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n features"]:
-    """Bring an array into one of the two forms: uint8 pictures with channels last, or finite float32 features.
-
-    Raises:   InputError for every other shape or type, and for NaN or infinity with their rows.
-    """
-    if x.ndim == 2 and x.dtype.kind in "iufb":
-        return _features(x, name)
-    if x.ndim not in (3, 4):
-        raise invalid(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
-    if x.dtype != np.uint8:
-        raise invalid(
-            name, "be uint8 where it holds pictures", str(x.dtype), "Scale to 0–255 first: (255 * x).round().astype('uint8')."
-        )
-    if 0 in x.shape[1:]:
-        raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
-    if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3, 4):
-        raise invalid(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
-    pixels = _contiguous(x, np.uint8)
-    return pixels if x.ndim == 4 else pixels[:, :, :, None]
+    return Dataset(labels, np.asarray(names, np.dtypes.StringDType()), known, images, features, Origin("arrays", "", "train"))
 
 
 def read_npy(path: Path) -> Source:
     """Read features (N, D) or pictures from a .npy file; what already has the right type stays memory-mapped.
 
-    Raises:   InputError as `as_inputs`.
+    Raises:   InputError for shapes, types and values that `from_arrays` refuses.
     """
-    inputs = as_inputs(tables.read_npy(store.as_written(path), mmap=True), path.name)
+    inputs = _as_inputs(tables.read_npy(store.as_written(path), mmap=True), path.name)
     return Source("npy", os.path.realpath(path), {"train": Part(row_ids(len(inputs)), inputs=inputs)})
 
 
 def read_npz(path: Path) -> Source:
     """Read `x`, `y` and, where they are, `x_test`, `y_test`, `x_validation`, `y_validation` from a .npz file.
 
-    Raises:   InputError if there is no `x` (or `x_train`), lengths differ, or as `as_inputs` and for labels.
+    Raises:   InputError if there is no `x` (or `x_train`), lengths differ, or as `from_arrays`.
     """
     arrays = tables.read_npz(path)
     inputs: dict[str, np.ndarray] = {}
@@ -88,18 +68,16 @@ def read_npz(path: Path) -> Source:
         ending = next((ending for ending in endings if f"x{ending}" in arrays), None)
         if ending is None:
             continue
-        inputs[split] = as_inputs(arrays[f"x{ending}"], f"x{ending}")
+        inputs[split] = _as_inputs(arrays[f"x{ending}"], f"x{ending}")
         if f"y{ending}" in arrays:
             given[split] = _one_column(arrays[f"y{ending}"], f"y{ending}", len(inputs[split]))
     if "train" not in inputs:
         raise invalid(path.name, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}")
     if len({array.shape[1:] for array in inputs.values()}) > 1:
-        raise InputError(
-            f"{path.name}: the splits differ in shape: {join_some(f'{split} {a.shape[1:]}' for split, a in inputs.items())}."
-        )
-    labels, classes = encode(list(given.values())) if given else ([], ())
-    by_split = dict(zip(given, labels, strict=True))
-    parts = {split: Part(row_ids(len(array)), by_split.get(split), inputs=array) for split, array in inputs.items()}
+        shapes = join_some(f"{split} {array.shape[1:]}" for split, array in inputs.items())
+        raise InputError(f"{path.name}: the splits differ in shape: {shapes}.")
+    labels, classes = encode_splits(given)
+    parts = {split: Part(row_ids(len(array)), labels.get(split), inputs=array) for split, array in inputs.items()}
     return Source("npz", os.path.realpath(path), parts, classes)
 
 
@@ -110,13 +88,30 @@ def read_digits() -> Source:
     """
     from sklearn.datasets import load_digits
 
-    told = load_digits()
-    pixels = np.rint(told.images * (255 / 16)).astype(np.uint8)[:, :, :, None]
-    labels = told.target.astype(np.int64)
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, :, :, None]
+    labels = digits.target.astype(np.int64)
     ids = row_ids(len(pixels))
     cuts = {"train": slice(0, DIGITS_TRAIN), "test": slice(DIGITS_TRAIN, None)}
     parts = {split: Part(ids[cut], labels[cut], inputs=pixels[cut]) for split, cut in cuts.items()}
     return Source("digits", "digits", parts, tuple(str(digit) for digit in range(10)))
+
+
+def _as_inputs(x: np.ndarray, name: str) -> UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n features"]:
+    """Bring an array into one of the two forms: uint8 pictures with channels last, or finite float32 features."""
+    if x.ndim == 2 and x.dtype.kind in "iufb":
+        return _features(x, name)
+    if x.ndim not in (3, 4):
+        raise invalid(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
+    if x.dtype != np.uint8:
+        cure = "Scale to 0–255 first: (255 * x).round().astype('uint8')."
+        raise invalid(name, "be uint8 where it holds pictures", str(x.dtype), cure)
+    if 0 in x.shape[1:]:
+        raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
+    if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3, 4):
+        raise invalid(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
+    pixels = _contiguous(x, np.uint8)
+    return pixels if x.ndim == 4 else pixels[:, :, :, None]
 
 
 def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
@@ -125,12 +120,10 @@ def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused with its row
         features = _contiguous(x, np.float32)
     if x.dtype.kind == "f":
-        for start in range(0, len(features), _BLOCK):
-            finite = np.isfinite(features[start : start + _BLOCK]).all(axis=1)
-            if not finite.all():
-                rows = np.flatnonzero(~finite) + start
-                n_bad = len(rows) + int((~np.isfinite(features[start + _BLOCK :]).all(axis=1)).sum())
-                raise invalid(name, "be finite", f"NaN or infinity in row {join_some(rows[:5].tolist(), n_bad)}")
+        blocks = range(0, len(features), _BLOCK)
+        bad = np.concatenate([[], *(s + np.flatnonzero(~np.isfinite(features[s : s + _BLOCK]).all(axis=1)) for s in blocks)])
+        if len(bad):
+            raise invalid(name, "be finite", f"NaN or infinity in row {join_some(bad[:5].astype(int).tolist(), len(bad))}")
     return features
 
 
@@ -144,7 +137,3 @@ def _one_column(y: np.ndarray, name: str, n: int) -> np.ndarray:
     if y.ndim != 1 or len(y) != n:
         raise invalid(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
     return y
-
-
-def _labelled(y: np.ndarray, classes: Sequence[str] | None, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    return resolve(_one_column(y, "y", n), () if classes is None else tuple(str(name) for name in classes))

@@ -1,4 +1,4 @@
-"""Which pictures and labels do the CIFAR-10 and CIFAR-100 files hold, as their authors ship them?"""
+"""CIFAR-10 and CIFAR-100 as their authors ship them: binary files, or pickles of Python 2 and 3."""
 
 import os
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from dataprune.data import pickles
-from dataprune.data.parts import Part, Source, indices, plain, row_ids
+from dataprune.data.labels import indices
+from dataprune.data.source import Part, Source, plain, row_ids
 from dataprune.errors import InputError, invalid
 
 SIDE = 32
 _PIXEL_BYTES = 3 * SIDE * SIDE
 _MAX_BYTES = 2**30  # the largest of the authors' files has 155 MB
-_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 def is_cifar(folder: Path) -> bool:
@@ -132,17 +132,17 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def _entries(file: Path) -> dict[str, Any]:
-    """Read a pickled dictionary through the restricted loader; keys become text (Python 2 wrote bytes)."""
+    """Read a pickled dictionary; keys become text (Python 2 wrote bytes)."""
     try:
         loaded = pickles.loads(_bytes_of(file))
     except InputError as error:
         raise InputError(f"{plain(file)}: {error}") from None
     except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way; nothing but arrays was built
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{plain(file)} is no readable CIFAR file: {said}.") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{plain(file)} is no readable CIFAR file: {reason}.") from None
     if not isinstance(loaded, dict):
         raise invalid(plain(file), "hold a dictionary", type(loaded).__name__)
-    return {_text(key): value for key, value in loaded.items()}
+    return {_text(key): value.value if isinstance(value, pickles.Array) else value for key, value in loaded.items()}
 
 
 def _text(value: object) -> str:

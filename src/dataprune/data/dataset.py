@@ -1,4 +1,4 @@
-"""What is a data set, once it is read?"""
+"""The nouns of reading: a data set, its origin, its splits, and items that were left out."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from dataprune import store
 from dataprune.errors import InputError, invalid, join_some
+from dataprune.notebook import html_table
 
 IDS = np.dtypes.StringDType()
 
@@ -78,6 +79,10 @@ class Dataset:
         kind = "images" if self.images is not None else "features"
         return f"Dataset({len(self):,} examples, {kind} {self.inputs.shape[1:]}, {self.n_classes} classes)"
 
+    def _repr_html_(self) -> str:
+        labels = {} if self.labels is None else {"label": [self.classes[label] for label in self.labels.tolist()]}
+        return html_table(repr(self), {"id": self.ids.tolist(), **labels})
+
     @property
     def n_classes(self) -> int:
         """How many classes the labels may take; 0 without labels."""
@@ -126,29 +131,66 @@ class Dataset:
         )
 
     def with_labels(self, labels: Int64[np.ndarray, " examples"] | None, classes: Iterable[str] | None = None) -> "Dataset":
-        """Return the same examples other labels, and other classes if they are named; pixels are shared."""
+        """Return the same examples with other labels, and other classes if they are named; pixels are shared."""
         names = () if labels is None else self.classes if classes is None else tuple(classes)
         checked = None if labels is None else np.ascontiguousarray(labels, dtype=np.int64)
         return replace(self, labels=checked, classes=names, known_digest=self.pixels_digest)
 
-    def verify(self) -> None:
-        """Hash the blocks of the packed cache anew; without one there is nothing on disk to verify.
 
-        Raises:   StoreError if a block is damaged. Reading the source again then rebuilds the pack.
-        """
-        if self.pack is not None:
-            from dataprune.data import cache
-
-            cache.verify_pack(self.pack)
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """The splits of one source; all share their classes."""
+    """The splits of one source; all share their classes and the shape of their examples.
+
+    Raises:   InputError if the shapes differ.
+    """
 
     train: Dataset
     validation: Dataset | None = None
     test: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.train.inputs.shape[1:]
+        for name, other in self._named().items():
+            if other.inputs.shape[1:] != shape:
+                raise invalid(name, f"have examples of the shape of train, {shape}", str(other.inputs.shape[1:]))
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(one):,}" for name, one in self._named().items())
+        return f"Splits({counts} examples, {self.train.n_classes} classes)"
+
+    def _repr_html_(self) -> str:
+        named = self._named()
+        return html_table(repr(self), {"split": list(named), "examples": [f"{len(one):,}" for one in named.values()]})
+
+    def _named(self) -> dict[str, Dataset]:
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: one for name, one in named.items() if one is not None}
+
+    def with_test(self, test: Dataset) -> "Splits":
+        """Return these splits with a test split from elsewhere; all get train's classes, then those that only it has.
+
+        A test split of bare indices takes them for train's classes.
+
+        Raises:   InputError if its examples have another shape than train's.
+        """
+        train = self.train
+        joined = replace(self, test=test)
+        if test.labels is None or train.labels is None or test.classes == train.classes:
+            return joined
+        if test.classes == tuple(str(index) for index in range(test.n_classes)) and test.n_classes <= train.n_classes:
+            return replace(joined, test=test.with_labels(test.labels, train.classes))
+        used = set(np.unique(test.labels).tolist())
+        only = [name for index, name in enumerate(test.classes) if name not in train.classes and index in used]
+        classes = [*train.classes, *only]
+        index_of = {name: index for index, name in enumerate(classes)}
+        labels = np.array([index_of.get(name, -1) for name in test.classes], np.int64)[test.labels]
+        note = (f"no example in train of class {join_some(map(repr, only))}",) if only else ()
+        own = self.validation
+        return Splits(
+            train=replace(train.with_labels(train.labels, classes), notes=train.notes + note) if only else train,
+            validation=None if own is None else own.with_labels(own.labels, classes),
+            test=test.with_labels(labels, classes),
+        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

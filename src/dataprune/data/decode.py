@@ -1,8 +1,9 @@
-"""Which pixels does an encoded picture hold?"""
+"""Encoded pictures to pixels, by rules that give the same pixels everywhere; and pixels to a PNG file or a small WebP."""
 
 import io
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import simplejpeg
@@ -17,6 +18,7 @@ MAX_FILE_BYTES = 512 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
+TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65536  # an APP1 segment is at most 64 KB and stands near the start
 _ORIENTATION = 0x0112
@@ -93,6 +95,28 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(white, picture)
     return np.asarray(picture.convert("RGB"))
+
+
+def write_png(path: Path, pixels: UInt8[np.ndarray, "height width channels"]) -> None:
+    """Write a picture of 1 (gray), 3 (RGB) or 4 (RGBA) channels without loss, straight to `path`."""
+    Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)).save(path, "png")
+
+
+def thumbnail(pixels: UInt8[np.ndarray, "height width channels"], side: int = 96) -> bytes:
+    """Encode a picture as WebP, at most `side` pixels wide and high; smaller ones keep their size.
+
+    1 (gray), 3 (RGB) or 4 (RGBA) channels; of any other number the first is shown in gray.
+
+    Example:
+        >>> thumbnail(np.zeros((8, 8, 3), np.uint8))[8:12]
+        b'WEBP'
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] in (3, 4) else pixels[..., 0]))
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = io.BytesIO()
+    image.save(file, "webp", lossless=max(image.size) <= TINY, quality=78, method=2)
+    return file.getvalue()
 
 
 def _resize(pixels: np.ndarray, size: int, box: tuple[int, int, int, int]) -> np.ndarray:

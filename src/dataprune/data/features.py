@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataprune import store, tables
-from dataprune.data.parts import row_ids
+from dataprune.data.source import row_ids
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.tables.files import exists, reading, regular
 

@@ -1,4 +1,4 @@
-"""Which pictures lie in a folder, and which class is each of?"""
+"""Folders of pictures: which files are pictures, and which class and split each is of."""
 
 import os
 import stat
@@ -9,12 +9,11 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from dataprune.data.dataset import Skipped
+from dataprune.data.dataset import Dataset, Skipped
 from dataprune.data.decode import SUFFIXES
-from dataprune.data.parts import Part, Pictures, Source, in_chunks, plain
-from dataprune.errors import InputError, join_some
+from dataprune.data.source import SPLIT_NAMES, Part, Pictures, Source, file_chunks, plain
+from dataprune.errors import InputError, invalid, join_some
 
-SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "val": "validation", "valid": "validation"}
 _IGNORED = frozenset({"__MACOSX"})
 _KINDS = (
     (stat.S_ISFIFO, "pipe"),
@@ -25,13 +24,23 @@ _KINDS = (
 )
 
 
+@dataclass(frozen=True)
+class _File:
+    """One picture: its id is the path relative to the root."""
+
+    id: str
+    path: str
+    label: str | None
+    state: os.stat_result
+
+
 @dataclass
-class _Found:
+class _Walk:
     """What one walk through a split collects."""
 
-    files: list[tuple[str, str, str | None, os.stat_result]] = field(default_factory=list)  # id, path, class, state
+    files: list[_File] = field(default_factory=list)
     bad: list[Skipped] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)  # endings of files that are no pictures
     links: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)  # class folders, also empty ones
 
@@ -44,19 +53,35 @@ def read_folder(root: Path, labelled: bool) -> Source:
     """
     base = os.path.realpath(root)
     splits, notes = _splits(base)
-    found = {split: _walk(base, folder) for split, folder in splits.items()}
-    classes = tuple(sorted({name for one in found.values() for _, _, name, _ in one.files if name is not None}))
-    if not any(one.files or one.bad for one in found.values()):
-        others = sum((one.others for one in found.values()), Counter[str]())
+    walks = {split: _walk(base, folder) for split, folder in splits.items()}
+    classes = tuple(sorted({file.label for walk in walks.values() for file in walk.files if file.label is not None}))
+    if not any(walk.files or walk.bad for walk in walks.values()):
+        others = sum((walk.others for walk in walks.values()), Counter[str]())
         passed = f" (passed over: {_counted(others)})" if others else ""
-        cure = "It must hold class/*.jpg, or train/ and test/ with classes inside"
-        raise InputError(f"no picture in {plain(root)}{passed}. {cure}; {_accepted()}.")
-    parts = {split: _part(base, one, classes, labelled) for split, one in found.items()}
+        endings = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        cure = f"It must hold class/*.jpg, or train/ and test/ with classes inside; files that end in {endings} are read."
+        raise InputError(f"no picture in {plain(root)}{passed}. {cure}")
+    parts = {split: _part(base, walk, classes, labelled) for split, walk in walks.items()}
     return Source("folder", base, parts, classes, tuple(notes))
 
 
-def _accepted() -> str:
-    return "files that end in " + " ".join(sorted(suffix[1:] for suffix in SUFFIXES)) + " are read"
+def refuse_output_inside_data(dataset: Dataset, out: Path, name: str = "out") -> None:
+    """Refuse a folder that would be a class of the data, and so make the same command find other data.
+
+    A folder beside `train` and `test` is no class, nor is one whose name begins with a dot.
+
+    Raises:
+        InputError: `out` lies among the classes that the data were read from.
+    """
+    if dataset.origin is None or dataset.origin.kind != "folder":
+        return
+    classes = Path(dataset.origin.path)
+    tops = {str(one).partition("/")[0] for one in dataset.ids}
+    if len(tops) == 1 and (split := tops.pop()).casefold() in SPLIT_NAMES:
+        classes /= split
+    real = Path(os.path.realpath(out))
+    if real.is_relative_to(classes) and not any(part.startswith(".") for part in real.relative_to(classes).parts):
+        raise invalid(name, f"lie outside the data in {classes}", str(out), "It would be taken for a class: choose another folder.")
 
 
 def _splits(base: str) -> tuple[dict[str, str], list[str]]:
@@ -66,9 +91,8 @@ def _splits(base: str) -> tuple[dict[str, str], list[str]]:
     for entry in folders:
         split = SPLIT_NAMES.get(entry.name.casefold())
         if split in named:
-            raise InputError(
-                f"{plain(base)} has two folders for the split {split}: {PurePath(named[split]).name} and {entry.name}."
-            )
+            names = f"{PurePath(named[split]).name} and {entry.name}"
+            raise InputError(f"{plain(base)} has two folders for the split {split}: {names}.")
         if split:
             named[split] = entry.path
     others = [entry.name for entry in folders if entry.path not in named.values()]
@@ -89,31 +113,26 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
 
-def _walk(base: str, split: str) -> _Found:
+def _walk(base: str, split: str) -> _Walk:
     """Collect the pictures below one split, each with its class: the first folder below the split."""
-    found = _Found()
+    walk = _Walk()
     waiting: list[tuple[str, str | None]] = [(split, None)]
     while waiting:
-        folder, name = waiting.pop()
-        for entry, label in _visited(folder, name, found):
+        folder, label = waiting.pop()
+        try:
+            entries = _entries(folder)
+        except InputError as error:
+            walk.bad.append(Skipped(plain(folder), str(error)))
+            continue
+        for entry in entries:
             if _is_picture_name(entry.name) or not entry.is_dir(follow_symlinks=False):
-                _take_file(base, entry, label, found)
-            elif entry.is_dir(follow_symlinks=False):
-                label = label if label is not None else plain(entry.name)
-                if name is None:
-                    found.folders.append(label)
-                waiting.append((entry.path, label))
-    found.files.sort(key=lambda file: file[0].encode("utf-8", "surrogatepass"))
-    return found
-
-
-def _visited(folder: str, label: str | None, found: _Found) -> Iterator[tuple[os.DirEntry[str], str | None]]:
-    try:
-        entries = _entries(folder)
-    except InputError as error:
-        found.bad.append(Skipped(plain(folder), str(error)))
-        return
-    yield from ((entry, label) for entry in entries)
+                _take_file(base, entry, label, walk)
+                continue
+            if label is None:
+                walk.folders.append(plain(entry.name))
+            waiting.append((entry.path, plain(entry.name) if label is None else label))
+    walk.files.sort(key=lambda file: file.id.encode("utf-8", "surrogatepass"))
+    return walk
 
 
 def _is_picture_name(name: str) -> bool:
@@ -121,82 +140,66 @@ def _is_picture_name(name: str) -> bool:
     return bool(stem) and dot + ending.lower() in SUFFIXES
 
 
-def _take_file(base: str, entry: os.DirEntry[str], label: str | None, found: _Found) -> None:
+def _take_file(base: str, entry: os.DirEntry[str], label: str | None, walk: _Walk) -> None:
     """File one entry under pictures, bad items or passed over. Only its name and state are looked at."""
-    relative = plain(os.path.relpath(entry.path, base)).replace(os.sep, "/")
-    real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-    if entry.is_symlink() and Path(real).is_dir() and _inside(real, base) and not _is_picture_name(entry.name):
-        found.links.append(relative)  # what it leads to is walked at its own place: loops end here, nothing is seen twice
+    name = plain(os.path.relpath(entry.path, base)).replace(os.sep, "/")
+    target = Path(os.path.realpath(entry.path)) if entry.is_symlink() else None
+    is_picture, is_inside = _is_picture_name(entry.name), target is None or target.is_relative_to(base)
+    if target is not None and target.is_dir() and is_inside and not is_picture:
+        walk.links.append(name)  # what it leads to is walked at its own place: loops end here, nothing is seen twice
         return
     try:
         state = entry.stat()
     except OSError as error:
-        reason = (
-            f"a link to nothing ({plain(Path(entry.path).readlink())})"
-            if entry.is_symlink()
-            else f"cannot be read: {error.strerror}"
-        )
-        found.bad.append(Skipped(relative, reason))
+        dangling = f"a link to nothing ({plain(Path(entry.path).readlink())})" if target is not None else None
+        walk.bad.append(Skipped(name, dangling or f"cannot be read: {error.strerror}"))
         return
-    if not _inside(real, base):
-        found.bad.append(Skipped(relative, f"a link out of the folder, to {plain(real)}"))
-    elif not _is_picture_name(entry.name):
-        found.others[PurePath(plain(entry.name)).suffix or "without ending"] += 1
+    if target is not None and not is_inside:
+        walk.bad.append(Skipped(name, f"a link out of the folder, to {plain(target)}"))
+    elif not is_picture:
+        walk.others[PurePath(plain(entry.name)).suffix or "without ending"] += 1
     elif not stat.S_ISREG(state.st_mode):
         kind = next((word for test, word in _KINDS if test(state.st_mode)), "special file")
-        found.bad.append(Skipped(relative, f"a {kind}, not a picture"))
+        walk.bad.append(Skipped(name, f"a {kind}, not a picture"))
     elif state.st_size == 0:
-        found.bad.append(Skipped(relative, "empty (0 bytes)"))
+        walk.bad.append(Skipped(name, "empty (0 bytes)"))
     else:
-        found.files.append((relative, entry.path, label, state))
+        walk.files.append(_File(name, entry.path, label, state))
 
 
-def _inside(path: str, base: str) -> bool:
-    return path == base or path.startswith(base.rstrip(os.sep) + os.sep)
-
-
-def _part(base: str, found: _Found, classes: tuple[str, ...], labelled: bool) -> Part:
-    bad, files = list(found.bad), found.files
-    filled = {name for _, _, name, _ in files}
-    bad += [
-        Skipped(name, "a class folder with no picture") for name in found.folders if name not in filled and not _has_bad(name, bad)
-    ]
-    if filled - {None} and None in filled and not labelled:
-        bad += [Skipped(name, "lies outside any class folder") for name, _, label, _ in files if label is None]
-        files = [file for file in files if file[2] is not None]
-    place = {name: index for index, name in enumerate(classes)}
-    named = bool(filled - {None}) and all(label is not None for _, _, label, _ in files)
-    paths = [path for _, path, _, _ in files]
-    identity = (base, *(f"{name}\0{state.st_size}\0{state.st_mtime_ns}" for name, _, _, state in files))
-    return Part(
-        ids=[name for name, _, _, _ in files],
-        labels=np.array([place[label] for _, _, label, _ in files if label is not None], dtype=np.int64) if named else None,
-        pictures=Pictures(in_chunks(paths), len(paths), identity, sum(state.st_size for _, _, _, state in files)),
-        paths=paths,
-        bad=tuple(bad),
-        notes=tuple(_notes(found)),
-    )
-
-
-def _has_bad(name: str, bad: list[Skipped]) -> bool:
-    """A folder whose pictures are all bad is not empty as well: one mistake, one line."""
-    return any(f"/{name}/" in f"/{item.path}" for item in bad)
+def _part(base: str, walk: _Walk, classes: tuple[str, ...], labelled: bool) -> Part:
+    files, filled = walk.files, {file.label for file in walk.files}
+    # A folder whose pictures are all bad is not empty as well: one mistake, one line.
+    bad_in = "".join(f"/{item.path}/" for item in walk.bad)
+    empty = [name for name in walk.folders if name not in filled and f"/{name}/" not in bad_in]
+    bad = walk.bad + [Skipped(name, "a class folder with no picture") for name in empty]
+    if len(filled) > 1 and None in filled and not labelled:
+        bad += [Skipped(file.id, "lies outside any class folder") for file in files if file.label is None]
+        files = [file for file in files if file.label is not None]
+    labels = None
+    if files and all(file.label is not None for file in files):
+        index = {name: index for index, name in enumerate(classes)}
+        labels = np.array([index[file.label] for file in files if file.label is not None], np.int64)
+    paths = [file.path for file in files]
+    identity = (base, *(f"{file.id}\0{file.state.st_size}\0{file.state.st_mtime_ns}" for file in files))
+    pictures = Pictures(file_chunks(paths), identity, sum(file.state.st_size for file in files))
+    return Part([file.id for file in files], labels, pictures, paths=paths, bad=tuple(bad), notes=tuple(_notes(walk)))
 
 
 def _counted(others: Counter[str]) -> str:
     return join_some(f"{count} {ending}" for ending, count in sorted(others.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _notes(found: _Found) -> Iterator[str]:
-    if found.others:
-        total = found.others.total()
+def _notes(walk: _Walk) -> Iterator[str]:
+    if walk.others:
+        total = walk.others.total()
         what = "1 file that is no picture by its" if total == 1 else f"{total} files that are no pictures by their"
-        yield f"passed over {what} ending: {_counted(found.others)}"
-    if found.links:
-        yield f"links to folders inside the source were not followed, their pictures count once: {join_some(found.links)}"
+        yield f"passed over {what} ending: {_counted(walk.others)}"
+    if walk.links:
+        yield f"links to folders inside the source were not followed, their pictures count once: {join_some(walk.links)}"
     by_inode: dict[tuple[int, int], list[str]] = {}
-    for name, _, _, state in found.files:
-        by_inode.setdefault((state.st_dev, state.st_ino), []).append(name)
+    for file in walk.files:
+        by_inode.setdefault((file.state.st_dev, file.state.st_ino), []).append(file.id)
     doubles = [" = ".join(names) for names in by_inode.values() if len(names) > 1]
     if doubles:
         yield f"the same file under several names (links): {join_some(doubles)}"

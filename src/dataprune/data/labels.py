@@ -1,6 +1,6 @@
-"""Which label has each example, when a file replaces the given ones?"""
+"""Labels: class indices and names from the values of a source, and files of labels that replace the given ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +8,21 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune import tables
-from dataprune.data.parts import encode, indices, text_of
 from dataprune.errors import InputError, invalid, join_some
+from dataprune.tables.join import join
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The labels of some examples, as a file gives them.
+
+    `keep` is false for the examples that the file drops, and None where it drops none; `notes` are warnings for a person.
+    """
+
+    labels: Int64[np.ndarray, " examples"]
+    classes: tuple[str, ...]
+    keep: Bool[np.ndarray, " examples"] | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -26,48 +39,26 @@ class LabelFile:
     is_dropped: Bool[np.ndarray, " rows"] | None = None
     called: str = "labels"
 
-    def labels_of(
-        self, ids: Sequence[str], classes: tuple[str, ...]
-    ) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...], tuple[str, ...]]:
-        """Return each example its label: by id if the file has ids, else by row.
+    def align(self, ids: Sequence[str], classes: tuple[str, ...]) -> Aligned:
+        """Give each example its label: by id if the file has ids, else by row.
 
-        Args:     ids: the examples'. classes: the known ones; with (), the file's own values make them.
-        Returns:  labels, classes, notes (ids of the file that are not in the data).
+        Args:     ids: of the examples. classes: the known ones; with (), the file's own values make them.
         Raises:   InputError with rows: too few or many rows, an id missing or twice, and as `resolve`.
         """
         if self.names is None and len(self.values) != len(ids):
-            cure = "Or give the file an `id` column."
-            raise invalid(
-                self.called, f"have one row for each of the {len(ids)} examples", f"{len(self.values)} in {self.source}", cure
-            )
+            got = f"{len(self.values)} in {self.source}"
+            raise invalid(self.called, f"have one row for each of the {len(ids)} examples", got, "Or give the file an `id` column.")
         try:
-            labels, told = resolve(self.values, classes)
+            labels, classes = resolve(self.values, classes)
         except InputError as error:
             raise InputError(f"{self.source}: {error}") from None
-        if self.names is None:
-            return labels, told, ()
-        place = {name: row for row, name in enumerate(self.names)}
-        if len(place) != len(self.names):
-            doubles = [repr(name) for row, name in enumerate(self.names) if place[name] != row]
-            raise invalid(self.called, "name every id once", f"{join_some(doubles)} more than once in {self.source}")
-        missing = [repr(name) for name in ids if name not in place]
-        if missing:
-            raise invalid(self.called, "have a row for every example", f"none for the id {join_some(missing)} in {self.source}")
-        notes: tuple[str, ...] = ()
-        if len(self.names) > len(ids):
-            known = set(ids)
-            extra = [repr(name) for name in self.names if name not in known]
-            notes = (f"{self.source} has labels for ids that are not in the data: {join_some(extra)}",)
-        return labels[[place[name] for name in ids]], told, notes
-
-    def stays(self, ids: Sequence[str]) -> Bool[np.ndarray, " examples"] | None:
-        """Return which examples the file does not drop; None if that is all. To be asked after `labels_of`, which checks the rows."""
-        if self.is_dropped is None or not self.is_dropped.any():
-            return None
-        if self.names is None:
-            return ~self.is_dropped
-        dropped = {name for name, drop in zip(self.names, self.is_dropped.tolist(), strict=True) if drop}
-        return np.array([name not in dropped for name in ids])
+        rows, extra = np.arange(len(ids)), tuple[str, ...]()
+        if self.names is not None:
+            joined = join(ids, self.names, self.called, self.source)
+            rows, extra = joined.rows, joined.extra
+        keep = None if self.is_dropped is None or not self.is_dropped[rows].any() else ~self.is_dropped[rows]
+        note = f"{self.source} has labels for ids that are not in the data: {join_some(map(repr, extra))}"
+        return Aligned(labels[rows], classes, keep, (note,) if extra else ())
 
 
 def read_labels(source: str) -> LabelFile:
@@ -91,16 +82,90 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
     Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
     """
     if not classes:
-        (labels,), told = encode([values])
-        return labels, told
-    if values.dtype.kind in "iufb" and not _called_by_numbers(classes):
+        (labels,), classes = encode([values])
+        return labels, classes
+    has_numbers = all(name.isdecimal() for name in classes) and classes != tuple(str(index) for index in range(len(classes)))
+    if values.dtype.kind in "iufb" and not has_numbers:
         return indices(values, "labels", len(classes)), classes
-    place = {name: index for index, name in enumerate(classes)}
-    texts = [text_of(value, row) for row, value in enumerate(values.tolist())]
-    wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text not in place]
+    index = {name: index for index, name in enumerate(classes)}
+    texts = [_text_of(value, row) for row, value in enumerate(values.tolist())]
+    wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text not in index]
     if wrong:
         raise invalid("labels", f"be names or indices of the known classes ({join_some(classes)})", join_some(wrong))
-    return np.array([place[text] for text in texts], dtype=np.int64), classes
+    return np.array([index[text] for text in texts], dtype=np.int64), classes
+
+
+def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " examples"]], tuple[str, ...]]:
+    """Turn the labels of all splits into shared class indices: whole numbers are indices, text becomes sorted names.
+
+    Raises:   InputError if a value is missing, a fraction or negative.
+    """
+    if all(array.dtype.kind in "iufb" for array in values):
+        checked = [indices(array) for array in values]
+        top = max((int(array.max()) for array in checked if len(array)), default=-1)
+        return checked, tuple(str(index) for index in range(top + 1))
+    strange = [array.dtype for array in values if array.dtype.kind not in "biufOUST"]
+    if strange:
+        raise invalid("labels", "be whole numbers or text", f"type {strange[0]}")
+    texts = [[_text_of(value, row) for row, value in enumerate(array.tolist())] for array in values]
+    names = tuple(sorted({text for part in texts for text in part}))
+    index = {name: index for index, name in enumerate(names)}
+    return [np.array([index[text] for text in part], dtype=np.int64) for part in texts], names
+
+
+def encode_splits(
+    values: dict[str, np.ndarray], classes: tuple[str, ...] = ()
+) -> tuple[dict[str, Int64[np.ndarray, " examples"]], tuple[str, ...]]:
+    """Return class indices for each split: of the known `classes`, or of those that the values make."""
+    if classes:
+        return {split: indices(array, f"label of {split}", len(classes)) for split, array in values.items()}, classes
+    encoded, classes = encode(list(values.values())) if values else ([], ())
+    return dict(zip(values, encoded, strict=True)), classes
+
+
+def indices(values: np.ndarray, name: str = "labels", n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
+    """Check class indices: whole numbers from 0, below `n_classes` where that is known.
+
+    Raises:   InputError that names the first bad rows: NaN, fractions, negative, out of range.
+    """
+    values = np.asarray(values)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise invalid(name, "be one-dimensional", f"shape {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise invalid(name, "be whole numbers", f"type {values.dtype}")
+    values = values.astype(np.int64) if values.dtype.kind == "b" else values
+    if values.dtype.kind == "f":
+        _refuse_rows(name, "be whole numbers without gaps", values, ~np.isfinite(values) | (values != np.floor(values)))
+    _refuse_rows(name, "be class indices from 0 on", values, values < 0)
+    if n_classes is not None:
+        _refuse_rows(name, f"be class indices in [0, {n_classes})", values, values >= n_classes)
+    # A class that no example can have would still cost an output of every network; years or ids taken for labels are caught here.
+    limit = max(len(values), 1000)
+    _refuse_rows(name, f"be class indices below {limit:,} (the number of examples, or 1,000)", values, values >= limit)
+    return values.astype(np.int64)
+
+
+def are_absent(values: np.ndarray) -> bool:
+    """Return whether all labels are −1, as Hugging Face's data sets say that there are none."""
+    return values.dtype.kind in "if" and len(values) > 0 and bool((values == -1).all())
+
+
+def _refuse_rows(name: str, requirement: str, values: np.ndarray, wrong: np.ndarray) -> None:
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        raise invalid(name, requirement, join_some((f"{str(values[row])[:40]} in row {row}" for row in rows[:5]), len(rows)))
+
+
+def _text_of(value: object, row: int) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Iterable) and not isinstance(value, str):  # a list or structure of a nested column
+        raise invalid("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
+    if value is None or value != value or value == "":
+        raise invalid("labels", "be there for every example", f"none in row {row}")
+    return str(value)
 
 
 def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
@@ -112,10 +177,6 @@ def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
     if wrong:
         raise invalid(f"{path}:decision", "be keep, drop or relabel", join_some(wrong))
     return np.array([word == "drop" for word in words], bool)
-
-
-def _called_by_numbers(classes: tuple[str, ...]) -> bool:
-    return all(name.isdecimal() for name in classes) and classes != tuple(str(index) for index in range(len(classes)))
 
 
 def _other_separator(source: str) -> str | None:

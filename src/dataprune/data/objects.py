@@ -1,9 +1,8 @@
-"""Which examples does somebody else's data set object hold: torch's or Hugging Face's?"""
+"""Data set objects of other libraries: torch's map-style data sets, and Hugging Face's."""
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,12 @@ import numpy as np
 from dataprune.data.arrays import from_arrays
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, to_rgb
-from dataprune.data.parts import CHUNK, Part, Pictures, Source, encode, indices, row_ids, size_of
+from dataprune.data.labels import are_absent, encode_splits
+from dataprune.data.source import CHUNK, SPLIT_NAMES, Chunk, Part, Pictures, Read, Source, read_file, read_stored, row_ids
 from dataprune.errors import InputError, MachineError, invalid
 
-_READ_AGAIN = 16  # a random flip of the first item goes unseen with probability 2⁻¹⁶
+_READ_AGAIN = 16  # a random flip of the first item stays hidden with probability 2⁻¹⁶
 _READ_TWICE = 8  # so many other items, for what does not touch the first
-_EXTRA = "pip install 'dataprune[huggingface]'"
-
-_log = logging.getLogger(__name__)
 
 
 def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> Dataset:
@@ -35,30 +32,68 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
         raise invalid("dataset", "be a map-style data set with `__len__` and `__getitem__`", type(dataset).__name__)
     if len(dataset) == 0:
         raise InputError("the data hold no example")
-    first, labels = _torch_item(dataset, 0)
+    first, label = _torch_item(dataset, 0)
     _refuse_augmented(dataset)
     x = np.empty((len(dataset), *first.shape), first.dtype)
-    y: list[Any] = [labels]
     x[0] = first
+    labels = [label]
     for row in range(1, len(dataset)):
         pixels, label = _torch_item(dataset, row)
         if pixels.shape != first.shape or pixels.dtype != first.dtype:
-            raise invalid(
-                f"picture {row}",
-                f"have the shape of the first, {first.shape}",
-                str(pixels.shape),
-                "Resize them all to one size first.",
-            )
+            requirement = f"have the shape of the first, {first.shape}"
+            raise invalid(f"picture {row}", requirement, str(pixels.shape), "Resize them all to one size first.")
         x[row] = pixels
-        y.append(label)
-    told = classes if classes is not None else getattr(dataset, "classes", None)
-    if any(label is None for label in y):
-        if not all(label is None for label in y):
-            raise invalid(
-                "labels", "be there for every example", f"none in row {next(row for row, label in enumerate(y) if label is None)}"
-            )
+        labels.append(label)
+    missing = [row for row, label in enumerate(labels) if label is None]
+    if missing and len(missing) < len(labels):
+        raise invalid("labels", "be there for every example", f"none in row {missing[0]}")
+    if missing:
         return from_arrays(x, None, ids=ids)
-    return from_arrays(x, np.asarray(y), ids=ids, classes=told)
+    return from_arrays(x, np.asarray(labels), ids=ids, classes=getattr(dataset, "classes", None) if classes is None else classes)
+
+
+def is_huggingface(thing: Any) -> bool:
+    """Return whether an object is a `datasets.Dataset` or a `DatasetDict` of them, without importing the library."""
+    return all(hasattr(_one_of(thing), name) for name in ("cast_column", "column_names", "features", "__len__"))
+
+
+def load_huggingface(name: str) -> Source:
+    """Load `hf:NAME` through Hugging Face's library.
+
+    Raises:   MachineError without the extra or a network. InputError if there is no such data set, or it has no pictures.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise MachineError(f"hf:{name} needs Hugging Face's library: pip install 'dataprune[huggingface]'.") from None
+    try:
+        loaded = datasets.load_dataset(name)
+    except Exception as error:  # noqa: BLE001 the library raises many kinds for a name that is none
+        kind = MachineError if isinstance(error, ConnectionError | TimeoutError) else InputError
+        raise kind(f"cannot load hf:{name}: {' '.join(str(error).split())[:200]}") from None
+    return huggingface_source(loaded, *columns(loaded), f"hf:{name}")
+
+
+def columns(thing: Any) -> tuple[str, str]:
+    """Find the columns of pictures and labels: `image` and `label`, else the only ones of their type."""
+    return _column(_one_of(thing), "image", "Image"), _column(_one_of(thing), "label", "ClassLabel")
+
+
+def huggingface_source(thing: Any, image: str, label: str, path: str = "") -> Source:
+    """List the splits of a `datasets.Dataset` or `DatasetDict`.
+
+    Raises:   InputError if the columns are not there.
+    """
+    splits = {str(name): part for name, part in thing.items()} if isinstance(thing, dict) else {"train": thing}
+    named = {SPLIT_NAMES[name]: part for name, part in splits.items() if name in SPLIT_NAMES}
+    if "train" not in named:
+        raise invalid("data set", "have a split `train`", ", ".join(splits) or "none")
+    features = named["train"].features or {}
+    classes = tuple(getattr(features.get(label), "names", None) or ())
+    values = {split: np.asarray(part[label]) for split, part in named.items() if label in part.column_names}
+    labels, classes = encode_splits({split: array for split, array in values.items() if not are_absent(array)}, classes)
+    parts = {split: _huggingface_part(part, image, labels.get(split)) for split, part in named.items()}
+    return Source("huggingface", path, parts, classes)
 
 
 def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any]:
@@ -67,34 +102,30 @@ def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any]:
         raise invalid(f"item {row}", "be (picture, label)", type(item).__name__)
     label = item[1]
     label = label.item() if hasattr(label, "item") and getattr(label, "ndim", 0) == 0 else label
-    return _pixels(item[0], row), label
+    return _pixels(item[0], f"picture {row}"), label
 
 
-def _pixels(picture: Any, row: int) -> np.ndarray:
+def _pixels(picture: Any, name: str) -> np.ndarray:
     from PIL import Image
 
     if isinstance(picture, Image.Image):
         try:
             return to_rgb(picture)
         except BadPicture as bad:
-            raise InputError(f"picture {row}: {bad}") from None
+            raise InputError(f"{name}: {bad}") from None
     is_tensor = hasattr(picture, "detach")
     array = np.asarray(picture.detach().cpu() if is_tensor else picture)
     if array.ndim == 1 and array.dtype.kind in "iuf":
         return array.astype(np.float32)
     if array.ndim not in (2, 3):
-        raise invalid(f"picture {row}", "have two or three dimensions", f"shape {array.shape}")
+        raise invalid(name, "have two or three dimensions", f"shape {array.shape}")
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise invalid(
-                f"picture {row}",
-                "be in [0, 1] where it is floating point",
-                f"{array.min():.3g} to {array.max():.3g}",
-                "Leave out the normalisation.",
-            )
+            got = f"{array.min():.3g} to {array.max():.3g}"
+            raise invalid(name, "be in [0, 1] where it is floating point", got, "Leave out the normalisation.")
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise invalid(f"picture {row}", "be uint8 or floating point", str(array.dtype))
+        raise invalid(name, "be uint8 or floating point", str(array.dtype))
     if array.ndim == 2:
         return array[:, :, None]
     # A tensor is channels first by torch's custom, an array channels last; the other is taken where only it makes sense.
@@ -113,91 +144,13 @@ def _refuse_augmented(dataset: Any) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _HuggingFaceChunk:
-    """Rows of a `datasets.Dataset`; it stays in this process."""
-
-    start: int
-    count: int
-    dataset: Any
-    column: str
-
-    def blobs(self) -> Iterator[bytes | BadPicture]:
-        """Yield the bytes as they are stored, undecoded."""
-        for item in self.dataset[self.start : self.start + self.count][self.column]:
-            data, path = (item or {}).get("bytes"), (item or {}).get("path")
-            if data is None and path:
-                from dataprune.data.parts import FileChunk
-
-                yield next(FileChunk(0, (path,)).blobs())
-            else:
-                yield data if data is not None else BadPicture("has neither bytes nor a path")
-
-    def sizes(self) -> Iterator[tuple[int, int] | BadPicture]:
-        """Read the headers."""
-        yield from (size_of(blob) for blob in self.blobs())
-
-
-def is_huggingface(thing: Any) -> bool:
-    """Return whether an object is a `datasets.Dataset` or a `DatasetDict` of them, without importing the library."""
-    one = next(iter(thing.values()), None) if isinstance(thing, dict) else thing
-    return all(hasattr(one, name) for name in ("cast_column", "column_names", "features", "__len__"))
-
-
-def load_huggingface(name: str) -> Source:
-    """Load `hf:NAME` through Hugging Face's library.
-
-    Raises:   MachineError without the extra or a network. InputError if there is no such data set, or it has no pictures.
-    """
-    try:
-        import datasets
-    except ImportError:
-        raise MachineError(f"hf:{name} needs Hugging Face's library: {_EXTRA}.") from None
-    try:
-        loaded = datasets.load_dataset(name)
-    except (ConnectionError, TimeoutError) as error:
-        raise MachineError(f"cannot load hf:{name}: {' '.join(str(error).split())[:200]}") from None
-    except Exception as error:  # noqa: BLE001 the library raises many kinds for a name that is none
-        raise InputError(f"cannot load hf:{name}: {' '.join(str(error).split())[:200]}") from None
-    return huggingface_source(loaded, *columns(loaded), f"hf:{name}")
-
-
-def columns(thing: Any) -> tuple[str, str]:
-    """Find the columns of pictures and labels: `image` and `label`, else the only ones of their type."""
-    one = next(iter(thing.values())) if isinstance(thing, dict) else thing
-    return _column(one, "image", "Image"), _column(one, "label", "ClassLabel")
+def _one_of(thing: Any) -> Any:
+    return next(iter(thing.values()), None) if isinstance(thing, dict) else thing
 
 
 def _column(dataset: Any, usual: str, kind: str) -> str:
     fitting = [name for name, feature in (dataset.features or {}).items() if type(feature).__name__ == kind]
     return fitting[0] if usual not in dataset.column_names and len(fitting) == 1 else usual
-
-
-def huggingface_source(thing: Any, image: str, label: str, path: str = "") -> Source:
-    """List the splits of a `datasets.Dataset` or `DatasetDict`.
-
-    Raises:   InputError if the columns are not there.
-    """
-    splits = {str(name): part for name, part in thing.items()} if isinstance(thing, dict) else {"train": thing}
-    told = {("validation" if name in ("val", "valid") else name): part for name, part in splits.items()}
-    told = {name: part for name, part in told.items() if name in ("train", "validation", "test")}
-    if "train" not in told:
-        raise invalid("data set", "have a split `train`", ", ".join(splits) or "none")
-    feature = _feature(told["train"], label)
-    names = tuple(getattr(feature, "names", None) or ())
-    values = {split: np.asarray(part[label]) for split, part in told.items() if label in part.column_names}
-    values = {split: array for split, array in values.items() if not (array.dtype.kind in "if" and (array == -1).all())}
-    if names:
-        labels = {split: indices(array, f"label of {split}", len(names)) for split, array in values.items()}
-    else:
-        encoded, names = encode(list(values.values())) if values else ([], ())
-        labels = dict(zip(values, encoded, strict=True))
-    parts = {split: _huggingface_part(part, image, labels.get(split)) for split, part in told.items()}
-    return Source("huggingface", path, parts, names)
-
-
-def _feature(dataset: Any, label: str) -> Any:
-    return dataset.features.get(label) if dataset.features else None
 
 
 def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Part:
@@ -207,6 +160,17 @@ def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Pa
         raise invalid("image", f"be one of the columns {', '.join(dataset.column_names)}", repr(image))
     raw = dataset.cast_column(image, datasets.Image(decode=False)).select_columns([image])
     count = len(raw)
-    chunks = tuple(_HuggingFaceChunk(start, min(CHUNK, count - start), raw, image) for start in range(0, count, CHUNK))
+    starts = [(start, min(CHUNK, count - start)) for start in range(0, count, CHUNK)]
+    chunks = tuple(Chunk(start, size, partial(_rows, raw, image, start, size)) for start, size in starts)
     identity = (f"huggingface {hashlib.sha256(str(dataset._fingerprint).encode()).hexdigest()}", image, str(count))
-    return Part(row_ids(count), labels, Pictures(chunks, count, identity, 0, portable=False))
+    return Part(row_ids(count), labels, Pictures(chunks, identity, 0, portable=False))
+
+
+def _rows(dataset: Any, column: str, start: int, count: int) -> Iterator[Read]:
+    """Read pictures as they are stored, in the data set or in files."""
+    for item in dataset[start : start + count][column]:
+        data, path = (item or {}).get("bytes"), (item or {}).get("path")
+        if data is None and path:
+            yield partial(read_file, path)
+        else:
+            yield partial(read_stored, data, "has neither bytes nor a path")

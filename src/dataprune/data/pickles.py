@@ -1,150 +1,156 @@
-"""What does a pickle of plain tables hold: names, numbers, text and arrays of numbers? For files that strangers made."""
+"""Pickles of plain tables (names, numbers, text, arrays of numbers) that strangers made, as CIFAR ships them.
 
-import codecs
+The unpickler in C under an allow-list runs nothing, but a few bytes can make it take gigabytes or hours. So the steps are gone
+through first, on a stack that holds no more than which step put each thing there.
+"""
+
 import io
 import pickle
-from typing import Any, ClassVar
+import pickletools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from dataprune.errors import InputError
 
-_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_BUFFER_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
-_Unpickler: Any = pickle._Unpickler
-_STEPS = (
-    "PROTO STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
-    "STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT "
-    "GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL"
-)
-_MOST_READS = 10_000_000  # the largest of CIFAR's files, with 150,000 names and numbers, takes a tenth of it
+_MOST_STEPS = 5_000_000  # the largest of CIFAR's files, with 150,000 names and numbers, takes a twentieth
+_NUMBERS = "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT"
+_TEXTS = "STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8"
+_PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), ("GET", "BINGET", "LONG_BINGET")
+_STEPS = frozenset(
+    f"{_NUMBERS} {_TEXTS} BYTEARRAY8 PROTO FRAME STOP MARK EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS "
+    "EMPTY_DICT DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD".split()
+).union(_PUTS, _GETS)
+_STEP_OF = {step.code.encode("latin1"): step for step in pickletools.opcodes}
+_KEYS = frozenset([*_TEXTS.split(), *_NUMBERS.split()[1:], "REDUCE"])  # a call gives bytes, or an object of ours
 
 
 def loads(content: bytes) -> Any:
-    """Read a pickle of plain tables; the text of Python 2 stays bytes. A damaged one raises anything: nothing but arrays was built.
+    """Read a pickle of plain tables; the text of Python 2 stays bytes, arrays are `Array`. A damaged pickle raises anything.
 
     Raises:
         InputError: it asks for anything else.
     """
-    return _Plain(_Counted(content), encoding="bytes").load()
+    _check_steps(content)
+    return _Plain(content).load()
 
 
-class _Counted(io.BytesIO):
-    """Bytes that are read a bounded number of times."""
+class Array:
+    """An array of the pickle, as `value` once its state was set; a shape alone reserves nothing."""
 
-    reads = 0
+    def __init__(self) -> None:
+        self.value = np.empty(0, np.int8)
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.reads += 1
-        if self.reads > _MOST_READS:
-            raise InputError(f"the pickle holds more than {_MOST_READS // 10**6} million things.")
-        return super().read(size)
+    def __setstate__(self, state: Any) -> None:
+        shape, kind, is_fortran, raw = state[-4:]
+        if not isinstance(kind, _Kind) or not isinstance(raw, bytes | bytearray) or any(length < 0 for length in shape):
+            raise InputError("the pickle holds an array of no plain numbers.")
+        self.value = np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-class _Plain(_Unpickler):
-    """Takes the steps that plain things and arrays of numbers are made of, and no other."""
+class _Kind:
+    """A type of numbers, whose byte order is set after it was made."""
 
-    dispatch: ClassVar[dict[int, Any]] = {getattr(pickle, n)[0]: _Unpickler.dispatch[getattr(pickle, n)[0]] for n in _STEPS.split()}
+    def __init__(self, code: str | bytes, *_: object) -> None:
+        self.dtype = np.dtype(_text(code))
+        if self.dtype.kind not in "biuf":
+            raise InputError(f"the pickle holds an array of {self.dtype}, not of numbers.")
+
+    def __setstate__(self, state: Any) -> None:
+        if (order := _text(state[1])) not in ("<", ">", "|", "="):
+            raise InputError("the pickle holds an array of no plain numbers.")
+        self.dtype = np.dtype(order + self.dtype.str[1:])
+
+
+class _Plain(pickle.Unpickler):
+    """Calls nothing but what makes arrays of numbers, or bytes of text."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self._bytes_left = 2 * len(content)
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy", "ndarray"):
-            return None  # only named, for `_reconstruct`: called, it would give memory as it was found
-        if (module, name) == ("numpy", "dtype"):
-            return _dtype
-        if module in _ARRAY_MODULES and name == "_reconstruct":
-            return _reconstruct
-        if module in _BUFFER_MODULES and name == "_frombuffer":
-            return _from_buffer
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1
-        raise InputError(f"the pickle asks for {module}.{name}, which no CIFAR file needs; it was not run. Do not trust this file.")
+        """Return what stands for a name that CIFAR files use.
 
-    def load_frame(self) -> None:
-        self.read(8)  # a frame says how far to read ahead, no more
+        Raises:   InputError for every other.
+        """
+        called = f"{module.replace('numpy.core', 'numpy._core')}.{name}"
+        allowed = {
+            "numpy.ndarray": None,  # only named, for `_reconstruct`: called, it would give memory as it was found
+            "numpy.dtype": _Kind,
+            "numpy._core.multiarray._reconstruct": lambda *_: Array(),
+            "numpy._core.numeric._frombuffer": _from_buffer,
+            "_codecs.encode": self._latin1,
+        }
+        if called not in allowed:
+            raise InputError(
+                f"the pickle asks for {module}.{name}, which no CIFAR file needs; it was not run. Do not trust this file."
+            )
+        return allowed[called]
 
-    def load_bytearray8(self) -> None:
-        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
-
-    def load_reduce(self) -> None:
-        given, maker = self.stack.pop(), self.stack[-1]
-        if not any(maker is one for one in (_dtype, _reconstruct, _from_buffer, _latin1)) or type(given) is not tuple:
-            raise InputError(f"the pickle calls something of type {type(maker).__name__}; it was not run. Do not trust this file.")
-        self.stack[-1] = maker(*given)
-
-    def load_build(self) -> None:
-        state, made = self.stack.pop(), self.stack[-1]
-        if isinstance(made, np.dtype):
-            made.__setstate__((3, _byte_order(state), None, None, None, -1, -1, 0))  # type: ignore[attr-defined]
-        elif type(made) is np.ndarray and made.shape == (0,) and _is_array(state):
-            made.__setstate__(state)
-        else:
-            raise InputError(f"the pickle sets the state of a {type(made).__name__}, which no CIFAR file needs.")
-
-    def load_setitem(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        _set(self.stack[-1], [key, value])
-
-    def load_setitems(self) -> None:
-        items = self.pop_mark()
-        _set(self.stack[-1], items)
-
-    def load_dict(self) -> None:
-        items = self.pop_mark()
-        self.append({})
-        _set(self.stack[-1], items)
-
-    for _name in ("frame", "bytearray8", "reduce", "build", "setitem", "setitems", "dict"):
-        dispatch[getattr(pickle, _name.upper())[0]] = locals()[f"load_{_name}"]
+    def _latin1(self, text: str, encoding: str = "latin1") -> bytes:
+        if encoding not in ("latin1", "latin-1"):
+            raise InputError(f"the pickle asks for the encoding {encoding!r}.")
+        self._bytes_left -= len(text)
+        if self._bytes_left < 0:
+            raise InputError("the pickle repeats text until it is larger than the file.")
+        return text.encode("latin1")
 
 
-def _set(table: Any, items: list[Any]) -> None:
-    """Put keys and values into a table; a key is a name or a number, since hashing tuples of tuples may take for ever."""
-    if type(table) is not dict or not all(type(key) in (str, bytes, int) for key in items[::2]):
-        raise InputError("the pickle holds a table whose keys are no names.")
-    table.update(zip(items[::2], items[1::2], strict=True))
+def _from_buffer(buffer: bytes | bytearray, kind: _Kind, shape: tuple[int, ...], order: str) -> Array:
+    array = Array()
+    array.__setstate__((shape, kind, order == "F", buffer))
+    return array
 
 
-def _byte_order(state: object) -> str:
-    order = state[1] if type(state) is tuple and len(state) >= 8 else None
-    text = order.decode("latin1") if isinstance(order, bytes) else order
-    if text not in ("<", ">", "|", "="):
-        raise InputError("the pickle holds an array of no plain numbers.")
-    return str(text)
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-def _is_array(state: object) -> bool:
-    """Return whether it is (version, shape, type, Fortran order, bytes) or the same without the version."""
-    if type(state) is not tuple or len(state) not in (4, 5):
-        return False
-    shape, dtype, _, raw = state[-4:]
-    return (
-        type(shape) is tuple
-        and all(type(length) is int for length in shape)
-        and isinstance(dtype, np.dtype)
-        and isinstance(raw, bytes | bytearray)
-    )
+def _check_steps(content: bytes) -> None:
+    """Follow the steps without doing them, up to the first that plain tables have no need of.
+
+    Every length lies within the file, the memo has no holes, keys are names or numbers (hashing tuples of tuples may take for ever),
+    and only what a call made gets a state.
+
+    Raises:   InputError as `loads`; ValueError, KeyError or IndexError if the pickle is damaged.
+    """
+    stack: list[str] = []
+    marks: list[int] = []
+    memo: dict[int, str] = {}
+    for count, (step, value) in enumerate(_steps(content)):
+        name = step.name
+        if name not in _STEPS or count >= _MOST_STEPS:
+            what = f"uses the step {name}" if name not in _STEPS else f"has more than {_MOST_STEPS // 10**6} million steps"
+            raise InputError(f"the pickle {what}, which no CIFAR file needs; it was not run. Do not trust this file.")
+        if name in _PUTS:
+            place = len(memo) if value is None else value
+            if place > count:
+                raise InputError("the pickle leaves holes in its memory, which no CIFAR file needs.")
+            memo[place] = stack[-1]
+            continue
+        if name == "MARK":
+            marks.append(len(stack))
+            continue
+        has_mark = pickletools.markobject in step.stack_before
+        start = marks.pop() if has_mark else len(stack) - len(step.stack_before)
+        taken = stack[start:]
+        del stack[start - (step.stack_before.index(pickletools.markobject) if has_mark else 0) :]
+        keys = taken[1:2] if name == "SETITEM" else taken[::2] if name in ("SETITEMS", "DICT") else []
+        if not _KEYS.issuperset(keys):
+            raise InputError("the pickle holds a table whose keys are no names.")
+        if name == "BUILD" and taken[0] != "REDUCE":
+            raise InputError("the pickle sets the state of something else than an array, which no CIFAR file needs.")
+        stack += [memo[value]] if name in _GETS else [name] * len(step.stack_after)
 
 
-def _dtype(code: str | bytes, *_: object) -> np.dtype[Any]:
-    made = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code, copy=True)  # its byte order is set next
-    if made.kind not in "biuf":
-        raise InputError(f"the pickle holds an array of {made}, not of numbers.")
-    return made
-
-
-def _reconstruct(*_: object) -> np.ndarray:
-    """Whatever shape is asked for, reserve nothing: the state that follows brings shape and bytes, and NumPy compares them."""
-    return np.ndarray((0,), np.int8)
-
-
-def _from_buffer(buffer: bytes | bytearray, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
-    if not isinstance(buffer, bytes | bytearray) or not isinstance(dtype, np.dtype):
-        raise InputError("the pickle holds an array without bytes or type.")
-    return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    if codecs.lookup(encoding).name != "iso8859-1":
-        raise InputError(f"the pickle asks for the encoding {encoding!r}.")
-    return text.encode("latin1")
+def _steps(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """Yield each step and its argument, as `pickletools.genops`, which cannot read what Python 2 wrote as text beyond ASCII."""
+    file = io.BytesIO(content)
+    while code := file.read(1):
+        step = _STEP_OF[code]
+        yield step, file.readline() if step.name == "STRING" else step.arg.reader(file) if step.arg else None
+        if code == b".":
+            return
+    raise ValueError("it is cut short")

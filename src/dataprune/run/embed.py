@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store
-from dataprune.data import Dataset, read_features
+from dataprune.data import Dataset, pack, read_features
 from dataprune.errors import DatapruneError, InputError, StoreError, invalid
 from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Method, finite, method_of
 from dataprune.run.run import Run
@@ -219,7 +219,7 @@ def _make(
 ) -> Embedding:
     """Do the work; where it fails before anything was trained, leave nothing that would bind the next one to these settings."""
     try:
-        data[0].verify()
+        pack.verify(data[0])
         begun = time.perf_counter()
         encoder = method.prepare(scratch, listener)
         return _publish(path, asked, encoder, *data, (begun, time.perf_counter()))

@@ -9,7 +9,7 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.data.png import write_png
+from dataprune.data.decode import write_png
 from dataprune.errors import InputError, invalid
 from dataprune.run.run import SPEC, Run
 from dataprune.selection import Selection

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from dataprune import noise, store
-from dataprune.data import Dataset
+from dataprune.data import Dataset, pack
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, invalid, join_some
 from dataprune.run.evidence import evidence_of_rounds, excluded
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local
@@ -98,7 +98,7 @@ def score(
             return finished
         started = time.perf_counter()
         device = hardware.resolved_device()
-        dataset.verify()
+        pack.verify(dataset)
         members = _train(folder, planned, device, hardware, listener)
         trained = time.perf_counter()
         scores = _score(folder, dataset, ensemble, _here(device), members)

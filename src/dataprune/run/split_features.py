@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile, Splits
-from dataprune.data.cache import cache_root
+from dataprune.data.pack import cache_root
 from dataprune.errors import StoreError, invalid, join_some
 from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
 from dataprune.run.run import Run

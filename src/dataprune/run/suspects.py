@@ -173,7 +173,7 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
     """
     values, names = tables.read_column(source, "clean_label")
     file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")
-    return file.labels_of([str(one) for one in found.ids.tolist()], found.classes)[0]
+    return file.align([str(one) for one in found.ids.tolist()], found.classes).labels
 
 
 def check_table(out: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.data import Dataset
+from dataprune.data import Dataset, pack
 from dataprune.data.handle import data_handle
 from dataprune.errors import MachineError
 from dataprune.store import canonical_json
@@ -236,7 +236,7 @@ def _places(arms: Sequence[Arm], scratch: Path, reads_test: bool, workers: Pool)
         own = data.validation
         for name, one in (("train", data.train), ("validation", own), ("test", data.test)):
             if one is not None:
-                one.verify()
+                pack.verify(one)
                 (folder / name).mkdir(exist_ok=True)
         places[data.train.fingerprint] = Places(
             train=data_handle(data.train, folder / "train", workers),

@@ -82,7 +82,7 @@ def apply(
         dataprune noise apply run --relabel --out cleaned.csv
         dataprune noise apply run --decisions suspects.csv --copy-to flowers-clean
     """
-    from dataprune.data.apart import refuse_output_inside_data
+    from dataprune.data.folders import refuse_output_inside_data
     from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
     from dataprune.run import open_run
     from dataprune.run.cleaned import write_cleaned

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from dataprune.data.thumbnails import thumbnail
+from dataprune.data.decode import thumbnail
 from dataprune.report.page.galleries import nearest
 from dataprune.report.page.material import ReportData
 from dataprune.report.text import display_text

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataprune.data import cache, packing, read
-from dataprune.data.packing import choose_size
-from dataprune.data.parts import Pictures, in_chunks
+from dataprune.data import pack, read
+from dataprune.data import source as source_module
+from dataprune.data.pack import choose_size
+from dataprune.data.source import Pictures, file_chunks
 from dataprune.errors import InputError, MachineError, StoreError
 
 
@@ -38,8 +39,8 @@ def source(tmp_path):
 def decodings(monkeypatch):
     """Count how often pictures are decoded."""
     calls = []
-    build = packing.build
-    monkeypatch.setattr(packing, "build", lambda *arguments: (calls.append(arguments[1]), build(*arguments)))
+    build = pack._build
+    monkeypatch.setattr(pack, "_build", lambda *arguments: (calls.append(arguments[1]), build(*arguments)))
     return calls
 
 
@@ -114,27 +115,27 @@ def test_a_damaged_pack_is_said_and_rebuilt(own_cache, source, decodings, caplog
 
 def test_verify(own_cache, source):
     found = read(source)
-    found.verify()
+    pack.verify(found)
     flip(found.pack / "pixels.npy", 600)
     with pytest.raises(StoreError, match="damaged: checksum of block 0 of 1 is wrong"):
-        found.verify()
+        pack.verify(found)
 
 
 def test_large_packs_are_opened_without_hashing_and_verified_when_asked(own_cache, source, monkeypatch):
     found = read(source)
-    monkeypatch.setattr(cache, "CHECK_BYTES", 100)
+    monkeypatch.setattr(pack, "CHECK_BYTES", 100)
     flip(found.pack / "pixels.npy", 600)
     again = read(source)
     with pytest.raises(StoreError, match="checksum"):
-        again.verify()
+        pack.verify(again)
 
 
 def test_blocks(own_cache, source, monkeypatch):
-    monkeypatch.setattr(cache, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(pack, "BLOCK_BYTES", 256)
     found = read(source)
     flip(found.pack / "pixels.npy", 700)
     with pytest.raises(StoreError, match="block 2 of 5 is wrong"):
-        found.verify()
+        pack.verify(found)
 
 
 def test_a_half_written_pack_is_never_used(own_cache, source, decodings):
@@ -171,7 +172,7 @@ def test_progress_counts_all_pictures(own_cache, source):
 def test_processes_and_serial_give_the_same_pack(own_cache, source, monkeypatch, tmp_path):
     (source / "a" / "bad.png").write_text("x")
     serial = read(source, on_error="skip")
-    monkeypatch.setattr(packing, "PROCESSES_FROM_COUNT", 0)
+    monkeypatch.setattr(pack, "PROCESSES_FROM_COUNT", 0)
     monkeypatch.setenv("DATAPRUNE_CACHE", str(tmp_path / "other"))
     seen = []
     parallel = read(source, on_error="skip", workers=2, progress=lambda done, total: seen.append(done))
@@ -194,7 +195,7 @@ def test_two_at_once_decode_once(own_cache, source, decodings):
 
 @pytest.mark.parametrize("bad_rows", [[0], [5], [1, 2, 4], [0, 1, 2, 3, 4]])
 def test_rows_that_cannot_be_decoded_leave_no_gap(own_cache, source, bad_rows, monkeypatch):
-    monkeypatch.setattr(cache, "BLOCK_BYTES", 200)  # one picture a block, so that rows move in several steps
+    monkeypatch.setattr(pack, "BLOCK_BYTES", 200)  # one picture a block, so that rows move in several steps
     wanted = np.array(read(source).images)
     ids = read(source).ids.tolist()
     for row in bad_rows:
@@ -208,11 +209,9 @@ def test_rows_that_cannot_be_decoded_leave_no_gap(own_cache, source, bad_rows, m
 
 
 def test_several_buffers_and_chunks(own_cache, source, monkeypatch):
-    from dataprune.data import parts
-
     wanted = np.array(read(source).images)
-    monkeypatch.setattr(packing, "BUFFER_BYTES", 2 * 192)
-    monkeypatch.setattr(parts, "CHUNK", 4)
+    monkeypatch.setattr(pack, "BUFFER_BYTES", 2 * 192)
+    monkeypatch.setattr(source_module, "CHUNK", 4)
     (source / "a" / "0.png").touch()
     assert np.array_equal(read(source).images, wanted)
 
@@ -235,10 +234,10 @@ def test_a_cache_that_cannot_be_written_is_said(own_cache, source):
 
 def test_root(monkeypatch, tmp_path):
     monkeypatch.setenv("DATAPRUNE_CACHE", str(tmp_path))
-    assert cache.cache_root() == (tmp_path, None)
+    assert pack.cache_root() == (tmp_path, None)
     monkeypatch.delenv("DATAPRUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.cache_root() == (tmp_path / "xdg" / "dataprune", None)
+    assert pack.cache_root() == (tmp_path / "xdg" / "dataprune", None)
 
 
 def test_without_a_home_the_temporary_folder_is_used_and_said(monkeypatch, tmp_path, source):
@@ -248,7 +247,7 @@ def test_without_a_home_the_temporary_folder_is_used_and_said(monkeypatch, tmp_p
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: Path("~/.cache"))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    root, note = cache.cache_root()
+    root, note = pack.cache_root()
     assert root.parent == tmp_path / "tmp"
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     assert "cannot be used: decoded pictures are kept in" in note
@@ -262,7 +261,7 @@ def test_choose_size_by_the_headers(tmp_path):
             path = tmp_path / f"{len(sides)}-{index}.png"
             Image.new("RGB", (width, height)).save(path)
             paths.append(str(path))
-        return Pictures(in_chunks(paths), len(paths), (), 0)
+        return Pictures(file_chunks(paths), (), 0)
 
     assert choose_size(listing((32, 32), (32, 32)), 1) == 32
     assert choose_size(listing((128, 128)), 1) == 128
@@ -271,10 +270,10 @@ def test_choose_size_by_the_headers(tmp_path):
     assert choose_size(listing((5, 6), (5, 6), (5, 6), (5, 6)), 1) == 8
     broken = tmp_path / "broken.png"
     broken.write_text("x")
-    assert choose_size(Pictures(in_chunks([str(broken)]), 1, (), 0), 1) == 8
+    assert choose_size(Pictures(file_chunks([str(broken)]), (), 0), 1) == 8
 
 
 def test_a_header_beyond_the_first_bytes_is_found(tmp_path):
     big = tmp_path / "a.jpg"
     Image.new("RGB", (24, 24)).save(big, icc_profile=bytes(200_000))
-    assert choose_size(Pictures(in_chunks([str(big)]), 1, (), 0), 1) == 24
+    assert choose_size(Pictures(file_chunks([str(big)]), (), 0), 1) == 24

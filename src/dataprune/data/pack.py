@@ -1,0 +1,317 @@
+"""The packed cache: pictures are decoded once, in parallel, into a memory-mapped array that is checked when it is opened.
+
+A pack is a folder `pixels.npy` + `manifest.json` (last), keyed by the files' paths, sizes and times, the size in pixels, the decoder.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from jaxtyping import Int32
+
+from dataprune import store, tables
+from dataprune.data.dataset import Dataset
+from dataprune.data.decode import BadPicture, decode, picture_size, versions
+from dataprune.data.source import Chunk, Pictures
+from dataprune.errors import DatapruneError, InputError, StoreError, WorkError
+from dataprune.workers import Executor, Job, Report, default_workers, run_jobs
+
+PIXELS = "pixels.npy"
+MANIFEST = "manifest.json"
+BLOCK_BYTES = 16 * 2**20
+CHECK_BYTES = 2 * 2**30  # up to here every block is hashed at opening (about a second per GB and thread); larger packs by `verify`
+OWN_SIZE_UP_TO = 128
+PROCESSES_FROM_COUNT = 5_000
+PROCESSES_FROM_BYTES = 200 * 10**6
+"""Below both, decoding in this process ends before two others would have started."""
+BUFFER_BYTES = 32 * 2**20  # decoded pictures that a job holds before it writes them
+_HEAD_BYTES = 65536  # where the header of nearly every JPEG ends
+
+Progress = Callable[[int, int], None]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What is known of the pixels: how many pictures of which size, and digests of the whole and of each block."""
+
+    count: int
+    size: int
+    digest: str
+    bytes: int
+    blocks: tuple[str, ...]
+    skipped: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An opened pack: pictures that could be decoded, and the rows (of the source) of those that could not, with reasons."""
+
+    folder: Path
+    images: np.ndarray | None
+    digest: str
+    skipped: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class _Write:
+    """One job: decode a chunk and write its rows."""
+
+    chunk: Chunk
+    size: int
+    path: Path
+    offset: int
+
+
+def cache_root() -> tuple[Path, str | None]:
+    """Return the cache's folder (`$DATAPRUNE_CACHE`, else the user's cache folder), and a note if neither can be used."""
+    chosen = os.environ.get("DATAPRUNE_CACHE")
+    if chosen:
+        return Path(chosen).absolute(), None
+    import platformdirs
+
+    try:
+        home = platformdirs.user_cache_path("dataprune")
+    except (RuntimeError, KeyError):
+        home = Path("~")
+    if home.is_absolute() and (home.is_dir() or os.access(next(p for p in home.parents if p.exists()), os.W_OK)):
+        return home, None
+    # A name of its own for each user: another user's folder of that name could hold anything.
+    fallback = Path(tempfile.gettempdir()) / f"dataprune-cache-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    fallback.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and (fallback.is_symlink() or fallback.stat().st_uid != os.getuid()):
+        raise InputError(f"{fallback} belongs to another user. Set DATAPRUNE_CACHE to a folder of your own.")
+    return fallback, f"{home} cannot be used: decoded pictures are kept in {fallback}; set DATAPRUNE_CACHE to keep them elsewhere"
+
+
+def open_pack(pictures: Pictures, image_size: int | None, workers: int | None = None, progress: Progress | None = None) -> Pack:
+    """Open the pack of these pictures; decode them first if there is none, or a damaged one.
+
+    Args:     image_size: side in pixels, or None to choose it by the pictures. workers: processes to decode with, by default
+              one a core. progress: called with (done, all) while decoding.
+    Raises:   MachineError if the cache cannot be written, or the disk is full. StoreError if a pack is damaged right after it was
+              made. WorkError if a worker is lost again and again.
+    """
+    folder = _folder(pictures, image_size)
+    found = _opened_or_none(folder)
+    if found is not None:
+        return found
+    with store.lock(folder, wait=True):
+        found = _opened_or_none(folder)  # another process may have made it while this one waited
+        if found is not None:
+            return found
+        store.sweep(folder)
+        _build(pictures, image_size, folder, workers, progress)
+    return _opened(folder)
+
+
+def choose_size(pictures: Pictures, workers: int | None) -> int:
+    """Choose a side by the headers: the pictures' own if all are squares of one size up to 128, else the median short side.
+
+    The median is cut to 128, then down to a multiple of 8, at least 8. A pack that is there tells without reading.
+    """
+    try:
+        return _read_manifest(_folder(pictures, None)).size
+    except (InputError, StoreError):
+        pass
+    jobs = [Job(str(chunk.start), _measure_chunk, chunk) for chunk in pictures.chunks]
+    sizes = np.concatenate([np.zeros((0, 2), np.int32), *_results(jobs, pictures, workers, None)])
+    if len(sizes) == 0:
+        return 8  # no picture can be opened; decoding will list the reasons
+    first = int(sizes[0, 0])
+    if first <= OWN_SIZE_UP_TO and (sizes == first).all():
+        return first
+    return max(8, min(OWN_SIZE_UP_TO, int(np.median(sizes.min(axis=1)))) // 8 * 8)
+
+
+def verify(dataset: Dataset) -> None:
+    """Hash the blocks of a data set's pack anew; without one there is nothing on disk to verify.
+
+    Raises:   StoreError that names the pack and the damaged blocks. Reading the source again then rebuilds the pack.
+    """
+    if dataset.pack is not None:
+        _check_blocks(dataset.pack, _read_manifest(dataset.pack))
+
+
+def _folder(pictures: Pictures, image_size: int | None) -> Path:
+    digest = hashlib.sha256(f"{versions()}\0{image_size}\0".encode())
+    for item in pictures.identity:
+        digest.update(hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest())
+    return cache_root()[0] / "packs" / digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> _Manifest:
+    try:
+        return msgspec.convert(store.read_manifest(folder, MANIFEST), _Manifest, strict=True)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"the pack {folder} is damaged: {error}.") from None
+
+
+def _opened_or_none(folder: Path) -> Pack | None:
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        return _opened(folder)
+    except StoreError as error:
+        _log.warning("%s The pictures are decoded anew.", error)
+        return None
+
+
+def _opened(folder: Path) -> Pack:
+    manifest = _read_manifest(folder)
+    if not manifest.count:
+        return Pack(folder, None, manifest.digest, manifest.skipped)
+    path = folder / PIXELS
+    if not path.is_file() or path.stat().st_size <= CHECK_BYTES:
+        _check_blocks(folder, manifest)
+    try:
+        images = tables.read_npy(path, mmap=True)
+    except InputError as error:
+        raise StoreError(f"the pack {folder} is damaged: {error}") from None
+    if images.dtype != np.uint8 or images.shape != (manifest.count, manifest.size, manifest.size, 3):
+        raise StoreError(f"the pack {folder} is damaged: {PIXELS} has shape {images.shape}.")
+    return Pack(folder, images, manifest.digest, manifest.skipped)
+
+
+def _check_blocks(folder: Path, manifest: _Manifest) -> None:
+    path, n_blocks = folder / PIXELS, len(manifest.blocks)
+    if not path.is_file():
+        raise StoreError(f"the pack {folder} is damaged: {PIXELS} is missing.")
+    size = path.stat().st_size
+    if size != manifest.bytes:
+        raise StoreError(f"the pack {folder} is damaged: {PIXELS} has {size} bytes, it was written with {manifest.bytes}.")
+    wrong = [str(i) for i, (a, b) in enumerate(zip(_block_digests(path), manifest.blocks, strict=True)) if a != b]
+    if wrong:
+        raise StoreError(f"the pack {folder} is damaged: checksum of block {', '.join(wrong[:5])} of {n_blocks} is wrong.")
+
+
+def _block_digests(path: Path) -> list[str]:
+    """Hash a file in blocks of 16 MB, on as many threads as there are cores (hashing runs without Python's lock)."""
+
+    def digest(offset: int) -> str:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest()
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+        return list(threads.map(digest, range(0, max(path.stat().st_size, 1), BLOCK_BYTES)))
+
+
+def _build(pictures: Pictures, image_size: int | None, folder: Path, workers: int | None, progress: Progress | None) -> None:
+    """Decode all pictures into `folder`. Pictures that cannot be decoded are left out and listed in the manifest."""
+    size = image_size or choose_size(pictures, workers)
+    total = pictures.count
+    with store.writing(folder / PIXELS, total * size * size * 3) as path:
+        offset = _reserve(path, total, size)
+        jobs = [Job(str(chunk.start), _decode_chunk, _Write(chunk, size, path, offset)) for chunk in pictures.chunks]
+        skipped = sorted(item for found in _results(jobs, pictures, workers, progress) for item in found)
+        if skipped:
+            _drop_rows(path, total, size, {row for row, _ in skipped})
+        digest = store.array_digest(tables.read_npy(path, mmap=True))
+        count, n_bytes = total - len(skipped), path.stat().st_size
+        manifest = _Manifest(count, size, digest, n_bytes, tuple(_block_digests(path)), tuple(skipped))
+    store.write_manifest(folder, MANIFEST, {**asdict(manifest), "decoder": versions()}, [])
+
+
+def _reserve(path: Path, count: int, size: int) -> int:
+    """Write the array's header and claim all of its bytes now, so that a full disk is met before decoding, not during it."""
+    header = _header_bytes(count, size)
+    total = count * size * size * 3
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + total)
+        file.flush()
+        if hasattr(os, "posix_fallocate") and total:
+            os.posix_fallocate(file.fileno(), len(header), total)
+    return len(header)
+
+
+def _decode_chunk(work: _Write, report: Report) -> list[tuple[int, str]]:
+    """Decode one chunk and write its rows at their place; return the rows that could not be decoded, with reasons."""
+    skipped: list[tuple[int, str]] = []
+    count, row_bytes = work.chunk.count, work.size * work.size * 3
+    buffer = np.zeros((max(1, min(count, BUFFER_BYTES // row_bytes)), work.size, work.size, 3), np.uint8)
+    with work.path.open("r+b") as file:
+        file.seek(work.offset + work.chunk.start * row_bytes)
+        used = done = 0
+        for read in work.chunk.open():
+            try:
+                buffer[used] = decode(read(-1), work.size)
+            except BadPicture as bad:
+                buffer[used] = 0
+                skipped.append((work.chunk.start + done, str(bad)))
+            used, done = used + 1, done + 1
+            if used == len(buffer) or done == count:
+                file.write(buffer[:used].data)
+                report(used)
+                used = 0
+    if done != count:
+        raise InputError(f"the source changed while it was read: {done} pictures where {count} were listed.")
+    return skipped
+
+
+def _measure_chunk(chunk: Chunk, report: Report) -> Int32[np.ndarray, "pictures 2"]:
+    """Return height and width of each picture of a chunk whose header can be read, most from its first bytes."""
+    sizes = []
+    for read in chunk.open():
+        for limit in (_HEAD_BYTES, -1):
+            try:
+                sizes.append(picture_size(read(limit)))
+                break
+            except BadPicture:
+                continue
+    return np.array(sizes, dtype=np.int32).reshape(-1, 2)
+
+
+def _results(jobs: Sequence[Job], pictures: Pictures, workers: int | None, progress: Progress | None) -> Iterator[Any]:
+    """Run the jobs here or, where it pays, in processes, and yield their values; the first failure is raised."""
+    done, total = 0, pictures.count
+
+    def count(_: str, more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, total)
+
+    workers = workers or default_workers()
+    large = total > PROCESSES_FROM_COUNT or pictures.n_bytes > PROCESSES_FROM_BYTES
+    executor: Executor = "processes" if large and workers > 1 and pictures.portable else "serial"
+    for outcome in run_jobs(jobs, executor=executor, workers=workers, on_message=count):
+        if isinstance(outcome.exception, DatapruneError | OSError):
+            raise outcome.exception
+        if outcome.error is not None:
+            raise WorkError(f"decoding the pictures from row {outcome.key} on failed: {outcome.error}") from outcome.exception
+        yield outcome.value
+
+
+def _drop_rows(path: Path, count: int, size: int, skipped: set[int]) -> None:
+    """Close the gaps that undecodable pictures left: move the others up, in place, and cut the file."""
+    before = _header_bytes(count, size)
+    pixels = np.memmap(path, np.uint8, mode="r+", offset=len(before), shape=(count, size, size, 3))
+    keep = np.array([row for row in range(count) if row not in skipped], dtype=np.int64)
+    step = max(1, BLOCK_BYTES // (size * size * 3))
+    for start in range(0, len(keep), step):
+        rows = keep[start : start + step]
+        pixels[start : start + len(rows)] = pixels[rows]  # rows only move up, so none is overwritten before it has moved
+    pixels.flush()
+    del pixels
+    header = _header_bytes(len(keep), size)
+    assert len(header) == len(before), "NumPy leaves room for any number of rows"
+    with path.open("r+b") as file:
+        file.write(header)
+        file.truncate(len(header) + len(keep) * size * size * 3)
+
+
+def _header_bytes(count: int, size: int) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)})
+    return header.getvalue()

@@ -1,0 +1,298 @@
+"""Reading: from whatever DATA names, or an object that holds data, to a `Dataset` or all `Splits`."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprune.data import objects, pack
+from dataprune.data.arrays import from_arrays, read_digits, read_npy, read_npz
+from dataprune.data.cifar import is_cifar, read_cifar
+from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
+from dataprune.data.decode import fit_square
+from dataprune.data.folders import read_folder
+from dataprune.data.labels import LabelFile, read_labels
+from dataprune.data.parquet import has_layout, read_parquet
+from dataprune.data.source import SPLITS, Part, Source, plain, refuse_bad
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
+
+MAX_SIZE = 4096
+_KINDS = "a folder, a .parquet, .npz or .npy file, hf:NAME or digits"
+_OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How a source is read."""
+
+    labels: LabelFile | None
+    image_size: int | None
+    on_error: str
+    workers: int | None
+    progress: Callable[[int, int], None] | None
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("fail", "skip"):
+            raise unknown_choice("on_error", self.on_error, ("fail", "skip"))
+        size = self.image_size
+        if size is not None and (not isinstance(size, int | np.integer) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE):
+            raise invalid("image_size", f"be a whole number of pixels from 1 to {MAX_SIZE}", size)
+
+
+def read(
+    source: Any,
+    *,
+    split: str = "train",
+    labels: str | Path | None = None,
+    image_size: int | None = None,
+    on_error: str = "fail",
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Read one split of a source, by default the training split; a source without splits is all train.
+
+    Pictures in files are decoded once into the cache, as RGB squares of one size; arrays keep their shape and channels.
+
+    Args:
+        source: a folder (`class/*.jpg`, or `train/ test/ [validation/]` with classes inside, or flat), a Parquet file or folder
+            in the Hugging Face layout, `.npz` (`x`, `y`), `.npy`, a folder of CIFAR-10/100 files, `hf:NAME`, `digits`; or an
+            object: a torch or Hugging Face data set, an array, a tuple `(x, y)`, a `Dataset`.
+        split: train, validation or test, as far as the source has them.
+        labels: `FILE[:COLUMN]` that replaces the given labels, by `id` or by row.
+        image_size: side in pixels; by default the pictures' own if they are equal squares up to 128, else their median short side,
+            at most 128. The size follows the training split also when another is read.
+        on_error: `fail` on items that cannot be used, or `skip` them into `Dataset.skipped`.
+        workers: processes that decode, by default one a core; few pictures are decoded in this process.
+        progress: called with (done, all) while decoding.
+    Raises:
+        InputError: the source is missing, empty, or of no known kind; bad items under `fail`; labels that do not fit.
+        MachineError: the cache cannot be written, or is full; an extra is missing.
+
+    Example:
+        >>> read("digits")
+        Dataset(1,437 examples, images (8, 8, 1), 10 classes)
+    """
+    file = None if labels is None else read_labels(os.fspath(labels))
+    options = _Options(file, image_size, on_error, workers, progress)
+    given = _in_memory(source)
+    if given is None:
+        return _open(_find(source, options), split, options)
+    if split != "train":
+        raise invalid("split", "be train for data in memory", repr(split))
+    return _adapted(given, options)
+
+
+def read_splits(
+    source: Any,
+    *,
+    labels: str | Path | None = None,
+    image_size: int | None = None,
+    on_error: str = "fail",
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    test: Any = None,
+) -> Splits:
+    """Read all splits of a source; options are those of `read`. All splits share their classes and the size of the pictures.
+
+    `labels` replaces those of train; other splits take theirs from it only if they have none and the file has ids.
+
+    Args:     test: a source of its own for the test split (its `test`, or else all of it), in place of the source's.
+    Raises:   InputError as `read`, and if `test` differs from train in shape.
+    """
+    file = None if labels is None else read_labels(os.fspath(labels))
+    options = _Options(file, image_size, on_error, workers, progress)
+    given = _in_memory(source)
+    if given is not None:
+        splits = Splits(_adapted(given, options))
+    else:
+        found = _find(source, options)
+        opened = {"train": _open(found, "train", options)}
+        for split in SPLITS[1:]:
+            if split in found.parts and not (split == "test" and test is not None):
+                fits = file is not None and file.names is not None and found.parts[split].labels is None
+                opened[split] = _open(found, split, options if fits else replace(options, labels=None))
+        splits = Splits(opened["train"], opened.get("validation"), opened.get("test"))
+    return splits if test is None else splits.with_test(_read_test(test, splits.train, options))
+
+
+def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label") -> Dataset:
+    """Make a data set of a `datasets.Dataset`: its pictures are decoded once into the cache, class names are taken over.
+
+    Args:     dataset: has a column of pictures and mostly one of labels. image, label: their names.
+    Raises:   InputError if a column is missing or a picture cannot be decoded. MachineError if the cache cannot be written.
+    """
+    if not objects.is_huggingface(dataset) or isinstance(dataset, Mapping):
+        raise invalid("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
+    return _open(objects.huggingface_source(dataset, image, label), "train", _Options(None, None, "fail", None, None))
+
+
+def _in_memory(source: Any) -> Dataset | None:
+    """Turn data in memory into a data set; None for all that is found on a disk or split by its own library."""
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str | os.PathLike) or objects.is_huggingface(source):
+        return None
+    if isinstance(source, np.ndarray):
+        return from_arrays(source)
+    is_pair = isinstance(source, tuple) and len(source) == 2
+    if is_pair and all(hasattr(part, "__array__") or isinstance(part, list) for part in source):
+        return from_arrays(np.asarray(source[0]), np.asarray(source[1]))
+    is_map = hasattr(source, "__getitem__") and hasattr(source, "__len__")
+    if is_map and not isinstance(source, dict | list | tuple | bytes | bytearray) and not hasattr(source, "iloc"):
+        return objects.from_torch(source)
+    raise invalid("DATA", f"be {_KINDS}, or a data set object", type(source).__name__, _OBJECTS)
+
+
+def _find(source: Any, options: _Options) -> Source:
+    """Return what lies under a name, or in a data set of Hugging Face's, listed and not yet decoded."""
+    if not isinstance(source, str | os.PathLike):
+        return objects.huggingface_source(source, *objects.columns(source))
+    text = os.fspath(source)
+    if text == "digits":
+        return read_digits()
+    if text.startswith("hf:"):
+        return objects.load_huggingface(text.removeprefix("hf:"))
+    path = Path(text)
+    if not text or not os.path.lexists(path):
+        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
+    if path.is_dir():
+        return _find_in_folder(path, options)
+    readers: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy": read_npy, ".npz": read_npz}
+    if not path.is_file() or path.suffix.lower() not in readers:
+        got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
+        raise invalid("DATA", f"be {_KINDS}", got)
+    return readers[path.suffix.lower()](path)
+
+
+def _find_in_folder(path: Path, options: _Options) -> Source:
+    try:
+        if is_cifar(path):
+            return read_cifar(path)
+        if has_layout(path):
+            return read_parquet(path)
+    except PermissionError as error:
+        raise InputError(f"cannot list {plain(path)}: {error.strerror}.") from None
+    return read_folder(path, labelled=options.labels is not None)
+
+
+def _open(found: Source, split: str, options: _Options) -> Dataset:
+    """Build the data set of one split: align labels, decode, refuse or skip what cannot be used."""
+    part = found.part(split)
+    where = f"{plain(found.path) or found.kind} ({split})"
+    labels, classes, keep, notes = part.labels, found.classes, None, [*found.notes, *part.notes]
+    if options.labels is not None:
+        aligned = options.labels.align(part.ids, classes)
+        labels, classes, keep = aligned.labels, aligned.classes, aligned.keep
+        notes += aligned.notes
+    if not part.ids:
+        refuse_bad(part.bad, where)
+        raise InputError(f"{where} holds no example.")
+    opened = None
+    skipped, rows = list(part.bad), np.arange(len(part.ids))
+    if part.pictures is not None:
+        opened = pack.open_pack(part.pictures, _size(found, split, options), options.workers, options.progress)
+        skipped += [Skipped(part.ids[row], reason) for row, reason in opened.skipped]
+        rows = np.delete(rows, [row for row, _ in opened.skipped])
+        notes += [note for note in (pack.cache_root()[1],) if note]
+    if options.on_error == "fail" or not len(rows):
+        refuse_bad(skipped, where)  # all of them in one message, those found by listing and those found by decoding
+    inputs = _resized(part.inputs, options.image_size) if opened is None else opened.images
+    assert inputs is not None
+    dataset = Dataset(
+        labels=None if labels is None else labels[rows],
+        ids=np.asarray([part.ids[row] for row in rows.tolist()], dtype=IDS),
+        classes=() if labels is None else classes,
+        images=inputs if inputs.ndim == 4 else None,
+        features=inputs if inputs.ndim == 2 else None,
+        origin=_origin(found, split, options),
+        paths=_paths(part, rows),
+        skipped=tuple(skipped),
+        notes=(*notes, *([] if labels is None else _class_notes(labels[rows], classes, split))),
+        pack=None if opened is None else opened.folder,
+        known_digest=None if opened is None else opened.digest,
+    )
+    return dataset if keep is None else _without_dropped(dataset, keep[rows], options)
+
+
+def _without_dropped(dataset: Dataset, keep: np.ndarray, options: _Options) -> Dataset:
+    """Leave out the examples that a file of labels drops, with a note of how many."""
+    assert options.labels is not None
+    if not keep.any():
+        raise invalid("labels", "keep at least one example", f"none in {options.labels.source}")
+    file, n_dropped = options.labels.source, len(keep) - keep.sum()
+    note = f"{n_dropped:,} of {len(keep):,} examples are left out, as the column decision of {file} says"
+    return replace(dataset.take(np.flatnonzero(keep)), notes=(*dataset.notes, note))
+
+
+def _size(found: Source, split: str, options: _Options) -> int | None:
+    """Return the size that was asked for; else every split has the size that the training split would choose."""
+    train = found.parts["train"].pictures if "train" in found.parts else None
+    if options.image_size is not None or split == "train" or train is None or train.count == 0:
+        return options.image_size
+    return pack.choose_size(train, options.workers)
+
+
+def _resized(inputs: np.ndarray | None, size: int | None) -> np.ndarray:
+    """Resize pictures that came as arrays, where that was asked for."""
+    assert inputs is not None
+    if size is None or (inputs.ndim == 4 and inputs.shape[1:3] == (size, size)):
+        return inputs
+    if inputs.ndim == 2:
+        raise invalid("image_size", "be left out for feature vectors", size)
+    resized = np.empty((len(inputs), size, size, inputs.shape[3]), np.uint8)
+    for row, pixels in enumerate(inputs):
+        resized[row] = fit_square(pixels, size)
+    return resized
+
+
+def _adapted(dataset: Dataset, options: _Options) -> Dataset:
+    """Apply what was asked for to data that were in memory already."""
+    inputs = _resized(dataset.inputs, options.image_size)
+    if inputs is not dataset.inputs:
+        dataset = replace(dataset, images=inputs, pack=None, known_digest=None)
+    if options.labels is None:
+        return dataset
+    aligned = options.labels.align(dataset.ids.tolist(), dataset.classes)
+    dataset = replace(dataset.with_labels(aligned.labels, aligned.classes), notes=(*dataset.notes, *aligned.notes))
+    return dataset if aligned.keep is None else _without_dropped(dataset, aligned.keep, options)
+
+
+def _origin(found: Source, split: str, options: _Options) -> Origin:
+    asked = {"split": split, "image_size": options.image_size, "on_error": options.on_error}
+    usual = {"split": "train", "image_size": None, "on_error": "fail"}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value != usual[name]}
+    if options.labels is not None:
+        given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
+    return Origin(found.kind, found.path, split, given)
+
+
+def _paths(part: Part, rows: np.ndarray) -> np.ndarray | None:
+    if part.paths is None:
+        return None
+    paths = np.empty(len(rows), dtype=object)
+    paths[:] = [Path(part.paths[row]) for row in rows.tolist()]
+    return paths
+
+
+def _class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:
+    """Name classes with no example, and in train those with one."""
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [repr(classes[index]) for index in np.flatnonzero(counts == 0)]
+    single = [repr(classes[index]) for index in np.flatnonzero(counts == 1)]
+    notes = [f"no example in {split} of class {join_some(empty)}"] if empty else []
+    return notes + ([f"one example only in {split} of class {join_some(single)}"] if single and split == "train" else [])
+
+
+def _read_test(test: Any, train: Dataset, options: _Options) -> Dataset:
+    """Read the test split from a source of its own, its pictures in the size of train's."""
+    square = train.images is not None and train.images.shape[1] == train.images.shape[2]
+    size = train.inputs.shape[1] if square else options.image_size
+    options = replace(options, labels=None, image_size=size)
+    given = _in_memory(test)
+    if given is not None:
+        return _adapted(given, options)
+    found = _find(test, options)
+    return _open(found, "test" if "test" in found.parts else "train", options)
