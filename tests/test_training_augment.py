@@ -26,7 +26,7 @@ def test_crop_and_flip_equals_padding_by_hand(height, width):
     recipe = Recipe("r", crop=0.25, flip=True)
     draws = draw(recipe, 20, (height, width), seed=3, epoch=1, device=CPU)
     rows = torch.tensor([4, 0, 19, 7, 7])
-    out = crop_and_flip(torch.from_numpy(images), rows, rows, draws).numpy()
+    out = crop_and_flip(torch.from_numpy(images), rows, draws).numpy()
     reach = max(padding(recipe, height), padding(recipe, width))
     for picture, row in zip(out, rows.tolist(), strict=True):
         one = [int(d[row]) for d in (draws.down, draws.right, draws.mirrored)]
@@ -54,7 +54,7 @@ def test_no_augmentation_gives_the_picture():
     recipe = Recipe("r", crop=0.0, flip=False)
     images = torch.randint(0, 256, (4, 5, 5, 1), dtype=torch.uint8)
     rows = torch.tensor([2, 1])
-    out = crop_and_flip(images, rows, rows, draw(recipe, 4, (5, 5), 0, 0, CPU))
+    out = crop_and_flip(images, rows, draw(recipe, 4, (5, 5), 0, 0, CPU))
     assert torch.equal(out, images[rows])
 
 
@@ -62,7 +62,7 @@ def test_a_tiny_picture_is_not_padded_beyond_itself():
     images = torch.randint(0, 256, (9, 2, 2, 1), dtype=torch.uint8)
     draws = draw(Recipe("r", crop=0.49), 9, (2, 2), 0, 0, CPU)
     rows = torch.arange(9)
-    assert crop_and_flip(images, rows, rows, draws).shape == (9, 2, 2, 1)
+    assert crop_and_flip(images, rows, draws).shape == (9, 2, 2, 1)
 
 
 @pytest.mark.parametrize("degrees", [-15.0, 7.0, 90.0])

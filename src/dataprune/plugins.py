@@ -1,20 +1,19 @@
-"""Which function does `"module:function"` name, and what does it give?"""
+"""Code of the user's own, named as `"module:function"` wherever a name is taken."""
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from dataprune.errors import DatapruneError, InputError, invalid
+from dataprune.errors import DatapruneError, InputError, invalid, unknown_choice
+
+Kind = TypeVar("Kind")
 
 
 def load(name: str) -> Callable[..., Any]:
-    """Import the function (or class) that `name` points at.
-
-    Args:
-        name: `"package.module:function"`; dots after the colon reach into classes.
+    """Import the function (or class) `"package.module:function"`; dots after the colon reach into classes.
 
     Raises:
-        InputError: `name` has no colon, the module is not found or fails on import, the attribute is missing or not callable.
+        InputError: there is no colon, the module is not found or fails on import, the attribute is missing or not callable.
 
     Example:
         >>> load("math:hypot")(3.0, 4.0)
@@ -40,11 +39,7 @@ def load(name: str) -> Callable[..., Any]:
 
 
 def call(name: str, *arguments: object) -> Any:
-    """Call the function that `name` points at.
-
-    Raises:
-        InputError: there is none, or it failed; the message names it and what it raised.
-    """
+    """Call the function `"package.module:function"`; where it fails, the error names it and what it raised."""
     function = load(name)
     try:
         return function(*arguments)
@@ -52,3 +47,20 @@ def call(name: str, *arguments: object) -> Any:
         raise
     except Exception as error:  # somebody else's function may fail in any way
         raise InputError(f"'{name}' failed with {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def named(what: str, name: str, table: Mapping[str, Kind], kind: type[Kind]) -> Kind:
+    """Look a name up, or call `"module:function"`, which must return one of the kind.
+
+    Raises:
+        InputError: no such name, or the function returns something else.
+    """
+    if ":" in name:
+        made = call(name)
+        if not isinstance(made, kind):
+            got = f"{type(made).__name__} from {name}"
+            raise invalid(what, f"be a function that returns a dataprune {kind.__name__}", got)
+        return made
+    if name not in table:
+        raise unknown_choice(what, name, table)
+    return table[name]

@@ -97,7 +97,7 @@ def with_augmented(images: "np.ndarray", recipe: "Recipe", versions: int, seed: 
         draws = augment.draw(
             recipe, len(rows), (images.shape[1], images.shape[2]), torch_seed(seed, "show"), version, torch.device("cpu")
         )
-        changed = augment.crop_and_flip(pixels, rows, rows, draws)
+        changed = augment.crop_and_flip(pixels, rows, draws)
         if draws.angle is not None:
             turned = augment.rotate(changed.permute(0, 3, 1, 2).float(), draws.angle)
             changed = turned.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)

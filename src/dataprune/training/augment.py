@@ -1,4 +1,4 @@
-"""What augmentation makes of a batch: crop, flip and rotation as a few tensor operations on the device."""
+"""Augmentation of a batch: crop, flip and rotation as a few tensor operations on the device."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Draws:
     angle: Float[Tensor, " examples"] | None
 
 
-def draw(recipe: Recipe, n_examples: int, side: tuple[int, int], seed: int, epoch: int, device: torch.device) -> Draws:
+def draw(recipe: Recipe, n_examples: int, side: tuple[int, ...], seed: int, epoch: int, device: torch.device) -> Draws:
     """Draw the augmentation of an epoch.
 
     Args:
@@ -31,20 +31,20 @@ def draw(recipe: Recipe, n_examples: int, side: tuple[int, int], seed: int, epoc
         seed: of the training (the member's own).
     """
 
-    def on_device(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(device)
+    def whole_numbers(name: str, low: int, high: int) -> Tensor:
+        return torch.from_numpy(generator(seed, "augment", name, epoch).integers(low, high, n_examples)).to(device)
 
-    shifts = []
-    for axis, length in zip(("down", "right"), side, strict=True):
-        reach = padding(recipe, length)
-        drawn = generator(seed, "augment", axis, epoch).integers(-reach, reach + 1, n_examples) if reach else None
-        shifts.append(None if drawn is None else on_device(drawn))
-    mirrored = on_device(generator(seed, "augment", "mirror", epoch).integers(0, 2, n_examples)) if recipe.flip else None
-    largest = math.radians(recipe.rotation)
-    angle = None
+    down, right = (padding(recipe, length) for length in side)
+    angle, largest = None, math.radians(recipe.rotation)
     if largest:
-        angle = on_device(generator(seed, "augment", "angle", epoch).uniform(-largest, largest, n_examples).astype(np.float32))
-    return Draws(shifts[0], shifts[1], mirrored, angle)
+        angles = generator(seed, "augment", "angle", epoch).uniform(-largest, largest, n_examples)
+        angle = torch.from_numpy(angles.astype(np.float32)).to(device)
+    return Draws(
+        down=whole_numbers("down", -down, down + 1) if down else None,
+        right=whole_numbers("right", -right, right + 1) if right else None,
+        mirrored=whole_numbers("mirror", 0, 2) if recipe.flip else None,
+        angle=angle,
+    )
 
 
 def padding(recipe: Recipe, length: int) -> int:
@@ -52,23 +52,15 @@ def padding(recipe: Recipe, length: int) -> int:
     return min(round(recipe.crop * length), length - 1)
 
 
-def crop_and_flip(
-    images: UInt8[Tensor, "n h w ch"], rows: Int64[Tensor, " batch"], drawn: Int64[Tensor, " batch"], draws: Draws
-) -> UInt8[Tensor, "batch h w ch"]:
-    """Gather rows of `images`, each cropped out of its reflection and perhaps mirrored, by indexing alone.
-
-    Args:
-        images: contiguous in memory.
-        rows: into `images`.
-        drawn: the same examples' rows in the training set, which say what was drawn for them.
-    """
+def crop_and_flip(images: UInt8[Tensor, "n h w ch"], rows: Int64[Tensor, " batch"], draws: Draws) -> UInt8[Tensor, "batch h w ch"]:
+    """Gather rows of `images` (contiguous), each cropped out of its reflection and perhaps mirrored, by indexing alone."""
     if draws.down is None and draws.right is None and draws.mirrored is None:
         return images[rows]
     height, width = images.shape[1:3]
-    row_idx = _reflected(height, None if draws.down is None else draws.down[drawn], rows)
-    column_idx = _reflected(width, None if draws.right is None else draws.right[drawn], rows)
+    row_idx = _reflected(height, None if draws.down is None else draws.down[rows], rows)
+    column_idx = _reflected(width, None if draws.right is None else draws.right[rows], rows)
     if draws.mirrored is not None:
-        column_idx = torch.where(draws.mirrored[drawn].bool()[:, None], column_idx.flip(1), column_idx)
+        column_idx = torch.where(draws.mirrored[rows].bool()[:, None], column_idx.flip(1), column_idx)
     # First whole lines, then pixels within the few that were gathered: this stays in the cache, and six times as fast as one
     # indexing with three broadcast indices.
     channels = images.shape[3]

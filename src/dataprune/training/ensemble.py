@@ -26,13 +26,11 @@ from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 if TYPE_CHECKING:
     from dataprune.training.fit import Fit, Training
 
+MOST_MEMBERS = 10_000  # more is a slip of the finger
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
 # number of right answers would do, by half of what is missing).
 CHANCE_SIGMAS = 3.0
 DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probability
-
-
-MOST_MEMBERS = 10_000  # more is a slip of the finger
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,12 @@ class Ensemble:
     def __post_init__(self) -> None:
         if self.members > MOST_MEMBERS:
             raise invalid("members", f"be at most {MOST_MEMBERS:,}", self.members)
-        if self.epochs < 1:
-            raise invalid("epochs", "be at least 1", self.epochs)
-        for name, value in (("repeats", self.repeats), ("rounds", self.rounds)):
+        for name in ("epochs", "repeats", "rounds", "members"):
+            value = getattr(self, name)
             if value < 1:
                 raise invalid(name, "be at least 1", value)
-            if value > 1 and not self.folds:
+            if value > 1 and not self.folds and name in ("repeats", "rounds"):
                 raise invalid(name, "be 1 without folds", value, f"Give --folds too: {name} are of the folds.")
-        if self.members < 1:
-            raise invalid("members", "be at least 1", self.members)
         if self.folds == 1 or self.folds < 0:
             raise invalid("folds", "be 0 (no folds) or at least 2", self.folds)
         expected = self.folds * self.repeats * self.rounds
@@ -86,6 +81,12 @@ class Ensemble:
 
         return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device)
 
+    def sees_mirrored(self, shape: tuple[int, ...]) -> bool:
+        """Return whether members look at the mirror images of data (N, ...) too, at the end: they learned from such, and their
+        answers are kept whole."""
+        is_small = shape[0] * self.n_classes <= FULL_VALUES
+        return len(shape) == 4 and self.recipe.flip and self.when == "clean" and is_small
+
 
 def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
     """Deal the examples of each class in random order onto the folds, so that every fold has its share of every class.
@@ -94,14 +95,10 @@ def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, 
 
     Returns:
         The fold of each example, in [0, folds).
-
-    Raises:
-        InputError: more folds than examples.
     """
     if folds > len(labels):
         raise invalid("folds", f"be at most the number of examples ({len(labels)})", folds)
-    draw = generator(seed, "folds", repeat)
-    shuffled = draw.permutation(len(labels))
+    shuffled = generator(seed, "folds", repeat).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     fold = np.empty(len(labels), np.int64)
     fold[by_class] = np.arange(len(labels)) % folds
@@ -118,7 +115,7 @@ def training_mask(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], me
 
 @dataclass(frozen=True)
 class MemberJob:
-    """All that a worker needs to train one member; the scratch folder is its own. `excluded` is on no account trained on."""
+    """All that a worker needs to train one member; the scratch folder is its own. `excluded` is never trained on."""
 
     ensemble: Ensemble
     member: int
@@ -127,6 +124,13 @@ class MemberJob:
     scratch: Path
     device: str
     excluded: Bool[np.ndarray, " examples"] | None = None
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those of this very member: it does not depend on how many others there are."""
+        spec = {name: value for name, value in asdict(self.ensemble).items() if name not in ("members", "repeats", "rounds")}
+        excluded = "" if self.excluded is None else array_digest(self.excluded)
+        return Checkpoints.of(self.scratch, self.device, spec=spec, member=self.member, data=self.data_key, excluded=excluded)
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,6 @@ def train_members(
     Args:
         scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there, except on machines that do
             not see it: there it starts anew.
-        crew: who trains.
         excluded: examples that none of them is trained on.
     """
 
@@ -189,17 +192,17 @@ def train_members(
             for member in members
         ]
         for outcome in workers.run(jobs, passed_on):
-            yield outcome if is_seen or outcome.error is not None else replace(outcome, value=_brought_home(outcome.value, scratch))
+            yield outcome if is_seen or outcome.error is not None else replace(outcome, value=_fetched(outcome.value, scratch))
 
 
 def train_member_away(job: MemberJob, report: Report) -> tuple[MemberDone, bytes]:
-    """Train one member in a temporary folder of a machine that does not see the run's, and give its trace along."""
+    """Train one member in a temporary folder of a machine that does not see the run's, and return its trace too."""
     with tempfile.TemporaryDirectory(prefix="dataprune-") as folder:
         done = train_member(replace(job, scratch=Path(folder)), report)
         return done, done.path.read_bytes()
 
 
-def _brought_home(value: tuple[MemberDone, bytes], scratch: Path) -> MemberDone:
+def _fetched(value: tuple[MemberDone, bytes], scratch: Path) -> MemberDone:
     done, content = value
     path = scratch / f"member-{done.member:03d}" / done.path.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +238,7 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
     fit = Fit(ensemble.training(seed, job.device), Inputs(inputs, ensemble.recipe.normalise, job.device), labels, trained_on)
     about = labels, ensemble.n_classes, ensemble.epochs
     recorder = Recorder(*about, trained_on=trained_on, when=ensemble.when, seed=seed, last_bias=fit.last_bias)
-    checkpoints = _checkpoints(job)
+    checkpoints = job.checkpoints
     begun -= _resume(checkpoints, fit, recorder)
     while fit.epoch < ensemble.epochs:
         _record_epoch(fit, recorder, ensemble.when)
@@ -245,20 +248,12 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
     accuracy, loss = recorder.accuracy(ensemble.epochs - 1), recorder.loss(ensemble.epochs - 1)
-    mirrored = _mirrored(fit) if sees_mirrored(ensemble, inputs.shape) else None
+    mirrored = _mirrored(fit) if ensemble.sees_mirrored(inputs.shape) else None
     trace = recorder.finish(fit.weights(), _status(accuracy, loss, labels), mirrored)
     path = job.scratch / "trace.safetensors"
     save_member(path, trace)
     n_seen, seconds = int(trained_on.sum()) * ensemble.epochs, time.perf_counter() - begun
     return MemberDone(job.member, path, trace.info["status"], accuracy, n_seen, seconds, peak_bytes())
-
-
-def _checkpoints(job: MemberJob) -> Checkpoints:
-    spec = asdict(job.ensemble)
-    for name in ("members", "repeats", "rounds"):  # a member does not depend on how many there are
-        del spec[name]
-    excluded = "" if job.excluded is None else array_digest(job.excluded)
-    return Checkpoints.of(job.scratch, job.device, spec=spec, member=job.member, data=job.data_key, excluded=excluded)
 
 
 def _resume(checkpoints: Checkpoints, fit: "Fit", recorder: Recorder) -> float:
@@ -272,21 +267,14 @@ def _resume(checkpoints: Checkpoints, fit: "Fit", recorder: Recorder) -> float:
 
 
 def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:
-    epoch = fit.epoch
+    epoch, rows_left = fit.epoch, None
     if when == "clean":
         fit.train_epoch()
-        unseen = None
     else:
         fit.train_epoch(lambda rows, logits, features: recorder.update(rows, logits, epoch, features))
-        unseen = np.flatnonzero(~fit.trained_on)
-    for rows, logits, features in fit.predict(unseen):
+        rows_left = np.flatnonzero(~fit.trained_on)
+    for rows, logits, features in fit.predict(rows_left):
         recorder.update(rows, logits, epoch, features)
-
-
-def sees_mirrored(ensemble: Ensemble, shape: tuple[int, ...]) -> bool:
-    """Return whether members look at the mirror images too, at the end: they learned from such, and their answers are kept whole."""
-    is_small = shape[0] * ensemble.n_classes <= FULL_VALUES
-    return len(shape) == 4 and ensemble.recipe.flip and ensemble.when == "clean" and is_small
 
 
 def _mirrored(fit: "Fit") -> Float16[np.ndarray, "examples classes"]:

@@ -20,7 +20,7 @@ def penultimate(
     device: str = "cpu",
     trained_on: Dataset | None = None,
 ) -> Float32[np.ndarray, "examples features"]:
-    """Compute the input of the last linear layer for every example, without augmentation.
+    """Return the input of the last linear layer for every example, without augmentation.
 
     Args:
         weights: arrays called `weights.<name>`, as a trace's member holds them.
@@ -29,15 +29,15 @@ def penultimate(
         trained_on: whose mean and deviation the examples are brought to; None is the data set itself.
 
     Raises:
-        InputError: the model has no last linear layer with one output for each class, or there are too many features to hold.
+        InputError: the model has no last linear layer with one output a class, or there are too many features to hold.
     """
     import torch
 
     from dataprune.training.fit import FeatureTap, Inputs, load_weights, one_thread, predict_batch
     from dataprune.training.models import build, last_linear, prepare
 
-    known = Inputs((dataset if trained_on is None else trained_on).inputs, normalise, device)
-    inputs = known if trained_on is None else known.like(dataset.inputs)
+    known = None if trained_on is None else Inputs(trained_on.inputs, normalise, device)
+    inputs = Inputs(dataset.inputs, normalise, device, like=known)
     prepare(model)
     with torch.random.fork_rng(devices=[]):
         network = build(model, inputs.shape, n_classes)

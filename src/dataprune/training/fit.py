@@ -1,4 +1,4 @@
-"""Trains one network on rows of a data set that lies on the device, epoch by epoch, so that it can be stopped and taken up again."""
+"""One network, trained on rows of a data set that lies on the device: epoch by epoch, so that it can be stopped and taken up."""
 
 import math
 import warnings
@@ -75,12 +75,11 @@ class Inputs:
     """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
 
     def __init__(self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None) -> None:
-        """Place the data.
+        """Place the data: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
 
         Args:
-            inputs: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
             normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
-            like: take shift and scale from these, as test data do from the training data.
+            like: take shift and scale from these instead, as test data do from the training data.
         """
         self.device = open_device(device)
         with warnings.catch_warnings():
@@ -103,14 +102,6 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.data)
 
-    def like(self, inputs: np.ndarray) -> "Inputs":
-        """Place other data of the same shape and normalise them as these."""
-        other = Inputs(inputs, "none", str(self.device))
-        other.shift, other.scale = self.shift, self.scale
-        if self.are_images:
-            other._line_shift, other._line_scale = self._line_shift, self._line_scale
-        return other
-
     def batch(
         self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
@@ -119,13 +110,13 @@ class Inputs:
         if not self.are_images:
             vectors: Tensor = (self.data[at_home].to(self.device) - self.shift) * self.scale
             return vectors
-        pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, at_home, draws)
+        pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
         pixels = pixels.to(self.device)
         lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
         pictures = lines.sub_(self._line_shift).mul_(self._line_scale).view(pixels.shape).permute(0, 3, 1, 2)
         if draws is not None and draws.angle is not None:
-            angles = draws.angle[at_home].to(self.device)
-            pictures = augment.rotate(pictures, angles).contiguous(memory_format=torch.channels_last)
+            rotated = augment.rotate(pictures, draws.angle[at_home].to(self.device))
+            return rotated.contiguous(memory_format=torch.channels_last)
         return pictures
 
 
@@ -206,7 +197,7 @@ class Part:
     """What one epoch trains, where it is not simply all the rows of the training.
 
     Attributes:
-        trained_on: (N,) the rows.
+        trained_on: the rows.
         n_batches: into how many batches they are cut.
         taken: how many of these are trained; the others are left out.
         first_step: the number of steps before this epoch.
@@ -282,17 +273,14 @@ class Fit:
         batches = torch.tensor_split(rows, part.n_batches)[: part.taken]
         draws = None
         if self.inputs.are_images:
-            side = self.inputs.shape[1:]
-            draws = augment.draw(recipe, len(self.inputs), (side[0], side[1]), training.seed, epoch, self.inputs.home)
+            draws = augment.draw(recipe, len(self.inputs), self.inputs.shape[1:], training.seed, epoch, self.inputs.home)
         total = torch.zeros((), device=self.device)
         self.model.train()
         with torch_stream(training.seed, "dropout", epoch, device=self.device):
-            for number, batch in enumerate(batches):
-                self._set_rate(part, number)
+            for step, batch in enumerate(batches, part.first_step):
+                set_rate(self.optimiser, rate_at(recipe, step, part.n_steps, part.epoch) * self.plateau.factor)
                 total += self._step(batch, draws, on_batch) * len(batch)
-        self.loss = float(total) / sum(map(len, batches))
-        if not math.isfinite(self.loss):
-            raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
+        self.loss = checked_loss(float(total) / sum(map(len, batches)), epoch)
         self.plateau = self.plateau.after(self.loss, recipe)
         self.epoch += 1
 
@@ -308,11 +296,6 @@ class Fit:
         if on_batch is not None:
             on_batch(rows, logits.detach(), self._features.last())
         return loss.detach()
-
-    def _set_rate(self, part: Part, number: int) -> None:
-        rate = rate_at(self.training.recipe, part.first_step + number, part.n_steps, part.epoch) * self.plateau.factor
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
 
     def predict(
         self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None, *, mirrored: bool = False
@@ -337,11 +320,11 @@ class Fit:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return parameters and buffers by name, as arrays."""
-        return {name: value.detach().cpu().numpy() for name, value in self.model.state_dict().items()}
+        return weights_of(self.model)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what must be kept to go on after this epoch: weights and the optimiser's tensors."""
-        return {f"weights.{name}": value for name, value in self.weights().items()} | optimiser_arrays(self.optimiser)
+        return state_arrays(self.model, self.optimiser)
 
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
@@ -351,12 +334,15 @@ class Fit:
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
-        load_weights(self.model, arrays)
-        restore_optimiser(self.optimiser, arrays)
+        restore_state(self.model, self.optimiser, arrays)
         plateau = info["plateau"]
-        best = math.inf if plateau["best"] is None else plateau["best"]
-        self.plateau = Plateau(plateau["factor"], best, plateau["bad_epochs"])
+        self.plateau = Plateau(plateau["factor"], math.inf if plateau["best"] is None else plateau["best"], plateau["bad_epochs"])
         self.epoch, self.loss = info["epoch"], info["loss"]
+
+
+def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
+    """Return a network's parameters and buffers by name."""
+    return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
 
 
 def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
@@ -365,9 +351,9 @@ def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored.items()})
 
 
-def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """Return an optimiser's tensors, called `optimiser.<parameter>.<slot>`."""
-    return {
+def state_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+    """Return the tensors of a training: `weights.<name>`, and the optimiser's as `optimiser.<parameter>.<slot>`."""
+    return {f"weights.{name}": value for name, value in weights_of(model).items()} | {
         f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
         for index, slots in optimiser.state_dict()["state"].items()
         for slot, value in slots.items()
@@ -375,8 +361,9 @@ def optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
     }
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `optimiser_arrays` gave."""
+def restore_state(model: nn.Module, optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `state_arrays` gave."""
+    load_weights(model, arrays)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for name in arrays:
@@ -387,6 +374,19 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.
                 value = torch.empty_like(like).copy_(value)
             slots.setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def checked_loss(loss: float, epoch: int) -> float:
+    """Return the mean loss of an epoch, or stop a training that diverged."""
+    if not math.isfinite(loss):
+        raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {loss}; try a lower learning rate")
+    return loss
 
 
 class FeatureTap:
@@ -405,9 +405,9 @@ class FeatureTap:
 
 
 def optimiser_for(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    decayed = [p for p in model.parameters() if p.ndim > 1]
+    """Build the recipe's optimiser; only matrices and kernels decay."""
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]

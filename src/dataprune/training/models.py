@@ -1,4 +1,4 @@
-"""Which network is trained: a table of names, each a function from a picture's (or vector's) shape to a torch module."""
+"""The networks: a table of names, each a function from the shape of a picture or vector to a torch module."""
 
 import math
 from collections.abc import Callable
@@ -100,19 +100,12 @@ def proxy(shape: tuple[int, ...], n_classes: int, width: int = 32) -> nn.Module:
         stem.append(ConvNorm(channels, width))
         channels = width
     pool = nn.MaxPool2d(2, ceil_mode=True)
-    body = [
-        ConvNorm(channels, width),
-        pool,
-        ConvNorm(width, 2 * width),
-        ConvNorm(2 * width, 2 * width),
-        pool,
-        ConvNorm(2 * width, 4 * width),
-    ]
-    return nn.Sequential(*stem, *body, Pooled(4 * width, n_classes, largest=True))
+    body = [ConvNorm(channels, width), pool, ConvNorm(width, 2 * width), ConvNorm(2 * width, 2 * width), pool]
+    return nn.Sequential(*stem, *body, ConvNorm(2 * width, 4 * width), Pooled(4 * width, n_classes, largest=True))
 
 
 def proxy_wide(shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Build `proxy` half as wide again: 2.2 times the price, and a better judge of labels."""
+    """Build `proxy` half as wide again: 2.2 times the cost, and a better judge of labels."""
     return proxy(shape, n_classes, width=48)
 
 
@@ -169,8 +162,7 @@ def _eighteen_layers(shape: tuple[int, ...], n_classes: int, strides: tuple[int,
 
 def mlp(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Build two hidden layers of 256 units, for feature vectors (pictures are flattened)."""
-    n_in = math.prod(shape)
-    hidden = [nn.Flatten(), nn.Linear(n_in, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
+    hidden = [nn.Flatten(), nn.Linear(math.prod(shape), 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
     return nn.Sequential(*hidden, nn.Linear(256, n_classes))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
-from dataprune.training.ensemble import Ensemble, sees_mirrored
+from dataprune.training.ensemble import Ensemble
 from dataprune.training.recipes import recipe_named
 from dataprune.training.settings import Settings
 
@@ -71,7 +71,7 @@ class Plan:
         trained = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
         if ensemble.when != "clean":
             return trained, 1 - trained
-        return trained, 1.0 + sees_mirrored(ensemble, self.dataset.inputs.shape) / ensemble.epochs
+        return trained, 1.0 + ensemble.sees_mirrored(self.dataset.inputs.shape) / ensemble.epochs
 
     def _batch_seconds(self, device: str) -> tuple[float, float]:
         """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set.

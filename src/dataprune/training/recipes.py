@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dataprune.errors import invalid, unknown_choice
-from dataprune.plugins import call
+from dataprune.plugins import named
 
 CHOICES = {
     "optimiser": ("sgd", "adam", "adamw"),
     "schedule": ("triangle", "cosine", "constant", "steps", "plateau"),
     "normalise": ("own", "half", "none"),
 }
-
-
 MOST_EPOCHS = 1_000_000  # more is a slip of the finger
 
 
@@ -58,24 +56,23 @@ class Recipe:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise invalid("learning_rate", "be a positive number", self.learning_rate)
-        if self.batch < 1 or self.batch != int(self.batch):
-            raise invalid("batch", "be a whole number, at least 1" if self.batch >= 1 else "be at least 1", self.batch)
-        for name in ("momentum", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise invalid(name, "be in [0, 1)", getattr(self, name))
-        for name in ("weight_decay", "factor", "patience"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise invalid(name, "be a number that is not negative", getattr(self, name))
-        if self.epochs is not None and not 1 <= self.epochs <= MOST_EPOCHS:
-            raise invalid("epochs", "be at least 1" if self.epochs < 1 else f"be at most {MOST_EPOCHS:,}", self.epochs)
-        if not 0 <= self.crop < 0.5:
-            raise invalid("crop", "be a share of the side in [0, 0.5)", self.crop)
-        if not 0 <= self.warmup < 1:
-            raise invalid("warmup", "be a share of the steps in [0, 1)", self.warmup)
-        if not 0 <= self.rotation <= 180:
-            raise invalid("rotation", "be degrees in [0, 180]", self.rotation)
+        for name, fits, requirement in (
+            ("learning_rate", 0 < self.learning_rate < math.inf, "be a positive number"),
+            ("momentum", 0 <= self.momentum < 1, "be in [0, 1)"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "be in [0, 1)"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "be a number that is not negative"),
+            ("factor", 0 <= self.factor < math.inf, "be a number that is not negative"),
+            ("patience", 0 <= self.patience < math.inf, "be a number that is not negative"),
+            ("batch", self.batch >= 1, "be at least 1"),
+            ("batch", self.batch % 1 == 0, "be a whole number, at least 1"),
+            ("epochs", self.epochs is None or self.epochs >= 1, "be at least 1"),
+            ("epochs", self.epochs is None or self.epochs <= MOST_EPOCHS, f"be at most {MOST_EPOCHS:,}"),
+            ("crop", 0 <= self.crop < 0.5, "be a share of the side in [0, 0.5)"),
+            ("warmup", 0 <= self.warmup < 1, "be a share of the steps in [0, 1)"),
+            ("rotation", 0 <= self.rotation <= 180, "be degrees in [0, 180]"),
+        ):
+            if not fits:
+                raise invalid(name, requirement, getattr(self, name))
 
 
 # Augmentation, rates and schedules of the report; its crops are padded by 4 pixels: of 32 on CIFAR, of 224 on photographs.
@@ -133,19 +130,8 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """Look a recipe up by name, or call `module:function`, which must return a `Recipe`.
-
-    Raises:
-        InputError: no such name, or the function returns something else.
-    """
-    if ":" in name:
-        recipe = call(name)
-        if not isinstance(recipe, Recipe):
-            raise invalid("recipe", "be a function that returns a dataprune Recipe", f"{type(recipe).__name__} from {name}")
-        return recipe
-    if name not in RECIPES:
-        raise unknown_choice("recipe", name, RECIPES)
-    return RECIPES[name]
+    """Look a recipe up by name, or call `module:function`, which must return a `Recipe`."""
+    return named("recipe", name, RECIPES, Recipe)
 
 
 def rate_at(recipe: Recipe, step: int, n_steps: int, epoch: int) -> float:

@@ -1,8 +1,8 @@
-"""Trains one network on parts of a training set, stage after stage, and says how it does on validation and, once, on test."""
+"""One network, trained on parts of a training set, stage after stage: judged on validation and, once, on test."""
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class Places:
     Attributes:
         train: the training set; every stage is of rows of it.
         validation: a set of its own, or None: then `validation_rows` of train.
-        test: a set that is looked at once, at the end; None for none.
+        test: looked at once, at the end; None for none.
         key: what stands for the contents, since files of the same name may be of another study.
     """
 
@@ -53,7 +53,7 @@ class Places:
 
 @dataclass(frozen=True)
 class StagedJob:
-    """All that a worker needs for one training; the scratch folder is its own."""
+    """All that a worker needs for one training; stages are as `Stage`, with packed rows; the scratch folder is its own."""
 
     name: str
     training: Training
@@ -126,12 +126,7 @@ def examples_of(stage: Stage, batch: int) -> int:
 
 
 def train_staged(job: StagedJob, report: Report) -> StagedDone:
-    """Train from the last checkpoint on.
-
-    Raises:
-        WorkError: the training diverged.
-        MachineError: there is not enough memory.
-    """
+    """Train from the last checkpoint on."""
     with training_on(job.training.device, job.name):
         return _train(job, report)
 
@@ -143,13 +138,13 @@ def train_staged_away(job: StagedJob, report: Report) -> StagedDone:
 
 
 @dataclass
-class _State:
+class _History:
     """What is known after some epochs, beside the network."""
 
-    loss: list[float]
-    validation: list[float]
-    seen: int
-    train_seconds: float
+    loss: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    seen: int = 0
+    train_seconds: float = 0.0
 
 
 def _train(job: StagedJob, report: Report) -> StagedDone:
@@ -160,33 +155,33 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
     parts = epochs_of(stages, training)
     fit = Fit(training, train, labels, stages[0].trained_on)
     checkpoints = Checkpoints.of(job.scratch, training.device, trial=job.name)  # which is the hash of all that defines it
-    state = _resume(checkpoints, fit)
-    if validation is None:
-        rows: Int64[np.ndarray, " validation"] | None = np.flatnonzero(unpacked(places.validation_rows, len(labels)))
-        truth = labels[rows]
-    else:
-        assert places.validation is not None
-        rows, truth = None, _labels(places.validation)
+    history = _History()
+    if (last := checkpoints.latest()) is not None:
+        fit.restore(last.arrays, last.info["fit"])
+        history = _History(**last.info["history"])
+    rows = None if places.validation else np.flatnonzero(unpacked(places.validation_rows, len(labels)))
+    truth = labels[rows] if places.validation is None else _labels(places.validation)
     saved = time.perf_counter()
     while fit.epoch < len(parts):
-        part = parts[fit.epoch]
-        begun = time.perf_counter()
+        part, begun = parts[fit.epoch], time.perf_counter()
         fit.train_epoch(part=part)
-        state.train_seconds += time.perf_counter() - begun
-        state.seen += _taken(part)
-        state.loss.append(fit.loss)
-        state.validation.append(float(_correct(fit, rows, validation, truth).mean()))
-        report(StagedEpoch(fit.epoch, len(parts), fit.loss, state.validation[-1], state.seen))
+        history.train_seconds += time.perf_counter() - begun
+        history.seen += _taken(part)
+        history.loss.append(fit.loss)
+        history.validation.append(float(_correct(fit, rows, validation, truth).mean()))
+        report(StagedEpoch(fit.epoch, len(parts), fit.loss, history.validation[-1], history.seen))
         if time.perf_counter() - saved >= job.checkpoint_seconds and fit.epoch < len(parts):
-            checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), "state": asdict(state)})
+            checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), "history": asdict(history)})
             saved = time.perf_counter()
-    right = np.zeros(0, bool)
-    if test is not None:
-        assert places.test is not None
-        right = _correct(fit, None, test, _labels(places.test))
-    steps = sum(stage.steps for stage in stages)
-    making = training_environment(training.device)
-    return StagedDone(tuple(state.loss), tuple(state.validation), right, steps, state.seen, state.train_seconds, making)
+    return StagedDone(
+        loss=tuple(history.loss),
+        validation=tuple(history.validation),
+        test_correct=np.zeros(0, bool) if places.test is None else _correct(fit, None, test, _labels(places.test)),
+        steps=sum(stage.steps for stage in stages),
+        examples_seen=history.seen,
+        train_seconds=history.train_seconds,
+        training_environment=training_environment(training.device),
+    )
 
 
 def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
@@ -198,10 +193,10 @@ def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
     first, n_steps = 0, sum(stage.steps for stage in stages)
     is_whole = sum(stage.epochs for stage in stages) == training.epochs
     for stage in stages:
-        if int(stage.trained_on.sum()) < 2:
-            raise invalid("keep", "leave at least 2 examples to train on", int(stage.trained_on.sum()))
-        n_batches = batches_of(int(stage.trained_on.sum()), training.recipe.batch)
-        left = stage.steps
+        n_rows, left = int(stage.trained_on.sum()), stage.steps
+        if n_rows < 2:
+            raise invalid("keep", "leave at least 2 examples to train on", n_rows)
+        n_batches = batches_of(n_rows, training.recipe.batch)
         while left > 0:
             taken = min(left, n_batches)
             epoch = len(parts) if is_whole else first * training.epochs // n_steps
@@ -238,24 +233,15 @@ def _inputs(places: Places, normalise: str, device: str) -> tuple[Inputs, Inputs
     return _placed[key]
 
 
+_placed: dict[tuple[str, str, str], tuple[Inputs, Inputs | None, Inputs | None]] = {}
+
+
 def forget_inputs() -> None:
     """Let go of the data that trainings of this process have placed."""
     _placed.clear()
-
-
-_placed: dict[tuple[str, str, str], tuple[Inputs, Inputs | None, Inputs | None]] = {}
 
 
 def _labels(shared: DataHandle) -> Int64[np.ndarray, " examples"]:
     labels = open_shared(shared)[1]
     assert labels is not None
     return np.asarray(labels)
-
-
-def _resume(checkpoints: Checkpoints, fit: Fit) -> _State:
-    """Go on from the last checkpoint; else start anew."""
-    last = checkpoints.latest()
-    if last is None:
-        return _State([], [], 0, 0.0)
-    fit.restore(last.arrays, last.info["fit"])
-    return _State(**last.info["state"])

@@ -1,7 +1,4 @@
-"""To which prototypes does a batch belong, if all of them are to be used equally? And how well is that foretold?
-
-The two pieces of mathematics of SwAV (Caron et al. 2020, arXiv:2006.09882, sections 3.1 and 3.2), on scores alone.
-"""
+"""Codes and loss of SwAV (Caron et al. 2020, arXiv:2006.09882, sections 3.1 and 3.2), on the scores of prototypes alone."""
 
 from collections.abc import Sequence
 
@@ -41,7 +38,7 @@ def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iteration
 def swapped_loss(
     scores: Sequence[Float32[Tensor, "batch prototypes"]], codes: Sequence[Float[Tensor, "batch prototypes"]], temperature: float
 ) -> Float32[Tensor, ""]:
-    """Measure how well each view foretells the codes of the others, by cross-entropy.
+    """Return how badly each view predicts the codes of the others, as cross-entropy.
 
     Args:
         scores: of every view; the first ones are those that have codes.

@@ -1,4 +1,4 @@
-"""Trains one network without labels by SwAV, epoch by epoch, so that it can be stopped and taken up again."""
+"""One network, trained without labels by SwAV: epoch by epoch, so that it can be stopped and taken up."""
 
 import math
 from collections.abc import Mapping
@@ -10,17 +10,20 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.errors import InputError, WorkError, invalid
+from dataprune.errors import InputError, invalid
 from dataprune.streams import generator
 from dataprune.training.fit import (
     FeatureTap,
     Inputs,
+    batches_of,
+    checked_loss,
     load_weights,
     mixed_precision,
-    optimiser_arrays,
     optimiser_for,
     predict_batch,
-    restore_optimiser,
+    restore_state,
+    set_rate,
+    state_arrays,
     torch_stream,
 )
 from dataprune.training.models import build, last_linear, prepare, proxy
@@ -36,8 +39,7 @@ class SwavNetwork(nn.Module):
     def __init__(self, recipe: SwavRecipe, shape: tuple[int, ...]) -> None:
         super().__init__()
         first = recipe.hidden or recipe.projection
-        is_proxy = recipe.model == "proxy"
-        self.network = proxy(shape, first, recipe.width) if is_proxy else build(recipe.model, shape, first)
+        self.network = proxy(shape, first, recipe.width) if recipe.model == "proxy" else build(recipe.model, shape, first)
         last = last_linear(self.network, first)
         if last is None:
             raise InputError(f"model {recipe.model!r} has no last linear layer with {first} outputs, so it has no features.")
@@ -78,7 +80,7 @@ class SwavFit:
         self.model = model.to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = optimiser_for(self.model, recipe.steps, self.device)
-        self.n_batches = max(1, round(len(inputs) / recipe.steps.batch))
+        self.n_batches = batches_of(len(inputs), recipe.steps.batch)
         self.n_steps = swav.epochs * self.n_batches
         self.queue = torch.zeros((recipe.large.count, swav.queue, recipe.projection), device=self.device)
         self.queued = 0
@@ -93,35 +95,23 @@ class SwavFit:
         """
         seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
         order = torch.from_numpy(generator(seed, "swav", "order", epoch).permutation(len(inputs))).to(inputs.home)
-        drawn = [
-            [
-                views.draw(
-                    crops,
-                    self.recipe.look,
-                    len(inputs),
-                    inputs.shape[0],
-                    generator(seed, "swav", "view", group, number, epoch),
-                    inputs.home,
-                )
-                for number in range(crops.count)
-            ]
-            for group, crops in enumerate(self.recipe.groups)
-        ]
+        drawn = [[self._draw(group, number) for number in range(c.count)] for group, c in enumerate(self.recipe.groups)]
         total = torch.zeros((), device=self.device)
         self.model.train()
         with torch_stream(seed, "swav", "dropout", epoch, device=self.device):
-            for number, rows in enumerate(torch.tensor_split(order, self.n_batches)):
-                total += self._step(rows, drawn, epoch * self.n_batches + number) * len(rows)
-        self.loss = float(total) / len(inputs)
-        if not math.isfinite(self.loss):
-            raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {self.loss}; try a lower learning rate")
+            for step, rows in enumerate(torch.tensor_split(order, self.n_batches), epoch * self.n_batches):
+                set_rate(self.optimiser, rate_at(self.recipe.steps, step, self.n_steps, epoch))
+                total += self._step(rows, drawn, step) * len(rows)
+        self.loss = checked_loss(float(total) / len(inputs), epoch)
         self.epoch += 1
+
+    def _draw(self, group: int, number: int) -> views.Draws:
+        stream = generator(self.swav.seed, "swav", "view", group, number, self.epoch)
+        crops, inputs = self.recipe.groups[group], self.inputs
+        return views.draw(crops, self.recipe.look, len(inputs), inputs.shape[0], stream, inputs.home)
 
     def _step(self, rows: Int64[Tensor, " batch"], drawn: list[list[views.Draws]], step: int) -> Float32[Tensor, ""]:
         recipe, model = self.recipe, self.model
-        rate = rate_at(recipe.steps, step, self.n_steps, self.epoch)
-        for parameters in self.optimiser.param_groups:
-            parameters["lr"] = rate
         model.normalise_prototypes()
         pictures = self.inputs.data[rows].to(self.device)
         projected: list[Tensor] = []
@@ -161,8 +151,7 @@ class SwavFit:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what must be kept to go on after this epoch: weights, the optimiser's tensors, the queue."""
-        weights = {f"weights.{name}": value.detach().cpu().numpy() for name, value in self.model.state_dict().items()}
-        return weights | optimiser_arrays(self.optimiser) | {"queue": self.queue.cpu().numpy()}
+        return state_arrays(self.model, self.optimiser) | {"queue": self.queue.cpu().numpy()}
 
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
@@ -170,8 +159,7 @@ class SwavFit:
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
-        load_weights(self.model, arrays)
-        restore_optimiser(self.optimiser, arrays)
+        restore_state(self.model, self.optimiser, arrays)
         self.queue = torch.from_numpy(np.array(arrays["queue"])).to(self.device)
         self.epoch, self.loss, self.queued = info["epoch"], info["loss"], info["queued"]
 
@@ -179,7 +167,7 @@ class SwavFit:
 def embed_rows(
     swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray], layer: str
 ) -> Float32[np.ndarray, "examples features"]:
-    """Look at every picture as it is and give its features.
+    """Return the features of every picture, as it is.
 
     Args:
         inputs: normalised as the training set was.

@@ -1,4 +1,4 @@
-"""Trains without labels as one job of a worker, takes up what was interrupted, and gives features."""
+"""A training without labels as one job of a worker: what it costs, the training, and the features that come of it."""
 
 import math
 import time
@@ -80,21 +80,15 @@ def train_swav(
 
 
 def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dataset, device: str) -> Float32[np.ndarray, "n d"]:
-    """Compute the features of pictures, which need not be those that were trained on.
-
-    Args:
-        dataset: pictures of the shape of `trained_on`.
-        weights: of the finished training.
-        trained_on: the training set, whose mean and deviation the pictures are brought to.
-    """
+    """Return the features of pictures of the shape of `trained_on`, the training set, whose mean and deviation they are brought to."""
     from dataprune.training.fit import Inputs, one_thread
     from dataprune.training.swav.fit import embed_rows
 
     with one_thread(device):
-        known = Inputs(trained_on.inputs, swav.recipe.steps.normalise, device)
-        inputs = known if dataset is trained_on else known.like(dataset.inputs)
-        stored = {name: weights[name] for name in weights.names}
-        return embed_rows(swav, inputs, stored, swav.layer)
+        normalise = swav.recipe.steps.normalise
+        known = None if dataset is trained_on else Inputs(trained_on.inputs, normalise, device)
+        inputs = Inputs(dataset.inputs, normalise, device, like=known)
+        return embed_rows(swav, inputs, {name: weights[name] for name in weights.names}, swav.layer)
 
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:

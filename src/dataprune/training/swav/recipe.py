@@ -1,4 +1,4 @@
-"""How are features learned without labels: crops, network, prototypes and schedule, as one frozen value; and which by default?"""
+"""How features are learned without labels: crops, network, prototypes and schedule as one frozen value, and the defaults."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
-from dataprune.plugins import call
+from dataprune.plugins import named
 from dataprune.training.recipes import Recipe
 from dataprune.training.settings import SwavSettings
 
@@ -43,9 +43,8 @@ class CropSpec:
         if not 0 < self.share <= 1:
             raise invalid("share", "be in (0, 1]", self.share)
         if not 0 < self.smallest <= self.largest <= 1:
-            raise invalid(
-                "smallest", "be a share of the area in (0, 1], and at most `largest`", f"{self.smallest} and {self.largest}"
-            )
+            got = f"{self.smallest} and {self.largest}"
+            raise invalid("smallest", "be a share of the area in (0, 1], and at most `largest`", got)
 
     def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return height and width of a crop of pictures (channels, height, width): multiples of 4, where that is possible."""
@@ -83,7 +82,7 @@ class SwavRecipe:
 
     Attributes:
         steps: optimiser, schedule, batch and epochs; of its augmentation nothing is used.
-        large: crops that get codes; every other crop foretells these.
+        large: crops that get codes; every other crop predicts these.
         small: crops that have no codes of their own; None is none.
         model: as for an ensemble; its last linear layer becomes the first one of the projection.
         width: of the model `proxy`; other models have their own.
@@ -161,19 +160,8 @@ class Swav:
 
 
 def swav_recipe_named(name: str) -> SwavRecipe:
-    """Look a recipe up by name, or call `module:function`, which must return a `SwavRecipe`.
-
-    Raises:
-        InputError: no such name, or the function returns something else.
-    """
-    if ":" in name:
-        recipe = call(name)
-        if not isinstance(recipe, SwavRecipe):
-            raise invalid("recipe", "be a function that returns a dataprune SwavRecipe", f"{type(recipe).__name__} from {name}")
-        return recipe
-    if name not in SWAV_RECIPES:
-        raise unknown_choice("recipe", name, SWAV_RECIPES)
-    return SWAV_RECIPES[name]
+    """Look a recipe up by name, or call `module:function`, which must return a `SwavRecipe`."""
+    return named("recipe", name, SWAV_RECIPES, SwavRecipe)
 
 
 def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
@@ -184,9 +172,8 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
     """
     if dataset.images is None:
         cure = "Vectors are features already: give them to `dataprune km`, or reduce them by --method pixels"
-        raise InputError(
-            f"--method swav learns from pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns. {cure}."
-        )
+        columns = dataset.inputs.shape[1]
+        raise InputError(f"--method swav learns from pictures, and the data hold vectors of {columns} columns. {cure}.")
     if len(dataset) < 4:
         raise invalid("data", "hold at least 4 examples", len(dataset))
     if settings.effort not in EPOCHS:

@@ -1,8 +1,7 @@
-"""What multi-crop makes of a batch: crop, mirror, blur and colours as a few matrix products on the device.
+"""The views of a batch: crop, mirror, blur and colours as a few matrix products on the device.
 
-A crop with its resize is one matrix along each axis, with a mirror it is that matrix upside down, a blur is one more in front of
-it; brightness, contrast, saturation, hue and gray are one 3×3 matrix and a constant. So each view is drawn as a few numbers a row,
-and carried out for the whole batch at once. Draws are made for every row of the set, by row, from named streams.
+A crop with its resize is one matrix along each axis, mirrored upside down, a blur is one more in front of it; changes of colour are
+one 3×3 matrix and a constant. Draws are made for every row of the set, by row, from named streams.
 """
 
 import math
