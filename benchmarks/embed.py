@@ -12,6 +12,7 @@ Pearson correlation of .53 on CIFAR-10.
 import argparse
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -66,23 +67,22 @@ def quality(asked: argparse.Namespace) -> None:
         begun = time.perf_counter()
         made = embed(splits.train, asked.out or Path(folder) / "x.npy", EmbedSettings(swav=swav), test=splits.test, listener=heard)
         wall = time.perf_counter() - begun
-    about = made.info["about"]
+    about, quality = made.manifest.about, made.manifest.quality
+    assert quality is not None, "the set has labels"
     record(
         "features without labels",
         {
             "n_examples": len(splits.train),
             "shape": list(splits.train.inputs.shape[1:]),
-            "epochs": made.info["asked"]["epochs"],
-            "recipe": made.info["asked"]["recipe"],
-            "quality": made.info["quality"],
-            "points_over_pixels": round(
-                100 * (made.info["quality"]["knn_accuracy"] - made.info["quality"]["pixels_knn_accuracy"]), 2
-            ),
+            "epochs": made.manifest.asked["epochs"],
+            "recipe": made.manifest.asked["recipe"],
+            "quality": asdict(quality),
+            "points_over_pixels": round(100 * (quality.knn_accuracy - (quality.pixels_knn_accuracy or 0.0)), 2),
             "final_loss": about["final_loss"],
             "wall_minutes": round(wall / 60, 2),
             "processor_minutes": round(about["processor_seconds"] / 60, 2),
             "fastest_epoch_seconds": round(min(seconds), 2) if seconds else None,
-            "flops": made.info["cost"][0]["flops"],
+            "flops": made.manifest.cost[0].flops,
             "seed": asked.seed,
         },
     )

@@ -187,13 +187,13 @@ def scoring(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
             begun = time.perf_counter()
             run = dp.score(splits.train, Path(folder) / "run", settings, hardware)
             wall = time.perf_counter() - begun
-        members = run.info["members"]
+        members = run.manifest.members
         found[name] = {
             "wall_seconds": round(wall, 2),
-            "member_seconds": [round(one["seconds"], 2) for one in members],
-            "after_training_seconds": run.info["cost"][1]["wall_seconds"],
-            "status": sorted({one["status"] for one in members}),
-            "accuracy": round(float(np.mean([one["accuracy"] for one in members])), 4),
+            "member_seconds": [round(one.seconds, 2) for one in members],
+            "after_training_seconds": run.manifest.cost[1].wall_seconds,
+            "status": sorted({one.status for one in members}),
+            "accuracy": round(float(np.mean([one.accuracy for one in members])), 4),
         }
     found["mark_seconds"] = MARK_SECONDS
     return found

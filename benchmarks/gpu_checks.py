@@ -117,7 +117,7 @@ def scores(device: str, digits: int) -> dict[str, dict[str, Any]]:
         ]
         el2n = [run.scores["el2n"].values for run in runs]
         p_label = [run.trace.channel("p_label") for run in runs[:2]]
-        accuracy = [np.mean([member["accuracy"] for member in run.info["members"]]) for run in runs]
+        accuracy = [np.mean([member.accuracy for member in run.manifest.members]) for run in runs]
     hardest = set(np.argsort(-el2n[1])[: len(wrong)].tolist())
     another_seed = float(spearmanr(el2n[0], el2n[2]).statistic)
     return {

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from record import record
-from report import MEMBERS, K, info, made_suspects, member, pictures
+from report import MEMBERS, K, made_suspects, manifest, member, pictures
 
 import dataprune as dp
 from dataprune import noise
@@ -117,7 +117,9 @@ def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
 
         def report() -> None:
             every, told = dp.score_trace(trace), answers(trace)
-            one = ReportData("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, every, "el2n", told, images)
+            one = ReportData(
+                "benchmark", manifest(n), tuple(f"class {c}" for c in range(K)), ids, labels, every, "el2n", told, images
+            )
             html(run_page(replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"}), Options()))
 
         works: dict[str, Callable[[], object]] = {

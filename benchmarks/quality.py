@@ -9,6 +9,7 @@ The marks: el2n AUROC 0.94 and AP 0.80 on 50,000 in 20 minutes on two idle cores
 import argparse
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -50,22 +51,22 @@ def main() -> None:
             name: [round(float(measure(is_wrong, score.difficulty)), 4) for measure in (roc_auc_score, average_precision_score)]
             for name, score in run.scores.items()
         }
-        members = run.info["members"]
+        members = run.manifest.members
         record(
             "known label errors",
             {
                 "n_examples": len(data),
                 "wrong_share": round(float(is_wrong.mean()), 4),
-                "members": run.info["spec"]["members"],
-                "epochs": run.info["spec"]["epochs"],
-                "model": run.info["spec"]["model"],
+                "members": run.manifest.spec.members,
+                "epochs": run.manifest.spec.epochs,
+                "model": run.manifest.spec.model,
                 "auroc_and_ap": found,
                 "read_seconds": round(read_seconds, 2),
                 "wall_minutes": round(wall / 60, 2),
-                "member_minutes": [round(member["seconds"] / 60, 2) for member in members],
-                "worker_peak_megabytes": [round(member["peak_bytes"] / 1e6) for member in members],
+                "member_minutes": [round(member.seconds / 60, 2) for member in members],
+                "worker_peak_megabytes": [round(member.peak_bytes / 1e6) for member in members],
                 "parent_peak_megabytes": round(parent_peak() / 1e6),
-                "cost": run.info["cost"],
+                "cost": [asdict(phase) for phase in run.manifest.cost],
             },
         )
 

@@ -22,7 +22,9 @@ from dataprune.report.page.answers import answers
 from dataprune.report.page.build import run_page
 from dataprune.report.page.material import ReportData
 from dataprune.report.page.render import html
+from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.trace import MemberTrace, open_member, save_member
+from dataprune.training.recipes import Recipe
 
 K, MEMBERS, EPOCHS, SIDE = 10, 4, 10, 32
 
@@ -48,29 +50,22 @@ def pictures(n: int) -> np.ndarray:
     return fine // 2 + fine[:, ::-1] // 4 + rng.integers(0, 32, fine.shape, dtype=np.uint8)
 
 
-def info(n: int) -> dict[str, object]:
+def manifest(n: int) -> RunManifest:
     """Make what a manifest says."""
-    spec = {
-        "data": "0" * 64,
-        "members": MEMBERS,
-        "epochs": EPOCHS,
-        "model": "proxy",
-        "recipe": {"name": "fast"},
-        "seed": 0,
-        "folds": 2,
-    }
-    members = [{"member": m, "status": "ok", "reason": "", "accuracy": 0.8} for m in range(MEMBERS)]
-    return {
-        "spec": spec,
-        "data": {"kind": "images", "shape": [SIDE, SIDE, 3], "n_examples": n},
-        "members": members,
-        "cost": [{"phase": "train", "wall_seconds": 60.0, "flops": 10**12}],
-        "machine": {"device": "cpu", "bit_exact": True},
-        "versions": {},
-        "notes": [],
-        "skipped": [],
-        "finished": "",
-    }
+    return RunManifest(
+        spec=RunSpec("0" * 64, n, "proxy", Recipe("fast"), MEMBERS, EPOCHS, K, "clean", 0, folds=2),
+        data=RunData(n, (), (), (SIDE, SIDE, 3), "images"),
+        members=tuple(MemberRecord(member, "ok", "", accuracy=0.8) for member in range(MEMBERS)),
+        scores={},
+        absent_scores={},
+        read={},
+        skipped=(),
+        notes=(),
+        cost=(Phase("train", 60.0, flops=10**12),),
+        machine=MachineRecord("x86_64"),
+        versions={},
+        finished="",
+    )
 
 
 def opened(text: str, chromium: str) -> dict[str, float]:
@@ -113,7 +108,7 @@ def main() -> None:
         scores = dp.score_trace(trace)
         begun, cpu = time.perf_counter(), time.process_time()
         told = answers(trace)
-        one = ReportData("benchmark", info(n), tuple(f"class {c}" for c in range(K)), ids, labels, scores, "el2n", told, images)
+        one = ReportData("benchmark", manifest(n), tuple(f"class {c}" for c in range(K)), ids, labels, scores, "el2n", told, images)
         one = replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"})
         text = html(run_page(one, Options()))
         figures = {"seconds": round(time.perf_counter() - begun, 2), "processor_seconds": round(time.process_time() - cpu, 2)}

@@ -22,8 +22,8 @@ def run_cli(*arguments, **options):
 
 
 def complaints(err):
-    """Return what stands on stderr beside the note that so easy a set is known by heart."""
-    return [line for line in err.splitlines() if not line.startswith("warning: the members know")]
+    """Return what stands on stderr beside the note that so easy a set is memorised."""
+    return [line for line in err.splitlines() if not line.startswith("warning: the members have memorised")]
 
 
 def make_pictures(folder, per_class=PER_CLASS, names=ODD_NAMES):

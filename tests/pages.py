@@ -1,11 +1,15 @@
 """Materials for pages without any training: hostile names, few and many classes, made in a moment."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from dataprune.noise import Suspects
 from dataprune.report.page.answers import EnsemblePredictions
 from dataprune.report.page.material import Other, Pairs, ReportData
+from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.scores import Score, Scores
+from dataprune.training.recipes import Recipe
 
 HOSTILE = (
     "<script>document.title='broken'</script>",
@@ -20,21 +24,23 @@ HOSTILE = (
 SCORE_NAMES = ("el2n", "pred_sum", "confidence", "variability", "aum")
 
 
-def info_of(n, n_classes, kind="images", shape=(8, 8, 3), members=4, epochs=5, **more):
+def manifest_of(n, n_classes, kind="images", shape=(8, 8, 3), members=4, epochs=5, **more):
     """Make a manifest as a run has it."""
-    recipe = {"name": "fast", "batch": 128}
-    return {
-        "spec": {"data": "ab" * 32, "members": members, "epochs": epochs, "model": "proxy", "recipe": recipe, "seed": 0}
-        | {"folds": 2, "repeats": 2, "when": "clean"},
-        "data": {"kind": kind, "shape": list(shape), "n_examples": n, "class_counts": [], "classes": []},
-        "members": [{"member": m, "status": "ok", "reason": "", "accuracy": 0.8} for m in range(members)],
-        "cost": [{"phase": "train", "wall_seconds": 75.0, "flops": 10**12}],
-        "machine": {"device": "cpu", "bit_exact": True},
-        "versions": {"dataprune": "0.1.0"},
-        "notes": [],
-        "skipped": [],
-        "finished": "2026-01-01T00:00:00+00:00",
-    } | more
+    made = RunManifest(
+        spec=RunSpec("ab" * 32, n, "proxy", Recipe("fast"), members, epochs, n_classes, "clean", 0, folds=2, repeats=2),
+        data=RunData(n, (), (), shape, kind),
+        members=tuple(MemberRecord(member, "ok", "", accuracy=0.8) for member in range(members)),
+        scores={},
+        absent_scores={},
+        read={},
+        skipped=(),
+        notes=(),
+        cost=(Phase("train", 75.0, flops=10**12),),
+        machine=MachineRecord("x86_64"),
+        versions={"dataprune": "0.1.0"},
+        finished="2026-01-01T00:00:00+00:00",
+    )
+    return replace(made, **more)
 
 
 def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, features=None, seed=0, **parts):
@@ -69,7 +75,7 @@ def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, f
     images = rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) if pictures else None
     kind = {} if pictures else {"kind": "features", "shape": (4,)}
     found = {"suspects": suspects(ids, labels, best, sure, wrong, classes)} | parts
-    about = info_of(n, n_classes, **kind)
+    about = manifest_of(n, n_classes, **kind)
     return ReportData("my run", about, tuple(classes), ids, labels, scores, "el2n", told, images, features, "given", **found)
 
 

@@ -16,6 +16,7 @@ import dataprune as dp
 import dataprune.run
 from command_line import CLASSES, SETTINGS, complaints, make_pictures, run_cli
 from dataprune import store, tables
+from dataprune.run.manifest import MemberRecord
 from dataprune.selection import STRATEGIES
 from dataprune.training.models import MODELS
 from dataprune.training.recipes import RECIPES
@@ -121,7 +122,7 @@ class TestScore:
         code, out, err = cli(*more, "--extend")
         assert (code, err) == (0, "")
         assert "to train: 1 of 3 members for 3 epochs" in out
-        assert len(dp.open_run(tmp_path / "run").info["members"]) == 3
+        assert len(dp.open_run(tmp_path / "run").manifest.members) == 3
 
     def test_other_settings_in_the_same_folder_are_refused(self, cli, flowers, run_folder):
         code, _, err = cli("score", flowers, "--out", run_folder, *SETTINGS, "--seed", "1")
@@ -136,14 +137,18 @@ class TestScore:
 
     def test_members_that_failed_are_named(self, cli, flowers, run_folder, monkeypatch):
         run = dp.open_run(run_folder)
-        members = [run.info["members"][0], {"member": 1, "file": None, "status": "failed", "reason": "training \x1b diverged"}]
-        broken = dataclasses.replace(run, info=run.info | {"members": members})
-        monkeypatch.setattr(sys.modules["dataprune.run"], "score", lambda *_, **__: broken)
+
+        def ends_with(member):
+            manifest = dataclasses.replace(run.manifest, members=(run.manifest.members[0], member))
+            broken = dataclasses.replace(run, manifest=manifest)
+            monkeypatch.setattr(sys.modules["dataprune.run"], "score", lambda *_, **__: broken)
+
+        ends_with(MemberRecord(1, "failed", "training \x1b diverged"))
         code, out, err = cli("score", flowers, "--out", run_folder, *SETTINGS)
         assert code == 1
         assert complaints(err) == ["error: member 1 (failed): training \\x1b diverged"]
         assert "next: " in out
-        members[1] |= {"status": "at chance", "reason": "no better"}
+        ends_with(MemberRecord(1, "at chance", "no better"))
         code, _, err = cli("score", flowers, "--out", run_folder, *SETTINGS)
         assert (code, complaints(err)) == (0, ["warning: member 1 (at chance): no better"])
 

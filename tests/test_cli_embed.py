@@ -189,9 +189,9 @@ def test_score_learns_features_inside_the_run(cli, flowers, tmp_path):
     run = dp.open_run(tmp_path / "run")
     assert {"km", "km_cosine", "prototype_distance"} <= set(run.scores)
     made = read_features(tmp_path / "run" / "features" / "swav.npy")
-    assert (made.rows, run.info["features"]["digest"]) == (24, made.digest)
+    assert (made.rows, run.manifest.features.digest) == (24, made.digest)
     assert dp.verify(tmp_path / "run") == []
-    n_files = len(run.info["files"]) + 1
+    n_files = len(run.manifest.files) + 1
     assert cli("verify", tmp_path / "run") == (0, f"sound: {n_files} files\n", "")
     before = (tmp_path / "run" / "run.json").read_bytes()
     code, said, _ = cli(*asked)

@@ -136,8 +136,8 @@ class TestScore:
         assert np.allclose(found.scores["km"].values, kmeans.assign(x, centres)[1])
         assert [found.scores[n].harder for n in ("km", "km_cosine", "prototype_distance")] == [1, 1, 1]
         assert all(np.array_equal(found.scores[name].values, one.values) for name, one in run.scores.items())
-        assert (found.info["features"]["k"], found.info["features"]["digest"]) == (4, store.sha256(file))
-        assert found.info["spec"] == run.info["spec"]
+        assert (found.manifest.features.k, found.manifest.features.digest) == (4, store.sha256(file))
+        assert found.manifest.spec == run.manifest.spec
         assert dp.verify(run.path) == []
         before = (run.path / "run.json").read_bytes()
         assert cli(*again)[0] == 0
@@ -153,7 +153,7 @@ class TestScore:
         other = add_features(run, read_features(tmp_path / "x.parquet"), "4")
         assert np.allclose(other.scores["prototype_distance"].values, one)
         assert other.scores["km"].values.max() < 100
-        assert other.info["features"]["rows_left_out"] == 1
+        assert other.manifest.features.rows_left_out == 1
 
     def test_rows_without_direction_leave_km_cosine_out(self, run, file):
         x = np.load(file)

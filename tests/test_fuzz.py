@@ -219,7 +219,7 @@ class TestStore:
         content = (tmp_path / "m.json").read_bytes()
         (tmp_path / "m.json").write_bytes(changed(content, change))
         try:
-            store.read_manifest(tmp_path, "m.json")
+            store.read_manifest(tmp_path, "m.json", dict)
         except DatapruneError as error:
             is_one_line(error)
         else:

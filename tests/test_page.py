@@ -32,9 +32,10 @@ from dataprune.report.page.gather import gather
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.page.svg import standalone
 from dataprune.run import add_features
+from dataprune.run.manifest import MemberRecord
 from dataprune.run.run import write_local
 from dataprune.trace import MemberTrace
-from pages import HOSTILE, material, pairs
+from pages import HOSTILE, manifest_of, material, pairs
 
 
 class Reader(HTMLParser):
@@ -219,9 +220,9 @@ def test_without_suspects_the_page_counts_contradicted_labels():
 
 
 def test_networks_that_know_by_heart_are_not_ranked_by_the_last_epoch():
-    info = {"members": [{"status": "ok", "accuracy": 0.995}]}
-    assert leading_score(info, ["el2n", "aum"])[0] == "aum"
-    assert leading_score({"members": [{"status": "ok", "accuracy": 0.9}]}, ["el2n", "aum"])[0] == "el2n"
+    known = replace(manifest_of(4, 2), members=(MemberRecord(0, "ok", "", accuracy=0.995), MemberRecord(1, "failed", "")))
+    assert leading_score(known.memorised, ["el2n", "aum"])[0] == "aum"
+    assert leading_score(manifest_of(4, 2).memorised, ["el2n", "aum"])[0] == "el2n"
 
 
 # What it carries

@@ -29,18 +29,18 @@ class TestWhole:
     def test_writes_features_and_says_how(self, whole, digits):
         assert (whole.features.shape, whole.features.dtype) == ((120, 128), np.float32)
         assert names(whole.path.parent) == ["x.json", "x.npy"]
-        info = whole.info
-        assert (info["asked"]["method"], info["asked"]["layer"], info["asked"]["seed"]) == ("swav", "backbone", 0)
-        assert info["data"]["fingerprint"] == digits.fingerprint
-        assert info["files"]["x.npy"]["sha256"] == store.sha256(whole.path)
-        assert info["cost"][0]["examples_seen"] == 360
-        assert info["cost"][0]["flops"] > 0
+        manifest, asked = whole.manifest, whole.manifest.asked
+        assert (asked["method"], asked["layer"], asked["seed"]) == ("swav", "backbone", 0)
+        assert manifest.data.fingerprint == digits.fingerprint
+        assert manifest.files["x.npy"].sha256 == store.sha256(whole.path)
+        assert manifest.cost[0].examples_seen == 360
+        assert manifest.cost[0].flops > 0
 
     def test_quality_stands_beside_that_of_the_pixels(self, whole):
-        quality = whole.info["quality"]
-        assert (quality["against"], quality["known"], quality["queries"], quality["neighbours"]) == ("test", 120, 60, 20)
-        assert 0.2 < quality["knn_accuracy"] <= 1
-        assert 0.7 < quality["pixels_knn_accuracy"] <= 1
+        quality = whole.manifest.quality
+        assert (quality.against, quality.known, quality.queries, quality.neighbours) == ("test", 120, 60, 20)
+        assert 0.2 < quality.knn_accuracy <= 1
+        assert 0.7 < quality.pixels_knn_accuracy <= 1
 
     def test_again_returns_at_once(self, whole, digits):
         before = {name: (whole.path.parent / name).stat().st_mtime_ns for name in names(whole.path.parent)}
@@ -72,9 +72,9 @@ class TestWhole:
             embed(digits.take(np.arange(100)), whole.path, SWAV, SERIAL)
 
     def test_without_labels_and_without_a_test_split(self, digits, tmp_path):
-        assert embed(digits.with_labels(None), tmp_path / "a.npy", PIXELS).info["quality"] is None
-        quality = embed(digits, tmp_path / "b.npy", PIXELS).info["quality"]
-        assert (quality["against"], quality["queries"]) == ("each example among the others", 120)
+        assert embed(digits.with_labels(None), tmp_path / "a.npy", PIXELS).manifest.quality is None
+        quality = embed(digits, tmp_path / "b.npy", PIXELS).manifest.quality
+        assert (quality.against, quality.queries) == ("each example among the others", 120)
         assert np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
 
     def test_a_parquet_file_holds_the_same_and_names_the_rows(self, digits, tmp_path):

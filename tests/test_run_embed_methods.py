@@ -57,7 +57,7 @@ class TestOthers:
         rows = digits.images.reshape(120, -1) / 255
         theirs = PCA(8, svd_solver="full").fit(rows)
         assert np.allclose(np.abs(made.features), np.abs(theirs.transform(rows)), atol=1e-4)
-        assert made.info["about"]["explained_variance"] == pytest.approx(theirs.explained_variance_ratio_.sum(), abs=1e-6)
+        assert made.manifest.about["explained_variance"] == pytest.approx(theirs.explained_variance_ratio_.sum(), abs=1e-6)
 
     def test_larger_pictures_are_averaged_and_blocks_do_not_matter(self, monkeypatch):
         images = np.random.default_rng(0).integers(0, 256, (9, 66, 64, 3), dtype=np.uint8)
@@ -79,7 +79,7 @@ class TestOthers:
     def test_a_function_of_ones_own(self, digits, tmp_path, name):
         made = embed(digits, tmp_path / "x.npy", EmbedSettings(f"test_run_embed_methods:{name}"))
         assert np.allclose(made.features, squares(np.array(digits.images)))
-        assert made.info["asked"]["method"] == f"test_run_embed_methods:{name}"
+        assert made.manifest.asked["method"] == f"test_run_embed_methods:{name}"
 
     @pytest.mark.parametrize(
         ("name", "message"),
@@ -139,15 +139,15 @@ class TestTrace:
 
         made = embed(digits, tmp_path / "x.npy", EmbedSettings("trace"), SERIAL, test=some_digits().test, run=run)
         assert np.allclose(median_distance(np.array(made.features), run.labels), run.scores["median_distance"].values, atol=1e-6)
-        assert made.info["asked"]["weights"] == run.info["members"][0]["sha256"]
-        assert made.info["quality"]["knn_accuracy"] > 0.6
+        assert made.manifest.asked["weights"] == run.manifest.members[0].sha256
+        assert made.manifest.quality.knn_accuracy > 0.6
 
     def test_other_data_and_damage_are_refused(self, run, digits, tmp_path):
         with pytest.raises(InputError, match="the data are not those of"):
             embed(digits.take(np.arange(50)), tmp_path / "x.npy", EmbedSettings("trace"), run=run)
         with pytest.raises(InputError, match="`run` must go with --method trace"):
             embed(digits, tmp_path / "x.npy", PIXELS, run=run)
-        member = run.path / run.info["members"][0]["file"]
+        member = run.path / run.manifest.members[0].file
         content = bytearray(member.read_bytes())
         content[-1] ^= 1
         member.write_bytes(content)

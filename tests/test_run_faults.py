@@ -124,7 +124,7 @@ def test_a_damaged_cache_is_found_and_made_again(tmp_path):
 def test_data_that_have_changed_since_are_not_copied(tmp_path):
     make_set(tmp_path / "set")
     run = score(read(tmp_path / "set"), tmp_path / "run", Settings(members=2, epochs=9, model="linear"), SERIAL)
-    assert run.dataset().fingerprint == run.info["spec"]["data"]
+    assert run.dataset().fingerprint == run.manifest.spec.data
     (tmp_path / "set" / "a" / "0.png").unlink()
     with pytest.raises(InputError, match="are not those of"):
         run.dataset()

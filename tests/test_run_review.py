@@ -100,9 +100,9 @@ def test_members_of_other_versions_are_not_mixed(run, digits):
     (run.path / "run.json").unlink()
     note = run.path / "trace" / "member-000.json"
     record = store.read_sealed(note)
-    record["training_environment"]["torch"] = "1.0"
+    record["made_with"]["torch"] = "1.0"
     store.write_sealed(note, record)
-    with pytest.raises(InputError, match=r"made elsewise: torch 1\.0 there"):
+    with pytest.raises(InputError, match=r"made otherwise: torch 1\.0 there"):
         score(digits, run.path, QUICK, SERIAL)
 
 
@@ -117,7 +117,7 @@ def test_an_extended_run_stays_a_run_until_the_new_members_are_there(run, digits
     four = Settings(members=4, epochs=2, model="linear", recipe="fast-gray")
     with pytest.raises(Stop):
         score(digits, run.path, four, SERIAL, extend=True, listener=stop)
-    assert len(open_run(run.path).info["members"]) == 2
+    assert len(open_run(run.path).manifest.members) == 2
     assert verify(run.path) == []
 
 

@@ -65,7 +65,7 @@ def test_the_same_call_returns_at_once_and_hears_nothing(run, digits):
 
 def test_equal_runs_are_equal_bytes(run, digits, tmp_path):
     other = score(digits, tmp_path / "other", QUICK, Hardware(executor="processes", workers=2))
-    for name in [SCORES_FILE, "spec.json", *(m["file"] for m in run.info["members"])]:
+    for name in [SCORES_FILE, "spec.json", *(str(member.file) for member in run.manifest.members)]:
         assert (run.path / name).read_bytes() == (other.path / name).read_bytes(), name
 
 
@@ -124,11 +124,11 @@ def test_zero_is_not_taken_for_the_default(digits, tmp_path):
 
 
 def test_the_price_is_written_down(run):
-    train = run.info["cost"][0]
-    assert train["examples_seen"] == 300 * 2 * 2
+    train = run.manifest.cost[0]
+    assert train.examples_seen == 300 * 2 * 2
     # linear: 64·10 multiply-adds forward; a training pass is three forwards, the clean pass one; N examples, E·T passes
-    assert train["flops"] == 2 * 640 * 4 * 300 * 4
-    assert train["wall_seconds"] > 0
+    assert train.flops == 2 * 640 * 4 * 300 * 4
+    assert train.wall_seconds > 0
 
 
 def test_another_run_in_the_same_folder_is_refused_with_the_difference(run, digits):
@@ -223,13 +223,13 @@ def test_features_are_scored_too(tmp_path):
     labels = np.arange(200) % 4
     features = rng.normal(size=(200, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
     run = score(from_arrays(features, labels), tmp_path / "run", Settings(members=2, epochs=8), SERIAL)
-    assert run.info["spec"]["model"] == "mlp"
+    assert run.manifest.spec.model == "mlp"
     assert (run.trace.probabilities().argmax(1) == labels).mean() > 0.8
 
 
 def test_folds_give_out_of_sample_probabilities(digits, tmp_path):
     run = score(digits, tmp_path / "run", Settings(folds=2, epochs=2, model="linear", recipe="fast-gray"), SERIAL)
-    assert run.info["spec"]["members"] == 2
+    assert run.manifest.spec.members == 2
     out = run.trace.probabilities("out")
     seen = run.trace.trained_on
     np.testing.assert_allclose(out[~seen[0]], run.trace.member_probabilities(0)[~seen[0]], atol=1e-6)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 
 import pytest
 
@@ -60,8 +61,9 @@ def edited(run, change, resign=True):
 
 class TestManifest:
     def test_by_hand(self, run):
-        manifest = store.read_manifest(run, "run.json", check=True)
+        manifest = json.loads((run / "run.json").read_text())
         digest = manifest.pop("sha256")
+        assert store.read_manifest(run, "run.json", dict) == manifest
         assert manifest == {
             "seed": 1,
             "by": {"1": 2.5},
@@ -81,9 +83,8 @@ class TestManifest:
         assert store.faults(run, "run.json") == ["a has another checksum than when it was written", "trace/b is missing"]
         (run / "a").write_bytes(b"ab")
         assert store.faults(run, "run.json")[0] == "a has 2 bytes instead of 3"
-        assert store.read_manifest(run, "run.json")["seed"] == 1
-        with pytest.raises(StoreError, match=r"is damaged: a has 2 bytes instead of 3, trace/b is missing\."):
-            store.read_manifest(run, "run.json", check=True)
+        assert store.read_manifest(run, "run.json", dict)["seed"] == 1
+        assert not store.is_whole(run, "run.json")
 
     def test_a_pipe_in_place_of_a_file_is_not_waited_for(self, run):
         (run / "a").unlink()
@@ -92,7 +93,7 @@ class TestManifest:
 
     def test_missing(self, tmp_path):
         with pytest.raises(InputError, match=rf"`{tmp_path}` must hold run\.json, there is none\."):
-            store.read_manifest(tmp_path, "run.json")
+            store.read_manifest(tmp_path, "run.json", dict)
 
     def test_every_flipped_bit_is_found(self, run):
         raw = (run / "run.json").read_bytes()
@@ -103,12 +104,12 @@ class TestManifest:
             damaged[at] ^= 1 << (at % 7)
             (run / "run.json").write_bytes(damaged)
             with pytest.raises(StoreError, match=r"run\.json` (is damaged|has format)"):
-                store.read_manifest(run, "run.json")
+                store.read_manifest(run, "run.json", dict)
 
     def test_edited(self, run):
         edited(run, lambda manifest: manifest.update(seed=2), resign=False)
         with pytest.raises(StoreError, match=r"run\.json` is damaged or was edited: its checksum does not fit"):
-            store.read_manifest(run, "run.json")
+            store.read_manifest(run, "run.json", dict)
 
     @pytest.mark.parametrize(
         ("version", "message"),
@@ -121,23 +122,54 @@ class TestManifest:
     def test_other_versions(self, run, version, message):
         edited(run, lambda manifest: manifest.update(format=version))
         with pytest.raises(StoreError, match=message):
-            store.read_manifest(run, "run.json")
+            store.read_manifest(run, "run.json", dict)
 
     @pytest.mark.parametrize("content", ["[]", "{}", '{"format": 1, "files": []}'])
     def test_no_manifest(self, run, content):
         (run / "run.json").write_text(content)
         with pytest.raises(StoreError, match="is damaged: it is no manifest of dataprune"):
-            store.read_manifest(run, "run.json")
+            store.read_manifest(run, "run.json", dict)
 
     @pytest.mark.parametrize("path", ["../a", "/etc/passwd", "a/../../b", "", "a\\b", "a\0b"])
     def test_paths_that_escape(self, run, path):
         edited(run, lambda manifest: manifest["files"].update({path: manifest["files"]["a"]}))
         with pytest.raises(StoreError, match="names a file outside of it"):
-            store.read_manifest(run, "run.json")
+            store.read_manifest(run, "run.json", dict)
         with pytest.raises(StoreError, match="names a file outside of it"):
             store.write_manifest(run, "run.json", {}, [path])
 
     def test_an_entry_without_size(self, run):
         edited(run, lambda manifest: manifest["files"].update(a=3))
-        with pytest.raises(StoreError, match="does not say size and checksum of 'a'"):
-            store.read_manifest(run, "run.json")
+        with pytest.raises(StoreError, match=r"damaged.*files"):
+            store.read_manifest(run, "run.json", dict)
+
+
+@dataclass(frozen=True)
+class Said:
+    seed: int
+    by: dict[str, float]
+    later: tuple[str, ...] = ()
+
+
+class TestRecords:
+    def test_written_and_read_as_a_record(self, run):
+        store.write_manifest(run, "m.json", Said(1, {"a": 0.5}, ("x",)), ["a"])
+        assert store.read_manifest(run, "m.json", Said) == Said(1, {"a": 0.5}, ("x",))
+        assert store.read_manifest(run, "m.json", store.Listing).files["a"].bytes == 3
+
+    def test_what_an_older_version_did_not_say_has_its_default_and_what_a_newer_says_is_left_out(self, run):
+        edited(run, lambda manifest: manifest.update(new=[]))
+        assert store.read_manifest(run, "run.json", Said) == Said(1, {"1": 2.5})
+
+    @pytest.mark.parametrize(
+        ("change", "said"), [({"seed": "1"}, r"str.*seed"), ({"by": [1]}, r"array.*by"), ({"by": {"1": "x"}}, "by")]
+    )
+    def test_of_another_kind(self, run, change, said):
+        edited(run, lambda manifest: manifest.update(change))
+        with pytest.raises(StoreError, match=rf"run\.json` is damaged or of another kind: .*{said}"):
+            store.read_manifest(run, "run.json", Said)
+
+    def test_lacking(self, run):
+        edited(run, lambda manifest: manifest.pop("seed"))
+        with pytest.raises(StoreError, match="seed"):
+            store.read_manifest(run, "run.json", Said)

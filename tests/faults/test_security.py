@@ -119,8 +119,8 @@ class TestNothingIsRun:
         folder = copy_of(run, tmp_path / "run")
         text = json.dumps(header).encode()
         (folder / "trace" / "member-000.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-        info = {key: value for key, value in open_run(run).info.items() if key not in ("format", "files", "sha256")}
-        store.write_manifest(folder, "run.json", info, list(open_run(run).info["files"]))
+        whole = open_run(run).manifest
+        store.write_manifest(folder, "run.json", whole.plain, list(whole.files))
         with pytest.raises(DatapruneError) as error:
             open_run(folder).trace  # noqa: B018
         assert "\n" not in str(error.value)

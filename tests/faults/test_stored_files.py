@@ -202,7 +202,7 @@ class TestMended:
         (folder / "trace" / "member-000.json").write_text(json.dumps(note | {"status": "at chance"}))
         (folder / "run.json").unlink()
         mended = quick_run(folder)
-        assert [member["status"] for member in mended.info["members"]] == ["ok", "ok"]
+        assert [member.status for member in mended.manifest.members] == ["ok", "ok"]
 
     def test_a_study(self, study, tmp_path):
         names = [name for name in stored_files(study) if not name.startswith("run/")]

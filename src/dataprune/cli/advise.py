@@ -94,13 +94,13 @@ def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | N
     if given is None:
         with suppress(DatapruneError):  # a study of a run elsewhere, or of no run
             own = open_run(folder / RUN)
-            return own if own.info["spec"]["data"] == study.data else None
+            return own if own.manifest.spec.data == study.data else None
         return None
     run = open_run(given)
-    if run.info["spec"]["data"] != study.data:
+    if run.manifest.spec.data != study.data:
         raise InputError(
             f"`--run` {given} is of other data than the study: {pluralise(len(run.ids), 'example')} with fingerprint "
-            f"{run.info['spec']['data'][:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
+            f"{run.manifest.spec.data[:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
         )
     return run
 

@@ -37,10 +37,8 @@ def verify(
     manifest = None if folder.is_dir() else store.manifest_beside(folder)
     if folder.is_file() and manifest is None:
         raise InputError(f"`{folder}` has no {folder.name}.json beside it that says how it was written.")
-    if manifest is not None:
-        faults = store.faults(folder.parent, manifest.name)
-    else:
-        faults = verify_study(folder) if is_one else verify_run(folder)
+    check = verify_study if is_one else verify_run
+    faults = check(folder) if manifest is None else store.faults(folder.parent, manifest.name)
     for fault in faults:
         complain(f"{folder}: {fault}")
     if faults:
@@ -49,8 +47,8 @@ def verify(
         say("sound: 1 file")
         return
     if not is_one:
-        learned = [store.read_manifest(one.parent, one.name) for one in feature_manifests(folder)]
-        say(f"sound: {pluralise(sum(len(info['files']) for info in (open_run(folder).info, *learned)), 'file')}")
+        learned = [store.read_manifest(one.parent, one.name, store.Listing) for one in feature_manifests(folder)]
+        say(f"sound: {pluralise(len(open_run(folder).manifest.files) + sum(len(one.files) for one in learned), 'file')}")
         return
     found = open_study(folder)
     if found.is_finished:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dataprune.data import Dataset, Splits
     from dataprune.run import Embedding, EmbedProgress, EmbedSettings, Run
+    from dataprune.run.manifest import EmbeddingManifest
     from dataprune.training.settings import Hardware
 
 Asked = Literal["low", "medium", "high"]
@@ -135,7 +136,7 @@ def embed(
         splits.train, out, settings, Hardware(device, executor, workers), test=splits.test, run=opened, wait=wait, quiet=quiet
     )
     if not quiet:
-        shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.info['columns'], 'column')}"
+        shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.manifest.columns, 'column')}"
         say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
         normalize = "" if method == "swav" else " --normalize"  # those are of length one already
         say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
@@ -168,7 +169,7 @@ def read_for(
 
     from dataprune.data import read_splits
 
-    how: dict[str, Any] = {"image_size": image_size, "on_error": on_error} if run is None else dict(run.info["read"])
+    how: dict[str, Any] = {"image_size": image_size, "on_error": on_error} if run is None else dict(run.manifest.read)
     if run is not None and (image_size is not None or labels is not None):
         name = "labels" if image_size is None else "image_size"
         raise InputError(f"`{name}` must be left out with --run: the run says how its data were read and which labels they have.")
@@ -197,33 +198,33 @@ def make(
     if quiet:
         return made
     if not progress.heard and settings.method == "swav":
-        say(f"{out} is finished since {made.info['finished']}: nothing had to be trained")
+        say(f"{out} is finished since {made.manifest.finished}: nothing had to be trained")
     elif settings.method == "swav":
-        spent = made.info["cost"][0]
+        spent = made.manifest.cost[0]
         say(
-            f"cost: {duration(spent['wall_seconds'])} on the clock, {spent['examples_seen']:,} examples seen, "
-            f"{spent['flops']:.2g} floating-point operations"
+            f"cost: {duration(spent.wall_seconds)} on the clock, {spent.examples_seen:,} examples seen, "
+            f"{spent.flops:.2g} floating-point operations"
         )
-    _say_quality(made.info)
+    _say_quality(made.manifest)
     return made
 
 
-def _say_quality(info: dict[str, Any]) -> None:
-    quality = info["quality"]
-    if "explained_variance" in info["about"]:
-        say(f"{pluralise(info['columns'], 'component')} hold {100 * info['about']['explained_variance']:.1f} % of the variance")
+def _say_quality(made: "EmbeddingManifest") -> None:
+    quality = made.quality
+    if "explained_variance" in made.about:
+        say(f"{pluralise(made.columns, 'component')} hold {100 * made.about['explained_variance']:.1f} % of the variance")
     if quality is None:
         say("quality: not measured, there are no labels")
         return
-    pixels = quality["pixels_knn_accuracy"]
+    pixels = quality.pixels_knn_accuracy
     control = "" if pixels is None else f"; of the bare pixels {100 * pixels:.1f} %"
     how = (
-        f"{quality['queries']:,} test examples"
-        if quality["against"] == "test"
+        f"{quality.queries:,} test examples"
+        if quality.against == "test"
         else "each example among the others, as no test split is there"
     )
-    say(f"quality: the {quality['neighbours']} nearest name the class of {100 * quality['knn_accuracy']:.1f} % ({how}){control}")
-    if pixels is not None and quality["knn_accuracy"] < pixels:
+    say(f"quality: the {quality.neighbours} nearest name the class of {100 * quality.knn_accuracy:.1f} % ({how}){control}")
+    if pixels is not None and quality.knn_accuracy < pixels:
         warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --method")
 
 

@@ -159,7 +159,7 @@ def score(
         say(f"scores: {out / 'scores.parquet'}, a row for each example")
         say(f"about the run: {out / 'run.json'}")
         say(f"next: dataprune prune {shlex.quote(str(out))} --keep 0.7 --out kept.csv")
-    if any(member["status"] == "failed" for member in run.info["members"]):
+    if any(member.status == "failed" for member in run.manifest.members):
         raise typer.Exit(1)
 
 
@@ -201,11 +201,12 @@ def add_scores_of(file: "FeatureFile", run: "Run", clusters: str, seed: int, wor
     from dataprune.run import add_features
 
     run = add_features(run, file, clusters, seed=seed, workers=workers)
-    record = run.info["features"]
+    record = run.manifest.features
+    assert record is not None, "just added"
     if not quiet:
-        why = "the elbow of the inertia curve" if record["elbow"] else "no elbow" if record["curve"] else f"asked: {clusters}"
-        say(f"features: {file.path}, {pluralise(file.width, 'column')}; k-means with {pluralise(record['k'], 'cluster')} ({why})")
-    for note in record["notes"]:
+        why = "the elbow of the inertia curve" if record.elbow else "no elbow" if record.curve else f"asked: {clusters}"
+        say(f"features: {file.path}, {pluralise(file.width, 'column')}; k-means with {pluralise(record.k, 'cluster')} ({why})")
+    for note in record.notes:
         warn(note)
     return run
 
@@ -267,23 +268,24 @@ def train(
     if not quiet and progress.trained:
         say_cost(run)
     elif not quiet:
-        say(f"{out} is finished since {run.info['finished']}: nothing had to be trained")
-    for note in run.info["notes"]:
+        say(f"{out} is finished since {run.manifest.finished}: nothing had to be trained")
+    for note in run.manifest.notes:
         if note not in dataset.notes:
             warn(note)
-    for member in run.info["members"]:
-        if member["status"] != "ok":
-            say_of = complain if member["status"] == "failed" else warn
-            say_of(f"member {member['member']} ({member['status']}): {member['reason']}")
+    for member in run.manifest.members:
+        if member.status != "ok":
+            say_of = complain if member.status == "failed" else warn
+            say_of(f"member {member.member} ({member.status}): {member.reason}")
     return run
 
 
 def say_cost(run: "Run") -> None:
     """Report what training cost, from the run's own record."""
-    spent = next(phase for phase in run.info["cost"] if phase["phase"] == "train")
+    spent = run.manifest.phase("train")
+    assert spent is not None, "every run has one"
     say(
-        f"cost: {duration(spent['wall_seconds'])} on the clock, {duration(spent['member_seconds'])} of members, "
-        f"{spent['examples_seen']:,} examples seen, {spent['flops']:.2g} floating-point operations"
+        f"cost: {duration(spent.wall_seconds)} on the clock, {duration(spent.seconds)} of members, "
+        f"{spent.examples_seen:,} examples seen, {spent.flops:.2g} floating-point operations"
     )
 
 

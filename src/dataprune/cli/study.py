@@ -402,7 +402,7 @@ def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     run = open_run(place) if place.exists() else None
     names = [] if run is None else [name for name in done.spec.scores if name in run.scores]
     chosen = None if run is None or not names else _chosen(run, names)
-    files = write_plots(done, done.path / PLOTS, chosen, None if run is None else scoring_cost(run.info))
+    files = write_plots(done, done.path / PLOTS, chosen, None if run is None else scoring_cost(run.manifest.cost))
     if quiet:
         return
     say_summary(done)

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from jaxtyping import Int32
 
@@ -150,10 +149,7 @@ def _folder(pictures: Pictures, image_size: int | None) -> Path:
 
 
 def _read_manifest(folder: Path) -> _Manifest:
-    try:
-        return msgspec.convert(store.read_manifest(folder, MANIFEST), _Manifest, strict=True)
-    except msgspec.ValidationError as error:
-        raise StoreError(f"the pack {folder} is damaged: {error}.") from None
+    return store.read_manifest(folder, MANIFEST, _Manifest)
 
 
 def _opened_or_none(folder: Path) -> Pack | None:

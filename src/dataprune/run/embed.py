@@ -20,6 +20,7 @@ from dataprune import store
 from dataprune.data import Dataset, pack, read_features
 from dataprune.errors import DatapruneError, InputError, StoreError, invalid
 from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Method, finite, method_of
+from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality
 from dataprune.run.run import Run
 from dataprune.scores.quality import knn_accuracy
 from dataprune.tables import read_npy, write_vectors
@@ -40,11 +41,11 @@ class Embedding:
 
     Attributes:
         path: the file, (N, D) float32, rows in the order of the source; of Parquet the column `features`, beside `id`.
-        info: the manifest: what was asked, quality, cost, versions.
+        manifest: what was asked, quality, cost, versions.
     """
 
     path: Path
-    info: dict[str, Any]
+    manifest: EmbeddingManifest
 
     @cached_property
     def features(self) -> Float32[np.ndarray, "examples features"]:
@@ -80,7 +81,7 @@ def embed(
         listener: hears the price and the progress of training.
 
     Returns:
-        The features, with their quality in `info["quality"]`.
+        The features, with their quality in `manifest.quality`.
 
     Raises:
         InputError: the method does not fit the data, or `out` holds other features or other things.
@@ -148,7 +149,7 @@ def _scratch(path: Path) -> Path:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return "asked" in store.read_manifest(path.parent, _manifest(path).name)
+        return "asked" in store.read_manifest(path.parent, _manifest(path).name, dict)
     except (StoreError, InputError):
         return False
 
@@ -166,7 +167,7 @@ def _finished(path: Path, asked: dict[str, Any]) -> Embedding | None:
     if not manifest.exists():
         return None
     try:
-        info = store.read_manifest(path.parent, manifest.name)
+        info = store.read_manifest(path.parent, manifest.name, dict)
     except StoreError as error:
         if path.exists() and not (_scratch(path) / ASKED).exists():
             raise StoreError(f"{error} Choose another file.") from error
@@ -174,7 +175,9 @@ def _finished(path: Path, asked: dict[str, Any]) -> Embedding | None:
     if not isinstance(info.get("asked"), dict):
         raise InputError(f"`out` {path} has {manifest.name} beside it, which is of another kind. Choose another file.")
     _refuse_others(path, info["asked"], asked, "Choose another file")
-    return None if store.faults(path.parent, manifest.name) else Embedding(path, info)
+    if store.faults(path.parent, manifest.name):
+        return None
+    return Embedding(path, store.read_manifest(path.parent, manifest.name, EmbeddingManifest))
 
 
 def _claim(path: Path, scratch: Path, asked: dict[str, Any]) -> None:
@@ -247,36 +250,29 @@ def _publish(
     quality = _quality(features, encoder.encode, dataset, test)
     now = time.perf_counter()
     begun, prepared = times
-    body = {
-        "asked": asked,
-        "about": dict(encoder.about),
-        "data": {
-            "fingerprint": dataset.fingerprint,
-            "n_examples": len(dataset),
-            "ids": hashlib.sha256(store.canonical_json(dataset.ids.tolist()).encode()).hexdigest(),
-        },
-        "columns": features.shape[1],
-        "quality": quality,
-        "cost": [
-            {
-                "phase": "train",
-                "wall_seconds": round(prepared - begun, 3),
-                "examples_seen": encoder.examples_seen,
-                "flops": encoder.flops,
-            },
-            {"phase": "embed", "wall_seconds": round(embedded - prepared, 3), "examples_seen": len(dataset)},
-            {"phase": "quality", "wall_seconds": round(now - embedded, 3)},
-        ],
-        "skipped": [{"path": item.path, "reason": item.reason} for item in dataset.skipped],
-        "machine": {"processor": platform.machine()},
-        "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    store.write_manifest(path.parent, _manifest(path).name, body, [path.name])
-    return Embedding(path, store.read_manifest(path.parent, _manifest(path).name))
+    manifest = EmbeddingManifest(
+        asked=asked,
+        about=encoder.about,
+        data=FeatureData(
+            dataset.fingerprint, len(dataset), hashlib.sha256(store.canonical_json(dataset.ids.tolist()).encode()).hexdigest()
+        ),
+        columns=features.shape[1],
+        quality=quality,
+        cost=(
+            Phase("train", round(prepared - begun, 3), encoder.examples_seen, encoder.flops),
+            Phase("embed", round(embedded - prepared, 3), len(dataset)),
+            Phase("quality", round(now - embedded, 3)),
+        ),
+        skipped=dataset.skipped,
+        machine=MachineRecord(platform.machine()),
+        versions={name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    store.write_manifest(path.parent, _manifest(path).name, manifest, [path.name])
+    return Embedding(path, store.read_manifest(path.parent, _manifest(path).name, EmbeddingManifest))
 
 
-def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Dataset | None) -> dict[str, Any] | None:
+def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Dataset | None) -> Quality | None:
     """Measure the nearest-neighbour accuracy beside that of the pixels; None without labels."""
     if dataset.labels is None or len(dataset) < 2:
         return None
@@ -291,19 +287,19 @@ def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Datas
         assert queries.labels is not None
         return round(knn_accuracy(of_known, labels, of_queries, queries.labels, NEIGHBOURS), 4)
 
-    record: dict[str, Any] = {
-        "knn_accuracy": accuracy(features[known], None if queries is None else encode(queries)),
-        "pixels_knn_accuracy": None,
-        "neighbours": min(NEIGHBOURS, len(known) - (queries is None)),
-        "metric": "cosine",
-        "against": "each example among the others" if queries is None else "test",
-        "known": len(known),
-        "queries": len(known) if queries is None else len(queries),
-    }
+    pixels = None
     if dataset.images is not None:
         of_queries = None if queries is None or queries.images is None else pixel_rows(queries.images)
-        record["pixels_knn_accuracy"] = accuracy(pixel_rows(dataset.images[known]), of_queries)
-    return record
+        pixels = accuracy(pixel_rows(dataset.images[known]), of_queries)
+    return Quality(
+        knn_accuracy=accuracy(features[known], None if queries is None else encode(queries)),
+        pixels_knn_accuracy=pixels,
+        neighbours=min(NEIGHBOURS, len(known) - (queries is None)),
+        metric="cosine",
+        against="each example among the others" if queries is None else "test",
+        known=len(known),
+        queries=len(known) if queries is None else len(queries),
+    )
 
 
 def _spaced(n_rows: int, most: int) -> np.ndarray:

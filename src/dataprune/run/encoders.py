@@ -185,34 +185,31 @@ class _Trace:
     def __init__(self, dataset: Dataset, model: str | None, run: Run | None, hardware: Hardware) -> None:
         if run is None:
             raise invalid("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
-        spec = run.info["spec"]
-        if dataset.fingerprint != spec["data"]:
+        spec = run.manifest.spec
+        if dataset.fingerprint != spec.data:
             raise InputError(
-                f"the data are not those of {run.path}: fingerprint {dataset.fingerprint[:12]}, the run has {spec['data'][:12]}. "
+                f"the data are not those of {run.path}: fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}. "
                 "Give the data that were scored, with the same options."
             )
-        if ":" in spec["model"] and model != spec["model"]:
-            cure = f"If you trust it, give --model {spec['model']}"
-            raise InputError(
-                f"the network of {run.path} is code by the name of {spec['model']!r}, which is not run unasked. {cure}."
-            )
-        sound = [member for member in run.info["members"] if member["status"] == "ok"]
-        self.dataset, self.run, self.member, self.hardware = dataset, run, sound[0], hardware
+        if ":" in spec.model and model != spec.model:
+            cure = f"If you trust it, give --model {spec.model}"
+            raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
+        self.dataset, self.run, self.member, self.hardware = dataset, run, run.manifest.learned[0], hardware
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"method": "trace", "member": self.member["member"], "weights": self.member["sha256"]}
+        return {"method": "trace", "member": self.member.member, "weights": self.member.sha256}
 
     def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
         from dataprune.training.features import penultimate
 
-        path = self.run.path / self.member["file"]
-        if store.sha256(path) != self.member["sha256"]:
+        path = self.run.path / str(self.member.file)
+        if store.sha256(path) != self.member.sha256:
             raise StoreError(f"{path} is damaged (its checksum differs). Run the same `dataprune score` again.")
-        arrays, spec, device = open_member(path).arrays, self.run.info["spec"], self.hardware.resolved_device()
+        arrays, spec, device = open_member(path).arrays, self.run.manifest.spec, self.hardware.resolved_device()
 
         def encode(some: Dataset) -> np.ndarray:
-            about = (spec["model"], spec["recipe"]["normalise"], spec["n_classes"], device)
+            about = (spec.model, spec.recipe.normalise, spec.n_classes, device)
             return penultimate(some, arrays, *about, trained_on=self.dataset)
 
         return Encoder(encode, 0, 0, {"device": device, "bit_exact": device == "cpu"})

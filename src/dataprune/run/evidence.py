@@ -17,9 +17,8 @@ MOST_LEFT_OUT = 0.5  # of the examples of a label: a class stays one
 
 def evidence_of(run: Run) -> Evidence:
     """Gather what the networks of a run say, those of later rounds apart from the first."""
-    numbers = [m["member"] for m in run.info["members"] if m["status"] == "ok"]
-    spec = run.info["spec"]  # of an older run it names no rounds
-    return evidence_of_rounds(run.trace, numbers, spec["members"] // spec.get("rounds", 1), run.classes)
+    numbers = [member.member for member in run.manifest.learned]
+    return evidence_of_rounds(run.trace, numbers, run.manifest.spec.round_size, run.classes)
 
 
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:

@@ -1,10 +1,11 @@
 """How do scores of given features join a run that was trained without them?"""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from jaxtyping import Float64
 
@@ -13,6 +14,7 @@ from dataprune.data import FeatureFile
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.kmeans import Features, fit, unit_rows
 from dataprune.run.clusters import Chosen, Clustering, cluster
+from dataprune.run.manifest import FeaturesRecord, Phase
 from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local
 from dataprune.run.score import write_scores
 from dataprune.scores import FEATURE_SCORES, Score, Scores, km, km_cosine, prototype_distance
@@ -77,7 +79,7 @@ def add_features(
 
     Returns:
         The run with the scores; what features do not allow (a direction of a row of zeros) is absent with its reason.
-        `info["features"]` says digest, k and curve.
+        `manifest.features` says digest, k and curve.
 
     Raises:
         InputError: examples without features, features that are not finite, too few for the clusters.
@@ -87,13 +89,15 @@ def add_features(
     with store.lock(run.path):
         run = open_run(run.path)
         write_local(run.path, features=_within(run.path, file.path))
-        if asked.items() <= run.info.get("features", {}).items():
+        before = run.manifest.features
+        if before is not None and all(getattr(before, name) == value for name, value in asked.items()):
             return run
         begun = time.perf_counter()
         matched = match(file, run.ids)
         found = cluster(matched.features, clusters, len(run.ids), len(run.classes), seed=seed, restarts=restarts, workers=workers)
         present, absent = _scores(matched, found, run, seed=seed, restarts=restarts)
-        record = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
+        about = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
+        record = msgspec.convert(about, FeaturesRecord)
         _publish(run, present, absent, record, time.perf_counter() - begun)
     return open_run(run.path)
 
@@ -120,21 +124,20 @@ def _scores(
     return {name: present[name][place] for name in FEATURE_SCORES if name in present}, absent
 
 
-def _publish(run: Run, present: dict[str, Any], absent: dict[str, str], record: dict[str, Any], seconds: float) -> None:
+def _publish(run: Run, present: dict[str, Any], absent: dict[str, str], record: FeaturesRecord, seconds: float) -> None:
     """Write the scores anew, and the manifest after them."""
     kept = [one for name, one in run.scores.items() if name not in FEATURE_SCORES]
     added = [Score(name, values, 1, run.ids, run.labels) for name, values in present.items()]
     reasons = {name: reason for name, reason in run.scores.absent.items() if name not in FEATURE_SCORES} | absent
     scores = Scores([*kept, *added], reasons)
-    phases = [phase for phase in run.info["cost"] if phase["phase"] != "features"]
-    phases.append({"phase": "features", "wall_seconds": round(seconds, 3), "examples_seen": len(run.ids), "flops": 0})
-    body = {
-        **{key: value for key, value in run.info.items() if key not in ("format", "files", "sha256")},
-        "scores": {name: {"harder": one.harder} for name, one in scores.items()},
-        "absent_scores": reasons,
-        "features": record,
-        "cost": phases,
-    }
+    phases = [phase for phase in run.manifest.cost if phase.phase != "features"]
+    manifest = replace(
+        run.manifest,
+        scores={name: {"harder": one.harder} for name, one in scores.items()},
+        absent_scores=reasons,
+        features=record,
+        cost=(*phases, Phase("features", round(seconds, 3), len(run.ids))),
+    )
     (run.path / MANIFEST).unlink()
     write_scores(run.path / SCORES_FILE, scores, run)
-    store.write_manifest(run.path, MANIFEST, body, list(run.info["files"]))
+    store.write_manifest(run.path, MANIFEST, manifest.plain, list(run.manifest.files))

@@ -45,7 +45,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None
             write_table(temporary, {name: values for name, values in columns.items() if values is not None})
     said = kept.spec | {"n_examples": kept.n_total}
     if run is not None:
-        said |= {"data": run.info["spec"]["data"], "run": run.info["files"][SPEC]["sha256"]}
+        said |= {"data": run.manifest.spec.data, "run": run.manifest.files[SPEC].sha256}
     store.write_manifest(path.parent, f"{path.name}.json", said, [path.name])
 
 

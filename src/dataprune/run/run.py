@@ -1,7 +1,6 @@
 """A finished run, read back: its scores, its trace, what it cost."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import Int64
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile, read, read_features
 from dataprune.errors import InputError, StoreError
+from dataprune.run.manifest import RunManifest
 from dataprune.scores import Score, Scores
 from dataprune.tables import read_table
 from dataprune.trace import Trace, open_member
@@ -32,16 +32,16 @@ class Run:
 
     Attributes:
         path: the folder.
-        info: the manifest: identity, data, members, cost, versions, notes.
+        manifest: identity, data, members, cost, versions, notes.
     """
 
     path: Path
-    info: dict[str, Any]
+    manifest: RunManifest
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by index."""
-        return tuple(self.info["data"]["classes"])
+        return self.manifest.data.classes
 
     @cached_property
     def scores(self) -> Scores:
@@ -55,7 +55,7 @@ class Run:
                 for name, values in table.columns.items()
                 if name not in ("id", "label")
             ]
-            return Scores(found, absent=self.info["absent_scores"])
+            return Scores(found, absent=self.manifest.absent_scores)
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"`{self.path / SCORES_FILE}` is damaged: it is no table of scores.") from error
 
@@ -72,16 +72,16 @@ class Run:
     @cached_property
     def trace(self) -> Trace:
         """The trace of the members that learned, read lazily."""
-        used = [m["file"] for m in self.info["members"] if m["status"] == "ok"]
+        used = [str(member.file) for member in self.manifest.learned]
         for name in used:
-            if store.sha256(self.path / name) != self.info["files"][name]["sha256"]:
+            if store.sha256(self.path / name) != self.manifest.files[name].sha256:
                 raise StoreError(f"{self.path / name} is damaged (its checksum differs). Run the same `dataprune score` again.")
         return Trace([open_member(self.path / name) for name in used], self.labels, self.ids)
 
     @property
     def failed(self) -> list[str]:
         """What did not work out, member by member, in words; empty for a sound run."""
-        return [f"member {m['member']}: {m['reason']}" for m in self.info["members"] if m["status"] != "ok"]
+        return [f"member {one.member}: {one.reason}" for one in self.manifest.members if one.status != "ok"]
 
     def dataset(self, data: str | Path | None = None) -> Dataset:
         """Read the source again.
@@ -93,14 +93,14 @@ class Run:
             InputError: it is not there, or it is not the data that was scored.
         """
         place = self._place() if data is None else data
-        found = read(place, **self.info["read"])
+        found = read(place, **self.manifest.read)
         found = _those(found, self.ids)
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
-        if found.fingerprint != self.info["spec"]["data"]:
+        if found.fingerprint != self.manifest.spec.data:
             raise InputError(
                 f"the data in {place} are not those of {self.path}: fingerprint {found.fingerprint[:12]}, "
-                f"the run has {self.info['spec']['data'][:12]}. Give the original data with --data DATA."
+                f"the run has {self.manifest.spec.data[:12]}. Give the original data with --data DATA."
             )
         return found
 
@@ -110,7 +110,7 @@ class Run:
         Raises:
             InputError: it was scored without, or they are not there any more, or are others. No message names their place.
         """
-        record = self.info.get("features")
+        record = self.manifest.features
         if record is None:
             raise InputError("the run was scored without features.")
         cure = "Give them with --features FILE."
@@ -121,7 +121,7 @@ class Run:
             found = read_features(self.path / place)
         except InputError:
             raise InputError(f"the features that the run was scored with cannot be read any more. {cure}") from None
-        if found.digest != record["digest"]:
+        if found.digest != record.digest:
             raise InputError(f"the features that the run was scored with were changed since. {cure}")
         return found
 
@@ -175,37 +175,15 @@ def open_run(path: str | Path) -> Run:
         if (folder / SPEC).exists():
             raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
         raise InputError(f"`RUN` must be a folder made by `dataprune score`, got {folder}, which holds no {MANIFEST}.")
-    info = store.read_manifest(folder, MANIFEST)
-    if not _says_what_a_run_says(info):
-        raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not say what a run says.")
-    missing = [name for name in info["files"] if not (folder / name).exists()]
+    manifest = store.read_manifest(folder, MANIFEST, RunManifest)
+    if SCORES_FILE not in manifest.files or any(member.file not in manifest.files for member in manifest.learned):
+        raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not list the files of a run.")
+    missing = [name for name in manifest.files if not (folder / name).exists()]
     if missing:
         raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Run the same `dataprune score` command to restore it.")
-    table = info["files"][SCORES_FILE]
-    if store.sha256(folder / SCORES_FILE) != table["sha256"]:
+    if store.sha256(folder / SCORES_FILE) != manifest.files[SCORES_FILE].sha256:
         raise StoreError(f"{folder / SCORES_FILE} is damaged (its checksum differs). Run the same `dataprune score` command again.")
-    return Run(folder, info)
-
-
-def _says_what_a_run_says(info: Mapping[str, Any]) -> bool:
-    """Return whether what is read of a manifest is there: a stranger's may hold anything, with a checksum that fits."""
-    tables = ("data", "absent_scores", "read", "spec", "files")
-    if not all(isinstance(info.get(name), dict) for name in tables) or not isinstance(info.get("members"), list):
-        return False
-    classes, members, files = info["data"].get("classes"), info["members"], info["files"]
-    return (
-        SCORES_FILE in files
-        and isinstance(info["spec"].get("data"), str)
-        and isinstance(classes, list)
-        and all(isinstance(name, str) for name in classes)
-        and all(isinstance(reason, str) for reason in info["absent_scores"].values())
-        and all(
-            isinstance(member, dict)
-            and {"member", "status", "reason", "file"} <= set(member)
-            and (member["status"] != "ok" or (isinstance(member["file"], str) and member["file"] in files))
-            for member in members
-        )
-    )
+    return Run(folder, manifest)
 
 
 def verify(path: str | Path) -> list[str]:

@@ -5,7 +5,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from dataprune import noise, store
 from dataprune.data import Dataset, pack
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, WorkError, invalid, join_some
 from dataprune.run.evidence import evidence_of_rounds, excluded
+from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores, median_distance, score_trace
 from dataprune.tables import write_table
@@ -36,8 +37,6 @@ REASONS = {
     "at chance": "it does no better than always naming the largest class; its answers feed no score",
     "diverged": "its loss grew far beyond that of naming no class; its answers feed no score. Try a lower learning rate",
 }
-BY_HEART = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
-ALGORITHM = 1  # raised when the same spec would give other numbers
 
 
 @dataclass(frozen=True)
@@ -125,18 +124,17 @@ def check_out(out: str | Path) -> None:
         store.check_writable(present)
 
 
-def identity(dataset: Dataset, ensemble: Ensemble) -> dict[str, Any]:
-    """Return what makes two runs the same run, as plain JSON."""
-    spec = asdict(ensemble)
-    spec["recipe"]["milestones"] = list(spec["recipe"]["milestones"])
-    del spec["recipe"]["epochs"]  # said once, above
-    return {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **spec}
+def identity(dataset: Dataset, ensemble: Ensemble) -> RunSpec:
+    """Return what makes two runs the same run."""
+    spec = {field.name: getattr(ensemble, field.name) for field in fields(ensemble)}
+    spec["recipe"] = replace(ensemble.recipe, epochs=None)
+    return RunSpec(data=dataset.fingerprint, n_examples=len(dataset), **spec)
 
 
 def _claim(folder: Path, planned: Plan, extend: bool) -> Run | None:
     """Make the folder this run's own; return the run if it is finished. Refuse a folder that holds anything else."""
     ensemble = planned.ensemble
-    wanted = identity(planned.dataset, ensemble)
+    wanted = identity(planned.dataset, ensemble).plain
     if not (folder / SPEC).exists() and not (folder / MANIFEST).exists():
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
         if others:
@@ -172,7 +170,7 @@ def _identity_of(folder: Path) -> dict[str, Any]:
         return store.read_sealed(folder / SPEC)
     except StoreError as error:
         try:
-            return dict(store.read_manifest(folder, MANIFEST)["spec"])
+            return dict(store.read_manifest(folder, MANIFEST, dict)["spec"])
         except (DatapruneError, KeyError, TypeError):
             raise StoreError(f"{str(error).rstrip('.')}. Choose another folder, or remove this one.") from error
 
@@ -209,7 +207,7 @@ def member_file(member: int) -> str:
     return f"trace/member-{member:03d}.safetensors"
 
 
-def _train(folder: Path, planned: Plan, device: str, hardware: Hardware, listener: Listener | None) -> list[dict[str, Any]]:
+def _train(folder: Path, planned: Plan, device: str, hardware: Hardware, listener: Listener | None) -> list[MemberRecord]:
     """Train the members that are not yet published whole, publish each as it comes, and give a record of all."""
     dataset, ensemble = planned.dataset, planned.ensemble
     scratch = folder / SCRATCH
@@ -217,7 +215,7 @@ def _train(folder: Path, planned: Plan, device: str, hardware: Hardware, listene
     (folder / "trace").mkdir(exist_ok=True)
     records = {m: r for m in range(ensemble.members) if (r := _published(folder, m)) is not None}
     for record in records.values():
-        if record["file"] is not None:
+        if record.file is not None:
             _same_making(record, device)
     missing = [m for m in range(ensemble.members) if m not in records]
     if not missing:
@@ -251,7 +249,7 @@ def _train(folder: Path, planned: Plan, device: str, hardware: Hardware, listene
     return [records[m] for m in range(ensemble.members)]
 
 
-def _published_of(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, dict[str, Any]]:
+def _published_of(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, MemberRecord]:
     """Publish members as they come; give the record of each."""
     records, lost = {}, []
     for outcome in outcomes:
@@ -270,10 +268,10 @@ def _published_of(folder: Path, outcomes: Iterable[Outcome], device: str) -> dic
 
 
 def _left_out(
-    folder: Path, dataset: Dataset, ensemble: Ensemble, records: dict[int, dict[str, Any]], number: int
+    folder: Path, dataset: Dataset, ensemble: Ensemble, records: dict[int, MemberRecord], number: int
 ) -> Bool[np.ndarray, " examples"] | None:
     """Return which examples a round is not trained on, by the members of the rounds before it."""
-    used = [m for m in range(number * ensemble.round_size) if records[m]["status"] == "ok"]
+    used = [m for m in range(number * ensemble.round_size) if records[m].status == "ok"]
     if not used:
         return None
     assert dataset.labels is not None, "checked by `plan`"
@@ -297,69 +295,69 @@ def _note(folder: Path, member: int) -> Path:
     return folder / "trace" / f"member-{member:03d}.json"
 
 
-def _record_failure(folder: Path, member: int, outcome: Outcome) -> dict[str, Any]:
+def _record_failure(folder: Path, member: int, outcome: Outcome) -> MemberRecord:
     """Note a member that raised, so that it is not repeated; the traceback lies apart, it names paths of this machine."""
-    record = {"member": member, "file": None, "status": "failed", "reason": outcome.error}
-    store.write_sealed(_note(folder, member), record)
+    record = MemberRecord(member, "failed", str(outcome.error))
+    store.write_sealed(_note(folder, member), asdict(record))
     with store.writing(_note(folder, member).with_suffix(".traceback.txt")) as temporary:
         temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
     return record
 
 
-def _same_making(record: dict[str, Any], device: str) -> None:
+def _same_making(record: MemberRecord, device: str) -> None:
     """Refuse to go on with members that other versions or another kind of device made: their bits would not fit ours."""
     now = training_environment(device)
-    differing = [f"{k} {v} there, {now.get(k)} here" for k, v in record["training_environment"].items() if now.get(k) != v]
+    differing = [f"{k} {v} there, {now.get(k)} here" for k, v in record.made_with.items() if now.get(k) != v]
     if differing:
         cure = "Go on with the same versions and device, or choose another folder"
-        raise InputError(f"`out` holds members that were made elsewise: {'; '.join(differing)}. {cure}.")
+        raise InputError(f"`out` holds members made otherwise: {'; '.join(differing)}. {cure}.")
 
 
-def _published(folder: Path, member: int) -> dict[str, Any] | None:
+def _published(folder: Path, member: int) -> MemberRecord | None:
     """Return the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
     try:
-        note = store.read_sealed(_note(folder, member))
-        if note["status"] == "failed" and note["member"] == member:
-            return note
-        if note["file"] != member_file(member) or note["member"] != member:
+        note = store.as_record(store.read_sealed(_note(folder, member)), MemberRecord, _note(folder, member))
+        if note.member != member or (note.status != "failed" and note.file != member_file(member)):
             return None  # a name from a stored file is no path of ours unless it is the one we would write
+        if note.status == "failed":
+            return note
         path, waiting = folder / member_file(member), folder / SCRATCH / f"member-{member:03d}" / "trace.safetensors"
-        if not path.exists() and waiting.exists() and store.sha256(waiting) == note["sha256"]:
+        if not path.exists() and waiting.exists() and store.sha256(waiting) == note.sha256:
             waiting.replace(path)
-        return note if store.sha256(path) == note["sha256"] else None
-    except (DatapruneError, OSError, KeyError, TypeError):
+        return note if store.sha256(path) == note.sha256 else None
+    except (StoreError, OSError):
         return None
 
 
-def _publish_member(folder: Path, done: MemberDone, device: str) -> dict[str, Any]:
-    record = {
-        "member": done.member,
-        "file": member_file(done.member),
-        "status": done.status,
-        "reason": REASONS[done.status],
-        "sha256": store.sha256(done.path),
-        "training_environment": training_environment(device),
-        "accuracy": round(done.accuracy, 6),
-        "seconds": round(done.seconds, 3),
-        "examples_seen": done.examples_seen,
-        "peak_bytes": done.peak_bytes,
-    }
-    store.write_sealed(_note(folder, done.member), record)
+def _publish_member(folder: Path, done: MemberDone, device: str) -> MemberRecord:
+    record = MemberRecord(
+        done.member,
+        done.status,  # type: ignore[arg-type]
+        REASONS[done.status],
+        member_file(done.member),
+        store.sha256(done.path),
+        training_environment(device),
+        round(done.accuracy, 6),
+        round(done.seconds, 3),
+        done.examples_seen,
+        done.peak_bytes,
+    )
+    store.write_sealed(_note(folder, done.member), asdict(record))
     done.path.replace(folder / member_file(done.member))
     shutil.rmtree(done.path.parent, ignore_errors=True)
     return record
 
 
-def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, members: list[dict[str, Any]]) -> Scores:
+def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, members: list[MemberRecord]) -> Scores:
     """Compute every score from the members that learned, and write the table."""
-    used = [m for m in members if m["status"] == "ok"]
+    used = [member for member in members if member.status == "ok"]
     if not used:
-        reasons = "; ".join(sorted({m["reason"] for m in members}))
-        failed = all(m["status"] == "failed" for m in members)
+        reasons = "; ".join(sorted({member.reason for member in members}))
+        failed = all(member.status == "failed" for member in members)
         cure = "Mend the cause" if failed else "Try more --epochs, another --model or --recipe, or look at the labels"
         raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}, and choose a new folder.")
     assert dataset.labels is not None, "checked by `plan`"
-    opened = [open_member(folder / m["file"]) for m in used]
+    opened = [open_member(folder / str(member.file)) for member in used]
     scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
     present, absent = list(scores.values()), dict(scores.absent)
     try:
@@ -370,19 +368,19 @@ def _score(folder: Path, dataset: Dataset, ensemble: Ensemble, device: str, memb
         absent["median_distance"] = str(reason)
     scores = Scores(present, absent)
     (folder / MANIFEST).unlink(missing_ok=True)
-    store.write_sealed(folder / SPEC, identity(dataset, ensemble))  # with more members, where the run was extended
+    store.write_sealed(folder / SPEC, identity(dataset, ensemble).plain)  # with more members, where the run was extended
     write_scores(folder / SCORES_FILE, scores, dataset)
     return scores
 
 
-def _doubts(members: list[dict[str, Any]]) -> list[str]:
+def _doubts(manifest: RunManifest) -> list[str]:
     """Return what speaks against the scores."""
-    accuracies = [m["accuracy"] for m in members if m["status"] == "ok"]
-    if min(accuracies) < BY_HEART:
+    if not manifest.memorised:
         return []
+    share = min(member.accuracy for member in manifest.learned)
     return [
-        f"the members know {min(accuracies):.1%} of the labels they were trained on by heart, so el2n and the other scores of the "
-        "last epoch tell little apart; aum, confidence and forget look at all epochs, or train with fewer --epochs"
+        f"the members have memorised {share:.1%} of the labels they were trained on, so el2n and the other scores of the last epoch "
+        "tell little apart; aum, confidence and forget look at all epochs, or train with fewer --epochs"
     ]
 
 
@@ -410,42 +408,44 @@ def _publish(
     folder: Path,
     planned: Plan,
     device: str,
-    members: list[dict[str, Any]],
+    members: list[MemberRecord],
     scores: Scores,
     seconds: tuple[float, float],
 ) -> None:
     """Write the manifest: from here on the run is finished."""
     dataset, ensemble = planned.dataset, planned.ensemble
     counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
-    body = {
-        "spec": identity(dataset, ensemble),
-        "data": {
-            "n_examples": len(dataset),
-            "classes": list(dataset.classes),
-            "class_counts": counts.tolist(),
-            "shape": list(dataset.inputs.shape[1:]),
-            "kind": "images" if dataset.images is not None else "features",
-        },
-        "members": members,
-        "scores": {name: {"harder": one.harder} for name, one in scores.items()},
-        "absent_scores": dict(scores.absent),
-        "read": {k: v for k, v in dataset.origin.options.items() if k != "labels"} if dataset.origin else {},
-        "skipped": [asdict(item) for item in dataset.skipped],
-        "notes": [*dataset.notes, *_doubts(members), *_small_classes(dataset, ensemble)],
-        "cost": [
-            {
-                "phase": "train",
-                "wall_seconds": round(seconds[0], 3),
-                "member_seconds": round(sum(m.get("seconds", 0.0) for m in members), 3),
-                "examples_seen": sum(m.get("examples_seen", 0) for m in members),
-                "flops": int(planned.cost(sum(m["file"] is not None for m in members)).flops),
-            },
-            {"phase": "score", "wall_seconds": round(seconds[1], 3), "examples_seen": len(dataset), "flops": planned.forward_flops},
-        ],
-        "machine": {"device": device, "processor": platform.machine(), "bit_exact": device == "cpu"},
-        "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    notes = [_note(folder, m["member"]).relative_to(folder).as_posix() for m in members]
-    files = [SPEC, SCORES_FILE, *(m["file"] for m in members if m["file"]), *notes]
-    store.write_manifest(folder, MANIFEST, body, files)
+    trained = [member for member in members if member.file is not None]
+    manifest = RunManifest(
+        spec=identity(dataset, ensemble),
+        data=RunData(
+            n_examples=len(dataset),
+            classes=dataset.classes,
+            class_counts=tuple(counts.tolist()),
+            shape=tuple(dataset.inputs.shape[1:]),
+            kind="images" if dataset.images is not None else "features",
+        ),
+        members=tuple(members),
+        scores={name: {"harder": one.harder} for name, one in scores.items()},
+        absent_scores=dict(scores.absent),
+        read={k: v for k, v in dataset.origin.options.items() if k != "labels"} if dataset.origin else {},
+        skipped=dataset.skipped,
+        notes=tuple(dataset.notes),
+        cost=(
+            Phase(
+                "train",
+                round(seconds[0], 3),
+                sum(member.examples_seen for member in members),
+                int(planned.cost(len(trained)).flops),
+                round(sum(member.seconds for member in members), 3),
+            ),
+            Phase("score", round(seconds[1], 3), len(dataset), planned.forward_flops),
+        ),
+        machine=MachineRecord(platform.machine(), device, device == "cpu"),
+        versions={name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    manifest = replace(manifest, notes=(*manifest.notes, *_doubts(manifest), *_small_classes(dataset, ensemble)))
+    notes = [_note(folder, member.member).relative_to(folder).as_posix() for member in members]
+    files = [SPEC, SCORES_FILE, *(str(member.file) for member in trained), *notes]
+    store.write_manifest(folder, MANIFEST, manifest.plain, files)

@@ -4,19 +4,34 @@ from dataprune.store.arrays import Arrays, open_arrays, save_arrays
 from dataprune.store.digests import array_digest, canonical_json, sha256
 from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
 from dataprune.store.lock import lock
-from dataprune.store.manifest import FORMAT, as_written, faults, manifest_beside, read_manifest, write_manifest
+from dataprune.store.manifest import (
+    FORMAT,
+    FileRecord,
+    Listing,
+    as_record,
+    as_written,
+    faults,
+    is_whole,
+    manifest_beside,
+    read_manifest,
+    write_manifest,
+)
 from dataprune.store.sealed import read_sealed, sealed, write_sealed
 from dataprune.store.transaction import check_new, publish_together
 
 __all__ = [
     "FORMAT",
     "Arrays",
+    "FileRecord",
+    "Listing",
     "array_digest",
+    "as_record",
     "as_written",
     "canonical_json",
     "check_new",
     "check_writable",
     "faults",
+    "is_whole",
     "lock",
     "manifest_beside",
     "open_arrays",

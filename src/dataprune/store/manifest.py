@@ -1,45 +1,67 @@
-"""Is everything here that was written, and as it was written?"""
+"""Manifests: written last, with size and checksum of every file that they speak for, and read back as typed records."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from dataprune.errors import InputError, StoreError, join_some
 from dataprune.store.digests import canonical_json, sha256
-from dataprune.store.files import json_text, read_json, write_json
+from dataprune.store.files import json_text, one_line, read_json
+from dataprune.store.sealed import read_sealed, write_sealed
 
 FORMAT = 1
 """The version of everything in a manifest's folder; a change that older readers would misread raises it."""
+SEAL = "sha256"  # of a manifest; other sealed files say `seal`
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
 
 
-def write_manifest(folder: Path, name: str, body: Mapping[str, object], files: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class FileRecord:
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What every manifest says: its files, by their paths relative to its folder."""
+
+    files: Mapping[str, FileRecord]
+
+
+def write_manifest(folder: Path, name: str, body: "Mapping[str, object] | DataclassInstance", files: Sequence[str]) -> None:
     """Write `folder/name` (last, once its files are there): `body`, and size and SHA-256 of every file and of itself.
 
     Args:
         folder: what the files' paths are relative to.
         name: the manifest's own file name.
-        body: what else it says, as JSON; not `format`, `files` or `sha256`.
+        body: what else it says, as plain JSON or a record; `format` and `files` are the manifest's own.
         files: paths relative to `folder`, with forward slashes.
     """
-    assert not {"format", "files", "sha256"} & set(body), "the manifest's own keys"
-    listing = {relative: _fingerprint(_inside(folder, relative)) for relative in files}
-    manifest = json.loads(canonical_json({**body, "format": FORMAT, "files": listing}))
-    write_json(folder / name, {**manifest, "sha256": _text_digest(manifest)})
+    plain = dict(body) if isinstance(body, Mapping) else asdict(body)
+    plain |= {"format": FORMAT, "files": {relative: asdict(_file_record(_inside(folder, relative))) for relative in files}}
+    manifest = json.loads(canonical_json(plain))
+    write_sealed(folder / name, manifest, SEAL)
 
 
-def read_manifest(folder: Path, name: str, check: bool = False) -> dict[str, Any]:
+def read_manifest(folder: Path, name: str, kind: type[T]) -> T:
     """Read `folder/name`, as `write_manifest` wrote it.
 
     Args:
-        folder: where it lies.
-        name: its file name.
-        check: re-hash every file it names, too.
+        kind: the record to make of it; `dict` for a manifest of whatever kind. What a record does not name is left out.
 
     Raises:
         InputError: there is none.
-        StoreError: it is damaged, of another version, names files outside the folder, or (`check`) a file is not as written.
+        StoreError: it is damaged, of another version, not of this kind, or names files outside the folder.
     """
     path = folder / name
     if not path.is_file():
@@ -51,27 +73,49 @@ def read_manifest(folder: Path, name: str, check: bool = False) -> dict[str, Any
     if version != FORMAT:
         age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: write it anew"
         raise StoreError(f"`{path}` has format {version}, this version reads format {FORMAT}. It is from {age}.")
-    body = {key: value for key, value in manifest.items() if key != "sha256"}
-    if manifest.get("sha256") != _text_digest(body) or path.read_bytes() != json_text(manifest):
+    if SEAL not in manifest or path.read_bytes() != json_text(manifest):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
-    for relative, entry in manifest["files"].items():
+    body = read_sealed(path, SEAL)
+    for relative in as_record(body, Listing, path).files:
         _inside(folder, relative)
-        if not isinstance(entry, dict) or set(entry) != {"bytes", "sha256"}:
-            raise StoreError(f"`{path}` is damaged: it does not say size and checksum of {relative!r}.")
-    found = _faults(folder, manifest) if check else []
-    if found:
-        raise StoreError(f"`{folder}` is damaged: {join_some(found)}.")
-    return dict(manifest)
+    return as_record(body, kind, path)
+
+
+def as_record(plain: object, kind: type[T], path: Path) -> T:
+    """Make a record of what a file says; a stranger's file may say anything, with a checksum that fits.
+
+    Raises:
+        StoreError: it lacks something, or holds something of another type.
+    """
+    try:
+        return msgspec.convert(plain, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise StoreError(f"`{path}` is damaged or of another kind: {one_line(error)}.") from error
 
 
 def faults(folder: Path, name: str) -> list[str]:
-    """Return what is wrong with each file of the manifest `folder/name`, in words: missing, wrong size, wrong checksum.
-
-    Returns: nothing when all is sound.
+    """Return what is wrong with each file of the manifest `folder/name`: missing, wrong size, wrong checksum.
 
     Raises: what `read_manifest` raises when the manifest itself cannot be believed.
     """
-    return _faults(folder, read_manifest(folder, name))
+    found = []
+    for relative, expected in sorted(read_manifest(folder, name, Listing).files.items()):
+        path = _inside(folder, relative)
+        if not path.is_file():
+            found.append(f"{relative} is missing")
+        elif (size := path.stat().st_size) != expected.bytes:
+            found.append(f"{relative} has {size} bytes instead of {expected.bytes}")
+        elif sha256(path) != expected.sha256:
+            found.append(f"{relative} has another checksum than when it was written")
+    return found
+
+
+def is_whole(folder: Path, name: str) -> bool:
+    """Return whether the manifest `folder/name` is there and every file is as it was written."""
+    try:
+        return (folder / name).is_file() and not faults(folder, name)
+    except StoreError:
+        return False
 
 
 def manifest_beside(path: Path) -> Path | None:
@@ -109,9 +153,8 @@ def as_written(path: Path) -> Path:
     except StoreError:  # it speaks for nothing: perhaps somebody else's
         return path
     if found:
-        raise StoreError(
-            f"`{path}` is damaged or was edited: {join_some(found)}. Make it again, or remove {manifest.name} if the change was meant."
-        )
+        cure = f"Make it again, or remove {manifest.name} if the change was meant."
+        raise StoreError(f"`{path}` is damaged or was edited: {join_some(found)}. {cure}")
     return path
 
 
@@ -122,22 +165,5 @@ def _inside(folder: Path, relative: str) -> Path:
     return folder / parts
 
 
-def _fingerprint(path: Path) -> dict[str, object]:
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-def _faults(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    found = []
-    for relative, expected in sorted(manifest["files"].items()):
-        path = _inside(folder, relative)
-        if not path.is_file():
-            found.append(f"{relative} is missing")
-        elif (size := path.stat().st_size) != expected["bytes"]:
-            found.append(f"{relative} has {size} bytes instead of {expected['bytes']}")
-        elif sha256(path) != expected["sha256"]:
-            found.append(f"{relative} has another checksum than when it was written")
-    return found
-
-
-def _text_digest(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+def _file_record(path: Path) -> FileRecord:
+    return FileRecord(path.stat().st_size, sha256(path))

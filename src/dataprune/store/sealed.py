@@ -1,4 +1,4 @@
-"""Is this small JSON file what was written? It carries its own checksum, for what is used before a manifest speaks for it."""
+"""Small JSON files that carry their own checksum."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from dataprune.store.files import read_json, write_json
 SEAL = "seal"
 
 
-def sealed(body: Mapping[str, object]) -> dict[str, object]:
-    """Return `body` with its checksum in it."""
-    assert SEAL not in body, "the checksum's own key"
-    return {**body, SEAL: _digest(body)}
+def sealed(body: Mapping[str, object], seal: str = SEAL) -> dict[str, object]:
+    """Return `body` with its checksum in it, under the key `seal`."""
+    assert seal not in body, "the checksum's own key"
+    return {**body, seal: _digest(body)}
 
 
-def write_sealed(path: Path, body: Mapping[str, object]) -> None:
+def write_sealed(path: Path, body: Mapping[str, object], seal: str = SEAL) -> None:
     """Write `body` as JSON with its checksum in it, atomically."""
-    write_json(path, sealed(body))
+    write_json(path, sealed(body, seal))
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
     """Read what `write_sealed` wrote, without the checksum. A file of an earlier version, which has none, is taken as it is.
 
     Raises:
@@ -32,8 +32,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict):
         raise StoreError(f"`{path}` is damaged: it holds no table.")
-    seal = found.pop(SEAL, None)
-    if seal is not None and seal != _digest(found):
+    expected = found.pop(seal, None)
+    if expected is not None and expected != _digest(found):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
     return dict(found)
 

@@ -119,18 +119,18 @@ def situation_of(run: "Run") -> Situation:
     """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
     from dataprune.run.suspects import suspects_of
 
-    info, wrong = run.info, None
+    wrong = None
     with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
         wrong = round(float(suspects_of(run).n_wrong))
-    counts = np.array(info["data"]["class_counts"])
+    counts = np.array(run.manifest.data.class_counts)
     return Situation(
-        n_examples=int(info["data"]["n_examples"]),
+        n_examples=run.manifest.data.n_examples,
         n_classes=int((counts > 0).sum()),
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(run.scores),
         wrong=wrong,
-        by_heart=any("by heart" in note for note in info["notes"]),
-        scoring=scoring_cost(info),
+        by_heart=run.manifest.memorised,
+        scoring=scoring_cost(run.manifest.cost),
     )
 
 

@@ -43,7 +43,7 @@ class StudyInputs:
         """Return where scores come from in plain JSON, without a path."""
         features = self.features
         return {
-            "run": None if self.run is None else open_run(self.run).info["spec"],
+            "run": None if self.run is None else open_run(self.run).manifest.spec.plain,
             "settings": None if self.run is not None else asdict(self.settings),
             "features": features.digest if isinstance(features, FeatureFile) else features,
             "scores": {one.name: store.array_digest(one.difficulty) for one in self.scores},
@@ -80,7 +80,7 @@ class ScoreProvider:
         if self.sources.run is None:
             return
         run = open_run(self.sources.run)
-        seen, labels = run.info["spec"]["data"], data.train.labels
+        seen, labels = run.manifest.spec.data, data.train.labels
         if seen == data.uncut:
             raise InputError(
                 f"`run` {run.path} has seen all examples, also those that the study would cut off as test. Leave out --run: the "

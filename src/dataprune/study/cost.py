@@ -1,28 +1,26 @@
 """What did scoring cost, what does each training cost, and after how many trainings has pruning paid?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import floor
-from typing import Any
 
 import numpy as np
 
+from dataprune.run.manifest import Phase
 from dataprune.study.results_table import Cell, Trials, cell_table
 from dataprune.training.cost import MEASURES, Cost
 
 COLUMNS = {"seconds": "train_seconds", "examples_seen": "examples_seen", "flops": "flops"}
 
 
-def scoring_cost(info: Mapping[str, Any]) -> Cost:
-    """Return what a run cost, from its manifest: training its members and scoring every example.
+def scoring_cost(phases: Iterable[Phase]) -> Cost:
+    """Return what a run cost, from the phases of its manifest: training its members and scoring every example.
 
-    Args:
-        info: `Run.info`. What features cost that were made elsewhere is not in it.
+    What features cost that were made elsewhere is not in it.
     """
     total = Cost(0.0, 0.0, 0.0)
-    for phase in info["cost"]:
-        seconds = phase.get("member_seconds", phase["wall_seconds"])
-        total += Cost(float(seconds), float(phase["examples_seen"]), float(phase["flops"]))
+    for phase in phases:
+        total += Cost(phase.seconds, float(phase.examples_seen), float(phase.flops))
     return total
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from dataprune.data import Dataset
 from dataprune.errors import invalid
@@ -36,24 +35,24 @@ def settings_of(run: Run) -> Settings:
     Raises:
         InputError: code of somebody's own made it: a stored name is not followed.
     """
-    spec: dict[str, Any] = run.info["spec"]
-    recipe = spec["recipe"]["name"]
-    if ":" in spec["model"] or recipe not in RECIPES:
-        what = f"model {spec['model']!r}" if ":" in spec["model"] else f"recipe {recipe!r}"
+    spec = run.manifest.spec
+    recipe = spec.recipe.name
+    if ":" in spec.model or recipe not in RECIPES:
+        what = f"model {spec.model!r}" if ":" in spec.model else f"recipe {recipe!r}"
         raise invalid(
             "run", "be made with a model and a recipe of dataprune, for a study that scores anew", what, "Leave out --run."
         )
     return Settings(
-        members=spec["members"],
-        epochs=spec["epochs"],
-        model=spec["model"],
+        members=spec.members,
+        epochs=spec.epochs,
+        model=spec.model,
         recipe=recipe,
-        batch=spec["recipe"]["batch"],
-        when=spec["when"],
-        folds=spec["folds"],
-        repeats=spec["repeats"],
-        rounds=spec.get("rounds", 1),
-        seed=spec["seed"],
+        batch=spec.recipe.batch,
+        when=spec.when,
+        folds=spec.folds,
+        repeats=spec.repeats,
+        rounds=spec.rounds,
+        seed=spec.seed,
     )
 
 

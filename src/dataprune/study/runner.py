@@ -268,7 +268,7 @@ class StudyRunner:
         """Return what scoring cost, from the run's own record; nothing where no run was needed."""
         path = self.scoring.sources.run if place == RUN and self.scoring.sources.run is not None else self.folder / place
         try:
-            return list(open_run(path).info["cost"])
+            return [asdict(phase) for phase in open_run(path).manifest.cost]
         except DatapruneError:
             return []
 

@@ -103,7 +103,7 @@ def open_study(path: str | Path) -> Study:
     identity = read_identity(folder)
     spec = from_toml(identity["question"], str(folder / SPEC))
     if (folder / MANIFEST).exists():
-        info = store.read_manifest(folder, MANIFEST)
+        info = store.read_manifest(folder, MANIFEST, dict)
         for name in (TRIALS, SUMMARY):
             if name in info["files"] and not _is_sound(folder, name, info):
                 raise StoreError(

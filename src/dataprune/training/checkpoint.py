@@ -69,7 +69,7 @@ def training_environment(device: str) -> dict[str, str]:
     """Name what the bits of a training depend on beside its spec: the kind of device and the versions that compute."""
     import torch
 
-    return {"device": torch.device(device).type, "torch": torch.__version__, "numpy": np.__version__}
+    return {"device": torch.device(device).type, "torch": str(torch.__version__), "numpy": np.__version__}
 
 
 @contextmanager

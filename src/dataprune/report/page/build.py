@@ -18,6 +18,7 @@ from dataprune.report.page.layout import feature_map
 from dataprune.report.page.material import Pairs, ReportData
 from dataprune.report.page.scene import Scene
 from dataprune.report.text import capitalise, display_text
+from dataprune.run.manifest import RunSpec
 from dataprune.scores import FEATURE_SCORES, SCORES, correlations
 from dataprune.streams import tie_break
 
@@ -82,16 +83,16 @@ def run_page(material: ReportData, options: Options) -> Page:
     spreads = [distributions.distribution_data(one, material.labels, material.class_names) for one in material.scores.values()]
     scenes = _scenes(material, chosen, spreads)
     title = options.title or f"What the data of {display_text(material.name, 60)} show"
-    why = findings.leading_score(dict(material.info), list(material.scores))[1]
+    why = findings.leading_score(material.manifest.memorised, list(material.scores))[1]
     context = {
         "title": display_text(title, 200),
         "summary": findings.summary(material),
         "findings": [asdict(one) for one in findings.findings(material)],
-        "cautions": [capitalise(display_text(note, 600)) for note in material.info.get("notes", [])],
+        "cautions": [capitalise(display_text(note, 600)) for note in material.manifest.notes],
         "leading": material.leading,
         "leading_why": why,
         "things": material.things,
-        "is_pictures": material.info["data"]["kind"] == "images",
+        "is_pictures": material.manifest.data.kind == "images",
         "class_names": material.class_names,
         "whose": classes.WHOSE[material.answers.which],
         "missing": {name: display_text(reason, 600) for name, reason in material.missing.items()},
@@ -105,14 +106,14 @@ def run_page(material: ReportData, options: Options) -> Page:
         "matrix": _matrix_section(material),
         "epochs": curves.epoch_rows(material.answers),
         "held_out": bool(np.isfinite(material.answers.held_out).any()),
-        "when": material.info["spec"].get("when", "clean"),
+        "when": material.manifest.spec.when,
         "features_are": material.features_are,
-        "clusters": material.info.get("features", {}).get("k"),
+        "clusters": None if material.manifest.features is None else material.manifest.features.k,
         "made": _made(material),
         "skipped": [
-            [display_text(item["path"], 200), display_text(item["reason"], 200)] for item in material.info["skipped"][:MOST_SKIPPED]
+            [display_text(item.path, 200), display_text(item.reason, 200)] for item in material.manifest.skipped[:MOST_SKIPPED]
         ],
-        "n_skipped": len(material.info["skipped"]),
+        "n_skipped": len(material.manifest.skipped),
         "n_pictures": sum(1 for picture in payload["examples"]["picture"] if picture),
         "n_examples": len(material),
         "max_pictures": options.max_pictures,
@@ -211,7 +212,7 @@ def _ends(ends: galleries.Ends, chosen: _Choice) -> dict[str, list[int]]:
 
 def _key(material: ReportData) -> str:
     """Name the run, so that decisions about one are never shown in the page of another."""
-    return hashlib.sha256(store.canonical_json(material.info["spec"]).encode()).hexdigest()[:24]
+    return hashlib.sha256(store.canonical_json(material.manifest.spec.plain).encode()).hexdigest()[:24]
 
 
 def _suspect_items(material: ReportData, chosen: _Choice) -> list[dict[str, Any]]:
@@ -348,40 +349,37 @@ def _matrix_section(material: ReportData) -> dict[str, Any]:
     return {"names": [material.class_names[index] for index in chosen], "cells": cells, "of": len(material.classes)}
 
 
-def _folds(spec: dict[str, Any]) -> str:
-    if not spec.get("folds"):
+def _folds(spec: RunSpec) -> str:
+    if not spec.folds:
         return "none: every network saw every example"
-    rounds = spec.get("rounds", 1)
-    again = f", {rounds} rounds, the later ones without suspects" if rounds > 1 else ""
-    return f"{spec['folds']} × {spec.get('repeats', 1)}{again}"
+    again = f", {spec.rounds} rounds, the later ones without suspects" if spec.rounds > 1 else ""
+    return f"{spec.folds} × {spec.repeats}{again}"
 
 
 def _made(material: ReportData) -> list[list[str]]:
     """Return how the run was made: settings, cost, versions; no path and no host."""
-    info, spec = material.info, material.info["spec"]
+    manifest, spec = material.manifest, material.manifest.spec
     rows = [
-        ["fingerprint of the data", str(spec["data"])[:16]],
-        ["networks", f"{spec['members']} × {spec['epochs']} epochs, {display_text(spec['model'], 60)}"],
+        ["fingerprint of the data", spec.data[:16]],
+        ["networks", f"{spec.members} × {spec.epochs} epochs, {display_text(spec.model, 60)}"],
         [
             "recipe",
-            ", ".join(f"{key} {display_text(value, 40)}" for key, value in spec["recipe"].items() if value not in ([], None)),
+            ", ".join(f"{key} {display_text(value, 40)}" for key, value in spec.plain["recipe"].items() if value not in ([], None)),
         ],
         ["folds", _folds(spec)],
-        ["seed", str(spec["seed"])],
-        ["recorded", "on clean pictures after each epoch" if spec.get("when") == "clean" else "while training"],
+        ["seed", str(spec.seed)],
+        ["recorded", "on clean pictures after each epoch" if spec.when == "clean" else "while training"],
     ]
-    for phase in info["cost"]:
-        operations = f", {phase['flops']:.2g} floating-point operations" if phase.get("flops") else ""
-        rows.append([f"cost: {phase['phase']}", f"{findings.took(phase)}{operations}"])
+    for phase in manifest.cost:
+        operations = f", {phase.flops:.2g} floating-point operations" if phase.flops else ""
+        rows.append([f"cost: {phase.phase}", f"{findings.took(phase)}{operations}"])
     rows += [
-        [f"member {m['member']}", display_text(f"{m['status']}: {m['reason']}", 300)]
-        for m in info["members"]
-        if m["status"] != "ok"
+        [f"member {one.member}", display_text(f"{one.status}: {one.reason}", 300)] for one in manifest.members if one.status != "ok"
     ]
     rows += [[f"no {name}", display_text(reason, 300)] for name, reason in material.scores.absent.items()]
-    rows.append(["machine", f"{info['machine']['device']}, {'bit-exact' if info['machine']['bit_exact'] else 'not bit-exact'}"])
-    rows.append(["versions", ", ".join(f"{name} {display_text(version, 30)}" for name, version in info["versions"].items())])
-    rows.append(["finished", display_text(info["finished"], 40)])
+    rows.append(["machine", f"{manifest.machine.device}, {'bit-exact' if manifest.machine.bit_exact else 'not bit-exact'}"])
+    rows.append(["versions", ", ".join(f"{name} {display_text(version, 30)}" for name, version in manifest.versions.items())])
+    rows.append(["finished", display_text(manifest.finished, 40)])
     return rows
 
 
@@ -393,7 +391,8 @@ def _scenes(material: ReportData, chosen: _Choice, spreads: list[distributions.D
     shown_classes, counts = classes.matrix_of(material)
     scenes.append(classes.confusion_scene([material.class_names[index] for index in shown_classes], counts))
     scenes.append(curves.epochs_scene(material.answers))
-    if "features" in material.info and (inertia := curves.inertia_scene(material.info["features"])) is not None:
+    record = material.manifest.features
+    if record is not None and (inertia := curves.inertia_scene(record)) is not None:
         scenes.append(inertia)
     if material.features is not None and (laid_out := feature_map(material)) is not None:
         scenes.append(laid_out)

@@ -1,12 +1,12 @@
 """How did training go, epoch by epoch, and how does inertia fall with the number of clusters?"""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dataprune.report.page.answers import EnsemblePredictions
 from dataprune.report.page.scene import Axes, Dot, Line, Mark, Scene, Words
+from dataprune.run.manifest import FeaturesRecord
 
 WIDTH, HEIGHT = 760.0, 330.0
 
@@ -54,31 +54,23 @@ def epochs_scene(answers: EnsemblePredictions) -> Scene:
     return Scene("epochs", WIDTH, HEIGHT, tuple(marks), "Accuracy and changed answers by epoch", f"After the last epoch: {said}.")
 
 
-def inertia_scene(record: Mapping[str, Any]) -> Scene | None:
+def inertia_scene(record: FeaturesRecord) -> Scene | None:
     """Draw inertia against the number of clusters, as a run's manifest holds it; None where no curve was measured."""
-    curve = record.get("curve")
-    if not curve or len(curve["clusters"]) < 2:
+    curve = record.curve
+    if curve is None or len(curve.clusters) < 2:
         return None
-    clusters = np.array(curve["clusters"], np.float64)
-    inertia = np.array(curve["inertia"], np.float64)
+    clusters = np.array(curve.clusters, np.float64)
+    inertia = np.array(curve.inertia, np.float64)
     inertia = inertia / (inertia.max() or 1.0)
     axes = Axes(56, 30, WIDTH - 80, HEIGHT - 90, 0.0, float(clusters.max()), 0.0, 1.0)
     points = axes.points(clusters.tolist(), inertia.tolist())
     marks: list[Mark] = [*axes.frame("clusters k", ""), Words(8, 16, "inertia, share of the largest", "ink", size=12.0)]
     marks += [Line(points, "accent", 2.0), *(Dot(float(x), float(y), 3.0, "accent") for x, y in points)]
-    at = axes.x(float(record["k"]))
+    at = axes.x(float(record.k))
     marks.append(Line(np.array([(at, axes.top), (at, axes.top + axes.height)]), "warn", 1.5, True))
-    why = (
-        "the elbow"
-        if record.get("elbow") == record["k"]
-        else "no elbow: a rule of thumb"
-        if record["asked"] == "auto"
-        else "asked for"
-    )
-    marks.append(Words(at + 6, axes.top + 12, f"k = {record['k']}, {why}", "warn", size=12.0))
-    return Scene(
-        "inertia", WIDTH, HEIGHT, tuple(marks), "Inertia by number of clusters", f"{record['k']} clusters were taken: {why}."
-    )
+    why = "the elbow" if record.elbow == record.k else "no elbow: a rule of thumb" if record.asked == "auto" else "asked for"
+    marks.append(Words(at + 6, axes.top + 12, f"k = {record.k}, {why}", "warn", size=12.0))
+    return Scene("inertia", WIDTH, HEIGHT, tuple(marks), "Inertia by number of clusters", f"{record.k} clusters were taken: {why}.")
 
 
 _SAID = (("vote", "the vote is right on"), ("seen", "members on what they trained on"), ("held_out", "on what they did not"))

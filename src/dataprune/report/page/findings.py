@@ -5,16 +5,15 @@ dropping costs) is said to be unmeasured.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dataprune.report.page.classes import class_rows, confused_pairs
 from dataprune.report.page.material import ReportData
 from dataprune.report.text import display_text
+from dataprune.run.manifest import Phase
 from dataprune.study.advice import Advice, Situation, advise
 
-BY_HEART = 0.99
 MOST_DROPPED = 0.3  # up to here published results on CIFAR find nearly no loss with any score
 STEP = 0.05
 HARDEST = 0.05  # the share among which suspects are counted
@@ -31,14 +30,12 @@ class Finding:
     link: str = ""
 
 
-def leading_score(info: dict[str, Any], names: list[str]) -> tuple[str, str]:
+def leading_score(memorised: bool, names: list[str]) -> tuple[str, str]:
     """Choose the score that the page ranks by, and say why if it is not the usual one.
 
     Networks that know their labels by heart leave nothing to `el2n`, which looks at the last epoch only.
     """
-    accuracies = [member["accuracy"] for member in info["members"] if member["status"] == "ok"]
-    known = bool(accuracies) and min(accuracies) >= BY_HEART
-    if known and "aum" in names:
+    if memorised and "aum" in names:
         return "aum", "The networks know the labels they trained on by heart, so this page ranks by aum, which looks at all epochs."
     return ("el2n", "") if "el2n" in names else (names[0], "")
 
@@ -127,7 +124,7 @@ def _situation(material: ReportData) -> Situation:
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(material.scores),
         wrong=None if material.suspects is None else round(float(material.suspects.n_wrong)),
-        by_heart=any("by heart" in note for note in material.info.get("notes", [])),
+        by_heart=material.manifest.memorised,
     )
 
 
@@ -135,7 +132,7 @@ def easy_share(material: ReportData) -> tuple[float, int]:
     """Return the share that may be dropped, in steps of 5 % and at most 30 %, and how many examples are easy altogether."""
     easy = material.answers.predicted == material.labels
     if "pred_sum" in material.scores:
-        easy &= material.scores["pred_sum"].values >= sum(member["status"] == "ok" for member in material.info["members"])
+        easy &= material.scores["pred_sum"].values >= len(material.manifest.learned)
     n_easy = int(easy.sum())
     return float(min(MOST_DROPPED, np.floor(n_easy / len(material) / STEP + 1e-9) * STEP)), n_easy
 
@@ -186,27 +183,24 @@ def _caution(material: ReportData) -> str:
 
 def summary(material: ReportData) -> str:
     """Return in one paragraph what the set is, what was done and what it cost."""
-    info, spec = material.info, material.info["spec"]
-    shape = info["data"]["shape"]
-    size = f" of {shape[0]} × {shape[1]} pixels" if info["data"]["kind"] == "images" else f" of {shape[0]:,} numbers"
+    manifest, spec = material.manifest, material.manifest.spec
+    shape = manifest.data.shape
+    size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else f" of {shape[0]:,} numbers"
     n_classes = int((np.bincount(material.labels) > 0).sum())
-    members = [member for member in info["members"] if member["status"] == "ok"]
-    folds = f", each on {spec['folds'] - 1} of {spec['folds']} folds" if spec.get("folds") else ""
-    train: dict[str, Any] = next((phase for phase in info["cost"] if phase["phase"] == "train"), {})
-    cost = f" in {took(train)} on {info['machine']['device']}" if train else ""
+    members, train = manifest.learned, manifest.phase("train")
+    folds = f", each on {spec.folds - 1} of {spec.folds} folds" if spec.folds else ""
+    cost = f" in {took(train)} on {manifest.machine.device}" if train else ""
     return (
         f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "
-        f"({display_text(spec['model'], 40)}, recipe {display_text(spec['recipe']['name'], 40)}, {_counted(spec['epochs'], 'epoch')}) "
+        f"({display_text(spec.model, 40)}, recipe {display_text(spec.recipe.name, 40)}, {_counted(spec.epochs, 'epoch')}) "
         f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, "
         "and what they said of every example after every epoch was written down."
     )
 
 
-def took(phase: dict[str, Any]) -> str:
+def took(phase: Phase) -> str:
     """Return how long a phase took: of networks their own times added up, since the clock knows only the last session of a run."""
-    if "member_seconds" in phase:
-        return f"{spent(phase['member_seconds'])} (their times added up)"
-    return spent(phase["wall_seconds"])
+    return spent(phase.seconds) + ("" if phase.member_seconds is None else " (their times added up)")
 
 
 def percent(share: float, places: int = 0) -> str:

@@ -50,12 +50,12 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> R
     pairs, others = _duplicates(dataset, missing)
     return ReportData(
         run.path.resolve().name,
-        run.info,
+        run.manifest,
         run.classes,
         run.ids,
         run.labels,
         run.scores,
-        leading_score(run.info, list(run.scores))[0],
+        leading_score(run.manifest.memorised, list(run.scores))[0],
         answers(run.trace),
         images,
         vectors,
@@ -94,14 +94,14 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
     """Read the vectors of the map: those that are given, those of the data, or those that the run was scored with."""
     if path is not None:
         file = read_features(path)
-        known = run.info.get("features", {}).get("digest")
-        said = SCORED_WITH if known == file.digest else f"features of {file.path.name}"
+        known = run.manifest.features
+        said = SCORED_WITH if known is not None and known.digest == file.digest else f"features of {file.path.name}"
         if len(run.ids) * file.width > MOST_FEATURE_VALUES:
             raise InputError(f"`features` {path} hold too many numbers for a map: {_size(run, file)}. Leave them out.")
         return _vectors(run, file), said
     if dataset is not None and dataset.features is not None:
         return dataset.features, "the feature vectors themselves"
-    if "features" not in run.info:
+    if run.manifest.features is None:
         missing["features"] = "The run has pictures only: give vectors with --features FILE, or score with --features."
         return None, ""
     try:

@@ -7,7 +7,6 @@ how they look.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,6 +14,7 @@ from jaxtyping import Int64
 from dataprune.noise import Suspects
 from dataprune.report.page.answers import EnsemblePredictions
 from dataprune.report.text import display_text
+from dataprune.run.manifest import RunManifest
 from dataprune.scores import Score, Scores
 
 NAME_LETTERS = 40
@@ -75,7 +75,7 @@ class ReportData:
 
     Attributes:
         name: what the run is called.
-        info: the run's manifest.
+        manifest: of the run.
         classes: names by index.
         ids, labels: of all examples, in the order of the source.
         scores: all of them.
@@ -90,7 +90,7 @@ class ReportData:
     """
 
     name: str
-    info: Mapping[str, Any]
+    manifest: RunManifest
     classes: tuple[str, ...]
     ids: np.ndarray
     labels: Int64[np.ndarray, " examples"]
@@ -125,7 +125,7 @@ class ReportData:
     @property
     def things(self) -> str:
         """What the examples are called."""
-        return "pictures" if self.info["data"]["kind"] == "images" else "feature vectors"
+        return "pictures" if self.manifest.data.kind == "images" else "feature vectors"
 
     @property
     def suspect_rows(self) -> Int64[np.ndarray, " flagged"]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from dataprune.errors import InputError, StoreError
 from dataprune.report.page.findings import percent
 from dataprune.report.text import display_text
+from dataprune.run.manifest import Phase
 from dataprune.study.advice import Advice, advise, overall, situation_from
 from dataprune.study.auc import Area
 from dataprune.study.cost import prices, scoring_cost
@@ -91,7 +93,7 @@ def open_tables(folder: Path) -> StudyReportData:
         summary = study.summary
     except InputError:  # no training has ended
         return StudyReportData(name, study.trials, None, spec, no_loss=NOTHING, no_interval=NOTHING, **about)
-    scoring = [scoring_cost({"cost": phases}) for phases in study.info.get("scoring", [])]
+    scoring = [scoring_cost(msgspec.convert(phases, tuple[Phase, ...])) for phases in study.info.get("scoring", [])]
     price = None if len(scoring) != 1 else prices(study.trials, scoring[0], study.measure)
     situation = situation_from(study.trials)
     sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)

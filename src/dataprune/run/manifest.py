@@ -1,0 +1,206 @@
+"""What the manifests of a run and of features say, as typed records; JSON on disk has the same names."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from dataprune.data.dataset import Skipped
+from dataprune.store.manifest import FileRecord
+from dataprune.training.recipes import Recipe
+
+ALGORITHM = 1  # raised when the same spec would give other numbers
+MEMORISED = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What makes two runs the same run. `recipe` says no epochs: they are `epochs`."""
+
+    data: str
+    n_examples: int
+    model: str
+    recipe: Recipe
+    members: int
+    epochs: int
+    n_classes: int
+    when: Literal["clean", "online"]
+    seed: int
+    folds: int = 0
+    repeats: int = 1
+    rounds: int = 1
+    algorithm: int = ALGORITHM
+
+    @property
+    def round_size(self) -> int:
+        """Members of a round; those of the first come first."""
+        return self.members // self.rounds
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The spec as it lies on disk and is hashed."""
+        plain = asdict(self)
+        del plain["recipe"]["epochs"]
+        plain["recipe"]["milestones"] = list(self.recipe.milestones)
+        return plain
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a part of the work cost; `member_seconds` adds up the processes, where there were several."""
+
+    phase: str
+    wall_seconds: float
+    examples_seen: int = 0
+    flops: int = 0
+    member_seconds: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work, added up over processes: the clock knows only the last session of a run."""
+        return self.wall_seconds if self.member_seconds is None else self.member_seconds
+
+
+@dataclass(frozen=True)
+class MemberRecord:
+    """What came of a member: `file` holds its trace, None where it failed; `made_with` names versions and kind of device."""
+
+    member: int
+    status: Literal["ok", "at chance", "diverged", "failed"]
+    reason: str
+    file: str | None = None
+    sha256: str = ""
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    accuracy: float = 0.0
+    seconds: float = 0.0
+    examples_seen: int = 0
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run; `kind` is `images` or `features`."""
+
+    n_examples: int
+    classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    shape: tuple[int, ...]
+    kind: Literal["images", "features"]
+
+
+@dataclass(frozen=True)
+class CurveRecord:
+    """Inertia by number of clusters, measured on `rows` rows."""
+
+    clusters: tuple[int, ...]
+    inertia: tuple[float, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class FeaturesRecord:
+    """The features that a run was scored with, and how they were cut into clusters; `asked` is auto, classes or a number."""
+
+    digest: str
+    asked: str
+    seed: int
+    restarts: int
+    k: int
+    elbow: int | None = None
+    curve: CurveRecord | None = None
+    inertia: float = 0.0
+    rows_fitted: int = 0
+    iterations: int = 0
+    converged: bool = True
+    sizes: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    rows: int = 0
+    columns: int = 0
+    rows_left_out: int = 0
+
+
+@dataclass(frozen=True)
+class MachineRecord:
+    """Where it was made; `bit_exact` where the same spec gives the same bits there."""
+
+    processor: str
+    device: str = "cpu"
+    bit_exact: bool = True
+
+
+@dataclass(frozen=True)
+class RunManifest:
+    """What `run.json` says; how the source was read stands in `read`, for `dataprune.read`."""
+
+    spec: RunSpec
+    data: RunData
+    members: tuple[MemberRecord, ...]
+    scores: Mapping[str, Mapping[str, int]]
+    absent_scores: Mapping[str, str]
+    read: Mapping[str, Any]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    cost: tuple[Phase, ...]
+    machine: MachineRecord
+    versions: Mapping[str, str]
+    finished: str
+    features: FeaturesRecord | None = None
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The manifest as it lies on disk."""
+        return asdict(self) | {"spec": self.spec.plain}
+
+    @cached_property
+    def learned(self) -> tuple[MemberRecord, ...]:
+        """Members that learned: they feed the scores."""
+        return tuple(member for member in self.members if member.status == "ok")
+
+    @property
+    def memorised(self) -> bool:
+        """Whether every member that learned names the labels that it was trained on: the last epoch then tells little apart."""
+        return bool(self.learned) and min(member.accuracy for member in self.learned) >= MEMORISED
+
+    def phase(self, name: str) -> Phase | None:
+        """Return what a phase cost (`train`, `score`, `features`)."""
+        return next((phase for phase in self.cost if phase.phase == name), None)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How often the nearest neighbours name the class; `against` is `test`, or says that each example was asked about."""
+
+    knn_accuracy: float
+    pixels_knn_accuracy: float | None
+    neighbours: int
+    metric: str
+    against: str
+    known: int
+    queries: int
+
+
+@dataclass(frozen=True)
+class FeatureData:
+    """The data of features: `ids` is a hash of the ids."""
+
+    fingerprint: str
+    n_examples: int
+    ids: str
+
+
+@dataclass(frozen=True)
+class EmbeddingManifest:
+    """What lies beside features: `asked` is their identity, by their method, and `about` what else that method tells."""
+
+    asked: Mapping[str, Any]
+    about: Mapping[str, Any]
+    data: FeatureData
+    columns: int
+    quality: Quality | None
+    cost: tuple[Phase, ...]
+    skipped: tuple[Skipped, ...]
+    machine: MachineRecord
+    versions: Mapping[str, str]
+    finished: str
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
