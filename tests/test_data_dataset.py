@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprune.data import Dataset, Origin, Skipped, from_arrays, pack
+from dataprune.data import Dataset, Origin, Skipped, Splits, from_arrays, pack
 from dataprune.errors import InputError
 
 IDS = np.array(["a", "b", "c", "d"], np.dtypes.StringDType())
@@ -131,6 +131,21 @@ def test_it_travels():
     data = pickle.loads(pickle.dumps(make()))
     assert data.fingerprint == make().fingerprint
     assert data.ids.tolist() == ["a", "b", "c", "d"]
+
+
+def test_it_shows_itself_in_a_line_and_in_a_notebook():
+    data = make(ids=np.array(["a", "<b>", "c", "d"], np.dtypes.StringDType()))
+    splits = Splits(data, test=data.take(np.array([0, 1])))
+    assert repr(splits) == "Splits(train 4, test 2 examples, 2 classes)"
+    assert "&lt;b&gt;" in data._repr_html_()
+    assert "<td>x</td>" in data._repr_html_()
+    assert "<td>test</td><td>2</td>" in splits._repr_html_()
+    assert "label" not in make(labels=None, classes=())._repr_html_()
+
+
+def test_splits_share_their_shape():
+    with pytest.raises(InputError, match=r"`validation`.*\(2, 2, 3\), got \(4, 1, 3\)"):
+        Splits(make(), validation=make(images=PIXELS.reshape(4, 4, 1, 3)))
 
 
 def test_verify_has_nothing_to_do_in_memory():

@@ -167,6 +167,22 @@ def test_ids_that_repeat_are_refused(tmp_path):
         _ = file.ids
 
 
+def test_it_shows_itself(tmp_path):
+    np.save(tmp_path / "<x>.npy", X)
+    file = read_features(tmp_path / "<x>.npy")
+    assert repr(file) == "FeatureFile(<x>.npy: 4 vectors of 3 numbers)"
+    assert "&lt;x&gt;.npy" in file._repr_html_()
+
+
+def test_parts_are_rows_across_shards_and_row_groups(tmp_path):
+    for number in range(3):
+        pq.write_table(pa.table({"x": pa.array((X + 100 * number).tolist())}), tmp_path / f"p-{number}.parquet", row_group_size=3)
+    file, whole = read_features(tmp_path), np.concatenate([X, X + 100, X + 200])
+    for start in range(12):
+        for stop in range(start + 1, 13):
+            assert np.array_equal(np.concatenate(list(file.part(start, stop))), whole[start:stop])
+
+
 def test_a_shard_that_goes_away_is_named(tmp_path):
     gap(tmp_path)
     np.save(tmp_path / "part-00002.npy", X)

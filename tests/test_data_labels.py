@@ -73,6 +73,29 @@ def test_labels_that_do_not_fit(tmp_path, text, message):
         labelled(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,given_label,decision,label\ns,ant,relabel,cat\nr,cat,drop,cat\nq,bee,keep,bee\np,ant,,ant\n",
+        "given_label,decision,label\nant,,ant\nbee,keep,bee\ncat,drop,cat\nant,relabel,cat\n",
+    ],
+)
+def test_rows_that_a_person_dropped_are_left_out(tmp_path, text):
+    found = labelled(tmp_path, text, ":label")
+    assert found.ids.tolist() == ["p", "q", "s"]
+    assert found.labels.tolist() == [0, 1, 2]
+    assert any("1 of 4 examples" in note for note in found.notes)
+    with pytest.raises(InputError, match="keep at least one"):
+        labelled(tmp_path, "given_label,decision,label\n" + "ant,drop,ant\n" * 4, ":label")
+
+
+def test_a_drop_of_an_example_that_is_not_here_drops_none(tmp_path):
+    rows = "".join(f"{name},ant,{'drop' if name == 't' else ''},ant\n" for name in "tpqrs")
+    found = labelled(tmp_path, f"id,given_label,decision,label\n{rows}", ":label")
+    assert len(found) == 4
+    assert not any("left out" in note for note in found.notes)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         read(DATA, labels=tmp_path / "nowhere.csv")

@@ -74,7 +74,7 @@ def test_augmentation_is_refused():
         return (PIXELS[row][:, ::-1] if rng.random() < 0.5 else PIXELS[row]), 0
 
     for _ in range(20):
-        with pytest.raises(InputError, match="differs when it is read again: give it without augmentation"):
+        with pytest.raises(InputError, match=r"item .* differs.*without augmentation"):
             from_torch(Items([flipped] * 5))
     with pytest.raises(InputError, match="item 0 of the data set differs"):
         from_torch(Items([lambda row: (rng.integers(0, 256, (4, 4, 3), dtype=np.uint8), 0)] * 2))
@@ -113,10 +113,18 @@ def test_streams_are_refused():
         from_torch(Stream())
 
 
-@pytest.mark.parametrize("thing", [3, None, {"x": 1}, [1, 2], (1, 2, 3)])
-def test_other_objects_are_refused(thing):
-    with pytest.raises(InputError, match="`DATA` must be a folder"):
+@pytest.mark.parametrize("thing", [3, None, {"x": 1}, [1, 2], (1, 2, 3), (PIXELS, 3), b"digits", {1, 2}, object()])
+def test_other_objects_are_refused_with_what_is_accepted(thing):
+    with pytest.raises(InputError, match=rf"`DATA` .*a folder.*got {type(thing).__name__}.*\(x, y\)"):
         read(thing)
+
+
+def test_a_table_of_pandas_is_refused_but_its_columns_are_arrays():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "y": ["u", "v"]})
+    with pytest.raises(InputError, match=r"got DataFrame.*\(x, y\)"):
+        read(table)
+    assert read((table[["a", "b"]], table["y"])).classes == ("u", "v")
 
 
 def test_arrays_as_objects():
@@ -124,7 +132,7 @@ def test_arrays_as_objects():
     assert read(PIXELS).labels is None
     data = read(PIXELS)
     assert read(data) is data
-    with pytest.raises(InputError, match="`split` must be train for data in memory, got 'test'"):
+    with pytest.raises(InputError, match=r"`split`.*'test'"):
         read(PIXELS, split="test")
 
 
@@ -132,9 +140,7 @@ def test_a_name_without_the_library():
     try:
         import datasets  # noqa: F401
     except ImportError:
-        with pytest.raises(
-            MachineError, match=r"hf:some/thing needs Hugging Face's library: pip install 'dataprune\[huggingface\]'"
-        ):
+        with pytest.raises(MachineError, match=r"hf:some/thing .*dataprune\[huggingface\]"):
             read("hf:some/thing")
     else:
         pytest.skip("the library is here")

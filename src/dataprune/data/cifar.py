@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from dataprune.errors import InputError, invalid
 SIDE = 32
 _PIXEL_BYTES = 3 * SIDE * SIDE
 _MAX_BYTES = 2**30  # the largest of the authors' files has 155 MB
+
+_Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 
 
 def is_cifar(folder: Path) -> bool:
@@ -31,47 +34,42 @@ def read_cifar(folder: Path) -> Source:
     """
     form = _form(folder)
     assert form is not None
-    train, test, classes, read = form
-    splits = {"train": train, "test": test} if test else {"train": train}
+    splits, classes, read = form
     parts = {}
     for split, files in splits.items():
-        read_files = [read(file) for file in files]
-        pixels = np.concatenate([pixels for pixels, _ in read_files])
-        labels = indices(np.concatenate([labels for _, labels in read_files]), f"labels of {split}", len(classes))
+        batches = [read(file) for file in files]
+        pixels = np.concatenate([pixels for pixels, _ in batches])
+        labels = indices(np.concatenate([labels for _, labels in batches]), f"labels of {split}", len(classes))
         parts[split] = Part(row_ids(len(pixels)), labels, inputs=pixels)
-    missing = 5 - len(train) if train[0].name.startswith("data_batch") else 0
+    missing = 5 - len(splits["train"]) if splits["train"][0].name.startswith("data_batch") else 0
     notes = (f"{missing} of the 5 training batches of CIFAR-10 are not in {folder.name}",) if missing else ()
     return Source("cifar", os.path.realpath(folder), parts, classes, notes)
 
 
-_Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+def _form(folder: Path) -> tuple[dict[str, list[Path]], tuple[str, ...], _Read] | None:
+    """Tell by the names which of the four forms it is: the files of each split, the classes, and how to read a file."""
 
-
-def _form(folder: Path) -> tuple[list[Path], list[Path], tuple[str, ...], _Read] | None:
-    """Tell by the names which of the four forms it is: train files, test files, classes, and how to read a file."""
-
-    def there(*names: str) -> list[Path]:
-        return [folder / name for name in names if (folder / name).is_file()]
+    def splits(train: list[str], test: str, *needed: str) -> dict[str, list[Path]]:
+        found = {"train": [folder / name for name in train], "test": [folder / test]}
+        found = {split: there for split, files in found.items() if (there := [file for file in files if file.is_file()])}
+        return found if "train" in found and all((folder / name).is_file() for name in needed) else {}
 
     batches = [f"data_batch_{number}" for number in range(1, 6)]
-    if train := there(*(f"{name}.bin" for name in batches)):
-        return train, there("test_batch.bin"), _names_in_text(folder / "batches.meta.txt", 10), lambda file: _binary(file, 1)
-    if there("train.bin") and there("fine_label_names.txt"):
-        names = _names_in_text(folder / "fine_label_names.txt", 100)
-        return there("train.bin"), there("test.bin"), names, lambda file: _binary(file, 2)
-    if (train := there(*batches)) and there("batches.meta"):
-        names = _names_in_pickle(folder / "batches.meta", "label_names", 10)
-        return train, there("test_batch"), names, lambda file: _pickled(file, "labels")
-    if there("train") and there("meta"):
-        names = _names_in_pickle(folder / "meta", "fine_label_names", 100)
-        return there("train"), there("test"), names, lambda file: _pickled(file, "fine_labels")
+    if files := splits([f"{name}.bin" for name in batches], "test_batch.bin"):
+        return files, _names_in_text(folder / "batches.meta.txt", 10), partial(_binary, n_labels=1)
+    if files := splits(["train.bin"], "test.bin", "fine_label_names.txt"):
+        return files, _names_in_text(folder / "fine_label_names.txt", 100), partial(_binary, n_labels=2)
+    if files := splits(batches, "test_batch", "batches.meta"):
+        return files, _names_in_pickle(folder / "batches.meta", "label_names", 10), partial(_pickled, key="labels")
+    if files := splits(["train"], "test", "meta"):
+        return files, _names_in_pickle(folder / "meta", "fine_label_names", 100), partial(_pickled, key="fine_labels")
     return None
 
 
 def _names_in_text(file: Path, count: int) -> tuple[str, ...]:
     if not file.is_file():
         return tuple(str(index) for index in range(count))
-    return tuple(line.strip() for line in _bytes_of(file).decode("utf-8", "backslashreplace").splitlines() if line.strip())
+    return tuple(line.strip() for line in _text(_bytes_of(file)).splitlines() if line.strip())
 
 
 def _names_in_pickle(file: Path, key: str, count: int) -> tuple[str, ...]:
@@ -82,16 +80,12 @@ def _names_in_pickle(file: Path, key: str, count: int) -> tuple[str, ...]:
 
 
 def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Records of one or two label bytes (coarse, fine) and 3072 pixel bytes, channel by channel."""
+    """Read records of one or two label bytes (coarse, fine) and 3072 pixel bytes, channel by channel."""
     data = np.frombuffer(_bytes_of(file), dtype=np.uint8)
     record = n_labels + _PIXEL_BYTES
     if len(data) == 0 or len(data) % record:
-        raise invalid(
-            plain(file),
-            f"have a whole number of {record}-byte records",
-            f"{len(data)} bytes",
-            "Download it again: it is cut short.",
-        )
+        cure = "Download it again: it is cut short."
+        raise invalid(plain(file), f"have a whole number of {record}-byte records", f"{len(data)} bytes", cure)
     rows = data.reshape(-1, record)
     return _channels_last(rows[:, n_labels:]), rows[:, n_labels - 1].astype(np.int64)
 
@@ -99,7 +93,7 @@ def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
 def _pickled(file: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
     entries = _entries(file)
     if "data" not in entries or key not in entries:
-        raise invalid(plain(file), f"hold `data` and `{key}`", ", ".join(sorted(map(str, entries))) or "nothing")
+        raise invalid(plain(file), f"hold `data` and `{key}`", ", ".join(sorted(entries)) or "nothing")
     pixels, labels = _array(file, "data", entries["data"]), _array(file, key, entries[key])
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
         raise invalid(plain(file), f"hold uint8 `data` of shape (N, {_PIXEL_BYTES})", f"{pixels.dtype} {pixels.shape}")

@@ -4,13 +4,14 @@ A pack is a folder `pixels.npy` + `manifest.json` (last), keyed by the files' pa
 """
 
 import hashlib
-import io
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,6 @@ class Pack:
     images: np.ndarray | None
     digest: str
     skipped: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True)
-class _Write:
-    """One job: decode a chunk and write its rows."""
-
-    chunk: Chunk
-    size: int
-    path: Path
-    offset: int
 
 
 def cache_root() -> tuple[Path, str | None]:
@@ -207,11 +198,11 @@ def _build(pictures: Pictures, image_size: int | None, folder: Path, workers: in
     size = image_size or choose_size(pictures, workers)
     total = pictures.count
     with store.writing(folder / PIXELS, total * size * size * 3) as path:
-        offset = _reserve(path, total, size)
-        jobs = [Job(str(chunk.start), _decode_chunk, _Write(chunk, size, path, offset)) for chunk in pictures.chunks]
+        decode_chunk = partial(_decode_chunk, path, _reserve(path, total, size), size)
+        jobs = [Job(str(chunk.start), decode_chunk, chunk) for chunk in pictures.chunks]
         skipped = sorted(item for found in _results(jobs, pictures, workers, progress) for item in found)
         if skipped:
-            _drop_rows(path, total, size, {row for row, _ in skipped})
+            _drop_rows(path, [row for row, _ in skipped])
         digest = store.array_digest(tables.read_npy(path, mmap=True))
         count, n_bytes = total - len(skipped), path.stat().st_size
         manifest = _Manifest(count, size, digest, n_bytes, tuple(_block_digests(path)), tuple(skipped))
@@ -219,39 +210,35 @@ def _build(pictures: Pictures, image_size: int | None, folder: Path, workers: in
 
 
 def _reserve(path: Path, count: int, size: int) -> int:
-    """Write the array's header and claim all of its bytes now, so that a full disk is met before decoding, not during it."""
-    header = _header_bytes(count, size)
-    total = count * size * size * 3
-    with path.open("wb") as file:
-        file.write(header)
-        file.truncate(len(header) + total)
-        file.flush()
-        if hasattr(os, "posix_fallocate") and total:
-            os.posix_fallocate(file.fileno(), len(header), total)
-    return len(header)
+    """Make the array and claim all of its bytes now, so that a full disk is met before decoding; return where the pixels begin."""
+    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (count, size, size, 3))
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, pixels.offset + pixels.nbytes)
+    return pixels.offset
 
 
-def _decode_chunk(work: _Write, report: Report) -> list[tuple[int, str]]:
+def _decode_chunk(path: Path, offset: int, size: int, chunk: Chunk, report: Report) -> list[tuple[int, str]]:
     """Decode one chunk and write its rows at their place; return the rows that could not be decoded, with reasons."""
     skipped: list[tuple[int, str]] = []
-    count, row_bytes = work.chunk.count, work.size * work.size * 3
-    buffer = np.zeros((max(1, min(count, BUFFER_BYTES // row_bytes)), work.size, work.size, 3), np.uint8)
-    with work.path.open("r+b") as file:
-        file.seek(work.offset + work.chunk.start * row_bytes)
+    row_bytes = size * size * 3
+    buffer = np.zeros((max(1, min(chunk.count, BUFFER_BYTES // row_bytes)), size, size, 3), np.uint8)
+    with path.open("r+b") as file:  # not through a map, where a full disk kills the process
+        file.seek(offset + chunk.start * row_bytes)
         used = done = 0
-        for read in work.chunk.open():
+        for read in chunk.open():
             try:
-                buffer[used] = decode(read(-1), work.size)
+                buffer[used] = decode(read(-1), size)
             except BadPicture as bad:
                 buffer[used] = 0
-                skipped.append((work.chunk.start + done, str(bad)))
+                skipped.append((chunk.start + done, str(bad)))
             used, done = used + 1, done + 1
-            if used == len(buffer) or done == count:
+            if used == len(buffer) or done == chunk.count:
                 file.write(buffer[:used].data)
                 report(used)
                 used = 0
-    if done != count:
-        raise InputError(f"the source changed while it was read: {done} pictures where {count} were listed.")
+    if done != chunk.count:
+        raise InputError(f"the source changed while it was read: {done} pictures where {chunk.count} were listed.")
     return skipped
 
 
@@ -289,25 +276,18 @@ def _results(jobs: Sequence[Job], pictures: Pictures, workers: int | None, progr
         yield outcome.value
 
 
-def _drop_rows(path: Path, count: int, size: int, skipped: set[int]) -> None:
+def _drop_rows(path: Path, skipped: list[int]) -> None:
     """Close the gaps that undecodable pictures left: move the others up, in place, and cut the file."""
-    before = _header_bytes(count, size)
-    pixels = np.memmap(path, np.uint8, mode="r+", offset=len(before), shape=(count, size, size, 3))
-    keep = np.array([row for row in range(count) if row not in skipped], dtype=np.int64)
-    step = max(1, BLOCK_BYTES // (size * size * 3))
+    pixels = np.load(path, mmap_mode="r+")
+    shape, offset = pixels.shape[1:], pixels.offset
+    keep = np.delete(np.arange(len(pixels)), skipped)
+    step = max(1, BLOCK_BYTES // math.prod(shape))
     for start in range(0, len(keep), step):
         rows = keep[start : start + step]
         pixels[start : start + len(rows)] = pixels[rows]  # rows only move up, so none is overwritten before it has moved
     pixels.flush()
     del pixels
-    header = _header_bytes(len(keep), size)
-    assert len(header) == len(before), "NumPy leaves room for any number of rows"
     with path.open("r+b") as file:
-        file.write(header)
-        file.truncate(len(header) + len(keep) * size * size * 3)
-
-
-def _header_bytes(count: int, size: int) -> bytes:
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)})
-    return header.getvalue()
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (len(keep), *shape)})
+        assert file.tell() == offset, "NumPy leaves room for any number of rows"
+        file.truncate(offset + len(keep) * math.prod(shape))

@@ -16,7 +16,7 @@ from dataprune.data.decode import fit_square
 from dataprune.data.folders import read_folder
 from dataprune.data.labels import LabelFile, read_labels
 from dataprune.data.parquet import has_layout, read_parquet
-from dataprune.data.source import SPLITS, Part, Source, plain, refuse_bad
+from dataprune.data.source import SPLITS, Source, plain, refuse_bad
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 MAX_SIZE = 4096
@@ -208,7 +208,7 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
         images=inputs if inputs.ndim == 4 else None,
         features=inputs if inputs.ndim == 2 else None,
         origin=_origin(found, split, options),
-        paths=_paths(part, rows),
+        paths=None if part.paths is None else np.array([Path(part.paths[row]) for row in rows.tolist()], object),
         skipped=tuple(skipped),
         notes=(*notes, *([] if labels is None else _class_notes(labels[rows], classes, split))),
         pack=None if opened is None else opened.folder,
@@ -267,14 +267,6 @@ def _origin(found: Source, split: str, options: _Options) -> Origin:
     if options.labels is not None:
         given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
     return Origin(found.kind, found.path, split, given)
-
-
-def _paths(part: Part, rows: np.ndarray) -> np.ndarray | None:
-    if part.paths is None:
-        return None
-    paths = np.empty(len(rows), dtype=object)
-    paths[:] = [Path(part.paths[row]) for row in rows.tolist()]
-    return paths
 
 
 def _class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:
