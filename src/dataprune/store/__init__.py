@@ -18,18 +18,22 @@ from dataprune.store.manifest import (
 )
 from dataprune.store.sealed import read_sealed, sealed, write_sealed
 from dataprune.store.transaction import check_new, publish_together
+from dataprune.store.workfolder import Claim, WorkFolder, differences
 
 __all__ = [
     "FORMAT",
     "Arrays",
+    "Claim",
     "FileRecord",
     "Listing",
+    "WorkFolder",
     "array_digest",
     "as_record",
     "as_written",
     "canonical_json",
     "check_new",
     "check_writable",
+    "differences",
     "faults",
     "is_whole",
     "lock",

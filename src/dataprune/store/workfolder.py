@@ -1,0 +1,245 @@
+"""The one protocol of long work: claim, lock, work in a hidden folder, results, manifest last, clean."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataprune.errors import DatapruneError, InputError, StoreError, invalid, join_some
+from dataprune.store.digests import canonical_json
+from dataprune.store.files import check_writable, sweep
+from dataprune.store.lock import lock
+from dataprune.store.manifest import is_whole, read_manifest
+from dataprune.store.sealed import read_sealed, write_sealed
+
+SCRATCH = "scratch"
+LONGEST = 80  # letters of a value in a message
+FINGERPRINT = 64  # letters; the first 12 tell enough
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What `WorkFolder.work` yields.
+
+    Attributes:
+        scratch: the folder to work in; what lies there survives a kill, and goes once the block has ended well.
+        is_finished: whether the output is there, whole and of this identity: there is nothing to do.
+        present: what was claimed before, as it lies on disk; empty for a new output.
+    """
+
+    scratch: Path
+    is_finished: bool
+    present: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """An output of long work: a folder (`in_folder`), or a file with its manifest beside it (`beside_file`).
+
+        work = WorkFolder.beside_file(out, "features")
+        work.check()                                        # refuse what could not be written, before anything is read for it
+        with work.work({"data": fingerprint}, wait=wait) as claim:
+            if not claim.is_finished:
+                ...                                         # checkpoints in claim.scratch; results by `store.writing`
+                write_manifest(work.manifest.parent, work.manifest.name, {"asked": identity, ...}, files)
+
+    The identity says what makes two outputs the same. Another one at the same place is refused with the difference. Killed at
+    whatever moment, the same call goes on: the claim lies on disk before the work begins, results are files that are replaced as
+    a whole, and the manifest, which comes last, alone says that the work is finished. An output that is whole is recognised
+    without a lock. One writer at a time: others are refused, or wait. What killed writers left is swept.
+
+    Attributes:
+        output: what the user named.
+        what: what it is, for messages: "a run", "features".
+        manifest: written by the block, last.
+        claimed: the file that says what is being made.
+        scratch: where the work is done; for a file it is hidden beside it and holds the claim too.
+        key: under which the manifest says the identity, which stands in for a claim that is gone or damaged.
+    """
+
+    output: Path
+    what: str
+    manifest: Path
+    claimed: Path
+    scratch: Path
+    key: str
+
+    @classmethod
+    def in_folder(cls, folder: Path, what: str, *, claim: str, manifest: str, key: str = "spec") -> "WorkFolder":
+        """Describe an output that is a folder."""
+        return cls(folder, what, folder / manifest, folder / claim, folder / SCRATCH, key)
+
+    @classmethod
+    def beside_file(cls, file: Path, what: str, *, manifest: Path | None = None, key: str = "asked") -> "WorkFolder":
+        """Describe an output that is a file; its manifest is `<name>.json` unless said."""
+        scratch = file.with_name(f".{file.name}.scratch")
+        return cls(file, what, manifest or file.with_name(f"{file.name}.json"), scratch / "asked.json", scratch, key)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the output is a folder."""
+        return self.claimed.parent == self.output
+
+    def check(self) -> None:
+        """Refuse an output that could not be written, or that is something else, before any work.
+
+        Raises:
+            InputError: it is of the wrong kind, or there are other things.
+            MachineError: it cannot be written.
+        """
+        if self.is_folder:
+            self._check_folder()
+            check_writable(next(one for one in (self.output, *self.output.absolute().parents) if one.is_dir()))
+            return
+        for path in (self.output, self.manifest):
+            if path.is_dir():
+                raise invalid("out", "be a file", f"{path}, which is a folder")
+        if self.output.exists() and not self.manifest.exists() and not self.claimed.exists():
+            raise InputError(f"`out` {self.output} is there already and was not made by this command. Choose another file.")
+        if not self.output.exists():
+            if self.manifest.exists() and self._said() is None:
+                name = self.manifest.name
+                raise InputError(f"`out` {self.output} needs {name} beside it, which is of another kind. Choose another file.")
+            check_writable(self.output.parent)
+
+    @contextmanager
+    def work(
+        self, identity: Mapping[str, Any], *, also: Mapping[str, Any] | None = None, wait: bool = False, grows: str | None = None
+    ) -> Iterator[Claim]:
+        """Claim the output, and yield where to work, under its lock; see the class.
+
+        Where the block raises before anything is left in the scratch folder of a file, that folder goes: it binds nobody.
+
+        Args:
+            identity: plain JSON.
+            also: what else the claim says; it may differ.
+            wait: wait for another process that works here.
+            grows: a number of the identity that may be larger than it was: the output is then made on, and stays whole meanwhile.
+
+        Raises:
+            InputError: another identity, other things, or another process (without `wait`).
+            MachineError: no room, or no permission.
+            StoreError: what is there does not say what it is.
+        """
+        wanted = json.loads(canonical_json(identity))
+        if self._is_finished(wanted):
+            with suppress(DatapruneError):  # what one who was killed right after the manifest left, unless somebody is at it
+                self._clean()
+            yield Claim(self.scratch, True, self._present() or {})
+            return
+        self.check()
+        with lock(self.claimed.parent, wait=wait, name=self.output):
+            finished = self._is_finished(wanted)  # by somebody who was waited for
+            present = self._present()
+            if present is None:
+                write_sealed(self.claimed, {**wanted, **(also or {})})
+            else:
+                self._compare({name: value for name, value in present.items() if name not in (also or {})}, wanted, grows)
+            sweep(self.claimed.parent)
+            self.scratch.mkdir(exist_ok=True)
+            try:
+                yield Claim(self.scratch, finished, present or {})
+            except DatapruneError:
+                if not self.is_folder and not self._is_begun():
+                    shutil.rmtree(self.scratch, ignore_errors=True)
+                raise
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def renew(self, identity: Mapping[str, Any]) -> None:
+        """Write the claim anew, where the identity has grown. The manifest of before goes first: it is of the old one."""
+        self.manifest.unlink(missing_ok=True)
+        write_sealed(self.claimed, identity)
+
+    def _compare(self, present: dict[str, Any], wanted: dict[str, Any], grows: str | None) -> None:
+        """Refuse another identity than the one that is there."""
+        if grows is not None and present.get(grows, wanted[grows]) < wanted[grows]:
+            present = present | {grows: wanted[grows]}
+        differing = differences(present, wanted)
+        if differing:
+            cure = "Choose another folder" if self.is_folder else "Choose another file"
+            if not self.is_folder and not self.output.exists():
+                cure += f", or remove {self.scratch}"
+            raise InputError(f"`out` {self.output} holds {self.what} of other settings: {'; '.join(differing)}. {cure}.")
+
+    def _present(self) -> dict[str, Any] | None:
+        """Read what the output is: from the claim, else from the manifest; None where there is neither.
+
+        Raises:
+            StoreError: neither can be believed.
+        """
+        cure = "Choose another folder, or remove this one." if self.is_folder else "Choose another file."
+        try:
+            return read_sealed(self.claimed)
+        except StoreError as error:
+            said = self._said()
+            if said is not None:
+                return said
+            if self.claimed.exists() and self.is_folder:
+                raise StoreError(f"{str(error).rstrip('.')}. {cure}") from error
+        if self.manifest.exists() and not self.claimed.exists():
+            try:
+                read_manifest(self.manifest.parent, self.manifest.name, dict)
+            except StoreError as error:
+                raise StoreError(f"{error} {cure}") from error
+            raise InputError(f"`out` {self.output} has {self.manifest.name}, which is of another kind. {cure}")
+        return None
+
+    def _said(self) -> dict[str, Any] | None:
+        """Return the identity that the manifest says."""
+        try:
+            said = read_manifest(self.manifest.parent, self.manifest.name, dict).get(self.key)
+        except (StoreError, InputError):
+            return None
+        return said if isinstance(said, dict) else None
+
+    def _is_finished(self, wanted: dict[str, Any]) -> bool:
+        """Return whether the output is there, whole and of this very identity."""
+        return self._said() == wanted and is_whole(self.manifest.parent, self.manifest.name)
+
+    def _is_begun(self) -> bool:
+        """Return whether something is left in the scratch folder that work would go on from."""
+        return self.output.exists() or any(
+            one.is_file() and one != self.claimed and not one.name.startswith(".") for one in self.scratch.rglob("*")
+        )
+
+    def _clean(self) -> None:
+        if self.scratch.is_dir():
+            with lock(self.claimed.parent):
+                shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _check_folder(self) -> None:
+        if os.path.lexists(self.output) and not self.output.is_dir():
+            raise invalid("out", "be a folder", f"{self.output}, which is a file")
+        if self.claimed.exists() or self.manifest.exists() or not self.output.is_dir():
+            return
+        others = sorted(one.name for one in self.output.iterdir() if not one.name.startswith("."))
+        if others:
+            there = f"{self.output}, which holds {join_some(others, most=3)}"
+            raise invalid("out", f"be a new folder or {self.what}", there, "Choose another.")
+
+
+def differences(present: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> list[str]:
+    """Return what differs between two identities, one entry a value; what only one of them says counts if nothing else differs.
+
+    Example:
+        >>> differences({"seed": 0, "recipe": {"batch": 128}}, {"seed": 1, "recipe": {"batch": 64}})
+        ['recipe.batch 128 there, 64 asked', 'seed 0 there, 1 asked']
+    """
+    found, shared = [], present.keys() & wanted.keys()
+    differing = {key for key in shared if present[key] != wanted[key]}
+    for key in sorted(differing or present.keys() ^ wanted.keys()):
+        old, new = present.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{within}{key}.")
+        else:
+            found.append(f"{within}{key} {_shown(old)} there, {_shown(new)} asked")
+    return found
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text[:12] if len(text) == FINGERPRINT else text[:LONGEST]
