@@ -17,7 +17,8 @@ import torch
 from record import record
 from torch.nn import functional
 
-from dataprune.training.fit import Fit, Inputs, Training, forward_flops, one_thread
+from dataprune.training.fit import Fit, Training, forward_flops, one_thread
+from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import RECIPES
 
 STEPS = 20

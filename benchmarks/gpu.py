@@ -31,7 +31,8 @@ from dataprune.study.arms import StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
 from dataprune.study.spec import Part
-from dataprune.training.fit import Fit, Inputs, Training, forward_flops, one_thread, open_device
+from dataprune.training.fit import Fit, Training, forward_flops, one_thread
+from dataprune.training.inputs import Inputs, open_device
 from dataprune.training.recipes import RECIPES
 
 MARK_SECONDS = 60.0

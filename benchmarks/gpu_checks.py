@@ -16,7 +16,8 @@ from scipy.stats import spearmanr
 import dataprune as dp
 from dataprune import kmeans
 from dataprune.training import augment
-from dataprune.training.fit import Fit, Inputs, Training, one_thread
+from dataprune.training.fit import Fit, Training, one_thread
+from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import RECIPES, REPORT_CIFAR10
 
 EPOCHS = 6

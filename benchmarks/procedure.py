@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from dataprune.data import from_arrays
 from dataprune.trace import Recorder
-from dataprune.training.fit import Fit, Inputs, Training, one_thread
+from dataprune.training.fit import Fit, Training, one_thread
+from dataprune.training.inputs import Inputs
 from dataprune.training.models import build
 from dataprune.training.plan import plan
 from dataprune.training.recipes import RECIPES

@@ -41,7 +41,8 @@ class Trial:
 
 def accuracy(trial: Trial, report: Report) -> float:
     """Train one network and give its accuracy on the test set."""
-    from dataprune.training.fit import Fit, Inputs, Training
+    from dataprune.training.fit import Fit, Training
+    from dataprune.training.inputs import Inputs
     from dataprune.training.plan import default_recipe
     from dataprune.training.recipes import recipe_named
 

@@ -15,7 +15,7 @@ import dataprune as dp
 from dataprune import store
 from dataprune.cli import main
 from dataprune.data import read, read_features
-from dataprune.training.fit import Inputs
+from dataprune.training.inputs import Inputs
 from dataprune.training.settings import SwavSettings
 from dataprune.training.swav.fit import SwavFit
 from dataprune.training.swav.recipe import plan_swav

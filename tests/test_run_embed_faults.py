@@ -16,7 +16,8 @@ import dataprune as dp
 from dataprune import store
 from dataprune.errors import InputError, MachineError, StoreError
 from dataprune.run import EmbedSettings, embed
-from dataprune.training.fit import Inputs, one_thread
+from dataprune.training.fit import one_thread
+from dataprune.training.inputs import Inputs
 from dataprune.training.settings import SwavSettings
 from dataprune.training.swav.fit import SwavFit
 from dataprune.training.swav.recipe import FAST_GRAY, CropSpec, plan_swav

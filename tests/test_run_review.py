@@ -15,7 +15,7 @@ from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import check_out, open_run, score, verify, write_folder
 from dataprune.run.run import SCORES_FILE
 from dataprune.selection import select
-from dataprune.training.fit import Inputs
+from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import Recipe
 from dataprune.training.settings import Hardware, Settings
 

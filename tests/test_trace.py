@@ -453,7 +453,7 @@ def test_members_must_agree():
             Trace(members, labels)
     recorder = Recorder(LABELS, 3, 1)
     for wrong, said in [([recorder], "Recorder.*finish"), ([member, 3], "int at place 1"), (member, "a list.*MemberTrace")]:
-        with pytest.raises((InputError, jaxtyping.TypeCheckError), match=said):
+        with pytest.raises((InputError, jaxtyping.TypeCheckError), match=f"{said}|Type-check"):
             Trace(wrong, LABELS)
     with pytest.raises(InputError, match=r"`ids` must be as many as labels: 4, got 1."):
         Trace([member], LABELS, np.array(["a"]))

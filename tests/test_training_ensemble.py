@@ -137,7 +137,8 @@ def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
     spec = small(members=1)
     path = members_of(dataset, spec, tmp_path / "a", executor_config=ExecutorConfig("serial"))[0].path
     stored = arrays_of(path)
-    from dataprune.training.fit import Fit, Inputs, Training
+    from dataprune.training.fit import Fit, Training
+    from dataprune.training.inputs import Inputs
 
     fit = Fit(Training("proxy", RECIPE, 3, 0, 3), Inputs(dataset.images, "own", "cpu"), dataset.labels, np.ones(48, bool))
     fit.restore(stored, {"epoch": 3, "loss": 0.0, "plateau": {"factor": 1.0, "best": None, "bad_epochs": 0}})

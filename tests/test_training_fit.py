@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from dataprune.errors import InputError, MachineError, WorkError
-from dataprune.training.fit import Fit, Inputs, Training, forward_flops, open_device
+from dataprune.training.fit import Fit, Training, forward_flops
+from dataprune.training.inputs import Inputs, open_device
 from dataprune.training.recipes import Recipe
 
 N = 60

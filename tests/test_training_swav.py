@@ -10,7 +10,7 @@ import torch
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError
 from dataprune.streams import generator
-from dataprune.training.fit import Inputs
+from dataprune.training.inputs import Inputs
 from dataprune.training.settings import SwavSettings
 from dataprune.training.swav.codes import sinkhorn, swapped_loss
 from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows

@@ -283,7 +283,7 @@ def _left_out(
 
 def _here(device: str) -> str:
     """Return the device if this machine has it (members may have been trained on others), else the CPU."""
-    from dataprune.training.fit import open_device
+    from dataprune.training.inputs import open_device
 
     try:
         return str(open_device(device))

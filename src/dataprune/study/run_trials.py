@@ -21,7 +21,8 @@ from dataprune.study.trials import TrialResult, borrowed, sound_trial, write_tri
 from dataprune.training.checkpoint import training_environment
 from dataprune.training.cost import Cost
 from dataprune.training.ensemble import marker_file
-from dataprune.training.fit import Training, example_shape, forward_flops
+from dataprune.training.fit import Training, forward_flops
+from dataprune.training.inputs import example_shape
 from dataprune.training.settings import Hardware
 from dataprune.training.staged import (
     CHECKPOINT_SECONDS,

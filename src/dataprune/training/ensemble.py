@@ -225,7 +225,8 @@ def train_member(job: MemberJob, report: Report) -> MemberDone:
 
 
 def _train_member(job: MemberJob, report: Report) -> MemberDone:
-    from dataprune.training.fit import Fit, Inputs
+    from dataprune.training.fit import Fit
+    from dataprune.training.inputs import Inputs
 
     begun = before = time.perf_counter()
     ensemble = job.ensemble

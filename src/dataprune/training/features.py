@@ -8,8 +8,6 @@ from jaxtyping import Float32
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 
-MOST_VALUES = 2**28  # one gigabyte
-
 
 def penultimate(
     dataset: Dataset,
@@ -33,7 +31,8 @@ def penultimate(
     """
     import torch
 
-    from dataprune.training.fit import FeatureTap, Inputs, load_weights, one_thread, predict_batch
+    from dataprune.training.fit import FeatureTap, load_weights, one_thread
+    from dataprune.training.inputs import Inputs, map_batches
     from dataprune.training.models import build, last_linear, prepare
 
     known = None if trained_on is None else Inputs(trained_on.inputs, normalise, device)
@@ -47,15 +46,11 @@ def penultimate(
     load_weights(network, weights)
     network.to(inputs.device).eval()
     tap = FeatureTap(layer)
-    if len(dataset) * layer.in_features > MOST_VALUES:
-        raise InputError(f"{len(dataset):,} feature vectors of {layer.in_features:,} numbers are too many to hold in memory.")
-    features = np.empty((len(dataset), layer.in_features), np.float32)
-    step = predict_batch(inputs.shape)
-    with torch.inference_mode(), one_thread(device):
-        for start in range(0, len(dataset), step):
-            rows = torch.arange(start, min(start + step, len(dataset)), device=inputs.device)
-            network(inputs.batch(rows))
-            seen = tap.last()
-            assert seen is not None
-            features[start : start + len(rows)] = seen.float().cpu().numpy()
-    return features
+
+    def seen_by_last_layer(x: torch.Tensor) -> torch.Tensor:
+        network(x)
+        assert tap.seen is not None
+        return tap.seen
+
+    with one_thread(device):
+        return map_batches(seen_by_last_layer, inputs, layer.in_features)

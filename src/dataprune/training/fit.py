@@ -1,32 +1,25 @@
 """One network, trained on rows of a data set that lies on the device: epoch by epoch, so that it can be stopped and taken up."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.errors import MachineError, WorkError, invalid
+from dataprune.errors import WorkError, invalid
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment
+from dataprune.training.inputs import Inputs, predict_batch
 from dataprune.training.models import build, last_linear, prepare
 from dataprune.training.recipes import Plateau, Recipe, rate_at
 
 OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penultimate features
-
-NORMALISE_ROWS = 10_000  # mean and deviation come from at most so many evenly spaced pictures
-NORMALISE_VALUES = 50_000_000  # ... and from at most so many values of a channel
-NORMALISE_BLOCK = 4_000_000  # values looked at together
-PREDICT_BATCH = 500  # examples looked at together, fewer where pictures are large
-PREDICT_PIXELS = 4_000_000
-DEVICE_SHARE = 0.6  # of a GPU's free memory that a data set may take
 
 
 @dataclass(frozen=True)
@@ -69,127 +62,6 @@ def one_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-class Inputs:
-    """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
-
-    def __init__(self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None) -> None:
-        """Place the data: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
-
-        Args:
-            normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
-            like: take shift and scale from these instead, as test data do from the training data.
-        """
-        self.device = open_device(device)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not writable.*")  # nothing here writes into it
-            self.data = torch.from_numpy(np.ascontiguousarray(inputs))
-        if _fits(self.data, self.device):
-            self.data = self.data.to(self.device)
-        self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
-        self.are_images = inputs.ndim == 4
-        self.shape = example_shape(inputs)
-        if like is None:
-            mean, deviation = _moments(inputs, normalise)
-            self.shift = torch.from_numpy(mean).to(self.device)
-            self.scale = torch.from_numpy(1 / deviation).to(self.device)
-        else:
-            self.shift, self.scale = like.shift, like.scale
-        if self.are_images:
-            self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def batch(
-        self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
-    ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
-        """Gather rows, augmented by the draws (on `home`) if given, normalised, channels last in memory."""
-        at_home = rows.to(self.home)
-        if not self.are_images:
-            vectors: Tensor = (self.data[at_home].to(self.device) - self.shift) * self.scale
-            return vectors
-        pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
-        pixels = pixels.to(self.device)
-        lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
-        pictures = lines.sub_(self._line_shift).mul_(self._line_scale).view(pixels.shape).permute(0, 3, 1, 2)
-        if draws is not None and draws.angle is not None:
-            rotated = augment.rotate(pictures, draws.angle[at_home].to(self.device))
-            return rotated.contiguous(memory_format=torch.channels_last)
-        return pictures
-
-
-def example_shape(inputs: np.ndarray) -> tuple[int, ...]:
-    """Return the shape of one example as networks see it: (channels, height, width) or (features,)."""
-    return (inputs.shape[3], *inputs.shape[1:3]) if inputs.ndim == 4 else inputs.shape[1:]
-
-
-def _fits(data: Tensor, device: torch.device) -> bool:
-    """Return whether a set fits on the device and leaves room for training."""
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return data.numel() * data.element_size() < DEVICE_SHARE * free
-
-
-def open_device(name: str) -> torch.device:
-    """Return the torch device, or say why there is none."""
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as reason:
-        first = str(reason).splitlines()[0].rstrip(".")
-        raise MachineError(f"`device` {name!r} cannot be used here: {first}. Use --device cpu.") from None
-    return device
-
-
-def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return shift and scale of each channel (or column) so that (x − mean) / deviation is what the network sees."""
-    n_columns = inputs.shape[-1]
-    if normalise == "none":
-        unit = 255.0 if inputs.ndim == 4 else 1.0
-        return np.zeros(n_columns, np.float32), np.full(n_columns, unit, np.float32)
-    if normalise == "half" and inputs.ndim == 4:
-        return np.full(n_columns, 127.5, np.float32), np.full(n_columns, 127.5, np.float32)
-    most = min(NORMALISE_ROWS, max(1, NORMALISE_VALUES // max(1, inputs[0].size // n_columns)))
-    sample = inputs[:: max(1, -(-len(inputs) // most))]
-    mean, deviation = _image_moments(sample) if inputs.ndim == 4 else _vector_moments(sample)
-    deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0  # a constant column becomes zero, not infinity
-    return mean.astype(np.float32), deviation.astype(np.float32)
-
-
-def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation of each channel from counts of its 256 values: exact, and in the memory of one block."""
-    counts = np.zeros((images.shape[3], 256), np.int64)
-    step = max(1, NORMALISE_BLOCK // images[0].size)
-    for start in range(0, len(images), step):
-        block = images[start : start + step]
-        for channel in range(images.shape[3]):
-            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
-    values, share = np.arange(256.0), counts / counts.sum(1, keepdims=True)
-    mean = share @ values
-    return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(1))
-
-
-def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation of each column, in two passes over blocks."""
-    step = max(1, NORMALISE_BLOCK // vectors.shape[1])
-    blocks = [slice(start, start + step) for start in range(0, len(vectors), step)]
-    total = np.zeros(vectors.shape[1])
-    for block in blocks:
-        total += vectors[block].sum(0, dtype=np.float64)
-    mean = total / len(vectors)
-    squares = np.zeros_like(mean)
-    for block in blocks:
-        squares += ((vectors[block] - mean) ** 2).sum(0)
-    return mean, np.sqrt(squares / len(vectors))
-
-
-def predict_batch(shape: tuple[int, ...]) -> int:
-    """Return how many examples of a shape (channels, height, width) or (features,) are looked at together."""
-    pixels = shape[1] * shape[2] if len(shape) == 3 else 1
-    return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +124,7 @@ class Fit:
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
-        self._features = FeatureTap(last)
+        self._tap = FeatureTap(last)
 
     def train_epoch(self, on_batch: OnBatch | None = None, part: Part | None = None) -> None:
         """Train one epoch; the permutation is of all rows and the subset is taken out of it.
@@ -294,7 +166,7 @@ class Fit:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         if on_batch is not None:
-            on_batch(rows, logits.detach(), self._features.last())
+            on_batch(rows, logits.detach(), self._tap.seen)
         return loss.detach()
 
     def predict(
@@ -316,7 +188,7 @@ class Fit:
             with torch.inference_mode(), mixed_precision(self.device):
                 seen = inputs.batch(some)
                 logits = self.model(seen.flip(-1) if mirrored else seen)
-            yield some, logits, self._features.last()
+            yield some, logits, self._tap.seen
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return parameters and buffers by name, as arrays."""
@@ -328,16 +200,12 @@ class Fit:
 
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
-        best = self.plateau.best if math.isfinite(self.plateau.best) else None
-        plateau = {"factor": self.plateau.factor, "best": best, "bad_epochs": self.plateau.bad_epochs}
-        return {"epoch": self.epoch, "loss": self.loss, "plateau": plateau}
+        return {"epoch": self.epoch, "loss": self.loss, "plateau": asdict(self.plateau)}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
         restore_state(self.model, self.optimiser, arrays)
-        plateau = info["plateau"]
-        self.plateau = Plateau(plateau["factor"], math.inf if plateau["best"] is None else plateau["best"], plateau["bad_epochs"])
-        self.epoch, self.loss = info["epoch"], info["loss"]
+        self.epoch, self.loss, self.plateau = info["epoch"], info["loss"], Plateau(**info["plateau"])
 
 
 def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
@@ -390,18 +258,15 @@ def checked_loss(loss: float, epoch: int) -> float:
 
 
 class FeatureTap:
-    """Remembers what last went into the last linear layer."""
+    """Remembers in `seen` what last went into the last linear layer."""
 
     def __init__(self, layer: nn.Linear | None) -> None:
-        self._seen: Tensor | None = None
+        self.seen: Tensor | None = None
         if layer is not None:
             layer.register_forward_pre_hook(self._remember)
 
     def _remember(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        self._seen = given[0].detach()
-
-    def last(self) -> Tensor | None:
-        return self._seen
+        self.seen = given[0].detach()
 
 
 def optimiser_for(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:

@@ -38,7 +38,8 @@ class Plan:
         Raises:
             InputError: the model is unknown, or does not fit the examples.
         """
-        from dataprune.training.fit import example_shape, forward_flops
+        from dataprune.training.fit import forward_flops
+        from dataprune.training.inputs import example_shape
 
         one = forward_flops(self.ensemble.model, example_shape(self.dataset.inputs), self.ensemble.n_classes)
         return one * len(self.dataset)
@@ -79,7 +80,8 @@ class Plan:
         The first ones of a folder are of one class: it is learned at once, and gradients next to zero take a CPU twenty times as
         long.
         """
-        from dataprune.training.fit import Fit, Inputs, one_thread
+        from dataprune.training.fit import Fit, one_thread
+        from dataprune.training.inputs import Inputs
 
         dataset, training = self.dataset, self.ensemble.training(self.ensemble.seed, device)
         n_rows = min(len(dataset), 3 * training.recipe.batch)

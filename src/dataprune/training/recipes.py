@@ -1,7 +1,7 @@
 """How a network is trained: optimiser, schedule, augmentation, batch and epochs, as one frozen value."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dataprune.errors import invalid, unknown_choice
@@ -76,46 +76,13 @@ class Recipe:
 
 
 # Augmentation, rates and schedules of the report; its crops are padded by 4 pixels: of 32 on CIFAR, of 224 on photographs.
-REPORT_CIFAR10 = Recipe(
-    "report-cifar10",
-    optimiser="adam",
-    learning_rate=1e-3,
-    weight_decay=0.0,
-    schedule="plateau",
-    factor=0.5,
-    patience=2,
-    batch=25,
-    epochs=60,
-    crop=4 / 32,
-    rotation=15.0,
-    normalise="half",
-)
-REPORT_CIFAR100 = Recipe(
-    "report-cifar100",
-    learning_rate=1e-3,
-    nesterov=False,
-    weight_decay=0.0,
-    schedule="steps",
-    milestones=(40, 45, 50),
-    factor=0.3,
-    batch=25,
-    epochs=60,
-    crop=4 / 32,
-    rotation=15.0,
-)
-REPORT_PHOTOS = Recipe(
-    "report-photos",
-    optimiser="adam",
-    learning_rate=1e-4,
-    weight_decay=0.0,
-    schedule="plateau",
-    factor=0.25,
-    patience=2,
-    batch=25,
-    epochs=25,
-    crop=4 / 224,
-    rotation=15.0,
-    normalise="none",
+_REPORT = Recipe("report", weight_decay=0.0, batch=25, epochs=60, crop=4 / 32, rotation=15.0)
+_REPORT_ADAM = replace(_REPORT, optimiser="adam", schedule="plateau", patience=2)
+_REPORT_STEPS = replace(_REPORT, schedule="steps", milestones=(40, 45, 50), factor=0.3)
+REPORT_CIFAR10 = replace(_REPORT_ADAM, name="report-cifar10", learning_rate=1e-3, factor=0.5, normalise="half")
+REPORT_CIFAR100 = replace(_REPORT_STEPS, name="report-cifar100", learning_rate=1e-3, nesterov=False)
+REPORT_PHOTOS = replace(
+    _REPORT_ADAM, name="report-photos", learning_rate=1e-4, factor=0.25, epochs=25, crop=4 / 224, normalise="none"
 )
 FAST = Recipe("fast")
 FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, letters, scans: their mirror image means something else
@@ -158,12 +125,12 @@ class Plateau:
     """The state of the `plateau` schedule after some epochs: the factor on the rate, the best loss, epochs without improvement."""
 
     factor: float = 1.0
-    best: float = math.inf
+    best: float | None = None
     bad_epochs: int = 0
 
     def after(self, loss: float, recipe: Recipe) -> "Plateau":
         """Return the state after an epoch with this mean training loss (improved: below the best by a relative 1e-4)."""
-        if loss < self.best * (1 - 1e-4):
+        if self.best is None or loss < self.best * (1 - 1e-4):
             return Plateau(self.factor, loss, 0)
         if self.bad_epochs + 1 > recipe.patience:
             return Plateau(self.factor * recipe.factor, self.best, 0)

@@ -109,7 +109,7 @@ class Hardware:
             return self.device or ("cuda" if self.gpus else "cpu")
         import torch
 
-        from dataprune.training.fit import open_device
+        from dataprune.training.inputs import open_device
 
         if self.device is None:
             return "cuda" if torch.cuda.is_available() else "cpu"

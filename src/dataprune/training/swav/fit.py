@@ -14,18 +14,17 @@ from dataprune.errors import InputError, invalid
 from dataprune.streams import generator
 from dataprune.training.fit import (
     FeatureTap,
-    Inputs,
     batches_of,
     checked_loss,
     load_weights,
     mixed_precision,
     optimiser_for,
-    predict_batch,
     restore_state,
     set_rate,
     state_arrays,
     torch_stream,
 )
+from dataprune.training.inputs import Inputs, map_batches
 from dataprune.training.models import build, last_linear, prepare, proxy
 from dataprune.training.recipes import rate_at
 from dataprune.training.swav import views
@@ -178,13 +177,12 @@ def embed_rows(
         model = SwavNetwork(swav.recipe, inputs.shape)
     load_weights(model, weights)
     model.to(inputs.device).eval()
-    features = np.empty((len(inputs), model.widths[layer]), np.float32)
-    step = predict_batch(inputs.shape)
-    with torch.inference_mode(), mixed_precision(inputs.device):
-        for start in range(0, len(inputs), step):
-            rows = torch.arange(start, min(start + step, len(inputs)), device=inputs.device)
-            z = model(inputs.batch(rows))
-            seen = model.tap.last() if layer == "backbone" else model.scores(z)
-            assert seen is not None
-            features[start : start + len(rows)] = seen.float().cpu().numpy()
-    return features
+
+    def features(x: Tensor) -> Tensor:
+        z = model(x)
+        found = model.tap.seen if layer == "backbone" else model.scores(z)
+        assert found is not None
+        return found
+
+    with mixed_precision(inputs.device):
+        return map_batches(features, inputs, model.widths[layer])

@@ -12,14 +12,12 @@ from jaxtyping import Float32
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, open_shared, share
-from dataprune.errors import InputError
 from dataprune.store import Arrays
 from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
 from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.swav.recipe import Swav
 from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
 
-MOST_VALUES = 2**28  # of features held in memory: one gigabyte
 TIMED_FLOPS = 2e11  # of an epoch that is timed
 FEWEST_TIMED = 16  # rows of it
 CHECKPOINT_SECONDS = 2.0  # so much work may be lost: of a tiny set, epochs take less time than writing them down
@@ -81,7 +79,8 @@ def train_swav(
 
 def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dataset, device: str) -> Float32[np.ndarray, "n d"]:
     """Return the features of pictures of the shape of `trained_on`, the training set, whose mean and deviation they are brought to."""
-    from dataprune.training.fit import Inputs, one_thread
+    from dataprune.training.fit import one_thread
+    from dataprune.training.inputs import Inputs
     from dataprune.training.swav.fit import embed_rows
 
     with one_thread(device):
@@ -98,7 +97,7 @@ def _run_swav(job: SwavJob, report: Report) -> SwavDone:
 
 
 def _train(job: SwavJob, report: Report) -> SwavDone:
-    from dataprune.training.fit import Inputs
+    from dataprune.training.inputs import Inputs
     from dataprune.training.swav.fit import SwavFit
 
     begun = before = written = time.perf_counter()
@@ -130,7 +129,8 @@ def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
     """
     import torch
 
-    from dataprune.training.fit import count_flops, example_shape, torch_stream
+    from dataprune.training.fit import count_flops, torch_stream
+    from dataprune.training.inputs import check_size, example_shape
     from dataprune.training.models import prepare
     from dataprune.training.swav.fit import SwavNetwork
 
@@ -138,8 +138,7 @@ def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
     prepare(recipe.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         model = SwavNetwork(recipe, shape).eval()
-    if n * model.widths[swav.layer] > MOST_VALUES:
-        raise InputError(f"{n:,} feature vectors of {model.widths[swav.layer]:,} numbers are too many to hold in memory.")
+    check_size(n, model.widths[swav.layer])
     views = [(crops.count, (shape[0], *crops.size(shape))) for crops in recipe.groups]
     forward = sum(count * count_flops(lambda x: model.scores(model(x)), view) for count, view in views)
     return Cost(math.nan, n * swav.epochs, 3 * forward * n * swav.epochs)
@@ -150,7 +149,8 @@ def timed_swav_cost(dataset: Dataset, swav: Swav, device: str) -> Cost:
     cost = swav_cost(dataset, swav)
     if cost.flops < UNTIMED_FLOPS:
         return cost
-    from dataprune.training.fit import Inputs, one_thread
+    from dataprune.training.fit import one_thread
+    from dataprune.training.inputs import Inputs
     from dataprune.training.swav.fit import SwavFit
 
     recipe = swav.recipe

@@ -1,0 +1,158 @@
+"""A data set on the device: normalised by its own mean and deviation, gathered and augmented batch by batch."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from dataprune.errors import InputError, MachineError
+from dataprune.training import augment
+
+NORMALISE_ROWS = 10_000  # mean and deviation come from at most so many evenly spaced pictures
+NORMALISE_VALUES = 50_000_000  # ... and from at most so many values of a channel
+NORMALISE_BLOCK = 4_000_000  # values looked at together
+PREDICT_BATCH = 500  # examples looked at together, fewer where pictures are large
+PREDICT_PIXELS = 4_000_000
+MOST_VALUES = 2**28  # of features held in memory: one gigabyte
+DEVICE_SHARE = 0.6  # of a GPU's free memory that a data set may take
+
+
+class Inputs:
+    """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
+
+    def __init__(self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None) -> None:
+        """Place the data: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
+
+        Args:
+            normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
+            like: take shift and scale from these instead, as test data do from the training data.
+        """
+        self.device = open_device(device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable.*")  # nothing here writes into it
+            self.data = torch.from_numpy(np.ascontiguousarray(inputs))
+        if _fits(self.data, self.device):
+            self.data = self.data.to(self.device)
+        self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
+        self.are_images = inputs.ndim == 4
+        self.shape = example_shape(inputs)
+        if like is None:
+            mean, deviation = _moments(inputs, normalise)
+            self.shift = torch.from_numpy(mean).to(self.device)
+            self.scale = torch.from_numpy(1 / deviation).to(self.device)
+        else:
+            self.shift, self.scale = like.shift, like.scale
+        if self.are_images:
+            self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(
+        self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
+    ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
+        """Gather rows, augmented by the draws (on `home`) if given, normalised, channels last in memory."""
+        at_home = rows.to(self.home)
+        if not self.are_images:
+            vectors: Tensor = (self.data[at_home].to(self.device) - self.shift) * self.scale
+            return vectors
+        pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
+        pixels = pixels.to(self.device)
+        lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
+        pictures = lines.sub_(self._line_shift).mul_(self._line_scale).view(pixels.shape).permute(0, 3, 1, 2)
+        if draws is not None and draws.angle is not None:
+            rotated = augment.rotate(pictures, draws.angle[at_home].to(self.device))
+            return rotated.contiguous(memory_format=torch.channels_last)
+        return pictures
+
+
+def example_shape(inputs: np.ndarray) -> tuple[int, ...]:
+    """Return the shape of one example as networks see it: (channels, height, width) or (features,)."""
+    return (inputs.shape[3], *inputs.shape[1:3]) if inputs.ndim == 4 else inputs.shape[1:]
+
+
+def _fits(data: Tensor, device: torch.device) -> bool:
+    """Return whether a set fits on the device and leaves room for training."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.numel() * data.element_size() < DEVICE_SHARE * free
+
+
+def open_device(name: str) -> torch.device:
+    """Return the torch device, or say why there is none."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as reason:
+        first = str(reason).splitlines()[0].rstrip(".")
+        raise MachineError(f"`device` {name!r} cannot be used here: {first}. Use --device cpu.") from None
+    return device
+
+
+def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return shift and scale of each channel (or column) so that (x − mean) / deviation is what the network sees."""
+    n_columns = inputs.shape[-1]
+    if normalise == "none":
+        unit = 255.0 if inputs.ndim == 4 else 1.0
+        return np.zeros(n_columns, np.float32), np.full(n_columns, unit, np.float32)
+    if normalise == "half" and inputs.ndim == 4:
+        return np.full(n_columns, 127.5, np.float32), np.full(n_columns, 127.5, np.float32)
+    most = min(NORMALISE_ROWS, max(1, NORMALISE_VALUES // max(1, inputs[0].size // n_columns)))
+    sample = inputs[:: max(1, -(-len(inputs) // most))]
+    mean, deviation = _image_moments(sample) if inputs.ndim == 4 else _vector_moments(sample)
+    deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0  # a constant column becomes zero, not infinity
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of each channel from counts of its 256 values: exact, and in the memory of one block."""
+    counts = np.zeros((images.shape[3], 256), np.int64)
+    step = max(1, NORMALISE_BLOCK // images[0].size)
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        for channel in range(images.shape[3]):
+            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
+    values, share = np.arange(256.0), counts / counts.sum(1, keepdims=True)
+    mean = share @ values
+    return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(1))
+
+
+def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of each column, in two passes over blocks."""
+    step = max(1, NORMALISE_BLOCK // vectors.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(vectors), step)]
+    total = np.zeros(vectors.shape[1])
+    for block in blocks:
+        total += vectors[block].sum(0, dtype=np.float64)
+    mean = total / len(vectors)
+    squares = np.zeros_like(mean)
+    for block in blocks:
+        squares += ((vectors[block] - mean) ** 2).sum(0)
+    return mean, np.sqrt(squares / len(vectors))
+
+
+def predict_batch(shape: tuple[int, ...]) -> int:
+    """Return how many examples of a shape (channels, height, width) or (features,) are looked at together."""
+    pixels = shape[1] * shape[2] if len(shape) == 3 else 1
+    return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
+
+
+def map_batches(function: Callable[[Tensor], Tensor], inputs: Inputs, width: int) -> Float32[np.ndarray, "examples width"]:
+    """Return what a function makes of every example as it is: it is given clean batches and returns (B, width)."""
+    check_size(len(inputs), width)
+    found, step = np.empty((len(inputs), width), np.float32), predict_batch(inputs.shape)
+    with torch.inference_mode():
+        for start in range(0, len(inputs), step):
+            rows = torch.arange(start, min(start + step, len(inputs)), device=inputs.device)
+            found[start : start + step] = function(inputs.batch(rows)).float().cpu().numpy()
+    return found
+
+
+def check_size(n_examples: int, width: int) -> None:
+    """Refuse feature vectors that do not fit in memory."""
+    if n_examples * width > MOST_VALUES:
+        raise InputError(f"{n_examples:,} feature vectors of {width:,} numbers are too many to hold in memory.")
