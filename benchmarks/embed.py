@@ -21,7 +21,7 @@ from scipy.stats import pearsonr, spearmanr
 
 import dataprune as dp
 from dataprune.data import Splits, read_features
-from dataprune.run import EmbedProgress, EmbedSettings, cluster, embed
+from dataprune.run import ClusterSettings, EmbedProgress, EmbedSettings, cluster, embed
 from dataprune.scores import km
 from dataprune.training.settings import SwavSettings
 
@@ -92,7 +92,7 @@ def agreement(asked: argparse.Namespace) -> None:
     run = dp.open_run(asked.run)
     file = read_features(asked.features)
     assert file.rows == len(run.ids), f"{file.rows} features, {len(run.ids)} examples in the run"
-    found = cluster(file, asked.clusters, file.rows, len(run.classes), seed=asked.seed)
+    found = cluster(file, ClusterSettings(asked.clusters, len(run.classes), asked.seed))
     difficulty = km(file, found.clusters.centres)
     other = run.scores["el2n"].difficulty
     record(

@@ -58,7 +58,6 @@ class Scale:
     against_bare: tuple[str, ...] = ("proxy", "resnet18")
     sweep: int = 5_000
     sweep_epochs: int = 0  # follows from the number of examples
-    clustered: int = 50_000
     digits: int = 1_437
 
 
@@ -72,7 +71,6 @@ SMALL = Scale(
     against_bare=(),
     sweep=90,
     sweep_epochs=3,
-    clustered=500,
     digits=300,
 )
 
@@ -139,7 +137,7 @@ def made_up(examples: int, seed: int) -> dp.Dataset:
 
 def right(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     """Compare everything that computes on a device with the CPU."""
-    return checks(device, scale.clustered, scale.digits)
+    return checks(device, scale.digits)
 
 
 def share(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import torch
 from scipy.stats import spearmanr
 
 import dataprune as dp
-from dataprune import kmeans
 from dataprune.training import augment
 from dataprune.training.fit import Fit, Training, one_thread
 from dataprune.training.inputs import Inputs
@@ -24,10 +23,10 @@ EPOCHS = 6
 WRONG = 0.1  # of the labels of digits
 
 
-def checks(device: str, rows: int, digits: int) -> dict[str, dict[str, Any]]:
-    """Run every check, k-means on so many rows, scoring on so many digits."""
+def checks(device: str, digits: int) -> dict[str, dict[str, Any]]:
+    """Run every check, scoring on so many digits."""
     with one_thread(device):
-        return k_means(device, rows) | batches(device) | network(device) | recorder(device) | scores(device, digits)
+        return batches(device) | network(device) | recorder(device) | scores(device, digits)
 
 
 def at_most(value: float, most: float) -> dict[str, Any]:
@@ -38,19 +37,6 @@ def at_most(value: float, most: float) -> dict[str, Any]:
 def at_least(value: float, least: float) -> dict[str, Any]:
     """Judge an agreement."""
     return {"value": float(f"{value:.4g}"), "at_least": float(f"{least:.4g}"), "ok": bool(value >= least)}
-
-
-def k_means(device: str, rows: int) -> dict[str, dict[str, Any]]:
-    """Cluster the same points from the same start."""
-    draw = np.random.default_rng(0)
-    centres = draw.normal(size=(20, 64)) * 2
-    points = (centres[draw.integers(0, 20, rows)] + draw.normal(size=(rows, 64))).astype(np.float32)
-    found = [kmeans.fit(points, 20, start=points[:20], device=one) for one in ("cpu", device)]
-    nearest = [kmeans.assign(points, one.centres, device=where)[0] for one, where in zip(found, ("cpu", device), strict=True)]
-    return {
-        "k-means, relative inertia": at_most(abs(found[1].inertia / found[0].inertia - 1), 1e-5),
-        "k-means, share of other clusters": at_most(float((nearest[0] != nearest[1]).mean()), 1e-3),
-    }
 
 
 def batches(device: str) -> dict[str, dict[str, Any]]:

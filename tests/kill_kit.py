@@ -183,9 +183,6 @@ def tell(what):
 
 def main(folder, seed, counts, events_of, every):
     """Kill as many commands of each kind as asked, then one kind at each of its file events."""
-    from dataprune.run import feature_scores
-
-    feature_scores.KEPT_FROM_BYTES = 0  # so that small features go on too
     sources = folder / "sources"
     sources.mkdir()
     make_sources(sources)

@@ -11,12 +11,12 @@ from PIL import Image
 
 import dataprune as dp
 from command_line import SETTINGS
-from dataprune import kmeans, store, tables
+from dataprune import clustering, store, tables
 from dataprune.data import read_features
 from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
 from dataprune.report.maps import COLOURS, MARKERS, inertia_data, map_data
-from dataprune.run import add_features, cluster
+from dataprune.run import ClusterSettings, add_features, cluster
 
 GROUPS, EACH = 6, 40
 
@@ -83,7 +83,7 @@ class TestKm:
 
     def test_no_elbow_is_a_warning(self):
         x = np.random.default_rng(0).normal(size=(60, 50))
-        found = cluster(x, "auto", 60)
+        found = cluster(x, ClusterSettings())
         assert found.curve is not None
         if found.curve.elbow is None:
             assert "has no elbow" in found.notes[0]
@@ -107,8 +107,8 @@ class TestKm:
         assert err.splitlines()[-1].startswith(message)
 
     def test_no_elbow_takes_a_rule_of_thumb(self, monkeypatch):
-        monkeypatch.setattr("dataprune.kmeans.curve.elbow", lambda *_: None)
-        found = cluster(np.random.default_rng(0).normal(size=(200, 3)), "auto", 200)
+        monkeypatch.setattr("dataprune.clustering.elbow", lambda *_: None)
+        found = cluster(np.random.default_rng(0).normal(size=(200, 3)), ClusterSettings())
         assert (found.k, found.record()["elbow"]) == (11, None)
         assert found.notes[0].startswith("the inertia curve has no elbow over 2 ... 40 clusters; 11 were taken")
 
@@ -132,8 +132,8 @@ class TestScore:
         assert "nothing had to be trained" in said
         assert "4 columns; k-means with 4 clusters (asked: 4)" in said
         found, x = dp.open_run(run.path), np.load(file)
-        centres = kmeans.fit(x, 4).centres
-        assert np.allclose(found.scores["km"].values, kmeans.assign(x, centres)[1])
+        centres = clustering.fit(x, 4).centres
+        assert np.allclose(found.scores["km"].values, clustering.assign(x, centres)[1])
         assert [found.scores[n].harder for n in ("km", "km_cosine", "prototype_distance")] == [1, 1, 1]
         assert all(np.array_equal(found.scores[name].values, one.values) for name, one in run.scores.items())
         assert (found.manifest.features.k, found.manifest.features.digest) == (4, store.sha256(file))

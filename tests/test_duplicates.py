@@ -251,7 +251,7 @@ class TestLearned:
         return Counting()
 
     def test_kept_and_found_again(self, folder, tmp_path):
-        from dataprune.run.split_features import _kept, parts_of
+        from dataprune.run.features import _kept, parts_of
 
         parts, made = parts_of(dp.read_splits(str(folder))), []
         for _ in range(2):

@@ -6,7 +6,7 @@ import pytest
 import dataprune as dp
 from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import EmbedSettings, embed
-from dataprune.training.pixels import fit_components, on_components, pixel_rows
+from dataprune.training.pixels import on_components, pixel_components, pixel_rows
 from dataprune.training.settings import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 
@@ -64,16 +64,16 @@ class TestOthers:
         rows = pixel_rows(images)
         assert rows.shape == (9, 22 * 21 * 3)
         assert rows[2, 0] == pytest.approx(images[2, :3, :3, 0].mean() / 255)
-        found = fit_components(images, 4)
+        found = pixel_components(images, 4)
         monkeypatch.setattr("dataprune.training.pixels.BLOCK_VALUES", 2 * images[0].size)
         assert np.array_equal(pixel_rows(images), rows)
         assert np.allclose(
-            np.abs(on_components(images, fit_components(images, 4))), np.abs(on_components(images, found)), atol=1e-4
+            np.abs(on_components(images, pixel_components(images, 4))), np.abs(on_components(images, found)), atol=1e-4
         )
 
     def test_there_are_no_more_components_than_values_or_pictures(self, digits):
-        assert fit_components(digits.images, 1000).ways.shape == (64, 64)
-        assert fit_components(digits.images[:5], 1000).ways.shape == (64, 5)
+        assert pixel_components(digits.images, 1000).ways.shape == (64, 64)
+        assert pixel_components(digits.images[:5], 1000).ways.shape == (5, 64)
 
     @pytest.mark.parametrize("name", ["squares", "as_tensor"])
     def test_a_function_of_ones_own(self, digits, tmp_path, name):

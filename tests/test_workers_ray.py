@@ -11,9 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -21,12 +19,9 @@ import pytest
 
 import worker_kit
 from command_line import complaints
-from dataprune import kmeans
 from dataprune.data import read_features
 from dataprune.errors import InputError, MachineError
-from dataprune.kmeans.passes import _spans
-from dataprune.run import feature_scores, score
-from dataprune.run.feature_scores import Asked, map_of, score_features
+from dataprune.run import score
 from dataprune.study.arms import StudyInputs
 from dataprune.tables import read_table
 from dataprune.training.settings import Hardware
@@ -82,36 +77,13 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    """Wide features, of which few rows make a block: three pieces of work for a pass, which do not end where the files do."""
+    """Features in shards."""
     folder = tmp_path_factory.mktemp("features")
     x = np.random.default_rng(0).normal(size=(9000, 2048)).astype(np.float32)
     for number, part in enumerate(np.array_split(x, 3)):
         np.save(folder / f"part-{number}.npy", part)
     file = read_features(folder)
-    assert len(list(_spans(file))) == 3
     return file
-
-
-@dataclass
-class Killing:
-    """A pool one of whose nodes dies after some outcomes."""
-
-    pool: Any
-    left: int
-    kill: Any
-
-    def run(self, jobs, tell):
-        for outcome in self.pool.run(jobs, tell):
-            yield outcome
-            self.left -= 1
-            if self.left == 0:
-                self.kill()
-
-    def unseen(self, paths):
-        return self.pool.unseen(paths)
-
-    def carries(self):
-        return self.pool.carries()
 
 
 def node_of(x, report):
@@ -157,21 +129,8 @@ class TestTwoNodes:
         assert sorted(outcome.attempts for outcome in found.values()) == [1, 1, 1, 1, 1, 2]
         assert len(set(told)) == 3
 
-    @pytest.mark.parametrize("left", [0, 12])
-    def test_k_means_has_the_same_bits_as_in_one_process(self, cluster, features, left):
-        """Also where a node is killed after 12 pieces of work."""
-        doomed = another(cluster) if left else None
-        alone = kmeans.fit(features, 7, workers=1, iterations=6)
-        with open_pool(ExecutorConfig("ray", address=cluster.address)) as workers:
-            parallel = map_of(Killing(workers, left, lambda: cluster.remove_node(doomed, allow_graceful=False)))
-            together = kmeans.fit(features, 7, map=parallel, iterations=6)
-            nearest, distance = kmeans.assign(features, together.centres, map=parallel)
-        assert np.array_equal(together.centres, alone.centres)
-        assert together.inertia == alone.inertia
-        assert np.array_equal(nearest, kmeans.assign(features, alone.centres)[0])
-        assert np.array_equal(distance, kmeans.assign(features, alone.centres)[1])
-
-    def test_the_command_km(self, cluster, features, tmp_path, cli):
+    def test_the_command_km(self, cluster, features, tmp_path, cli, monkeypatch):
+        monkeypatch.setattr("dataprune.run.clusters.PART_ROWS", 2000)  # parts that do not end where the files do
         for name, how in (("a", ()), ("b", ("--executor", "ray", "--address", cluster.address))):
             code, _, err = cli(
                 "km", features.path, "--clusters", "25", "--sample", "500", "--out", tmp_path / f"{name}.parquet", "--quiet", *how
@@ -303,10 +262,6 @@ class TestTwoNodes:
             MachineError, match=r"is not to be seen on node-7, and its .* \(a fifth of the object store\) that may travel"
         ):
             dp.score(data, tmp_path / "large", settings, dp.Hardware(executor="ray", address=cluster.address))
-        np.save(tmp_path / "x.npy", np.eye(9))
-        executor_config = ExecutorConfig("ray", address=cluster.address)
-        with pytest.raises(InputError, match=r"are not to be seen on node-7\. Put them where every node sees them\."):
-            score_features(read_features(tmp_path / "x.npy"), Asked("2"), tmp_path / "x.csv", executor_config)
 
     def test_large_arrays_are_sent_once(self, cluster):
         array = np.arange(10**6)
@@ -407,17 +362,3 @@ def test_without_ray(monkeypatch, tmp_path, cli):
 def test_what_goes_with_ray_alone(how, message):
     with pytest.raises(InputError, match=message):
         run_jobs([], **how)
-
-
-@pytest.mark.parametrize("executor", ["processes"])
-def test_k_means_in_processes_has_the_same_bits(executor, features, tmp_path, monkeypatch):
-    """Also where its work is kept part by part, and where rows are brought to length 1 first."""
-    monkeypatch.setattr(feature_scores, "KEPT_FROM_BYTES", 0)
-    monkeypatch.setattr(feature_scores, "PART_ROWS", 2000)
-    for normalize in (False, True):
-        written = []
-        for executor_config in (ExecutorConfig("serial", 2), ExecutorConfig(executor, 2)):
-            out = tmp_path / f"{executor_config.executor}.parquet"
-            score_features(features, Asked("5", normalize=normalize), out, executor_config)
-            written.append(out.read_bytes())
-        assert written[0] == written[1]

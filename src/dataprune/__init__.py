@@ -41,9 +41,9 @@ if TYPE_CHECKING:
         write_suspects,
     )
     from dataprune.run.cleaned import Targets, write_cleaned
+    from dataprune.run.clusters import km
     from dataprune.run.duplicates import Duplicates, find_duplicates, write_duplicates
     from dataprune.run.embed import embed
-    from dataprune.run.feature_scores import km
     from dataprune.run.score import score
     from dataprune.run.suspects import find_suspects, read_suspects
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
@@ -93,7 +93,7 @@ _ROOMS = {
     ),
     "dataprune.run.cleaned": ("Targets", "write_cleaned"),
     "dataprune.run.duplicates": ("Duplicates", "find_duplicates", "write_duplicates"),
-    "dataprune.run.feature_scores": ("km",),
+    "dataprune.run.clusters": ("km",),
     "dataprune.run.suspects": ("find_suspects", "read_suspects"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Selection", "select"),

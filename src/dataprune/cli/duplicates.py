@@ -110,7 +110,7 @@ def features_for(
     from dataprune.data import read_features
     from dataprune.run import EmbedSettings
     from dataprune.run.encoders import METHODS
-    from dataprune.run.split_features import features_in, made_features
+    from dataprune.run.features import features_in, made_features
     from dataprune.training.settings import Hardware
 
     if asked not in METHODS and (":" not in asked or Path(asked).exists()):

@@ -51,7 +51,10 @@ def km(
     sample: Annotated[
         int | None,
         typer.Option(
-            min=2, metavar="NUMBER", help="Fit the centres on so many rows, drawn by the seed. Default: all.", show_default=False
+            min=2,
+            metavar="NUMBER",
+            help="Fit the centres on so many rows, drawn by the seed.",
+            show_default=False,
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the inertia curve, .png.", show_default=False)] = None,
@@ -60,7 +63,9 @@ def km(
     workers: Workers = None,
     executor: Annotated[
         Literal["serial", "processes", "ray"],
-        typer.Option(help="Work in this process, on --workers threads; in processes; or on Ray, where every node sees FEATURES."),
+        typer.Option(
+            help="Who assigns rows to centres: this process, --workers processes, or Ray, where every node sees FEATURES."
+        ),
     ] = "serial",
     address: Address = None,
     quiet: Quiet = False,
@@ -68,7 +73,7 @@ def km(
     """Score feature vectors without labels, by k-means.
 
     Takes features that were made elsewhere. Writes FILE with id, km and cluster for each row, and FILE.json with the number of
-    clusters, the inertia curve and what was asked. Features that do not fit memory are read as a stream, several times.
+    clusters, the inertia curve and what was asked. Of features that do not fit memory a sample is fitted.
 
     \b
     Examples:
@@ -78,8 +83,7 @@ def km(
     from dataprune.data import read_features
     from dataprune.report.figures import check_png, write_plot
     from dataprune.report.maps import inertia_data
-    from dataprune.run.clusters import check_out
-    from dataprune.run.feature_scores import Asked, score_features
+    from dataprune.run.clusters import ClusterSettings, check_out, score_features
     from dataprune.workers import ExecutorConfig
 
     check_out(out)
@@ -91,8 +95,8 @@ def km(
     if not quiet:
         say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
     n_classes = None if labels is None else len(labels_of(file, labels)[1])
-    asked = Asked(clusters, n_classes, seed=seed, restarts=restarts, sample=sample, normalize=normalize)
-    found, nearest, distance = score_features(file, asked, out, ExecutorConfig(executor, workers, address=address), wait=wait)
+    settings = ClusterSettings(clusters, n_classes, seed, restarts, sample, normalize)
+    found, nearest, distance = score_features(file, settings, out, ExecutorConfig(executor, workers, address=address), wait=wait)
     if not quiet:
         say_clusters(found)
         say_farthest(file, distance, nearest)

@@ -48,8 +48,8 @@ def map_(
     """
     import numpy as np
 
+    from dataprune.clustering import take
     from dataprune.data import read_features
-    from dataprune.kmeans.extent import gather
     from dataprune.report.figures import check_png, write_plot
     from dataprune.report.maps import map_data
     from dataprune.run import open_run
@@ -69,7 +69,7 @@ def map_(
     if sample < file.rows:
         rows = np.sort(generator(seed, "map", "sample").choice(file.rows, sample, replace=False))
     data = map_data(
-        gather(file, rows),
+        take(file, rows),
         color,
         None if groups is None else groups[rows],
         names,
@@ -84,11 +84,11 @@ def clusters_of(
     file: "FeatureFile", asked: str, labels: str | None, run: "Run | None", seed: int
 ) -> "tuple[np.ndarray, tuple[str, ...]]":
     """Cut the features into clusters, and name these by their numbers."""
-    from dataprune.kmeans import assign
-    from dataprune.run import cluster
+    from dataprune.clustering import assign
+    from dataprune.run import ClusterSettings, cluster
 
     n_classes = None if labels is None and run is None else len(given_labels(file, labels, run)[1])
-    found = cluster(file, asked, file.rows, n_classes, seed=seed)
+    found = cluster(file, ClusterSettings(asked, n_classes, seed))
     for note in found.notes:
         warn(note)
     return assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
@@ -109,6 +109,7 @@ def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarr
 
     from dataprune import store, tables
     from dataprune.scores import Score
+    from dataprune.tables.join import join
 
     if run is not None and color in run.scores:
         return in_rows(file, run, run.scores[color].values)
@@ -119,11 +120,7 @@ def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarr
     store.as_written(Path(color) if Path(color).is_file() else Path(color.rpartition(":")[0] or color))
     values, ids = tables.read_column(color, "score")
     if ids is not None:
-        place = {str(name): row for row, name in enumerate(ids.tolist())}
-        missing = [name for name in file.ids.tolist() if name not in place]
-        if missing:
-            raise invalid("color", "have a row for every row of the features", f"none for {missing[0]!r} in {color}")
-        values = values[[place[name] for name in file.ids.tolist()]]
+        values = values[join(file.ids.tolist(), [str(name) for name in ids.tolist()], "color", color).rows]
     if len(values) != file.rows:
         raise invalid("color", f"have one row for each of the {file.rows} rows of the features", f"{len(values)} in {color}")
     return np.asarray(Score(color, values).values)

@@ -200,7 +200,7 @@ def add_scores_of(file: "FeatureFile", run: "Run", clusters: str, seed: int, wor
     """Add the scores of features to the run, and say into how many clusters these were cut."""
     from dataprune.run import add_features
 
-    run = add_features(run, file, clusters, seed=seed, workers=workers)
+    run = add_features(run, file, clusters, seed=seed)
     record = run.manifest.features
     assert record is not None, "just added"
     if not quiet:

@@ -146,7 +146,7 @@ def _near_pictures(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"
     plain = np.concatenate([coarse(part) for part in inputs])[rows]
     best: dict[str, list[np.ndarray]] = {"first": [], "second": [], "distance": []}
     for mirrored in (False, True):
-        queries = np.concatenate([coarse(part, mirrored=True) for part in inputs])[rows] if mirrored else plain
+        queries = np.concatenate([coarse(part, mirrored=True) for part in inputs])[rows] if mirrored else None
         _, one, other = close_pairs(plain, queries, COARSE_LIMIT, most=MOST_PARTNERS)
         distance = _compared(inputs, rows[one], rows[other], mirrored)
         close = distance <= most
@@ -183,7 +183,7 @@ def _near_vectors(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"]
     step = -(-len(x) // TYPICAL_ROWS)
     distances, _ = nearest(x, x[::step], 2, metric="euclidean")
     typical = float(np.median(distances[:, 1]))  # the first is the row itself
-    distance, one, other = close_pairs(x, x, most * typical, metric="euclidean", most=MOST_PARTNERS)
+    distance, one, other = close_pairs(x, None, most * typical, metric="euclidean", most=MOST_PARTNERS)
     return Pairs(rows[one], rows[other], (distance / np.float32(typical or 1)), np.zeros(len(one), bool), limit=most)
 
 
@@ -201,12 +201,12 @@ def _near_features(features: np.ndarray, rows: Int64[np.ndarray, " rows"], limit
     if len(rows) < 2:
         return Pairs(*_no_pairs(), notes, most)
     k = min(USUAL, max(FEWEST, len(rows) // ROWS_EACH), len(rows) - 1)
-    away, other = nearest(features, features, k, exclude_self=True, rows=rows)
+    away, near = nearest(features[rows], None, k)
     usual = np.maximum(away[:, -1], FLOOR * float(np.median(away[:, -1]))).astype(np.float64)
-    scale = np.sqrt(usual[:, None] * usual[np.searchsorted(rows, other)])
+    scale = np.sqrt(usual[:, None] * usual[near])
     close = np.flatnonzero(away <= most * scale)
     distance = np.divide(away, scale, out=np.zeros(away.shape), where=scale > 0).ravel()[close]
-    one, other = rows[close // other.shape[1]], other.ravel()[close]
+    one, other = rows[close // k], rows[near.ravel()[close]]
     first, second = np.minimum(one, other), np.maximum(one, other)
     _, once = np.unique(first * len(features) + second, return_index=True)
     return Pairs(first[once], second[once], distance[once].astype(np.float32), np.zeros(len(once), bool), notes, most)

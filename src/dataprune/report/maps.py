@@ -11,6 +11,7 @@ from dataprune.report.colors import ACCENT, COLOURS, WARN
 from dataprune.report.figures import canvas, drawing
 from dataprune.report.text import display_text
 from dataprune.streams import torch_seed
+from dataprune.training.pixels import principal_components
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,14 +87,13 @@ def map_data(
     colour = groups if groups is not None else values
     if (groups is None) == (values is None) or colour is None or len(colour) != len(features):
         raise invalid("groups or values", f"be given, one for each of {len(features)} rows", "something else")
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     rows = np.asarray(features, np.float64)
     rows = (rows - rows.mean(axis=0)) / (rows.std() or 1.0)
     number = torch_seed(seed, "map") % 2**32
     if min(rows.shape) > DIMENSIONS:
-        rows = PCA(DIMENSIONS, random_state=number).fit_transform(rows)
+        rows = principal_components(rows, DIMENSIONS).of(rows)
     start = "pca" if rows.shape[1] > 1 and rows.std() > 0 else "random"
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     points = TSNE(2, perplexity=perplexity, init=start, random_state=number).fit_transform(rows).astype(np.float64)

@@ -1,10 +1,10 @@
 """A run on disk: made, opened, verified, and what leaves it."""
 
-from dataprune.run.clusters import Clustering, cluster, write_clusters
+from dataprune.run.clusters import Clustering, ClusterSettings, add_features, cluster
 from dataprune.run.embed import Embedding, check_features_out, embed
 from dataprune.run.encoders import EmbedProgress, EmbedSettings
 from dataprune.run.exported import write_probabilities
-from dataprune.run.features import Matched, add_features, match
+from dataprune.run.features import Matched, match
 from dataprune.run.kept import check_new, write_folder, write_kept
 from dataprune.run.run import FEATURES, Run, feature_manifests, open_run, verify
 from dataprune.run.score import Progress, check_out, score
@@ -12,6 +12,7 @@ from dataprune.run.suspects import suspects_of, write_suspects
 
 __all__ = [
     "FEATURES",
+    "ClusterSettings",
     "Clustering",
     "EmbedProgress",
     "EmbedSettings",
@@ -31,7 +32,6 @@ __all__ = [
     "score",
     "suspects_of",
     "verify",
-    "write_clusters",
     "write_folder",
     "write_kept",
     "write_probabilities",

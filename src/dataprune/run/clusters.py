@@ -1,25 +1,54 @@
-"""Into how many clusters are features cut, why so many, and how is it written down?"""
+"""Features cut into clusters: how many and why, `km` of each row in a file, and the scores of features added to a run."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dataprune import kmeans, store
-from dataprune.errors import invalid
-from dataprune.kmeans import Clusters, Curve, Features, Map
-from dataprune.kmeans.blocks import blocks
-from dataprune.run.scratch import Scratch
-from dataprune.scores import FEATURE_SCORES
+from dataprune import clustering, store
+from dataprune.clustering import Clusters, Curve, Features, UnitRows
+from dataprune.data import FeatureFile
+from dataprune.errors import DatapruneError, InputError, WorkError, invalid
+from dataprune.run.features import Matched, match
+from dataprune.run.manifest import FeaturesRecord, Phase
+from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local
+from dataprune.run.score import write_scores
+from dataprune.scores import FEATURE_SCORES, Score, Scores, km_cosine, prototype_distance
 from dataprune.tables import write_table
+from dataprune.workers import ExecutorConfig, Job, Report, run_jobs
 
 FEW = 20  # below so many, the classes' number is a bad number of clusters: in the report on CIFAR-10, 5 was worst and 10 next
-CURVE_ROWS = 20_000
-CURVE_ITERATIONS = 30
+CURVE_ROWS, CURVE_ITERATIONS = 20_000, 30
+PART_ROWS = 2**18  # that one job assigns
+
+Assigned = tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How features are cut; with their content it makes the result.
+
+    Attributes:
+        clusters: "auto" (the elbow of the inertia curve), "classes", or a number.
+        n_classes: for "classes".
+        seed: of the sample and the starts.
+        restarts: starts to try; the best is taken.
+        sample: fit on so many rows, drawn by the seed; None fits as many as fit memory.
+        normalize: divide each row by its length first.
+    """
+
+    clusters: str = "auto"
+    n_classes: int | None = None
+    seed: int = 0
+    restarts: int = 1
+    sample: int | None = None
+    normalize: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +76,14 @@ class Clustering:
 
     def record(self) -> dict[str, Any]:
         """Return in plain JSON what was asked and what came of it."""
-        curve = self.curve
+        curve, drawn = self.curve, None
+        if curve is not None:
+            drawn = {"clusters": curve.clusters.tolist(), "inertia": curve.inertia.tolist(), "rows": self.curve_rows}
         return {
             "k": self.k,
             "asked": self.asked,
             "elbow": None if curve is None else curve.elbow,
-            "curve": None
-            if curve is None
-            else {"clusters": curve.clusters.tolist(), "inertia": curve.inertia.tolist(), "rows": self.curve_rows},
+            "curve": drawn,
             "inertia": self.clusters.inertia,
             "rows_fitted": self.clusters.rows,
             "iterations": self.clusters.iterations,
@@ -64,56 +93,30 @@ class Clustering:
         }
 
 
-def cluster(
-    features: Features,
-    asked: str,
-    n_rows: int,
-    n_classes: int | None = None,
-    *,
-    seed: int = 0,
-    restarts: int = 1,
-    sample: int | None = None,
-    workers: int | None = None,
-    map: Map | None = None,
-    scratch: Scratch | None = None,
-) -> Clustering:
+def cluster(features: Features, settings: ClusterSettings) -> Clustering:
     """Fit k-means with the number of clusters that is asked for.
 
-    Args:
-        features: of `n_rows` rows.
-        asked: "auto" (the elbow of the inertia curve), "classes", or a number.
-        n_rows: how many rows there are.
-        n_classes: for "classes".
-        seed: of the sample and the starts.
-        restarts: as for `kmeans.fit`.
-        sample: fit on so many rows, drawn by the seed; None fits all.
-        workers: threads; no result depends on it.
-        map: does the work in place of threads, as for `kmeans.fit`; no result depends on it.
-        scratch: where to keep what is done, and to go on from.
-
     Raises:
-        InputError: another word, "classes" without labels, and what `kmeans.fit` refuses.
+        InputError: another word than auto and classes, "classes" without labels, and what `clustering.fit` refuses.
     """
+    asked, n_rows = settings.clusters, clustering.shape_of(features)[0]
+    points = UnitRows(features) if settings.normalize else features
     curve, rows, notes = None, 0, []
     if asked == "auto":
-        rows = min(n_rows, CURVE_ROWS, sample or n_rows)
-        curve = None if scratch is None else scratch.curve()
-        if curve is None:
-            about = {"seed": seed, "sample": rows, "iterations": CURVE_ITERATIONS, "workers": workers, "map": map}
-            curve = kmeans.inertia_curve(features, kmeans.geometric_grid(rows), **about)  # type: ignore[arg-type]
-            if scratch is not None:
-                scratch.keep_curve(curve)
-        k = curve.elbow or _without_elbow(curve, rows)
+        rows = min(n_rows, CURVE_ROWS, settings.sample or n_rows)
+        grid = clustering.geometric_grid(rows)
+        curve = clustering.inertia_curve(points, grid, seed=settings.seed, sample=rows, iterations=CURVE_ITERATIONS)
+        # Without an elbow the number tried that is nearest to √(rows / 2), a rule of thumb (Mardia et al. 1979).
+        k = curve.elbow or int(grid[np.abs(np.log(grid / np.sqrt(rows / 2))).argmin()])
         if curve.elbow is None:
-            span = f"{curve.clusters[0]} ... {curve.clusters[-1]}"
             notes.append(
-                f"the inertia curve has no elbow over {span} clusters; {k} were taken, about √(rows / 2), which the data do not "
-                "speak for. Look at the curve and give --clusters NUMBER"
+                f"the inertia curve has no elbow over {grid[0]} ... {grid[-1]} clusters; {k} were taken, about √(rows / 2), which the "
+                "data do not speak for. Look at the curve and give --clusters NUMBER"
             )
     elif asked == "classes":
-        if not n_classes:
+        if not settings.n_classes:
             raise invalid("clusters", "be a number where there are no labels", "'classes'", "Give --labels FILE, or a number.")
-        k = n_classes
+        k = settings.n_classes
     else:
         k = _number(asked)
     if k < FEW:
@@ -121,28 +124,121 @@ def cluster(
             f"{k} clusters are few: on CIFAR-10, sets kept by km with 5 clusters trained worst and with 10 next worst. "
             f"Compare with --clusters {5 * FEW // 2} or more"
         )
-    found = kmeans.fit(features, k, seed=seed, restarts=restarts, sample=sample, workers=workers, map=map, keeper=scratch)
+    found = clustering.fit(points, k, seed=settings.seed, restarts=settings.restarts, sample=settings.sample)
+    if settings.sample is None and found.rows < n_rows:
+        notes.append(f"the centres were fitted on {found.rows:,} of {n_rows:,} rows, drawn by the seed; --sample NUMBER takes more")
     return Clustering(found, asked, curve, rows, tuple(notes))
 
 
-def write_clusters(
-    out: Path,
-    ids: np.ndarray,
-    km: Float64[np.ndarray, " rows"],
-    nearest: Int64[np.ndarray, " rows"],
-    about: Mapping[str, object],
-) -> None:
-    """Write `id, km, cluster` as .parquet or .csv, and `about` as JSON in `<out>.json`, with a checksum of the file.
+def km(
+    features: FeatureFile | np.ndarray,
+    clusters: int | Literal["auto"] = "auto",
+    *,
+    normalize: bool = False,
+    seed: int = 0,
+    restarts: int = 1,
+) -> Score:
+    """Score feature vectors without labels: the distance of each to the nearest centre of k-means.
+
+    Args:
+        features: (N, D) numbers, or a file as `read_features` opens it, which may be larger than memory: of more than a million
+            rows or 1 GB the centres are fitted on a sample.
+        clusters: how many; "auto" takes the elbow of the inertia curve.
+        normalize: divide each row by its length first.
+        seed: of the starts.
+        restarts: starts to try; the best is taken.
+
+    Returns:
+        `km`, harder where larger; by the ids of the file, else by row.
 
     Raises:
-        InputError: another ending, or the folder does not exist.
-        MachineError: no room, or no permission.
+        InputError: features that are not finite (with rows), or too few for the clusters.
+
+    Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance to the centre, as in the report.
+
+    Example:
+        >>> km(np.array([[0.0], [0.2], [5.0], [5.2], [6.0]]), 2).values.round(2).tolist()
+        [0.1, 0.1, 0.4, 0.2, 0.6]
+    """
+    found = cluster(features, ClusterSettings(str(clusters), seed=seed, restarts=restarts, normalize=normalize))
+    points = UnitRows(features) if normalize else features
+    distance = clustering.assign(points, found.clusters.centres)[1]
+    return Score("km", distance, 1, features.ids if isinstance(features, FeatureFile) else None)
+
+
+def score_features(
+    file: FeatureFile,
+    settings: ClusterSettings,
+    out: Path,
+    executor_config: ExecutorConfig = ExecutorConfig("serial"),  # noqa: B008 frozen
+    *,
+    wait: bool = False,
+) -> tuple[Clustering, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
+    """Cut features into clusters, and write the distance of each row to its centre.
+
+    Args:
+        file: what to cut.
+        settings: how.
+        out: `id, km, cluster`, .parquet or .csv; `<out>.json` beside it says how it was made.
+        executor_config: who assigns rows to centres; no result depends on it.
+        wait: if another process works on `out`, wait for it.
+
+    Returns:
+        The clusters, and of each row its cluster and its distance to the centre.
+
+    Raises:
+        InputError: what `cluster` refuses; another process works on `out`.
+        WorkError: a worker died, again and again.
+        MachineError: no room, no permission, no Ray.
     """
     check_out(out)
-    metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}}
-    with store.writing(out) as temporary:
-        write_table(temporary, {"id": ids, "km": km, "cluster": nearest}, metadata)
-    store.write_manifest(out.parent, f"{out.name}.json", about, [out.name])
+    work = out.with_name(f".{out.name}.scratch")
+    with store.lock(work, wait=wait, name=out):
+        found = cluster(file, settings)
+        nearest, distance = _assigned(file, found.clusters.centres, settings.normalize, executor_config)
+        about = {name: value for name, value in asdict(settings).items() if name not in ("clusters", "n_classes")}
+        about |= {"rows": file.rows, "columns": file.width, "digest": file.digest}
+        _write_clusters(out, {"id": file.ids, "km": distance, "cluster": nearest}, {**found.record(), **about})
+        shutil.rmtree(work, ignore_errors=True)  # under the lock: one who waits makes it anew
+    return found, nearest, distance
+
+
+def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: int = 0, restarts: int = 1) -> Run:
+    """Add `km`, `km_cosine` and `prototype_distance` of given features to a finished run, without training.
+
+    Features are matched by id if their file has ids, else row by row. Asked again with the same file and settings, the run is
+    given back at once; other features or settings replace the columns.
+
+    Args:
+        run: finished.
+        file: one row for each example.
+        clusters: "auto", "classes" or a number, as text.
+        seed: of k-means.
+        restarts: of k-means.
+
+    Returns:
+        The run with the scores; what features do not allow (a direction of a row of zeros) is absent with its reason.
+        `manifest.features` says digest, k and curve.
+
+    Raises:
+        InputError: examples without features, features that are not finite, too few for the clusters.
+        MachineError: no room, or no permission.
+    """
+    asked = {"digest": file.digest, "asked": clusters, "seed": seed, "restarts": restarts}
+    with store.lock(run.path):
+        run = open_run(run.path)
+        write_local(run.path, features=_within(run.path, file.path))
+        before = run.manifest.features
+        if before is not None and all(getattr(before, name) == value for name, value in asked.items()):
+            return run
+        begun = time.perf_counter()
+        matched = match(file, run.ids)
+        settings = ClusterSettings(clusters, len(run.classes), seed, restarts)
+        found = cluster(matched.features, settings)
+        present, absent = _scores(matched, found, run, settings)
+        about = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
+        _publish(run, present, absent, msgspec.convert(about, FeaturesRecord), time.perf_counter() - begun)
+    return open_run(run.path)
 
 
 def check_out(out: Path) -> None:
@@ -153,40 +249,6 @@ def check_out(out: Path) -> None:
         raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """Some rows of features, as blocks."""
-
-    features: Features
-    keep: np.ndarray
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        start = 0
-        for block in blocks(self.features):
-            yield block[self.keep[start : start + len(block)]]
-            start += len(block)
-
-    @cached_property
-    def _taken(self) -> np.ndarray:
-        return np.flatnonzero(self.keep)
-
-    @property
-    def rows(self) -> int:
-        return len(self._taken)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return `width` of features that have it, and `part` of features that can be read in parts."""
-        if name == "width":
-            return getattr(self.features, name)
-        if name == "part" and hasattr(self.features, "part"):
-            return self._part
-        raise AttributeError(name)
-
-    def _part(self, start: int, stop: int) -> "Chosen":
-        first, last = int(self._taken[start]), int(self._taken[stop - 1]) + 1
-        return Chosen(self.features.part(first, last), self.keep[first:last])  # type: ignore[union-attr]
-
-
 def _number(asked: str) -> int:
     try:
         return int(asked)
@@ -194,6 +256,78 @@ def _number(asked: str) -> int:
         raise invalid("clusters", "be auto, classes or a whole number", repr(asked)) from None
 
 
-def _without_elbow(curve: Curve, rows: int) -> int:
-    """Take the number tried that is nearest to √(rows / 2), a rule of thumb (Mardia et al. 1979)."""
-    return int(curve.clusters[np.abs(np.log(curve.clusters / np.sqrt(rows / 2))).argmin()])
+def _assigned(file: FeatureFile, centres: Float64[np.ndarray, "k columns"], normalize: bool, config: ExecutorConfig) -> Assigned:
+    """Assign rows here, or part by part as jobs."""
+    if config.executor == "serial":
+        return clustering.assign(UnitRows(file) if normalize else file, centres)
+    nearest, distance = np.empty(file.rows, np.int64), np.empty(file.rows)
+    light = replace(file)  # without its ids
+    jobs = (
+        Job(str(start), _assign_part, (light, start, min(start + PART_ROWS, file.rows), centres, normalize))
+        for start in range(0, file.rows, PART_ROWS)
+    )
+    for done in run_jobs(jobs, executor=config.executor, workers=config.workers, address=config.address):
+        if isinstance(done.exception, DatapruneError):
+            raise done.exception
+        if done.error is not None:
+            raise WorkError(
+                f"rows from {done.key} could not be assigned: {done.error.rstrip('.')}. Every worker must see {file.path}."
+            )
+        here = slice(int(done.key), int(done.key) + len(done.value[0]))
+        nearest[here], distance[here] = done.value
+    return nearest, distance
+
+
+def _assign_part(argument: tuple[FeatureFile, int, int, np.ndarray, bool], report: Report) -> Assigned:
+    file, start, stop, centres, normalize = argument
+    part = np.concatenate(list(file.part(start, stop)))
+    return clustering.assign(UnitRows(part) if normalize else part, centres)
+
+
+def _write_clusters(out: Path, columns: Mapping[str, np.ndarray], about: Mapping[str, object]) -> None:
+    with store.writing(out) as temporary:
+        write_table(temporary, columns, {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}})
+    store.write_manifest(out.parent, f"{out.name}.json", about, [out.name])
+
+
+def _within(folder: Path, path: Path) -> str:
+    """Return where a file lies: one inside the run moves with it."""
+    place, home = path.resolve(), folder.resolve()
+    return str(place.relative_to(home) if place.is_relative_to(home) else place)
+
+
+def _scores(
+    matched: Matched, found: Clustering, run: Run, settings: ClusterSettings
+) -> tuple[dict[str, Float64[np.ndarray, " examples"]], dict[str, str]]:
+    features, place = matched.features, matched.place
+    labels = np.empty(len(place), np.int64)
+    labels[place] = run.labels
+    present, absent = {"km": clustering.assign(features, found.clusters.centres)[1]}, {}
+    try:
+        ways = clustering.fit(UnitRows(features), found.k, seed=settings.seed, restarts=settings.restarts).centres
+        present["km_cosine"] = km_cosine(features, ways)
+    except InputError as reason:
+        absent["km_cosine"] = str(reason)
+    present["prototype_distance"] = prototype_distance(features, labels)
+    return {name: values[place] for name, values in present.items()}, absent
+
+
+def _publish(
+    run: Run, present: Mapping[str, np.ndarray], absent: Mapping[str, str], record: FeaturesRecord, seconds: float
+) -> None:
+    """Write the scores anew, and the manifest after them."""
+    kept = [one for name, one in run.scores.items() if name not in FEATURE_SCORES]
+    added = [Score(name, values, 1, run.ids, run.labels) for name, values in present.items()]
+    reasons = {name: reason for name, reason in run.scores.absent.items() if name not in FEATURE_SCORES} | dict(absent)
+    scores = Scores([*kept, *added], reasons)
+    phases = [phase for phase in run.manifest.cost if phase.phase != "features"]
+    manifest = replace(
+        run.manifest,
+        scores={name: {"harder": one.harder} for name, one in scores.items()},
+        absent_scores=reasons,
+        features=record,
+        cost=(*phases, Phase("features", round(seconds, 3), len(run.ids))),
+    )
+    (run.path / MANIFEST).unlink()
+    write_scores(run.path / SCORES_FILE, scores, run)
+    store.write_manifest(run.path, MANIFEST, manifest.plain, list(run.manifest.files))

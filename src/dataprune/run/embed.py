@@ -22,7 +22,7 @@ from dataprune.errors import DatapruneError, InputError, StoreError, invalid
 from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, Method, finite, method_of
 from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality
 from dataprune.run.run import Run
-from dataprune.scores.quality import knn_accuracy
+from dataprune.scores.neighbours import knn_accuracy
 from dataprune.tables import read_npy, write_vectors
 from dataprune.tables.vectors import SUFFIXES
 from dataprune.training.checkpoint import CHECKPOINT
@@ -283,7 +283,7 @@ def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Datas
 
     def accuracy(of_known: np.ndarray, of_queries: np.ndarray | None) -> float:
         if queries is None or of_queries is None:  # each example among the others
-            return round(knn_accuracy(of_known, labels, of_known, labels, NEIGHBOURS, exclude_self=True), 4)
+            return round(knn_accuracy(of_known, labels, None, labels, NEIGHBOURS), 4)
         assert queries.labels is not None
         return round(knn_accuracy(of_known, labels, of_queries, queries.labels, NEIGHBOURS), 4)
 

@@ -15,7 +15,7 @@ from dataprune.plugins import call, load
 from dataprune.run.run import Run
 from dataprune.trace import open_member
 from dataprune.training.cost import Cost
-from dataprune.training.pixels import COMPONENTS, fit_components, on_components
+from dataprune.training.pixels import COMPONENTS, on_components, pixel_components
 from dataprune.training.settings import Hardware, SwavSettings
 from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
 from dataprune.training.swav.recipe import Swav, plan_swav
@@ -226,7 +226,7 @@ class _Pixels:
 
     def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
         assert self.dataset.images is not None
-        found = fit_components(self.dataset.images, self.components)
+        found = pixel_components(self.dataset.images, self.components)
 
         def encode(some: Dataset) -> np.ndarray:
             assert some.images is not None

@@ -1,23 +1,26 @@
-"""How do scores of given features join a run that was trained without them?"""
+"""Feature vectors brought to the examples they belong to: of a run, or of all splits of a source; and those that a network makes."""
 
-import time
-from dataclasses import dataclass, replace
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
-from dataprune.data import FeatureFile
-from dataprune.errors import InputError, invalid, join_some
-from dataprune.kmeans import Features, fit, unit_rows
-from dataprune.run.clusters import Chosen, Clustering, cluster
-from dataprune.run.manifest import FeaturesRecord, Phase
-from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local
-from dataprune.run.score import write_scores
-from dataprune.scores import FEATURE_SCORES, Score, Scores, km, km_cosine, prototype_distance
+from dataprune.clustering import Features, blocks, take
+from dataprune.data import Dataset, FeatureFile, Splits
+from dataprune.data.pack import cache_root
+from dataprune.errors import StoreError, invalid
+from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
+from dataprune.run.run import Run
+from dataprune.tables import read_npy, write_npy
+from dataprune.tables.join import join
+from dataprune.training.settings import Hardware
+
+CURE = "Or give a Parquet file with a column `id`."
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +28,34 @@ class Matched:
     """The rows of a feature file that belong to the examples of a set.
 
     Attributes:
-        file: the file.
-        features: its rows that are examples, in the file's order.
+        features: the rows that are examples, in the file's order.
         place: for each example its row in `features`.
         n_left_out: rows of the file that are no example.
     """
 
-    file: FeatureFile
     features: Features
-    place: np.ndarray
+    place: Int64[np.ndarray, " examples"]
     n_left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class _SomeRows:
+    """Some rows of a file, in blocks."""
+
+    file: FeatureFile
+    keep: Bool[np.ndarray, " rows"]
+
+    @property
+    def rows(self) -> int:
+        return int(self.keep.sum())
+
+    @property
+    def width(self) -> int:
+        return self.file.width
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start, block in blocks(self.file):
+            yield block[self.keep[start : start + len(block)]]
 
 
 def match(file: FeatureFile, ids: np.ndarray) -> Matched:
@@ -46,98 +67,99 @@ def match(file: FeatureFile, ids: np.ndarray) -> Matched:
     given = file.given_ids
     if given is None:
         if file.rows != len(ids):
-            cure = "Or give a Parquet file with a column `id`."
-            raise invalid("features", f"have one row for each of the {len(ids)} examples", f"{file.rows} in {file.path}", cure)
-        return Matched(file, file, np.arange(file.rows), 0)
-    row_of = {name: row for row, name in enumerate(given.tolist())}
-    missing = [name for name in ids.tolist() if name not in row_of]
-    if missing:
-        raise invalid("features", "have a row for every example", f"none for the id {join_some(map(repr, missing))} in {file.path}")
-    rows = np.array([row_of[name] for name in ids.tolist()], np.int64)
-    if len(rows) == file.rows:
-        return Matched(file, file, rows, 0)
+            raise invalid("features", f"have one row for each of the {len(ids)} examples", f"{file.rows} in {file.path}", CURE)
+        return Matched(file, np.arange(file.rows), 0)
+    joined = join(ids.tolist(), given.tolist(), "features", file.path)
+    if not joined.extra:
+        return Matched(file, joined.rows, 0)
     keep = np.zeros(file.rows, bool)
-    keep[rows] = True
-    return Matched(file, Chosen(file, keep), (np.cumsum(keep) - 1)[rows], file.rows - len(rows))
+    keep[joined.rows] = True
+    return Matched(_SomeRows(file, keep), (np.cumsum(keep) - 1)[joined.rows], len(joined.extra))
 
 
-def add_features(
-    run: Run, file: FeatureFile, clusters: str = "auto", *, seed: int = 0, restarts: int = 1, workers: int | None = None
-) -> Run:
-    """Add `km`, `km_cosine` and `prototype_distance` of given features to a finished run, without training.
+def parts_of(splits: Splits) -> list[Dataset]:
+    """Return the splits that there are, train first."""
+    return [part for part in (splits.train, splits.validation, splits.test) if part is not None]
 
-    Features are matched by id if their file has ids, else row by row. Asked again with the same file and settings, the run is
-    given back at once; other features or settings replace the columns.
 
-    Args:
-        run: finished.
-        file: one row for each example.
-        clusters: "auto", "classes" or a number, as text.
-        seed: of k-means.
-        restarts: of k-means.
-        workers: threads; no result depends on it.
+def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read the features of every example, train first, then validation and test.
+
+    They are found by id if the file has ids, else by row. A file may also hold those of train only. A single `.npy` file stays
+    mapped; of other files the features are held in memory, 4 bytes a number.
 
     Returns:
-        The run with the scores; what features do not allow (a direction of a row of zeros) is absent with its reason.
-        `manifest.features` says digest, k and curve.
+        (n, D) numbers, of all examples or of train only, and a note if they are of train only.
 
     Raises:
-        InputError: examples without features, features that are not finite, too few for the clusters.
-        MachineError: no room, or no permission.
+        InputError: examples without features; without ids, another number of rows.
     """
-    asked = {"digest": file.digest, "asked": clusters, "seed": seed, "restarts": restarts}
-    with store.lock(run.path):
-        run = open_run(run.path)
-        write_local(run.path, features=_within(run.path, file.path))
-        before = run.manifest.features
-        if before is not None and all(getattr(before, name) == value for name, value in asked.items()):
-            return run
-        begun = time.perf_counter()
-        matched = match(file, run.ids)
-        found = cluster(matched.features, clusters, len(run.ids), len(run.classes), seed=seed, restarts=restarts, workers=workers)
-        present, absent = _scores(matched, found, run, seed=seed, restarts=restarts)
-        about = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
-        record = msgspec.convert(about, FeaturesRecord)
-        _publish(run, present, absent, record, time.perf_counter() - begun)
-    return open_run(run.path)
+    parts = parts_of(splits)
+    n, n_train, n_all = file.rows, len(splits.train), sum(map(len, parts))
+    given = file.given_ids
+    if given is None:
+        if n not in (n_train, n_all):
+            wanted = f"one row for each of the {n_all} examples" + (f", or of the {n_train} in train" if n_all > n_train else "")
+            raise invalid("features", f"have {wanted}", f"{n} in {file.path}", CURE)
+        rows = np.arange(n)
+    else:
+        names = [name for part in parts for name in part.ids.tolist()]
+        n = n_all if len(set(names)) == n_all and not set(names[n_train:]).isdisjoint(given.tolist()) else n_train
+        rows = join(names[:n], given.tolist(), "features", file.path).rows
+    is_npy = len(file.shards) == 1 and file.shards[0].suffix.lower() == ".npy"
+    whole = read_npy(file.shards[0], mmap=True) if is_npy else take(file, rows)
+    note = f"{file.path} holds features of train only: near duplicates in other splits were not looked for"
+    return whole, (note,) if n < n_all else ()
 
 
-def _within(folder: Path, path: Path) -> str:
-    """Return where a file lies: one inside the run moves with it."""
-    place, home = path.resolve(), folder.resolve()
-    return str(place.relative_to(home) if place.is_relative_to(home) else place)
+def made_features(
+    splits: Splits, name: str, *, run: Run | None = None, hardware: Hardware | None = None, listener: Listener | None = None
+) -> Float32[np.ndarray, "examples features"]:
+    """Make features of every example, train first, then validation and test, by one network.
+
+    Args:
+        splits: the pictures.
+        name: `swav`, which learns from train and is kept in the cache; `trace`, of a run; or `module:function`.
+        run: for `trace`.
+        hardware: where to train.
+        listener: hears the cost and the progress of training.
+
+    Raises:
+        InputError: a method that is unknown or does not fit the data.
+    """
+    method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), parts_of(splits)
+    if name != "swav":
+        return _encoded(method, parts, Path(), listener)
+    what = [method.identity, *(part.fingerprint for part in parts)]
+    key = hashlib.sha256(store.canonical_json(what).encode()).hexdigest()[:24]
+    return _kept(cache_root()[0] / "features", f"swav-{key}", method, parts, listener)
 
 
-def _scores(
-    matched: Matched, found: Clustering, run: Run, *, seed: int, restarts: int
-) -> tuple[dict[str, Float64[np.ndarray, " examples"]], dict[str, str]]:
-    features, place = matched.features, matched.place
-    labels = np.empty(len(place), np.int64)
-    labels[place] = run.labels
-    present = {"km": km(features, found.clusters.centres), "prototype_distance": prototype_distance(features, labels)}
-    absent = {}
+def _encoded(method: Method, parts: Iterable[Dataset], scratch: Path, listener: Listener | None) -> np.ndarray:
+    encoder = method.prepare(scratch, listener)
+    made = np.concatenate([encoder.encode(part) for part in parts])
+    finite(made)
+    return made
+
+
+def _kept(
+    folder: Path, name: str, method: Method, parts: Iterable[Dataset], listener: Listener | None
+) -> Float32[np.ndarray, "examples features"]:
+    """Return learned features from the cache; learn them where they are not there, or no longer whole. Interrupted, goes on."""
+    file, manifest, scratch = f"{name}.npy", f"{name}.json", folder / f".{name}.scratch"
+    if not _is_whole(folder, manifest):
+        with store.lock(scratch, wait=True):
+            if not _is_whole(folder, manifest):  # by somebody who was waited for
+                made = _encoded(method, parts, scratch, listener)
+                with store.writing(folder / file, made.nbytes) as temporary:
+                    write_npy(temporary, made)
+                store.write_manifest(folder, manifest, {"method": method.identity}, [file])
+            shutil.rmtree(scratch, ignore_errors=True)
+    return np.asarray(read_npy(folder / file, mmap=True), np.float32)
+
+
+def _is_whole(folder: Path, manifest: str) -> bool:
     try:
-        ways = fit(unit_rows(features), found.k, seed=seed, restarts=restarts).centres
-        present["km_cosine"] = km_cosine(features, ways)
-    except InputError as reason:
-        absent["km_cosine"] = str(reason)
-    return {name: present[name][place] for name in FEATURE_SCORES if name in present}, absent
-
-
-def _publish(run: Run, present: dict[str, Any], absent: dict[str, str], record: FeaturesRecord, seconds: float) -> None:
-    """Write the scores anew, and the manifest after them."""
-    kept = [one for name, one in run.scores.items() if name not in FEATURE_SCORES]
-    added = [Score(name, values, 1, run.ids, run.labels) for name, values in present.items()]
-    reasons = {name: reason for name, reason in run.scores.absent.items() if name not in FEATURE_SCORES} | absent
-    scores = Scores([*kept, *added], reasons)
-    phases = [phase for phase in run.manifest.cost if phase.phase != "features"]
-    manifest = replace(
-        run.manifest,
-        scores={name: {"harder": one.harder} for name, one in scores.items()},
-        absent_scores=reasons,
-        features=record,
-        cost=(*phases, Phase("features", round(seconds, 3), len(run.ids))),
-    )
-    (run.path / MANIFEST).unlink()
-    write_scores(run.path / SCORES_FILE, scores, run)
-    store.write_manifest(run.path, MANIFEST, manifest.plain, list(run.manifest.files))
+        return (folder / manifest).exists() and not store.faults(folder, manifest)
+    except StoreError:
+        return False

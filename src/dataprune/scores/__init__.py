@@ -1,6 +1,6 @@
 """Difficulty scores: one number for each example, computed from a trace or from features."""
 
-from dataprune.scores.geometry import FEATURE_SCORES, km, km_cosine, median_distance, prototype_distance
+from dataprune.scores.features import FEATURE_SCORES, km, km_cosine, median_distance, prototype_distance
 from dataprune.scores.score import Score, Scores, correlations
 from dataprune.scores.table import SCORES, ScoreSpec, score_trace
 

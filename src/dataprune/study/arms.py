@@ -140,7 +140,7 @@ class ScoreProvider:
         else:
             given = features
         asked = self.spec.clusters or ("auto",)
-        return km_scores(given, dataset, asked, seed=self.spec.seed, workers=self.hardware.workers)
+        return km_scores(given, dataset, asked, seed=self.spec.seed)
 
 
 def usual_scores(arm: Arm) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What features do the pixels alone give? Their principal components: the control that learned features must beat."""
+"""Pictures as rows of pixels, and principal components by scikit-learn: the control that learned features must beat."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,38 +8,45 @@ from jaxtyping import Float32, Float64, UInt8
 
 from dataprune.errors import invalid
 
-MOST_SIDE = 32  # larger pictures are averaged down to at most so many pixels a side
+MOST_SIDE = 32  # larger pictures are averaged down to about so many pixels a side
 COMPONENTS = 128  # by default: on CIFAR-10 they hold 95 % of the variance
+FIT_VALUES = 2**28  # 2 GB; of more rows evenly spaced ones are fitted
 BLOCK_VALUES = 2**23
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """Directions of large variance of pictures, and their middle.
-
-    Attributes:
-        middle: the mean picture.
-        ways: directions, by falling variance.
-        explained: share of the variance that they hold, in [0, 1].
-    """
+    """Directions of large variance of rows, by falling variance, and their middle; `explained` is the share that they hold."""
 
     middle: Float64[np.ndarray, " values"]
-    ways: Float64[np.ndarray, "values components"]
+    ways: Float64[np.ndarray, "components values"]
     explained: float
 
-
-def pixel_rows(images: UInt8[np.ndarray, "n h w ch"]) -> Float32[np.ndarray, "n values"]:
-    """Return each picture as a row of values in [0, 1]; above 32 pixels a side, squares of pixels are averaged (what they leave over
-    at the right and lower edge is cut off)."""
-    return np.concatenate([_rows(block) for block in _blocks(images)])
+    def of(self, rows: Float32[np.ndarray, "n values"]) -> Float32[np.ndarray, "n components"]:
+        """Return the coordinates of rows along the components."""
+        return np.asarray((rows - self.middle) @ self.ways.T, np.float32)
 
 
-def fit_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENTS) -> Components:
-    """Find the principal components of pictures, exactly, from their covariance, read in blocks.
+def principal_components(rows: Float32[np.ndarray, "n values"], count: int = COMPONENTS) -> Components:
+    """Find the principal components of rows, not scaled; equal rows give equal bits.
 
     Args:
-        images: at least 2.
-        count: how many components at most; there are no more than values in a row, nor than pictures.
+        rows: at least 1.
+        count: how many components at most; there are no more than columns, nor than rows.
+    """
+    from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
+
+    some = rows[:: -(-rows.size // FIT_VALUES)].astype(np.float64)
+    if len(some) == 1 or not np.ptp(some, axis=0).any():  # no direction is better than another
+        return Components(some[0], np.eye(min(count, *some.shape), some.shape[1]), 0.0)
+    with threadpool_limits(1):
+        found = PCA(min(count, *some.shape), svd_solver="covariance_eigh").fit(some)
+    return Components(found.mean_, found.components_, float(found.explained_variance_ratio_.sum().clip(0, 1)))
+
+
+def pixel_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENTS, side: int = MOST_SIDE) -> Components:
+    """Find the principal components of pictures, as `pixel_rows` gives them.
 
     Raises:
         InputError: `count` is below 1, or there are fewer than 2 pictures.
@@ -48,28 +55,26 @@ def fit_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENT
         raise invalid("components", "be at least 1", count)
     if len(images) < 2:
         raise invalid("data", "hold at least 2 pictures", len(images))
-    middle = sum(_rows(block).sum(0, dtype=np.float64) for block in _blocks(images)) / len(images)
-    covariance = np.zeros((len(middle), len(middle)))
-    for block in _blocks(images):
-        away = _rows(block) - middle
-        covariance += away.T @ away
-    variances, ways = np.linalg.eigh(covariance)
-    order = np.argsort(-variances, kind="stable")[: min(count, len(images))]
-    kept = ways[:, order]
-    kept = kept * np.sign(kept[np.abs(kept).argmax(0), np.arange(kept.shape[1])])  # a direction's sign is nobody's choice
-    total = max(float(variances.sum()), np.finfo(np.float64).tiny)
-    return Components(middle, kept, float(np.clip(variances[order].sum() / total, 0, 1)))
+    step = -(-len(images) * _rows(images[:1], side).size // FIT_VALUES)
+    return principal_components(pixel_rows(images[::step], side), count)
 
 
-def on_components(images: UInt8[np.ndarray, "n h w ch"], components: Components) -> Float32[np.ndarray, "n components"]:
-    """Return the coordinates of pictures along the components."""
-    parts = [(_rows(block) - components.middle) @ components.ways for block in _blocks(images)]
-    return np.concatenate(parts).astype(np.float32)
+def on_components(
+    images: UInt8[np.ndarray, "n h w ch"], components: Components, side: int = MOST_SIDE
+) -> Float32[np.ndarray, "n components"]:
+    """Return the coordinates of pictures along components, read in blocks."""
+    return np.concatenate([components.of(_rows(block, side)) for block in _blocks(images)])
 
 
-def _rows(images: np.ndarray) -> np.ndarray:
+def pixel_rows(images: UInt8[np.ndarray, "n h w ch"], side: int = MOST_SIDE) -> Float32[np.ndarray, "n values"]:
+    """Return each picture as a row of values in [0, 1]; above `side` pixels a side, squares of pixels are averaged (what they leave
+    over at the right and lower edge is cut off)."""
+    return np.concatenate([_rows(block, side) for block in _blocks(images)])
+
+
+def _rows(images: np.ndarray, side: int) -> np.ndarray:
     n, height, width, channels = images.shape
-    step = max(1, min(-(-max(height, width) // MOST_SIDE), height, width))
+    step = max(1, min(-(-max(height, width) // side), height, width))
     whole = images[:, : height // step * step, : width // step * step]
     squares = whole.reshape(n, height // step, step, width // step, step, channels)
     return np.asarray(squares.mean((2, 4), dtype=np.float32).reshape(n, -1) / 255, np.float32)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from dataprune import noise, store
+from dataprune.clustering import take
 from dataprune.data import Dataset, FeatureFile, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
-from dataprune.kmeans.extent import gather as gathered
 from dataprune.noise import Suspects
 from dataprune.noise.conflicts import conflicts, with_conflicts
 from dataprune.noise.duplicates import identical
@@ -116,7 +116,7 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
 
 def _vectors(run: Run, file: FeatureFile) -> np.ndarray:
     matched = match(file, run.ids)
-    return np.asarray(gathered(matched.features, np.arange(len(run.ids)))[matched.place], np.float32)
+    return take(matched.features, matched.place)
 
 
 def _size(run: Run, file: FeatureFile) -> str:
