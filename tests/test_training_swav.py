@@ -177,11 +177,11 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"effort": "mid"}, "`effort` must be one of high, low, medium"),
-            ({"layer": "all"}, "`layer` must be one of backbone, prototypes"),
-            ({"recipe": "reports"}, r"`recipe` must be one of .*Did you mean 'report'"),
+            ({"effort": "mid"}, "`effort`.*medium"),
+            ({"layer": "all"}, "`layer`.*prototypes"),
+            ({"recipe": "reports"}, "`recipe`.*'report'"),
             ({"recipe": "math:pi"}, "not a function"),
-            ({"recipe": "test_training_swav:nothing"}, "must be a function that returns a dataprune SwavRecipe, got NoneType"),
+            ({"recipe": "test_training_swav:nothing"}, "`recipe`.*SwavRecipe, got NoneType"),
         ],
     )
     def test_wrong_settings(self, pictures, settings, message):
@@ -200,14 +200,14 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: CropSpec(0, 1.0, 0.1, 1.0), "`count` must be at least 1"),
-            (lambda: CropSpec(1, 1.5, 0.1, 1.0), r"`share` must be in \(0, 1\]"),
-            (lambda: CropSpec(1, 1.0, 0.5, 0.2), "`smallest` must be a share"),
-            (lambda: ColorAugment(jitter=2.0), r"`jitter` must be in \[0, 1\]"),
-            (lambda: ColorAugment(gray=-1.0), "`gray` must be a share"),
-            (lambda: dataclasses.replace(FAST, large=CropSpec(1, 1.0, 0.1, 1.0), small=None), "leave at least 2 crops"),
-            (lambda: dataclasses.replace(FAST, epsilon=0.0), "`epsilon` must be a positive number"),
-            (lambda: dataclasses.replace(FAST, prototypes=1), "`prototypes` must be at least 2"),
+            (lambda: CropSpec(0, 1.0, 0.1, 1.0), "`count`.*1, got 0"),
+            (lambda: CropSpec(1, 1.5, 0.1, 1.0), "`share`.*got 1.5"),
+            (lambda: CropSpec(1, 1.0, 0.5, 0.2), "`smallest`.*0.5 and 0.2"),
+            (lambda: ColorAugment(jitter=2.0), "`jitter`.*got 2"),
+            (lambda: ColorAugment(gray=-1.0), "`gray`.*-1"),
+            (lambda: dataclasses.replace(FAST, large=CropSpec(1, 1.0, 0.1, 1.0), small=None), "`large`.*2 crops"),
+            (lambda: dataclasses.replace(FAST, epsilon=0.0), "`epsilon`.*positive"),
+            (lambda: dataclasses.replace(FAST, prototypes=1), "`prototypes`.*2, got 1"),
         ],
     )
     def test_wrong_recipes(self, make, message):

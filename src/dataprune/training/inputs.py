@@ -34,7 +34,7 @@ class Inputs:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not writable.*")  # nothing here writes into it
             self.data = torch.from_numpy(np.ascontiguousarray(inputs))
-        if _fits(self.data, self.device):
+        if self.device.type != "cuda" or self.data.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             self.data = self.data.to(self.device)
         self.home = self.data.device  # where batches are gathered: on the device, or of a set too large for it beside it
         self.are_images = inputs.ndim == 4
@@ -72,14 +72,6 @@ class Inputs:
 def example_shape(inputs: np.ndarray) -> tuple[int, ...]:
     """Return the shape of one example as networks see it: (channels, height, width) or (features,)."""
     return (inputs.shape[3], *inputs.shape[1:3]) if inputs.ndim == 4 else inputs.shape[1:]
-
-
-def _fits(data: Tensor, device: torch.device) -> bool:
-    """Return whether a set fits on the device and leaves room for training."""
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return data.numel() * data.element_size() < DEVICE_SHARE * free
 
 
 def open_device(name: str) -> torch.device:
@@ -125,14 +117,8 @@ def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation of each column, in two passes over blocks."""
     step = max(1, NORMALISE_BLOCK // vectors.shape[1])
     blocks = [slice(start, start + step) for start in range(0, len(vectors), step)]
-    total = np.zeros(vectors.shape[1])
-    for block in blocks:
-        total += vectors[block].sum(0, dtype=np.float64)
-    mean = total / len(vectors)
-    squares = np.zeros_like(mean)
-    for block in blocks:
-        squares += ((vectors[block] - mean) ** 2).sum(0)
-    return mean, np.sqrt(squares / len(vectors))
+    mean = sum(vectors[block].sum(0, dtype=np.float64) for block in blocks) / len(vectors)
+    return mean, np.sqrt(sum(((vectors[block] - mean) ** 2).sum(0) for block in blocks) / len(vectors))
 
 
 def predict_batch(shape: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
+from dataprune.trace.member import MODES
 from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.recipes import recipe_named
@@ -95,16 +96,11 @@ class Plan:
 
 
 def plan(dataset: Dataset, settings: Settings) -> Plan:
-    """Fill in what the settings leave open.
-
-    Raises:
-        InputError: the set has no labels or one class, or a setting is out of range or unknown.
-    """
+    """Fill in what the settings leave open; a set without labels or of one class is refused."""
     check_trainable(dataset)
-    if settings.effort not in EFFORTS:
-        raise unknown_choice("effort", settings.effort, EFFORTS)
-    if settings.when not in ("clean", "online"):
-        raise unknown_choice("when", settings.when, ("clean", "online"))
+    for name, choices in (("effort", EFFORTS), ("when", MODES)):
+        if getattr(settings, name) not in choices:
+            raise unknown_choice(name, getattr(settings, name), choices)
     if settings.folds > len(dataset):
         raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, epochs = EFFORTS[settings.effort]

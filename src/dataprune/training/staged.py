@@ -21,13 +21,7 @@ CHECKPOINT_SECONDS = 5.0  # a checkpoint is worth about its own time several tim
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Some epochs on some rows.
-
-    Attributes:
-        trained_on: (N,) which rows.
-        epochs: how many passes over them; the last one may be cut short.
-        steps: how many batches in all, at most those of all the epochs.
-    """
+    """Some passes (`epochs`) over some rows, cut short after so many batches (`steps`)."""
 
     trained_on: Bool[np.ndarray, " examples"]
     epochs: int
@@ -66,7 +60,7 @@ class StagedJob:
 
 @dataclass(frozen=True)
 class StagedEpoch:
-    """The message after each epoch: how many are done of all, the loss, the accuracy on validation."""
+    """The progress message after each epoch: how many are done of all, the loss, the accuracy on validation."""
 
     epoch: int
     epochs: int
@@ -80,9 +74,9 @@ class StagedDone:
     """What came of a training.
 
     Attributes:
-        loss: (epochs,) mean training loss.
-        validation: (epochs,) accuracy on validation after each epoch.
-        test_correct: (test,) whether each test example was right at the end; empty where test is not looked at.
+        loss: mean training loss of each epoch.
+        validation: accuracy on validation after each epoch.
+        test_correct: whether each test example was right at the end; empty where test is not looked at.
         steps: batches trained.
         examples_seen: in them.
         train_seconds: of training alone, without looking at validation and test.

@@ -87,11 +87,7 @@ class SwavFit:
         self.loss = math.nan
 
     def train_epoch(self) -> None:
-        """Train one epoch.
-
-        Raises:
-            WorkError: the loss is no longer a number.
-        """
+        """Train one epoch; a loss that is no longer a number is a WorkError."""
         seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
         order = torch.from_numpy(generator(seed, "swav", "order", epoch).permutation(len(inputs))).to(inputs.home)
         drawn = [[self._draw(group, number) for number in range(c.count)] for group, c in enumerate(self.recipe.groups)]

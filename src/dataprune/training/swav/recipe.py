@@ -1,7 +1,6 @@
 """How features are learned without labels: crops, network, prototypes and schedule as one frozen value, and the defaults."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,11 +68,9 @@ class ColorAugment:
     blur: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.jitter <= 1:
-            raise invalid("jitter", "be in [0, 1]", self.jitter)
-        for name in ("gray", "blur"):
+        for name in ("jitter", "gray", "blur"):
             if not 0 <= getattr(self, name) <= 1:
-                raise invalid(name, "be a share in [0, 1]", getattr(self, name))
+                raise invalid(name, "be in [0, 1]", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ class SwavRecipe:
 
 _STEPS = Recipe("swav", optimiser="adamw", learning_rate=3e-3, weight_decay=1e-4, schedule="cosine", warmup=0.1, batch=256)
 FAST = SwavRecipe("fast", _STEPS, CropSpec(2, 0.75, 0.25, 1.0), None, ColorAugment(), queue=0)
-FAST_GRAY = dataclasses.replace(FAST, name="fast-gray", look=ColorAugment(flip=False))  # a mirrored digit means something else
+FAST_GRAY = replace(FAST, name="fast-gray", look=ColorAugment(flip=False))  # a mirrored digit means something else
 # The report's: two crops of the full size, no queue, 512-512-128 behind a ResNet-18. It does not say what its crops looked like:
 # areas and colours are those of Caron et al. 2020 for ImageNet.
 REPORT = SwavRecipe(
@@ -165,37 +162,28 @@ def swav_recipe_named(name: str) -> SwavRecipe:
 
 
 def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
-    """Fill in what the settings leave open.
-
-    Raises:
-        InputError: the set holds vectors or fewer than 4 examples, or a setting is out of range or unknown.
-    """
+    """Fill in what the settings leave open; vectors and fewer than 4 examples are refused."""
     if dataset.images is None:
         cure = "Vectors are features already: give them to `dataprune km`, or reduce them by --method pixels"
         columns = dataset.inputs.shape[1]
         raise InputError(f"--method swav learns from pictures, and the data hold vectors of {columns} columns. {cure}.")
     if len(dataset) < 4:
         raise invalid("data", "hold at least 4 examples", len(dataset))
-    if settings.effort not in EPOCHS:
-        raise unknown_choice("effort", settings.effort, EPOCHS)
-    if settings.layer not in LAYERS:
-        raise unknown_choice("layer", settings.layer, LAYERS)
+    for name, choices in (("effort", EPOCHS), ("layer", LAYERS)):
+        if getattr(settings, name) not in choices:
+            raise unknown_choice(name, getattr(settings, name), choices)
     recipe = swav_recipe_named(settings.recipe or ("fast-gray" if dataset.images.shape[3] == 1 else "fast"))
     if settings.recipe is None:
-        recipe = dataclasses.replace(recipe, width=WIDTHS[settings.effort])
+        recipe = replace(recipe, width=WIDTHS[settings.effort])
     scaled = EPOCHS[settings.effort] * float(np.clip((REFERENCE_SIZE / len(dataset)) ** SIZE_EXPONENT, FEWEST, MOST))
     epochs = settings.epochs or recipe.steps.epochs or max(1, round(scaled))
     batch = min(settings.batch or recipe.steps.batch, len(dataset))
-    recipe = dataclasses.replace(
+    recipe = replace(
         recipe,
-        steps=dataclasses.replace(recipe.steps, batch=batch, epochs=epochs),
+        steps=replace(recipe.steps, batch=batch, epochs=epochs),
         model=settings.model or recipe.model,
         prototypes=min(recipe.prototypes, max(2, len(dataset) // ROWS_PER_PROTOTYPE)),
     )
-    return Swav(recipe, epochs, _queue(recipe, batch, len(dataset)), settings.layer, settings.seed)
-
-
-def _queue(recipe: SwavRecipe, batch: int, n_examples: int) -> int:
-    """Return the rows of the queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set."""
-    wanted = max(0, ROWS_PER_PROTOTYPE * recipe.prototypes - batch) if recipe.queue is None else recipe.queue
-    return max(0, min(wanted, n_examples - batch))
+    # The queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set.
+    queue = max(0, ROWS_PER_PROTOTYPE * recipe.prototypes - batch) if recipe.queue is None else recipe.queue
+    return Swav(recipe, epochs, max(0, min(queue, len(dataset) - batch)), settings.layer, settings.seed)
