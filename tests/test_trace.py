@@ -402,8 +402,8 @@ def test_recorder_and_trace_are_printed_by_their_shape():
     recorder.update(np.arange(10), LOGITS, 0)
     assert repr(recorder) == "Recorder(10 examples, 3 classes, 1 of 2 epochs, clean)"
     assert repr(toy_trace()[:3]) == "Trace(2 members, 3 epochs, 3 examples, 3 classes, clean)"
-    assert "<td>2</td>" in toy_trace()._repr_html_()
-    assert "el2n" in toy_trace()._repr_html_()
+    assert "2 members" in toy_trace()._repr_html_()
+    assert "<td>el2n</td>" in toy_trace()._repr_html_()
 
 
 def test_features_come_always_or_never():

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
+from dataprune.notebook import html_table
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
 from dataprune.trace.record import Recorder
 
@@ -90,9 +91,7 @@ class Trace:
 
     def _repr_html_(self) -> str:
         held = [name for name in CHANNELS if all(name in member.arrays for member in self._members)]
-        facts = {"members": self.n_members, "epochs": self.n_epochs, "examples": f"{self.n_examples:,}"}
-        facts |= {"classes": f"{self.n_classes:,}", "measured": self.when, "channels": ", ".join(held)}
-        return "<table>" + "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in facts.items()) + "</table>"
+        return html_table(repr(self), {"channel": held, "type": [str(CHANNELS[name]) for name in held]})
 
     def __getitem__(self, rows: slice) -> "Trace":
         """Return the trace of some neighbouring examples; nothing is read."""

@@ -154,7 +154,7 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
     if (last := checkpoints.latest()) is not None:
         fit.restore(last.arrays, last.info["fit"])
         history = _History(**last.info["history"])
-    rows = None if places.validation else np.flatnonzero(unpacked(places.validation_rows, len(labels)))
+    rows = np.flatnonzero(unpacked(places.validation_rows, len(labels))) if places.validation is None else None
     truth = labels[rows] if places.validation is None else _labels(places.validation)
     saved = time.perf_counter()
     while fit.epoch < len(parts):
