@@ -18,9 +18,9 @@ import numpy as np
 from dataprune.data import Splits, from_arrays
 from dataprune.scores import Score
 from dataprune.study import run_trials
-from dataprune.study.arms import StudyInputs
+from dataprune.study.conditions import StudyInputs
 from dataprune.study.runner import run_study
-from dataprune.study.spec import Part, StudySpec
+from dataprune.study.spec import StudySpec, Sweep
 from dataprune.study.study import Study, open_study
 from dataprune.training.checkpoint import training_environment
 from dataprune.training.settings import Hardware
@@ -53,7 +53,7 @@ def studied(
     names = tuple(f"score{number}" for number in range(scores))
     own = tuple(Score(name, rng.random(N_TRAIN), 1, train.ids) for name in names)
     keep = tuple(round((place + 1) / (sizes + 1), 3) for place in range(sizes))
-    spec = StudySpec("sweep", (Part("hardest", keep),), names, seeds=seeds, model="linear", epochs=EPOCHS)
+    spec = StudySpec("sweep", (Sweep("hardest", keep),), names, seeds=seeds, model="linear", epochs=EPOCHS)
     run_trials.train_staged = partial(pretend, seconds, N_TEST)
     begun, cpu = time.perf_counter(), time.process_time()
     done = run_study(Splits(train, None, test), spec, out, StudyInputs(scores=own), hardware, listener=heard.append)

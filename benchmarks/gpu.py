@@ -27,10 +27,10 @@ from gpu_checks import checks
 import dataprune as dp
 from dataprune.data import Splits, from_arrays, read_splits
 from dataprune.errors import DatapruneError
-from dataprune.study.arms import StudyInputs
+from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
-from dataprune.study.spec import Part
+from dataprune.study.spec import Sweep
 from dataprune.training.fit import Fit, Training, forward_flops, one_thread
 from dataprune.training.inputs import Inputs, open_device
 from dataprune.training.recipes import RECIPES
@@ -201,14 +201,14 @@ def scoring(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
 def sweep(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     """Run a small study: two sizes by el2n against random and all data, two seeds."""
     train = splits.train.take(np.arange(min(scale.sweep, len(splits.train))))
-    parts = (Part("hardest", (0.8, 0.4)),)
+    parts = (Sweep("hardest", (0.8, 0.4)),)
     spec = dataclasses.replace(preset("sweep"), parts=parts, scores=("el2n",), seeds=2, epochs=scale.sweep_epochs)
     sources = StudyInputs(settings=dp.Settings(members=2, epochs=scale.sweep_epochs or None))
     with tempfile.TemporaryDirectory() as folder:
         made = run_study(Splits(train, None, splits.test), spec, Path(folder) / "study", sources, dp.Hardware(device, "serial"))
         table, trials = made.summary.table, made.trials
         return {
-            "n_train": made.info["data"]["n_train"],
+            "n_train": int(trials["n_train"].max()),
             "trials": len(set(trials["trial"].tolist())),
             "failed": len(made.failed),
             "train_seconds_median": round(float(np.nanmedian(trials["train_seconds"])), 3),

@@ -21,11 +21,11 @@ import numpy as np
 from record import record
 
 from dataprune.data import Splits, read_splits
-from dataprune.study.arms import RUN, StudyInputs
+from dataprune.study.conditions import RUN, StudyInputs
 from dataprune.study.km import PIXELS
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
-from dataprune.study.spec import Part, StudySpec
+from dataprune.study.spec import StudySpec, Sweep
 from dataprune.study.study import Study
 
 SCORES = ("el2n", "std", "forget")
@@ -36,9 +36,9 @@ def asked_of(data: str, seeds: int) -> list[StudySpec]:
     """Return the studies of a set."""
     if data == "digits":
         return [replace(preset(name), seeds=seeds) for name in SEVEN]
-    sweep = replace(preset("sweep"), parts=(Part("hardest", (0.9, 0.7, 0.5, 0.3)),), scores=(*SCORES, "km"), seeds=seeds)
+    sweep = replace(preset("sweep"), parts=(Sweep("hardest", (0.9, 0.7, 0.5, 0.3)),), scores=(*SCORES, "km"), seeds=seeds)
     window = replace(
-        preset("window"), parts=(Part("window", (0.4,), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),), scores=SCORES, seeds=seeds
+        preset("window"), parts=(Sweep("window", (0.4,), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),), scores=SCORES, seeds=seeds
     )
     return [sweep, window]
 
@@ -80,7 +80,7 @@ def main() -> None:
             )
             made = run_study(splits, spec, out / spec.preset, sources)
             done.append(spec.preset)
-            figures = {"data": Path(asked.data).name, "preset": spec.preset, "n_train": made.info["data"]["n_train"]}
+            figures = {"data": Path(asked.data).name, "preset": spec.preset, "n_train": int(made.trials["n_train"].max())}
             record("study", figures | figures_of(made, time.perf_counter() - begun))
 
 
@@ -101,9 +101,9 @@ def figures_of(made: Study, seconds: float) -> dict[str, Any]:
             "longest": round(float(np.nanmax(trials["train_seconds"])), 2),
         },
         "table": [{n: _plain(summary.table[n][row]) for n in names if n in summary.table} for row in rows],
-        "areas": [{k: _plain(v) for k, v in vars(area).items()} for area in summary.areas],
+        "areas": [{k: _plain(v) for k, v in vars(area).items() if k != "absent"} for area in summary.areas],
         "droppable": [{k: _plain(v) for k, v in vars(one).items()} for one in summary.droppable],
-        "notes": list(summary.notes),
+        "notes": list(map(str, summary.notes)),
     }
 
 

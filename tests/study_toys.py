@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from dataprune.data import Splits, from_arrays
-from dataprune.study.arms import StudyInputs
+from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import preset
+from dataprune.study.results_table import Cell
 from dataprune.study.runner import run_study
-from dataprune.study.trials import TrialSpec
+from dataprune.study.trial import Trial
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware, Settings
+from dataprune.training.staged import Stage
 
 SERIAL = Hardware(executor="serial")
 SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
@@ -45,7 +47,8 @@ def toy_study(out, spec=None, splits=None, sources=None, **options):
     return run_study(toy_splits() if splits is None else splits, spec, out, sources, hardware, **options)
 
 
-def spec_of(**changes):
-    """Return the spec of a trial that nobody trains."""
-    stages = (("a" * 64, 10, 3, 6),)
-    return replace(TrialSpec("t" * 64, "v", "e" * 64, stages, "linear", RECIPES["fast"], 3, 0), **changes)
+def toy_trial(**changes):
+    """Return a trial that nobody trains."""
+    stages = (Stage(np.ones(10, bool), 3, 6),)
+    like = Trial(Cell("all", "all", 1.0), "t" * 64, "v", "e" * 64, stages, ("a" * 64,), "linear", RECIPES["fast"], 3, 0)
+    return replace(like, **changes)

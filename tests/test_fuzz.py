@@ -21,8 +21,8 @@ from dataprune.data.labels import read_labels
 from dataprune.errors import DatapruneError
 from dataprune.study.presets import PRESETS, preset
 from dataprune.study.spec import StudySpec, from_toml, to_toml
-from dataprune.study.trials import TrialResult, read_trial, write_trial
-from study_toys import spec_of
+from dataprune.study.trial import TrialResult, read_trial, write_trial
+from study_toys import toy_trial
 from toys import toy_member
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -228,15 +228,13 @@ class TestStore:
     @QUICK
     @given(change=CHANGES)
     def test_a_changed_trial_says_the_same_or_nothing(self, tmp_path, change):
-        spec = spec_of()
-        write_trial(
-            tmp_path, spec, TrialResult(spec.trial, "ok", loss=(0.5,), validation=(0.25,), test_correct=np.array([True, False]))
-        )
-        file = tmp_path / "trials" / f"{spec.trial}.json"
-        whole = read_trial(tmp_path, spec.trial)
+        spec = toy_trial()
+        write_trial(tmp_path, spec, TrialResult(spec.name, "ok", loss=(0.5,), validation=(0.25,), n_test=2, test_correct=b"\x80"))
+        file = tmp_path / "trials" / f"{spec.name}.json"
+        whole = read_trial(tmp_path, spec.name)
         file.write_bytes(changed(file.read_bytes(), change))
         try:
-            found = read_trial(tmp_path, spec.trial)
+            found = read_trial(tmp_path, spec.name)
         except DatapruneError:
             return
         assert (found.status, found.loss, found.validation) == (whole.status, whole.loss, whole.validation)

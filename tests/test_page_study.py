@@ -1,5 +1,7 @@
 """The page of a study, from its two tables."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,12 @@ from dataprune.report.page.study import study_page, trial_table
 from dataprune.report.page.study_curves import label_of, looks
 from dataprune.report.page.study_epochs import epoch_scenes
 from dataprune.report.page.study_tables import StudyReportData, cells_of, finished, open_tables, price_rows
-from dataprune.study.spec import Part, StudySpec, to_toml
+from dataprune.study.cost import Phase
+from dataprune.study.spec import StudySpec, Sweep, to_toml
+from dataprune.study.study import DataSizes, StudyIdentity, StudyManifest, StudySettings, TrainingTotals
 from dataprune.study.summary import Droppable
 from dataprune.tables import write_table
+from dataprune.training.recipes import RECIPES
 from study_toys import toy_spec, toy_study
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -71,7 +76,9 @@ def summary():
         "minus_all": minus_all,
         "minus_all_low": minus_all - 0.005,
         "minus_all_high": minus_all + 0.005,
-        "verdict": np.array(["all data", "worse than random", "not to be told from random", *["the random control"] * 2], object),
+        "verdict": np.array(
+            ["all data", "worse than random", "not distinguishable from random", *["the random control"] * 2], object
+        ),
     }
 
 
@@ -85,7 +92,8 @@ def test_findings_of_a_study_by_hand():
     )
     assert chance["title"] == "Chance beats scores"
     assert (
-        "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not to be told from it." in chance["text"]
+        "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not distinguishable from it."
+        in chance["text"]
     )
     assert price["title"] == "Training on 50\u00a0% takes 50\u00a0% of the work"
     assert set(page.scenes) == {"curves"}
@@ -131,14 +139,16 @@ def test_half_finished_study_says_what_is_there_and_what_is_missing():
 
 def write_study(folder, columns, summarised=None, finished=True):
     """Write a study as `dataprune study` does, without the files of its trials."""
-    question = to_toml(StudySpec("<b>half", (Part("hardest", (0.5, 0.7)),), scores=("el2n",)))
-    store.write_json(folder / "study-spec.json", {"format": 1, "settings": {}, "question": question})
+    question = to_toml(StudySpec("<b>half", (Sweep("hardest", (0.5, 0.7)),), scores=("el2n",)))
+    settings = StudySettings("d" * 64, "v", "e" * 64, "proxy", RECIPES["fast"], 3, "epochs", 0, 1, {"device": "cpu"})
+    store.write_sealed(folder / "study-spec.json", asdict(StudyIdentity(settings, question, {})))
     write_table(folder / "trials.parquet", columns)
     if finished:
         write_table(folder / "summary.parquet", summarised)
-        phase = {"phase": "train", "wall_seconds": 5.0, "examples_seen": 100, "flops": 10**9}
-        files = ["study-spec.json", "trials.parquet", "summary.parquet"]
-        store.write_manifest(folder, "study.json", {"scoring": [[phase]], "failed": 0}, files)
+        scoring = ((Phase("train", 5.0, 100, 10**9),),)
+        sizes, totals = DataSizes(100, 10, 20, 0.0, ("a", "b")), TrainingTotals(1.0, 1, 1)
+        manifest = StudyManifest(settings, question, sizes, "epochs", 0, (), scoring, totals, {}, {}, "2026")
+        store.write_manifest(folder, "study.json", asdict(manifest), ["study-spec.json", "trials.parquet", "summary.parquet"])
     return folder
 
 
@@ -236,7 +246,7 @@ def test_lines_of_one_chart_are_told_apart():
 
 @pytest.mark.parametrize("name", ["noise-window", "clusters", "curriculum", "recipes"])
 def test_every_preset_has_a_page(name, tmp_path):
-    sizes, starts = (Part("hardest", (0.7, 0.5)),), (Part("window", (0.4,), (0.0, 0.3)),)
+    sizes, starts = (Sweep("hardest", (0.7, 0.5)),), (Sweep("window", (0.4,), (0.0, 0.3)),)
     changes = {"clusters": {"clusters": ("3", "5"), "parts": sizes}, "noise-window": {"parts": starts, "scores": ("el2n",)}}
     study = toy_study(tmp_path / "s", toy_spec(name, **changes.get(name, {})))
     page = study_page(open_tables(study.path), Options())
@@ -245,7 +255,7 @@ def test_every_preset_has_a_page(name, tmp_path):
     assert (page.context["arms"] != []) == (name == "noise-window")
     text = html(page, is_static=True)
     assert "nan" not in text.split("</style>")[1].lower().replace("finance", "")
-    assert f"{study.info['spec']['model']}</dd>" in text
+    assert f"{study.settings.model}</dd>" in text
     assert "seeds</dt><dd>0, 1" in text
 
 

@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,17 @@ from dataprune.data import Splits
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run import score
 from dataprune.scores import Score
-from dataprune.study.arms import StudyInputs
+from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import PRESETS
 from dataprune.study.study import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
-from dataprune.study.trials import TrialResult, read_trial, sound_trial, write_trial
+from dataprune.study.trial import TrialResult, read_trial, sound_trial, write_trial
 from dataprune.tables import read_table
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware
+from dataprune.training.staged import Stage, packed
 from fork_kit import Forks
 from machine_kit import give_room
-from study_toys import SCORING, SERIAL, spec_of, toy_spec, toy_splits, toy_study, vectors
+from study_toys import SCORING, SERIAL, toy_spec, toy_splits, toy_study, toy_trial, vectors
 
 COLUMNS = (
     "trial, score, strategy, keep, start, n_train, seed, epochs, steps, validation_accuracy, test_accuracy, train_seconds, "
@@ -65,7 +66,7 @@ def test_a_study_has_a_row_for_each_cell_and_seed_in_the_columns_of_the_contract
 
 def test_figures_are_those_of_the_trial_files(finished):
     for row, result in enumerate(finished.results):
-        assert finished.trials["test_accuracy"][row] == pytest.approx(result.test_correct.mean())
+        assert finished.trials["test_accuracy"][row] == pytest.approx(result.correct.mean())
         assert finished.trials["validation_accuracy"][row] == result.validation[-1]
         assert len(result.loss) == len(result.validation) == finished.trials["epochs"][row] == 3
         assert finished.trials["flops"][row] == 3 * 24 * finished.trials["examples_seen"][row], (
@@ -94,7 +95,7 @@ def test_progress_counts_trials_epochs_and_examples(tmp_path):
     heard = []
     toy_study(tmp_path / "s", toy_spec("half", seeds=1), listener=heard.append)
     assert heard[0].total - heard[0].found == 4
-    assert heard[0].price.examples_seen == heard[0].to_see == heard[-1].examples
+    assert heard[0].cost.examples_seen == heard[0].to_see == heard[-1].examples
     assert [one.done for one in heard if one.ended] == [1, 2, 3, 4]
     assert sum(one.epoch is not None for one in heard) == 12
 
@@ -170,7 +171,7 @@ def test_a_score_of_ones_own_is_matched_by_id(tmp_path):
         tables.append(toy_study(tmp_path / place, toy_spec("half", seeds=1, scores=("mine",)), sources=StudyInputs(scores=(own,))))
     same(*tables)
     few = Score("mine", values[:9], 1, train.ids[:9])
-    with pytest.raises(InputError, match="a value for every training example, got none for 't9'"):
+    with pytest.raises(InputError, match="none for the id 't9'"):
         toy_study(tmp_path / "c", toy_spec("half", scores=("mine",)), sources=StudyInputs(scores=(few,)))
 
 
@@ -347,7 +348,7 @@ def test_damage_is_found_said_and_mended(tmp_path):
     for broken, message in (
         ({"settings": 3}, "no study of dataprune"),
         ({**identity, "format": 9}, "format 9, this version reads format 1.*upgrade"),
-        ({**identity, "settings": None}, "holds no settings"),
+        ({**identity, "settings": None}, "settings"),
         ({**store.sealed(identity), "settings": {}}, "its checksum does not fit"),
     ):
         (study.path / SPEC).write_text(json.dumps(broken))
@@ -362,49 +363,50 @@ def test_what_is_no_study_is_refused(tmp_path):
 
 
 def test_a_trial_is_what_was_written(tmp_path):
-    spec = spec_of()
+    spec = toy_trial()
     right = np.random.default_rng(0).random(37) < 0.5
-    result = TrialResult(spec.trial, "ok", "", "", (0.1, 0.2), (0.5, 1 / 3), right, 6, 30, 720, 0.25, {"device": "cpu"})
+    result = TrialResult(spec.name, "ok", "", "", (0.1, 0.2), (0.5, 1 / 3), 37, packed(right), 6, 30, 720, 0.25, {"device": "cpu"})
     write_trial(tmp_path, spec, result)
-    back = read_trial(tmp_path, spec.trial)
-    np.testing.assert_array_equal(back.test_correct, right)
-    assert vars(replace(back, test_correct=None)) == vars(replace(result, test_correct=None))
-    first = (tmp_path / "trials" / f"{spec.trial}.json").read_bytes()
+    back = read_trial(tmp_path, spec.name)
+    np.testing.assert_array_equal(back.correct, right)
+    assert back == result
+    first = (tmp_path / "trials" / f"{spec.name}.json").read_bytes()
     write_trial(tmp_path, spec, back)
-    assert (tmp_path / "trials" / f"{spec.trial}.json").read_bytes() == first
+    assert (tmp_path / "trials" / f"{spec.name}.json").read_bytes() == first
 
 
 def test_a_file_under_another_name_or_version_is_not_believed(tmp_path):
-    spec, other = spec_of(), spec_of(seed=1)
-    write_trial(tmp_path, spec, TrialResult(spec.trial, "ok"))
-    file = tmp_path / "trials" / f"{spec.trial}.json"
-    (tmp_path / "trials" / f"{other.trial}.json").write_bytes(file.read_bytes())
+    spec, other = toy_trial(), toy_trial(seed=1)
+    write_trial(tmp_path, spec, TrialResult(spec.name, "ok"))
+    file = tmp_path / "trials" / f"{spec.name}.json"
+    (tmp_path / "trials" / f"{other.name}.json").write_bytes(file.read_bytes())
     with pytest.raises(StoreError, match="another trial"):
-        read_trial(tmp_path, other.trial)
+        read_trial(tmp_path, other.name)
     newer = json.loads(file.read_text()) | {"format": 9}
     file.write_text(json.dumps(newer))
     with pytest.raises(StoreError, match="format 9, this version reads format 1"):
-        read_trial(tmp_path, spec.trial)
+        read_trial(tmp_path, spec.name)
     file.write_text("[")
     with pytest.raises(StoreError, match="damaged"):
-        read_trial(tmp_path, spec.trial)
-    assert sound_trial(tmp_path, spec.trial) is None
+        read_trial(tmp_path, spec.name)
+    assert sound_trial(tmp_path, spec.name) is None
     assert read_trial(tmp_path, "none") is None
 
 
 def test_a_recipe_by_another_name_is_the_same_trial_and_everything_else_another():
-    assert spec_of(recipe=replace(RECIPES["fast"], name="other")).trial == spec_of().trial
+    assert toy_trial(recipe=replace(RECIPES["fast"], name="other")).name == toy_trial().name
     changed = [
-        spec_of(train="u"),
-        spec_of(validation="w"),
-        spec_of(test=None),
-        spec_of(stages=(("a" * 64, 10, 3, 5),)),
-        spec_of(model="mlp"),
-        spec_of(recipe=replace(RECIPES["fast"], learning_rate=0.2)),
-        spec_of(epochs=4),
-        spec_of(seed=1),
+        toy_trial(train="u"),
+        toy_trial(validation="w"),
+        toy_trial(test=None),
+        toy_trial(stages=(Stage(np.ones(10, bool), 3, 5),)),
+        toy_trial(subsets=("b" * 64,)),
+        toy_trial(model="mlp"),
+        toy_trial(recipe=replace(RECIPES["fast"], learning_rate=0.2)),
+        toy_trial(epochs=4),
+        toy_trial(seed=1),
     ]
-    assert len({one.trial for one in [spec_of(), *changed]}) == 9
+    assert len({one.name for one in [toy_trial(), *changed]}) == 10
 
 
 def test_a_thousand_trials_open_quickly(finished, tmp_path, monkeypatch):
@@ -414,11 +416,13 @@ def test_a_thousand_trials_open_quickly(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     names = []
     for number in range(1000):
-        spec = spec_of(seed=number)
+        spec = toy_trial(seed=number)
         right = np.random.default_rng(number).random(10_000) < 0.5
-        result = TrialResult(spec.trial, "ok", "", "", (0.1,) * 9, (0.5,) * 9, right, 6, 30, 720, 0.25, {"device": "cpu"})
+        result = TrialResult(
+            spec.name, "ok", "", "", (0.1,) * 9, (0.5,) * 9, 10_000, packed(right), 6, 30, 720, 0.25, {"device": "cpu"}
+        )
         write_trial(tmp_path, spec, result)
-        names.append(spec.trial)
+        names.append(spec.name)
     table = read_table(finished.path / TRIALS).columns
     rows = np.zeros(1000, int)
     columns = {name: values[rows] for name, values in table.items()}
@@ -426,7 +430,7 @@ def test_a_thousand_trials_open_quickly(finished, tmp_path, monkeypatch):
     write_table(tmp_path / TRIALS, columns)
     (tmp_path / SPEC).write_bytes((finished.path / SPEC).read_bytes())
     files = [SPEC, TRIALS, *(f"trials/{name}.json" for name in names)]
-    store.write_manifest(tmp_path, MANIFEST, {"notes": []}, files)
+    store.write_manifest(tmp_path, MANIFEST, asdict(finished.manifest), files)
     begun = time.process_time()
     study = open_study(tmp_path)
     assert len(study.results) == 1000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dataprune.errors import InputError
 from dataprune.scores import SCORES, Score, Scores
 from dataprune.study.agreement import agreement, distributions
-from dataprune.study.cost import prices, scoring_cost
+from dataprune.study.cost import Phase, scoring_cost, study_costs
 from dataprune.study.reliability import Reliability, reliability, spearman_brown
 from dataprune.training.cost import Cost
 from study_tables import sweep_rows, trials_of
@@ -127,7 +127,7 @@ def test_odd_ensembles_leave_one_out_and_repeat():
 
 def test_price_by_hand():
     trials = trials_of(sweep_rows(scores=("el2n",), sizes=(0.5,)))
-    found = prices(trials, Cost(seconds=12.0, examples_seen=25_000, flops=5e10))
+    found = study_costs(trials, Cost(seconds=12.0, examples_seen=25_000, flops=5e10))
     # 1,000 examples, 20 epochs: 10 s, 20,000 examples, 2e10 operations; half of it at keep .5.
     assert found.everything == Cost(10.0, 20_000, 2e10)
     random, el2n = found.cells
@@ -147,23 +147,20 @@ def test_equal_steps_save_nothing_and_it_is_said():
     trials = trials_of(sweep_rows(scores=("el2n",), sizes=(0.5,)))
     for name in ("train_seconds", "examples_seen", "flops"):
         trials[name] = np.full(9, 7)
-    found = prices(trials, Cost(1.0, 1.0, 1.0))
+    found = study_costs(trials, Cost(1.0, 1.0, 1.0))
     assert found.cells[1].pays_after == {"seconds": None, "examples_seen": None, "flops": None}
-    assert any("equal steps" in note for note in found.notes)
+    assert any(note.code == "cost: equal steps" for note in found.notes)
     assert found.table()["pays_after_seconds"].tolist() == [0, 0, -1, -1]
 
 
 def test_without_all_data_nothing_is_saved():
     trials = trials_of([row for row in sweep_rows(scores=("el2n",), sizes=(0.5,)) if row[1] != "all"])
-    found = prices(trials, Cost(1.0, 1.0, 1.0))
+    found = study_costs(trials, Cost(1.0, 1.0, 1.0))
     assert np.isnan(found.everything.seconds)
     assert found.cells[1].pays_after["seconds"] is None
-    assert any("without trainings on all data" in note for note in found.notes)
+    assert any(note.code == "cost: no control" for note in found.notes)
 
 
 def test_scoring_is_the_sum_of_its_phases():
-    phases = [
-        {"phase": "train", "wall_seconds": 5.0, "member_seconds": 8.0, "examples_seen": 100, "flops": 30},
-        {"phase": "score", "wall_seconds": 1.0, "examples_seen": 10, "flops": 3},
-    ]
-    assert scoring_cost({"cost": phases}) == Cost(9.0, 110.0, 33.0)
+    phases = [Phase("train", 5.0, 100, 30, member_seconds=8.0), Phase("score", 1.0, 10, 3)]
+    assert scoring_cost(phases) == Cost(9.0, 110.0, 33.0)

@@ -9,9 +9,8 @@ import pytest
 from dataprune.data import Splits
 from dataprune.errors import InputError
 from dataprune.scores import Score
-from dataprune.study.grid import Arm, grid
-from dataprune.study.plan import trained_by
-from dataprune.study.spec import Part, StudySpec
+from dataprune.study.grid import Condition, grid, setups
+from dataprune.study.spec import StudySpec, Sweep
 from dataprune.study.splits import cut, with_noise
 from study_toys import toy_spec, toy_splits, vectors
 
@@ -27,11 +26,11 @@ def arm(data, name=""):
     draw = np.random.default_rng(0)
     ids = data.train.ids
     scores = {one: Score(one, draw.random(len(ids)).round(1), sign, ids) for one, sign in (("el2n", 1), ("forget", -1))}
-    return Arm(name, data, scores, {})
+    return Condition(name, data, scores, {})
 
 
 def laid_out(spec, data):
-    return grid(spec, [arm(data)], trained_by(spec, data.train)).rows
+    return grid(spec, [arm(data)], setups(spec, data.train)).trials
 
 
 def masks_of(rows, **cell):
@@ -111,9 +110,9 @@ def test_kept_sets_are_of_the_asked_size_nested_and_without_validation(data):
 
 
 def test_the_hardest_are_the_hardest_of_the_pool_by_either_sign(data):
-    spec = toy_spec("half", parts=(Part("hardest", (0.5,)),))
+    spec = toy_spec("half", parts=(Sweep("hardest", (0.5,)),))
     made = arm(data)
-    for row in grid(spec, [made], trained_by(spec, data.train)).rows:
+    for row in grid(spec, [made], setups(spec, data.train)).trials:
         if row.cell.strategy == "hardest":
             difficulty, kept = made.scores[row.cell.score].difficulty[data.pool], row.stages[0].trained_on[data.pool]
             assert difficulty[kept].min() >= difficulty[~kept].max()
@@ -128,32 +127,32 @@ def test_trials_of_one_seed_are_paired_and_only_random_sets_differ_between_seeds
     at_random = masks_of(rows, score="random")
     assert not np.array_equal(at_random[0], at_random[1])
     assert sorted({row.seed for row in rows}) == [0, 1, 2]
-    assert len({row.spec.trial for row in rows}) == len(rows)
+    assert len({row.name for row in rows}) == len(rows)
     everything = masks_of(rows, score="all")
     assert all(mask.sum() == len(data.pool) for mask in everything)
 
 
 def test_the_same_rows_are_the_same_trial_whoever_asks(data):
-    half = {row.spec.trial for row in laid_out(toy_spec("half"), data)}
-    sweep = {row.spec.trial for row in laid_out(toy_spec("sweep"), data)}
+    half = {row.name for row in laid_out(toy_spec("half"), data)}
+    sweep = {row.name for row in laid_out(toy_spec("sweep"), data)}
     assert half <= sweep
-    whole = toy_spec("half", parts=(Part("hardest", (1.0,)),))
-    assert len({row.spec.trial for row in laid_out(whole, data)}) == whole.seeds, "all by a score is all"
+    whole = toy_spec("half", parts=(Sweep("hardest", (1.0,)),))
+    assert len({row.name for row in laid_out(whole, data)}) == whole.seeds, "all by a score is all"
 
 
 def test_every_part_of_a_trial_changes_its_name(data):
     spec = toy_spec("half", seeds=1, scores=("el2n",))
-    names = [laid_out(spec, data)[-1].spec.trial]
+    names = [laid_out(spec, data)[-1].name]
     for changes in ({"seed": 1}, {"epochs": 4}, {"batch": 8}, {"budget": "steps"}, {"model": "mlp"}, {"recipe": "fast-vectors"}):
-        names.append(laid_out(replace(spec, **changes), data)[-1].spec.trial)
-    names.append(laid_out(spec, cut(toy_splits(validation=True), **CUT))[-1].spec.trial)
+        names.append(laid_out(replace(spec, **changes), data)[-1].name)
+    names.append(laid_out(spec, cut(toy_splits(validation=True), **CUT))[-1].name)
     assert len(set(names)) == len(names)
 
 
 def test_windows_slide_from_easy_to_hard(data):
     spec = toy_spec("window", scores=("el2n",), seeds=1)
     made = arm(data)
-    rows = [row for row in grid(spec, [made], trained_by(spec, data.train)).rows if row.cell.strategy == "window"]
+    rows = [row for row in grid(spec, [made], setups(spec, data.train)).trials if row.cell.strategy == "window"]
     difficulty = made.scores["el2n"].difficulty
     means = [difficulty[row.stages[0].trained_on].mean() for row in rows]
     assert len(rows) == 16
@@ -164,7 +163,7 @@ def test_windows_slide_from_easy_to_hard(data):
 def test_a_curriculum_begins_at_its_end_and_ends_with_all(data):
     spec = toy_spec("curriculum", epochs=14, scores=("el2n",), seeds=1)
     made = arm(data)
-    rows = grid(spec, [made], trained_by(spec, data.train)).rows
+    rows = grid(spec, [made], setups(spec, data.train)).trials
     assert [(row.cell.strategy, row.cell.order) for row in rows] == [
         ("all", ""),
         ("random", "random order"),
@@ -185,28 +184,28 @@ def test_recipes_are_on_all_data_and_never_see_test(data):
     spec = toy_spec("recipes", recipe="fast-vectors")
     rows = laid_out(spec, data)
     assert len(rows) == 2 * len(spec.variants)
-    assert {row.spec.test for row in rows} == {None}
+    assert {row.test for row in rows} == {None}
     assert {row.n_train for row in rows} == {108}
-    rates = {row.cell.score: row.spec.recipe.learning_rate for row in rows}
+    rates = {row.cell.score: row.recipe.learning_rate for row in rows}
     assert rates["rate x 3"] == pytest.approx(9 * rates["rate / 3"])
 
 
 def test_classes_that_are_lost_are_named_and_balancing_helps(data):
     made = arm(data)
-    ordered = Arm("", data, {"el2n": Score("el2n", data.train.labels.astype(float), 1, data.train.ids)}, {})
-    spec = toy_spec("half", scores=("el2n",), parts=(Part("hardest", (0.3,)),))
-    (note,) = grid(spec, [ordered], trained_by(spec, data.train)).notes
+    ordered = Condition("", data, {"el2n": Score("el2n", data.train.labels.astype(float), 1, data.train.ids)}, {})
+    spec = toy_spec("half", scores=("el2n",), parts=(Sweep("hardest", (0.3,)),))
+    (note,) = grid(spec, [ordered], setups(spec, data.train)).notes
     assert "no example is kept of class '0', '1'; --balanced" in note
-    assert grid(replace(spec, balanced=True), [ordered], trained_by(spec, data.train)).notes == ()
+    assert grid(replace(spec, balanced=True), [ordered], setups(spec, data.train)).notes == ()
     assert made.scores
 
 
 def test_what_is_refused(data):
     with pytest.raises(InputError, match=r"`start` must leave enough to keep.*0.6 \+ 0.5"):
-        laid_out(toy_spec("window", parts=(Part("window", (0.5,), (0.6,)),)), data)
+        laid_out(toy_spec("window", parts=(Sweep("window", (0.5,), (0.6,)),)), data)
     with pytest.raises(InputError, match="at least one training"):
         laid_out(StudySpec("empty", controls=()), data)
     with pytest.raises(InputError, match="at least 2 examples"):
-        laid_out(toy_spec("half", parts=(Part("hardest", (0.001,)),)), data)
+        laid_out(toy_spec("half", parts=(Sweep("hardest", (0.001,)),)), data)
     with pytest.raises(InputError, match="`recipe` must be one of"):
-        trained_by(toy_spec("half", recipe="fats"), data.train)
+        setups(toy_spec("half", recipe="fats"), data.train)

@@ -23,7 +23,7 @@ from dataprune.report.study_figures import (
     write_plots,
 )
 from dataprune.scores import Score, Scores
-from dataprune.study.cost import prices
+from dataprune.study.cost import study_costs
 from dataprune.study.summary import summarise
 from dataprune.training.cost import Cost
 from study_tables import SEVEN, easy_rows, sweep_rows, trials_of, window_rows
@@ -126,7 +126,7 @@ def test_what_a_study_has_not_is_no_picture():
 
 
 def test_price_lines_cross_where_it_has_paid():
-    found = prices(trials_of(sweep_rows(("el2n",), sizes=(0.9, 0.5))), Cost(20.0, 40_000, 4e10))
+    found = study_costs(trials_of(sweep_rows(("el2n",), sizes=(0.9, 0.5))), Cost(20.0, 40_000, 4e10))
     data = cost_data(found)
     lines = {line.label: line for line in data.panels[0].lines}
     # Scoring costs two trainings; a tenth saved each time pays with the 21st, a half with the fifth.
@@ -134,7 +134,7 @@ def test_price_lines_cross_where_it_has_paid():
     half = lines["keep 50%: paid after 5"]
     assert half.y[0] == pytest.approx(2)
     assert (half.y[4], half.y[5]) == (pytest.approx(4), pytest.approx(4.5))
-    assert cost_data(prices(trials_of(sweep_rows(("el2n",), sizes=(0.5,))), Cost(np.nan, np.nan, np.nan))) is None
+    assert cost_data(study_costs(trials_of(sweep_rows(("el2n",), sizes=(0.5,))), Cost(np.nan, np.nan, np.nan))) is None
 
 
 def test_correlations_below_pearson_above_spearman():

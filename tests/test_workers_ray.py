@@ -22,7 +22,7 @@ from command_line import complaints
 from dataprune.data import read_features
 from dataprune.errors import InputError, MachineError
 from dataprune.run import score
-from dataprune.study.arms import StudyInputs
+from dataprune.study.conditions import StudyInputs
 from dataprune.tables import read_table
 from dataprune.training.settings import Hardware
 from dataprune.workers import ExecutorConfig, Job, open_pool, run_jobs

@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
     from dataprune.selection import Selection, select
     from dataprune.study.agreement import agreement
-    from dataprune.study.arms import StudyInputs
+    from dataprune.study.conditions import StudyInputs
     from dataprune.study.presets import preset
     from dataprune.study.reliability import reliability
     from dataprune.study.runner import run_study
-    from dataprune.study.spec import Part, StudySpec
+    from dataprune.study.spec import StudySpec, Sweep
     from dataprune.study.study import Study, open_study
     from dataprune.trace import Recorder, Trace
     from dataprune.training.recipes import Recipe
@@ -98,12 +98,12 @@ _ROOMS = {
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Selection", "select"),
     "dataprune.study.agreement": ("agreement",),
-    "dataprune.study.arms": ("StudyInputs",),
+    "dataprune.study.conditions": ("StudyInputs",),
     "dataprune.study.runner": ("run_study",),
     "dataprune.study.study": ("Study", "open_study"),
     "dataprune.study.presets": ("preset",),
     "dataprune.study.reliability": ("reliability",),
-    "dataprune.study.spec": ("Part", "StudySpec"),
+    "dataprune.study.spec": ("StudySpec", "Sweep"),
     "dataprune.trace": ("Recorder", "Trace"),
     "dataprune.training.recipes": ("Recipe",),
     "dataprune.training.settings": ("Hardware", "Settings", "SwavSettings"),
@@ -124,7 +124,6 @@ __all__ = [
     "Evidence",
     "FeatureFile",
     "Hardware",
-    "Part",
     "Recipe",
     "Recorder",
     "Run",
@@ -139,6 +138,7 @@ __all__ = [
     "Suspects",
     "SwavRecipe",
     "SwavSettings",
+    "Sweep",
     "Targets",
     "Trace",
     "__version__",

@@ -281,28 +281,29 @@ def read_manifest(content: bytes, folder: Path) -> None:
 
 
 def trials(folder: Path) -> Iterator[bytes]:
-    from dataprune.study.trials import TrialResult, write_trial
-    from study_toys import spec_of
+    from dataprune.study.trial import TrialResult, write_trial
+    from study_toys import toy_trial
 
-    spec = spec_of()
+    spec = toy_trial()
     for result in (
         TrialResult(
-            spec.trial,
+            spec.name,
             "ok",
             loss=(0.5,),
             validation=(0.25,),
-            test_correct=np.array([True, False]),
-            training_environment={"torch": "2"},
+            n_test=2,
+            test_correct=b"\x80",
+            made_with={"torch": "2"},
         ),
-        TrialResult(spec.trial, "failed", error="no", traceback="x"),
+        TrialResult(spec.name, "failed", error="no", traceback="x"),
     ):
         write_trial(folder, spec, result)
-        yield (folder / "trials" / f"{spec.trial}.json").read_bytes()
+        yield (folder / "trials" / f"{spec.name}.json").read_bytes()
 
 
 def read_any_trial(content: bytes, folder: Path) -> None:
     """A trial whose name and checksum are right, whatever else it says."""
-    from dataprune.study.trials import read_trial
+    from dataprune.study.trial import read_trial
 
     trial = "0" * 24
     try:

@@ -13,7 +13,7 @@ from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
     from dataprune.run import Run
-    from dataprune.study.advice import Advice, Situation
+    from dataprune.study.advice import Situation
     from dataprune.study.study import Study
     from dataprune.study.summary import Summary
 
@@ -52,7 +52,7 @@ def advise(
         dataprune advise run --keep 0.5
         dataprune advise study --run run
     """
-    from dataprune.study.advice import SIZES, overall, situation_from, situation_of
+    from dataprune.study.advice import SIZES, grouped, overall, situation_from, situation_of
     from dataprune.study.advice import advise as advice_for
     from dataprune.study.study import is_study, open_study
 
@@ -73,8 +73,10 @@ def advise(
         warn("the study is not finished: this is what has been trained so far")
     for reason in overall(situation, summary):
         say(f"  - {reason}")
-    for advice in advices:
-        say_advice(advice)
+    for same, reasons in grouped(advices):
+        say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}")
+        for reason in reasons:
+            say(f"  - {reason}")
     for note in () if summary is None else summary.notes:
         say(f"note: {note}")
     chosen = next((advice for advice in advices if advice.options), None)
@@ -103,17 +105,6 @@ def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | N
             f"{run.manifest.spec.data[:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
         )
     return run
-
-
-def say_advice(advice: "Advice") -> None:
-    """Print one size's advice, with its reasons."""
-    what = "keep all" if advice.strategy == "all" else f"{advice.strategy}{f' by {advice.by}' if advice.by else ''}"
-    options = [f"start {advice.start:g}"] if advice.start else []
-    options += [f"cut {advice.cut:g}"] if advice.cut else []
-    options += ["balanced"] if advice.balanced else []
-    say(f"keep {advice.keep:.4g}: {what}" + (f" ({', '.join(options)})" if options else ""))
-    for reason in advice.reasons:
-        say(f"  - {reason}")
 
 
 def _sizes_of(summary: "Summary") -> tuple[float, ...]:

@@ -51,8 +51,8 @@ def verify(
         say(f"sound: {pluralise(len(open_run(folder).manifest.files) + sum(len(one.files) for one in learned), 'file')}")
         return
     found = open_study(folder)
-    if found.is_finished:
-        say(f"sound: {pluralise(len(found.info['files']), 'file')}")
+    if found.manifest is not None:
+        say(f"sound: {pluralise(len(found.manifest.files), 'file')}")
     else:
         n_ended = len(set(found.trials["trial"][found.trials["status"] != "open"]))
         say(f"sound so far, not finished: {pluralise(n_ended, 'trial')} of {len(set(found.trials['trial'])):,}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from dataprune.run import Progress
-    from dataprune.study.grid import Cell
+    from dataprune.study.results_table import Cell
     from dataprune.study.run_trials import StudyProgress
     from dataprune.training.cost import Cost
     from dataprune.training.ensemble import Ensemble, EpochDone
@@ -123,33 +123,33 @@ class TrialsProgress:
     def __call__(self, progress: "StudyProgress") -> None:
         """Take in one message of the study."""
         self.heard = True
-        if progress.price is not None:
+        if progress.cost is not None:
             self._begun = time.monotonic()
-            self._seconds = None if math.isnan(progress.price.seconds) else progress.price.seconds
+            self._seconds = None if math.isnan(progress.cost.seconds) else progress.cost.seconds
             for note in progress.notes:
                 warn(note)
             if not self._quiet:
-                self._say_price(progress)
+                self._say_cost(progress)
         if self._quiet:
             return
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=progress.examples, done=_running(progress), left=self._left(progress))
         elif progress.ended is not None:
-            row, result = progress.ended
+            trial, result = progress.ended
             came = f"{100 * result.validation_accuracy:.1f} % on validation" if result.status == "ok" else f"failed: {result.error}"
-            say(f"trial {progress.done} of {progress.total}: {_named(row.cell)}, seed {row.seed}: {came}{self._left(progress)}")
+            say(f"trial {progress.done} of {progress.total}: {_named(trial.cell)}, seed {trial.seed}: {came}{self._left(progress)}")
 
-    def _say_price(self, progress: "StudyProgress") -> None:
-        price = progress.price
-        assert price is not None
+    def _say_cost(self, progress: "StudyProgress") -> None:
+        cost, n_trials = progress.cost, progress.total - progress.found
+        assert cost is not None
         found = f", {progress.found:,} found" if progress.found else ""
-        if progress.total == progress.found:
+        if not n_trials:
             say(f"to train: nothing{found}")
             return
-        took = "under a minute" if math.isnan(price.seconds) else f"about {duration(price.seconds)}"
+        took = "under a minute" if self._seconds is None else f"about {duration(self._seconds)}"
         say(
-            f"to train: {pluralise(progress.total - progress.found, 'trial')}{found}, {progress.to_see:,} examples to see, {took}, "
-            f"{price.flops:.2g} floating-point operations"
+            f"to train: {pluralise(n_trials, 'trial')}{found}, {progress.to_see:,} examples to see, {took}, "
+            f"{cost.flops:.2g} floating-point operations"
         )
         self._bar = bar_on_terminal()
         if self._bar is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dataprune.data import Dataset, FeatureFile, Splits
     from dataprune.run import Run
     from dataprune.scores import Score
-    from dataprune.study.arms import StudyInputs
+    from dataprune.study.conditions import StudyInputs
     from dataprune.study.run_trials import StudyProgress
     from dataprune.study.spec import StudySpec
     from dataprune.study.study import Study
@@ -240,14 +240,14 @@ def _spec(preset: str | None, spec_file: Path | None, changes: dict[str, Any]) -
 
 def _with_parts(spec: "StudySpec", keep: str | None, start: str | None, strategy: str | None) -> "StudySpec":
     """Put the sizes, starts and strategies that were asked for in the place of the spec's own."""
-    from dataprune.study.spec import ORDERS, Part
+    from dataprune.study.spec import ORDERS, Sweep
 
     for name, given in (("--keep", keep), ("--start", start), ("--strategy", strategy)):
         if given is not None and (not spec.parts or any(part.strategy in ORDERS for part in spec.parts)):
             raise invalid(name, "go with a study of kept sets", f"{given}, and the study is {spec.preset}")
     parts = spec.parts
     if strategy is not None:
-        parts = tuple(Part(one, parts[0].keep) for one in _words(strategy, "strategy"))
+        parts = tuple(Sweep(one, parts[0].keep) for one in _words(strategy, "strategy"))
     if keep is not None:
         sizes = _fractions(keep, "keep")
         fitting = [tuple(one for one in part.start if max(sizes) + one <= 1 + 1e-9) for part in parts]
@@ -319,7 +319,7 @@ def _sources(
     spec: "StudySpec", splits: "Splits", run_folder: Path | None, reuse: list[Path], features: str | None, settings: "Settings"
 ) -> "StudyInputs":
     from dataprune.data import read_features
-    from dataprune.study.arms import StudyInputs
+    from dataprune.study.conditions import StudyInputs
     from dataprune.study.km import PIXELS
     from dataprune.study.study import is_study
 
@@ -382,10 +382,11 @@ def _conduct(
                 board(message)
 
         done = run_study(splits, spec, out, sources, hardware, retry_failed=retry_failed, wait=wait, listener=heard, scorer=scored)
-    if not quiet and not progress.heard:
-        say(f"{out} is finished since {done.info['finished']}: nothing had to be trained")
-    for note in () if progress.heard else done.info["notes"]:
-        warn(note)
+    if not progress.heard and done.manifest is not None:
+        if not quiet:
+            say(f"{out} is finished since {done.manifest.finished}: nothing had to be trained")
+        for note in done.manifest.notes:
+            warn(note)
     return done
 
 

@@ -44,10 +44,12 @@ def say_summary(done: "Study") -> None:
     _say_arms(summary)
     for note in summary.notes:
         say(f"note: {note}")
-    trained = done.info["training"]
+    if done.manifest is None:
+        return
+    trained = done.manifest.training
     say(
-        f"trained: {pluralise(len(set(done.trials['trial'])), 'trial')}, {duration(trained['train_seconds'])} of training in all, "
-        f"{trained['examples_seen']:,} examples seen, {trained['flops']:.2g} floating-point operations"
+        f"trained: {pluralise(len(set(done.trials['trial'])), 'trial')}, {duration(trained.train_seconds)} of training in all, "
+        f"{trained.examples_seen:,} examples seen, {trained.flops:.2g} floating-point operations"
     )
 
 
@@ -55,19 +57,19 @@ def _say_areas(summary: "Summary") -> None:
     if not summary.areas:
         return
     say("accuracy over all sizes as a share of that on all data (area under the curve, from nothing dropped):")
-    rows: list[tuple[str, ...]] = [("curve", "area %", "95 %", "- random", "95 %", "as in the report %", "95 %")]
+    rows: list[tuple[str, ...]] = [("curve", "area %", "95 %", "- random", "95 %", "10-70 % dropped %", "95 %")]
     for one in summary.areas:
         parts = [one.name, _percent(one.trapezoid), _interval(one.trapezoid_low, one.trapezoid_high), _percent(one.minus_random)]
         parts += [_interval(one.minus_random_low, one.minus_random_high), _percent(one.simpson)]
         rows.append((*parts, _interval(one.simpson_low, one.simpson_high)))
     say_columns(rows, right=(1, 2, 3, 4, 5, 6))
     for absent in dict.fromkeys(one.absent for one in summary.areas if one.absent):
-        say(f"  not as in the report: {absent}")
+        say(f"  no area from 10 % to 70 % dropped: {absent}")
 
 
 def _say_droppable(summary: "Summary") -> None:
     if summary.no_loss:
-        say(f"how much can be dropped cannot be told: {summary.no_loss}")
+        say(f"how much can be dropped is not known: {summary.no_loss}")
         return
     points = several_points(100 * summary.tolerance)
     for one in summary.droppable:

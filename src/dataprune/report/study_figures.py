@@ -17,7 +17,7 @@ from dataprune.report.charts import Chart, Level, Line, Panel, Rows, no_interval
 from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
 from dataprune.report.figures import FORMATS, Plot, write_plot
 from dataprune.report.run_figures import both_correlations_data, histograms_data
-from dataprune.study.cost import Price, Prices, prices
+from dataprune.study.cost import CellCost, StudyCosts, study_costs
 from dataprune.study.results_table import Cell
 from dataprune.study.summary import Summary
 from dataprune.training.cost import MEASURES, Cost
@@ -56,7 +56,7 @@ def write_plots(study: "Study", folder: Path, scores: "Scores | None" = None, sc
     plots: dict[str, Plot | None] = {**study_plots(summary), "easy-vs-hard": easy_hard_data(summary)}
     plots |= epoch_plots(summary.cells, epoch_curves(study))
     if scoring is not None:
-        plots["cost"] = cost_data(prices(study.trials, scoring, study.measure))
+        plots["cost"] = cost_data(study_costs(study.trials, scoring, study.measure))
     if scores is not None and len(scores):
         plots |= {"correlations": both_correlations_data(scores), "distributions": histograms_data(scores)}
     store.check_writable(folder)
@@ -163,14 +163,14 @@ def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[
     return found
 
 
-def cost_data(prices: Prices) -> Chart | None:
+def cost_data(prices: StudyCosts) -> Chart | None:
     """Return all that was spent against the number of trainings, for each size; None without all data or without a size by a score.
 
     In operations where these are known, else in seconds. One training on all data is the unit. A size's line begins with the cost
     of scoring; where it crosses that of all data pruning has paid.
     """
     measure = next((name for name in ("flops", *MEASURES) if np.isfinite(prices.everything[name] * prices.scoring[name])), None)
-    sizes: dict[float, list[Price]] = {}
+    sizes: dict[float, list[CellCost]] = {}
     for price in prices.cells:
         if measure is not None and _is_scored(price.cell) and not price.cell.order and np.isfinite(price.training[measure]):
             sizes.setdefault(round(price.cell.keep, 6), []).append(price)

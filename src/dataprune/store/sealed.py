@@ -24,7 +24,9 @@ def write_sealed(path: Path, body: Mapping[str, object], seal: str = SEAL) -> No
 
 
 def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, without the checksum. A file of an earlier version, which has none, is taken as it is.
+    """Read what `write_sealed` wrote, without the checksum.
+
+    A file of an earlier version, which has no `seal`, is taken as it is; a checksum under another key must be there.
 
     Raises:
         StoreError: it is missing, no table of JSON, or its checksum does not fit.
@@ -32,7 +34,7 @@ def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict):
         raise StoreError(f"`{path}` is damaged: it holds no table.")
-    expected = found.pop(seal, None)
+    expected = found.pop(seal, None if seal == SEAL else "none")
     if expected is not None and expected != _digest(found):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
     return dict(found)

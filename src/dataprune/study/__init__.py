@@ -1,9 +1,8 @@
-"""Which part of the data matters, how much of it can go, and at what price? Trials, and what they show.
+"""Which part of the data matters, how much of it can go, and at what cost: trials, and what they show.
 
-What is asked: `spec` (a frozen value, TOML out and in), `presets` (the report's experiments).
-What is trained: `splits`, `arms` and `km` (data and scores), `grid` and `curriculum` (which rows), `plan` (by what, at what price),
-`trials` (one training and its file), `labour` (all of them, side by side), `conduct` (the study from beginning to end), `opened`.
-What it shows: `cells`, `statistics`, `areas`, `summary`; `agreement` and `reliability` of scores; `cost` and `advice`.
+What is asked: `spec`, `presets`. What is trained: `splits`, `conditions` and `km` (data and scores), `grid` (which rows, by what),
+`trial` (one training and its file), `run_trials` (all of them, side by side), `runner` (the whole study), `study` (read back).
+What it shows: `results_table`, `statistics`, `auc`, `summary`; `agreement` and `reliability` of scores; `cost` and `advice`; `wording`.
 
 Nothing is imported here: what is read back from disk needs no torch.
 """

@@ -1,14 +1,15 @@
-"""Which strategy at which size for this set, and why, or that pruning does not pay?"""
+"""Which strategy at which size for a set, and why; or that pruning does not pay."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dataprune.errors import InputError, invalid
 from dataprune.study.cost import scoring_cost
+from dataprune.study.wording import Note, note
 from dataprune.training.cost import Cost
 
 if TYPE_CHECKING:
@@ -21,36 +22,11 @@ MANY, SOME = 2_000, 200
 SMALL = 15_000  # examples in all: of 50,000 the easy ones could go, of 5,000 not, whatever their classes; no more is known
 NOISY = 0.02  # from this share of suspects on, the hardest examples are to be mistrusted
 SAME_KEEP = 0.005
-REPORT = "the report on CIFAR and vegetables, 2023, one seed"
-DUAL = "arXiv:2502.06905, ResNet-18 on CIFAR, ± 0.3"
-OURS = "docs/findings.md, 3 seeds"
-SORSCHER = "Sorscher et al. 2022, arXiv:2206.14486"
-ZHENG = "Zheng et al. 2023, arXiv:2210.15809"
 # For keeping the hardest: by the areas under the report's curves on CIFAR-10 and CIFAR-100, the best first.
 FOR_HARDEST = ("std", "flip", "forget", "el2n", "pred_sum", "aum")
 FOR_STRATIFIED = ("aum", "el2n", "forget", "confidence")
 AGAINST_NOISE = ("el2n", "aum", "pred_sum", "confidence")
 OVER_EPOCHS = ("flip", "forget", "aum", "confidence")
-
-Ground = Literal["measured here", "measured elsewhere", "counted here", "rule of thumb"]
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why something is advised.
-
-    Attributes:
-        text: in words.
-        ground: what the words rest on.
-        source: where it was measured, if elsewhere.
-    """
-
-    text: str
-    ground: Ground
-    source: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.text} [{self.ground}{f': {self.source}' if self.source else ''}]"
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ class Situation:
         smallest_class: examples in it.
         scores: names of the scores that the run has.
         wrong: the estimated number of wrong labels.
-        by_heart: whether the members knew nearly all labels by heart, so that scores of the last epoch tell little.
+        memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
         scoring: what scoring has cost.
     """
 
@@ -71,7 +47,7 @@ class Situation:
     smallest_class: int | None = None
     scores: tuple[str, ...] = ()
     wrong: int | None = None
-    by_heart: bool = False
+    memorised: bool = False
     scoring: Cost | None = None
 
     @property
@@ -83,6 +59,18 @@ class Situation:
     def noise(self) -> float:
         """The share of wrong labels, 0 where it is not known."""
         return 0.0 if self.wrong is None else self.wrong / self.n_examples
+
+    @property
+    def few(self) -> str:
+        """Of what there are too few for the easy ones to go; "" where there are enough, or nobody knows."""
+        if self.per_class is not None and self.per_class < SOME:
+            return f"{self.per_class:,.0f} examples a class"
+        return f"{self.n_examples:,} examples" if self.n_examples < SMALL else ""
+
+    @property
+    def has_many(self) -> bool:
+        """Whether classes are large, as those of CIFAR-10."""
+        return self.per_class is None or self.per_class >= MANY
 
 
 @dataclass(frozen=True)
@@ -97,11 +85,11 @@ class Advice:
 
     keep: float
     strategy: str
-    by: str
-    start: float
-    cut: float
-    balanced: bool
-    reasons: tuple[Reason, ...]
+    reasons: tuple[Note, ...]
+    by: str = ""
+    start: float = 0.0
+    cut: float = 0.0
+    balanced: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -113,6 +101,15 @@ class Advice:
         options += ["--start", f"{self.start:g}"] if self.start else []
         options += ["--cut", f"{self.cut:g}"] if self.cut else []
         return (*options, "--balanced") if self.balanced else tuple(options)
+
+    def __str__(self) -> str:
+        if self.strategy == "all":
+            return "keep all"
+        options = [f"start {self.start:g}"] if self.start else []
+        options += [f"cut {self.cut:g}"] if self.cut else []
+        options += ["balanced"] if self.balanced else []
+        by = f" by {self.by}" if self.by else ""
+        return f"{self.strategy}{by}" + (f" ({', '.join(options)})" if options else "")
 
 
 def situation_of(run: "Run") -> Situation:
@@ -129,7 +126,7 @@ def situation_of(run: "Run") -> Situation:
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(run.scores),
         wrong=wrong,
-        by_heart=run.manifest.memorised,
+        memorised=run.manifest.memorised,
         scoring=scoring_cost(run.manifest.cost),
     )
 
@@ -145,7 +142,8 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: "Summar
     """Return for each size what to keep, and why.
 
     What a study of this very set has measured at a size overrules the rules: a score only where it is better than random beyond
-    chance, else random. The rules are for sizes that were not measured:
+    chance, or was shown to lose no more than the tolerance where random was not; else random. The rules are for sizes that were not
+    measured:
 
     - Down to 70 % kept nearly any score with `hardest` does as well as all data where classes are large (DUAL's re-runs on
       CIFAR-10); with about 500 examples a class down to 80 % (the report on CIFAR-100).
@@ -159,210 +157,156 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: "Summar
         situation: of the set.
         keep: sizes, in (0, 1].
         summary: of a study of this set.
-
-    Raises:
-        InputError: a size outside (0, 1].
     """
     for size in keep:
         if not 0 < size <= 1:
             raise invalid("keep", "be in (0, 1]", f"{size:g}", "It is the fraction kept: write 0.3 to keep 30 %.")
-    return tuple(_measured(size, situation, summary) or _by_rule(size, situation) for size in keep)
+    return tuple(_measured(size, summary) or _by_rule(size, situation) for size in keep)
 
 
-def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Reason, ...]:
+def grouped(advices: Sequence[Advice]) -> list[tuple[tuple[Advice, ...], tuple[Note, ...]]]:
+    """Join sizes at which the same is advised for the same reasons, and give each reason once, where it comes first."""
+    groups: dict[tuple[str, tuple[Note, ...]], list[Advice]] = {}
+    for one in advices:
+        groups.setdefault((str(one), one.reasons), []).append(one)
+    said: dict[Note, None] = {}
+    found = []
+    for (_, reasons), members in groups.items():
+        found.append((tuple(members), tuple(one for one in reasons if one not in said)))
+        said |= dict.fromkeys(reasons)
+    return found
+
+
+def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Note, ...]:
     """Return whether pruning pays at all, and what the advice rests on."""
-    reasons = []
-    if summary is not None:
-        reasons.append(_most_dropped(summary))
-    few = _few(situation)
-    if few:
-        reasons.append(Reason(f"{few} are few: training on all of them is cheap, and pruning hardly pays", "rule of thumb"))
-        worse = (
-            "of 5,000 pictures of CIFAR-10 the hardest by el2n, std or forget were a worse set than random ones at 70 % and below, "
-            "and the easiest 40 % a better one by three to five points; "
-        )
-        better = "of 1,293 digits, which networks learn at once, the hardest half by std or el2n was a better one by a point"
-        reasons.append(Reason(worse + better, "measured elsewhere", OURS))
-    if situation.noise >= NOISY:
-        text = (
-            f"about {situation.wrong:,} labels ({situation.noise:.1%}) look wrong: look at those before anything is pruned "
-            "(dataprune noise find)"
-        )
-        reasons.append(Reason(text, "counted here"))
-    elif situation.wrong is not None:
-        reasons.append(
-            Reason(f"about {situation.wrong:,} labels ({situation.noise:.1%}) look wrong, too few to decide", "counted here")
-        )
-    if situation.by_heart:
-        reasons.append(Reason("the members know the labels by heart: scores of the last epoch tell little here", "counted here"))
+    reasons = [] if summary is None else [_most_dropped(summary)]
+    if situation.few:
+        reasons += [note("few: cheap", few=situation.few), note("few: found")]
+    if situation.wrong is not None:
+        code = "wrong: many" if situation.noise >= NOISY else "wrong: few"
+        reasons.append(note(code, wrong=situation.wrong, share=situation.noise))
+    if situation.memorised:
+        reasons.append(note("memorised"))
     if situation.scoring is not None and situation.scoring.flops > 0:
-        text = (
-            f"scoring cost {situation.scoring.flops / 1e12:,.3g} TFLOP; at 30 % dropped it has paid once trainings on all data "
-            f"would have taken {situation.scoring.flops / 0.3 / 1e12:,.3g} TFLOP together"
-        )
-        reasons.append(Reason(text, "counted here"))
-    if summary is None:
-        text = "nothing was trained on kept sets of these data: a study would tell (dataprune study DATA --preset sweep)"
-        reasons.append(Reason(text, "rule of thumb"))
-    return tuple(reasons)
+        tflop = situation.scoring.flops / 1e12
+        reasons.append(note("scoring cost", tflop=tflop, paid=tflop / 0.3))
+    return (*reasons, note("no study")) if summary is None else tuple(reasons)
 
 
-def _most_dropped(summary: "Summary") -> Reason:
-    points = f"{100 * summary.tolerance:g} point{'' if summary.tolerance == 0.01 else 's'}"
-    if summary.no_loss:
-        return Reason(f"how much can be dropped cannot be told: {summary.no_loss}", "measured here")
+def _most_dropped(summary: "Summary") -> Note:
+    if summary.no_loss is not None:
+        return note("droppable: unknown", why=summary.no_loss)
+    points = 100 * summary.tolerance
     shown = [one for one in summary.droppable if one.keep < 1]
     if not shown:
-        text = f"no size was shown to lose at most {points} against all data: by this study pruning does not pay"
-        return Reason(text, "measured here")
+        return note("droppable: none", points=points)
     least = min(one.keep for one in shown)
-    names = ", ".join(one.name for one in shown if one.keep == least)
-    return Reason(f"down to keep {least:g} no more than {points} of accuracy is lost (by {names})", "measured here")
+    return note("droppable", keep=least, points=points, names=", ".join(one.name for one in shown if one.keep == least))
 
 
-def _measured(keep: float, situation: Situation, summary: "Summary | None") -> Advice | None:
-    """Advise by what was trained at this size; None where nothing was."""
-    from dataprune.study.summary import BETTER
+def _measured(keep: float, summary: "Summary | None") -> Advice | None:
+    """Advise by what was trained at this size; None where nothing was, or no random set."""
+    from dataprune.study.summary import Verdict
 
     if summary is None or keep >= 1:
         return None
-    table = summary.table
-    name = next(column for column in ("test_accuracy", "validation_accuracy") if column in table)
-    here = np.abs(table["keep"] - keep) < SAME_KEEP
-    here &= table["strategy"] != "curriculum"
-    if "arm" in table and len(table["arm"]):
-        here &= table["arm"] == table["arm"][0]
-    random = np.flatnonzero(here & (table["strategy"] == "random"))
-    tried = np.flatnonzero(here & (table["strategy"] != "random"))
-    if not len(random) or not len(tried):
+    table, cells = summary.table, summary.cells
+    here = [
+        row
+        for row, cell in enumerate(cells)
+        if abs(cell.keep - keep) < SAME_KEEP and cell.strategy != "curriculum" and cell.arm == cells[0].arm
+    ]
+    random, tried = ([row for row in here if cells[row].is_random], [row for row in here if cells[row].is_scored])
+    if not random or not tried:
         return None
-    better = [row for row in tried if table["verdict"][row] == BETTER]
-    if not better and summary.no_interval:
-        text = f"{_ways(len(tried), keep)} cannot be told from random: {summary.no_interval}; random costs no scoring"
-        return Advice(keep, "random", "", 0.0, 0.0, False, (Reason(text, "measured here"), *_loss(table, int(random[0]))))
-    if not better:
-        seen = summary.smallest_differences[tried]
-        most = f" (a difference of {100 * np.nanmedian(seen):.1f} points would have been seen)" if np.isfinite(seen).any() else ""
-        text = f"none of {_ways(len(tried), keep)} was better than random beyond chance{most}"
-        row = int(random[0])
-        return Advice(keep, "random", "", 0.0, 0.0, False, (Reason(text, "measured here"), *_loss(table, row)))
-    row = int(max(better, key=lambda at: table[name][at]))
-    low, high = (100 * table[f"minus_random_{end}"][row] for end in ("low", "high"))
-    text = f"{100 * table['minus_random'][row]:+z.1f} points against random of the same size ({low:+z.1f} ... {high:+z.1f})"
-    reasons = [Reason(text, "measured here"), *_loss(table, row)]
-    if len(better) > 1:
-        text = f"the best of {len(better)} that beat random; as the best of several its lead is likely smaller than measured"
-        reasons.append(Reason(text, "measured here"))
-    score = str(table["score"][row])
-    return Advice(keep, str(table["strategy"][row]), score, float(table["start"][row]), 0.0, False, tuple(reasons))
+    smallest = {(one.arm, one.name): one.keep for one in summary.droppable if one.keep < 1}
+    safe = [row for row in here if smallest.get((cells[row].arm, cells[row].name), 2.0) <= keep + SAME_KEEP]
+    better = [row for row in tried if table["verdict"][row] == Verdict.BETTER]
+    among = [row for row in better if row in safe] or better
+    if not among and not set(random) & set(safe):
+        among = [row for row in tried if row in safe]
+    if not among:
+        return Advice(keep, "random", (*_why_random(keep, tried, summary), *_loss(table, random[0])))
+    row = max(among, key=lambda at: float(table[summary.measure][at]))
+    points, low, high = (float(100 * table[f"minus_random{end}"][row]) for end in ("", "_low", "_high"))
+    reasons = [note("best: against random", points=points, low=low, high=high), *_loss(table, row)]
+    if row not in better:
+        reasons.append(note("best: safe", points=100 * summary.tolerance))
+    elif len(better) > 1:
+        reasons.append(note("best: of several", n=len(better)))
+    return Advice(keep, cells[row].strategy, tuple(reasons), cells[row].score, cells[row].start)
 
 
-def _loss(table: Mapping[str, np.ndarray], row: int) -> tuple[Reason, ...]:
-    value, low, high = (100 * table[f"minus_all{end}"][row] for end in ("", "_low", "_high"))
-    if not np.isfinite(value):
+def _why_random(keep: float, tried: list[int], summary: "Summary") -> tuple[Note, ...]:
+    if summary.no_interval is not None:
+        return (note("random: not known", n=len(tried), keep=keep, why=summary.no_interval),)
+    seen = summary.smallest_differences[tried]
+    none = note("random: none better", n=len(tried), keep=keep)
+    return (
+        (none, note("random: would have been seen", points=100 * float(np.nanmedian(seen)))) if np.isfinite(seen).any() else (none,)
+    )
+
+
+def _loss(table: Mapping[str, np.ndarray], row: int) -> tuple[Note, ...]:
+    points, low, high = (float(100 * table[f"minus_all{end}"][row]) for end in ("", "_low", "_high"))
+    if not np.isfinite(points):
         return ()
-    interval = f"{low:+z.1f} ... {high:+z.1f}" if np.isfinite(low) else "no interval is known"
-    return (Reason(f"{value:+z.1f} points against all data ({interval})", "measured here"),)
-
-
-def _ways(count: int, keep: float) -> str:
-    return f"{count} {'way' if count == 1 else 'ways'} to keep {keep:.0%}"
+    return (
+        note("against all", points=points, low=low, high=high)
+        if np.isfinite(low)
+        else note("against all: no interval", points=points),
+    )
 
 
 def _by_rule(keep: float, situation: Situation) -> Advice:
     if keep >= 1:
-        return Advice(keep, "all", "", 0.0, 0.0, False, (Reason("everything is kept", "rule of thumb"),))
-    if _few(situation):
-        return _for_few(keep, situation)
-    per_class = situation.per_class
-    many = per_class is None or per_class >= MANY
-    if keep >= (0.7 if many else 0.8) - 1e-9:
-        return _hardest(keep, situation, many)
-    return _stratified(keep, situation, many)
+        return Advice(keep, "all", (note("all"),))
+    if situation.few:
+        return Advice(keep, "random", (note("few: easy", few=situation.few), note("few: random")), balanced=True)
+    if keep < (0.7 if situation.has_many else 0.8) - 1e-9:
+        return _stratified(keep, situation)
+    return _without_noise(keep, situation) if situation.noise >= NOISY else _hardest(keep, situation)
 
 
-def _few(situation: Situation) -> str:
-    """Return of what there are too few for the easy ones to go; "" where there are enough, or nobody knows."""
-    per_class = situation.per_class
-    if per_class is not None and per_class < SOME:
-        return f"{per_class:,.0f} examples a class"
-    return f"{situation.n_examples:,} examples" if situation.n_examples < SMALL else ""
+def _large(situation: Situation) -> Note:
+    return note("hardest: many" if situation.has_many else "hardest: some")
 
 
-def _for_few(keep: float, situation: Situation) -> Advice:
-    reasons = (
-        Reason(
-            f"{_few(situation)} are few: with little data the easy examples are worth more",
-            "measured elsewhere",
-            SORSCHER,
-        ),
-        Reason("random keeps easy and hard ones and costs no scoring; --balanced keeps the small classes", "rule of thumb"),
-    )
-    return Advice(keep, "random", "", 0.0, 0.0, True, reasons)
-
-
-def _hardest(keep: float, situation: Situation, many: bool) -> Advice:
-    if many:
-        reason = Reason(
-            "at 30 % dropped keeping the hardest by el2n had 95.4 % and random 94.4 % on CIFAR-10 (all data 95.3 %)",
-            "measured elsewhere",
-            DUAL,
-        )
-    else:
-        reason = Reason("about 20 % of CIFAR-100, with 500 examples a class, went at no loss", "measured elsewhere", REPORT)
-    if situation.noise >= NOISY:
-        return _without_noise(keep, situation, reason)
+def _hardest(keep: float, situation: Situation) -> Advice:
     score, why = _score(situation, FOR_HARDEST)
-    text = f"{score} lost least over all sizes among the scores of its kind"
-    others = (Reason(text, "measured elsewhere", REPORT),) if score in ("std", "flip") else ()
-    return Advice(keep, "hardest", score, 0.0, 0.0, False, (reason, *others, *why))
+    least = (note("score: least lost", score=score),) if score in ("std", "flip") else ()
+    return Advice(keep, "hardest", (_large(situation), *least, *why), score)
 
 
-def _without_noise(keep: float, situation: Situation, reason: Reason) -> Advice:
+def _without_noise(keep: float, situation: Situation) -> Advice:
     """Keep the hardest but for as many as look wrong; where these do not fit, the easiest."""
     score, why = _score(situation, AGAINST_NOISE)
-    share = np.ceil(100 * situation.noise) / 100
+    share = float(np.ceil(100 * situation.noise) / 100)
     start = round(max(0.0, 1 - keep - share), 6)
-    text = f"the hardest {share:.0%} are left out: wrong labels gather there, and a window that reached them trained worse"
-    reasons = (reason, Reason(text, "measured elsewhere", REPORT), *why)
-    return Advice(keep, "window" if start else "easiest", score, start, 0.0, False, reasons)
+    reasons = (_large(situation), note("noise: window", share=share), *why)
+    return Advice(keep, "window" if start else "easiest", reasons, score, start)
 
 
-def _stratified(keep: float, situation: Situation, many: bool) -> Advice:
-    reasons = [_below(keep, many)]
-    score, why = _score(situation, AGAINST_NOISE if situation.noise >= NOISY else FOR_STRATIFIED)
-    cut = 0.0
-    if situation.noise >= NOISY:
-        cut = round(min(np.ceil(100 * situation.noise) / 100, 1 - keep), 6)
-        reasons.append(Reason(f"--cut {cut:g} leaves out the hardest, where wrong labels gather", "measured elsewhere", REPORT))
+def _stratified(keep: float, situation: Situation) -> Advice:
+    is_noisy, count = situation.noise >= NOISY, situation.smallest_class
+    score, why = _score(situation, AGAINST_NOISE if is_noisy else FOR_STRATIFIED)
+    below = "some" if not situation.has_many else "half" if keep > 0.3 else "small"
+    reasons, cut = [note(f"stratified: {below}")], 0.0
+    if is_noisy:
+        cut = round(min(float(np.ceil(100 * situation.noise) / 100), 1 - keep), 6)
+        reasons.append(note("noise: cut", cut=cut))
     elif keep <= 0.3:
-        reasons.append(
-            Reason("at small sizes its authors leave out some of the hardest; try --cut 0.1 too", "measured elsewhere", ZHENG)
-        )
-    if situation.smallest_class is not None and situation.smallest_class * keep < 10:
-        text = f"the smallest class, of {situation.smallest_class:,}, may vanish: --balanced keeps its share"
-        return Advice(keep, "stratified", score, 0.0, cut, True, (*reasons, Reason(text, "counted here"), *why))
-    return Advice(keep, "stratified", score, 0.0, cut, False, (*reasons, *why))
+        reasons.append(note("stratified: cut"))
+    balanced = count is not None and count * keep < 10
+    reasons += [note("stratified: balanced", count=count)] if balanced else []
+    return Advice(keep, "stratified", (*reasons, *why), score, cut=cut, balanced=balanced)
 
 
-def _below(keep: float, many: bool) -> Reason:
-    if not many:
-        text = "on CIFAR-100 stratified had 77.2, 73.8, 68.7 % at 30, 50, 70 % dropped, random 75.2, 71.7, 64.9 (all data 78.4)"
-    elif keep > 0.3:
-        text = "on CIFAR-10 stratified had 95.1 % at 50 % dropped, random 93.2 and el2n's hardest 95.2 (all data 95.3)"
-    else:
-        text = (
-            "on CIFAR-10 stratified had 92.7 and 91.3 % at 70 and 80 % dropped, random 90.5 and 88.3, el2n's hardest 91.6 and "
-            "74.7 (all data 95.3)"
-        )
-    return Reason(text, "measured elsewhere", DUAL)
-
-
-def _score(situation: Situation, wanted: tuple[str, ...]) -> tuple[str, tuple[Reason, ...]]:
+def _score(situation: Situation, wanted: tuple[str, ...]) -> tuple[str, tuple[Note, ...]]:
     """Choose a score that the run has."""
-    why: tuple[Reason, ...] = ()
-    if situation.by_heart:
+    why: tuple[Note, ...] = ()
+    if situation.memorised:
         wanted = tuple(name for name in (*wanted, *OVER_EPOCHS) if name in OVER_EPOCHS)
-        why = (Reason("the members know the labels by heart, so only scores over all epochs tell examples apart", "counted here"),)
+        why = (note("score: all epochs"),)
     have = situation.scores
     return next((name for name in wanted if not have or name in have), have[0] if have else wanted[0]), why

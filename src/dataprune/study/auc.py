@@ -1,4 +1,4 @@
-"""How good is a score over all sizes at once? The area under its curve of accuracy against the share dropped."""
+"""How good a score is over all sizes at once: the area under its curve of accuracy against the share dropped."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,23 @@ from jaxtyping import Float64
 
 from dataprune.study.results_table import CellTable
 from dataprune.study.statistics import Estimate, TwoWay
+from dataprune.study.wording import Note, note
 
 REPORTS_SPAN = (0.1, 0.7)
 
 
 @dataclass(frozen=True)
-class Area:
+class CurveArea:
     """The area under one curve, as a share of the accuracy on all data: 1 is no loss at any size.
 
     Attributes:
         arm, name: the curve, as `Cell.name`.
-        simpson, simpson_low, simpson_high: as in the report, with its 95 % interval; NaN where it cannot be had.
+        simpson, simpson_low, simpson_high: by Simpson's rule from 10 % to 70 % dropped, with its 95 % interval; NaN where it cannot
+            be had.
         trapezoid, trapezoid_low, trapezoid_high: from nothing dropped to the most dropped.
         to: the most dropped.
         minus_random, minus_random_low, minus_random_high: the trapezoid less that of random, where that has the same sizes.
-        absent: why there is no `simpson`; "" where there is one.
+        absent: why there is no `simpson`; None where there is one.
     """
 
     arm: str
@@ -36,10 +38,10 @@ class Area:
     minus_random: float
     minus_random_low: float
     minus_random_high: float
-    absent: str
+    absent: Note | None
 
 
-def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.ndarray, " sizes"] | None, str]:
+def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.ndarray, " sizes"] | None, Note | None]:
     """Return the weights of Simpson's rule over dropped .1 … .7, divided by the span, or why there are none.
 
     Source: the report on CIFAR and vegetables, 2023; it reproduces its 14 figures.
@@ -51,12 +53,12 @@ def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.
     first, last = REPORTS_SPAN
     n_sizes = len(dropped)
     if n_sizes < 3 or abs(dropped[0] - first) > 1e-6 or abs(dropped[-1] - last) > 1e-6:
-        return None, "the report's area needs dropped shares from 0.1 to 0.7"
+        return None, note("area: span")
     if n_sizes % 2 == 0 or np.ptp(np.diff(dropped)) > 1e-6:
-        return None, f"Simpson's rule needs an odd number of sizes in equal steps, got {n_sizes} sizes"
+        return None, note("area: steps", n=n_sizes)
     weights = np.ones(n_sizes)
     weights[1:-1:2], weights[2:-1:2] = 4, 2
-    return weights / weights.sum(), ""
+    return weights / weights.sum(), None
 
 
 def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndarray, " sizes_and_none"]:
@@ -71,7 +73,7 @@ def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndar
     return np.concatenate([steps, [0.0]]) / 2 + np.concatenate([[0.0], steps]) / 2
 
 
-def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[Area, ...]:
+def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[CurveArea, ...]:
     """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data."""
     curves = cells.curves()
     randoms: dict[str, list[int]] = {}
@@ -92,7 +94,7 @@ def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[Area, ...]:
         if control and control != places and [cells.cells[p].dropped for p in control] == [cells.cells[p].dropped for p in places]:
             paired = _share(fitted, everything, [*places, *control], np.concatenate([from_none[1:], -from_none[1:]]))
         whole = _share(fitted, everything, [everything, *places], from_none)
-        found.append(Area(arm, name, *simpson, *whole, float(dropped[-1]), *paired, absent))
+        found.append(CurveArea(arm, name, *simpson, *whole, float(dropped[-1]), *paired, absent))
     return tuple(found)
 
 

@@ -1,33 +1,38 @@
-"""Which trials answer a study's question?"""
+"""The trials that answer a study's question: cells, the rows that each trains on, and by which network and recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from dataprune.errors import DatapruneError, InputError, invalid, join_some
-from dataprune.scores import Score, Scores
+from dataprune.data import Dataset
+from dataprune.errors import invalid, join_some
+from dataprune.scores import Score
 from dataprune.selection import select
 from dataprune.streams import torch_seed
-from dataprune.study.curriculum import growing, scaled, stages_by
-from dataprune.study.spec import ORDERS, StudySpec
+from dataprune.study.results_table import ALL, RANDOM, Cell
+from dataprune.study.spec import ORDERS, StudySpec, Sweep, Variant
 from dataprune.study.splits import StudyData
-from dataprune.study.trials import TrialSpec
-from dataprune.training.recipes import Recipe
-from dataprune.training.staged import Stage
+from dataprune.study.trial import Trial
+from dataprune.training.fit import batches_of
+from dataprune.training.plan import default_recipe, epochs_for
+from dataprune.training.recipes import Recipe, recipe_named
+from dataprune.training.staged import Stage, stage_of_steps, whole_stage
 
-NOISE, GIVEN = "noise", "given"
 SLACK = 1e-9
+EPOCHS = 6  # of a trial at REFERENCE_SIZE examples
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class Condition:
     """One arm of a study: its data, and the scores made of them.
 
     Attributes:
         name: "" where there is one arm only.
-        scores: by the name they have in tables; the score `km` with several numbers of clusters is there as `km` of each.
+        scores: by the name they have in tables.
+        km: the score `km` by the number of clusters, where it is made for this study.
     """
 
     name: str
@@ -38,7 +43,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """By what a cell is trained: the recipe, whole, and the model."""
+    """By what a cell is trained: the model, the recipe (whole), and the epochs of its schedule."""
 
     name: str
     model: str
@@ -46,197 +51,222 @@ class TrainingSetup:
     epochs: int
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What trainings have in common that differ in their seed alone; the columns of `trials.parquet`."""
-
-    score: str
-    strategy: str
-    keep: float
-    start: float = 0.0
-    arm: str = ""
-    order: str = ""
-    clusters: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class GridRow:
-    """One row of the grid: a cell, a seed, and the trial that answers it."""
-
-    cell: Cell
-    seed: int
-    spec: TrialSpec
-    stages: tuple[Stage, ...]
-    n_train: int
-
-
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """All rows, seed after seed, and what one should know of them."""
+    """All trials, seed after seed, and what one should know of them."""
 
-    rows: tuple[GridRow, ...]
+    trials: tuple[Trial, ...]
     notes: tuple[str, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Trial]:
+        """Each trial once: two cells may come to the same rows."""
+        return {trial.name: trial for trial in self.trials}
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """A cell before its rows are known: where its score is found."""
+class _Request:
+    """A cell before its rows are known: where its score is found, and by what it is trained."""
 
     cell: Cell
-    arm: Arm
-    trained: TrainingSetup
-    score: Score | None
+    condition: Condition
+    setup: TrainingSetup
+    score: Score | None = None
 
 
-def grid(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[TrainingSetup]) -> Grid:
+def setups(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
+    """Fill in the model and the recipe of the trials, or those of each variant.
+
+    Raises:
+        InputError: an unknown model or recipe, or values out of range.
+    """
+    if not spec.variants:
+        return (_setup("", spec.model, spec.recipe, spec, dataset),)
+    return tuple(_varied(variant, spec, dataset) for variant in spec.variants)
+
+
+def grid(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[TrainingSetup]) -> Grid:
     """Lay out the trials of a study.
 
     Args:
         spec: what is asked.
-        arms: at least one.
+        conditions: at least one.
         trained: by what; several for a study of recipes, each on all data.
 
     Raises:
         InputError: a size that leaves fewer than two examples or passes the end with its start, or nothing is asked.
     """
-    wishes = list(_wishes(spec, arms, trained))
-    if not wishes:
+    requests = list(_requests(spec, conditions, trained))
+    if not requests:
         raise invalid("parts", "ask for at least one training", "none")
-    rows = []
+    trials: list[Trial] = []
     notes: dict[str, None] = {}
-    fixed: dict[Cell, tuple[Stage, ...]] = {}
+    fixed: dict[Cell, tuple[tuple[Stage, ...], tuple[str, ...]]] = {}
     for seed in spec.training_seeds:
-        for wish in wishes:
-            if wish.cell not in fixed or wish.score is None:
-                fixed[wish.cell] = _stages(spec, wish, seed, notes)
-            rows.append(_planned(spec, wish, seed, fixed[wish.cell]))
-    return Grid(tuple(rows), tuple(notes))
+        for request in requests:
+            data, setup = request.condition.data, request.setup
+            if request.cell not in fixed or request.score is None:
+                stages = _stages(spec, request, seed, notes)
+                kept = (np.flatnonzero(stage.trained_on[data.pool]) for stage in stages)
+                fixed[request.cell] = stages, tuple(map(data.pool_ids.sha256, kept))
+            trial = Trial(
+                request.cell,
+                data.train.fingerprint,
+                data.validation_key,
+                data.test.fingerprint if spec.judge == "test" else None,
+                *fixed[request.cell],
+                setup.model,
+                replace(setup.recipe, epochs=None),
+                setup.epochs,
+                seed,
+            )
+            trials.append(trial)
+    return Grid(tuple(trials), tuple(notes))
 
 
-def _wishes(spec: StudySpec, arms: Sequence[Arm], trained: Sequence[TrainingSetup]) -> Iterator[_Wish]:
-    """Name the cells: controls first, then each part, by score, size and start."""
-    for arm in arms:
-        for number, how in enumerate(trained):
-            if "all" in spec.controls and (number == 0 or not spec.parts):
-                yield _Wish(_recipe_cell(arm, how, number), arm, how, None)
-        keeps = dict.fromkeys(keep for part in spec.parts if part.strategy not in ORDERS for keep in part.keep if keep < 1)
-        for keep in keeps if "random" in spec.controls else ():
-            yield _Wish(Cell("random", "random", keep, arm=arm.name), arm, trained[0], None)
-        if spec.stages and "random" in spec.controls:
-            yield _Wish(Cell("random", "random", 1.0, arm=arm.name, order="random order"), arm, trained[0], None)
-        for part in spec.parts:
-            if part.strategy == "random":
-                continue  # it is the control
-            for name, clusters, score in _scores(spec, arm):
-                for keep in part.keep:
-                    for start in part.start:
-                        if start + keep > 1 + SLACK:
-                            raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
-                        order = part.strategy if part.strategy in ORDERS else ""
-                        strategy = "curriculum" if order else part.strategy
-                        yield _Wish(Cell(name, strategy, keep, start, arm.name, order, clusters), arm, trained[0], score)
+def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[TrainingSetup]) -> Iterator[_Request]:
+    """Name the cells: controls first, then each sweep, by score, size and start."""
+    first = trained[0]
+    for condition in conditions:
+        arm = condition.name
+        if ALL in spec.controls:
+            yield _Request(Cell(ALL, ALL, 1.0, arm=arm), condition, first)
+            for setup in () if spec.parts else trained[1:]:
+                yield _Request(Cell(setup.name, "recipe", 1.0, arm=arm, order="recipe"), condition, setup)
+        if RANDOM in spec.controls:
+            sized = (keep for sweep in spec.parts if sweep.strategy not in ORDERS for keep in sweep.keep if keep < 1)
+            for keep in dict.fromkeys(sized):
+                yield _Request(Cell(RANDOM, RANDOM, keep, arm=arm), condition, first)
+            if spec.stages:
+                yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition, first)
+        for sweep in spec.parts:
+            if sweep.strategy != RANDOM:  # it is the control
+                for name, clusters, score in _scores(spec, condition):
+                    for cell in _cells(sweep, Cell(name, sweep.strategy, 1.0, 0.0, arm, "", clusters)):
+                        yield _Request(cell, condition, first, score)
 
 
-def _recipe_cell(arm: Arm, how: TrainingSetup, number: int) -> Cell:
-    if number == 0:
-        return Cell("all", "all", 1.0, arm=arm.name)
-    return Cell(how.name, "recipe", 1.0, arm=arm.name, order="recipe")
+def _cells(sweep: Sweep, like: Cell) -> Iterator[Cell]:
+    if sweep.strategy in ORDERS:
+        like = replace(like, strategy="curriculum", order=sweep.strategy)
+    for keep in sweep.keep:
+        for start in sweep.start:
+            if start + keep > 1 + SLACK:
+                raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
+            yield replace(like, keep=keep, start=start)
 
 
-def _scores(spec: StudySpec, arm: Arm) -> Iterator[tuple[str, int, Score]]:
+def _scores(spec: StudySpec, condition: Condition) -> Iterator[tuple[str, int, Score]]:
     for name in spec.scores:
-        if name == "km" and arm.km:
-            for clusters, score in arm.km.items():
+        if name == "km" and condition.km:
+            for clusters, score in condition.km.items():
                 yield name, clusters, score
         else:
-            yield name, 0, arm.scores[name]
+            yield name, 0, condition.scores[name]
 
 
-def _stages(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> tuple[Stage, ...]:
+def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> tuple[Stage, ...]:
     """Return the rows that a cell trains on, stage by stage."""
-    data, cell, how = wish.arm.data, wish.cell, wish.trained
+    data, cell, setup = request.condition.data, request.cell, request.setup
     pool, n_train = data.pool, len(data.train)
-    about = {"budget": spec.budget, "batch": how.recipe.batch, "n_all": len(pool)}
     if spec.stages and cell.order and cell.strategy != "recipe":
-        schedule = scaled(spec.stages, how.epochs)
-        masks = growing(pool[_order(wish, seed)], [share for _, share in schedule], n_train)
-        return stages_by(masks, [epochs for epochs, _ in schedule], **about)  # type: ignore[arg-type]
-    mask = np.zeros(n_train, bool)
-    mask[pool if cell.keep == 1 else pool[_kept(spec, wish, seed, notes)]] = True
-    return stages_by([mask], [how.epochs], **about)  # type: ignore[arg-type]
+        schedule = scaled(spec.stages, setup.epochs)
+        masks = growing(pool[_order(request, seed)], [share for _, share in schedule], n_train)
+        epochs = [length for length, _ in schedule]
+    else:
+        mask = np.zeros(n_train, bool)
+        mask[pool if cell.keep == 1 else pool[_kept(spec, request, seed, notes)]] = True
+        masks, epochs = (mask,), [setup.epochs]
+    return stages_by(masks, epochs, budget=spec.budget, batch=setup.recipe.batch, n_all=len(pool))
 
 
-def _kept(spec: StudySpec, wish: _Wish, seed: int, notes: dict[str, None]) -> Int64[np.ndarray, " kept"]:
+def _kept(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> Int64[np.ndarray, " kept"]:
     """Choose within the pool; a random set differs by the seed of the training, any other by nothing but its rule."""
-    data, cell = wish.arm.data, wish.cell
-    labels = data.train.labels
-    assert labels is not None
+    data, cell, score = request.condition.data, request.cell, request.score
+    assert data.train.labels is not None
+    labels, n_classes = data.train.labels[data.pool], data.train.n_classes
     chosen = select(
-        None if wish.score is None else _within(wish.score, data.pool),
+        None if score is None else Score(score.name, score.values[data.pool], score.harder),
         cell.keep,
         strategy=cell.strategy,
         balanced=spec.balanced,
         start=cell.start,
-        labels=labels[data.pool],
+        labels=labels,
         ids=data.pool_ids,
-        seed=torch_seed(seed, "random") if wish.score is None else spec.seed,
+        seed=torch_seed(seed, "random") if score is None else spec.seed,
     )
-    kept = np.bincount(labels[data.pool][chosen.rows], minlength=data.train.n_classes)
-    lost = np.flatnonzero((kept == 0) & (np.bincount(labels[data.pool], minlength=data.train.n_classes) > 0))
+    lost = np.flatnonzero(
+        (np.bincount(labels[chosen.rows], minlength=n_classes) == 0) & (np.bincount(labels, minlength=n_classes) > 0)
+    )
     if len(lost):
         names = join_some((repr(data.train.classes[index]) for index in lost), most=3)
-        rule = f"{cell.score} {cell.strategy}" if wish.score is not None else "random"
-        notes.setdefault(
-            f"{rule}, keep {cell.keep:g}: no example is kept of class {names}; --balanced keeps the same share of each"
-        )
+        rule = RANDOM if score is None else f"{cell.score} {cell.strategy}"
+        cure = "--balanced keeps the same share of each"
+        notes.setdefault(f"{rule}, keep {cell.keep:g}: no example is kept of class {names}; {cure}")
     return chosen.rows
 
 
-def _within(score: Score, pool: Int64[np.ndarray, " pool"]) -> Score:
-    return Score(score.name, score.values[pool], score.harder)
-
-
-def _order(wish: _Wish, seed: int) -> Int64[np.ndarray, " pool"]:
+def _order(request: _Request, seed: int) -> Int64[np.ndarray, " pool"]:
     """Order the pool: from easy to hard, from hard to easy, or at random."""
-    data = wish.arm.data
-    if wish.score is None:
+    data = request.condition.data
+    if request.score is None:
         return np.argsort(data.pool_ids.ties(torch_seed(seed, "random")), kind="stable")
-    difficulty = wish.score.difficulty[data.pool]
-    sign = 1 if wish.cell.order == "easy-to-hard" else -1
+    difficulty = request.score.difficulty[data.pool]
+    sign = 1 if request.cell.order == "easy-to-hard" else -1
     return np.lexsort((data.pool_ids.ties(seed), sign * difficulty))
 
 
-def _planned(spec: StudySpec, wish: _Wish, seed: int, stages: tuple[Stage, ...]) -> GridRow:
-    data, how = wish.arm.data, wish.trained
+def scaled(schedule: Sequence[tuple[int, float]], epochs: int) -> tuple[tuple[int, float], ...]:
+    """Bring a schedule of (epochs, share) to another number of epochs, in proportion; a stage that gets none is left out.
 
-    def ids_of(mask: Bool[np.ndarray, " examples"]) -> str:
-        return data.pool_ids.sha256(np.flatnonzero(mask[data.pool]))
-
-    trial = TrialSpec(
-        train=data.train.fingerprint,
-        validation=data.validation_key,
-        test=data.test.fingerprint if spec.judge == "test" else None,
-        stages=tuple((ids_of(one.trained_on), int(one.trained_on.sum()), one.epochs, one.steps) for one in stages),
-        model=how.model,
-        recipe=replace(how.recipe, epochs=None),
-        epochs=how.epochs,
-        seed=seed,
-    )
-    return GridRow(wish.cell, seed, trial, stages, int(stages[-1].trained_on.sum()))
-
-
-def named_scores(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
-    """Return the scores that are asked for.
-
-    Raises:
-        InputError: the run lacks one; it is said which it has.
+    Example:
+        >>> scaled([(10, 0.5), (10, 0.75), (20, 1.0)], 8)
+        ((2, 0.5), (2, 0.75), (4, 1.0))
     """
-    found = {}
-    for name in names:
-        try:
-            found[name] = scores[name]
-        except DatapruneError as error:
-            if name not in scores.absent:
-                raise
-            raise InputError(f"{error} The run has {', '.join(scores)}.") from None
-    return found
+    ends = np.floor(np.cumsum([length for length, _ in schedule]) * epochs / sum(length for length, _ in schedule) + 0.5)
+    lengths = np.diff(ends, prepend=0).astype(int).tolist()
+    return tuple((length, share) for length, (_, share) in zip(lengths, schedule, strict=True) if length)
+
+
+def stages_by(
+    masks: Sequence[Bool[np.ndarray, " examples"]], epochs: Sequence[int], *, budget: str, batch: int, n_all: int
+) -> tuple[Stage, ...]:
+    """Return the stages that train on each mask for so many epochs, or (`steps`) for the steps of so many on all `n_all` examples."""
+    stages = []
+    for mask, length in zip(masks, epochs, strict=True):
+        if int(mask.sum()) < 2:
+            raise invalid("keep", "leave at least 2 examples to train on", int(mask.sum()), "Keep more.")
+        if budget == "epochs":
+            stages.append(whole_stage(mask, length, batch))
+        else:
+            stages.append(stage_of_steps(mask, length * batches_of(n_all, batch), batch))
+    return tuple(stages)
+
+
+def growing(
+    order: Int64[np.ndarray, " pool"], shares: Sequence[float], n_examples: int
+) -> tuple[Bool[np.ndarray, " examples"], ...]:
+    """Return the masks, of length `n_examples`, of the first shares of rows in the order in which they come in."""
+    masks = []
+    for share in shares:
+        mask = np.zeros(n_examples, bool)
+        mask[order[: max(1, int(np.floor(share * len(order) + 0.5)))]] = True
+        masks.append(mask)
+    return tuple(masks)
+
+
+def _setup(name: str, model: str, recipe: str, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
+    model = model or ("mlp" if dataset.images is None else "proxy")
+    found = recipe_named(recipe or default_recipe(dataset, model))
+    epochs = spec.epochs or found.epochs or epochs_for(len(dataset), EPOCHS)
+    return TrainingSetup(name or found.name, model, replace(found, batch=spec.batch or found.batch, epochs=None), epochs)
+
+
+def _varied(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
+    changes = dict(variant.changes)
+    setup = _setup(variant.name, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe), spec, dataset)
+    try:
+        rate = changes.get("learning_rate", setup.recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
+        return replace(setup, recipe=replace(setup.recipe, **{**changes, "learning_rate": rate}))
+    except TypeError as error:
+        raise invalid(f"variant '{variant.name}'", "have values of the right kind", repr(variant.changes), str(error)) from None

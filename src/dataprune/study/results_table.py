@@ -1,4 +1,4 @@
-"""Which trainings of a study belong together, and what is each compared with?"""
+"""The trainings of a study as a table, cells by seeds, and the control that each cell is compared with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,44 +16,47 @@ RANDOM, ALL = "random", "all"
 SAME_KEEP = 1e-6
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Cell:
-    """What trainings of a study have in common when only their seeds differ.
+    """What trainings of a study have in common when only their seeds differ: columns of `trials.parquet`.
 
     Attributes:
-        arm: of the study, such as labels as given and labels made wrong; mostly "".
-        kind: 0 for all data, 1 for the random control, 2 for a score.
         score: by which was chosen; "all" and "random" for the controls.
         strategy: the rule; "all" for all data.
+        keep: fraction kept.
+        start: of a window, else 0.
+        arm: of the study, such as labels as given and labels made wrong; mostly "".
         order: in which a curriculum adds examples, "recipe" where recipes are compared, else "".
         clusters: of `km`, where several numbers are compared, else 0.
-        start: of a window, else 0.
-        dropped: 1 − keep.
     """
 
-    arm: str
-    kind: int
     score: str
     strategy: str
-    order: str
-    clusters: int
-    start: float
-    dropped: float
+    keep: float
+    start: float = 0.0
+    arm: str = ""
+    order: str = ""
+    clusters: int = 0
 
     @property
-    def keep(self) -> float:
-        """Fraction kept."""
-        return 1 - self.dropped
+    def dropped(self) -> float:
+        """Fraction left out."""
+        return round(1 - self.keep, 9)
 
     @property
     def is_all(self) -> bool:
         """Whether it is the control on all data."""
-        return self.kind == 0
+        return self.strategy == ALL
 
     @property
     def is_random(self) -> bool:
         """Whether it is a random control."""
-        return self.kind == 1
+        return self.score == RANDOM
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it is chosen by a score (or is a recipe), so no control."""
+        return not (self.is_all or self.is_random)
 
     @property
     def has_size(self) -> bool:
@@ -95,7 +98,7 @@ class CellTable:
 
     def random_of(self, cell: Cell) -> int | None:
         """Return the place of the random control of the same size and arm; of several, that of the same strategy, order and start."""
-        if cell.kind < 2:
+        if not cell.is_scored:
             return None
         same = [
             place
@@ -123,7 +126,7 @@ class CellTable:
 
         Windows and curricula are no curves: their size stays. Random is one only beside a score that is.
         """
-        with_scores = {cell.arm for cell in self.cells if cell.has_size and cell.kind == 2}
+        with_scores = {cell.arm for cell in self.cells if cell.has_size and cell.is_scored}
         curves: dict[tuple[str, str], list[int]] = {}
         for place, cell in enumerate(self.cells):
             if cell.has_size and cell.arm in with_scores:
@@ -152,7 +155,7 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     if not len(ended):
         raise InputError("no training of this study has ended with an accuracy. Run the same `dataprune study` command again.")
     cell_of = {int(row): _cell(trials, int(row)) for row in ended}
-    cells = tuple(sorted(set(cell_of.values())))
+    cells = tuple(sorted(set(cell_of.values()), key=_order))
     seeds = tuple(sorted({int(trials["seed"][row]) for row in ended}))
     place, column = {cell: at for at, cell in enumerate(cells)}, {seed: at for at, seed in enumerate(seeds)}
     rows = np.full((len(cells), len(seeds)), -1, np.int64)
@@ -175,14 +178,18 @@ def _cell(trials: Trials, row: int) -> Cell:
     arm, order = (str(trials[name][row]) if name in trials else "" for name in ("arm", "order"))
     clusters = int(trials["clusters"][row]) if "clusters" in trials else 0
     start = float(trials["start"][row]) if "start" in trials else 0.0
-    dropped = round(1 - float(trials["keep"][row]), 9)
-    if dropped < SAME_KEEP and not order:
-        return Cell(arm, 0, ALL, ALL, "", 0, 0.0, 0.0)
-    is_random = strategy == RANDOM or score in ("", RANDOM)
+    keep = round(float(trials["keep"][row]), 9)
+    if 1 - keep < SAME_KEEP and not order:
+        return Cell(ALL, ALL, 1.0, arm=arm)
     start = start if np.isfinite(start) else 0.0
-    if is_random:
-        return Cell(arm, 1, RANDOM, strategy, order, 0, start, dropped)
-    return Cell(arm, 2, score, strategy, order, clusters, start, dropped)
+    if strategy == RANDOM or score in ("", RANDOM):
+        return Cell(RANDOM, strategy, keep, start, arm, order)
+    return Cell(score, strategy, keep, start, arm, order, clusters)
+
+
+def _order(cell: Cell) -> tuple[object, ...]:
+    kind = 0 if cell.is_all else 1 if cell.is_random else 2
+    return cell.arm, kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
 
 
 def _same_trial(trials: Trials, row: int, other: int) -> bool:

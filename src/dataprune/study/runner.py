@@ -1,4 +1,4 @@
-"""Spec, data and scores → trials → tables → manifest: makes a study, finds a finished one, goes on with an interrupted one."""
+"""`run_study`: spec, data and scores → trials → tables → manifest. Finds a finished study, goes on with an interrupted one."""
 
 import os
 import shutil
@@ -17,27 +17,31 @@ from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, invalid, join_some
 from dataprune.run import open_run
-from dataprune.study.arms import ScoreProvider, Scorer, StudyInputs, usual_scores
-from dataprune.study.grid import Arm, Grid, GridRow, TrainingSetup, grid
-from dataprune.study.plan import trained_by
+from dataprune.run.manifest import Phase
+from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, usual_scores
+from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
 from dataprune.study.run_trials import SCRATCH, Listener, TrialContext, flops_by_model, found, train
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
 from dataprune.study.study import (
     FAILED,
-    FORMAT,
     MANIFEST,
     NOISY_RUN,
     RUN,
     SPEC,
     SUMMARY,
     TRIALS,
+    DataSizes,
     Study,
+    StudyIdentity,
+    StudyManifest,
+    StudySettings,
+    TrainingTotals,
     open_study,
     read_identity,
     row_of,
 )
-from dataprune.study.trials import ALGORITHM, FOLDER, TrialResult
+from dataprune.study.trial import ALGORITHM, FOLDER, Trial, TrialResult
 from dataprune.tables import write_table
 from dataprune.training.checkpoint import training_environment
 from dataprune.training.settings import Hardware
@@ -88,15 +92,15 @@ def run_study(
     with store.lock(folder, wait=wait):
         store.sweep(folder)
         data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
-        trained = trained_by(spec, data.train)
-        looks = flops_by_model(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
-        scoring = ScoreProvider(folder, spec, sources, hardware, scorer)
-        scoring.check_run(data)
-        desk = StudyRunner(scoring, data, trained, looks, hardware.resolved_device())
-        finished = desk.claim()
+        trained = setups(spec, data.train)
+        flops = flops_by_model(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+        provider = ScoreProvider(folder, spec, sources, hardware, scorer)
+        provider.check_run(data)
+        runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
+        finished = runner.claim()
         if finished is not None and not (retry_failed and finished.failed):
             return finished
-        desk.work(listener, retry_failed)
+        runner.work(listener, retry_failed)
     return open_study(folder)
 
 
@@ -123,37 +127,54 @@ def check_out(folder: Path) -> None:
 class StudyRunner:
     """One call of `run_study`: what is asked, of which data, trained by what and where."""
 
-    scoring: ScoreProvider
+    provider: ScoreProvider
     data: StudyData
     trained: tuple[TrainingSetup, ...]
-    looks: Mapping[str, int]
+    forward_flops: Mapping[str, int]
     device: str
 
     @property
     def folder(self) -> Path:
-        return self.scoring.folder
+        return self.provider.folder
 
     @property
     def spec(self) -> StudySpec:
-        return self.scoring.spec
+        return self.provider.spec
+
+    @property
+    def settings(self) -> StudySettings:
+        """What all trials of a folder have in common."""
+        base = self.trained[0]
+        return StudySettings(
+            train=self.data.train.fingerprint,
+            validation=self.data.validation_key,
+            test=self.data.test.fingerprint,
+            model=base.model,
+            recipe=base.recipe,
+            epochs=base.epochs,
+            budget=self.spec.budget,
+            seed=self.spec.seed,
+            algorithm=ALGORITHM,
+            made_with=training_environment(self.device),
+        )
 
     def claim(self) -> Study | None:
         """Make the folder this study's own; return the study if this very question is answered. Refuse other data and recipes."""
         if not (self.folder / SPEC).exists():
-            self._write_question(self.spec)
+            self._write_identity(self.spec)
             return None
         present = read_identity(self.folder)
-        differing = _differences(present["settings"], self._settings())
+        differing = _differences(asdict(present.settings), asdict(self.settings))
         if differing:
             cure = "Choose another folder"
             raise InputError(f"`out` {self.folder} holds a study with other settings: {'; '.join(differing)}. {cure}.")
         try:
             before = open_study(self.folder)
-            sound = before.is_finished and not store.faults(self.folder, MANIFEST)
+            sound = before.is_finished and store.is_whole(self.folder, MANIFEST)
         except DatapruneError:  # a table that is damaged follows from the trials and is written anew
             return None
         asks = replace(self.spec, scores=self.spec.scores or before.spec.scores)
-        return before if sound and asks == before.spec and present.get("sources") == self.scoring.sources.record() else None
+        return before if sound and asks == before.spec and present.sources == self.provider.sources.record() else None
 
     def work(self, listener: Listener | None, retry_failed: bool) -> None:
         """Score, lay out the grid, train what is missing, write the tables and the manifest.
@@ -161,18 +182,18 @@ class StudyRunner:
         Raises:
             WorkError: trials were lost with their workers.
         """
-        arms = self.scoring.arms(self.data)
-        spec = replace(self.spec, scores=self.spec.scores or usual_scores(arms[0]))
-        asked = grid(spec, arms, self.trained)
-        bench = TrialContext(self.folder, self.scoring.hardware, self.device, spec.judge == "test", self.looks)
-        results = found(asked, bench, self.scoring.sources.reuse, retry_failed)
+        conditions = self.provider.conditions(self.data)
+        spec = replace(self.spec, scores=self.spec.scores or usual_scores(conditions[0]))
+        asked = grid(spec, conditions, self.trained)
+        context = TrialContext(self.folder, self.provider.hardware, self.device, spec.judge == "test", self.forward_flops)
+        results = found(asked, context, self.provider.sources.reuse, retry_failed)
         (self.folder / MANIFEST).unlink(missing_ok=True)
-        self._write_question(spec)
+        self._write_identity(spec)
         self._write_trials(asked, results)
         notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
         lost, written = [], time.monotonic()
         try:
-            with closing(train(asked, arms, results, bench, listener, notes)) as ended:
+            with closing(train(asked, conditions, results, context, listener, notes)) as ended:
                 for name, result in ended:
                     if isinstance(result, str):
                         lost.append(result)
@@ -186,47 +207,27 @@ class StudyRunner:
                 self._write_trials(asked, results)
         if lost:
             raise WorkError(f"{join_some(lost, most=3)}. What was finished is kept: the same command goes on.")
-        self._publish(asked, arms, results, notes)
+        self._publish(asked, conditions, results, notes)
 
-    def _settings(self) -> dict[str, Any]:
-        """Return what all trials of a folder have in common."""
-        base = self.trained[0]
-        return {
-            "train": self.data.train.fingerprint,
-            "validation": self.data.validation_key,
-            "test": self.data.test.fingerprint,
-            "model": base.model,
-            "recipe": {**asdict(base.recipe), "milestones": list(base.recipe.milestones)},
-            "epochs": base.epochs,
-            "budget": self.spec.budget,
-            "seed": self.spec.seed,
-            "algorithm": ALGORITHM,
-            "training_environment": training_environment(self.device),
-        }
-
-    def _write_question(self, spec: StudySpec) -> None:
-        wanted: dict[str, object] = {
-            "format": FORMAT,
-            "settings": self._settings(),
-            "sources": self.scoring.sources.record(),
-            "question": to_toml(spec),
-        }
-        path = self.folder / SPEC
-        if path.exists() and store.read_sealed(path) != wanted:  # the tables are of another question
+    def _write_identity(self, spec: StudySpec) -> None:
+        identity = StudyIdentity(self.settings, to_toml(spec), self.provider.sources.record())
+        if (self.folder / SPEC).exists() and read_identity(self.folder) != identity:  # the tables are of another question
             for name in (TRIALS, SUMMARY):
                 (self.folder / name).unlink(missing_ok=True)
-        store.write_sealed(path, wanted)
+        store.write_sealed(self.folder / SPEC, asdict(identity))
 
     def _write_trials(self, asked: Grid, results: Mapping[str, TrialResult]) -> None:
-        rows = [_row(planned, results.get(planned.spec.trial)) for planned in asked.rows]
+        rows = [_row(trial, results.get(trial.name)) for trial in asked.trials]
         columns = {name: np.array([row[name] for row in rows], _DTYPES[type(rows[0][name])]) for name in rows[0]}
         with store.writing(self.folder / TRIALS) as temporary:
             write_table(temporary, columns)
 
-    def _publish(self, asked: Grid, arms: Sequence[Arm], results: Mapping[str, TrialResult], notes: tuple[str, ...]) -> None:
+    def _publish(
+        self, asked: Grid, conditions: Sequence[Condition], results: Mapping[str, TrialResult], notes: tuple[str, ...]
+    ) -> None:
         """Write the summary, then the manifest: from here on the study is finished."""
         present = open_study(self.folder)
-        files = [SPEC, TRIALS, *(f"{FOLDER}/{name}.json" for name in dict.fromkeys(row.spec.trial for row in asked.rows))]
+        files = [SPEC, TRIALS, *(f"{FOLDER}/{name}.json" for name in asked.by_name)]
         try:
             summary = present.summary
         except InputError as error:  # every trial failed
@@ -236,60 +237,52 @@ class StudyRunner:
             with store.writing(self.folder / SUMMARY) as temporary:
                 write_table(temporary, summary.table)
             files.append(SUMMARY)
-        done = [results[row.spec.trial] for row in {row.spec.trial: row for row in asked.rows}.values()]
-        runs = {arm.name: place for arm, place in zip(arms, (RUN, NOISY_RUN), strict=False)}
-        body = {
-            "spec": self._settings(),
-            "question": to_toml(present.spec),
-            "data": {
-                "n_train": len(arms[0].data.pool),
-                "n_validation": len(arms[0].data.validation_rows) or len(arms[0].data.validation or ()),
-                "n_test": len(arms[0].data.test),
-                "cut_test": arms[0].data.cut_test,
-                "classes": list(arms[0].data.train.classes),
-            },
-            "budget": self.spec.budget,
-            "failed": sum(result.status == FAILED for result in done),
-            "notes": list(notes),
-            "scoring": [self._scoring_cost(place) for place in runs.values()],
-            "training": {
-                "train_seconds": round(sum(result.train_seconds for result in done), 3),
-                "examples_seen": sum(result.examples_seen for result in done),
-                "flops": sum(result.flops for result in done),
-            },
-            "machine": {"device": self.device, "bit_exact": self.device == "cpu"},
-            "versions": {name: version(name) for name in ("dataprune", "torch", "numpy")},
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        store.write_manifest(self.folder, MANIFEST, body, files)
+        data, done = conditions[0].data, [results[name] for name in asked.by_name]
+        n_validation = len(data.validation_rows) or len(data.validation or ())
+        places = [place for _, place in zip(conditions, (RUN, NOISY_RUN), strict=False)]
+        manifest = StudyManifest(
+            spec=self.settings,
+            question=to_toml(present.spec),
+            data=DataSizes(len(data.pool), n_validation, len(data.test), data.cut_test, tuple(data.train.classes)),
+            budget=self.spec.budget,
+            failed=sum(result.status == FAILED for result in done),
+            notes=notes,
+            scoring=tuple(map(self._scoring_cost, places)),
+            training=TrainingTotals(
+                round(sum(one.train_seconds for one in done), 3),
+                sum(one.examples_seen for one in done),
+                sum(one.flops for one in done),
+            ),
+            machine={"device": self.device, "bit_exact": self.device == "cpu"},
+            versions={name: version(name) for name in ("dataprune", "torch", "numpy")},
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        store.write_manifest(self.folder, MANIFEST, manifest, files)
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
 
-    def _scoring_cost(self, place: str) -> list[dict[str, Any]]:
+    def _scoring_cost(self, place: str) -> tuple[Phase, ...]:
         """Return what scoring cost, from the run's own record; nothing where no run was needed."""
-        path = self.scoring.sources.run if place == RUN and self.scoring.sources.run is not None else self.folder / place
+        given = self.provider.sources.run
         try:
-            return [asdict(phase) for phase in open_run(path).manifest.cost]
+            return open_run(given if place == RUN and given is not None else self.folder / place).manifest.cost
         except DatapruneError:
-            return []
+            return ()
 
 
-def _row(planned: GridRow, result: TrialResult | None) -> dict[str, Any]:
+def _row(trial: Trial, result: TrialResult | None) -> dict[str, Any]:
     """Return one row of `trials.parquet`."""
-    cell = planned.cell
-    ended = row_of(result)
+    cell, ended = trial.cell, row_of(result)
     return {
-        "trial": planned.spec.trial,
+        "trial": trial.name,
         "score": cell.score,
         "strategy": cell.strategy,
         "keep": cell.keep,
         "start": cell.start,
-        "n_train": planned.n_train,
-        "seed": planned.seed,
-        "epochs": sum(stage.epochs for stage in planned.stages),
-        "steps": sum(stage.steps for stage in planned.stages),
-        "validation_accuracy": ended["validation_accuracy"],
-        "test_accuracy": ended["test_accuracy"],
-        **{name: ended[name] for name in ("train_seconds", "examples_seen", "flops", "device", "status", "error")},
+        "n_train": trial.n_train,
+        "seed": trial.seed,
+        "epochs": sum(stage.epochs for stage in trial.stages),
+        "steps": sum(stage.steps for stage in trial.stages),
+        **ended,
         "arm": cell.arm,
         "order": cell.order,
         "clusters": cell.clusters,

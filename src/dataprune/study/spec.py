@@ -1,27 +1,36 @@
-"""What does a study ask? A frozen value that prints as TOML and is read back from it."""
+"""`StudySpec`: everything that a study asks, as a frozen value that is written as TOML and read from it."""
 
 import dataclasses
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
+import tomli_w
 
 from dataprune.errors import InputError, invalid, unknown_choice
+from dataprune.notebook import data_frame, html_table
 from dataprune.selection import STRATEGIES
 from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
 """Strategies that leave nothing out, but begin with a part and add to it by `stages`."""
-BUDGETS = ("epochs", "steps")
-JUDGES = ("test", "validation")
+CHOICES = {"budget": ("epochs", "steps"), "judge": ("test", "validation")}
 MOST_SEEDS = 1000
+CHANGEABLE = (
+    "model",
+    "recipe",
+    "rate_factor",
+    *(one.name for one in dataclasses.fields(Recipe) if one.name not in ("name", "epochs")),
+)
 
 
 @dataclass(frozen=True)
-class Part:
-    """One sweep of a study: a strategy at several sizes, and for `window` from several starts.
+class Sweep:
+    """A strategy at several sizes, and for `window` from several starts.
 
     Attributes:
         strategy: of `dataprune.selection.STRATEGIES`, or `easy-to-hard` or `hard-to-easy` (a curriculum, with the study's stages).
@@ -34,12 +43,12 @@ class Part:
     start: tuple[float, ...] = (0.0,)
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES and self.strategy not in ORDERS:
+        if self.strategy not in (*STRATEGIES, *ORDERS):
             raise unknown_choice("strategy", self.strategy, (*STRATEGIES, *ORDERS))
         for keep in self.keep:
             if not 0 < keep <= 1:
-                cure = f" It is the fraction kept: write {keep / 100:g} to keep {keep:g} %." if 1 < keep <= 100 else ""
-                raise invalid("keep", "be in (0, 1]", f"{keep:g}", cure.strip())
+                cure = f"It is the fraction kept: write {keep / 100:g} to keep {keep:g} %." if 1 < keep <= 100 else ""
+                raise invalid("keep", "be in (0, 1]", f"{keep:g}", cure)
         for start in self.start:
             if not 0 <= start < 1:
                 raise invalid("start", "be in [0, 1)", f"{start:g}", "It is a fraction of all examples.")
@@ -59,18 +68,12 @@ class Variant:
     """
 
     name: str
-    changes: tuple[tuple[str, Any], ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = (
-            "model",
-            "recipe",
-            "rate_factor",
-            *(one.name for one in dataclasses.fields(Recipe) if one.name not in ("name", "epochs")),
-        )
-        for key, _ in self.changes:
-            if key not in known:
-                raise unknown_choice(f"variant '{self.name}'", key, known)
+        for key in self.changes:
+            if key not in CHANGEABLE:
+                raise unknown_choice(f"variant '{self.name}'", key, CHANGEABLE)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class StudySpec:
     """
 
     preset: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Sweep, ...] = ()
     scores: tuple[str, ...] = ()
     seeds: int = 3
     seed: int = 0
@@ -122,9 +125,22 @@ class StudySpec:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        for name, choices in (("budget", BUDGETS), ("judge", JUDGES)):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
+        for control in self.controls:
+            if control not in ("random", "all"):
+                raise unknown_choice("controls", control, ("random", "all"))
+        self._check_numbers()
+        if self.judge == "validation" and self.parts:
+            raise invalid("judge", "be test for a study of kept sets", "'validation'", "Only recipes are chosen on validation.")
+        self._check_stages()
+        names = {"scores": self.scores, "clusters": self.clusters, "variants": tuple(one.name for one in self.variants)}
+        for name, given in names.items():
+            if len(set(given)) != len(given):
+                raise invalid(name, "name each once", ", ".join(given))
+
+    def _check_numbers(self) -> None:
         for name, least in (("seeds", 1), ("epochs", 0), ("batch", 0)):
             if getattr(self, name) < least:
                 raise invalid(name, f"be at least {least}", getattr(self, name))
@@ -139,24 +155,11 @@ class StudySpec:
             raise invalid("noise", "be in [0, 1)", f"{self.noise:g}")
         if not (math.isfinite(self.tolerance) and 0 <= self.tolerance < 1):
             raise invalid("tolerance", "be in [0, 1)", f"{self.tolerance:g}", "0.01 is one percentage point of accuracy.")
-        for control in self.controls:
-            if control not in ("random", "all"):
-                raise unknown_choice("controls", control, ("random", "all"))
-        if self.judge == "validation" and self.parts:
-            raise invalid("judge", "be test for a study of kept sets", "'validation'", "Only recipes are chosen on validation.")
-        self._check_stages()
-        for name in ("scores", "clusters"):
-            if len(set(getattr(self, name))) != len(getattr(self, name)):
-                raise invalid(name, "name each once", ", ".join(getattr(self, name)))
-        if len({variant.name for variant in self.variants}) != len(self.variants):
-            raise invalid("variants", "have different names", ", ".join(variant.name for variant in self.variants))
 
     def _check_stages(self) -> None:
-        has_orders = any(part.strategy in ORDERS for part in self.parts)
-        if has_orders != bool(self.stages):
-            raise invalid(
-                "stages", "be given with the strategies easy-to-hard and hard-to-easy, and only with them", self.stages or "none"
-            )
+        if any(part.strategy in ORDERS for part in self.parts) != bool(self.stages):
+            with_what = "be given with the strategies easy-to-hard and hard-to-easy, and only with them"
+            raise invalid("stages", with_what, self.stages or "none")
         shares = [share for _, share in self.stages]
         if any(epochs < 1 for epochs, _ in self.stages):
             raise invalid("stages", "have at least 1 epoch each", self.stages)
@@ -168,41 +171,70 @@ class StudySpec:
         """The seeds of the trainings."""
         return tuple(range(self.seed, self.seed + self.seeds))
 
+    @property
+    def measure(self) -> Literal["test_accuracy", "validation_accuracy"]:
+        """The column of the accuracy that is judged."""
+        return "test_accuracy" if self.judge == "test" else "validation_accuracy"
+
+    def to_pandas(self) -> Any:
+        """Return the fields and their values as a `pandas.DataFrame`."""
+        return data_frame(self._columns())
+
+    def __repr__(self) -> str:
+        asked = [f"{one.strategy} at keep {', '.join(map('{:g}'.format, one.keep))}" for one in self.parts]
+        asked += [f"recipe {one.name!r}" for one in self.variants]
+        scores = f"by {', '.join(self.scores)}; " if self.scores else ""
+        return f"StudySpec {self.preset!r}: {'; '.join(asked)}\n  {scores}{self.seeds} seeds, equal {self.budget}, judged on {self.judge}"
+
+    def _repr_html_(self) -> str:
+        columns = self._columns()
+        return html_table(f"StudySpec {self.preset!r}", columns, len(columns["field"]))
+
+    def _columns(self) -> dict[str, list[str]]:
+        plain = dataclasses.asdict(self)
+        return {"field": list(plain), "value": list(map(str, plain.values()))}
+
 
 def to_toml(spec: StudySpec) -> str:
     """Write a spec as TOML.
 
     Example:
-        >>> print(to_toml(StudySpec("mine", (Part("hardest", (0.5,)),), scores=("el2n",)))[:33])
+        >>> print(to_toml(StudySpec("mine", scores=("el2n",)))[:38])
         preset = "mine"
-        scores = ["el2n"]
+        scores = [
+            "el2n",
+        ]
     """
-    plain = {name.name: getattr(spec, name.name) for name in dataclasses.fields(spec) if name.name not in ("parts", "variants")}
-    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
-    for part in spec.parts:
-        lines += ["", "[[parts]]", *(f"{key} = {_toml(value)}" for key, value in vars(part).items())]
-    for variant in spec.variants:
-        lines += ["", "[[variants]]", f"name = {_toml(variant.name)}"]
-        lines += [f"{key} = {_toml(value)}" for key, value in variant.changes]
-    return "\n".join(lines) + "\n"
+    plain = dataclasses.asdict(spec)
+    tables = {"parts": plain.pop("parts"), "variants": [{"name": one.name, **one.changes} for one in spec.variants]}
+    return tomli_w.dumps(plain | {name: given for name, given in tables.items() if given})
 
 
 def from_toml(text: str, source: str = "spec") -> StudySpec:
-    """Read a spec that `to_toml` wrote, or somebody by hand; what is left out has its default.
+    """Read a spec that `to_toml` wrote, or a person; what is left out has its default.
 
     Raises:
-        InputError: no TOML, unknown keys (with the nearest one), or values out of range.
+        InputError: no TOML, unknown keys (with the nearest one), or values of the wrong type or out of range.
     """
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"`{source}` is no TOML: {error}.") from None
-    parts = tuple(Part(**_checked(Part, one, "parts")) for one in _tables(given, "parts"))
-    variants = tuple(_variant(one) for one in _tables(given, "variants"))
-    fields = _checked(StudySpec, {k: v for k, v in given.items() if k not in ("parts", "variants")}, source)
-    if "preset" not in fields:
-        raise invalid(source, "name its `preset`", "none", "It is a name of your choice.")
-    return StudySpec(**fields, parts=parts, variants=variants)
+    _check_keys(source, given, StudySpec)
+    for name in ("parts", "variants"):
+        tables = given.get(name, [])
+        if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+            raise invalid(name, f"be tables, each headed by [[{name}]]", repr(tables))
+    for one in given.get("parts", []):
+        _check_keys("parts", one, Sweep)
+    if "variants" in given:
+        given["variants"] = [_variant(one) for one in given["variants"]]
+    try:
+        return msgspec.convert(given, StudySpec)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InputError):  # of a class of this file, in its own words
+            raise error.__cause__ from None
+        raise InputError(f"`{source}` is no study spec: {error}.") from None
 
 
 def read_spec(path: Path) -> StudySpec:
@@ -218,84 +250,21 @@ def read_spec(path: Path) -> StudySpec:
         raise invalid("spec", "be a TOML file", f"{path}: {reason}", "`--print-spec` prints one.") from None
     spec = from_toml(text, str(path))
     for name in ("model", "recipe"):
-        named = [getattr(spec, name), *(value for variant in spec.variants for key, value in variant.changes if key == name)]
-        for value in named:
+        for value in (getattr(spec, name), *(variant.changes.get(name, "") for variant in spec.variants)):
             if ":" in str(value):
-                raise invalid(
-                    name, "be a name of dataprune in a spec file", repr(value), f"Name code of your own by --{name} instead."
-                )
+                cure = f"Name code of your own by --{name} instead."
+                raise invalid(name, "be a name of dataprune in a spec file", repr(value), cure)
     return spec
 
 
-def _tables(given: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    tables = given.get(name, [])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        raise invalid(name, f"be tables, each headed by [[{name}]]", repr(tables))
-    return tables
+def _check_keys(where: str, given: Iterable[str], kind: type) -> None:
+    names = [one.name for one in dataclasses.fields(kind)]
+    for key in given:
+        if key not in names:
+            raise unknown_choice(where, key, names)
 
 
-def _variant(given: dict[str, Any]) -> Variant:
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key != "name"}
-    if not isinstance(given.get("name"), str):
-        raise invalid("variants", "each have a `name`", repr(given))
-    return Variant(given["name"], tuple(rest.items()))
-
-
-def _checked(kind: type, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the values of a TOML table as the fields of a dataclass, with their types."""
-    fields = {one.name: one for one in dataclasses.fields(kind)}
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in fields:
-            raise unknown_choice(where, key, [name for name in fields if name not in ("parts", "variants")])
-        values[key] = _typed(key, value, _LIKE[kind, key] if (kind, key) in _LIKE else fields[key].default)
-    if kind is Part and "strategy" not in values:
-        raise invalid("parts", "each name a `strategy`", repr(dict(given)))
-    return values
-
-
-_LIKE: dict[tuple[type, str], Any] = {
-    (Part, "strategy"): "",
-    (StudySpec, "preset"): "",
-    (StudySpec, "scores"): ("",),
-    (StudySpec, "clusters"): ("",),
-    (StudySpec, "stages"): ((0, 0.0),),
-}
-"""A value of the type of each field whose default does not show it."""
-
-
-def _typed(key: str, value: Any, like: Any) -> Any:
-    """Return the value as the type of `like`, refusing what is of another."""
-    if isinstance(like, tuple):
-        if not isinstance(value, list):
-            raise invalid(key, "be a list", repr(value))
-        inner = like[0]
-        if isinstance(inner, tuple):
-            if not all(isinstance(one, list) and len(one) == len(inner) for one in value):
-                raise invalid(key, f"hold lists of {len(inner)}", repr(value))
-            return tuple(tuple(_typed(key, cell, kind) for cell, kind in zip(one, inner, strict=True)) for one in value)
-        return tuple(_typed(key, one, inner) for one in value)
-    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(like):
-        raise invalid(key, f"be {_KINDS[type(like)]}", repr(value))
-    return value
-
-
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_toml(one) for one in value)}]"
-    if isinstance(value, str):
-        return '"' + "".join(_escaped(letter) for letter in value) + '"'
-    return repr(float(value)) if isinstance(value, float) else str(int(value))
-
-
-def _escaped(letter: str) -> str:
-    if letter in '"\\':
-        return "\\" + letter
-    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
+def _variant(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of a variant, whose changes stand beside its name."""
+    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key != "name"}
+    return {**{key: value for key, value in given.items() if key == "name"}, "changes": changes}

@@ -1,7 +1,7 @@
 """A study on disk, read back: what it asked, its trials, what they show."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
+from dataprune.notebook import data_frame, html_table
+from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import verify
 from dataprune.study.spec import StudySpec, from_toml
 from dataprune.study.summary import Summary, summarise
-from dataprune.study.trials import FOLDER, TrialResult, read_trial, sound_trial
+from dataprune.study.trial import FOLDER, TrialResult, read_trial, sound_trial
 from dataprune.tables import read_table
+from dataprune.training.recipes import Recipe
 
 SPEC = "study-spec.json"  # the identity, written first
 MANIFEST = "study.json"  # everything else, written last
@@ -27,32 +30,123 @@ RUN, NOISY_RUN = "run", "run-noise"  # where a study scores the data as given, a
 
 
 @dataclass(frozen=True)
+class StudySettings:
+    """What all trials of a folder have in common: another one is another study.
+
+    Attributes:
+        train, validation, test: fingerprints, or what stands for them.
+        model, recipe, epochs: by which is trained, if not by a variant.
+        budget, seed: of the spec.
+        algorithm: of `dataprune.study.trial`.
+        made_with: kind of device and versions.
+    """
+
+    train: str
+    validation: str
+    test: str
+    model: str
+    recipe: Recipe
+    epochs: int
+    budget: str
+    seed: int
+    algorithm: int
+    made_with: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StudyIdentity:
+    """What is written first: the settings, where scores come from (as plain JSON), and the question as TOML."""
+
+    settings: StudySettings
+    question: str
+    sources: Mapping[str, Any]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class DataSizes:
+    """The sizes of the splits, the share of test that was cut from train, and the names of the classes."""
+
+    n_train: int
+    n_validation: int
+    n_test: int
+    cut_test: float
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainingTotals:
+    """What all trials together cost."""
+
+    train_seconds: float
+    examples_seen: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class StudyManifest:
+    """What is written last, of a finished study.
+
+    Attributes:
+        spec: the settings.
+        question: the spec as TOML.
+        data: the sizes.
+        budget: of the spec.
+        failed: how many trials failed.
+        notes: what one should know of the data, in words.
+        scoring: for each arm what each phase of scoring cost; nothing where no run was needed.
+        training: what all trials cost.
+        machine: device, and whether the same bits come again.
+        versions: of dataprune and of what computed.
+        finished: when.
+    """
+
+    spec: StudySettings
+    question: str
+    data: DataSizes
+    budget: str
+    failed: int
+    notes: tuple[str, ...]
+    scoring: tuple[tuple[Phase, ...], ...]
+    training: TrainingTotals
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    finished: str
+    files: Mapping[str, store.FileRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Study:
     """A study on disk.
 
     Attributes:
         path: the folder.
         spec: what it asks.
-        info: the manifest of a finished study; of an unfinished one the identity alone (`read_identity`).
+        settings: what all its trials have in common.
         trials: the columns of `trials.parquet`, a row for each cell and seed.
-        is_finished: whether every trial has ended, well or not.
+        manifest: of a finished study; None while trials are open.
     """
 
     path: Path
     spec: StudySpec
-    info: dict[str, Any]
+    settings: StudySettings
     trials: dict[str, np.ndarray]
-    is_finished: bool
+    manifest: StudyManifest | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every trial has ended, well or not."""
+        return self.manifest is not None
 
     @property
     def measure(self) -> str:
         """The column of the accuracy that is judged."""
-        return f"{self.spec.judge}_accuracy"
+        return self.spec.measure
 
     @property
     def data(self) -> str:
         """The fingerprint of the training data: scores for it must be of the same."""
-        return str(self.info["spec" if self.is_finished else "settings"]["train"])
+        return self.settings.train
 
     @property
     def failed(self) -> list[int]:
@@ -67,12 +161,12 @@ class Study:
             InputError: none has.
         """
         correct = (lambda: self.correct) if self.spec.judge == "test" else None
-        return summarise(self.trials, self.spec.tolerance, correct, self.measure)  # type: ignore[arg-type]
+        return summarise(self.trials, self.spec.tolerance, correct, self.spec.measure)
 
     @cached_property
     def correct(self) -> Bool[np.ndarray, "trials examples"] | None:
         """Which test examples were right in each row of `trials`, all false where it has not ended; None where no test was read."""
-        answers = [None if row is None else row.test_correct for row in self.results]
+        answers = [None if row is None else row.correct for row in self.results]
         lengths = {len(one) for one in answers if one is not None}
         if len(lengths) != 1:
             return None
@@ -86,8 +180,24 @@ class Study:
         Raises:
             StoreError: a file is damaged.
         """
-        found = {name: read_trial(self.path, name) for name in dict.fromkeys(self.trials["trial"].tolist())}
-        return tuple(found[name] for name in self.trials["trial"].tolist())
+        names = self.trials["trial"].tolist()
+        found = {name: read_trial(self.path, name) for name in dict.fromkeys(names)}
+        return tuple(found[name] for name in names)
+
+    def to_pandas(self) -> Any:
+        """Return the trials as a `pandas.DataFrame`, a row for each cell and seed."""
+        return data_frame(self.trials)
+
+    def __repr__(self) -> str:
+        status = self.trials["status"].tolist()
+        ended = ", ".join(f"{status.count(name)} {name}" for name in (OK, FAILED, OPEN) if name in status)
+        lines = [f"Study {self.spec.preset!r} in {self.path}", f"  {len(status)} trainings: {ended}"]
+        if OK in status:
+            lines.append("  " + repr(self.summary).replace("\n", "\n  "))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self).splitlines()[0], self.summary.table if OK in self.trials["status"] else self.trials)
 
 
 def open_study(path: str | Path) -> Study:
@@ -98,40 +208,38 @@ def open_study(path: str | Path) -> Study:
         StoreError: it is damaged, or of another version.
     """
     folder = Path(path)
-    if not folder.is_dir() or not (folder / SPEC).exists():
+    if not folder.is_dir() or not is_study(folder):
         raise InputError(f"`STUDY` must be a folder made by `dataprune study`, got {folder}.")
     identity = read_identity(folder)
-    spec = from_toml(identity["question"], str(folder / SPEC))
+    spec = from_toml(identity.question, str(folder / SPEC))
     if (folder / MANIFEST).exists():
         info = store.read_manifest(folder, MANIFEST, dict)
         for name in (TRIALS, SUMMARY):
-            if name in info["files"] and not _is_sound(folder, name, info):
+            if name in info["files"] and not _is_sound(folder / name, info["files"][name]["sha256"]):
                 raise StoreError(
                     f"{folder / name} is damaged (its checksum differs). Run the same `dataprune study` command again."
                 )
-        return Study(folder, spec, info, _columns(folder), True)
+        return Study(folder, spec, identity.settings, _columns(folder), manifest)
     if not (folder / TRIALS).exists():
         raise InputError(f"the study in {folder} has trained nothing yet: the same `dataprune study` command goes on with it.")
-    columns = _columns(folder)
-    return Study(folder, spec, identity, _brought_up(folder, columns), False)
+    return Study(folder, spec, identity.settings, _with_ended(folder, _columns(folder)), None)
 
 
-def read_identity(folder: Path) -> dict[str, Any]:
-    """Read what a study is: `settings` that all its trials share, `sources` of its scores, and the `question` as TOML.
+def read_identity(folder: Path) -> StudyIdentity:
+    """Read what a study is.
 
     Raises:
         StoreError: it is damaged, or of another version.
     """
-    present = store.read_json(folder / SPEC)
-    if not isinstance(present, dict) or not isinstance(present.get("format"), int):
-        raise StoreError(f"`{folder / SPEC}` is damaged: it is no study of dataprune. Choose another folder.")
-    if present["format"] != FORMAT:
-        age = "a newer dataprune: upgrade" if present["format"] > FORMAT else "an older dataprune: choose another folder"
-        raise StoreError(f"`{folder / SPEC}` has format {present['format']}, this version reads format {FORMAT}. It is from {age}.")
-    present = store.read_sealed(folder / SPEC)
-    if not (isinstance(present.get("settings"), dict) and isinstance(present.get("question"), str)):
-        raise StoreError(f"`{folder / SPEC}` is damaged: it holds no settings. Choose another folder.")
-    return present
+    path = folder / SPEC
+    present = store.read_json(path)
+    version = present.get("format") if isinstance(present, dict) else None
+    if not isinstance(version, int):
+        raise StoreError(f"`{path}` is damaged: it is no study of dataprune. Choose another folder.")
+    if version != FORMAT:
+        age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: choose another folder"
+        raise StoreError(f"`{path}` has format {version}, this version reads format {FORMAT}. It is from {age}.")
+    return store.as_record(store.read_sealed(path), StudyIdentity, path)
 
 
 def is_study(path: Path) -> bool:
@@ -140,10 +248,10 @@ def is_study(path: Path) -> bool:
 
 
 def verify_study(path: str | Path) -> list[str]:
-    """Hash every file of a study again.
+    """Hash every file of a study again; of an unfinished one the trials that have ended.
 
     Returns:
-        What is wrong, in words; empty when everything is as it was written. Of an unfinished study the trials that have ended.
+        What is wrong, in words; empty when everything is as it was written.
     """
     folder = Path(path)
     found = _faults_of_parts(folder)
@@ -158,52 +266,49 @@ def verify_study(path: str | Path) -> list[str]:
     return found
 
 
+def row_of(result: TrialResult | None) -> dict[str, Any]:
+    """Return the columns of `trials.parquet` that a result fills."""
+    return {
+        "validation_accuracy": float("nan") if result is None else result.validation_accuracy,
+        "test_accuracy": float("nan") if result is None else result.test_accuracy,
+        "train_seconds": float("nan") if result is None or result.status == FAILED else result.train_seconds,
+        "examples_seen": 0 if result is None else result.examples_seen,
+        "flops": 0 if result is None else result.flops,
+        "device": "" if result is None or result.made_with is None else result.made_with.get("device", ""),
+        "status": OPEN if result is None else result.status,
+        "error": "" if result is None else result.error,
+    }
+
+
 def _faults_of_parts(folder: Path) -> list[str]:
     """Hash what the manifest does not name: the runs whose scores it takes, and features made of the pixels."""
     found = []
     for place in (RUN, NOISY_RUN):
         if (folder / place / RUN_MANIFEST).exists():
-            found += [f"{place}/{fault}" for fault in _told(verify, folder / place)]
+            found += [f"{place}/{fault}" for fault in _faults(verify, folder / place)]
         elif (folder / place).exists() and (folder / MANIFEST).exists():
             found.append(f"{place}/{RUN_MANIFEST} is missing")
     for manifest in sorted(folder.glob("pixels-*.npy.json")):
-        found += _told(store.faults, folder, manifest.name)
+        found += _faults(store.faults, folder, manifest.name)
     return found
 
 
-def _told(check: Callable[..., list[str]], *of: object) -> list[str]:
+def _faults(check: Callable[..., list[str]], *of: object) -> list[str]:
     try:
         return check(*of)
     except StoreError as error:
         return [str(error)]
 
 
-def row_of(result: TrialResult | None) -> dict[str, Any]:
-    """Return the columns of `trials.parquet` that a result fills."""
-    if result is None:
-        result = TrialResult("", OPEN)
-    return {
-        "validation_accuracy": result.validation_accuracy,
-        "test_accuracy": result.test_accuracy,
-        "train_seconds": result.train_seconds if result.status == OK else float("nan"),
-        "examples_seen": result.examples_seen,
-        "flops": result.flops,
-        "device": "" if result.training_environment is None else result.training_environment["device"],
-        "status": result.status,
-        "error": result.error,
-    }
-
-
 def _columns(folder: Path) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in read_table(folder / TRIALS).columns.items()}
 
 
-def _is_sound(folder: Path, name: str, info: dict[str, Any]) -> bool:
-    path = folder / name
-    return path.exists() and store.sha256(path) == info["files"][name]["sha256"]
+def _is_sound(path: Path, sha256: str) -> bool:
+    return path.exists() and store.sha256(path) == sha256
 
 
-def _brought_up(folder: Path, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _with_ended(folder: Path, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Fill in the trials that have ended since the table was written."""
     for row in np.flatnonzero(columns["status"] == OPEN).tolist():
         result = sound_trial(folder, columns["trial"][row])

@@ -1,25 +1,38 @@
-"""What does a study show, and how sure is it?"""
+"""What a study shows, and how sure that is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from dataprune.errors import invalid, join_some
+from dataprune.notebook import data_frame, html_table
 from dataprune.study import statistics
-from dataprune.study.auc import Area, areas_of
+from dataprune.study.auc import CurveArea, areas_of
 from dataprune.study.results_table import EXTRAS, Cell, CellTable, Trials, cell_table
 from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
+from dataprune.study.wording import Note, note
 
 TOLERANCE = 0.01
-BETTER, WORSE, SAME = "better than random", "worse than random", "not to be told from random"
-NO_SPREAD = "cannot be told: needs two seeds that differ"
-NO_RANDOM = "no random control of this size"
 
-EnsemblePredictions = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
+
+class Verdict(StrEnum):
+    """How a cell compares with random of its size, as `summary.parquet` has it."""
+
+    BETTER = "better than random"
+    WORSE = "worse than random"
+    SAME = "not distinguishable from random"
+    ALL = "all data"
+    RANDOM = "the random control"
+    NO_RANDOM = "no random control of this size"
+    NO_SPREAD = "not known: needs two seeds that differ"
+
+
+TestAnswers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class Summary:
     Attributes:
         cells: what each row of the table is.
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
-            size and to all data with theirs, a verdict in words. Intervals are 95 % each, not corrected for their number; verdicts
+            size and to all data with theirs, a `Verdict`. Intervals are 95 % each, not corrected for their number; verdicts
             are. With `arm`, `order` or `clusters` behind, where the study has them.
         areas: under the curve of each score and strategy.
         droppable: for each of them the most that can be dropped.
@@ -57,12 +70,13 @@ class Summary:
         smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
         smallest_differences: for each row of the table, NaN where there is no verdict.
         tolerance: a loss that counts as none.
-        notes: in words, what the numbers mean and what they leave out.
+        measure: the accuracy that is judged; a column of the table.
+        notes: what the numbers mean and what they leave out.
     """
 
     cells: tuple[Cell, ...]
     table: dict[str, np.ndarray]
-    areas: tuple[Area, ...]
+    areas: tuple[CurveArea, ...]
     droppable: tuple[Droppable, ...]
     arms: dict[str, np.ndarray]
     standard_deviation: float
@@ -70,9 +84,10 @@ class Summary:
     smallest_difference: float
     smallest_differences: Float64[np.ndarray, " cells"]
     tolerance: float
-    notes: tuple[str, ...]
+    measure: str
+    notes: tuple[Note, ...]
     _table: CellTable
-    _correct: EnsemblePredictions
+    _correct: TestAnswers
 
     @cached_property
     def over_test(self) -> dict[str, np.ndarray] | None:
@@ -84,25 +99,39 @@ class Summary:
         return None if correct is None else _over_test(self._table, correct)
 
     @property
-    def no_interval(self) -> str:
-        """Why nothing has an interval, in words; "" where intervals are known."""
+    def no_interval(self) -> Note | None:
+        """Why nothing has an interval; None where intervals are known."""
         if np.isfinite(self.standard_deviation):
-            return ""
+            return None
         return _no_spread(int(self.table["n_seeds"].max()), self.degrees_of_freedom)
 
     @property
-    def no_loss(self) -> str:
-        """Why nothing can be said of what is lost against all data, in words; "" where it can."""
+    def no_loss(self) -> Note | None:
+        """Why nothing is known of what is lost against all data; None where it is."""
         if not np.isfinite(self.table["minus_all"]).any():
-            has_all = any(cell.is_all for cell in self.cells)
-            return "nothing but all data was trained on" if has_all else "nothing was trained on all data"
-        return self.no_interval or ("" if self.droppable else "the study compares no sizes")
+            return note("only all data" if any(cell.is_all for cell in self.cells) else "no all data")
+        return self.no_interval or (None if self.droppable else note("no sizes"))
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame`, a row for each cell."""
+        return data_frame(self.table)
+
+    def __repr__(self) -> str:
+        verdicts = self.table["verdict"].tolist()
+        counts = [(verdicts.count(one), one) for one in (Verdict.BETTER, Verdict.SAME, Verdict.WORSE, Verdict.NO_SPREAD)]
+        told = ", ".join(f"{count} {one}" for count, one in counts if count) or "no comparison with random"
+        lines = [f"Summary of {len(self.cells)} cells, {int(self.table['n_seeds'].max())} seeds: {told}"]
+        lines += [f"  {one.name}: {1 - one.keep:.0%} can be dropped" for one in self.droppable if one.keep < 1]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self).splitlines()[0], self.table, len(self.cells))
 
 
 def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
-    correct: EnsemblePredictions = None,
+    correct: TestAnswers = None,
     measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
 ) -> Summary:
     """Return what the trainings of a study show.
@@ -127,7 +156,7 @@ def summarise(
     random = _against(cells, fitted, [cells.random_of(cell) for cell in cells.cells])
     everything = _against(cells, fitted, [cells.all_of(cell) for cell in cells.cells])
     corrected = statistics.holm(random.p_values())
-    verdicts = [_verdict(cells, cell, random.value[at], corrected[at]) for at, cell in enumerate(cells.cells)]
+    verdicts = [_verdict(cells, cell, random.value[at], corrected[at]).value for at, cell in enumerate(cells.cells)]
     low, high = own.interval()
     table = _cell_columns(cells)
     table |= {"n_seeds": np.isfinite(cells.accuracies).sum(axis=1), measure: own.value, "low": low, "high": high}
@@ -150,6 +179,7 @@ def summarise(
         smallest_difference=float(np.nanmedian(smallest)) if n_verdicts else float("nan"),
         smallest_differences=smallest,
         tolerance=tolerance,
+        measure=measure,
         notes=tuple(_notes(cells, fitted, smallest, correct is not None, trials)),
         _table=cells,
         _correct=correct,
@@ -160,7 +190,7 @@ def _cell_columns(cells: CellTable) -> dict[str, np.ndarray]:
     return {
         "score": np.array([cell.score for cell in cells.cells], object),
         "strategy": np.array([cell.strategy for cell in cells.cells], object),
-        "keep": np.array([cell.keep for cell in cells.cells]).round(9),
+        "keep": np.array([cell.keep for cell in cells.cells]),
         "start": np.array([cell.start for cell in cells.cells]),
     }
 
@@ -181,18 +211,18 @@ def _with_interval(name: str, found: Estimate) -> dict[str, np.ndarray]:
     return {name: found.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> str:
+def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> Verdict:
     if cell.is_all:
-        return "all data"
+        return Verdict.ALL
     if cell.is_random:
-        return "the random control"
+        return Verdict.RANDOM
     if cells.random_of(cell) is None:
-        return NO_RANDOM
+        return Verdict.NO_RANDOM
     if not np.isfinite(corrected):
-        return NO_SPREAD
+        return Verdict.NO_SPREAD
     if corrected > ALPHA:
-        return SAME
-    return BETTER if difference > 0 else WORSE
+        return Verdict.SAME
+    return Verdict.BETTER if difference > 0 else Verdict.WORSE
 
 
 def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tuple[Droppable, ...]:
@@ -213,7 +243,7 @@ def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tupl
         found.append(
             Droppable(arm, name, 1.0, float("nan"), float("nan"))
             if shown is None
-            else Droppable(arm, name, round(cells.cells[shown].keep, 9), -float(everything.value[shown]), -float(bound[shown]))
+            else Droppable(arm, name, cells.cells[shown].keep, -float(everything.value[shown]), -float(bound[shown]))
         )
     return tuple(found)
 
@@ -221,8 +251,8 @@ def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tupl
 def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
     """Return what each cell gains or loses from the study's first arm to another."""
     first = cells.arms[0]
-    home = {_without_arm(cell): place for place, cell in enumerate(cells.cells) if cell.arm == first}
-    pairs = [(p, home[_without_arm(c)]) for p, c in enumerate(cells.cells) if c.arm != first and _without_arm(c) in home]
+    home = {replace(cell, arm=""): place for place, cell in enumerate(cells.cells) if cell.arm == first}
+    pairs = [(p, home[replace(c, arm="")]) for p, c in enumerate(cells.cells) if c.arm != first and replace(c, arm="") in home]
     weights = np.zeros((len(pairs), len(cells.cells)))
     for row, (here, there) in enumerate(pairs):
         weights[row, here], weights[row, there] = 1, -1
@@ -232,10 +262,6 @@ def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
     columns["arm"] = np.array([cells.cells[place].arm for place in at], object)
     columns["minus_arm"] = np.array([first] * len(at), object)
     return columns | _with_interval("difference", found) | {"p": statistics.holm(found.p_values())}
-
-
-def _without_arm(cell: Cell) -> tuple[object, ...]:
-    return cell.kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
 
 
 def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) -> dict[str, np.ndarray]:
@@ -252,61 +278,39 @@ def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) 
     return columns
 
 
-def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[str]:
+def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[Note]:
     notes = [_budget(trials)] if "steps" in trials and "epochs" in trials else []
     if len(cells.failed):
-        n_failed, n_trials = len(cells.failed), len(trials["keep"])
-        notes.append(f"{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {join_some(cells.failed)})")
+        notes.append(note("excluded", n_failed=len(cells.failed), n_trials=len(trials["keep"]), rows=join_some(cells.failed)))
     lacking = [cell.name + f" at keep {cell.keep:g}" for cell, row in zip(cells.cells, cells.rows, strict=True) if (row < 0).any()]
     if lacking:
-        notes.append(f"not all seeds are there for {join_some(lacking, most=3)}; their means are adjusted to the same seeds")
+        notes.append(note("seeds missing", cells=join_some(lacking, most=3)))
     if not np.isfinite(fitted.standard_deviation):
-        return [*notes, f"no intervals: {_no_spread(fitted.n_seeds, fitted.degrees_of_freedom)}"]
-    notes.append(
-        f"a training scatters by {100 * fitted.standard_deviation:.2f} points around its cell and seed, pooled over "
-        f"{len(cells.cells)} cells: {fitted.degrees_of_freedom} degrees of freedom"
-        + (
-            f"; its variance goes as error^{fitted.variance_power:g} over the cells, taken into account"
-            if fitted.variance_power
-            else ""
-        )
-    )
+        return [*notes, note("no interval", why=_no_spread(fitted.n_seeds, fitted.degrees_of_freedom))]
+    points = 100 * fitted.standard_deviation
+    notes.append(note("spread", points=points, n_cells=len(cells.cells), freedom=fitted.degrees_of_freedom))
+    if fitted.variance_power:
+        notes.append(note("spread grows", power=fitted.variance_power))
     if not fitted.by_seed:
-        notes.append("cells and seeds do not hang together, so differences are not paired by seed")
+        notes.append(note("not paired"))
     told = smallest[np.isfinite(smallest)]
     if len(told):
         span = f"{100 * told.min():.2f}" + (f" ... {100 * told.max():.2f}" if told.max() - told.min() > 5e-5 else "")
-        notes.append(
-            f"smallest difference to random that {len(told)} comparisons over {len(cells.seeds)} seeds would have seen with a "
-            f"power of {POWER:.0%}: {span} points; a smaller one may be there unseen. Verdicts are corrected for their number "
-            "(Holm), the intervals beside them are not"
-        )
-    notes.append(
-        "intervals are over new trainings with other seeds, for this run's scores and this test set"
-        + (
-            "; from Python, `summary.over_test` has those over test examples, for these trainings"
-            if has_test
-            else "; another test set may differ more"
-        )
-    )
-    return notes
+        notes.append(note("smallest difference", n=len(told), n_seeds=len(cells.seeds), power=POWER, span=span))
+    return [*notes, note("intervals: with test" if has_test else "intervals: no test")]
 
 
-def _no_spread(n_seeds: int, degrees_of_freedom: int) -> str:
+def _no_spread(n_seeds: int, degrees_of_freedom: int) -> Note:
     """Return why the trainings show no scatter to judge by."""
     if n_seeds < 2:
-        return "one seed says nothing about chance (--seeds 3)"
-    if degrees_of_freedom < 1:
-        return "too few trainings have ended to say how much they scatter"
-    return f"all {n_seeds} seeds gave the same accuracies, so nothing says how much is chance (a larger test set would)"
+        return note("one seed")
+    return note("too few trainings") if degrees_of_freedom < 1 else note("no scatter", n_seeds=n_seeds)
 
 
-def _budget(trials: Trials) -> str:
+def _budget(trials: Trials) -> Note:
     """Return from the trials what they had in common."""
     epochs, steps = (np.unique(np.asarray(trials[name], np.float64)) for name in ("epochs", "steps"))
     epochs, steps = epochs[np.isfinite(epochs)], steps[np.isfinite(steps)]
     if len(steps) == 1:
-        return f"equal steps: every training took {steps[0]:,.0f} steps, however large its set"
-    if len(epochs) == 1:
-        return f"equal epochs: every training took {epochs[0]:,.0f} epochs, so a smaller set had fewer steps"
-    return "neither epochs nor steps are equal over the trainings"
+        return note("budget: steps", steps=float(steps[0]))
+    return note("budget: epochs", epochs=float(epochs[0])) if len(epochs) == 1 else note("budget: neither")

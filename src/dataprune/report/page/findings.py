@@ -124,7 +124,7 @@ def _situation(material: ReportData) -> Situation:
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(material.scores),
         wrong=None if material.suspects is None else round(float(material.suspects.n_wrong)),
-        by_heart=material.manifest.memorised,
+        memorised=material.manifest.memorised,
     )
 
 

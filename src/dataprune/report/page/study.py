@@ -16,7 +16,7 @@ from dataprune.report.page.study_epochs import epoch_scenes
 from dataprune.report.page.study_findings import study_findings
 from dataprune.report.page.study_tables import Columns, StudyReportData, cells_of, finished, plain, price_rows, saving_rows
 from dataprune.report.text import capitalise, display_text
-from dataprune.study.auc import Area
+from dataprune.study.auc import CurveArea
 from dataprune.study.results_table import ALL, EXTRAS, RANDOM
 
 TRIAL_COLUMNS = (
@@ -84,9 +84,9 @@ def arm_rows(arms: Columns | None) -> list[dict[str, Any]]:
     return [{name: plain(values[row]) for name, values in arms.items()} for row in range(len(arms["keep"]))]
 
 
-def area_rows(areas: Sequence[Area]) -> list[dict[str, Any]]:
+def area_rows(areas: Sequence[CurveArea]) -> list[dict[str, Any]]:
     """Return the area under each curve, and why one is not known."""
-    return [{key: plain(value) for key, value in asdict(area).items()} for area in areas]
+    return [{key: plain(value) for key, value in vars(area).items()} | {"absent": str(area.absent or "")} for area in areas]
 
 
 def _columns(rows: list[dict[str, Any]], names: Sequence[str]) -> list[str]:

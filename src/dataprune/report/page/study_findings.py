@@ -5,6 +5,7 @@ from typing import Any
 from dataprune.report.page.findings import Finding, percent, spent
 from dataprune.report.page.study_curves import name_of
 from dataprune.report.page.study_tables import StudyReportData, price_rows
+from dataprune.study.summary import Verdict
 
 
 def study_findings(rows: list[dict[str, Any]], study: StudyReportData) -> list[Finding]:
@@ -37,16 +38,16 @@ def _droppable(study: StudyReportData) -> Finding:
 
 def _against_random(rows: list[dict[str, Any]], study: StudyReportData) -> Finding:
     verdicts = [str(row["verdict"]) for row in rows if row.get("verdict")]
-    better = sum(one.startswith("better") for one in verdicts)
-    worse = sum(one.startswith("worse") for one in verdicts)
-    same = sum(one.startswith("not to be told") for one in verdicts)
+    better = sum(one == Verdict.BETTER for one in verdicts)
+    worse = sum(one == Verdict.WORSE for one in verdicts)
+    same = sum(one == Verdict.SAME for one in verdicts)
     if not better + worse + same:
         why = study.no_interval or "no score was tried beside a random set of the same size"
         return Finding("No verdict against random", f"Because {why}.", link="#verdicts")
     best = max((row for row in rows if row.get("minus_random") is not None), key=lambda row: row["minus_random"])
     text = (
         f"Of {better + worse + same} comparisons with a random set of the same size {better} are better, {worse} worse, and "
-        f"{same} not to be told from it. The best of them: {name_of(best)} at "
+        f"{same} not distinguishable from it. The best of them: {name_of(best)} at "
         f"{percent(best['keep'])}, {points(best['minus_random'])}."
     )
     title = (

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from dataprune.errors import InputError, StoreError
 from dataprune.report.page.findings import percent
 from dataprune.report.text import display_text
-from dataprune.run.manifest import Phase
 from dataprune.study.advice import Advice, advise, overall, situation_from
-from dataprune.study.auc import Area
-from dataprune.study.cost import prices, scoring_cost
+from dataprune.study.auc import CurveArea
+from dataprune.study.cost import scoring_cost, study_costs
 from dataprune.study.results_table import EXTRAS, cell_table
 from dataprune.study.spec import to_toml
 from dataprune.study.study import Study, open_study
@@ -72,7 +70,7 @@ class StudyReportData:
     notes: tuple[str, ...] = ()
     epochs: tuple[np.ndarray | None, ...] = ()
     arms: Columns | None = None
-    areas: tuple[Area, ...] = ()
+    areas: tuple[CurveArea, ...] = ()
     made: tuple[tuple[str, str], ...] = ()
     cautions: tuple[str, ...] = ()
     is_finished: bool = True
@@ -87,14 +85,14 @@ def open_tables(folder: Path) -> StudyReportData:
     """
     study = open_study(folder)
     about: dict[str, Any] = {"measure": study.measure, "tolerance": study.spec.tolerance, "is_finished": study.is_finished}
-    about |= {"made": _made(study), "cautions": tuple(study.info.get("notes", ()))}
+    about |= {"made": _made(study), "cautions": () if study.manifest is None else study.manifest.notes}
     name, spec = study.path.resolve().name, to_toml(study.spec)
     try:
         summary = study.summary
     except InputError:  # no training has ended
         return StudyReportData(name, study.trials, None, spec, no_loss=NOTHING, no_interval=NOTHING, **about)
-    scoring = [scoring_cost(msgspec.convert(phases, tuple[Phase, ...])) for phases in study.info.get("scoring", [])]
-    price = None if len(scoring) != 1 else prices(study.trials, scoring[0], study.measure)
+    scoring = [] if study.manifest is None else [scoring_cost(phases) for phases in study.manifest.scoring]
+    price = None if len(scoring) != 1 else study_costs(study.trials, scoring[0], study.measure)
     situation = situation_from(study.trials)
     sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)
     advice = advise(situation, sizes or (1.0,), summary)
@@ -104,13 +102,13 @@ def open_tables(folder: Path) -> StudyReportData:
         summary.table,
         spec,
         droppable=summary.droppable,
-        no_loss=summary.no_loss,
-        no_interval=summary.no_interval,
+        no_loss=str(summary.no_loss or ""),
+        no_interval=str(summary.no_interval or ""),
         overall=tuple(str(reason) for reason in overall(situation, summary)),
         advice=tuple((one.keep, advice_of(one), tuple(str(reason) for reason in one.reasons)) for one in advice),
         prices=None if price is None else price.table(),
-        price_notes=(_no_price(study.is_finished),) if price is None else price.notes,
-        notes=summary.notes,
+        price_notes=(_no_price(study.is_finished),) if price is None else tuple(map(str, price.notes)),
+        notes=tuple(map(str, summary.notes)),
         epochs=_epochs(study),
         arms=summary.arms,
         areas=summary.areas,
@@ -201,30 +199,28 @@ def _epochs(study: Study) -> tuple[np.ndarray | None, ...]:
 
 def _made(study: Study) -> tuple[tuple[str, str], ...]:
     """Return how a study was made: data, recipe, seeds, versions; no path and no host."""
-    info, spec = study.info, study.spec
-    settings = info.get("spec") or info.get("settings") or {}
-    recipe: Mapping[str, Any] = settings.get("recipe", {})
-    data, training_environment = info.get("data", {}), settings.get("training_environment", {})
-    sizes = [(name, data.get(f"n_{name}")) for name in ("train", "validation", "test")]
+    spec, settings, manifest = study.spec, study.settings, study.manifest
+    sizes = [] if manifest is None else [(name, getattr(manifest.data, f"n_{name}")) for name in ("train", "validation", "test")]
+    cut = 0.0 if manifest is None else manifest.data.cut_test
     rows = [
-        ("examples", ", ".join(f"{count:,} for {name}" for name, count in sizes if count is not None)),
-        ("cut from train", f"{percent(data['cut_test'])} for test, before scoring" if data.get("cut_test") else ""),
-        ("data", f"fingerprint {study.data[:16]}" if settings.get("train") else ""),
-        ("model", str(settings.get("model", ""))),
-        ("recipe", f"{recipe.get('name', '')}: {_fields(recipe)}" if recipe else ""),
-        ("epochs", f"{settings['epochs']}, the same for every training" if settings.get("budget") == "epochs" else ""),
-        ("steps", f"as many as {settings['epochs']} epochs on all data" if settings.get("budget") == "steps" else ""),
+        ("examples", ", ".join(f"{count:,} for {name}" for name, count in sizes)),
+        ("cut from train", f"{percent(cut)} for test, before scoring" if cut else ""),
+        ("data", f"fingerprint {study.data[:16]}"),
+        ("model", settings.model),
+        ("recipe", f"{settings.recipe.name}: {_fields(vars(settings.recipe))}"),
+        ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" else ""),
+        ("steps", f"as many as {settings.epochs} epochs on all data" if settings.budget == "steps" else ""),
         ("seeds", ", ".join(map(str, spec.training_seeds))),
         ("judged on", "test, read once a training" if spec.judge == "test" else "validation, since a choice is made"),
-        ("device", str(training_environment.get("device", ""))),
-        ("versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())),
-        ("finished", str(info.get("finished", ""))),
+        ("device", settings.made_with.get("device", "")),
+        ("versions", "" if manifest is None else ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
+        ("finished", "" if manifest is None else manifest.finished),
     ]
     return tuple((term, display_text(words, 400)) for term, words in rows if words)
 
 
 def _fields(recipe: Mapping[str, Any]) -> str:
-    said = {key: value for key, value in recipe.items() if key != "name" and value not in ([], None)}
+    said = {key: value for key, value in recipe.items() if key != "name" and value not in ((), None)}
     words = {True: "yes", False: "no"}
     return ", ".join(
         f"{key.replace('_', ' ')} {words[value] if isinstance(value, bool) else value}" for key, value in sorted(said.items())

@@ -1,24 +1,29 @@
-"""From where do the scores of a study come? From a run, from a scoring of its own, from features, or from elsewhere."""
+"""Where the scores of a study come from: a run, a scoring of its own, features, or elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import InputError, invalid, join_some
+from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.run import Run, open_run
 from dataprune.run import score as score_run
-from dataprune.scores import Score
-from dataprune.study.grid import GIVEN, NOISE, Arm, named_scores
+from dataprune.scores import Score, Scores
+from dataprune.study.grid import Condition
 from dataprune.study.km import PIXELS, km_scores, pixel_features
-from dataprune.study.plan import settings_of
 from dataprune.study.presets import SCORES
 from dataprune.study.spec import StudySpec
 from dataprune.study.splits import StudyData, with_noise
 from dataprune.study.study import NOISY_RUN, RUN
+from dataprune.tables.join import join
+from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware, Settings
+
+Scorer = Callable[[Dataset, Path, Settings], Run]
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,6 @@ class StudyInputs:
             "features": features.digest if isinstance(features, FeatureFile) else features,
             "scores": {one.name: store.array_digest(one.difficulty) for one in self.scores},
         }
-
-
-Scorer = Callable[[Dataset, Path, Settings], Run]
 
 
 @dataclass(frozen=True)
@@ -95,35 +97,34 @@ class ScoreProvider:
                 f"fingerprint {seen[:12]} there, {here}. Give the data that were scored, or leave out --run."
             )
 
-    def arms(self, data: StudyData) -> list[Arm]:
-        """Return the arms with their scores; score what is not scored yet.
+    def conditions(self, data: StudyData) -> list[Condition]:
+        """Return the arms of the study with their scores; score what is not scored yet.
 
         Raises:
             InputError: the run lacks a score; features that do not fit.
         """
-        arms = [self._arm(GIVEN if self.spec.noise else "", data, RUN, self.sources.run, self.sources.settings)]
+        name = "given" if self.spec.noise else ""
+        found = [self._condition(name, data, RUN, self.sources.run, self.sources.settings)]
         if self.spec.noise:
             if self.sources.scores:
                 raise invalid("scores", "be of dataprune for a study that scores anew", self.sources.scores[0].name)
             settings = self.sources.settings if self.sources.run is None else settings_of(open_run(self.sources.run))
             noisy = with_noise(data, self.spec.noise, self.spec.seed)
-            arms.append(self._arm(f"{NOISE} {self.spec.noise:g}", noisy, NOISY_RUN, None, settings))
-        return arms
+            found.append(self._condition(f"noise {self.spec.noise:g}", noisy, NOISY_RUN, None, settings))
+        return found
 
-    def _arm(self, name: str, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Arm:
+    def _condition(self, name: str, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Condition:
         wanted = self.spec.scores
-        needs_run = bool(self.spec.parts) and any(part.strategy != "random" for part in self.spec.parts)
-        if not needs_run:
-            return Arm(name, data, {}, {})
-        own = {score.name: _aligned(score, data.train) for score in self.sources.scores}
+        if all(part.strategy == "random" for part in self.spec.parts):  # no score is needed
+            return Condition(name, data, {}, {})
+        scores = {score.name: _aligned(score, data.train) for score in self.sources.scores}
         has_features = self.sources.features is not None or bool(self.spec.clusters)
-        from_run = [one for one in wanted if one not in own and not (one == "km" and has_features)]
-        scores = dict(own)
+        from_run = [one for one in wanted if one not in scores and not (one == "km" and has_features)]
         if from_run or not wanted:
             run = self._run(data, place, run_path, settings)
-            scores |= named_scores(run.scores, from_run or [one for one in SCORES if one in run.scores and one not in own])
+            scores |= _named(run.scores, from_run or [one for one in SCORES if one in run.scores and one not in scores])
         km = self._km(data.train) if ("km" in wanted or not wanted) and has_features else {}
-        return Arm(name, data, scores, km)
+        return Condition(name, data, scores, km)
 
     def _run(self, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Run:
         if run_path is None:
@@ -143,21 +144,45 @@ class ScoreProvider:
         return km_scores(given, dataset, asked, seed=self.spec.seed)
 
 
-def usual_scores(arm: Arm) -> tuple[str, ...]:
+def usual_scores(condition: Condition) -> tuple[str, ...]:
     """Return the scores of a study that names none: those of the report that the run has."""
-    return tuple(name for name in SCORES if name in arm.scores or (name == "km" and arm.km))
+    return tuple(name for name in SCORES if name in condition.scores or (name == "km" and condition.km))
+
+
+def settings_of(run: Run) -> Settings:
+    """Return the settings that made a run, to score other labels in the same way.
+
+    Raises:
+        InputError: code of the user's own made it: a stored name is not followed.
+    """
+    spec = run.manifest.spec
+    if ":" in spec.model or spec.recipe.name not in RECIPES:
+        what = f"model {spec.model!r}" if ":" in spec.model else f"recipe {spec.recipe.name!r}"
+        asked = "be made with a model and a recipe of dataprune, for a study that scores anew"
+        raise invalid("run", asked, what, "Leave out --run.")
+    same = {name: getattr(spec, name) for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "seed")}
+    return Settings(**same, recipe=spec.recipe.name, batch=spec.recipe.batch)
+
+
+def _named(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
+    """Return the scores that are asked for; where the run lacks one, the error names those that it has."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = scores[name]
+        except DatapruneError as error:
+            if name not in scores.absent:
+                raise
+            raise InputError(f"{error} The run has {', '.join(scores)}.") from None
+    return found
 
 
 def _aligned(score: Score, dataset: Dataset) -> Score:
     """Bring a score made elsewhere into the order of the training data, by id if it has ids."""
+    name = f"score '{score.name}'"
     if score.ids is None:
         if len(score.values) != len(dataset):
-            raise invalid(f"score '{score.name}'", f"be of the {len(dataset)} training examples", len(score.values))
+            raise invalid(name, f"be of the {len(dataset)} training examples", len(score.values))
         return score
-    row_of = {name: row for row, name in enumerate(score.ids.tolist())}
-    missing = [name for name in dataset.ids.tolist() if name not in row_of]
-    if missing:
-        raise invalid(
-            f"score '{score.name}'", "have a value for every training example", f"none for {join_some(map(repr, missing))}"
-        )
-    return Score(score.name, score.values[[row_of[name] for name in dataset.ids.tolist()]], score.harder)
+    rows = join(dataset.ids.tolist(), score.ids.tolist(), name, "the score that was given").rows
+    return Score(score.name, score.values[rows], score.harder)

@@ -1,0 +1,186 @@
+"""Notes and reasons are codes with data; here they become words."""
+
+import string
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Ground = Literal["", "measured here", "measured elsewhere", "counted here", "rule of thumb"]
+
+REPORT = "a study of CIFAR and photographs of vegetables, 2023, one seed"
+DUAL = "arXiv:2502.06905, ResNet-18 on CIFAR, ± 0.3"
+OURS = "docs/findings.md, 3 seeds"
+SORSCHER = "Sorscher et al. 2022, arXiv:2206.14486"
+ZHENG = "Zheng et al. 2023, arXiv:2210.15809"
+EXPLANATIONS = {
+    "budget: steps": "equal steps: every training took {steps:,.0f} steps, however large its set",
+    "budget: epochs": "equal epochs: every training took {epochs:,.0f} epochs, so a smaller set had fewer steps",
+    "budget: neither": "neither epochs nor steps are equal over the trainings",
+    "excluded": "{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {rows})",
+    "seeds missing": "not all seeds are there for {cells}; their means are adjusted to the same seeds",
+    "no interval": "no intervals: {why}",
+    "spread": (
+        "a training scatters by {points:.2f} points around its cell and seed, pooled over {n_cells} cells: {freedom} degrees of "
+        "freedom"
+    ),
+    "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
+    "not paired": "seeds and cells overlap too little, so differences are not paired by seed",
+    "smallest difference": (
+        "the smallest difference to random that {n} comparisons over {n_seeds} seeds would have seen with a power of {power:.0%} "
+        "is {span} points; a smaller one may be there unseen. Verdicts are corrected for their number (Holm), the intervals "
+        "beside them are not"
+    ),
+    "intervals: with test": (
+        "intervals are over new trainings with other seeds, for this run's scores and this test set; from Python, "
+        "`summary.over_test` has those over test examples, for these trainings"
+    ),
+    "intervals: no test": (
+        "intervals are over new trainings with other seeds, for this run's scores and this test set; another test set may differ "
+        "more"
+    ),
+    "one seed": "one seed says nothing about chance (--seeds 3)",
+    "too few trainings": "too few trainings have ended to say how much they scatter",
+    "no scatter": "all {n_seeds} seeds gave the same accuracies, so nothing says how much is chance (a larger test set would)",
+    "only all data": "nothing but all data was trained on",
+    "no all data": "nothing was trained on all data",
+    "no sizes": "the study compares no sizes",
+    "area: span": "it needs sizes from 10 % to 70 % dropped",
+    "area: steps": "Simpson's rule needs an odd number of sizes in equal steps, got {n} sizes",
+    "cost: once": (
+        "scoring is paid once, whatever the number of scores and sizes; the search for the best of them, this study, is not counted"
+    ),
+    "cost: no control": "without trainings on all data nothing is known about savings",
+    "cost: equal steps": (
+        "all trainings took as many steps as on all data: with equal steps pruning saves storage and labels, not training"
+    ),
+}
+MEASURED_HERE = {
+    "droppable: unknown": "how much can be dropped is not known: {why}",
+    "droppable: none": (
+        "no size was shown to lose at most {points:s point} against all data: this study does not show that pruning pays; what is"
+        " advised below is for a set that must be smaller"
+    ),
+    "droppable": "down to keep {keep:g} at most {points:s point} of accuracy is lost (by {names})",
+    "random: not known": "{n:s way} to keep {keep:.0%} cannot be compared with random: {why}; random costs no scoring",
+    "random: none better": "none of {n:s way} to keep {keep:.0%} was better than random beyond chance",
+    "random: would have been seen": "a difference of {points:.1f} points would have been seen",
+    "best: against random": "{points:+z.1f} points against random of the same size ({low:+z.1f} ... {high:+z.1f})",
+    "best: of several": "the best of {n} that beat random; as the best of several its lead is likely smaller than measured",
+    "best: safe": "shown to lose at most {points:s point} against all data, which random of the same size was not",
+    "against all": "{points:+z.1f} points against all data ({low:+z.1f} ... {high:+z.1f})",
+    "against all: no interval": "{points:+z.1f} points against all data (no interval is known)",
+}
+COUNTED_HERE = {
+    "wrong: many": (
+        "about {wrong:,} labels ({share:.1%}) look wrong: look at those before anything is pruned (dataprune noise find)"
+    ),
+    "wrong: few": "about {wrong:,} labels ({share:.1%}) look wrong, too few to decide",
+    "memorised": "the members have memorised the labels: scores of the last epoch tell little here",
+    "scoring cost": (
+        "scoring cost {tflop:,.3g} TFLOP; at 30 % dropped it has paid once trainings on all data would have taken {paid:,.3g} "
+        "TFLOP together"
+    ),
+    "score: all epochs": "the members have memorised the labels, so only scores over all epochs tell examples apart",
+    "stratified: balanced": "the smallest class, of {count:,}, may vanish: --balanced keeps its share",
+}
+RULES_OF_THUMB = {
+    "few: cheap": "{few} are few: training on all of them is cheap, and pruning hardly pays",
+    "no study": "nothing was trained on kept sets of these data: a study would measure it (dataprune study DATA --preset sweep)",
+    "all": "everything is kept",
+    "few: random": "random keeps easy and hard ones and costs no scoring; --balanced keeps the small classes",
+}
+MEASURED_ELSEWHERE = {
+    REPORT: {
+        "hardest: some": "about 20 % of CIFAR-100, with 500 examples a class, went at no loss",
+        "score: least lost": "{score} lost least over all sizes among the scores of its kind",
+        "noise: window": (
+            "the hardest {share:.0%} are left out: wrong labels gather there, and a window that reached them trained worse"
+        ),
+        "noise: cut": "--cut {cut:g} leaves out the hardest, where wrong labels gather",
+    },
+    DUAL: {
+        "hardest: many": "at 30 % dropped keeping the hardest by el2n had 95.4 % and random 94.4 % on CIFAR-10 (all data 95.3 %)",
+        "stratified: some": (
+            "on CIFAR-100 stratified had 77.2, 73.8, 68.7 % at 30, 50, 70 % dropped, random 75.2, 71.7, 64.9 (all data 78.4)"
+        ),
+        "stratified: half": (
+            "on CIFAR-10 stratified had 95.1 % at 50 % dropped, random 93.2 and el2n's hardest 95.2 (all data 95.3)"
+        ),
+        "stratified: small": (
+            "on CIFAR-10 stratified had 92.7 and 91.3 % at 70 and 80 % dropped, random 90.5 and 88.3, el2n's hardest 91.6 and "
+            "74.7 (all data 95.3)"
+        ),
+    },
+    OURS: {
+        "few: found": (
+            "of 5,000 pictures of CIFAR-10 the hardest by el2n, std or forget were a worse set than random ones at 70 % and "
+            "below, and the easiest 40 % a better one by three to five points; of 1,293 digits, which networks learn at once, the"
+            " hardest half by std or el2n was a better one by a point"
+        ),
+    },
+    SORSCHER: {
+        "few: easy": "{few} are few: with little data the easy examples are worth more",
+    },
+    ZHENG: {
+        "stratified: cut": "at small sizes its authors leave out some of the hardest; try --cut 0.1 too",
+    },
+}
+
+TEXTS: dict[str, tuple[str, Ground, str]] = {
+    **{code: (words, "", "") for code, words in EXPLANATIONS.items()},
+    **{code: (words, "measured here", "") for code, words in MEASURED_HERE.items()},
+    **{code: (words, "counted here", "") for code, words in COUNTED_HERE.items()},
+    **{code: (words, "rule of thumb", "") for code, words in RULES_OF_THUMB.items()},
+    **{code: (words, "measured elsewhere", source) for source, own in MEASURED_ELSEWHERE.items() for code, words in own.items()},
+}
+"""For each code its words, what they rest on, and where that was measured."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that is said of a study, or a reason for an advice; make one with `note`.
+
+    Attributes:
+        code: which of `TEXTS`.
+        data: the values that the words hold, by name.
+    """
+
+    code: str
+    data: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return _Words().vformat(TEXTS[self.code][0], (), dict(self.data))
+
+    @property
+    def ground(self) -> Ground:
+        """What the words rest on; "" for a note that explains figures."""
+        return TEXTS[self.code][1]
+
+    @property
+    def source(self) -> str:
+        """Where it was measured, if elsewhere."""
+        return TEXTS[self.code][2]
+
+    def __str__(self) -> str:
+        return f"{self.text} [{self.ground}{f': {self.source}' if self.source else ''}]" if self.ground else self.text
+
+
+def note(code: str, **data: Any) -> Note:
+    """Make a note.
+
+    Example:
+        >>> print(note("droppable", keep=0.7, points=1.0, names="el2n"))
+        down to keep 0.7 at most 1 point of accuracy is lost (by el2n) [measured here]
+    """
+    assert code in TEXTS, code
+    return Note(code, tuple(data.items()))
+
+
+class _Words(string.Formatter):
+    """Formats as `str.format` does; `{n:s way}` is "1 way" or "5 ways"."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec.startswith("s "):
+            return f"{value:g} {format_spec[2:]}{'' if value == 1 else 's'}"
+        return str(super().format_field(value, format_spec))
