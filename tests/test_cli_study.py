@@ -89,7 +89,7 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     assert "equal epochs, 2 seeds" in said
     assert "all data" in said
     assert f"next: dataprune advise {out}" in said
-    assert (out / "plots" / "by-epoch.png").stat().st_size > 1000  # one size makes no curve over sizes
+    assert all(file.stat().st_size > 1000 for file in (out / "plots").glob("*.png"))
     assert len(read_table(out / "trials.parquet").columns["trial"]) == 6
     code, said, _ = cli("study", arrays, "--preset", "half", "--scores", "el2n", "--out", out, *QUICK)
     assert "nothing had to be trained" in said
