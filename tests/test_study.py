@@ -333,7 +333,7 @@ def test_damage_is_found_said_and_mended(tmp_path):
     study = toy_study(tmp_path / "s", toy_spec("half", seeds=1))
     whole = without_times(study)
     victim = study.path / "trials" / f"{study.trials['trial'][0]}.json"
-    victim.write_text(victim.read_text().replace('"status":"ok"', '"status":"OK"'))
+    victim.write_text(victim.read_text().replace('"status": "ok"', '"status": "OK"'))
     assert [fault for fault in verify_study(study.path) if victim.name in fault]
     with pytest.raises(StoreError, match="checksum does not fit"):
         read_trial(study.path, study.trials["trial"][0])
@@ -382,8 +382,8 @@ def test_a_file_under_another_name_or_version_is_not_believed(tmp_path):
     (tmp_path / "trials" / f"{other.name}.json").write_bytes(file.read_bytes())
     with pytest.raises(StoreError, match="another trial"):
         read_trial(tmp_path, other.name)
-    newer = json.loads(file.read_text()) | {"format": 9}
-    file.write_text(json.dumps(newer))
+    newer = store.read_sealed(file, "sha256") | {"format": 9}
+    store.write_sealed(file, newer, "sha256")
     with pytest.raises(StoreError, match="format 9, this version reads format 1"):
         read_trial(tmp_path, spec.name)
     file.write_text("[")

@@ -213,9 +213,9 @@ def open_study(path: str | Path) -> Study:
     identity = read_identity(folder)
     spec = from_toml(identity.question, str(folder / SPEC))
     if (folder / MANIFEST).exists():
-        info = store.read_manifest(folder, MANIFEST, dict)
+        manifest = store.read_manifest(folder, MANIFEST, StudyManifest)
         for name in (TRIALS, SUMMARY):
-            if name in info["files"] and not _is_sound(folder / name, info["files"][name]["sha256"]):
+            if name in manifest.files and not _is_sound(folder / name, manifest.files[name].sha256):
                 raise StoreError(
                     f"{folder / name} is damaged (its checksum differs). Run the same `dataprune study` command again."
                 )
