@@ -123,7 +123,7 @@ def test_what_cannot_be():
         make(features=np.zeros((4, 1), np.float32))
     with pytest.raises(InputError, match="`ids` must have one entry for each of the 4 examples, got 3"):
         make(ids=IDS[:3])
-    with pytest.raises(InputError, match="`ids` must be unique, got repeated 'a', 'a'"):
+    with pytest.raises(InputError, match="`ids` must be unique, got repeated 'a'"):
         from_arrays(PIXELS, LABELS, ids=["a", "b", "a", "a"])
 
 

@@ -1,6 +1,7 @@
 """The nouns of reading: a data set, its origin, its splits, and items that were left out."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
 
 IDS = np.dtypes.StringDType()
+_ARRAYS = ("ids", "labels", "images", "features", "paths")
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ class Dataset:
         if (self.images is None) == (self.features is None):
             raise invalid("Dataset", "have either `images` or `features`", "both" if self.images is not None else "neither")
         put = object.__setattr__
-        put(self, "ids", _frozen(np.asarray(self.ids, dtype=IDS)))
+        put(self, "ids", np.asarray(self.ids, dtype=IDS))
         put(self, "classes", tuple(self.classes))
-        for name in ("images", "features", "labels", "paths"):
-            array = getattr(self, name)
-            put(self, name, None if array is None else _frozen(array))
+        for name in _ARRAYS:
+            if (array := getattr(self, name)) is not None:
+                put(self, name, array.view())
+                getattr(self, name).flags.writeable = False
         _check(self)
 
     def __len__(self) -> int:
@@ -119,16 +122,9 @@ class Dataset:
             raise invalid("rows", f"be in [0, {len(self)})", int(rows.min() if rows.min() < 0 else rows.max()))
         where = slice(int(rows[0]), int(rows[0]) + len(rows)) if (np.diff(rows) == 1).all() else rows
         whole = isinstance(where, slice) and len(rows) == len(self)
-        return replace(
-            self,
-            labels=None if self.labels is None else self.labels[where],
-            ids=self.ids[where],
-            images=None if self.images is None else self.images[where],
-            features=None if self.features is None else self.features[where],
-            paths=None if self.paths is None else self.paths[where],
-            pack=self.pack if whole else None,
-            known_digest=self.known_digest if whole else None,
-        )
+        changes: dict[str, Any] = {} if whole else {"pack": None, "known_digest": None}
+        changes |= {name: array[where] for name in _ARRAYS if (array := getattr(self, name)) is not None}
+        return replace(self, **changes)
 
     def with_labels(self, labels: Int64[np.ndarray, " examples"] | None, classes: Iterable[str] | None = None) -> "Dataset":
         """Return the same examples with other labels, and other classes if they are named; pixels are shared."""
@@ -139,10 +135,7 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """The splits of one source; all share their classes and the shape of their examples.
-
-    Raises:   InputError if the shapes differ.
-    """
+    """The splits of one source. All share their classes, and the shape of their examples, else InputError is raised."""
 
     train: Dataset
     validation: Dataset | None = None
@@ -170,8 +163,6 @@ class Splits:
         """Return these splits with a test split from elsewhere; all get train's classes, then those that only it has.
 
         A test split of bare indices takes them for train's classes.
-
-        Raises:   InputError if its examples have another shape than train's.
         """
         train = self.train
         joined = replace(self, test=test)
@@ -191,12 +182,6 @@ class Splits:
             validation=None if own is None else own.with_labels(own.labels, classes),
             test=test.with_labels(labels, classes),
         )
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _joined(texts: Iterable[str]) -> bytes:
@@ -220,11 +205,9 @@ def _check(dataset: Dataset) -> None:
         array = getattr(dataset, name)
         if array is not None and len(array) != n:
             raise invalid(name, f"have one entry for each of the {n} examples", len(array))
-    ids = dataset.ids.tolist()
-    if len(set(ids)) != n:
-        seen: set[str] = set()
-        doubles = [repr(name) for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise invalid("ids", "be unique", f"repeated {join_some(doubles)}")
+    counts = Counter(dataset.ids.tolist())
+    if len(counts) != n:
+        raise invalid("ids", "be unique", f"repeated {join_some(repr(name) for name, count in counts.items() if count > 1)}")
     if dataset.labels is None:
         return
     outside = np.flatnonzero((dataset.labels < 0) | (dataset.labels >= dataset.n_classes))

@@ -73,14 +73,17 @@ def fit_square(pixels: UInt8[np.ndarray, "height width channels"], size: int) ->
     if side == size:
         return np.ascontiguousarray(pixels[top : top + side, left : left + side])
     box = (left, top, left + side, top + side)
-    if channels == 3:
-        return _resize(np.ascontiguousarray(pixels), size, box)
-    planes = [_resize(np.ascontiguousarray(pixels[:, :, channel]), size, box) for channel in range(channels)]
-    return np.stack(planes, axis=-1)
+
+    def resized(plane: np.ndarray) -> np.ndarray:
+        # reducing_gap: Pillow first shrinks by whole factors down to 3 × the target, then filters; the difference is not visible.
+        picture = Image.fromarray(np.ascontiguousarray(plane))
+        return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
+
+    return resized(pixels) if channels == 3 else np.stack([resized(pixels[:, :, c]) for c in range(channels)], axis=-1)
 
 
 def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-    """Convert any Pillow picture to RGB by the rules of `decode` (which see).
+    """Convert any Pillow picture to RGB by the rules of `decode`.
 
     Raises:   BadPicture for 32-bit integer and floating-point pixels, whose range is unknown.
     """
@@ -117,12 +120,6 @@ def thumbnail(pixels: UInt8[np.ndarray, "height width channels"], side: int = 96
     file = io.BytesIO()
     image.save(file, "webp", lossless=max(image.size) <= TINY, quality=78, method=2)
     return file.getvalue()
-
-
-def _resize(pixels: np.ndarray, size: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    # reducing_gap: Pillow first shrinks by whole factors down to 3 × the target, then filters; the difference is not visible.
-    picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-    return np.asarray(picture)
 
 
 def _decode_jpeg(data: bytes, size: int) -> np.ndarray | None:

@@ -113,8 +113,8 @@ def read_features(path: str | Path) -> FeatureFile:
         InputError: no such file, another kind, objects or text, shards of different width or kind, a gap in the shards' numbers.
         StoreError: a file that dataprune wrote, and that is not as it was written.
     """
-    place = store.as_written(Path(path))
-    shards = _shards(place) if exists(place) and place.is_dir() else (place,)
+    path = store.as_written(Path(path))
+    shards = _shards(path) if exists(path) and path.is_dir() else (path,)
     shapes = [_shape(shard) for shard in shards]
     width = shapes[0][1]
     for shard, (_, other) in zip(shards, shapes, strict=True):
@@ -122,8 +122,8 @@ def read_features(path: str | Path) -> FeatureFile:
             raise invalid("features", f"have one width: {shards[0].name} has {width} columns", f"{other} in {shard.name}")
     rows = tuple(rows for rows, _ in shapes)
     if sum(rows) == 0:
-        raise invalid(str(place), "hold at least one row", "none")
-    return FeatureFile(place, shards, rows, width)
+        raise invalid(str(path), "hold at least one row", "none")
+    return FeatureFile(path, shards, rows, width)
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:

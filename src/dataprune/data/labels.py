@@ -40,7 +40,7 @@ class LabelFile:
     called: str = "labels"
 
     def align(self, ids: Sequence[str], classes: tuple[str, ...]) -> Aligned:
-        """Give each example its label: by id if the file has ids, else by row.
+        """Return the label of each example: by id if the file has ids, else by row.
 
         Args:     ids: of the examples. classes: the known ones; with (), the file's own values make them.
         Raises:   InputError with rows: too few or many rows, an id missing or twice, and as `resolve`.

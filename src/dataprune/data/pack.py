@@ -1,6 +1,6 @@
 """The packed cache: pictures are decoded once, in parallel, into a memory-mapped array that is checked when it is opened.
 
-A pack is a folder `pixels.npy` + `manifest.json` (last), keyed by the files' paths, sizes and times, the size in pixels, the decoder.
+A pack is a folder of `pixels.npy` and `manifest.json` (last), keyed by the files' paths, sizes and times, the side and the decoder.
 """
 
 import hashlib
@@ -107,10 +107,10 @@ def open_pack(pictures: Pictures, image_size: int | None, workers: int | None = 
 def choose_size(pictures: Pictures, workers: int | None) -> int:
     """Choose a side by the headers: the pictures' own if all are squares of one size up to 128, else the median short side.
 
-    The median is cut to 128, then down to a multiple of 8, at least 8. A pack that is there tells without reading.
+    The median is cut to 128, then down to a multiple of 8, at least 8. A pack that is there says it at once.
     """
     try:
-        return _read_manifest(_folder(pictures, None)).size
+        return store.read_manifest(_folder(pictures, None), MANIFEST, _Manifest).size
     except (InputError, StoreError):
         pass
     jobs = [Job(str(chunk.start), _measure_chunk, chunk) for chunk in pictures.chunks]
@@ -129,7 +129,7 @@ def verify(dataset: Dataset) -> None:
     Raises:   StoreError that names the pack and the damaged blocks. Reading the source again then rebuilds the pack.
     """
     if dataset.pack is not None:
-        _check_blocks(dataset.pack, _read_manifest(dataset.pack))
+        _check_blocks(dataset.pack, store.read_manifest(dataset.pack, MANIFEST, _Manifest))
 
 
 def _folder(pictures: Pictures, image_size: int | None) -> Path:
@@ -137,10 +137,6 @@ def _folder(pictures: Pictures, image_size: int | None) -> Path:
     for item in pictures.identity:
         digest.update(hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest())
     return cache_root()[0] / "packs" / digest.hexdigest()
-
-
-def _read_manifest(folder: Path) -> _Manifest:
-    return store.read_manifest(folder, MANIFEST, _Manifest)
 
 
 def _opened_or_none(folder: Path) -> Pack | None:
@@ -154,7 +150,7 @@ def _opened_or_none(folder: Path) -> Pack | None:
 
 
 def _opened(folder: Path) -> Pack:
-    manifest = _read_manifest(folder)
+    manifest = store.read_manifest(folder, MANIFEST, _Manifest)
     if not manifest.count:
         return Pack(folder, None, manifest.digest, manifest.skipped)
     path = folder / PIXELS

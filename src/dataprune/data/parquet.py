@@ -104,8 +104,8 @@ def _footer(path: Path) -> _File:
 def _class_names(metadata: dict[bytes, bytes], label: str | None) -> tuple[str, ...]:
     """Find the names of the ClassLabel in the metadata that Hugging Face's library writes."""
     try:
-        said: Any = json.loads(metadata.get(b"huggingface", b"{}"))
-        names = said["info"]["features"][label]["names"]
+        written: Any = json.loads(metadata.get(b"huggingface", b"{}"))
+        names = written["info"]["features"][label]["names"]
         if isinstance(names, dict):  # an older form: {"0": "airplane", ...}
             names = [names[key] for key in sorted(names, key=int)]
         return tuple(str(name) for name in names)
@@ -126,7 +126,7 @@ def _by_split(files: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
 
 
 def _labels(files: list[_File], values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Give the labels of all splits shared classes: those that the files name, or those that the values make."""
+    """Return class indices of all splits, of the classes that the files name, or that the values make."""
     named = {file.names for file in files if file.names} if values else set()
     if len(named) > 1:
         shown = join_some(("/".join(names[:4]) for names in sorted(named)), most=2)

@@ -111,10 +111,8 @@ def _text(value: str | bytes) -> str:
 def _check_steps(content: bytes) -> None:
     """Follow the steps without doing them, up to the first that plain tables have no need of.
 
-    Every length lies within the file, the memo has no holes, keys are names or numbers (hashing tuples of tuples may take for ever),
+    Every length lies within the file, the memo has no holes, keys are names or numbers (hashing tuples of tuples may take years),
     and only what a call made gets a state.
-
-    Raises:   InputError as `loads`; ValueError, KeyError or IndexError if the pickle is damaged.
     """
     stack: list[str] = []
     marks: list[int] = []
@@ -125,10 +123,10 @@ def _check_steps(content: bytes) -> None:
             what = f"uses the step {name}" if name not in _STEPS else f"has more than {_MOST_STEPS // 10**6} million steps"
             raise InputError(f"the pickle {what}, which no CIFAR file needs; it was not run. Do not trust this file.")
         if name in _PUTS:
-            place = len(memo) if value is None else value
-            if place > count:
+            index = len(memo) if value is None else value
+            if index > count:
                 raise InputError("the pickle leaves holes in its memory, which no CIFAR file needs.")
-            memo[place] = stack[-1]
+            memo[index] = stack[-1]
             continue
         if name == "MARK":
             marks.append(len(stack))

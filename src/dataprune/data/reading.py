@@ -180,7 +180,10 @@ def _find_in_folder(path: Path, options: _Options) -> Source:
 
 def _open(found: Source, split: str, options: _Options) -> Dataset:
     """Build the data set of one split: align labels, decode, refuse or skip what cannot be used."""
-    part = found.part(split)
+    if split not in found.parts:
+        there = ", ".join(name for name in SPLITS if name in found.parts)
+        raise invalid("split", f"be one of {there}", repr(split), f"{found.path} has no other split.")
+    part = found.parts[split]
     where = f"{plain(found.path) or found.kind} ({split})"
     labels, classes, keep, notes = part.labels, found.classes, None, [*found.notes, *part.notes]
     if options.labels is not None:

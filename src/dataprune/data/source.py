@@ -12,14 +12,14 @@ from jaxtyping import Int64
 
 from dataprune.data.dataset import Skipped
 from dataprune.data.decode import MAX_FILE_BYTES, BadPicture
-from dataprune.errors import InputError, invalid, join_some
+from dataprune.errors import InputError, join_some
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
 CHUNK = 512  # pictures of one job: 25 MB of pixels at 128 × 128, and far more work than starting the job
 
 Read = Callable[[int], bytes]
-"""Read a picture as it is encoded, or only about its first bytes where a number of them is given (−1 is all); raise `BadPicture`."""
+"""Return a picture as it is encoded: all of it (−1), or at least so many of its first bytes. Raise `BadPicture` where there is none."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,6 @@ class Source:
     parts: Mapping[str, Part]
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    def part(self, split: str) -> Part:
-        """Return one split, or name those that are there."""
-        if split not in self.parts:
-            there = [name for name in SPLITS if name in self.parts]
-            raise invalid("split", f"be one of {', '.join(there)}", repr(split), f"{self.path} has no other split.")
-        return self.parts[split]
 
 
 def file_chunks(paths: Sequence[str]) -> tuple[Chunk, ...]:
