@@ -49,7 +49,7 @@ class FeatureFile:
         return self.rows
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(self.part(0, self.rows))
+        return self.part(0, self.rows)
 
     def __repr__(self) -> str:
         return f"FeatureFile({self.path.name}: {self.rows:,} vectors of {self.width:,} numbers)"
@@ -57,9 +57,14 @@ class FeatureFile:
     def _repr_html_(self) -> str:
         return html_table(repr(self), {"file": [shard.name for shard in self.shards], "vectors": self.shard_rows})
 
-    def part(self, start: int, stop: int) -> "FeaturePart":
-        """Return some rows, which are read from the shards that hold them, and from no other."""
-        return FeaturePart(self, start, stop)
+    def part(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield the rows from `start` to `stop` in blocks, out of the shards that hold them."""
+        first = 0
+        for shard, rows in zip(self.shards, self.shard_rows, strict=True):
+            low, high = max(start - first, 0), min(stop - first, rows)
+            if low < high:
+                yield from (_npy_blocks if _is_npy(shard) else _parquet_blocks)(shard, self.width, low, high)
+            first += rows
 
     @cached_property
     def given_ids(self) -> np.ndarray | None:
@@ -83,24 +88,6 @@ class FeatureFile:
         """SHA-256 (hex) over the content of the file, or over those of the shards in order."""
         parts = [store.sha256(shard) for shard in self.shards]
         return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class FeaturePart:
-    """The rows `start` to `stop` of a file of features, as blocks, each time anew."""
-
-    file: FeatureFile
-    start: int
-    stop: int
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        first = 0
-        for shard, rows in zip(self.file.shards, self.file.shard_rows, strict=True):
-            low, high = max(self.start - first, 0), min(self.stop - first, rows)
-            if low < high:
-                blocks = _npy_blocks if _is_npy(shard) else _parquet_blocks
-                yield from blocks(shard, self.file.width, low, high)
-            first += rows
 
 
 def read_features(path: str | Path) -> FeatureFile:

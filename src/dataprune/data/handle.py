@@ -1,4 +1,4 @@
-"""How do workers see a data set without a copy of it each?"""
+"""Data sets as worker processes see them: by files that all map, without a copy each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
     most, needed = pool.carries(), dataset.inputs.nbytes
     if most is not None and needed > most:
         raise MachineError(
-            f"{shared.inputs} is not to be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
+            f"{shared.inputs} cannot be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
             f"{most >> 20:,} MB (a fifth of the object store) that may travel. Let $DATAPRUNE_CACHE and the output lie in a folder "
             "that every node sees, or start Ray with a larger object store."
         )
