@@ -21,7 +21,7 @@ from dataprune import noise
 from dataprune.noise.decide import CONFIDENCE, Decisions, decide
 from dataprune.run import open_run, suspects_of
 from dataprune.tables import read_column
-from dataprune.workers import Job, Report, default_workers, run_jobs
+from dataprune.workers import Job, Report, run_jobs
 
 ARMS = ("given", "dropped", "relabelled", "true")
 
@@ -132,7 +132,7 @@ def main() -> None:
         for arm in ARMS
     ]
     found: dict[str, float] = {}
-    for done in run_jobs(jobs, workers=default_workers()):
+    for done in run_jobs(jobs):
         if done.error:
             raise SystemExit(f"{done.key}: {done.error}")
         found[done.key] = done.value

@@ -6,6 +6,7 @@ Each needs rights that a test may not have, which is then skipped; each is taken
 import contextlib
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,9 @@ def memory_limit():
     try:
         yield limit
     finally:
+        end = time.monotonic() + 10
+        while (group / "cgroup.procs").read_text() and time.monotonic() < end:  # what cleans up after the process
+            time.sleep(0.01)
         group.rmdir()
 
 

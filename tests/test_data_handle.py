@@ -6,7 +6,7 @@ import numpy as np
 
 from dataprune.data import from_arrays, read
 from dataprune.data.handle import open_shared, share
-from dataprune.workers import Job, run_jobs
+from dataprune.workers import ExecutorConfig, Job, run_jobs
 
 
 def test_arrays_in_memory_are_written_once(tmp_path):
@@ -49,6 +49,6 @@ def test_another_process_sees_the_same(tmp_path):
     def total(shared, report):
         return int(open_shared(shared)[0].sum())
 
-    (outcome,) = run_jobs([Job("one", total, share(data, tmp_path))], executor="processes", workers=1)
+    (outcome,) = run_jobs([Job("one", total, share(data, tmp_path))], ExecutorConfig(workers=1))
     assert outcome.error is None
     assert outcome.value == 24

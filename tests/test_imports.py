@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "dataprune"
 HOMES = {
     "ray": {"workers"},
+    "cloudpickle": {"workers"},
     "loky": {"workers"},
     "filelock": {"store"},
     "safetensors": {"store"},

@@ -16,8 +16,8 @@ import pytest
 
 import worker_kit
 from dataprune.errors import InputError
-from dataprune.workers import Job, run_jobs
-from worker_kit import BACK_ENDS, PARALLEL, all_gone, by_key, is_alive, ray_started, square, wait_for_files
+from dataprune.workers import Job
+from worker_kit import BACK_ENDS, PARALLEL, all_gone, by_key, is_alive, ray_started, run, square, wait_for_files
 
 # Workers cannot import a test module by name.
 for module in (sys.modules[__name__], worker_kit):
@@ -39,14 +39,14 @@ def _ray_where_it_is_tested(request):
 @pytest.mark.parametrize("executor", BACK_ENDS)
 class TestEveryBackEnd:
     def test_values(self, executor):
-        outcomes = list(run_jobs([Job(str(x), square, x) for x in range(5)], executor=executor, workers=2))
+        outcomes = list(run([Job(str(x), square, x) for x in range(5)], executor=executor, workers=2))
         assert {outcome.key: outcome.value for outcome in outcomes} == {"0": 0, "1": 1, "2": 4, "3": 9, "4": 16}
         for outcome in outcomes:
             assert (outcome.error, outcome.traceback, outcome.exception, outcome.attempts) == (None, None, None, 1)
             assert 0 <= outcome.seconds < 5
 
     def test_no_jobs(self, executor):
-        assert list(run_jobs([], executor=executor)) == []
+        assert list(run([], executor=executor)) == []
 
     def test_an_exception_is_recorded_and_the_others_go_on(self, executor, tmp_path):
         def fail(x, report):
@@ -54,7 +54,7 @@ class TestEveryBackEnd:
                 file.write("once ")
             raise ValueError(f"bad\n{x}")
 
-        found = by_key(run_jobs([Job("a", fail, 1), Job("b", square, 2), Job("c", fail, 3)], executor=executor, workers=2))
+        found = by_key(run([Job("a", fail, 1), Job("b", square, 2), Job("c", fail, 3)], executor=executor, workers=2))
         assert found["b"].value == 4
         for key, x in (("a", 1), ("c", 3)):
             assert found[key].error == f"ValueError: bad {x}"
@@ -69,13 +69,13 @@ class TestEveryBackEnd:
         def fail(x, report):
             raise InputError("`keep` must be in (0, 1], got 30.")
 
-        (outcome,) = run_jobs([Job("a", fail, 0)], executor=executor)
+        (outcome,) = run([Job("a", fail, 0)], executor=executor)
         assert outcome.error == "`keep` must be in (0, 1], got 30."
         assert type(outcome.exception) is InputError
         assert outcome.exception.exit_code == 2
 
     def test_exit_in_a_job_is_its_failure(self, executor):
-        found = by_key(run_jobs([Job("a", lambda x, report: sys.exit("enough"), 0), Job("b", square, 3)], executor=executor))
+        found = by_key(run([Job("a", lambda x, report: sys.exit("enough"), 0), Job("b", square, 3)], executor=executor))
         assert found["a"].error == "SystemExit: enough"
         assert found["b"].value == 9
 
@@ -86,13 +86,13 @@ class TestEveryBackEnd:
             return x
 
         events = []
-        for outcome in run_jobs(
+        for outcome in run(
             [Job(str(x), talk, x) for x in range(4)], executor=executor, workers=2, on_message=lambda *m: events.append(m)
         ):
             events.append((outcome.key, "done"))
         for key in "0123":
             assert [what for who, what in events if who == key] == [{"step": 0}, {"step": 1}, {"step": 2}, "done"]
-        assert len(list(run_jobs([Job("a", talk, 1)], executor=executor))) == 1
+        assert len(list(run([Job("a", talk, 1)], executor=executor))) == 1
 
     def test_an_error_in_the_listener_is_the_callers(self, executor):
         def listen(key, message):
@@ -103,10 +103,10 @@ class TestEveryBackEnd:
                 report("x")
 
         with pytest.raises(RuntimeError, match="listener"):
-            list(run_jobs([Job("a", talk, 0)], executor=executor, on_message=listen))
+            list(run([Job("a", talk, 0)], executor=executor, on_message=listen))
 
     def test_large_arguments_and_values(self, executor):
-        (outcome,) = run_jobs([Job("a", lambda x, report: x + x, b"x" * 5_000_000)], executor=executor)
+        (outcome,) = run([Job("a", lambda x, report: x + x, b"x" * 5_000_000)], executor=executor)
         assert outcome.value == b"x" * 10_000_000
 
     def test_jobs_are_read_as_they_are_needed(self, executor):
@@ -117,7 +117,7 @@ class TestEveryBackEnd:
                 read.append(x)
                 yield Job(str(x), square, x)
 
-        outcomes = run_jobs(jobs(), executor=executor, workers=2)
+        outcomes = run(jobs(), executor=executor, workers=2)
         next(outcomes)
         assert len(read) < 10
         outcomes.close()
@@ -126,7 +126,7 @@ class TestEveryBackEnd:
         def note(x, report):
             (tmp_path / str(x)).touch()
 
-        outcomes = run_jobs([Job(str(x), note, x) for x in range(50)], executor=executor, workers=2)
+        outcomes = run([Job(str(x), note, x) for x in range(50)], executor=executor, workers=2)
         next(outcomes)
         outcomes.close()
         after = len(list(tmp_path.iterdir()))
@@ -135,7 +135,7 @@ class TestEveryBackEnd:
 
     def test_many_small_jobs_are_quick(self, executor):
         begin = time.monotonic()
-        assert len(list(run_jobs([Job(str(x), square, x) for x in range(20)], executor=executor, workers=2))) == 20
+        assert len(list(run([Job(str(x), square, x) for x in range(20)], executor=executor, workers=2))) == 20
         assert time.monotonic() - begin < (60 if executor == "ray" else 5)  # the test before has had Ray's workers killed
 
     def test_an_error_in_the_jobs_is_the_callers(self, executor):
@@ -144,7 +144,7 @@ class TestEveryBackEnd:
             raise KeyError("jobs")
 
         with pytest.raises(KeyError, match="jobs"):
-            list(run_jobs(jobs(), executor=executor))
+            list(run(jobs(), executor=executor))
 
     def test_the_environment_is_as_before(self, executor):
         before, path = dict(os.environ), list(sys.path)
@@ -152,7 +152,7 @@ class TestEveryBackEnd:
         def environment(x, report):
             return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONPATH")}
 
-        (outcome,) = run_jobs([Job("a", environment, 0)], executor=executor, threads=3)
+        (outcome,) = run([Job("a", environment, 0)], executor=executor, threads=3)
         assert dict(os.environ) == before
         assert sys.path == path
         assert outcome.value["PYTHONPATH"] == before.get("PYTHONPATH")
@@ -165,7 +165,7 @@ class TestEveryBackEnd:
     )
     def test_too_few(self, executor, name, message):
         with pytest.raises(InputError, match=message):
-            run_jobs([], executor=executor, **{name: 0})
+            run([], executor=executor, **{name: 0})
 
     def test_in_a_script_without_main_guard(self, executor, tmp_path):
         """Functions, classes and modules beside the script work; torch has the threads asked for, and its own after."""
@@ -175,7 +175,7 @@ class TestEveryBackEnd:
             import os, sys
             from dataclasses import dataclass
             import beside
-            from dataprune.workers import Job, run_jobs
+            from dataprune.workers import ExecutorConfig, Job, run_jobs
 
             @dataclass
             class Own:
@@ -187,7 +187,7 @@ class TestEveryBackEnd:
                 torch.set_num_threads(2)
                 return Own(own.x + 1), beside.Thing(own.x), first
 
-            outcomes = list(run_jobs([Job(str(x), work, Own(x)) for x in range(2)], executor=sys.argv[1], workers=1, threads=1))
+            outcomes = list(run_jobs([Job(str(x), work, Own(x)) for x in range(2)], ExecutorConfig(sys.argv[1], workers=1)))
             for outcome in outcomes:
                 own, thing, threads = outcome.value
                 assert own == Own(int(outcome.key) + 1), own
@@ -222,20 +222,21 @@ class TestEveryParallelBackEnd:
             else:
                 (tmp_path / x).touch()
 
-        assert [
-            o.key for o in run_jobs([Job("slow", work, "slow"), Job("quick", work, "quick")], executor=executor, workers=2)
-        ] == ["quick", "slow"]
+        assert [o.key for o in run([Job("slow", work, "slow"), Job("quick", work, "quick")], executor=executor, workers=2)] == [
+            "quick",
+            "slow",
+        ]
 
     def test_workers_stay_and_are_no_more_than_jobs(self, executor):
         jobs = [Job(str(x), lambda x, report: (os.getpid(), time.sleep(0.1))[0], x) for x in range(6)]
-        assert len({outcome.value for outcome in run_jobs(jobs, executor=executor, workers=2)}) == 2
-        assert len({outcome.value for outcome in run_jobs(jobs[:1], executor=executor, workers=8)} - {os.getpid()}) == 1
+        assert len({outcome.value for outcome in run(jobs, executor=executor, workers=2)}) == 2
+        assert len({outcome.value for outcome in run(jobs[:1], executor=executor, workers=8)} - {os.getpid()}) == 1
 
     def test_a_worker_works_while_the_caller_does(self, executor, tmp_path):
         def work(x, report):
             (tmp_path / f"part-{x}").write_text(str(os.getpid()))
 
-        outcomes = run_jobs([Job(str(x), work, x) for x in range(3)], executor=executor, workers=1)
+        outcomes = run([Job(str(x), work, x) for x in range(3)], executor=executor, workers=1)
         next(outcomes)
         assert len(set(wait_for_files(tmp_path, 2))) == 1
         outcomes.close()
@@ -259,9 +260,7 @@ class TestEveryParallelBackEnd:
             deed()
 
         found = by_key(
-            run_jobs(
-                [Job("a", square, 1), Job("b", die, 2), *(Job(str(x), square, x) for x in range(5))], executor=executor, workers=2
-            )
+            run([Job("a", square, 1), Job("b", die, 2), *(Job(str(x), square, x) for x in range(5))], executor=executor, workers=2)
         )
         assert found["b"].error == (error if executor == "processes" else "worker died (its process ended)")
         assert found["b"].attempts == 3
@@ -279,7 +278,7 @@ class TestEveryParallelBackEnd:
             return "well"
 
         messages = []
-        (outcome,) = run_jobs([Job("a", die_once, 0)], executor=executor, on_message=lambda *message: messages.append(message))
+        (outcome,) = run([Job("a", die_once, 0)], executor=executor, on_message=lambda *message: messages.append(message))
         assert (outcome.value, outcome.error, outcome.attempts) == ("well", None, 2)
         told = [("a", "begun")] * 2
         assert messages in ([told] if executor == "processes" else [told, told[1:]])  # Ray may lose the last words of the dead
@@ -293,7 +292,7 @@ class TestEveryParallelBackEnd:
             raise Two(1, 2)
 
         found = by_key(
-            run_jobs(
+            run(
                 [
                     Job("argument", square, (x for x in "ab")),
                     Job("value", lambda x, report: (x for x in "ab"), 0),
@@ -317,7 +316,7 @@ class TestEveryParallelBackEnd:
                 return (int, ("x",))
 
         found = by_key(
-            run_jobs(
+            run(
                 [Job("a", square, Broken()), Job("b", lambda x, report: Broken(), 0), Job("c", square, 3)],
                 executor=executor,
                 workers=1,
@@ -334,7 +333,7 @@ class TestEveryParallelBackEnd:
                 (tmp_path / str(x)).write_text(str(os.getpid()))
                 time.sleep(60)
 
-        outcomes = run_jobs([Job("first", work, 0), Job("second", work, 1), Job("third", work, 2)], executor=executor, workers=2)
+        outcomes = run([Job("first", work, 0), Job("second", work, 1), Job("third", work, 2)], executor=executor, workers=2)
         next(outcomes)
         pids = wait_for_files(tmp_path, 2)
         begin = time.monotonic()
@@ -361,13 +360,13 @@ class TestEveryParallelBackEnd:
         script = f"""
             import os, time
             from pathlib import Path
-            from dataprune.workers import Job, run_jobs
+            from dataprune.workers import ExecutorConfig, Job, run_jobs
 
             def work(x, report):
                 Path({str(tmp_path)!r}, str(x)).write_text(str(os.getpid()))
                 {occupation}
 
-            for _ in run_jobs([Job(str(x), work, x) for x in range(2)], executor={executor!r}, workers=2):
+            for _ in run_jobs([Job(str(x), work, x) for x in range(2)], ExecutorConfig({executor!r}, workers=2)):
                 pass
         """
         with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.DEVNULL) as driver:
@@ -384,5 +383,5 @@ class TestEveryParallelBackEnd:
             os.kill(os.getpid(), signal.SIGINT)
             return "well"
 
-        (outcome,) = run_jobs([Job("a", interrupted, 0)], executor=executor)
+        (outcome,) = run([Job("a", interrupted, 0)], executor=executor)
         assert (outcome.value, outcome.attempts) == ("well", 1)

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from dataprune.workers import ExecutorConfig, open_pool, run_jobs
+from dataprune.workers.child import environment
+
 BACK_ENDS = ["serial", "processes", pytest.param("ray", marks=pytest.mark.ray)]
 PARALLEL = BACK_ENDS[1:]
 
 
 def square(x, report):
     return x * x
+
+
+def run(jobs, on_message=None, **config):
+    return run_jobs(jobs, ExecutorConfig(**config), on_message)
 
 
 def by_key(outcomes):
@@ -49,7 +56,6 @@ def wait_for_files(folder, count):
 def ray_started(workers=2):
     """Keep one local Ray for several tests, since starting it takes seconds; skip where it is not installed."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
-    from dataprune.workers.ray_cluster import connected
-
-    with connected(None, workers) as ray:
-        yield ray
+    # Without a token, which Ray would keep: this process joins other clusters too.
+    with environment({"RAY_AUTH_MODE": "disabled"}), open_pool(ExecutorConfig("ray", workers)) as pool:
+        yield pool.ray

@@ -254,13 +254,13 @@ class TestNothingIsTold:
         assert "homeof-jane" in (run / "local.json").read_text()
 
 
-# What turns bytes into objects and may run something on the way, and who may: two that hear their own workers over a socket of
+# What turns bytes into objects and may run something on the way, and who may: those that hear their own workers over pipes of
 # their own, and the reader of CIFAR, whose loader lets nothing but arrays through.
 LOADERS = {"pickle": {"load", "loads", "Unpickler", "_Unpickler"}, "cloudpickle": {"load", "loads"}, "marshal": {"load", "loads"}}
 LOADERS |= {"torch": {"load"}, "joblib": {"load"}, "shelve": {"open"}, "dill": {"load", "loads"}, "yaml": {"load", "unsafe_load"}}
 ALLOWED = {
-    ("workers/worker.py", "pickle.loads"),
-    ("workers/processes.py", "pickle.loads"),
+    ("workers/child.py", "pickle.loads"),
+    ("workers/pool.py", "pickle.loads"),
     ("workers/ray.py", "cloudpickle.loads"),
     ("data/pickles.py", "pickle._Unpickler"),
 }

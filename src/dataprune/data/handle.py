@@ -36,10 +36,10 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
         MachineError: some machine does not see the files, and the arrays are too large to travel; the folder cannot be written.
     """
     shared = share(dataset, folder)
-    unseen = pool.unseen([path for path in (shared.inputs, shared.labels) if isinstance(path, Path)])
+    unseen = pool.nodes_without([path for path in (shared.inputs, shared.labels) if isinstance(path, Path)])
     if not unseen:
         return shared
-    most, needed = pool.carries(), dataset.inputs.nbytes
+    most, needed = pool.max_payload_bytes(), dataset.inputs.nbytes
     if most is not None and needed > most:
         raise MachineError(
             f"{shared.inputs} cannot be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "

@@ -23,7 +23,7 @@ from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, decode, picture_size, versions
 from dataprune.data.source import Chunk, Pictures
 from dataprune.errors import DatapruneError, InputError, StoreError, WorkError
-from dataprune.workers import Executor, Job, Report, default_workers, run_jobs
+from dataprune.workers import Executor, ExecutorConfig, Job, Report, default_workers, run_jobs
 
 PIXELS = "pixels.npy"
 MANIFEST = "manifest.json"
@@ -264,7 +264,7 @@ def _results(jobs: Sequence[Job], pictures: Pictures, workers: int | None, progr
     workers = workers or default_workers()
     large = total > PROCESSES_FROM_COUNT or pictures.n_bytes > PROCESSES_FROM_BYTES
     executor: Executor = "processes" if large and workers > 1 and pictures.portable else "serial"
-    for outcome in run_jobs(jobs, executor=executor, workers=workers, on_message=count):
+    for outcome in run_jobs(jobs, ExecutorConfig(executor, workers), count):
         if isinstance(outcome.exception, DatapruneError | OSError):
             raise outcome.exception
         if outcome.error is not None:

@@ -266,7 +266,7 @@ def _assigned(file: FeatureFile, centres: Float64[np.ndarray, "k columns"], norm
         Job(str(start), _assign_part, (light, start, min(start + PART_ROWS, file.rows), centres, normalize))
         for start in range(0, file.rows, PART_ROWS)
     )
-    for done in run_jobs(jobs, executor=config.executor, workers=config.workers, address=config.address):
+    for done in run_jobs(jobs, config):
         if isinstance(done.exception, DatapruneError):
             raise done.exception
         if done.error is not None:

@@ -189,10 +189,10 @@ def _outcomes(
     scratch = context.folder / SCRATCH
     with open_pool(context.executor_config) as workers:
         places = _places(conditions, scratch, context.reads_test, workers)
-        how = train_staged_away if workers.unseen([marker_file(scratch)]) else train_staged
+        how = train_staged_away if workers.nodes_without([marker_file(scratch)]) else train_staged
         n_classes = conditions[0].data.train.n_classes
         jobs = (Job(name, how, _job(trial, places[trial.train], context, n_classes)) for name, trial in missing.items())
-        with contextlib.closing(workers.run(jobs, heard)) as outcomes:  # type: ignore[type-var]
+        with contextlib.closing(workers.run(jobs, heard)) as outcomes:
             yield from outcomes
 
 

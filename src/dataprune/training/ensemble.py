@@ -182,7 +182,7 @@ def train_members(
 
     with open_pool(executor_config) as workers:
         shared = data_handle(dataset, scratch, workers)
-        is_seen = not workers.unseen([marker_file(scratch)])
+        is_seen = not workers.nodes_without([marker_file(scratch)])
         jobs = [
             Job(
                 f"member {member}",

@@ -1,20 +1,59 @@
-"""What is a job, what becomes of it, and how is one run in whatever process it has come to?"""
+"""What is run and by whom: jobs, their outcomes, the configuration of an executor, and what a pool of workers offers."""
 
+import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from dataprune.errors import DatapruneError
+from dataprune.errors import DatapruneError, invalid, unknown_choice
 
+Executor = Literal["serial", "processes", "ray"]
 Report = Callable[[Any], None]
-"""What a job calls to send a message to `on_message` while it runs."""
+"""What a job calls to send a message to the driver while it runs."""
 Tell = Callable[[str, Any], None]
 """What takes a job's key and its message in the driver."""
 MAX_ATTEMPTS = 3
-"""How often a job is begun whose workers die."""
+"""How often a job is started whose workers die."""
+
+logger = logging.getLogger("dataprune.workers")
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """Who runs jobs; none of it changes a result.
+
+    Attributes:
+        executor: `serial` runs them in this process, one after the other; `processes` in worker processes; `ray` on Ray.
+        workers: how many at once at most, by default `default_workers()`, on Ray as many as the cluster has cores.
+        threads: how many threads torch uses in a job.
+        address: of a Ray cluster, `auto` or `HOST:PORT`; None uses the one this program is connected to, else $RAY_ADDRESS, else
+            starts one on this machine and ends it afterwards.
+        gpus: the share of a GPU that a job takes on Ray: 0.25 puts four on one.
+    """
+
+    executor: Executor = "processes"
+    workers: int | None = None
+    threads: int = 1
+    address: str | None = None
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise invalid("threads", "be at least 1", self.threads)
+        if self.workers is not None and self.workers < 1:
+            raise invalid("workers", "be at least 1", self.workers)
+        if self.executor not in get_args(Executor):
+            raise unknown_choice("executor", self.executor, get_args(Executor))
+        if self.address is not None and self.executor != "ray":
+            raise invalid("address", "go with --executor ray", f"{self.address!r} with {self.executor}")
+        if not 0 <= self.gpus < float("inf"):
+            raise invalid("gpus", "be 0 or more", self.gpus)
+        if self.gpus and self.executor != "ray":
+            raise invalid("gpus", "go with --executor ray", f"{self.gpus:g} with {self.executor}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +63,15 @@ class Job:
     key: str
     function: Callable[[Any, Report], Any]
     argument: Any
+
+    def run(self, report: Report) -> "Outcome":
+        """Run in this process; what the function raises, other than an interrupt, is recorded."""
+        begin = time.perf_counter()
+        try:
+            value = self.function(self.argument, report)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 a job may raise anything; it is recorded, not hidden
+            return failed(self.key, error, time.perf_counter() - begin)
+        return Outcome(self.key, value, seconds=time.perf_counter() - begin)
 
 
 @dataclass(frozen=True)
@@ -36,56 +84,100 @@ class Outcome:
 
     key: str
     value: Any
-    error: str | None
-    traceback: str | None
-    attempts: int
-    seconds: float
+    error: str | None = None
+    traceback: str | None = None
+    attempts: int = 1
+    seconds: float = 0.0
     exception: BaseException | None = None
     lost: bool = False
+
+
+def failed(key: str, error: BaseException, seconds: float = 0.0) -> Outcome:
+    """Return the outcome of a job that raised."""
+    text = " ".join(str(error).split())
+    line = text if isinstance(error, DatapruneError) else f"{type(error).__name__}: {text}".rstrip(": ")
+    trace = "".join(traceback.format_exception(error))
+    # Without its frames, which would keep alive all that the job held.
+    return Outcome(key, None, line, trace, seconds=seconds, exception=error.with_traceback(None))
+
+
+@dataclass
+class Task:
+    """A job in the driver's hands: how often it was started, and when last."""
+
+    job: Job
+    attempts: int = 0
+    begin: float = 0.0
+
+    def start(self) -> None:
+        self.attempts += 1
+        self.begin = time.perf_counter()
+
+    def lose(self, reason: str, last_words: str = "") -> Outcome | None:
+        """Return the outcome now that its worker has died, or None if it is to be started again."""
+        reason = f"worker died ({reason})" + (f": {last_words.splitlines()[-1].strip()[:200]}" if last_words else "")
+        logger.warning("job %s: %s (attempt %d of %d)", self.job.key, reason, self.attempts, MAX_ATTEMPTS)
+        if self.attempts < MAX_ATTEMPTS:
+            return None
+        seconds = time.perf_counter() - self.begin
+        return Outcome(self.job.key, None, reason, last_words or None, self.attempts, seconds, lost=True)
 
 
 @runtime_checkable
 class Pool(Protocol):
     """Workers that stay from one lot of jobs to the next."""
 
-    def run(self, jobs: Iterable[Job], tell: Tell) -> Iterator[Outcome]:
+    def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
         """Run jobs as `run_jobs` does."""
 
-    def unseen(self, paths: Sequence[Path]) -> list[str]:
+    def nodes_without(self, paths: Sequence[Path]) -> list[str]:
         """Name the machines that do not see these files as the driver does."""
 
-    def carries(self) -> int | None:
+    def max_payload_bytes(self) -> int | None:
         """Return how many bytes of a data set may travel with the jobs where files are not seen; None is any number."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of one call of a job's function."""
+class Backend(Protocol):
+    """What `drive` needs of workers."""
 
-    value: Any
-    error: str | None = None
-    traceback: str | None = None
-    exception: BaseException | None = None
-    seconds: float = 0.0
-    lost: bool = False
+    def has_room(self) -> bool:
+        """Return whether another task can start."""
+
+    def start(self, task: Task) -> Outcome | None:
+        """Start a task; return an outcome if it cannot even be sent."""
+
+    def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:
+        """Wait for something to happen; return the tasks that have ended, without an outcome if they are to start again."""
+
+    def stop(self) -> None:
+        """Kill the workers that are at a task."""
 
 
-def call(function: Callable[[Any, Report], Any], argument: object, report: Report) -> Result:
-    begin = time.perf_counter()
+def drive(backend: Backend, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
+    """Run jobs on workers as `run_jobs` says."""
+    waiting, running = iter(jobs), 0
+    lost: deque[Task] = deque()
+    finished: deque[tuple[Task, Outcome]] = deque()
     try:
-        value = function(argument, report)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 a job may raise anything; it is recorded, not hidden
-        return failure(error, time.perf_counter() - begin)
-    return Result(value, seconds=time.perf_counter() - begin)
-
-
-def failure(error: BaseException, seconds: float = 0.0) -> Result:
-    text = " ".join(str(error).split())
-    line = text if isinstance(error, DatapruneError) else f"{type(error).__name__}: {text}".rstrip(": ")
-    trace = "".join(traceback.format_exception(error))
-    # Without its frames, which would keep alive all that the job held.
-    return Result(None, line, trace, error.with_traceback(None), seconds)
-
-
-def outcome(key: str, result: Result, attempts: int) -> Outcome:
-    return Outcome(key, result.value, result.error, result.traceback, attempts, result.seconds, result.exception, result.lost)
+        while True:
+            # Every worker has its next job before the caller gets an outcome, and so works on while the caller does.
+            while backend.has_room() and (task := lost.popleft() if lost else next(map(Task, waiting), None)):
+                outcome = backend.start(task)
+                if outcome is None:
+                    running += 1
+                else:
+                    finished.append((task, outcome))
+            if finished:
+                task, outcome = finished.popleft()
+                yield replace(outcome, attempts=task.attempts)
+            elif running:
+                for task, ended in backend.listen(tell):
+                    running -= 1
+                    if ended is None:
+                        lost.append(task)
+                    else:
+                        finished.append((task, ended))
+            else:
+                return
+    finally:
+        backend.stop()

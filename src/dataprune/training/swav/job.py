@@ -16,7 +16,7 @@ from dataprune.store import Arrays
 from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
 from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.swav.recipe import Swav
-from dataprune.workers import Executor, Job, Outcome, Report, run_jobs
+from dataprune.workers import Executor, ExecutorConfig, Job, Outcome, Report, run_jobs
 
 TIMED_FLOPS = 2e11  # of an epoch that is timed
 FEWEST_TIMED = 16  # rows of it
@@ -74,7 +74,7 @@ def train_swav(
         if on_message is not None:
             on_message(message)
 
-    return next(run_jobs([Job("swav", _run_swav, job)], executor=executor, workers=1, on_message=passed_on))
+    return next(run_jobs([Job("swav", _run_swav, job)], ExecutorConfig(executor, 1), passed_on))
 
 
 def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dataset, device: str) -> Float32[np.ndarray, "n d"]:

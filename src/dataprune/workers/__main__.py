@@ -1,7 +1,0 @@
-"""Where a worker process begins."""
-
-import sys
-
-from dataprune.workers.worker import serve
-
-serve(int(sys.argv[1]))
