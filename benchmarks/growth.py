@@ -26,9 +26,9 @@ from report import MEMBERS, K, made_suspects, manifest, member, pictures
 import dataprune as dp
 from dataprune import noise
 from dataprune.report.page import Options
-from dataprune.report.page.answers import answers
 from dataprune.report.page.build import run_page
-from dataprune.report.page.material import ReportData
+from dataprune.report.page.data import ReportData
+from dataprune.report.page.predictions import predictions_of
 from dataprune.report.page.render import html
 from dataprune.trace import open_member, save_member
 
@@ -116,10 +116,8 @@ def measured(n: int, parts: list[str]) -> dict[str, dict[str, float]]:
         images = pictures(n) if "report" in parts else np.empty(0)
 
         def report() -> None:
-            every, told = dp.score_trace(trace), answers(trace)
-            one = ReportData(
-                "benchmark", manifest(n), tuple(f"class {c}" for c in range(K)), ids, labels, every, "el2n", told, images
-            )
+            every, told = dp.score_trace(trace), predictions_of(trace)
+            one = ReportData("benchmark", manifest(n), ids, labels, every, told, images)
             html(run_page(replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"}), Options()))
 
         works: dict[str, Callable[[], object]] = {

@@ -18,9 +18,9 @@ from record import record
 import dataprune as dp
 from dataprune.noise import Suspects
 from dataprune.report.page import Options
-from dataprune.report.page.answers import answers
 from dataprune.report.page.build import run_page
-from dataprune.report.page.material import ReportData
+from dataprune.report.page.data import ReportData
+from dataprune.report.page.predictions import predictions_of
 from dataprune.report.page.render import html
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.trace import MemberTrace, open_member, save_member
@@ -54,7 +54,7 @@ def manifest(n: int) -> RunManifest:
     """Make what a manifest says."""
     return RunManifest(
         spec=RunSpec("0" * 64, n, "proxy", Recipe("fast"), MEMBERS, EPOCHS, K, "clean", 0, folds=2),
-        data=RunData(n, (), (), (SIDE, SIDE, 3), "images"),
+        data=RunData(n, tuple(f"class {c}" for c in range(K)), (), (SIDE, SIDE, 3), "images"),
         members=tuple(MemberRecord(member, "ok", "", accuracy=0.8) for member in range(MEMBERS)),
         scores={},
         absent_scores={},
@@ -107,8 +107,8 @@ def main() -> None:
         trace = dp.Trace([open_member(path) for path in paths], labels, ids)
         scores = dp.score_trace(trace)
         begun, cpu = time.perf_counter(), time.process_time()
-        told = answers(trace)
-        one = ReportData("benchmark", manifest(n), tuple(f"class {c}" for c in range(K)), ids, labels, scores, "el2n", told, images)
+        told = predictions_of(trace)
+        one = ReportData("benchmark", manifest(n), ids, labels, scores, told, images)
         one = replace(one, suspects=made_suspects(one, rng), missing={"duplicates": "not looked for"})
         text = html(run_page(one, Options()))
         figures = {"seconds": round(time.perf_counter() - begun, 2), "processor_seconds": round(time.process_time() - cpu, 2)}

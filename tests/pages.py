@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from dataprune.noise import Suspects
-from dataprune.report.page.answers import EnsemblePredictions
-from dataprune.report.page.material import Other, Pairs, ReportData
+from dataprune.report.page.data import Other, ReportData
+from dataprune.report.page.predictions import EnsemblePredictions
+from dataprune.run.duplicates import Duplicates
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.scores import Score, Scores
 from dataprune.training.recipes import Recipe
@@ -24,11 +25,11 @@ HOSTILE = (
 SCORE_NAMES = ("el2n", "pred_sum", "confidence", "variability", "aum")
 
 
-def manifest_of(n, n_classes, kind="images", shape=(8, 8, 3), members=4, epochs=5, **more):
+def manifest_of(n, classes, kind="images", shape=(8, 8, 3), members=4, epochs=5, **more):
     """Make a manifest as a run has it."""
     made = RunManifest(
-        spec=RunSpec("ab" * 32, n, "proxy", Recipe("fast"), members, epochs, n_classes, "clean", 0, folds=2, repeats=2),
-        data=RunData(n, (), (), shape, kind),
+        spec=RunSpec("ab" * 32, n, "proxy", Recipe("fast"), members, epochs, len(classes), "clean", 0, folds=2, repeats=2),
+        data=RunData(n, tuple(classes), (), shape, kind),
         members=tuple(MemberRecord(member, "ok", "", accuracy=0.8) for member in range(members)),
         scores={},
         absent_scores={},
@@ -75,8 +76,8 @@ def material(n=40, classes=("cat", "dog", "ship"), *, ids=None, pictures=True, f
     images = rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) if pictures else None
     kind = {} if pictures else {"kind": "features", "shape": (4,)}
     found = {"suspects": suspects(ids, labels, best, sure, wrong, classes)} | parts
-    about = manifest_of(n, n_classes, **kind)
-    return ReportData("my run", about, tuple(classes), ids, labels, scores, "el2n", told, images, features, "given", **found)
+    about = manifest_of(n, classes, **kind)
+    return ReportData("my run", about, ids, labels, scores, told, images, features, "given", **found)
 
 
 def suspects(ids, labels, best, sure, wrong, classes):
@@ -104,16 +105,18 @@ def pairs(one):
     """Return two pairs: two pictures of the set with different labels, and one that also lies in the test split."""
     n = len(one)
     other = Other("test/<b>1.png", int(one.labels[2]), "test", np.zeros((8, 8, 3), np.uint8))
-    found = Pairs(
-        [str(one.ids[0]), str(one.ids[2])],
-        [str(one.ids[1]), other.id],
-        np.array([0, 2]),
-        np.array([1, n]),
-        ["near", "exact"],
-        one.labels[[0, 2]],
-        np.array([one.labels[1], other.label]),
-        ["train", "train"],
-        ["train", "test"],
-        np.array([0.25, 0.0]),
+    found = Duplicates(
+        ids=one.ids[[0, 2]],
+        other_ids=np.array([str(one.ids[1]), other.id]),
+        split=np.array(["train", "train"]),
+        other_split=np.array(["train", "test"]),
+        distance=np.array([0.25, 0.0], np.float32),
+        is_exact=np.array([False, True]),
+        labels=one.labels[[0, 2]],
+        other_labels=np.array([one.labels[1], other.label]),
+        rows=np.array([0, 2]),
+        other_rows=np.array([1, 0]),
+        classes=one.classes,
+        n_examples=n + 1,
     )
-    return {"duplicates": found, "others": (other,)}
+    return {"duplicates": found, "pair_rows": np.array([[0, 1], [2, n]]), "others": (other,)}

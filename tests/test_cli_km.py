@@ -224,7 +224,7 @@ class TestMap:
         assert (tmp_path / "b.png").stat().st_size > 0
 
     def test_inertia_by_hand(self):
-        data = inertia_data(np.array([2, 4]), np.array([10.0, 5.0]), 4, "rule")
+        data = inertia_data(np.array([2, 4]), np.array([10.0, 5.0]), 4, None)
         assert (data.inertia.tolist(), data.chosen) == ([1.0, 0.5], 4)
         assert "rule of thumb" in data.description
 

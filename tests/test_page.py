@@ -19,23 +19,22 @@ import dataprune as dp
 from dataprune.data import read_features
 from dataprune.data.decode import thumbnail
 from dataprune.errors import InputError
+from dataprune.report.figures import write_plot
 from dataprune.report.page import Options, write_report
-from dataprune.report.page.answers import answers, confusion
 from dataprune.report.page.build import run_page
-from dataprune.report.page.cartography import MOST_POINTS, class_counts, map_of
 from dataprune.report.page.classes import class_rows, matrix_of
-from dataprune.report.page.distributions import distribution_data
-from dataprune.report.page.examples import records, wanted
-from dataprune.report.page.findings import drop_finding, findings, leading_score
-from dataprune.report.page.galleries import class_ends, ends, nearest
-from dataprune.report.page.gather import gather
+from dataprune.report.page.data import gather
+from dataprune.report.page.examples import class_ends, ends, nearest, records, wanted
+from dataprune.report.page.findings import drop_finding, findings
+from dataprune.report.page.map_svg import MOST_POINTS, class_counts, map_element, map_of
+from dataprune.report.page.predictions import predictions_of
 from dataprune.report.page.render import html, policy, script_json
-from dataprune.report.page.svg import standalone
+from dataprune.report.run_figures import distribution_data
 from dataprune.run import add_features
 from dataprune.run.manifest import MemberRecord
 from dataprune.run.run import write_local
 from dataprune.trace import MemberTrace
-from pages import HOSTILE, manifest_of, material, pairs
+from pages import HOSTILE, material, pairs
 
 
 class Reader(HTMLParser):
@@ -92,12 +91,12 @@ def trace_by_hand():
 
 
 def test_answers_by_hand():
-    told = answers(trace_by_hand())
+    told = predictions_of(trace_by_hand())
     assert told.which == "all"  # nobody left example 1 out, and not everybody saw example 0
     assert told.p_label == pytest.approx([0.525, 0.8125, 0.375], abs=1e-3)
     assert told.predicted.tolist() == [0, 1, 1]
     assert told.vote == pytest.approx([2 / 3, 1])  # ties go to class 0: first epoch (0,1)→0 right, (0,1)→0 wrong, (1,0)→0 right
-    assert told.seen == pytest.approx([3 / 4, 1])
+    assert told.trained == pytest.approx([3 / 4, 1])
     assert told.held_out == pytest.approx([0, 0])
     assert np.isnan(told.changed[0])
     assert told.changed[1] == pytest.approx(1 / 6)
@@ -107,9 +106,11 @@ def test_answers_by_hand():
 @given(st.integers(1, 60), st.integers(2, 7), st.integers(0, 99))
 def test_confusion_is_that_of_scikit_learn(n, n_classes, seed):
     rng = np.random.default_rng(seed)
-    labels, predicted = rng.integers(0, n_classes, (2, n))
-    want = confusion_matrix(labels, predicted, labels=np.arange(n_classes))
-    assert np.array_equal(confusion(labels, predicted.astype(np.int32), n_classes), want)
+    one = material(n, [f"class {c}" for c in range(n_classes)])
+    predicted = rng.integers(0, n_classes, (n, 2)).astype(np.int32)
+    one = replace(one, predictions=replace(one.predictions, top_classes=predicted))
+    want = confusion_matrix(one.labels, predicted[:, 0], labels=np.arange(n_classes))
+    assert np.array_equal(matrix_of(one)[1], want)
 
 
 @settings(max_examples=20, deadline=None)
@@ -156,7 +157,12 @@ def test_map_is_binned_beyond_what_an_eye_tells_apart():
     labels = rng.integers(0, 3, n)
     told = class_counts(found, labels, 3)
     assert sum(sum(one[1::2]) for one in told) == n
-    assert not map_of(np.zeros(3), np.ones(3), np.zeros(3, bool), np.arange(3)).is_binned
+    text = map_element(found, "map", is_picture=True)
+    assert text.count("data-k=") == len(found.counts)
+    assert "style=" not in text
+    few = map_of(np.zeros(3), np.ones(3), np.zeros(3, bool), np.arange(3))
+    assert not few.is_binned
+    assert map_element(few, "map", is_picture=False).count("<circle ") == 3
 
 
 def test_thumbnails_are_small_and_keep_tiny_pictures_as_they_are():
@@ -183,7 +189,7 @@ def test_first_mention_decides_on_importance_and_pictures_stop_at_the_limit():
 
 def test_classes_by_hand():
     rows = class_rows(material(6, ("cat", "dog")))
-    assert [(row["count"], row["accuracy"], row["suspects"], row["taken_for"]) for row in rows] == [
+    assert [(row.count, row.accuracy, row.suspects, row.taken_for) for row in rows] == [
         (3, pytest.approx(2 / 3, abs=1e-3), 1, "dog"),
         (3, pytest.approx(2 / 3, abs=1e-3), 1, "cat"),
     ]
@@ -219,10 +225,19 @@ def test_without_suspects_the_page_counts_contradicted_labels():
     assert "Suspects are left out: no folds." in page_of(one)
 
 
-def test_networks_that_know_by_heart_are_not_ranked_by_the_last_epoch():
-    known = replace(manifest_of(4, 2), members=(MemberRecord(0, "ok", "", accuracy=0.995), MemberRecord(1, "failed", "")))
-    assert leading_score(known.memorised, ["el2n", "aum"])[0] == "aum"
-    assert leading_score(manifest_of(4, 2).memorised, ["el2n", "aum"])[0] == "el2n"
+def test_networks_that_memorised_are_not_ranked_by_the_last_epoch():
+    one = material()
+    assert one.leading == "el2n"
+    known = (MemberRecord(0, "ok", "", accuracy=0.995), MemberRecord(1, "failed", ""))
+    assert replace(one, manifest=replace(one.manifest, members=known)).leading == "aum"
+
+
+def test_a_pair_in_one_split_says_nothing_of_splits():
+    one = material(100)
+    found = pairs(one)
+    duplicates = replace(found["duplicates"], other_split=np.array(["train", "train"]))
+    assert "split" not in findings(replace(one, **found | {"duplicates": duplicates}))[2].text
+    assert "1 lies in two splits" in findings(replace(one, **found))[2].text
 
 
 # What it carries
@@ -281,9 +296,20 @@ def test_script_json_comes_back_and_closes_nothing(value):
     assert not set("<>&\u2028\u2029") & set(text)
 
 
-def test_svg_files_escape_what_comes_from_data():
+def test_figures_escape_what_comes_from_data(tmp_path):
     page = run_page(material(16, HOSTILE), Options())
-    assert "<script" not in "".join(standalone(scene) for scene in page.scenes.values())
+    for name, plot in {**page.plots, **page.tables}.items():
+        write_plot(plot, tmp_path / f"{name}.svg")
+        assert "<script" not in (tmp_path / f"{name}.svg").read_text()
+
+
+def test_data_of_each_plot_stand_beside_it():
+    told = payload_of(page_of(material()))["plots"]
+    assert {"epochs", "distribution-el2n"} <= set(told)
+    one = told["distribution-el2n"]
+    assert one["data"]["names"] == ["all", "cat", "dog", "ship"]
+    assert sum(one["data"]["counts"][0]) == 40
+    assert len(one["axes"][0]["box"]) == 4
 
 
 def test_no_pictures_says_so_in_their_place():
@@ -303,7 +329,7 @@ def test_feature_vectors_show_ids_and_nearest_examples():
     row = one.ids.tolist().index(first)
     want = nearest(features, np.array([row]))[0].tolist()
     assert [page.payload["examples"]["id"][place] for place in near["0"]] == [str(one.ids[other]) for other in want]
-    assert "features" in page.scenes
+    assert "features" in page.plots
     assert "nearest:" in html(page, is_static=True)
 
 
@@ -328,7 +354,7 @@ def test_class_of_one_example_and_class_of_none():
 
 
 def test_report_of_a_run(run_folder, tmp_path, cli, monkeypatch):
-    monkeypatch.setattr("dataprune.report.page.raster.DOTS_AN_INCH", 20)
+    monkeypatch.setattr("dataprune.report.figures.DOTS_AN_INCH", 20)
     out = tmp_path / "report.html"
     code, said, _ = cli("report", run_folder, "--out", out, "--title", "Flowers <3", "--figures", tmp_path / "figures")
     assert code == 0
@@ -369,19 +395,19 @@ def test_features_that_a_run_was_scored_with_are_on_its_page(run_folder, tmp_pat
     np.save(tmp_path / "own.npy", vectors)
     run = add_features(run, read_features(tmp_path / "own.npy"))
     page = run_page(gather(run), Options())
-    assert {"features", "inertia"} <= set(page.scenes)
+    assert {"features", "inertia"} <= set(page.plots)
     assert page.context["features_are"] == "the features that the run was scored with"
     assert str(tmp_path) not in html(page, is_static=True)
     (folder / "features").mkdir()
     (tmp_path / "own.npy").rename(folder / "features" / "swav.npy")  # as it lies when it was learned for the run
     add_features(run, read_features(folder / "features" / "swav.npy"))
     moved = folder.rename(tmp_path / "moved")
-    assert "features" in run_page(gather(dp.open_run(moved)), Options()).scenes
+    assert "features" in run_page(gather(dp.open_run(moved)), Options()).plots
     np.save(moved / "features" / "swav.npy", vectors + 1)
     page = run_page(gather(dp.open_run(moved)), Options())
-    assert "features" not in page.scenes
+    assert "features" not in page.plots
     assert "The features that the run was scored with were changed since. Give them with" in html(page)
-    assert "inertia" in page.scenes
+    assert "inertia" in page.plots
     (moved / "features" / "swav.npy").unlink()
     assert "are not where they were any more" in gather(dp.open_run(moved)).missing["features"]
 
@@ -389,7 +415,7 @@ def test_features_that_a_run_was_scored_with_are_on_its_page(run_folder, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--out", "page.txt"), "`out` must end in .html, got 'page.txt'."),
+        (("--out", "page.txt"), "`out` must end in .html or .htm, got 'page.txt'."),
         (("--out", "nowhere/page.html"), "`out` must lie in a folder that exists, got nowhere."),
         (("--out", "page.html", "--data", "digits"), "the data in digits are not those of"),
         (("--max-pictures", "-1"), "Invalid value for '--max-pictures'"),

@@ -11,9 +11,8 @@ from dataprune.report.page import Options
 from dataprune.report.page.build import run_page
 from dataprune.report.page.render import html
 from dataprune.report.page.study import study_page
-from dataprune.report.page.study_tables import StudyReportData
 from pages import HOSTILE, material, pairs
-from test_page_study import summary, trials
+from test_page_study import study_data
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
@@ -64,8 +63,7 @@ def whole(**options):
 
 
 def study():
-    curves = [np.linspace((0.2, 0.3), (0.8, 0.9), 5, axis=1)] * 5
-    return study_page(StudyReportData("s", trials(), summary(), "preset = 'half'", epochs=tuple(curves)), Options())
+    return study_page(study_data(), Options())
 
 
 def test_picture_opens_on_click_and_closes(open_page):
@@ -129,8 +127,8 @@ def test_trials_sort_and_filter(open_page):
 def test_a_choice_shows_one_of_several_charts(open_page):
     tab = open_page(study())
     assert tab.locator("[data-shown=by-epoch]:visible").count() == 1
-    tab.select_option("[data-shows=by-epoch]", label="keep 50 %")
-    assert "keep 50 %" in tab.locator("[data-shown=by-epoch]:visible figcaption").text_content()
+    tab.select_option("[data-shows=by-epoch]", label="keep 50%")
+    assert "keep 50%" in tab.locator("[data-shown=by-epoch]:visible figcaption").text_content()
     tab = open_page(whole())
     tab.select_option("#distribution-score", "aum")
     assert tab.locator("[data-shown=distribution]:visible").get_attribute("data-is") == "aum"
@@ -196,7 +194,7 @@ def test_policy_is_a_second_wall(browser, tmp_path):
     (tmp_path / "page.html").write_text(text, encoding="utf-8")
     tab = browser.new_page()
     tab.goto((tmp_path / "page.html").as_uri())
-    assert tab.title() == "What the data of my run show"
+    assert tab.title() == "Data report: my run"
     tab.close()
 
 

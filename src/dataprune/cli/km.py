@@ -103,8 +103,7 @@ def km(
     for note in found.notes:
         warn(note)
     if plot is not None and found.curve is not None:
-        why: Literal["elbow", "rule"] = "elbow" if found.curve.elbow == found.k else "rule"
-        write_plot(inertia_data(found.curve.clusters, found.curve.inertia, found.k, why), plot)
+        write_plot(inertia_data(found.curve.clusters, found.curve.inertia, found.k, found.curve.elbow), plot)
     if not quiet:
         say(f"written: {out}, and {out.name}.json with the number of clusters and the curve" + (f"; {plot}" if plot else ""))
         say(f"next: dataprune prune RUN --by {shlex.quote(f'{out}:km')} --keep 0.7 --out kept.csv")

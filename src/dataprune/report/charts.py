@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LETTERS = 34  # of a label in a legend
-LETTER_INCHES, SAMPLE_INCHES = 0.072, 0.55  # of a legend: a letter, and a piece of line with its room
+LETTER_INCHES, SAMPLE_INCHES = 0.076, 0.58  # of a legend: a letter, and a piece of line with its room
 CHART_INCHES, LEGEND_INCHES = 3.0, 0.19  # the height of panels, and of a row of the legend
 ASIDE = 0.004  # of the axis between neighbouring lines, so that their intervals do not cover each other
 

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 WIDTH = 7.2  # inches: a page with margins
 POINTS = 72  # an inch; the unit of SVG
+DOTS_AN_INCH = 150
 NOTE_LETTERS = 125  # in one line
 BLANK = "var(--c8)"  # matplotlib leaves out a fill that is black
 RC: dict[str, Any] = {
-    **{"svg.fonttype": "none", "text.parse_math": False, "font.sans-serif": ["DejaVu Sans", "sans-serif"], "font.size": 8.0},
-    **{"axes.labelsize": 8.0, "axes.titlesize": 8.5, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 8.0},
+    **{"svg.fonttype": "none", "text.parse_math": False, "font.sans-serif": ["DejaVu Sans", "sans-serif"], "font.size": 8.5},
+    **{"axes.labelsize": 8.5, "axes.titlesize": 9.0, "xtick.labelsize": 8.0, "ytick.labelsize": 8.0, "legend.fontsize": 8.5},
     **{"text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": MUTED, "ytick.color": MUTED},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "axes.edgecolor": MUTED},
     **{"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": LINE, "grid.linewidth": 0.7},
@@ -71,11 +72,11 @@ def draw(data: Plot) -> "Figure":
     return figure
 
 
-def canvas(height: float, dpi: int = 150) -> "Figure":
+def canvas(height: float) -> "Figure":
     """Return an empty figure of a page's width, `height` inches high."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH, height), dpi=dpi, layout="constrained")
+    return Figure(figsize=(WIDTH, height), dpi=DOTS_AN_INCH, layout="constrained")
 
 
 def write_plot(data: Plot, out: Path) -> None:

@@ -23,7 +23,8 @@ DIMENSIONS = 50  # t-SNE sees the first principal components
 MARKERS = ("o", "^", "s", "D")
 MOST_IN_LEGEND = len(COLOURS) * len(MARKERS)
 LEGEND_LINES = 20
-WHY_CLUSTERS = {"elbow": "the elbow", "rule": "no elbow: a rule of thumb", "asked": "asked for"}
+Why = Literal["elbow", "rule", "asked"]
+WHY_CLUSTERS: dict[Why, str] = {"elbow": "the elbow", "rule": "no elbow: a rule of thumb", "asked": "asked for"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class InertiaData:
     clusters: np.ndarray
     inertia: np.ndarray
     chosen: int
-    why: Literal["elbow", "rule", "asked"]
+    why: Why
     title: str = "Inertia by number of clusters"
 
     @property
@@ -101,8 +102,9 @@ def map_data(
     return MapData(title, points, groups, tuple(display_text(name, 24) for name in names), values)
 
 
-def inertia_data(clusters: np.ndarray, inertia: np.ndarray, chosen: int, why: Literal["elbow", "rule", "asked"]) -> InertiaData:
-    """Return what is in the plot of an inertia curve."""
+def inertia_data(clusters: np.ndarray, inertia: np.ndarray, chosen: int, elbow: int | None, asked: str = "auto") -> InertiaData:
+    """Return what is in the plot of an inertia curve; `asked` is auto, classes or a number."""
+    why: Why = "elbow" if elbow == chosen else "rule" if asked == "auto" else "asked"
     return InertiaData(np.asarray(clusters), np.asarray(inertia) / (np.max(inertia) or 1.0), chosen, why)
 
 

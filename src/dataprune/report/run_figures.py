@@ -114,13 +114,13 @@ def both_correlations_data(scores: Scores) -> Matrix:
 
 
 def confusion_data(names: Sequence[str], counts: Int64[np.ndarray, "given predicted"]) -> Matrix:
-    """Return given labels (rows) against answers (columns); each row is colored by its shares."""
+    """Return given labels (rows) against predictions (columns); each row is coloured by its shares."""
     shares = np.sqrt(counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
     strength = np.where(np.eye(len(names), dtype=bool), shares, -shares)
     right, every = int(np.trace(counts)), int(counts.sum())
-    described = f"Given labels in rows, answers in columns: {right:,} of {every:,} labels are what the ensemble answers."
+    described = f"Given labels in rows, predictions in columns: {right:,} of {every:,} labels are what the ensemble predicts."
     texts = tuple(tuple(f"{count:,}" if count else "" for count in row) for row in counts.tolist())
-    return Matrix("Given labels against answers", described, tuple(names), tuple(names), strength, texts)
+    return Matrix("Given labels against predictions", described, tuple(names), tuple(names), strength, texts)
 
 
 def epochs_data(
@@ -129,7 +129,7 @@ def epochs_data(
     held_out: Float64[np.ndarray, " epochs"],
     changed: Float64[np.ndarray, " epochs"],
 ) -> Chart:
-    """Return accuracy by epoch, and beside it the share of answers that changed; shares, NaN where nothing was measured."""
+    """Return accuracy by epoch, and beside it the share of predictions that changed; shares, NaN where nothing was measured."""
     right = (
         ("all members' vote", vote, Style(BLACK, "o")),
         ("on what they trained on", trained, Style(BLUE, "s", "--")),
@@ -139,10 +139,10 @@ def epochs_data(
     panels = [Panel("", lines)]
     if np.isfinite(changed).any():
         moved = _by_epoch("", changed, Style(GREEN, "o"))
-        panels.append(Panel("", (moved,), y_label="changed answers, %"))
+        panels.append(Panel("", (moved,), y_label="changed predictions, %"))
     said = ", ".join(f"{line.label} {line.y[-1]:.1f} %" for line in lines)
-    described = f"Right answers after the last epoch: {said}. Answers change from one epoch to the next."
-    return Chart("Accuracy and changed answers by epoch", described, "epoch", "right answers, %", tuple(panels), whole_x=True)
+    described = f"Accuracy after the last epoch: {said}. Changed are predictions that differ from the epoch before."
+    return Chart("Accuracy and changed predictions by epoch", described, "epoch", "accuracy, %", tuple(panels), whole_x=True)
 
 
 def said(value: float) -> str:

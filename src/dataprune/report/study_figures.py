@@ -3,7 +3,7 @@
 Each function returns what is in a plot, or None where the study has nothing of the kind.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import floor
 from pathlib import Path
@@ -54,7 +54,7 @@ def write_plots(study: "Study", folder: Path, scores: "Scores | None" = None, sc
     """
     summary = study.summary
     plots: dict[str, Plot | None] = {**study_plots(summary), "easy-vs-hard": easy_hard_data(summary)}
-    plots |= epoch_plots(summary.cells, epoch_curves(study))
+    plots |= numbered(epoch_plots(summary.cells, epoch_curves(study)))
     if scoring is not None:
         plots["cost"] = cost_data(study_costs(study.trials, scoring, study.measure))
     if scores is not None and len(scores):
@@ -92,7 +92,7 @@ def window_data(summary: Summary) -> Chart | None:
     """Return accuracy against the share of easier examples that is left out, where a window slides."""
     panels = []
     for arm in _arms(summary.cells):
-        curves = _curves(summary, arm, lambda cell: cell.strategy == "window" and _is_scored(cell))
+        curves = _curves(summary, arm, lambda cell: cell.strategy == "window" and cell.is_scored)
         styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
         lines = []
         for (name, rows), style in zip(curves.items(), styles, strict=True):
@@ -115,7 +115,7 @@ def easy_hard_data(summary: Summary) -> Chart | None:
     for arm in _arms(summary.cells):
         lines = []
         for strategy, label in (("hardest", "easy dropped"), ("easiest", "hard dropped")):
-            curves = _curves(summary, arm, lambda cell, of=strategy: cell.strategy == of and _is_scored(cell) and cell.has_size)
+            curves = _curves(summary, arm, lambda cell, of=strategy: cell.strategy == of and cell.is_scored and cell.has_size)
             for rows in curves.values():
                 cell = summary.cells[rows[0]]
                 at = [100 * summary.cells[row].dropped for row in rows]
@@ -129,11 +129,11 @@ def easy_hard_data(summary: Summary) -> Chart | None:
 
 def cells_data(summary: Summary) -> Rows:
     """Return a row for each cell, the best first, where there is nothing to draw a line along."""
-    middle = summary.table[_measure(summary)]
+    middle = summary.table[summary.measure]
     rows = np.argsort(-middle, kind="stable")[:MOST_ROWS]
     cells = [summary.cells[row] for row in rows]
     names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {cell.keep:.0%}") for cell in cells)
-    values = (100 * summary.table[name][rows].astype(np.float64) for name in (_measure(summary), "low", "high"))
+    values = (100 * summary.table[name][rows].astype(np.float64) for name in (summary.measure, "low", "high"))
     described = "Dots are means over seeds, strokes their 95 % intervals, the best first; the table of verdicts has the numbers."
     return Rows("Accuracy of each rule", described, "accuracy, %", names, tuple(map(_style, cells)), *values)
 
@@ -150,35 +150,41 @@ def epoch_curves(study: "Study") -> list[Curves | None]:
     return found
 
 
-def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[str, Plot | None]:
-    """Return accuracy on validation by epoch: a plot for each size, start of a window, or comparison of orders, by name."""
-    found: dict[str, Plot | None] = {}
+def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[str, Chart]:
+    """Return accuracy on validation by epoch: a plot for each size, start of a window, or comparison of orders, by what it compares."""
+    found: dict[str, Chart] = {}
     for arm in _arms(cells):
         own = [at for at, cell in enumerate(cells) if cell.arm == arm and curves[at] is not None]
         controls = [at for at in own if cells[at].is_all]
-        for what, chosen in _compared(cells, own).items():
+        for compared, chosen in _compared(cells, own).items():
             lines = [*controls, *chosen][:MOST_LINES]
-            title = f"Accuracy on validation by epoch: {what}" + (f", {ARMS.get(arm, arm)}" if arm else "")
-            found[f"by-epoch-{len(found) + 1}"] = _by_epoch(title, [cells[at] for at in lines], [curves[at] for at in lines])
+            what = compared + (f", {ARMS.get(arm, arm)}" if arm else "")
+            title = f"Accuracy on validation by epoch: {what}"
+            found[what] = _by_epoch(title, [cells[at] for at in lines], [curves[at] for at in lines])
     return found
 
 
-def cost_data(prices: StudyCosts) -> Chart | None:
+def numbered(plots: Mapping[str, Chart]) -> dict[str, Plot]:
+    """Name the plots by epoch."""
+    return {f"by-epoch-{number}": plot for number, plot in enumerate(plots.values(), start=1)}
+
+
+def cost_data(costs: StudyCosts) -> Chart | None:
     """Return all that was spent against the number of trainings, for each size; None without all data or without a size by a score.
 
     In operations where these are known, else in seconds. One training on all data is the unit. A size's line begins with the cost
     of scoring; where it crosses that of all data pruning has paid.
     """
-    measure = next((name for name in ("flops", *MEASURES) if np.isfinite(prices.everything[name] * prices.scoring[name])), None)
+    measure = next((name for name in ("flops", *MEASURES) if np.isfinite(costs.everything[name] * costs.scoring[name])), None)
     sizes: dict[float, list[CellCost]] = {}
-    for price in prices.cells:
-        if measure is not None and _is_scored(price.cell) and not price.cell.order and np.isfinite(price.training[measure]):
-            sizes.setdefault(round(price.cell.keep, 6), []).append(price)
+    for one in costs.cells:
+        if measure is not None and one.cell.is_scored and not one.cell.order and np.isfinite(one.training[measure]):
+            sizes.setdefault(round(one.cell.keep, 6), []).append(one)
     if measure is None or not sizes:
         return None
-    unit = prices.everything[measure]
+    unit = costs.everything[measure]
     each = {keep: float(np.mean([one.training[measure] for one in of_size])) / unit for keep, of_size in sizes.items()}
-    scoring = prices.scoring[measure] / unit
+    scoring = costs.scoring[measure] / unit
     pays = {keep: floor(scoring / (1 - cost)) + 1 if cost < 1 else None for keep, cost in each.items()}
     most = min(MOST_TRAININGS, max(5, round(1.5 * float(np.median([number for number in pays.values() if number] or [5])))))
     trainings = np.arange(0.0, most + 1)
@@ -218,7 +224,7 @@ def _style(cell: Cell) -> Style:
 def _over_sizes(summary: Summary, what: str, title: str, y_label: str) -> Chart | None:
     panels = []
     for arm in _arms(summary.cells):
-        curves = _curves(summary, arm, lambda cell: _is_scored(cell) and cell.has_size)
+        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
         if what != "value":
             curves = {name: rows for name, rows in curves.items() if np.isfinite(summary.table[what][rows]).any()}
         if max(map(len, curves.values()), default=0) < 2:
@@ -280,7 +286,7 @@ def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[in
 
 
 def _line(summary: Summary, rows: Sequence[int], at: Sequence[float], what: str, label: str, style: Style) -> Line:
-    middle = _measure(summary) if what == "value" else what
+    middle = summary.measure if what == "value" else what
     ends = ("low", "high") if what == "value" else (f"{what}_low", f"{what}_high")
     y, low, high = (100 * summary.table[name][list(rows)].astype(np.float64) for name in (middle, *ends))
     return Line(label, style, np.array(at, np.float64), y, low, high)
@@ -297,12 +303,8 @@ def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
 
 
 def _level(summary: Summary, row: int, label: str) -> Level:
-    y, low, high = (100 * float(summary.table[name][row]) for name in (_measure(summary), "low", "high"))
+    y, low, high = (100 * float(summary.table[name][row]) for name in (summary.measure, "low", "high"))
     return Level(label, STYLES["all"] if summary.cells[row].is_all else STYLES["random"], y, low, high)
-
-
-def _is_scored(cell: Cell) -> bool:
-    return not (cell.is_all or cell.is_random)
 
 
 def _arms(cells: Iterable[Cell]) -> tuple[str, ...]:
@@ -311,10 +313,6 @@ def _arms(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 def _without_arm(cell: Cell) -> str:
     return replace(cell, arm="").name
-
-
-def _measure(summary: Summary) -> str:
-    return next(name for name in ("test_accuracy", "validation_accuracy") if name in summary.table)
 
 
 def _note(summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""How is text that came from data shown without doing any harm?"""
+"""Text that came from data, shown without doing any harm; shares, durations and counts in words."""
 
 
 def display_text(text: object, most: int = 80) -> str:
@@ -34,3 +34,36 @@ def capitalise(text: str) -> str:
     """
     first = text.split(" ", 1)[0].rstrip(",:;")
     return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
+def percent(share: float, places: int = 0) -> str:
+    """Write a share in percent, which does not break at the end of a line.
+
+    Example:
+        >>> percent(0.25).split(), percent(0.0123, 1).split()
+        (['25', '%'], ['1.2', '%'])
+    """
+    return f"{share * 100:.{places}f}\u00a0%"
+
+
+def spent(seconds: float) -> str:
+    """Write a duration.
+
+    Example:
+        >>> spent(0.4), spent(75.0), spent(9000.0)
+        ('0.4 seconds', '1.2 minutes', '2.5 hours')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} seconds"
+    return f"{seconds / 60:.2g} minutes" if seconds < 3600 else f"{seconds / 3600:.2g} hours"
+
+
+def pluralise(count: int, thing: str) -> str:
+    """Write a count with its noun.
+
+    Example:
+        >>> pluralise(1, "class"), pluralise(1200, "class")
+        ('1 class', '1,200 classes')
+    """
+    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count:,} {thing}{ending}"

@@ -124,6 +124,11 @@ def with_duplicates(found: Suspects, run: Run) -> Suspects:
     except (InputError, MachineError) as reason:
         note = f"identical examples with different labels were not looked for: {reason}"
         return replace(found, notes=(*found.notes, note))
+    return with_identical(found, dataset)
+
+
+def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
+    """Make suspects of the labels that contradict those of identical examples."""
     return with_conflicts(found, conflicts(identical([dataset.inputs]), found.labels))
 
 

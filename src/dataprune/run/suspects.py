@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import noise, store, tables
+from dataprune.data import Dataset
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import invalid
 from dataprune.noise import Evidence, Suspects
-from dataprune.run.duplicates import with_duplicates
+from dataprune.run.duplicates import with_duplicates, with_identical
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
 from dataprune.tables import write_table
@@ -24,7 +25,13 @@ def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
         run: finished. With folds, networks that did not see an example speak of it too, which finds far more.
         seed: of samples.
     """
-    return with_duplicates(noise.find(evidence_of(run), seed=seed), run)
+    return with_duplicates(judge(run, None, seed=seed), run)
+
+
+def judge(run: Run, dataset: Dataset | None, *, seed: int = 0) -> Suspects:
+    """Judge every label of a run by what its networks say, and where its data are given also by identical examples."""
+    found = noise.find(evidence_of(run), seed=seed)
+    return found if dataset is None else with_identical(found, dataset)
 
 
 def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:

@@ -1,4 +1,4 @@
-"""Which examples does the page carry, and what does it know of each?
+"""Which examples a page shows, and what it knows of each.
 
 A page cannot carry 50,000 pictures: sections ask for rows in the order of their importance, and as many pictures as allowed are
 embedded. Rows beyond the set are examples of other splits, which only duplicates name.
@@ -7,19 +7,32 @@ embedded. Rows beyond the set are examples of other splits, which only duplicate
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from dataprune.data.decode import thumbnail
-from dataprune.report.page.galleries import nearest
-from dataprune.report.page.material import ReportData
+from dataprune.report.page.data import ReportData
 from dataprune.report.text import display_text
+from dataprune.scores import Score
 
+SHOWN = 24
+SHOWN_OF_A_CLASS = 12
+NEAREST = 5
+MOST_NEIGHBOURED = 600
+MOST_PRODUCTS = 2e11  # multiplications spent on nearest examples, some seconds on one core
 ID_LETTERS = 60
 THUMBNAIL_SIDE = 112
-MOST_NEIGHBOURED = 600
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """The two ends of a score, the extreme first."""
+
+    hardest: Int64[np.ndarray, " shown"]
+    easiest: Int64[np.ndarray, " shown"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +52,57 @@ class PictureList:
         return [self.place[int(row)] for row in rows]
 
 
+def ends(score: Score, ties: np.ndarray, count: int = SHOWN) -> Ends:
+    """Return the hardest and the easiest examples by a score; ties are broken by a hash of the id.
+
+    Example:
+        >>> found = ends(Score("aum", np.array([0.5, -1.0, 2.0]), -1), np.array([2, 0, 1]), 2)
+        >>> found.hardest.tolist(), found.easiest.tolist()
+        ([1, 0], [2, 0])
+    """
+    return Ends(_first(-score.difficulty, ties, count), _first(score.difficulty, ties, count))
+
+
+def class_ends(
+    score: Score, labels: Int64[np.ndarray, " examples"], n_classes: int, ties: np.ndarray, count: int = SHOWN_OF_A_CLASS
+) -> list[Ends]:
+    """Return the same of each class."""
+    order = np.lexsort((ties, -score.difficulty, labels))
+    backwards = np.lexsort((ties, score.difficulty, labels))
+    starts = np.searchsorted(labels[order], np.arange(n_classes + 1))
+    return [
+        Ends(order[start : min(stop, start + count)], backwards[start : min(stop, start + count)])
+        for start, stop in pairwise(starts.tolist())
+    ]
+
+
+def nearest(
+    features: Float32[np.ndarray, "examples features"], rows: Int64[np.ndarray, " asked"], count: int = NEAREST
+) -> Int64[np.ndarray, "answered nearest"]:
+    """Find the examples nearest to each of some rows, by Euclidean distance, the nearest first and none itself.
+
+    Where that would take long, only the first rows are answered.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = rows[: max(1, int(MOST_PRODUCTS / features.size))]
+    count = min(count, len(features) - 1)
+    searcher = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(features)
+    found = searcher.kneighbors(features[rows], return_distance=False)
+    is_other = found != rows[:, None]
+    is_other[is_other.all(axis=1), -1] = False  # hidden among more equal ones than were asked for
+    return np.asarray(found[is_other].reshape(len(rows), count), np.int64)
+
+
+def neighbours(data: ReportData, asked: PictureList) -> dict[int, list[int]]:
+    """Find for the most important examples the rows of those nearest in feature space; none where there are pictures."""
+    if data.features is None or data.images is not None:
+        return {}
+    rows = asked.rows[asked.rows < len(data)][:MOST_NEIGHBOURED]
+    found = nearest(data.features, rows)
+    return {int(row): near.tolist() for row, near in zip(rows, found, strict=False)}
+
+
 def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:
     """Join what sections ask for, the first mention deciding on importance.
 
@@ -52,61 +116,57 @@ def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:
     return PictureList(rows, {row: place for place, row in enumerate(rows.tolist())})
 
 
-def records(material: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures: int) -> dict[str, Any]:
+def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures: int) -> dict[str, Any]:
     """Return what is known of some examples, as columns for JSON.
 
     Returns:
         `id` (the whole id), `name` (as it is shown), `label` and `given` (its name), `top` (classes, best first),
-        `p` (their probabilities in percent),
-        `picture` (base64 WebP, or "" where none is embedded), `values` and `rank` (by score: its value, and the percentage of
-        examples that are easier), `near` (for feature vectors, by place: places of the nearest examples).
+        `p` (their probabilities in percent), `picture` (base64 WebP, or "" where none is embedded), `values` and `rank` (by score:
+        its value, and the percentage of examples that are easier).
     """
-    n = len(material)
+    n = len(data)
     own = np.where(rows < n, rows, 0)  # those of other splits have no scores; what stands there for them is not shown
-    others = [material.others[row - n] if row >= n else None for row in rows.tolist()]
-    ids = [str(material.ids[row]) if other is None else other.id for row, other in zip(rows.tolist(), others, strict=True)]
-    labels = [int(material.labels[row]) if other is None else other.label for row, other in zip(own.tolist(), others, strict=True)]
-    top = [_worth_telling(material, row) for row in own.tolist()]
+    others = [data.others[row - n] if row >= n else None for row in rows.tolist()]
+    ids = [str(data.ids[row]) if other is None else other.id for row, other in zip(rows.tolist(), others, strict=True)]
+    labels = [int(data.labels[row]) if other is None else other.label for row, other in zip(own.tolist(), others, strict=True)]
+    top = [_likely(data, row) for row in own.tolist()]
     return {
         "id": ids,
         "name": [f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS) for name in ids],
         "label": labels,
-        "given": [material.name_of(label) for label in labels],
+        "given": [data.name_of(label) for label in labels],
         "split": ["" if other is None else other.split for other in others],
         "top": [[label for label, _ in one] for one in top],
         "p": [[percent for _, percent in one] for one in top],
-        "picture": _pictures(material, rows, most_pictures),
-        "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in material.scores.items()},
-        "rank": {name: _easier(score.difficulty, own) for name, score in material.scores.items()},
+        "picture": _pictures(data, rows, most_pictures),
+        "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in data.scores.items()},
+        "rank": {name: _easier(score.difficulty, own) for name, score in data.scores.items()},
     }
 
 
-def _worth_telling(material: ReportData, row: int) -> list[tuple[int, int]]:
-    """Return the classes that an example is answered with and their percentages: the best, and others that have any."""
-    answers = material.answers
-    pairs = zip(answers.top_classes[row].tolist(), (answers.top_probabilities[row] * 100).round().tolist(), strict=True)
+def _first(values: np.ndarray, ties: np.ndarray, count: int) -> Int64[np.ndarray, " first"]:
+    """Return the places of the smallest values in order, without sorting all of them."""
+    inside = np.arange(len(values))
+    if len(values) > count:
+        inside = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
+    return inside[np.lexsort((ties[inside], values[inside]))][:count].astype(np.int64)
+
+
+def _likely(data: ReportData, row: int) -> list[tuple[int, int]]:
+    """Return the classes that are predicted for an example and their percentages: the best, and others that have any."""
+    top = data.predictions
+    pairs = zip(top.top_classes[row].tolist(), (top.top_probabilities[row] * 100).round().tolist(), strict=True)
     return [(label, int(percent)) for place, (label, percent) in enumerate(pairs) if percent >= 1 or place == 0]
 
 
-def neighbours(material: ReportData, asked: PictureList) -> dict[int, list[int]]:
-    """Find for the most important examples the rows of those nearest in feature space; none where there are no features."""
-    if material.features is None or material.images is not None:
-        return {}
-    rows = asked.rows[asked.rows < len(material)][:MOST_NEIGHBOURED]
-    found = nearest(material.features, rows)
-    return {int(row): near.tolist() for row, near in zip(rows, found, strict=False)}
-
-
-def _pictures(material: ReportData, rows: Int64[np.ndarray, " wanted"], most: int) -> list[str]:
-    pictures = []
-    for place, row in enumerate(rows.tolist()):
-        pixels = None
-        if place < most and row >= len(material):
-            pixels = material.others[row - len(material)].pixels
-        elif place < most and material.images is not None:
-            pixels = material.images[row]
-        pictures.append("" if pixels is None else b64encode(thumbnail(np.asarray(pixels), THUMBNAIL_SIDE)).decode())
-    return pictures
+def _pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], most: int) -> list[str]:
+    found = [""] * len(rows)
+    for place, row in enumerate(rows[:most].tolist()):
+        images = data.images
+        pixels = data.others[row - len(data)].pixels if row >= len(data) else None if images is None else images[row]
+        if pixels is not None:
+            found[place] = b64encode(thumbnail(np.asarray(pixels), THUMBNAIL_SIDE)).decode()
+    return found
 
 
 def _easier(difficulty: np.ndarray, rows: np.ndarray) -> list[int]:

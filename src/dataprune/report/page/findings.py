@@ -1,16 +1,12 @@
-"""What does a run say, in a few sentences that a person can act upon?
-
-Three findings: which labels to check, what to drop, and what else stands out. Figures come from the run; what it cannot say (what
-dropping costs) is said to be unmeasured.
-"""
+"""What a run says in a few sentences that a person can act upon: labels to check, what to drop, and what else stands out."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from dataprune.report.page.classes import class_rows, confused_pairs
-from dataprune.report.page.material import ReportData
-from dataprune.report.text import display_text
+from dataprune.report.page.classes import class_rows, confusions
+from dataprune.report.page.data import ReportData
+from dataprune.report.text import display_text, percent, pluralise, spent
 from dataprune.run.manifest import Phase
 from dataprune.study.advice import Advice, Situation, advise
 
@@ -22,44 +18,35 @@ SURE = 0.9
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: a headline, what supports it, the command that acts on it, and where on the page to look."""
+    """One finding: a headline, what supports it, the command that acts on it, where on the page to look, and what for."""
 
     title: str
     text: str
     command: str = ""
     link: str = ""
+    look: str = "Look"
 
 
-def leading_score(memorised: bool, names: list[str]) -> tuple[str, str]:
-    """Choose the score that the page ranks by, and say why if it is not the usual one.
-
-    Networks that know their labels by heart leave nothing to `el2n`, which looks at the last epoch only.
-    """
-    if memorised and "aum" in names:
-        return "aum", "The networks know the labels they trained on by heart, so this page ranks by aum, which looks at all epochs."
-    return ("el2n", "") if "el2n" in names else (names[0], "")
-
-
-def findings(material: ReportData) -> list[Finding]:
+def findings(data: ReportData) -> list[Finding]:
     """Return the three findings of a run."""
-    return [labels_finding(material), drop_finding(material), other_finding(material)]
+    return [labels_finding(data), drop_finding(data), other_finding(data)]
 
 
-def labels_finding(material: ReportData) -> Finding:
+def labels_finding(data: ReportData) -> Finding:
     """Return which labels to check."""
-    found, n = material.suspects, len(material)
+    found, n = data.suspects, len(data)
     if found is None:
-        answers = material.answers
-        doubtful = (answers.predicted != material.labels) & (answers.top_probabilities[:, 0] >= SURE)
+        answers = data.predictions
+        doubtful = (answers.predicted != data.labels) & (answers.top_probabilities[:, 0] >= SURE)
         count = int(doubtful.sum())
         whose = "networks that did not train on them" if answers.which == "out" else "the networks"
         return Finding(
             f"{count:,} of {n:,} labels are contradicted" if count else "No label is clearly contradicted",
             f"For {count:,} examples {whose} are at least {percent(SURE)} sure of another class. "
-            f"Suspects were not judged: {material.missing.get('suspects', 'no reason given')}",
+            f"Suspects were not judged: {data.missing.get('suspects', 'no reason given')}",
             link="#confusion",
         )
-    rows = material.suspect_rows
+    rows = data.suspect_rows
     low, wrong, high = (round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high))
     about = f"About {wrong:,} labels are" if wrong else "No label is"
     estimate = f"{about} estimated to be wrong ({low:,} to {high:,}; {percent(wrong / n, 1)} of the set)."
@@ -68,25 +55,26 @@ def labels_finding(material: ReportData) -> Finding:
     if not len(rows):
         return Finding("No label looks wrong", estimate, link="#suspects")
     suggested = np.asarray(found.suggested_label)[rows]
-    codes, counts = np.unique(material.labels[rows] * len(material.classes) + suggested, return_counts=True)
-    given, other = divmod(int(codes[counts.argmax()]), len(material.classes))
-    names, most = material.class_names, int(counts.max())
+    codes, counts = np.unique(data.labels[rows] * len(data.classes) + suggested, return_counts=True)
+    given, other = divmod(int(codes[counts.argmax()]), len(data.classes))
+    names, most = data.class_names, int(counts.max())
     often = f" Most often “{names[given]}” looks like “{names[other]}” ({most:,})." if most > 1 else ""
     return Finding(
-        f"Check {len(rows):,} {'label' if len(rows) == 1 else 'labels'}",
+        f"Check {pluralise(len(rows), 'label')}",
         f"{estimate} {len(rows):,} {'is' if len(rows) == 1 else 'are'} flagged, the surest first.{often}",
         link="#suspects",
+        look="Look at the labels",
     )
 
 
-def drop_finding(material: ReportData) -> Finding:
+def drop_finding(data: ReportData) -> Finding:
     """Return what can be dropped first, as `dataprune advise` does, and what must be looked at before."""
-    share, n_easy = easy_share(material)
-    n = len(material)
-    easy = f"Every network answers {n_easy:,} of {n:,} ({percent(n_easy / n)}) right"
+    share, n_easy = easy_share(data)
+    n = len(data)
+    easy = f"{n_easy:,} of {n:,} ({percent(n_easy / n)}) are classified correctly by every network"
     if share <= 0:
-        return Finding("Little is so easy that it can go", f"{easy}. {_caution(material)}".strip(), link="#galleries")
-    situation = _situation(material)
+        return Finding("Little is so easy that it can go", f"{easy}. {_caution(data)}".strip(), link="#galleries")
+    situation = _situation(data)
     found = _by_difficulty(situation, share)
     if found is None:
         (instead,) = advise(situation, [round(1 - share, 2)])
@@ -99,11 +87,9 @@ def drop_finding(material: ReportData) -> Finding:
         hard = dropped - found.start
         title = f"Drop the hardest {percent(hard)}" + (f" and the easiest {percent(found.start)}" if found.start else "")
         text = f"{easy}, and wrong labels gather among the hardest: correct the labels first, or leave these out. {unmeasured}"
-        return Finding(title, f"{text} {_caution(material)}".strip(), command, "#galleries")
+        return Finding(title, f"{text} {_caution(data)}".strip(), command, "#galleries")
     count = n - int(np.floor(found.keep * n + 0.5))
-    text = (
-        f"{easy}: they teach little that is new. Begin with the easiest {count:,} by {found.by}. {unmeasured} {_caution(material)}"
-    )
+    text = f"{easy}: they teach little that is new. Begin with the easiest {count:,} by {found.by}. {unmeasured} {_caution(data)}"
     return Finding(f"Drop the easiest {percent(dropped)} first", text.strip(), command, "#galleries")
 
 
@@ -116,85 +102,65 @@ def _by_difficulty(situation: Situation, share: float) -> Advice | None:
     return None
 
 
-def _situation(material: ReportData) -> Situation:
-    counts = np.bincount(material.labels)
+def _situation(data: ReportData) -> Situation:
+    counts = np.bincount(data.labels)
     return Situation(
-        n_examples=len(material),
+        n_examples=len(data),
         n_classes=int((counts > 0).sum()),
         smallest_class=int(counts[counts > 0].min()),
-        scores=tuple(material.scores),
-        wrong=None if material.suspects is None else round(float(material.suspects.n_wrong)),
-        memorised=material.manifest.memorised,
+        scores=tuple(data.scores),
+        wrong=None if data.suspects is None else round(float(data.suspects.n_wrong)),
+        memorised=data.manifest.memorised,
     )
 
 
-def easy_share(material: ReportData) -> tuple[float, int]:
+def easy_share(data: ReportData) -> tuple[float, int]:
     """Return the share that may be dropped, in steps of 5 % and at most 30 %, and how many examples are easy altogether."""
-    easy = material.answers.predicted == material.labels
-    if "pred_sum" in material.scores:
-        easy &= material.scores["pred_sum"].values >= len(material.manifest.learned)
+    easy = data.predictions.predicted == data.labels
+    if "pred_sum" in data.scores:
+        easy &= data.scores["pred_sum"].values >= len(data.manifest.learned)
     n_easy = int(easy.sum())
-    return float(min(MOST_DROPPED, np.floor(n_easy / len(material) / STEP + 1e-9) * STEP)), n_easy
+    return float(min(MOST_DROPPED, np.floor(n_easy / len(data) / STEP + 1e-9) * STEP)), n_easy
 
 
-def other_finding(material: ReportData) -> Finding:
-    """Return what else stands out: conflicting duplicates, a leak into other splits, or else the hardest class."""
-    pairs = material.duplicates
-    if pairs is not None and len(pairs):
-        conflicts, leaks = int(pairs.is_conflict.sum()), int(pairs.is_leak.sum())
-        if conflicts or leaks:
-            title = _conflicts(conflicts) if conflicts else f"{_counted(leaks, 'pair')} of duplicates in two splits"
-            text = (
-                f"{len(pairs):,} pairs are the same or nearly the same; in {conflicts:,} of them the labels differ, so at least "
-                f"one is wrong, and {leaks:,} lie in two splits, which makes test results too good."
-            )
-            return Finding(title, text, link="#duplicates")
-    rows = [row for row in class_rows(material) if row["count"]]
-    worst = min(rows, key=lambda row: row["accuracy"])
-    overall = float((material.answers.predicted == material.labels).mean())
-    taken = f", most often taken for “{worst['taken_for']}” ({worst['taken_count']:,})" if worst["taken_for"] else ""
-    whose = "did not train on them" if material.answers.which == "out" else "also trained on them"
+def other_finding(data: ReportData) -> Finding:
+    """Return what else stands out: conflicting duplicates, pairs across splits, or else the hardest class."""
+    pairs = data.duplicates
+    conflicts, leaks = (0, 0) if pairs is None else (int(pairs.is_conflict.sum()), int(pairs.is_leak.sum()))
+    if pairs is not None and (conflicts or leaks):
+        title = _conflicts(conflicts) if conflicts else f"{pluralise(leaks, 'pair')} of duplicates across splits"
+        differ = f" In {conflicts:,} of them the labels differ, so at least one is wrong." if conflicts else ""
+        across = f" {leaks:,} {'lies' if leaks == 1 else 'lie'} in two splits, which makes test results too good." if leaks else ""
+        same = f"{pluralise(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} the same or nearly the same."
+        return Finding(title, same + differ + across, link="#duplicates")
+    worst = min((row for row in class_rows(data) if row.count), key=lambda row: row.accuracy or 0.0)
+    overall = float((data.predictions.predicted == data.labels).mean())
+    taken = f", most often taken for “{worst.taken_for}” ({worst.taken_count:,})" if worst.taken_for else ""
+    whose = "did not train on them" if data.predictions.which == "out" else "also trained on them"
     text = (
-        f"Networks that {whose} are right on {percent(worst['accuracy'], 1)} of its {worst['count']:,} examples{taken}; "
+        f"Networks that {whose} are right on {percent(worst.accuracy or 0.0, 1)} of its {worst.count:,} examples{taken}; "
         f"on all examples it is {percent(overall, 1)}."
     )
-    pairs_said = confused_pairs(material)
-    if pairs_said:
-        names, first = material.class_names, pairs_said[0]
-        text += f" The commonest mistake: “{names[first.given]}” answered as “{names[first.predicted]}”, {_times(first.count)}."
-    return Finding(f"“{worst['name']}” is the hardest class", text, link="#classes")
+    for first in confusions(data)[:1]:
+        given, predicted = data.class_names[first.given], data.class_names[first.predicted]
+        times = "once" if first.count == 1 else f"{first.count:,} times"
+        text += f" The most frequent confusion: “{given}” predicted as “{predicted}”, {times}."
+    return Finding(f"“{worst.name}” is the hardest class", text, link="#classes")
 
 
-def _caution(material: ReportData) -> str:
-    """Warn of keeping wrong labels, which are hard too."""
-    rows = material.suspect_rows
-    if not len(rows):
-        return ""
-    n_hardest = max(1, round(HARDEST * len(material)))
-    hardest = np.zeros(len(material), bool)
-    hardest[np.argsort(-material.score.difficulty, kind="stable")[:n_hardest]] = True
-    inside = int(hardest[rows].sum())
-    return (
-        f"Check the labels before: of the {n_hardest:,} hardest, {inside:,} ({percent(inside / n_hardest)}) are suspects."
-        if inside
-        else ""
-    )
-
-
-def summary(material: ReportData) -> str:
+def summary(data: ReportData) -> str:
     """Return in one paragraph what the set is, what was done and what it cost."""
-    manifest, spec = material.manifest, material.manifest.spec
-    shape = manifest.data.shape
+    manifest, spec, shape = data.manifest, data.manifest.spec, data.manifest.data.shape
     size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else f" of {shape[0]:,} numbers"
-    n_classes = int((np.bincount(material.labels) > 0).sum())
-    members, train = manifest.learned, manifest.phase("train")
+    n_classes = int((np.bincount(data.labels) > 0).sum())
     folds = f", each on {spec.folds - 1} of {spec.folds} folds" if spec.folds else ""
-    cost = f" in {took(train)} on {manifest.machine.device}" if train else ""
+    train, learned = manifest.phase("train"), len(manifest.learned)
+    cost = "" if train is None else f" in {took(train)} on {manifest.machine.device}"
+    names = f"{display_text(spec.model, 40)}, recipe {display_text(spec.recipe.name, 40)}, {pluralise(spec.epochs, 'epoch')}"
     return (
-        f"{len(material):,} {material.things}{size} in {n_classes:,} classes. {_counted(len(members), 'network')} "
-        f"({display_text(spec.model, 40)}, recipe {display_text(spec.recipe.name, 40)}, {_counted(spec.epochs, 'epoch')}) "
-        f"{'was' if len(members) == 1 else 'were'} trained{cost}{folds}, "
-        "and what they said of every example after every epoch was written down."
+        f"{len(data):,} {data.things}{size} in {n_classes:,} classes. {pluralise(learned, 'network')} ({names}) "
+        f"{'was' if learned == 1 else 'were'} trained{cost}{folds}, and their predictions for every example were recorded after every "
+        "epoch."
     )
 
 
@@ -203,35 +169,14 @@ def took(phase: Phase) -> str:
     return spent(phase.seconds) + ("" if phase.member_seconds is None else " (their times added up)")
 
 
-def percent(share: float, places: int = 0) -> str:
-    """Write a share in percent, which does not break at the end of a line.
-
-    Example:
-        >>> percent(0.25).split(), percent(0.0123, 1).split()
-        (['25', '%'], ['1.2', '%'])
-    """
-    return f"{share * 100:.{places}f}\u00a0%"
-
-
-def spent(seconds: float) -> str:
-    """Write a duration.
-
-    Example:
-        >>> spent(0.4), spent(75.0), spent(9000.0)
-        ('0.4 seconds', '1.2 minutes', '2.5 hours')
-    """
-    if seconds < 60:
-        return f"{seconds:.2g} seconds"
-    return f"{seconds / 60:.2g} minutes" if seconds < 3600 else f"{seconds / 3600:.2g} hours"
+def _caution(data: ReportData) -> str:
+    """Warn of keeping wrong labels, which are hard too."""
+    n_hardest = max(1, round(HARDEST * len(data)))
+    hardest = np.argsort(-data.score.difficulty, kind="stable")[:n_hardest]
+    inside = int(np.isin(hardest, data.suspect_rows).sum())
+    share = f"{inside:,} ({percent(inside / n_hardest)})"
+    return f"Check the labels first: of the {n_hardest:,} hardest, {share} are suspects." if inside else ""
 
 
 def _conflicts(count: int) -> str:
     return f"{count:,} duplicate pairs disagree on the label" if count > 1 else "1 duplicate pair disagrees on the label"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""How does a page become one HTML file that nothing can break out of?"""
+"""A page becomes one HTML file that nothing can break out of."""
 
 import base64
 import hashlib
@@ -7,8 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dataprune.report.figures import Inline, inline, plain
 from dataprune.report.page.build import Page
-from dataprune.report.page.svg import inline
+from dataprune.report.page.map_svg import Cartography, map_element
+from dataprune.report.text import pluralise
 
 PLACE = Path(__file__).parent
 SCRIPTS = ("theme.js", "tables.js", "choices.js", "examples.js", "galleries.js", "review.js", "map.js")
@@ -31,16 +33,24 @@ def html(page: Page, *, is_static: bool = False) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "share": _share, "number": _number, "whole": _whole, "tera": _tera}
-    environment.filters |= {"seconds": _seconds, "several": _several}
+    environment.filters |= {"seconds": _seconds, "several": pluralise}
     style, script = _text("page.css"), "" if is_static else "".join(map(_text, SCRIPTS))
-    plots = {name: Markup(inline(scene, is_picture=name != "map" or is_static)) for name, scene in page.scenes.items()}
+    drawn: dict[str, Inline] = {}
+    elements: dict[str, Markup] = {}
+    for name, plot in page.plots.items():
+        if isinstance(plot, Cartography):
+            elements[name] = Markup(map_element(plot, name, is_picture=is_static))
+        else:
+            drawn[name] = inline(plot, name)
+            elements[name] = Markup(drawn[name].element(plot))
+    beside = {name: {"axes": one.axes, "data": plain(page.plots[name])} for name, one in drawn.items()}
     return environment.get_template(f"{page.kind}.html").render(
         **page.context,
-        plots=plots,
-        about={name: scene.description for name, scene in page.scenes.items()},
-        titles={name: scene.title for name, scene in page.scenes.items()},
+        plots=elements,
+        about={name: plot.description for name, plot in page.plots.items()},
+        titles={name: plot.title for name, plot in page.plots.items()},
         data=page.payload,
-        payload=Markup(script_json(page.payload)),
+        payload=Markup(script_json({**page.payload, "plots": beside})),
         style=Markup(style),
         script=Markup(script),
         policy=policy(style, script),
@@ -107,8 +117,3 @@ def _signed(text: str) -> str:
     """Write a number with a true minus sign, and nothing below zero that is not."""
     is_nothing = text.startswith("-") and not float(text.replace(",", ""))
     return text[1:] if is_nothing else text.replace("-", "−", 1) if text.startswith("-") else text
-
-
-def _several(count: int, thing: str) -> str:
-    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
-    return f"{count:,} {thing}{ending}"

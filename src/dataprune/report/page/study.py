@@ -1,7 +1,4 @@
-"""What stands on the page of a study?
-
-Joins the sections into one structure that JSON can hold, and the pictures drawn from it. Knows what to say when trials are missing.
-"""
+"""The page of a study before it is HTML: what the templates say, and its plots."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.report.page.build import Options, Page
-from dataprune.report.page.findings import spent
-from dataprune.report.page.study_curves import curve_scenes
-from dataprune.report.page.study_epochs import epoch_scenes
+from dataprune.report.page.build import Page
+from dataprune.report.page.choice import Options
+from dataprune.report.page.study_data import StudyReportData, plain, plain_rows, size_costs
 from dataprune.report.page.study_findings import study_findings
-from dataprune.report.page.study_tables import Columns, StudyReportData, cells_of, finished, plain, price_rows, saving_rows
-from dataprune.report.text import capitalise, display_text
+from dataprune.report.study_figures import epoch_plots, numbered, study_plots
+from dataprune.report.text import capitalise, display_text, pluralise, spent
 from dataprune.study.auc import CurveArea
 from dataprune.study.results_table import ALL, EXTRAS, RANDOM
+from dataprune.study.spec import to_toml
 
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
@@ -25,120 +22,103 @@ TRIAL_COLUMNS = (
 )
 SUMMARY_COLUMNS = ("score", "strategy", *EXTRAS, "keep", "start", "n_seeds")
 ALWAYS = ("keep", "seed", "n_seeds", "status")
-UNSAID = (None, "", 0)
+EMPTY = (None, "", 0)
 HEADINGS = {"n_train": "examples"}
 
 
 def study_page(study: StudyReportData, options: Options) -> Page:
     """Put the page of a study together."""
-    rows = cells_of(study)
+    summary = study.summary
+    curves = {} if summary is None else {name: plot for name, plot in study_plots(summary).items() if plot is not None}
+    by_epoch = {} if summary is None or not study.epochs else epoch_plots(summary.cells, study.epochs)
+    by_name = numbered(by_epoch)
+    rows = [] if summary is None else plain_rows({**summary.table, "accuracy": summary.table[study.measure]})
     missing = _missing(study)
-    curves = curve_scenes(rows)
-    by_epoch = epoch_scenes(rows, study.epochs) if len(study.epochs) == len(rows) else {}
     context = {
-        "title": display_text(options.title or f"What the study {display_text(study.name, 60)} shows", 200),
+        "title": display_text(
+            options.title or f"Study: {display_text(study.name, 60)}, {display_text(study.spec.preset, 60)}", 200
+        ),
         "summary": _summary(study),
-        "findings": [asdict(one) for one in study_findings(rows, study)],
-        "cautions": [*missing.values(), *(capitalise(display_text(one, 600)) for one in study.cautions)],
+        "findings": [asdict(one) for one in study_findings(study)],
+        "cautions": [*missing.values(), *_sentences(study.cautions)],
         "missing": missing,
-        "curves": [scene.name for scene in curves],
-        "by_epoch": [{"name": scene.name, "title": title} for title, scene in by_epoch.items()],
+        "curves": list(curves),
+        "by_epoch": [{"name": name, "title": title} for name, title in zip(by_name, by_epoch, strict=True)],
         "cells": rows,
-        "cell_columns": _columns(rows, SUMMARY_COLUMNS),
-        "arms": arm_rows(study.arms),
-        "areas": area_rows(study.areas),
+        "cell_columns": [name for name in SUMMARY_COLUMNS if name in ALWAYS or any(row.get(name) not in EMPTY for row in rows)],
+        "arms": [] if summary is None else plain_rows(summary.arms),
+        "areas": [] if summary is None else [_area(one) for one in summary.areas],
         "measure": study.measure.replace("_", " "),
-        "overall": [capitalise(display_text(one, 600)) for one in study.overall],
-        "advice": [
-            {"keep": keep, "what": display_text(what, 200), "why": [capitalise(display_text(one, 600)) for one in why]}
-            for keep, what, why in study.advice
-        ],
-        "prices": saving_rows(study.prices),
-        "price_notes": [capitalise(display_text(one, 600)) for one in study.price_notes],
+        "overall": _sentences(study.overall),
+        "advice": [{"keep": one.keep, "what": display_text(one, 200), "why": _sentences(one.reasons)} for one in study.advice],
+        "costs": [] if study.costs is None else plain_rows(study.costs.table()),
+        "cost_notes": _sentences(study.cost_notes),
         "reads_test": study.measure == "test_accuracy",
-        "notes": [capitalise(display_text(one, 600)) for one in study.notes],
-        "price": price_rows(study.trials, study.measure),
-        **trial_table(study.trials),
+        "notes": [] if summary is None else _sentences(summary.notes),
+        "sizes": [asdict(one) for one in size_costs(study)],
+        **trial_table(study),
         "made": study.made,
-        "spec": shown_lines(study.spec),
+        "spec": "\n".join(display_text(line, 400) for line in to_toml(study.spec).splitlines()[:400]),
     }
-    return Page("study", context, {}, {scene.name: scene for scene in (*curves, *by_epoch.values())})
+    return Page("study", context, {}, {**curves, **by_name})
 
 
-def trial_table(trials: Columns) -> dict[str, Any]:
+def trial_table(study: StudyReportData) -> dict[str, Any]:
     """Return every trial as a row of texts, without the columns in which nothing stands, and which columns are numbers."""
-    plainly = {name: [plain(value) for value in trials[name].tolist()] for name in TRIAL_COLUMNS if name in trials}
-    said = {name: values for name, values in plainly.items() if name in ALWAYS or any(one not in UNSAID for one in values)}
-    numbers = [any(isinstance(value, int | float) for value in values) for values in said.values()]
-    columns = [[_cell(name, value) for value in values] for name, values in said.items()]
+    every = {name: [plain(value) for value in study.trials[name].tolist()] for name in TRIAL_COLUMNS if name in study.trials}
+    shown = {name: values for name, values in every.items() if name in ALWAYS or any(one not in EMPTY for one in values)}
+    numbers = [any(isinstance(value, int | float) for value in values) for values in shown.values()]
+    columns = [[_cell(name, value) for value in values] for name, values in shown.items()]
     return {
-        "trial_columns": list(zip([HEADINGS.get(name, name.replace("_", " ")) for name in said], numbers, strict=True)),
+        "trial_columns": list(zip([HEADINGS.get(name, name.replace("_", " ")) for name in shown], numbers, strict=True)),
         "trials": [list(row) for row in zip(*columns, strict=True)],
     }
 
 
-def arm_rows(arms: Columns | None) -> list[dict[str, Any]]:
-    """Return for each cell what changes from the first arm to another."""
-    if arms is None:
-        return []
-    return [{name: plain(values[row]) for name, values in arms.items()} for row in range(len(arms["keep"]))]
+def _area(area: CurveArea) -> dict[str, Any]:
+    return {key: plain(value) for key, value in vars(area).items()} | {"absent": str(area.absent or "")}
 
 
-def area_rows(areas: Sequence[CurveArea]) -> list[dict[str, Any]]:
-    """Return the area under each curve, and why one is not known."""
-    return [{key: plain(value) for key, value in vars(area).items()} | {"absent": str(area.absent or "")} for area in areas]
-
-
-def _columns(rows: list[dict[str, Any]], names: Sequence[str]) -> list[str]:
-    """Leave out the columns in which nothing stands."""
-    return [name for name in names if name in ALWAYS or any(row.get(name) not in UNSAID for row in rows)]
-
-
-def shown_lines(text: str) -> str:
-    """Show a text of several lines harmlessly."""
-    return "\n".join(display_text(line, 400) for line in text.splitlines()[:400])
+def _sentences(notes: Sequence[object]) -> list[str]:
+    return [capitalise(display_text(note, 600)) for note in notes]
 
 
 def _missing(study: StudyReportData) -> dict[str, str]:
-    done = finished(study.trials, study.measure)
-    n = len(done)
-    found: dict[str, str] = {}
-    if not done.all():
-        status = np.array([str(one) for one in study.trials.get("status", np.full(n, "not finished")).tolist()])
-        kinds, counts = np.unique(status[~done], return_counts=True)
-        said = ", ".join(f"{count:,} {display_text(kind, 40)}" for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True))
-        found["trials"] = f"{n - int(done.sum()):,} of {n:,} trials have no result ({said}); the same command goes on with them."
-    if not study.is_finished and done.all():
+    ended, found = study.ended, dict[str, str]()
+    n = len(ended)
+    if not ended.all():
+        kinds, counts = np.unique(np.asarray(study.trials["status"], str)[~ended], return_counts=True)
+        parts = ", ".join(
+            f"{count:,} {display_text(kind, 40)}" for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)
+        )
+        found["trials"] = f"{n - int(ended.sum()):,} of {n:,} trials have no result ({parts}); the same command goes on with them."
+    elif not study.is_finished:
         found["trials"] = "The study is not finished; the same command goes on with it."
     if study.summary is None:
-        found["summary"] = "The study has no summary yet: means are shown without intervals, and there are no verdicts."
+        found["summary"] = "No training has ended yet, so there are no curves and no verdicts."
     return found
 
 
 def _summary(study: StudyReportData) -> str:
-    done, trials = finished(study.trials, study.measure), study.trials
-    seeds = len({plain(one) for one in trials["seed"].tolist()}) if "seed" in trials else 1
-    seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[done])) if "train_seconds" in trials else 0.0
-    sizes = len({round(float(one), 9) for one in trials["keep"].tolist()})
-    scores = sorted({display_text(one, 40) for one in trials["score"].tolist() if one and one not in (ALL, RANDOM)})
-    on = f"{sizes} {'size' if sizes == 1 else 'sizes'} of the training set"
-    text = f"{int(done.sum()):,} trainings with {seeds} {'seed' if seeds == 1 else 'seeds'} on {on}"
-    chosen = ", ".join(scores[:-1]) + (" and " if len(scores) > 1 else "") + "".join(scores[-1:])
-    text += f", chosen by {chosen}" if scores and not _compares_recipes(trials) else ""
-    judged = (
-        "Accuracies are on test data, which no choice was made on."
-        if study.measure == "test_accuracy"
-        else "Accuracies are on validation data."
+    ended, trials = study.ended, study.trials
+    sizes = len(set(np.asarray(trials["keep"], np.float64).round(9).tolist()))
+    scores = sorted({display_text(one, 40) for one in trials["score"].tolist() if one not in ("", ALL, RANDOM)})
+    compares_recipes = "recipe" in trials["strategy"].tolist()
+    by = (
+        ", chosen by " + " and ".join(filter(None, (", ".join(scores[:-1]), *scores[-1:])))
+        if scores and not compares_recipes
+        else ""
     )
-    return f"{text}; {spent(seconds)} of training. {judged}"
-
-
-def _compares_recipes(trials: Columns) -> bool:
-    return "recipe" in set(trials["strategy"].tolist())
+    seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[ended]))
+    judged = "test data, which no choice was made on" if study.measure == "test_accuracy" else "validation data"
+    return (
+        f"{pluralise(int(ended.sum()), 'training')} with {pluralise(len(set(trials['seed'].tolist())), 'seed')} on "
+        f"{pluralise(sizes, 'size')} of the training set{by}; {spent(seconds)} of training. Accuracies are on {judged}."
+    )
 
 
 def _cell(name: str, value: Any) -> str:
-    if value in UNSAID and name not in ALWAYS:
+    if value in EMPTY and name not in ALWAYS:
         return "–" if value is None else ""
     if name == "trial":
         return str(value)[:12]

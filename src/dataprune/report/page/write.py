@@ -1,22 +1,19 @@
-"""From a run or a study on disk to one HTML file, and its figures beside it.
-
-The only part of the page that writes. Knows which folder is what.
-"""
+"""A run or a study on disk becomes one HTML file, with its figures beside it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataprune import store
 from dataprune.errors import InputError, invalid
-from dataprune.report.page.build import Options, Page, run_page
-from dataprune.report.page.gather import gather
-from dataprune.report.page.raster import write_png
+from dataprune.report.figures import FORMATS, check_format, write_plot
+from dataprune.report.page.build import Page, run_page
+from dataprune.report.page.choice import Options
+from dataprune.report.page.data import gather
 from dataprune.report.page.render import html
 from dataprune.report.page.study import study_page
-from dataprune.report.page.study_tables import open_tables
-from dataprune.report.page.svg import standalone
+from dataprune.report.page.study_data import gather_study
 from dataprune.run import open_run
-from dataprune.study.study import is_study
+from dataprune.study.study import is_study, open_study
 
 
 @dataclass(frozen=True)
@@ -80,22 +77,17 @@ def write_report(
 
 def check_out(out: Path) -> None:
     """Refuse a name that could not be written, before any work."""
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise invalid("out", "end in .html", repr(str(out)))
-    if not out.parent.is_dir():
-        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
+    check_format(out, (".html", ".htm"))
 
 
 def write_figures(page: Page, folder: Path) -> tuple[Path, ...]:
     """Write each figure of a page as NAME.svg and NAME.png."""
     store.check_writable(folder)
     written = []
-    for name, scene in page.scenes.items():
-        vector, pixels = folder / f"{_file_name(name)}.svg", folder / f"{_file_name(name)}.png"
-        with store.writing(vector) as temporary:
-            temporary.write_text(standalone(scene), encoding="utf-8")
-        write_png(scene, pixels)
-        written += [vector, pixels]
+    for name, plot in {**page.plots, **page.tables}.items():
+        for ending in reversed(FORMATS):
+            written.append(folder / f"{_file_name(name)}{ending}")
+            write_plot(plot, written[-1])
     return tuple(written)
 
 
@@ -104,7 +96,7 @@ def _page(folder: Path, options: Options, data: str | None, features: Path | Non
         return run_page(gather(open_run(folder), data, features), options)
     if data is not None or features is not None:
         raise InputError("`--data` and `--features` are for the report of a run, and a study was given. Leave them out.")
-    return study_page(open_tables(folder), options)
+    return study_page(gather_study(open_study(folder)), options)
 
 
 def _file_name(name: str) -> str:

@@ -1,5 +1,5 @@
 "use strict";
-// The map: a click or the keyboard chooses a place and shows what lies there; one class may be stressed.
+// The map: a click or the keyboard chooses a place and shows what lies there; one class may be highlighted.
 (function () {
   const plot = document.getElementById("map-plot");
   if (!page || !plot || !page.data.map) return;
@@ -27,7 +27,7 @@
   plot.addEventListener("click", (event) => {
     const box = plot.querySelector("svg").getBoundingClientRect(), view = plot.querySelector("svg").viewBox.baseVal;
     const at = { x: (event.clientX - box.left) / box.width * view.width, y: (event.clientY - box.top) / box.height * view.height };
-    let best = null, least = 14 * 14;
+    let best = null, least = 10 * 10;
     for (const spot of spots) {
       const far = (spot.x - at.x) ** 2 + (spot.y - at.y) ** 2;
       if (far < least) { least = far; best = spot; }

@@ -124,7 +124,7 @@
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   });
   byId("review-clear").addEventListener("click", () => {
-    if (decisions.size && confirm(`Forget ${decisions.size} decisions?`)) { decisions.clear(); store(); draw(); }
+    if (decisions.size && confirm(`Clear ${decisions.size} decisions?`)) { decisions.clear(); store(); draw(); }
   });
   byId("review-more").addEventListener("click", more);
   for (const c of Array.from(present).sort((a, b) => a - b)) pick.append(new Option(data.classes[c], c));
