@@ -11,8 +11,8 @@ import kill_everywhere
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 from dataprune.noise.decide import Decisions, decide
-from dataprune.run.cleaned import Targets, write_cleaned
 from dataprune.run.decisions import read_decisions
+from dataprune.run.export import Targets, write_cleaned
 from dataprune.tables import read_table, write_table
 from machine_kit import fill, names
 from test_noise_duplicates import finding
@@ -230,7 +230,7 @@ import pyarrow.parquet
 from PIL import Image
 from dataprune.data import Dataset
 from dataprune.noise.decide import Decisions
-from dataprune.run.cleaned import Targets, write_cleaned
+from dataprune.run.export import Targets, write_cleaned
 
 x = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
 ids, given = np.array(["a", "b", "c"], np.dtypes.StringDType()), np.array([0, 1, 0])

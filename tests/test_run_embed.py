@@ -59,7 +59,7 @@ class TestWhole:
             (EmbedSettings(swav=SwavSettings(epochs=4, batch=32)), "epochs 3 there, 4 asked"),
             (EmbedSettings(swav=SwavSettings(epochs=3, batch=32, seed=1)), "seed 0 there, 1 asked"),
             (EmbedSettings(swav=SwavSettings(epochs=3, batch=16)), "recipe.steps.batch 32 there, 16 asked"),
-            (PIXELS, "method 'swav' there, 'pixels' asked"),
+            (PIXELS, "method swav there, pixels asked"),
         ],
     )
     def test_other_settings_are_refused_with_the_difference(self, whole, digits, settings, difference):
@@ -93,8 +93,8 @@ class TestWhole:
     [
         ("x.txt", "`out` must end in .npy or .parquet, got"),
         ("none/x.npy", "`out` must lie in a folder that exists"),
-        ("there.npy", "is there already and was not made by `dataprune embed`"),
-        ("other.npy", "needs other.json beside it, which is there and says something else"),
+        ("there.npy", "is there already and was not made by this command"),
+        ("other.npy", "needs other.json beside it, which is of another kind"),
         ("folder.npy", "`out` must be a file, got"),
     ],
 )

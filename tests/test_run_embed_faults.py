@@ -134,7 +134,7 @@ class TestInterrupted:
         assert heard[1].done > 1, "it went on, and did not begin anew"
         assert gone_on > first
         through = store.open_arrays(tmp_path / ".x.npy.scratch" / gone_on)
-        assert np.array_equal(through["weights.prototypes.weight"], _trained(digits, settings.swav, heard[-1].done))
+        assert np.array_equal(through.arrays["weights.prototypes.weight"], _trained(digits, settings.swav, heard[-1].done))
 
     def test_two_at_once(self, digits, tmp_path):
         refused = []

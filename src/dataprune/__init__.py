@@ -40,10 +40,10 @@ if TYPE_CHECKING:
         write_probabilities,
         write_suspects,
     )
-    from dataprune.run.cleaned import Targets, write_cleaned
     from dataprune.run.clusters import km
     from dataprune.run.duplicates import Duplicates, find_duplicates, write_duplicates
     from dataprune.run.embed import embed
+    from dataprune.run.export import Targets, write_cleaned
     from dataprune.run.score import score
     from dataprune.run.suspects import find_suspects, read_suspects
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
@@ -91,7 +91,7 @@ _ROOMS = {
         "write_probabilities",
         "write_suspects",
     ),
-    "dataprune.run.cleaned": ("Targets", "write_cleaned"),
+    "dataprune.run.export": ("Targets", "write_cleaned"),
     "dataprune.run.duplicates": ("Duplicates", "find_duplicates", "write_duplicates"),
     "dataprune.run.clusters": ("km",),
     "dataprune.run.suspects": ("find_suspects", "read_suspects"),

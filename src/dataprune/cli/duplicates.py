@@ -76,10 +76,11 @@ def duplicates(
     """
     from dataprune.errors import invalid
     from dataprune.run import open_run
-    from dataprune.run.duplicates import check_table, find_duplicates, write_duplicates
+    from dataprune.run.duplicates import find_duplicates, write_duplicates
+    from dataprune.tables import TABLES, check_output
 
     if out is not None:
-        check_table(out)
+        check_output(out, TABLES)
     if exact_only and (distance is not None or features is not None):
         raise invalid("--exact-only", "go without --distance and --features", "--distance" if features is None else "--features")
     if (run is not None) != (features == "trace"):

@@ -81,14 +81,15 @@ def km(
         dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
     """
     from dataprune.data import read_features
-    from dataprune.report.figures import check_png, write_plot
+    from dataprune.report.figures import write_plot
     from dataprune.report.maps import inertia_data
-    from dataprune.run.clusters import ClusterSettings, check_out, score_features
+    from dataprune.run.clusters import ClusterSettings, score_features
+    from dataprune.tables import TABLES, check_output
     from dataprune.workers import ExecutorConfig
 
-    check_out(out)
+    check_output(out, TABLES)
     if plot is not None:
-        check_png(plot)
+        check_output(plot, (".png",))
         if clusters != "auto":
             raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
     file = read_features(features)

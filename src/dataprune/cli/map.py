@@ -50,12 +50,13 @@ def map_(
 
     from dataprune.clustering import take
     from dataprune.data import read_features
-    from dataprune.report.figures import check_png, write_plot
+    from dataprune.report.figures import write_plot
     from dataprune.report.maps import map_data
     from dataprune.run import open_run
     from dataprune.streams import generator
+    from dataprune.tables import check_output
 
-    check_png(out)
+    check_output(out, (".png",))
     file = read_features(features)
     run = None if run_folder is None else open_run(run_folder)
     say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dataprune import store
-from dataprune.errors import invalid
 from dataprune.report.colors import INK, LINE, MUTED, PAPER, VARIABLES
 from dataprune.report.text import display_text
+from dataprune.tables import check_output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +86,7 @@ def write_plot(data: Plot, out: Path) -> None:
         InputError: `out` has another ending, or lies in no folder.
         MachineError: no room, or no permission.
     """
-    check_format(out)
+    check_output(out, FORMATS)
     write_figure(draw(data), out)
 
 
@@ -100,19 +100,6 @@ def write_figure(figure: "Figure", out: Path) -> None:
     with store.writing(out) as temporary, _styled("dataprune"):
         (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
         figure.savefig(temporary, format=kind, metadata=metadata)
-
-
-def check_format(out: Path, formats: tuple[str, ...] = FORMATS) -> None:
-    """Refuse a name that is no picture of ours or lies in no folder, before any work."""
-    if out.suffix.lower() not in formats:
-        raise invalid("out", f"end in {' or '.join(formats)}", repr(str(out)))
-    if not out.parent.is_dir():
-        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
-
-
-def check_png(out: Path) -> None:
-    """Refuse a name that is no .png or lies in no folder, before any work."""
-    check_format(out, (".png",))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dataprune.errors import invalid
-from dataprune.report.figures import check_png, write_figure
+from dataprune.report.figures import write_figure
 from dataprune.report.text import display_text
+from dataprune.tables import check_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +82,7 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
         InputError: another ending, or no row.
         MachineError: no room, or no permission.
     """
-    check_png(out)
+    check_output(out, (".png",))
     if not rows:
         raise invalid("rows", "hold at least one row", "none")
     from matplotlib.figure import Figure

@@ -3,9 +3,8 @@
 from dataprune.run.clusters import Clustering, ClusterSettings, add_features, cluster
 from dataprune.run.embed import Embedding, check_features_out, embed
 from dataprune.run.encoders import EmbedProgress, EmbedSettings
-from dataprune.run.exported import write_probabilities
+from dataprune.run.export import check_new, write_folder, write_kept, write_probabilities
 from dataprune.run.features import Matched, match
-from dataprune.run.kept import check_new, write_folder, write_kept
 from dataprune.run.run import FEATURES, Run, feature_manifests, open_run, verify
 from dataprune.run.score import Progress, check_out, score
 from dataprune.run.suspects import suspects_of, write_suspects

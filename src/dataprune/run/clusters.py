@@ -18,9 +18,8 @@ from dataprune.errors import DatapruneError, InputError, WorkError, invalid
 from dataprune.run.features import Matched, match
 from dataprune.run.manifest import FeaturesRecord, Phase
 from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local
-from dataprune.run.score import write_scores
 from dataprune.scores import FEATURE_SCORES, Score, Scores, km_cosine, prototype_distance
-from dataprune.tables import write_table
+from dataprune.tables import TABLES, check_output, write_table
 from dataprune.workers import ExecutorConfig, Job, Report, run_jobs
 
 FEW = 20  # below so many, the classes' number is a bad number of clusters: in the report on CIFAR-10, 5 was worst and 10 next
@@ -191,7 +190,7 @@ def score_features(
         WorkError: a worker died, again and again.
         MachineError: no room, no permission, no Ray.
     """
-    check_out(out)
+    check_output(out, TABLES)
     work = out.with_name(f".{out.name}.scratch")
     with store.lock(work, wait=wait, name=out):
         found = cluster(file, settings)
@@ -239,14 +238,6 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
         about = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
         _publish(run, present, absent, msgspec.convert(about, FeaturesRecord), time.perf_counter() - begun)
     return open_run(run.path)
-
-
-def check_out(out: Path) -> None:
-    """Refuse a name that could not be written, before any work."""
-    if out.suffix.lower() not in (".parquet", ".csv"):
-        raise invalid("out", "end in .parquet or .csv", repr(str(out)))
-    if not out.parent.is_dir():
-        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 def _number(asked: str) -> int:
@@ -329,5 +320,5 @@ def _publish(
         cost=(*phases, Phase("features", round(seconds, 3), len(run.ids))),
     )
     (run.path / MANIFEST).unlink()
-    write_scores(run.path / SCORES_FILE, scores, run)
+    write_scores(run.path / SCORES_FILE, scores, run.ids, run.labels)
     store.write_manifest(run.path, MANIFEST, manifest.plain, list(run.manifest.files))

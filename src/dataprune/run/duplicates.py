@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
 from dataprune.data import Dataset, Splits
-from dataprune.errors import InputError, MachineError, invalid
+from dataprune.errors import InputError, MachineError
 from dataprune.noise.conflicts import conflicts, with_conflicts
 from dataprune.noise.duplicates import find_pairs, identical
 from dataprune.noise.suspects import Suspects
 from dataprune.run.run import Run
-from dataprune.tables import write_table
+from dataprune.tables import TABLES, check_output, write_table
 
 SPLIT_NAMES = ("train", "validation", "test")
 NO_LABEL = -1
@@ -141,8 +141,7 @@ def write_duplicates(found: Duplicates, out: str | Path) -> None:
         InputError: another ending, or the folder does not exist.
         MachineError: no room, or no permission.
     """
-    path = Path(out)
-    check_table(path)
+    path = check_output(out, TABLES)
     table = {
         "id": found.ids,
         "other_id": found.other_ids,
@@ -155,14 +154,6 @@ def write_duplicates(found: Duplicates, out: str | Path) -> None:
     }
     with store.writing(path) as temporary:
         write_table(temporary, table)
-
-
-def check_table(out: Path) -> None:
-    """Refuse a name that could not be written, before any work."""
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise invalid("out", "end in .csv or .parquet", repr(str(out)))
-    if not out.parent.is_dir():
-        raise invalid("out", "lie in a folder that exists", str(out.parent))
 
 
 def _parts(data: Dataset | Splits) -> list[tuple[str, Dataset]]:

@@ -13,8 +13,8 @@ from dataprune import store
 from dataprune.data import Dataset, FeatureFile, read, read_features
 from dataprune.errors import InputError, StoreError
 from dataprune.run.manifest import RunManifest
-from dataprune.scores import Score, Scores
-from dataprune.tables import read_table
+from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores
+from dataprune.tables import read_table, write_table
 from dataprune.trace import Trace, open_member
 
 SPEC = "spec.json"  # the identity, written first
@@ -159,6 +159,20 @@ def _those(found: Dataset, ids: np.ndarray) -> Dataset:
     wanted = set(ids.tolist())
     rows = [row for row, name in enumerate(found.ids.tolist()) if name in wanted]
     return found.take(np.array(rows, np.int64)) if len(rows) == len(ids) else found
+
+
+def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Int64[np.ndarray, " examples"] | None) -> None:
+    """Write one row for each example in source order: id, label, then a column for each score with its sign as metadata."""
+    columns: dict[str, Any] = {"id": ids, "label": labels}
+    metadata: dict[str, dict[str, object]] = {}
+    for name, one in scores.items():
+        columns[name] = one.values
+        metadata[name] = {"harder": one.harder}
+        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name)
+        if formula is not None:
+            metadata[name]["formula"] = formula
+    with store.writing(path) as temporary:
+        write_table(temporary, columns, metadata)
 
 
 def open_run(path: str | Path) -> Run:

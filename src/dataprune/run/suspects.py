@@ -15,7 +15,7 @@ from dataprune.noise import Evidence, Suspects
 from dataprune.run.duplicates import with_duplicates, with_identical
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
-from dataprune.tables import write_table
+from dataprune.tables import TABLES, check_output, write_table
 
 
 def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
@@ -80,8 +80,7 @@ def write_suspects(found: Suspects, out: str | Path) -> None:
         InputError: another ending, or the folder does not exist.
         MachineError: no room, or no permission.
     """
-    out = Path(out)
-    check_table(out)
+    out = check_output(out, TABLES)
     names = np.array(found.classes, dtype=object)
     columns = {
         "id": found.ids,
@@ -181,14 +180,6 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
     values, names = tables.read_column(source, "clean_label")
     file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")
     return file.align([str(one) for one in found.ids.tolist()], found.classes).labels
-
-
-def check_table(out: Path) -> None:
-    """Refuse a name that could not be written, before any work."""
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise invalid("out", "end in .csv or .parquet", repr(str(out)))
-    if not out.parent.is_dir():
-        raise invalid("out", "lie in a folder that exists", f"{out.parent}")
 
 
 ABOUT = ("n_wrong", "n_wrong_low", "n_wrong_high", "classes", "sampling", "method", "notes")

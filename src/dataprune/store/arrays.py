@@ -1,7 +1,8 @@
-"""How do named arrays lie in one file that is read where it is looked at?"""
+"""Named arrays in one safetensors file, with what is said of them; read as views of the mapped file."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,28 @@ import numpy as np
 from jaxtyping import Shaped
 
 from dataprune.errors import StoreError, invalid
-from dataprune.store.digests import blocks, canonical_json
+from dataprune.store.digests import canonical_json
 from dataprune.store.files import one_line, writing
 
 _DTYPES = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
     "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
-_DTYPE_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_KNOWN = [np.dtype(dtype) for dtype in _DTYPES.values()]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What lies in a file: arrays by name, read-only views of the mapped file, and `info`."""
+
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]]
+    info: dict[str, Any]
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], info: Mapping[str, object]) -> None:
     """Write named arrays as one safetensors file, atomically; equal arrays and `info` give equal bytes.
 
     Args:
-        path: ends in `.safetensors` by custom.
         arrays: booleans, integers and floats up to 64 bits, of any shape, byte order and layout.
         info: what JSON can say, kept as sorted JSON under the one metadata key `dataprune` (several keys would be
             legal, but their order is not fixed, and the bytes would differ).
@@ -31,59 +39,17 @@ def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], inf
     Raises:
         InputError: an array of another dtype, or `info` with NaN.
     """
-    header: dict[str, object] = {"__metadata__": {"dataprune": canonical_json(info)}}
-    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
-    end = 0
-    for name in order:
-        little = arrays[name].dtype.newbyteorder("<")
-        if little not in _DTYPE_NAMES or name == "__metadata__":
-            raise invalid(name, f"be an array of {', '.join(_DTYPES)}", arrays[name].dtype)
-        begin, end = end, end + arrays[name].nbytes
-        header[name] = {"dtype": _DTYPE_NAMES[little], "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with writing(path, 8 + len(text) + end) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            for block in blocks(arrays[name]):
-                file.write(block)
+    from safetensors.numpy import save
 
-
-class Arrays:
-    """A safetensors file, read where it is looked at: `arrays[name]` is a read-only view of the mapped file."""
-
-    def __init__(self, path: Path, info: dict[str, Any], entries: Mapping[str, Mapping[str, Any]], start: int) -> None:
-        self.info = info
-        self._path = path
-        self._entries = entries
-        self._start = start
-        self._bytes = np.memmap(path, np.uint8, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
-
-    @property
-    def names(self) -> list[str]:
-        """Return the arrays' names, sorted."""
-        return sorted(self._entries)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return an array's shape without reading it."""
-        return tuple(self._entry(name)["shape"])
-
-    def dtype(self, name: str) -> np.dtype[Any]:
-        """Return an array's dtype without reading it."""
-        return np.dtype(_DTYPES[self._entry(name)["dtype"]])
-
-    def __getitem__(self, name: str) -> Shaped[np.ndarray, "..."]:
-        begin, end = self._entry(name)["data_offsets"]
-        raw = self._bytes[self._start + begin : self._start + end].view(np.ndarray)
-        return raw.view(self.dtype(name)).reshape(self.shape(name))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def _entry(self, name: str) -> Mapping[str, Any]:
-        if name not in self._entries:
-            raise KeyError(f"{self._path} holds {', '.join(self.names)}, not {name!r}")
-        return self._entries[name]
+    plain = {}
+    for name, array in arrays.items():
+        little = array.dtype.newbyteorder("<")
+        if little not in _KNOWN or name == "__metadata__":
+            raise invalid(name, f"be an array of {', '.join(_DTYPES)}", array.dtype)
+        plain[name] = np.ascontiguousarray(array, little).reshape(array.shape)
+    content = save(plain, {"dataprune": canonical_json(info)})
+    with writing(path, len(content)) as temporary:  # the library's own error on a full disk does not say that it is one
+        temporary.write_bytes(content)
 
 
 def open_arrays(path: Path) -> Arrays:
@@ -97,12 +63,12 @@ def open_arrays(path: Path) -> Arrays:
     if not path.is_file():
         raise StoreError(f"`{path}` is missing, or no file.")
     try:
-        # The library is the judge of header length, names, dtypes, shapes and offsets; what it passed is then read here.
+        # The library is the judge of header length, names, dtypes, shapes and offsets; what it passed is then mapped here.
         with safe_open(path, framework="np") as checked:
             info = json.loads((checked.metadata() or {})["dataprune"])
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
+            start = 8 + int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(start - 8))
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         reason = "it has no `dataprune` metadata" if isinstance(error, KeyError) else one_line(error)
         raise StoreError(f"`{path}` is damaged, or no array file of dataprune: {reason}.") from error
@@ -112,4 +78,9 @@ def open_arrays(path: Path) -> Arrays:
             raise StoreError(f"`{path}` holds {name!r} as {entry['dtype']}, which NumPy cannot read.")
     if not isinstance(info, dict):
         raise StoreError(f"`{path}` is damaged: its `dataprune` metadata is no table.")
-    return Arrays(path, info, header, 8 + length)
+    mapped = np.memmap(path, np.uint8, mode="r")[start:].view(np.ndarray)
+    return Arrays({name: _view(mapped, **header[name]) for name in sorted(header)}, info)
+
+
+def _view(mapped: Shaped[np.ndarray, " bytes"], dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    return mapped[slice(*data_offsets)].view(_DTYPES[dtype]).reshape(shape)

@@ -207,8 +207,9 @@ class WorkFolder:
         )
 
     def _clean(self) -> None:
-        if self.scratch.is_dir():
+        if self.is_folder or self.scratch.is_dir():
             with lock(self.claimed.parent):
+                sweep(self.claimed.parent)
                 shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _check_folder(self) -> None:

@@ -1,12 +1,14 @@
-"""How do columns and arrays get in and out of Parquet, CSV, npy and text files?"""
+"""Columns, arrays and texts in Parquet, CSV, npy and text files."""
 
 from dataprune.tables.columns import Table, column_names, read_column, read_table, split_spec, write_table
-from dataprune.tables.lines import read_lines, write_lines
-from dataprune.tables.npy import read_npy, read_npz, write_npy
-from dataprune.tables.vectors import write_vectors
+from dataprune.tables.files import TABLES, check_output, read_lines, write_lines
+from dataprune.tables.npy import VECTOR_SUFFIXES, read_npy, read_npz, write_npy, write_vectors
 
 __all__ = [
+    "TABLES",
+    "VECTOR_SUFFIXES",
     "Table",
+    "check_output",
     "column_names",
     "read_column",
     "read_lines",

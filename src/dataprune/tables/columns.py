@@ -1,4 +1,4 @@
-"""How does a table of columns get in and out of a file, whatever its format?"""
+"""Tables of columns in files of whatever format, by their suffix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

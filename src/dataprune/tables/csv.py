@@ -1,4 +1,4 @@
-"""How do columns get in and out of CSV?"""
+"""Columns in CSV files."""
 
 import csv
 import math

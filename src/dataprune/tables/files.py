@@ -1,5 +1,6 @@
-"""What is said of a file that is not there, is no file, or cannot be read? And what text can be written?"""
+"""Files of tables and texts: what can be written or read at all, and plain text, one a line."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,27 @@ from jaxtyping import Shaped
 
 from dataprune.errors import InputError, MachineError, invalid, unknown_choice
 
+TABLES = (".csv", ".parquet")
 UNPACKED_LIMIT_BYTES = 4 << 30
 """What a compressed file may take in memory; deflate makes 1,000 bytes out of one, so the file's size bounds nothing."""
+
+
+def check_output(out: str | Path, suffixes: Sequence[str], cure: str = "", name: str = "out") -> Path:
+    """Return `out` as a path, which could be written: it ends in one of `suffixes` and lies in a folder that exists.
+
+    Raises:
+        InputError: it does not, or is a folder itself, or no path.
+    """
+    if not isinstance(out, str | Path):
+        raise invalid(name, "be a path", type(out).__name__)
+    path = Path(out)
+    if path.suffix.lower() not in suffixes:
+        raise invalid(name, f"end in {' or '.join(suffixes)}", repr(str(path)), cure)
+    if not path.parent.is_dir():
+        raise invalid(name, "lie in a folder that exists", path.parent)
+    if path.is_dir():
+        raise invalid(name, "be a file", f"{path}, which is a folder")
+    return path
 
 
 def exists(path: Path) -> bool:
@@ -67,3 +87,28 @@ def unicode_text(text: str, name: str) -> str:
             name, "be Unicode text", ascii(text), "Such bytes come from a file name that is not UTF-8: rename the file."
         ) from error
     return text
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    r"""Write one text a line, UTF-8. Backslash, newline and carriage return in it become `\\`, `\n`, `\r`."""
+    escaped = [line.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") for line in lines]
+    # A text that begins with U+FEFF would be taken for a byte order mark at the file's beginning: one more protects it.
+    mark = "\ufeff" if escaped and escaped[0].startswith("\ufeff") else ""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(mark)
+        file.writelines(f"{unicode_text(line, str(path))}\n" for line in escaped)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read what `write_lines` wrote, or any UTF-8 text file; other escapes are left as they stand.
+
+    Raises:
+        InputError: missing, or not UTF-8.
+    """
+    with reading(regular(path), "UTF-8 text file"):
+        text = path.read_bytes().decode("utf-8-sig")
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    meant = {"\\": "\\", "n": "\n", "r": "\r"}
+    return [re.sub(r"\\([\\nr])", lambda match: meant[match[1]], line.removesuffix("\r")) for line in lines]

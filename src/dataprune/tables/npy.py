@@ -1,23 +1,21 @@
-"""How do arrays get in and out of npy, and out of npz, without trust in what the file says of itself?"""
+"""Arrays in npy and npz files, without trust in what a file says of itself; vectors with their ids."""
 
-import io
 import math
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from dataprune.errors import invalid
 from dataprune.tables import files
 from dataprune.tables.files import reading, regular
 
-_NPY_HEADER_BYTES = 10_000
-_BLOCK_BYTES = 1 << 24
+_HEADER_BYTES = 10_000
+VECTOR_SUFFIXES = (".npy", ".parquet")
 
 
 def write_npy(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
@@ -35,20 +33,16 @@ def read_npy(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
     """Read an npy file of numbers or fixed-width text, in C order and the machine's byte order.
 
     Args:
-        path: the file.
         mmap: give a read-only map of the file; a file in Fortran order or of foreign byte order is read all the same.
 
     Raises:
         InputError: missing, no npy file, of Python objects or records, or of another size than its header says.
         MachineError: it does not fit in memory.
     """
-    size = regular(path).stat().st_size
-    with reading(path, "npy file", SyntaxError, tokenize.TokenError), path.open("rb") as file:
-        header = _npy_header(file, str(path))
-        _check_size(str(path), header, size)
-        if mmap and not header.is_fortran and header.dtype.isnative and header.count:
-            return np.memmap(path, header.dtype, mode="r", offset=header.offset, shape=header.shape)
-        return _npy_body(file, header, str(path))
+    with reading(regular(path), "npy file", SyntaxError, tokenize.TokenError), path.open("rb") as file:
+        _check_header(file, str(path), path.stat().st_size)
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=_HEADER_BYTES)
+        return mapped if mmap and mapped.size and mapped.flags.c_contiguous and mapped.dtype.isnative else _native(mapped)
 
 
 def read_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
@@ -58,87 +52,58 @@ def read_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
         InputError: what `read_npy` refuses, a member that is no npy, or arrays of more than `files.UNPACKED_LIMIT_BYTES` in all.
         MachineError: it does not fit in memory.
     """
-    with (
-        reading(regular(path), "npz file", SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
-        zipfile.ZipFile(path) as archive,
-    ):
-        members = archive.infolist()
-        total = sum(member.file_size for member in members)
-        if total > files.UNPACKED_LIMIT_BYTES:
+    raises = (SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+    with reading(regular(path), "npz file", *raises), zipfile.ZipFile(path) as archive:
+        total, limit = sum(member.file_size for member in archive.infolist()), files.UNPACKED_LIMIT_BYTES
+        if total > limit:
             cure = "Save the arrays as .npy files."
-            raise invalid(str(path), f"unpack to at most {files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB", f"{total / 1e9:.1f} GB", cure)
+            raise invalid(str(path), f"unpack to at most {limit / 1e9:.1f} GB", f"{total / 1e9:.1f} GB", cure)
         arrays = {}
-        for member in members:
+        for member in archive.infolist():
             name, where = member.filename.removesuffix(".npy"), f"{path}:{member.filename}"
             is_plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not member.flag_bits & 1
             if not member.filename.endswith(".npy") or name in arrays or not is_plain:
                 raise invalid(where, "be an npy array, named once, stored or deflated", "something else")
             with archive.open(member) as file:
-                header = _npy_header(file, where)
-                _check_size(where, header, member.file_size)
-                arrays[name] = _npy_body(file, header, where)
+                _check_header(file, where, member.file_size)
+                file.seek(0)
+                arrays[name] = _native(np.lib.format.read_array(file, allow_pickle=False, max_header_size=_HEADER_BYTES))
     return arrays
 
 
-@runtime_checkable
-class _Stream(Protocol):
-    """A file, or a member of an archive as it is unpacked."""
+def write_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32[np.ndarray, "rows dimensions"]) -> None:
+    """Write vectors as `.npy`, or as `.parquet` with the columns `id` (text) and `features` (lists of one length)."""
+    if path.suffix.lower() == ".npy":
+        write_npy(path, vectors)
+    elif path.suffix.lower() == ".parquet":
+        from dataprune.tables.parquet import write_parquet_vectors
 
-    def read(self, size: int, /) -> bytes: ...
-
-    def seek(self, offset: int, /) -> int: ...
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What an npy file says of itself before its numbers begin."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    is_fortran: bool
-    offset: int
-
-    @property
-    def count(self) -> int:
-        return math.prod(self.shape)
+        write_parquet_vectors(path, ids, vectors)
+    else:
+        raise invalid(str(path), f"end in {' or '.join(VECTOR_SUFFIXES)}", repr(path.suffix))
 
 
-def _npy_header(file: _Stream, where: str) -> _Header:
+def _check_header(file: IO[bytes], where: str, size: int) -> None:
+    """Refuse what is no npy file of numbers or text, or has another size than its header says."""
     prefix = file.read(12)
-    if len(prefix) < 12 or prefix[:6] != b"\x93NUMPY" or prefix[6] not in (1, 2):
+    if prefix[:6] != b"\x93NUMPY" or prefix[6:7] not in (b"\1", b"\2") or len(prefix) < 12:
         raise invalid(where, "be an npy file of version 1 or 2", repr(prefix[:8]))
-    begin = 10 if prefix[6] == 1 else 12
-    length = int.from_bytes(prefix[8:begin], "little")
-    if length > _NPY_HEADER_BYTES:
-        raise invalid(where, f"have a header of at most {_NPY_HEADER_BYTES} bytes", length)
-    text = io.BytesIO(prefix + file.read(begin + length - 12))
-    np.lib.format.read_magic(text)
-    read = np.lib.format.read_array_header_1_0 if prefix[6] == 1 else np.lib.format.read_array_header_2_0
-    shape, is_fortran, dtype = read(text)
+    # NumPy looks at its limit once the header is read, and that may claim to be four gigabytes.
+    length = int.from_bytes(prefix[8 : 8 + 2 * prefix[6]], "little")
+    if length > _HEADER_BYTES:
+        raise invalid(where, f"have a header of at most {_HEADER_BYTES} bytes", length)
+    file.seek(8)
+    read: Any = np.lib.format.read_array_header_1_0 if prefix[6] == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file, max_header_size=_HEADER_BYTES)
     if dtype.kind not in "biufcSU" or not dtype.itemsize:
         cure = "Objects would have to be unpickled, which can run code." if dtype.hasobject else ""
         raise invalid(where, "hold numbers or text", f"dtype {dtype}", cure)
     if min(shape, default=0) < 0:
         raise invalid(where, "have a shape of no negative numbers", shape)
-    return _Header(dtype, shape, is_fortran, begin + length)
-
-
-def _check_size(where: str, header: _Header, size: int) -> None:
-    expected = header.offset + header.count * header.dtype.itemsize
+    expected = file.tell() + math.prod(shape) * dtype.itemsize
     if expected != size:
-        raise invalid(where, f"have {expected} bytes, as {header.dtype} of shape {header.shape} take", size)
+        raise invalid(where, f"have {expected} bytes, as {dtype} of shape {shape} take", size)
 
 
-def _npy_body(file: _Stream, header: _Header, where: str) -> Shaped[np.ndarray, "..."]:
-    """Read the numbers after the header into one allocation, and turn them into C order and native byte order."""
-    file.seek(header.offset)
-    raw = np.empty(header.count * header.dtype.itemsize, np.uint8)
-    view, at = raw.data, 0
-    while at < len(raw):
-        part = file.read(min(_BLOCK_BYTES, len(raw) - at))
-        if not part:
-            raise invalid(where, f"have {len(raw)} bytes of numbers", at)
-        view[at : at + len(part)] = part
-        at += len(part)
-    array = raw.view(header.dtype).reshape(header.shape, order="F" if header.is_fortran else "C")
-    return np.ascontiguousarray(array, header.dtype.newbyteorder("=")).reshape(header.shape)
+def _native(array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    return np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)

@@ -1,4 +1,4 @@
-"""How do columns and what is said of them get in and out of Parquet?"""
+"""Columns, and what is said of them, in Parquet files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pyarrow.parquet
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from dataprune.errors import invalid, join_some
 from dataprune.tables import files
 from dataprune.tables.files import chosen, reading, texts
 
 _METADATA_KEY = b"dataprune"
+GROUP_VALUES = 2**22  # numbers of one row group, which is read at once
 
 Columns = dict[str, Shaped[np.ndarray, " rows"]]
 Notes = dict[str, dict[str, object]]
@@ -60,6 +61,18 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, No
         arrays = {name: _from_arrow(table.column(name), f"{path}:{name}") for name in names}
         notes = {name: (schema.field(name).metadata or {}).get(_METADATA_KEY) for name in names}
         return arrays, {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
+
+
+def write_parquet_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32[np.ndarray, "rows dimensions"]) -> None:
+    """Write the columns `id` (text) and `features` (lists of one length)."""
+    values = pyarrow.array(np.ascontiguousarray(vectors).reshape(-1))
+    columns = {
+        "id": pyarrow.array(ids.tolist(), pyarrow.string()),
+        "features": pyarrow.FixedSizeListArray.from_arrays(values, vectors.shape[1]),
+    }
+    with path.open("wb") as file:
+        rows = max(1, GROUP_VALUES // vectors.shape[1])
+        pyarrow.parquet.write_table(pyarrow.table(columns), file, compression="zstd", row_group_size=rows)
 
 
 def _value_type(kind: Any) -> Any:

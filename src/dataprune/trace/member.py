@@ -56,7 +56,7 @@ def open_member(path: Path) -> MemberTrace:
     from dataprune.store import open_arrays
 
     opened = open_arrays(path)
-    return MemberTrace({name: opened[name] for name in opened.names}, dict(opened.info))
+    return MemberTrace(opened.arrays, opened.info)
 
 
 def labels_hash(labels: Int64[np.ndarray, " examples"]) -> str:

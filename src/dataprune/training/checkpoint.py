@@ -62,7 +62,7 @@ class Checkpoints:
             opened = open_arrays(path)
         except (DatapruneError, OSError, KeyError, TypeError):
             return None
-        return Checkpoint(path, {name: opened[name] for name in opened.names}, opened.info)
+        return Checkpoint(path, dict(opened.arrays), opened.info)
 
 
 def training_environment(device: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dataprune.noise.decide import Decisions
     from dataprune.noise.suspects import Suspects
     from dataprune.run import Run
-    from dataprune.run.cleaned import Targets
+    from dataprune.run.export import Targets
 
 
 def apply(
@@ -85,8 +85,8 @@ def apply(
     from dataprune.data.folders import refuse_output_inside_data
     from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
     from dataprune.run import open_run
-    from dataprune.run.cleaned import write_cleaned
     from dataprune.run.decisions import read_decisions
+    from dataprune.run.export import write_cleaned
 
     asked = [name for name, given in (("--drop", drop), ("--relabel", relabel), ("--decisions", decisions is not None)) if given]
     if len(asked) != 1:
@@ -126,7 +126,7 @@ def apply(
 
 def targets_of(out: Path | None, copy_to: Path | None, link_to: Path | None) -> "Targets":
     """Gather where to write, and refuse what cannot be written before any work."""
-    from dataprune.run.cleaned import Targets
+    from dataprune.run.export import Targets
 
     if copy_to is not None and copy_to == link_to:
         raise invalid("--link-to", "be another folder than --copy-to", str(link_to))

@@ -59,10 +59,11 @@ def find(
         dataprune score flowers/train --folds 5 --repeats 2 --out run
         dataprune noise find run --out suspects.csv
     """
-    from dataprune.run.suspects import check_table, write_suspects
+    from dataprune.run.suspects import write_suspects
+    from dataprune.tables import TABLES, check_output
 
     if out is not None:
-        check_table(out)
+        check_output(out, TABLES)
     found = found_in(run_folder, probabilities, labels, seed)
     if out is not None:
         write_suspects(found, out)

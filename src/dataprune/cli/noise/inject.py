@@ -54,10 +54,10 @@ def inject(
         dataprune score flowers/train --labels noisy.csv:label --folds 5 --out run
     """
     from dataprune import noise
-    from dataprune.run.noisy import read_matrix, write_noisy
-    from dataprune.run.suspects import check_table
+    from dataprune.run.export import read_matrix, write_noisy
+    from dataprune.tables import TABLES, check_output
 
-    check_table(out)
+    check_output(out, TABLES)
     shares = None if matrix is None else read_matrix(matrix)
     dataset = read_data(data, labels, image_size, on_error, None, quiet)
     if dataset.labels is None:

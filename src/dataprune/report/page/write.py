@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dataprune import store
 from dataprune.errors import InputError, invalid
-from dataprune.report.figures import FORMATS, check_format, write_plot
+from dataprune.report.figures import FORMATS, write_plot
 from dataprune.report.page.build import Page, run_page
 from dataprune.report.page.choice import Options
 from dataprune.report.page.data import gather
@@ -14,6 +14,7 @@ from dataprune.report.page.study import study_page
 from dataprune.report.page.study_data import gather_study
 from dataprune.run import open_run
 from dataprune.study.study import is_study, open_study
+from dataprune.tables import check_output
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ def write_report(
         StoreError: the run is damaged.
         MachineError: no room, or no permission.
     """
-    options, place = options or Options(), Path(out)
-    check_out(place)
+    options, place = options or Options(), check_output(out, (".html", ".htm"))
     if options.max_pictures < 0:
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     page = _page(Path(folder), options, data, None if features is None else Path(features))
@@ -73,11 +73,6 @@ def write_report(
     pictures = page.context.get("n_pictures", 0)
     suspects = page.context.get("suspects", {}).get("total", 0)
     return Written(place, len(text), pictures, suspects, dict(page.context["missing"]), drawn)
-
-
-def check_out(out: Path) -> None:
-    """Refuse a name that could not be written, before any work."""
-    check_format(out, (".html", ".htm"))
 
 
 def write_figures(page: Page, folder: Path) -> tuple[Path, ...]:

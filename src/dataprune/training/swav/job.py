@@ -87,7 +87,7 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
         normalise = swav.recipe.steps.normalise
         known = None if dataset is trained_on else Inputs(trained_on.inputs, normalise, device)
         inputs = Inputs(dataset.inputs, normalise, device, like=known)
-        return embed_rows(swav, inputs, {name: weights[name] for name in weights.names}, swav.layer)
+        return embed_rows(swav, inputs, dict(weights.arrays), swav.layer)
 
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:

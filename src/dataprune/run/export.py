@@ -1,0 +1,255 @@
+"""What leaves a run: kept sets, cleaned sets and noisy labels as files, copies or links in folders, probabilities."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dataprune import store, tables
+from dataprune.data import Dataset
+from dataprune.data.decode import write_png
+from dataprune.errors import InputError, invalid
+from dataprune.noise.decide import Decisions
+from dataprune.run.run import SPEC, Run
+from dataprune.selection import Selection
+from dataprune.selection.ids import ids_sha256
+from dataprune.tables import TABLES, check_output
+from dataprune.tables.files import reading, regular
+
+How = Literal["copy", "link"]
+KEPT = (".txt", ".csv", ".parquet", ".npy")
+LONGEST_NAME = 200  # bytes of a file name that is made here
+
+
+def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None:
+    """Write a kept set, and beside it `<out>.json` with what was asked, the hash of the kept ids and a checksum of the file.
+
+    Args:
+        out: ends in `.txt` (one id a line), `.csv` or `.parquet` (`id, label, row, score`), or `.npy` (rows, int64).
+        run: whose score chose it. With it `<out>.json` also names the data, by their fingerprint, and the run, by its settings'.
+    """
+    path = check_output(out, KEPT)
+    if not isinstance(kept, Selection):
+        raise invalid("kept", "be a Selection, as `select` returns it", type(kept).__name__)
+    with store.writing(path) as temporary:
+        if path.suffix.lower() == ".txt":
+            tables.write_lines(temporary, [str(i) for i in kept.ids])
+        elif path.suffix.lower() == ".npy":
+            tables.write_npy(temporary, kept.rows)
+        else:
+            columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores}
+            tables.write_table(temporary, {name: values for name, values in columns.items() if values is not None})
+    said = {**kept.spec, "n_examples": kept.n_total}
+    if run is not None:
+        said |= {"data": run.manifest.spec.data, "run": run.manifest.files[SPEC].sha256}
+    store.write_manifest(path.parent, f"{path.name}.json", said, [path.name])
+
+
+def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "out"] = "all") -> tuple[int, int]:
+    """Write class probabilities of the last epoch, the mean over members, as .npy (examples, classes) float32; return the shape.
+
+    Args:
+        which: over all members, over those trained on the example ("in"), or those that were not ("out").
+
+    Raises:
+        InputError: another ending, the folder does not exist, or no such member for some example.
+    """
+    path = check_output(out, (".npy",))
+    p = np.concatenate([chunk.probabilities(which) for chunk in run.trace.chunks()])
+    with store.writing(path, p.nbytes) as temporary:
+        tables.write_npy(temporary, p)
+    return p.shape[0], p.shape[1]
+
+
+def write_noisy(out: Path, ids: np.ndarray, given: Int64[np.ndarray, " examples"], truth: Int64[np.ndarray, " examples"]) -> None:
+    """Write `id, label, clean_label` as .csv or .parquet, a row for each example."""
+    with store.writing(out) as temporary:
+        tables.write_table(temporary, {"id": ids, "label": given, "clean_label": truth})
+
+
+def read_matrix(path: Path) -> Float64[np.ndarray, "rows columns"]:
+    """Read a matrix of shares: .npy, or .csv without a header.
+
+    Raises:
+        InputError: no such file, another ending, cells that are no numbers, rows of different lengths.
+    """
+    if path.suffix.lower() not in (".csv", ".npy"):
+        raise invalid("matrix", "end in .csv or .npy", repr(str(path)))
+    with reading(regular(path), "matrix of numbers: a row a line, commas between them, no header"):
+        if path.suffix.lower() == ".npy":
+            found = tables.read_npy(path).astype(np.float64)
+        else:
+            found = np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8-sig")
+    if found.ndim != 2:
+        raise invalid("matrix", "have rows and columns", f"an array of shape {found.shape} in {path}")
+    return found
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where a cleaned set goes: a file of labels, .csv or .parquet, and new folders, each of copies or of links."""
+
+    labels: Path | None = None
+    folders: Mapping[Path, How] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [*([] if self.labels is None else [self.labels]), *self.folders]
+
+    def check(self) -> None:
+        """Refuse names that could not be written, or that are taken, before any work."""
+        if self.labels is not None:
+            check_output(self.labels, TABLES, "A folder of pictures is written by --copy-to or --link-to.")
+        store.check_new(self.paths)
+
+
+def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None = None) -> None:
+    """Write the file of labels, and folders `class/file` of the examples that stay, under their labels after it.
+
+    All appear together, or none. Killed, the same call goes on. The file has a row for each example, dropped ones too:
+    `id, label, given_label, decision`, labels as class names; `--labels` takes it and leaves out the examples that it drops.
+
+    Args:
+        decided: what is done about every example.
+        dataset: the pictures, for folders.
+
+    Raises:
+        InputError: there is something at a target, nothing stays, or the data are no pictures or have no files to link to.
+    """
+    targets.check()
+    if not targets.paths:
+        return
+    made = {} if dataset is None else {
+        target: _Folder(_kept(decided), dataset.with_labels(decided.labels, decided.classes), how)
+        for target, how in targets.folders.items()
+    }  # fmt: skip
+    for folder in made.values():
+        folder.check()
+    names = np.array(decided.classes, dtype=object)
+    table = {"id": decided.ids, "label": names[decided.labels], "given_label": names[decided.given], "decision": decided.decision}
+    what = [*(values.tolist() for values in table.values()), decided.classes, list(targets.folders.values())]
+    needs = sum(folder.n_bytes or 0 for folder in made.values())
+    with store.publish_together(targets.paths, _digest(what), needs or None) as places:
+        for target, place in places.items():
+            if target == targets.labels:
+                tables.write_table(place, table)
+            else:
+                made[target].build(place)
+
+
+def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -> None:
+    """Make a folder `class/file` of the kept pictures, by copy or by symbolic link.
+
+    Pictures that have no file of their own (Parquet, arrays) become `class/id.png`.
+
+    Args:
+        dataset: the data the kept set was taken from; labels decide the class folder.
+        out: must not exist; it is filled under another name and renamed when complete.
+
+    Raises:
+        InputError: `out` exists, or the data are feature vectors, or links were asked of data without files.
+    """
+    target, folder = Path(out), _Folder(kept, dataset, how)
+    check_new(target)
+    folder.check()
+    identity = _digest([how, dataset.fingerprint, kept.rows.tolist()])
+    with store.publish_together([target], identity, folder.n_bytes) as places:
+        for place in places.values():
+            folder.build(place)
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that exists."""
+    store.check_new([folder])
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder of kept pictures to be made: which, of what, and how."""
+
+    kept: Selection
+    dataset: Dataset
+    how: How
+
+    def check(self) -> None:
+        """Refuse data that cannot become a folder of copies or links."""
+        if self.dataset.images is None:
+            raise InputError("feature vectors cannot be copied as pictures. Write the kept ids with --out FILE.")
+        if self.how == "link" and self.dataset.paths is None:
+            raise InputError("these data have no files to link to. Use --copy-to, which writes PNG files.")
+
+    @property
+    def n_bytes(self) -> int | None:
+        """How large the folder will be, where that is known before."""
+        paths = self.dataset.paths
+        if self.how == "link" or paths is None:
+            return None
+        return sum(Path(paths[row]).stat().st_size for row in self.kept.rows.tolist())
+
+    def build(self, place: Path) -> None:
+        """Fill a new folder, picture by picture."""
+        paths, images = self.dataset.paths, self.dataset.images
+        for row, name in zip(self.kept.rows.tolist(), _file_names(self.kept, self.dataset), strict=True):
+            file = place / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if paths is None:
+                assert images is not None, "see `check`"
+                write_png(file, np.asarray(images[row]))
+            elif self.how == "copy":
+                shutil.copy2(paths[row], file)
+            else:
+                file.symlink_to(Path(paths[row]).resolve())
+
+
+def _digest(what: list[object]) -> str:
+    return hashlib.sha256(store.canonical_json(what).encode()).hexdigest()
+
+
+def _kept(decided: Decisions) -> Selection:
+    rows = decided.rows
+    if not len(rows):
+        raise InputError("every example would be dropped. Keep some.")
+    ids, share = decided.ids[rows], len(rows) / len(decided)
+    spec = {"strategy": "decisions", "ids_sha256": ids_sha256(ids.tolist())}
+    return Selection(rows, ids, decided.labels[rows], None, len(decided), "decisions", share, spec)
+
+
+def _file_names(kept: Selection, dataset: Dataset) -> list[PurePosixPath]:
+    """Return for each kept example its place `class/name`: no part of a name leads out of the folder, and no two meet."""
+    assert dataset.labels is not None
+    taken: set[str] = set()
+    folders: list[str] = []
+    for name in dataset.classes:  # two class names may become one when they are made harmless
+        folder = _safe(name)
+        while folder.casefold() in {other.casefold() for other in folders}:
+            folder += "_"
+        folders.append(folder)
+    names = []
+    for row in kept.rows.tolist():
+        folder = folders[int(dataset.labels[row])]
+        file = f"{_safe(str(dataset.ids[row]))}.png" if dataset.paths is None else _safe(Path(dataset.paths[row]).name)
+        name, number = f"{folder}/{file}", 1
+        while name.casefold() in taken:  # two sub-folders, or a file system that does not tell case apart
+            stem, dot, ending = file.rpartition(".")
+            name, number = f"{folder}/{stem or ending}-{number}{dot}{ending if stem else ''}", number + 1
+        taken.add(name.casefold())
+        names.append(PurePosixPath(name))
+    return names
+
+
+def _safe(name: str) -> str:
+    """Make one harmless part of a path out of any text."""
+    cleaned = "".join("_" if c in '/\\\0:*?"<>|' or ord(c) < 32 else c for c in name)
+    stem, dot, ending = cleaned.rpartition(".")
+    if not stem or len(ending) > 8:
+        stem, dot, ending = cleaned, "", ""
+    while len(f"{stem}{dot}{ending}".encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+        stem = stem[:-1]  # the ending stays: it is what the file is read by
+    cleaned = f"{stem}{dot}{ending}"
+    return f"_{cleaned}" if cleaned.strip(". ") == "" or cleaned.startswith((".", "-")) else cleaned

@@ -1,0 +1,105 @@
+"""The members of a run on disk: a trace each, and a sealed note that says what came of it."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from dataprune import store
+from dataprune.errors import InputError, MachineError, StoreError, WorkError
+from dataprune.run.manifest import MemberRecord
+from dataprune.training.checkpoint import training_environment
+from dataprune.training.ensemble import MemberDone
+from dataprune.workers import Outcome
+
+REASONS = {
+    "ok": "",
+    "at chance": "it does no better than always naming the largest class; its answers feed no score",
+    "diverged": "its loss grew far beyond that of naming no class; its answers feed no score. Try a lower learning rate",
+}
+
+
+def member_file(member: int) -> str:
+    """Return the path of a member's trace inside a run."""
+    return f"trace/member-{member:03d}.safetensors"
+
+
+def note_file(member: int) -> str:
+    """Return the path of a member's note inside a run."""
+    return f"trace/member-{member:03d}.json"
+
+
+def published(folder: Path, scratch: Path, member: int) -> MemberRecord | None:
+    """Return the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
+    try:
+        note = store.as_record(store.read_sealed(folder / note_file(member)), MemberRecord, folder / note_file(member))
+        # A name from a stored file is no path of ours unless it is the one that we would write.
+        if note.member != member or note.file not in (None if note.status == "failed" else member_file(member),):
+            return None
+        if note.file is None:
+            return note
+        path, waiting = folder / note.file, scratch / f"member-{member:03d}" / "trace.safetensors"
+        if not path.exists() and waiting.exists() and store.sha256(waiting) == note.sha256:
+            waiting.replace(path)
+        return note if store.sha256(path) == note.sha256 else None
+    except (StoreError, OSError):
+        return None
+
+
+def publish(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, MemberRecord]:
+    """Publish members as they come; return the record of each.
+
+    Raises:
+        WorkError: members were lost with their workers; the others are kept.
+    """
+    records, lost = {}, []
+    for outcome in outcomes:
+        member = int(outcome.key.split()[1])
+        if outcome.error is None:
+            records[member] = _publish(folder, outcome.value, device)
+        elif outcome.lost:
+            lost.append(f"{outcome.key}: {outcome.error}")
+        elif isinstance(outcome.exception, MachineError | OSError | MemoryError):
+            raise outcome.exception  # not because of the member: the same command goes on once there is room again
+        else:
+            records[member] = _record_failure(folder, member, outcome)
+    if lost:
+        raise WorkError(f"{'; '.join(lost)}. What was finished is kept: the same command goes on.")
+    return records
+
+
+def check_environment(record: MemberRecord, device: str) -> None:
+    """Refuse to go on with members that other versions or another kind of device made: their bits would not fit ours."""
+    now = training_environment(device)
+    differing = [f"{name} {was} there, {now.get(name)} here" for name, was in record.made_with.items() if now.get(name) != was]
+    if differing:
+        cure = "Go on with the same versions and device, or choose another folder"
+        raise InputError(f"`out` holds members made otherwise: {'; '.join(differing)}. {cure}.")
+
+
+def _publish(folder: Path, done: MemberDone, device: str) -> MemberRecord:
+    record = MemberRecord(
+        done.member,
+        done.status,  # type: ignore[arg-type]
+        REASONS[done.status],
+        member_file(done.member),
+        store.sha256(done.path),
+        training_environment(device),
+        round(done.accuracy, 6),
+        round(done.seconds, 3),
+        done.examples_seen,
+        done.peak_bytes,
+    )
+    store.write_sealed(folder / note_file(done.member), asdict(record))
+    done.path.replace(folder / member_file(done.member))
+    shutil.rmtree(done.path.parent, ignore_errors=True)
+    return record
+
+
+def _record_failure(folder: Path, member: int, outcome: Outcome) -> MemberRecord:
+    """Note a member that raised, so that it is not repeated; the traceback lies apart, it names paths of this machine."""
+    record = MemberRecord(member, "failed", str(outcome.error))
+    store.write_sealed(folder / note_file(member), asdict(record))
+    with store.writing((folder / note_file(member)).with_suffix(".traceback.txt")) as temporary:
+        temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
+    return record
