@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float16, Int64
@@ -166,7 +166,7 @@ def train_members(
     device: str = "cpu",
     executor_config: ExecutorConfig = ExecutorConfig(),  # noqa: B008 frozen
     excluded: Bool[np.ndarray, " examples"] | None = None,
-    on_message: Callable[[EpochDone], None] | None = None,
+    on_message: Callable[[EpochDone], None] = lambda message: None,
 ) -> Iterator[Outcome]:
     """Train the members asked for; outcomes (value: `MemberDone`) come as they finish.
 
@@ -175,11 +175,6 @@ def train_members(
             not see it: there it starts anew.
         excluded: examples that none of them is trained on.
     """
-
-    def passed_on(_: str, message: Any) -> None:
-        if on_message is not None:
-            on_message(message)
-
     with open_pool(executor_config) as workers:
         shared = data_handle(dataset, scratch, workers)
         is_seen = not workers.nodes_without([marker_file(scratch)])
@@ -191,7 +186,7 @@ def train_members(
             )
             for member in members
         ]
-        for outcome in workers.run(jobs, passed_on):
+        for outcome in workers.run(jobs, lambda _, message: on_message(message)):
             yield outcome if is_seen or outcome.error is not None else replace(outcome, value=_fetched(outcome.value, scratch))
 
 
@@ -284,7 +279,7 @@ def _mirrored(fit: "Fit") -> Float16[np.ndarray, "examples classes"]:
 
 
 def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:
-    """Return whether a member learned anything: `ok`, `diverged` (its answers are far worse than naming no class) or `at chance`."""
+    """Return whether a member learned anything: `ok`, `diverged` (far worse than naming no class) or `at chance`."""
     if loss > DIVERGED_LOSSES * math.log(labels.max() + 1):
         return "diverged"
     largest = float(np.bincount(labels).max() / len(labels))

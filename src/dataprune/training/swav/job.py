@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -61,7 +60,7 @@ def train_swav(
     *,
     device: str = "cpu",
     executor: Executor = "processes",
-    on_message: Callable[[SwavEpochDone], None] | None = None,
+    on_message: Callable[[SwavEpochDone], None] = lambda message: None,
 ) -> Outcome:
     """Train in a worker (value of the outcome: `SwavDone`).
 
@@ -69,16 +68,12 @@ def train_swav(
         scratch: for checkpoints; an interrupted training goes on from there.
     """
     job = SwavJob(swav, share(dataset, scratch), dataset.pixels_digest, scratch, device)
-
-    def passed_on(_: str, message: Any) -> None:
-        if on_message is not None:
-            on_message(message)
-
-    return next(run_jobs([Job("swav", _run_swav, job)], ExecutorConfig(executor, 1), passed_on))
+    jobs = [Job("swav", _run_swav, job)]
+    return next(run_jobs(jobs, ExecutorConfig(executor, 1), lambda _, message: on_message(message)))
 
 
 def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dataset, device: str) -> Float32[np.ndarray, "n d"]:
-    """Return the features of pictures of the shape of `trained_on`, the training set, whose mean and deviation they are brought to."""
+    """Return the features of pictures, brought to the mean and deviation of those that were `trained_on`."""
     from dataprune.training.fit import one_thread
     from dataprune.training.inputs import Inputs
     from dataprune.training.swav.fit import embed_rows
