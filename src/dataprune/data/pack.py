@@ -21,7 +21,7 @@ from jaxtyping import Int32
 from dataprune import store, tables
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, decode, picture_size, versions
-from dataprune.data.source import Chunk, Pictures
+from dataprune.data.source import CHUNK, Chunk, Pictures
 from dataprune.errors import DatapruneError, InputError, StoreError, WorkError
 from dataprune.workers import Executor, ExecutorConfig, Job, Report, default_workers, run_jobs
 
@@ -33,7 +33,7 @@ OWN_SIZE_UP_TO = 128
 PROCESSES_FROM_COUNT = 5_000
 PROCESSES_FROM_BYTES = 200 * 10**6
 """Below both, decoding in this process ends before two others would have started."""
-BUFFER_BYTES = 32 * 2**20  # decoded pictures that a job holds before it writes them
+BUFFER_BYTES = 2**20  # decoded pictures that a job holds before it writes them
 _HEAD_BYTES = 65536  # where the header of nearly every JPEG ends
 
 Progress = Callable[[int, int], None]
@@ -217,22 +217,17 @@ def _reserve(path: Path, count: int, size: int) -> int:
 def _decode_chunk(path: Path, offset: int, size: int, chunk: Chunk, report: Report) -> list[tuple[int, str]]:
     """Decode one chunk and write its rows at their place; return the rows that could not be decoded, with reasons."""
     skipped: list[tuple[int, str]] = []
-    row_bytes = size * size * 3
-    buffer = np.zeros((max(1, min(chunk.count, BUFFER_BYTES // row_bytes)), size, size, 3), np.uint8)
-    with path.open("r+b") as file:  # not through a map, where a full disk kills the process
-        file.seek(offset + chunk.start * row_bytes)
-        used = done = 0
-        for read in chunk.open():
+    empty, done = np.zeros((size, size, 3), np.uint8), 0
+    with path.open("r+b", buffering=BUFFER_BYTES) as file:  # not through a map, where a full disk kills the process
+        file.seek(offset + chunk.start * empty.nbytes)
+        for done, read in enumerate(chunk.open(), 1):
             try:
-                buffer[used] = decode(read(-1), size)
+                file.write(decode(read(-1), size).data)
             except BadPicture as bad:
-                buffer[used] = 0
-                skipped.append((chunk.start + done, str(bad)))
-            used, done = used + 1, done + 1
-            if used == len(buffer) or done == chunk.count:
-                file.write(buffer[:used].data)
-                report(used)
-                used = 0
+                file.write(empty.data)
+                skipped.append((chunk.start + done - 1, str(bad)))
+            if done % CHUNK == 0 or done == chunk.count:
+                report((done - 1) % CHUNK + 1)
     if done != chunk.count:
         raise InputError(f"the source changed while it was read: {done} pictures where {chunk.count} were listed.")
     return skipped
