@@ -48,19 +48,13 @@ def from_arrays(
 
 
 def read_npy(path: Path) -> Source:
-    """Read features (N, D) or pictures from a .npy file; what already has the right type stays memory-mapped.
-
-    Raises:   InputError for shapes, types and values that `from_arrays` refuses.
-    """
+    """Read features (N, D) or pictures from a .npy file; what already has the right type stays memory-mapped."""
     inputs = _as_inputs(tables.read_npy(store.as_written(path), mmap=True), path.name)
     return Source("npy", os.path.realpath(path), {"train": Part(row_ids(len(inputs)), inputs=inputs)})
 
 
 def read_npz(path: Path) -> Source:
-    """Read `x`, `y` and, where they are, `x_test`, `y_test`, `x_validation`, `y_validation` from a .npz file.
-
-    Raises:   InputError if there is no `x` (or `x_train`), lengths differ, or as `from_arrays`.
-    """
+    """Read `x` (or `x_train`), `y` and, where they are, `x_test`, `y_test`, `x_validation`, `y_validation` from a .npz file."""
     arrays = tables.read_npz(path)
     inputs: dict[str, np.ndarray] = {}
     given: dict[str, np.ndarray] = {}

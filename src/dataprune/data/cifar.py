@@ -29,8 +29,6 @@ def read_cifar(folder: Path) -> Source:
     """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files.
 
     An id is the row number in the split, counted over the batches in their order.
-
-    Raises:   InputError for a file of the wrong size, a pickle that asks for anything but arrays, labels outside the classes.
     """
     form = _form(folder)
     assert form is not None

@@ -49,7 +49,6 @@ def read_folder(root: Path, labelled: bool) -> Source:
     """List the pictures of a folder: `class/*.jpg`, `train/ test/ [validation/]` with classes inside, or flat.
 
     Args:     root: an existing folder. labelled: labels come from elsewhere, so pictures beside class folders are welcome.
-    Raises:   InputError if there is no picture in it, or it cannot be listed.
     """
     base = os.path.realpath(root)
     splits, notes = _splits(base)
@@ -69,9 +68,6 @@ def refuse_output_inside_data(dataset: Dataset, out: Path, name: str = "out") ->
     """Refuse a folder that would be a class of the data, and so make the same command find other data.
 
     A folder beside `train` and `test` is no class, nor is one whose name begins with a dot.
-
-    Raises:
-        InputError: `out` lies among the classes that the data were read from.
     """
     if dataset.origin is None or dataset.origin.kind != "folder":
         return

@@ -58,10 +58,7 @@ def is_huggingface(thing: Any) -> bool:
 
 
 def load_huggingface(name: str) -> Source:
-    """Load `hf:NAME` through Hugging Face's library.
-
-    Raises:   MachineError without the extra or a network. InputError if there is no such data set, or it has no pictures.
-    """
+    """Load `hf:NAME` through Hugging Face's library; raise MachineError without it, or without a network."""
     try:
         import datasets
     except ImportError:
@@ -80,10 +77,7 @@ def columns(thing: Any) -> tuple[str, str]:
 
 
 def huggingface_source(thing: Any, image: str, label: str, path: str = "") -> Source:
-    """List the splits of a `datasets.Dataset` or `DatasetDict`.
-
-    Raises:   InputError if the columns are not there.
-    """
+    """List the splits of a `datasets.Dataset` or `DatasetDict`."""
     splits = {str(name): part for name, part in thing.items()} if isinstance(thing, dict) else {"train": thing}
     named = {SPLIT_NAMES[name]: part for name, part in splits.items() if name in SPLIT_NAMES}
     if "train" not in named:

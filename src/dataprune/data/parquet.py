@@ -33,8 +33,6 @@ def read_parquet(path: Path) -> Source:
     """Read ids and labels of a Parquet file, or of a folder of them with splits by name (`train*`, `test*`, `validation*`).
 
     A row's id is its `image.path` where these are unique in the split, else the row number. Labels of −1 throughout mean "none".
-
-    Raises:   InputError if no file has the layout, or labels are missing, fractions, negative or outside the named classes.
     """
     base = Path(os.path.realpath(path))
     files, passed = _layout_files(base)

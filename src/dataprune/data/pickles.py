@@ -27,10 +27,9 @@ _KEYS = frozenset([*_TEXTS.split(), *_NUMBERS.split()[1:], "REDUCE"])  # a call 
 
 
 def loads(content: bytes) -> Any:
-    """Read a pickle of plain tables; the text of Python 2 stays bytes, arrays are `Array`. A damaged pickle raises anything.
+    """Read a pickle of plain tables; the text of Python 2 stays bytes, arrays are `Array`.
 
-    Raises:
-        InputError: it asks for anything else.
+    Raises:   InputError if it asks for anything else; whatever error the damage leads to if it is damaged.
     """
     _check_steps(content)
     return _Plain(content).load()
@@ -71,10 +70,7 @@ class _Plain(pickle.Unpickler):
         self._bytes_left = 2 * len(content)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name that CIFAR files use.
-
-        Raises:   InputError for every other.
-        """
+        """Return what stands for a name that CIFAR files use, and refuse every other."""
         called = f"{module.replace('numpy.core', 'numpy._core')}.{name}"
         allowed = {
             "numpy.ndarray": None,  # only named, for `_reconstruct`: called, it would give memory as it was found

@@ -159,23 +159,16 @@ def _find(source: Any, options: _Options) -> Source:
     if not text or not os.path.lexists(path):
         raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
     if path.is_dir():
-        return _find_in_folder(path, options)
+        try:
+            reader = read_cifar if is_cifar(path) else read_parquet if has_layout(path) else None
+        except PermissionError as error:
+            raise InputError(f"cannot list {plain(path)}: {error.strerror}.") from None
+        return read_folder(path, labelled=options.labels is not None) if reader is None else reader(path)
     readers: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy": read_npy, ".npz": read_npz}
     if not path.is_file() or path.suffix.lower() not in readers:
         got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
         raise invalid("DATA", f"be {_KINDS}", got)
     return readers[path.suffix.lower()](path)
-
-
-def _find_in_folder(path: Path, options: _Options) -> Source:
-    try:
-        if is_cifar(path):
-            return read_cifar(path)
-        if has_layout(path):
-            return read_parquet(path)
-    except PermissionError as error:
-        raise InputError(f"cannot list {plain(path)}: {error.strerror}.") from None
-    return read_folder(path, labelled=options.labels is not None)
 
 
 def _open(found: Source, split: str, options: _Options) -> Dataset:

@@ -81,10 +81,7 @@ def file_chunks(paths: Sequence[str]) -> tuple[Chunk, ...]:
 
 
 def read_file(path: str, limit: int = -1) -> bytes:
-    """Read a picture file, or its beginning; only regular files of a sane size are ever read.
-
-    Raises:   BadPicture.
-    """
+    """Read a picture file, or its beginning; only regular files of a sane size are ever read, others are a BadPicture."""
     try:
         # Never blocks on a pipe that has taken a file's place since it was listed.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -100,10 +97,7 @@ def read_file(path: str, limit: int = -1) -> bytes:
 
 
 def read_stored(data: bytes | None, missing: str, limit: int = -1) -> bytes:
-    """Return a picture that is in memory already.
-
-    Raises:   BadPicture with the reason `missing` if there is none.
-    """
+    """Return a picture that is in memory already, or raise BadPicture with the reason `missing`."""
     if data is None:
         raise BadPicture(missing)
     return data
