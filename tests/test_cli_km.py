@@ -109,7 +109,7 @@ class TestKm:
     def test_no_elbow_takes_a_rule_of_thumb(self, monkeypatch):
         monkeypatch.setattr("dataprune.clustering.elbow", lambda *_: None)
         found = cluster(np.random.default_rng(0).normal(size=(200, 3)), ClusterSettings())
-        assert (found.k, found.record()["elbow"]) == (11, None)
+        assert (found.k, found.curve.elbow) == (11, None)
         assert found.notes[0].startswith("the inertia curve has no elbow over 2 ... 40 clusters; 11 were taken")
 
 

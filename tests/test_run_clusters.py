@@ -42,11 +42,31 @@ def test_processes_give_the_same_bytes(features, tmp_path, monkeypatch, normaliz
 
 def test_a_worker_that_does_not_see_the_features_is_an_error_in_one_line(features, tmp_path, monkeypatch):
     found = clustering.fit(features, 3)
-    monkeypatch.setattr(clusters, "cluster", lambda *_: clusters.Clustering(found, "3", None, 0, ()))
-    features.path.unlink()
+
+    def cluster(*_):
+        features.path.unlink()
+        return clusters.Clustering(found, None, 0, ())
+
+    monkeypatch.setattr(clusters, "cluster", cluster)
     with pytest.raises(InputError, match=r"x\.npy"):
         score_features(features, ClusterSettings("3"), tmp_path / "km.csv", ExecutorConfig("processes", 1))
     assert not (tmp_path / "km.csv").exists()
+
+
+def test_again_it_is_given_back_and_other_settings_are_refused(features, tmp_path, monkeypatch):
+    out = tmp_path / "km.csv"
+    found, nearest, distance = score_features(features, ClusterSettings("auto", sample=2000), out)
+    assert (found.asked, found.sample, found.rows, found.curve.rows) == ("auto", 2000, ROWS, 2000)
+    with pytest.raises(InputError, match=r"km\.csv holds clusters of other settings: seed 0 there, 1 asked"):
+        score_features(features, ClusterSettings("auto", sample=2000, seed=1), out)
+    monkeypatch.setattr(clusters, "cluster", None)
+    again = score_features(features, ClusterSettings("auto", sample=2000), out)
+    assert again[0] == found
+    assert np.array_equal(again[1], nearest)
+    assert np.array_equal(again[2], distance)
+    (tmp_path / "own.csv").write_text("id,km\n")
+    with pytest.raises(InputError, match=r"own\.csv is there already and was not made by this command"):
+        score_features(features, ClusterSettings("4"), tmp_path / "own.csv")
 
 
 def test_nothing_is_left_once_it_is_done(features, tmp_path):

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import sys
 import tracemalloc
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprune.errors import InputError
+from dataprune.errors import InputError, MachineError
 from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
 from dataprune.scores.dynamics import aum, forget, forget_toneva
 from dataprune.scores.ensemble import el2n, std
@@ -306,3 +307,35 @@ def test_a_constant_score_correlates_with_none():
     assert np.isnan(matrix[0]).all()
     assert matrix[1, 1] == pytest.approx(1)
     assert correlations(Scores([]))[1].shape == (0, 0)
+
+
+class TestShown:
+    SCORES = Scores(
+        [Score("aum", np.array([2.0, -1.0]), -1, np.array(["<a>", "b"])), Score("flip", [0, 3], 1, np.array(["<a>", "b"]))]
+    )
+
+    def test_what_is_printed_says_size_range_and_direction(self):
+        assert repr(self.SCORES["aum"]) == "Score('aum', 2 examples, -1 to 2, smaller is harder)"
+        shown = repr(Scores(self.SCORES.values(), {"std": "it needs two members"}))
+        assert shown.splitlines()[0] == "Scores of 2 examples:"
+        assert "'flip'" in shown
+        assert "'std' is absent: it needs two members" in shown
+        assert repr(Scores([])) == "Scores of 0 examples:"
+
+    def test_a_notebook_shows_the_hardest_first_and_no_foreign_markup(self):
+        html = self.SCORES["aum"]._repr_html_()
+        assert html.index("b</td>") < html.index("&lt;a&gt;</td>")
+        assert "<a>" not in html
+        assert "median" in self.SCORES._repr_html_()
+        assert Scores([])._repr_html_()
+
+    def test_as_a_data_frame(self):
+        pytest.importorskip("pandas")
+        frame = self.SCORES.to_pandas()
+        assert frame.to_dict("list") == {"id": ["<a>", "b"], "aum": [2.0, -1.0], "flip": [0.0, 3.0]}
+        assert self.SCORES["flip"].to_pandas().columns.tolist() == ["id", "flip"]
+
+    def test_without_pandas(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(MachineError, match="pip install pandas"):
+            self.SCORES.to_pandas()

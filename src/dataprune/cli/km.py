@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dataprune.data import FeatureFile
-    from dataprune.run import Clustering
+    from dataprune.run.manifest import FeaturesRecord
 
 N_HARDEST = 5
 
@@ -104,7 +104,7 @@ def km(
     for note in found.notes:
         warn(note)
     if plot is not None and found.curve is not None:
-        write_plot(inertia_data(found.curve.clusters, found.curve.inertia, found.k, found.curve.elbow), plot)
+        write_plot(inertia_data(found.curve.clusters, found.curve.inertia, found.k, found.elbow), plot)
     if not quiet:
         say(f"written: {out}, and {out.name}.json with the number of clusters and the curve" + (f"; {plot}" if plot else ""))
         say(f"next: dataprune prune RUN --by {shlex.quote(f'{out}:km')} --keep 0.7 --out kept.csv")
@@ -120,18 +120,18 @@ def labels_of(file: "FeatureFile", spec: str) -> "tuple[np.ndarray, tuple[str, .
     return aligned.labels, aligned.classes
 
 
-def say_clusters(found: "Clustering") -> None:
+def say_clusters(found: "FeaturesRecord") -> None:
     """Report how many clusters there are, why, and how well they fit."""
-    curve, fitted = found.curve, found.clusters
+    curve, n_rows = found.curve, found.rows_fitted
     why = {"auto": "no elbow", "classes": "the number of classes"}.get(found.asked, "as asked")
     if curve is not None:
-        why = f"{'the elbow' if curve.elbow else 'no elbow'} of the inertia curve over {curve.clusters[0]} ... {curve.clusters[-1]}"
-        why += f", from {pluralise(found.curve_rows, 'row')}"
+        why = f"{'the elbow' if found.elbow else 'no elbow'} of the inertia curve over {curve.clusters[0]} ... {curve.clusters[-1]}"
+        why += f", from {pluralise(curve.rows, 'row')}"
     say(f"clusters: {found.k} ({why})")
-    went = f"{pluralise(fitted.iterations, 'iteration')}{'' if fitted.converged else ', not yet still'}"
+    went = f"{pluralise(found.iterations, 'iteration')}{'' if found.converged else ', not yet still'}"
     say(
-        f"inertia: {fitted.inertia:.6g}, {fitted.inertia / fitted.rows:.4g} a row, over {pluralise(fitted.rows, 'row')}; {went}; "
-        f"clusters of {fitted.sizes.min():,} ... {fitted.sizes.max():,} rows"
+        f"inertia: {found.inertia:.6g}, {found.inertia / n_rows:.4g} a row, over {pluralise(n_rows, 'row')}; {went}; "
+        f"clusters of {min(found.sizes):,} ... {max(found.sizes):,} rows"
     )
 
 

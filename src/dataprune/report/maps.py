@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float64
+from numpy.typing import ArrayLike
 
 from dataprune.errors import invalid
 from dataprune.report.colors import ACCENT, COLOURS, WARN
@@ -102,7 +103,7 @@ def map_data(
     return MapData(title, points, groups, tuple(display_text(name, 24) for name in names), values)
 
 
-def inertia_data(clusters: np.ndarray, inertia: np.ndarray, chosen: int, elbow: int | None, asked: str = "auto") -> InertiaData:
+def inertia_data(clusters: ArrayLike, inertia: ArrayLike, chosen: int, elbow: int | None, asked: str = "auto") -> InertiaData:
     """Return what is in the plot of an inertia curve; `asked` is auto, classes or a number."""
     why: Why = "elbow" if elbow == chosen else "rule" if asked == "auto" else "asked"
     return InertiaData(np.asarray(clusters), np.asarray(inertia) / (np.max(inertia) or 1.0), chosen, why)

@@ -1,13 +1,11 @@
 """Features cut into clusters: how many and why, `km` of each row in a file, and the scores of features added to a run."""
 
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 import numpy as np
 from jaxtyping import Float64, Int64
 
@@ -16,10 +14,10 @@ from dataprune.clustering import Clusters, Curve, Features, UnitRows
 from dataprune.data import FeatureFile
 from dataprune.errors import DatapruneError, InputError, WorkError, invalid
 from dataprune.run.features import Matched, match
-from dataprune.run.manifest import FeaturesRecord, Phase
-from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local
+from dataprune.run.manifest import CurveRecord, FeaturesRecord, Phase
+from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local, write_scores
 from dataprune.scores import FEATURE_SCORES, Score, Scores, km_cosine, prototype_distance
-from dataprune.tables import TABLES, check_output, write_table
+from dataprune.tables import TABLES, check_output, read_table, write_table
 from dataprune.workers import ExecutorConfig, Job, Report, run_jobs
 
 FEW = 20  # below so many, the classes' number is a bad number of clusters: in the report on CIFAR-10, 5 was worst and 10 next
@@ -56,14 +54,12 @@ class Clustering:
 
     Attributes:
         clusters: the centres.
-        asked: `auto`, `classes` or a number, as it was asked for.
         curve: the inertia against the number of clusters, if it was looked at.
         curve_rows: how many rows that was measured on.
         notes: cautions for a person.
     """
 
     clusters: Clusters
-    asked: str
     curve: Curve | None
     curve_rows: int
     notes: tuple[str, ...]
@@ -73,23 +69,32 @@ class Clustering:
         """How many clusters there are."""
         return len(self.clusters.centres)
 
-    def record(self) -> dict[str, Any]:
-        """Return in plain JSON what was asked and what came of it."""
-        curve, drawn = self.curve, None
+    def record(self, file: FeatureFile, settings: ClusterSettings, rows_left_out: int = 0) -> FeaturesRecord:
+        """Return what was asked and what came of it."""
+        curve, found = self.curve, self.clusters
+        drawn = None
         if curve is not None:
-            drawn = {"clusters": curve.clusters.tolist(), "inertia": curve.inertia.tolist(), "rows": self.curve_rows}
-        return {
-            "k": self.k,
-            "asked": self.asked,
-            "elbow": None if curve is None else curve.elbow,
-            "curve": drawn,
-            "inertia": self.clusters.inertia,
-            "rows_fitted": self.clusters.rows,
-            "iterations": self.clusters.iterations,
-            "converged": self.clusters.converged,
-            "sizes": self.clusters.sizes.tolist(),
-            "notes": list(self.notes),
-        }
+            drawn = CurveRecord(tuple(curve.clusters.tolist()), tuple(curve.inertia.tolist()), self.curve_rows)
+        return FeaturesRecord(
+            digest=file.digest,
+            asked=settings.clusters,
+            seed=settings.seed,
+            restarts=settings.restarts,
+            k=self.k,
+            elbow=None if curve is None else curve.elbow,
+            curve=drawn,
+            inertia=found.inertia,
+            rows_fitted=found.rows,
+            iterations=found.iterations,
+            converged=found.converged,
+            sizes=tuple(found.sizes.tolist()),
+            notes=self.notes,
+            rows=file.rows,
+            columns=file.width,
+            rows_left_out=rows_left_out,
+            sample=settings.sample,
+            normalize=settings.normalize,
+        )
 
 
 def cluster(features: Features, settings: ClusterSettings) -> Clustering:
@@ -126,7 +131,7 @@ def cluster(features: Features, settings: ClusterSettings) -> Clustering:
     found = clustering.fit(points, k, seed=settings.seed, restarts=settings.restarts, sample=settings.sample)
     if settings.sample is None and found.rows < n_rows:
         notes.append(f"the centres were fitted on {found.rows:,} of {n_rows:,} rows, drawn by the seed; --sample NUMBER takes more")
-    return Clustering(found, asked, curve, rows, tuple(notes))
+    return Clustering(found, curve, rows, tuple(notes))
 
 
 def km(
@@ -172,8 +177,8 @@ def score_features(
     executor_config: ExecutorConfig = ExecutorConfig("serial"),  # noqa: B008 frozen
     *,
     wait: bool = False,
-) -> tuple[Clustering, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
-    """Cut features into clusters, and write the distance of each row to its centre.
+) -> tuple[FeaturesRecord, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
+    """Cut features into clusters, and write the distance of each row to its centre; what is there already is given back.
 
     Args:
         file: what to cut.
@@ -183,23 +188,27 @@ def score_features(
         wait: if another process works on `out`, wait for it.
 
     Returns:
-        The clusters, and of each row its cluster and its distance to the centre.
+        What `<out>.json` says, and of each row its cluster and its distance to the centre.
 
     Raises:
-        InputError: what `cluster` refuses; another process works on `out`.
+        InputError: what `cluster` refuses; `out` holds something else, or another process works on it.
         WorkError: a worker died, again and again.
         MachineError: no room, no permission, no Ray.
     """
     check_output(out, TABLES)
-    work = out.with_name(f".{out.name}.scratch")
-    with store.lock(work, wait=wait, name=out):
-        found = cluster(file, settings)
-        nearest, distance = _assigned(file, found.clusters.centres, settings.normalize, executor_config)
-        about = {name: value for name, value in asdict(settings).items() if name not in ("clusters", "n_classes")}
-        about |= {"rows": file.rows, "columns": file.width, "digest": file.digest}
-        _write_clusters(out, {"id": file.ids, "km": distance, "cluster": nearest}, {**found.record(), **about})
-        shutil.rmtree(work, ignore_errors=True)  # under the lock: one who waits makes it anew
-    return found, nearest, distance
+    identity = {"digest": file.digest, **asdict(settings)}
+    work = store.WorkFolder.beside_file(out, "clusters", key="identity")
+    with work.work(identity, wait=wait) as claim:
+        if not claim.is_finished:
+            found = cluster(file, settings)
+            nearest, distance = _assigned(file, found.clusters.centres, settings.normalize, executor_config)
+            metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}}
+            with store.writing(out) as temporary:
+                write_table(temporary, {"id": file.ids, "km": distance, "cluster": nearest}, metadata)
+            about = {**asdict(found.record(file, settings)), "identity": identity}
+            store.write_manifest(out.parent, work.manifest.name, about, [out.name])
+    columns = read_table(out, ["cluster", "km"]).columns
+    return store.read_manifest(out.parent, work.manifest.name, FeaturesRecord), columns["cluster"], columns["km"]
 
 
 def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: int = 0, restarts: int = 1) -> Run:
@@ -235,8 +244,7 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
         settings = ClusterSettings(clusters, len(run.classes), seed, restarts)
         found = cluster(matched.features, settings)
         present, absent = _scores(matched, found, run, settings)
-        about = {**found.record(), **asked, "rows": file.rows, "columns": file.width, "rows_left_out": matched.n_left_out}
-        _publish(run, present, absent, msgspec.convert(about, FeaturesRecord), time.perf_counter() - begun)
+        _publish(run, present, absent, found.record(file, settings, matched.n_left_out), time.perf_counter() - begun)
     return open_run(run.path)
 
 
@@ -273,12 +281,6 @@ def _assign_part(argument: tuple[FeatureFile, int, int, np.ndarray, bool], repor
     file, start, stop, centres, normalize = argument
     part = np.concatenate(list(file.part(start, stop)))
     return clustering.assign(UnitRows(part) if normalize else part, centres)
-
-
-def _write_clusters(out: Path, columns: Mapping[str, np.ndarray], about: Mapping[str, object]) -> None:
-    with store.writing(out) as temporary:
-        write_table(temporary, columns, {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}})
-    store.write_manifest(out.parent, f"{out.name}.json", about, [out.name])
 
 
 def _within(folder: Path, path: Path) -> str:

@@ -13,7 +13,7 @@ from dataprune import store
 from dataprune.clustering import Features, blocks, take
 from dataprune.data import Dataset, FeatureFile, Splits
 from dataprune.data.pack import cache_root
-from dataprune.errors import StoreError, invalid
+from dataprune.errors import invalid
 from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
 from dataprune.run.run import Run
 from dataprune.tables import read_npy, write_npy
@@ -147,19 +147,12 @@ def _kept(
 ) -> Float32[np.ndarray, "examples features"]:
     """Return learned features from the cache; learn them where they are not there, or no longer whole. Interrupted, goes on."""
     file, manifest, scratch = f"{name}.npy", f"{name}.json", folder / f".{name}.scratch"
-    if not _is_whole(folder, manifest):
+    if not store.is_whole(folder, manifest):
         with store.lock(scratch, wait=True):
-            if not _is_whole(folder, manifest):  # by somebody who was waited for
+            if not store.is_whole(folder, manifest):  # by somebody who was waited for
                 made = _encoded(method, parts, scratch, listener)
                 with store.writing(folder / file, made.nbytes) as temporary:
                     write_npy(temporary, made)
                 store.write_manifest(folder, manifest, {"method": method.identity}, [file])
             shutil.rmtree(scratch, ignore_errors=True)
     return np.asarray(read_npy(folder / file, mmap=True), np.float32)
-
-
-def _is_whole(folder: Path, manifest: str) -> bool:
-    try:
-        return (folder / manifest).exists() and not store.faults(folder, manifest)
-    except StoreError:
-        return False

@@ -99,7 +99,7 @@ class CurveRecord:
 
 @dataclass(frozen=True)
 class FeaturesRecord:
-    """The features that a run was scored with, and how they were cut into clusters; `asked` is auto, classes or a number."""
+    """Features, and how they were cut into clusters; `asked` is auto, classes or a number. Of a run, and beside what `km` writes."""
 
     digest: str
     asked: str
@@ -117,6 +117,8 @@ class FeaturesRecord:
     rows: int = 0
     columns: int = 0
     rows_left_out: int = 0
+    sample: int | None = None
+    normalize: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""How did the members' answer to an example change from epoch to epoch?
-
-Scores that read all epochs. Each is a plain function of a `Trace`; knows formulas, not names or directions (`table`). All
-are means over members, so that one member and many give numbers of the same size.
-"""
+"""Scores of how the answer to an example changed from epoch to epoch: functions of a `Trace`, means over its members."""
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -28,9 +24,8 @@ def flip(trace: Trace) -> Float64[np.ndarray, " examples"]:
 def forget(trace: Trace) -> Float64[np.ndarray, " examples"]:
     """Count how often an example is right after one epoch and wrong after the next.
 
-    An example that was never right was never forgotten and counts 0, like one that was always right: do not keep the hardest by
-    this score and expect unlearnable or wrongly labelled examples among them. It is the one called plainly `forget`, because it
-    is what the word says; `forget_toneva` puts the never learned first.
+    An example that was never right was never forgotten and counts 0, like one that was always right, so unlearnable or wrongly
+    labelled examples are not among the hardest; `forget_toneva` puts them first.
 
     Returns:
         In 0 ... T / 2, the mean over members; larger is harder.
@@ -74,9 +69,7 @@ def confidence(trace: Trace) -> Float64[np.ndarray, " examples"]:
 
 
 def variability(trace: Trace) -> Float64[np.ndarray, " examples"]:
-    """Measure how much the label's probability moves: its standard deviation over epochs, the mean over members.
-
-    Divided by T, not T − 1, as in the source.
+    """Measure how much the label's probability moves: its standard deviation over epochs (divided by T), the mean over members.
 
     Returns:
         In [0, 0.5]; larger is harder (more ambiguous: examples that are always wrong have little).
@@ -101,8 +94,6 @@ def correctness(trace: Trace) -> Float64[np.ndarray, " examples"]:
 
 def aum(trace: Trace) -> Float64[np.ndarray, " examples"]:
     """Average the margin, the label's logit minus the largest other, over all epochs and members ("area under the margin").
-
-    On logits, not on probabilities.
 
     Returns:
         Any real number, in logits; smaller is harder, negative where mostly another class led.

@@ -1,7 +1,4 @@
-"""How hard is an example at the end of training, for the ensemble?
-
-Scores that read the last epoch only. Each is a plain function of a `Trace`; knows formulas, not names or directions (`table`).
-"""
+"""Scores of how hard an example is at the end of training: functions of a `Trace` that read its last epoch only."""
 
 import numpy as np
 from jaxtyping import Float64

@@ -1,16 +1,17 @@
-"""What is a score?"""
+"""A score: one number for each example, with its direction; scores by name; and their correlations."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
+from dataprune.notebook import MOST_ROWS, data_frame, html_table
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Score:
     """One number for each example, in the literature's unit and sign, and which way is harder.
 
@@ -57,6 +58,23 @@ class Score:
         """`harder * values`: higher is harder, whatever the score."""
         return self.harder * self.values.astype(np.float64)
 
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        way = "larger" if self.harder == 1 else "smaller"
+        span = f", {self.values.min():.4g} to {self.values.max():.4g}" if len(self) else ""
+        return f"Score({self.name!r}, {len(self):,} examples{span}, {way} is harder)"
+
+    def _repr_html_(self) -> str:
+        hardest = np.argsort(-self.difficulty, kind="stable")[:MOST_ROWS]
+        columns = _columns(self.ids, {self.name: self.values})
+        return html_table(f"{self!r}: the hardest", {name: values[hardest] for name, values in columns.items()})
+
+    def to_pandas(self) -> Any:
+        """Return a row for each example as a `pandas.DataFrame`: the id, if there are any, and the value."""
+        return data_frame(_columns(self.ids, {self.name: self.values}))
+
 
 class _NoScore(InputError, KeyError):
     """A score that is not there; also a KeyError, because scores are a mapping."""
@@ -98,6 +116,26 @@ class Scores(Mapping[str, Score]):
     def __len__(self) -> int:
         return len(self._scores)
 
+    def __repr__(self) -> str:
+        n_examples = len(next(iter(self.values()))) if self else 0
+        lines = [f"Scores of {n_examples:,} examples:", *(f"  {score!r}" for score in self.values())]
+        return "\n".join([*lines, *(f"  {name!r} is absent: {reason}" for name, reason in self.absent.items())])
+
+    def _repr_html_(self) -> str:
+        found = list(self.values())
+        columns = {
+            "score": [one.name for one in found],
+            "lowest": [float(one.values.min()) for one in found],
+            "median": [float(np.median(one.values)) for one in found],
+            "highest": [float(one.values.max()) for one in found],
+            "harder": ["larger" if one.harder == 1 else "smaller" for one in found],
+        }
+        return html_table(f"Scores of {len(found[0]) if found else 0:,} examples", columns, most=max(1, len(found)))
+
+    def to_pandas(self) -> Any:
+        """Return a row for each example as a `pandas.DataFrame`: the id, if there are any, and a column for each score."""
+        return data_frame(_columns(self.ids, {name: score.values for name, score in self.items()}))
+
     @property
     def ids(self) -> np.ndarray | None:
         """The examples' names, if they have any."""
@@ -134,6 +172,8 @@ def correlations(
         The names in order, and the symmetric matrix in [-1, 1]. A score that is the same for all examples correlates with none:
         its row is NaN.
     """
+    from scipy.stats import rankdata
+
     if kind not in ("pearson", "spearman"):
         raise unknown_choice("kind", kind, ("pearson", "spearman"))
     names = tuple(scores)
@@ -141,15 +181,13 @@ def correlations(
         return names, np.zeros((0, 0))
     rows = np.stack([scores[name].difficulty for name in names])
     if kind == "spearman":
-        rows = np.stack([_mean_ranks(row) for row in rows])
+        rows = rankdata(rows, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.atleast_2d(np.corrcoef(rows))
     constant = rows.min(axis=1) == rows.max(axis=1)
-    centred = rows - rows.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1)
-    norms[constant] = np.nan
-    unit = centred / norms[:, None]
-    return names, np.clip(unit @ unit.T, -1.0, 1.0)
+    found[constant], found[:, constant] = np.nan, np.nan
+    return names, np.clip(found, -1.0, 1.0)
 
 
-def _mean_ranks(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
-    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(sizes) - (sizes - 1) / 2)[group].astype(np.float64)
+def _columns(ids: np.ndarray | None, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return dict(values) if ids is None else {"id": ids, **values}

@@ -1,4 +1,4 @@
-"""Which scores are there, and which of them does a trace allow?"""
+"""The table SCORES, and the scores that a trace allows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """`km` with several numbers of clusters, of features or of the pixels alone."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Float32
 from dataprune import store, tables
 from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import InputError, StoreError, invalid
+from dataprune.errors import invalid
 from dataprune.run import ClusterSettings, cluster, match
 from dataprune.scores import Score, km
 from dataprune.training.pixels import on_components, pixel_components, principal_components
@@ -59,9 +58,8 @@ def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examp
     """
     path = folder / f"pixels-{dataset.pixels_digest[:12]}.npy"
     manifest = f"{path.name}.json"
-    with suppress(InputError, StoreError):  # what is not there as it was written is made again
-        if not store.faults(folder, manifest):
-            return np.ascontiguousarray(tables.read_npy(path))
+    if store.is_whole(folder, manifest):  # else it is made again
+        return np.ascontiguousarray(tables.read_npy(path))
     if dataset.images is None:
         rows = np.asarray(dataset.inputs)
         made = principal_components(rows, WIDTH).of(rows)
