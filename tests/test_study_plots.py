@@ -10,6 +10,7 @@ from PIL import Image
 from dataprune.errors import InputError
 from dataprune.report.colors import COLOURS, STYLES, ramp, style_of
 from dataprune.report.figures import inline, plain, write_plot
+from dataprune.report.plot import plot_data
 from dataprune.report.run_figures import both_correlations_data
 from dataprune.report.study_figures import (
     accuracy_data,
@@ -20,7 +21,7 @@ from dataprune.report.study_figures import (
     epoch_plots,
     styles_of,
     window_data,
-    write_plots,
+    write_study_plots,
 )
 from dataprune.scores import Score, Scores
 from dataprune.study.cost import study_costs
@@ -149,8 +150,8 @@ def test_correlations_below_pearson_above_spearman():
 def test_everything_is_drawn_and_the_same_each_time(tmp_path):
     easy = [row for row in easy_rows(("el2n",)) if row[2] in (0.7, 0.5)]
     study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy))
-    first = write_plots(study, tmp_path / "one", scores(), Cost(20.0, 40_000, 4e10))
-    second = write_plots(study, tmp_path / "two", scores(), Cost(20.0, 40_000, 4e10))
+    first = write_study_plots(study, tmp_path / "one", scores(), Cost(20.0, 40_000, 4e10))
+    second = write_study_plots(study, tmp_path / "two", scores(), Cost(20.0, 40_000, 4e10))
     names = {"accuracy", "against-random", "easy-vs-hard", "by-epoch-1", "by-epoch-2", "cost", "correlations", "distributions"}
     assert {path.name for path in first} == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     for one, other in zip(first, second, strict=True):
@@ -240,3 +241,21 @@ def test_no_two_scores_look_the_same():
     assert style_of("mine") == style_of("mine")
     assert ramp(0, 1) == ramp(0, 5)
     assert len({ramp(place, 8) for place in range(8)}) == 8
+
+
+def test_one_call_draws_any_result():
+    import dataprune as dp
+    from pages import material
+
+    one = material()
+    study = summarise(trials_of(sweep_rows(("el2n",), sizes=(0.7, 0.5))))
+    for thing, title in (
+        (scores()["el2n"], "Distribution"),
+        (scores(), "correlation"),
+        (one.suspects, "Suspected"),
+        (study, "Accuracy"),
+    ):
+        assert title in plot_data(thing).title
+        assert dp.plot(thing).axes
+    with pytest.raises(InputError, match=r"`thing` must be .* got int"):
+        dp.plot(3)

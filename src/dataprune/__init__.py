@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dataprune.noise import inject as inject_noise
     from dataprune.noise.decide import Decisions, decide
     from dataprune.report.page.write import write_report
+    from dataprune.report.plot import plot
     from dataprune.run import (
         Embedding,
         EmbedSettings,
@@ -77,6 +78,7 @@ _ROOMS = {
     "dataprune.noise": ("Evaluation", "Evidence", "Suspects", "evaluate_suspects", "inject_noise"),
     "dataprune.noise.decide": ("Decisions", "decide"),
     "dataprune.report.page.write": ("write_report",),
+    "dataprune.report.plot": ("plot",),
     "dataprune.run": (
         "EmbedSettings",
         "Embedding",
@@ -157,6 +159,7 @@ __all__ = [
     "km",
     "open_run",
     "open_study",
+    "plot",
     "preset",
     "read",
     "read_features",

@@ -392,7 +392,7 @@ def _conduct(
 
 def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     """Print the table and the verdicts, and draw the plots."""
-    from dataprune.report.study_figures import write_plots
+    from dataprune.report.study_figures import write_study_plots
     from dataprune.run import open_run
     from dataprune.study.cost import scoring_cost
     from dataprune.study.study import RUN
@@ -403,7 +403,7 @@ def report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
     run = open_run(place) if place.exists() else None
     names = [] if run is None else [name for name in done.spec.scores if name in run.scores]
     chosen = None if run is None or not names else _chosen(run, names)
-    files = write_plots(done, done.path / PLOTS, chosen, None if run is None else scoring_cost(run.manifest.cost))
+    files = write_study_plots(done, done.path / PLOTS, chosen, None if run is None else scoring_cost(run.manifest.cost))
     if quiet:
         return
     say_summary(done)

@@ -1,4 +1,4 @@
-"""Colours, markers and lines of every plot, from one table: colour-blind eyes tell them apart, a score looks the same everywhere."""
+"""Colours, markers and lines of all plots in one table: colour-blind eyes tell them apart, a score looks the same everywhere."""
 
 import hashlib
 from dataclasses import dataclass, replace

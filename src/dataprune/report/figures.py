@@ -6,7 +6,7 @@ A plot is a frozen dataclass with its data, a `title` and a `description`; `draw
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import singledispatch
@@ -88,6 +88,19 @@ def write_plot(data: Plot, out: Path) -> None:
     """
     check_output(out, FORMATS)
     write_figure(draw(data), out)
+
+
+def write_plots(plots: Mapping[str, Plot], folder: Path) -> tuple[Path, ...]:
+    """Draw plots as NAME.png and NAME.svg into a folder, which is made if need be; files of the same names are replaced."""
+    store.check_writable(folder)
+    written = []
+    for name, data in plots.items():
+        figure = draw(data)
+        harmless = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]  # it may hold a score that somebody named
+        for ending in FORMATS:
+            written.append(folder / f"{harmless}{ending}")
+            write_figure(figure, written[-1])
+    return tuple(written)
 
 
 def write_figure(figure: "Figure", out: Path) -> None:

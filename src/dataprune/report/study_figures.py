@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune import store
 from dataprune.report.charts import Chart, Level, Line, Panel, Rows, no_interval
 from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
-from dataprune.report.figures import FORMATS, Plot, write_plot
+from dataprune.report.figures import Plot, write_plots
 from dataprune.report.run_figures import both_correlations_data, histograms_data
 from dataprune.study.cost import CellCost, StudyCosts, study_costs
 from dataprune.study.results_table import Cell
@@ -36,45 +35,29 @@ ARMS = {"given": "labels as given", "noise": "labels made wrong"}
 UNITS = {"flops": "operations", "seconds": "seconds of work", "examples_seen": "examples seen"}
 
 
-def write_plots(study: "Study", folder: Path, scores: "Scores | None" = None, scoring: Cost | None = None) -> list[Path]:
-    """Draw everything that a study has to show, as PNG and SVG.
+def write_study_plots(
+    study: "Study", folder: Path, scores: "Scores | None" = None, scoring: Cost | None = None
+) -> tuple[Path, ...]:
+    """Draw everything that a study with at least one ended training has to show, as PNG and SVG; return the files.
 
     Args:
-        study: with at least one training that has ended.
-        folder: made if need be; files of the same names are replaced.
         scores: of the run that the study was made from; gives their correlations and distributions.
         scoring: what scoring has cost; gives the plot of the cost.
-
-    Returns:
-        The files written.
-
-    Raises:
-        InputError: no training has ended.
-        MachineError: no room, or no permission.
     """
-    summary = study.summary
-    plots: dict[str, Plot | None] = {**study_plots(summary), "easy-vs-hard": easy_hard_data(summary)}
-    plots |= numbered(epoch_plots(summary.cells, epoch_curves(study)))
+    plots = study_plots(study.summary)
+    plots |= _present({"easy-vs-hard": easy_hard_data(study.summary)})
+    plots |= numbered(epoch_plots(study.summary.cells, epoch_curves(study)))
     if scoring is not None:
-        plots["cost"] = cost_data(study_costs(study.trials, scoring, study.measure))
+        plots |= _present({"cost": cost_data(study_costs(study.trials, scoring, study.measure))})
     if scores is not None and len(scores):
         plots |= {"correlations": both_correlations_data(scores), "distributions": histograms_data(scores)}
-    store.check_writable(folder)
-    written = []
-    for name, plot in plots.items():
-        for ending in FORMATS if plot is not None else ():
-            assert plot is not None
-            written.append(folder / f"{name}{ending}")
-            write_plot(plot, written[-1])
-    return written
+    return write_plots(plots, folder)
 
 
-def study_plots(summary: Summary) -> dict[str, Plot | None]:
+def study_plots(summary: Summary) -> dict[str, Plot]:
     """Return accuracy by size and by window and the difference to random, by name; a row for each cell where there is no curve."""
-    plots: dict[str, Plot | None] = {"accuracy": accuracy_data(summary), "window": window_data(summary)}
-    if not any(plots.values()):
-        return {"cells": cells_data(summary)}
-    return {**plots, "against-random": differences_data(summary)}
+    plots = _present({"accuracy": accuracy_data(summary), "window": window_data(summary)})
+    return {**plots, **_present({"against-random": differences_data(summary)})} if plots else {"cells": cells_data(summary)}
 
 
 def accuracy_data(summary: Summary) -> Chart | None:
@@ -139,7 +122,7 @@ def cells_data(summary: Summary) -> Rows:
 
 
 def epoch_curves(study: "Study") -> list[Curves | None]:
-    """Return for each cell of the summary the validation accuracies of its seeds by epoch; None where lengths differ or none is kept."""
+    """Return for each cell the validation accuracies of its seeds by epoch; None where lengths differ or none is kept."""
     from dataprune.study.results_table import cell_table
 
     found: list[Curves | None] = []
@@ -151,7 +134,7 @@ def epoch_curves(study: "Study") -> list[Curves | None]:
 
 
 def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[str, Chart]:
-    """Return accuracy on validation by epoch: a plot for each size, start of a window, or comparison of orders, by what it compares."""
+    """Return accuracy on validation by epoch: a plot for each size, start of a window or set of orders, by what it compares."""
     found: dict[str, Chart] = {}
     for arm in _arms(cells):
         own = [at for at, cell in enumerate(cells) if cell.arm == arm and curves[at] is not None]
@@ -279,6 +262,10 @@ def _curves(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> dict[
     for row in _rows(summary, arm, wanted):
         curves.setdefault(_without_arm(summary.cells[row]), []).append(row)
     return curves
+
+
+def _present(plots: Mapping[str, Plot | None]) -> dict[str, Plot]:
+    return {name: plot for name, plot in plots.items() if plot is not None}
 
 
 def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[int]:

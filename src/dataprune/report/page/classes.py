@@ -12,8 +12,8 @@ MOST_PAIRS = 8
 SHOWN_OF_A_PAIR = 6
 WHOSE = {
     "out": "predictions of networks that did not train on the example",
-    "in": "predictions of the networks that trained on these examples: optimistic (in-sample); score with --folds for others",
-    "all": "predictions of all networks, most of which trained on the example: optimistic (in-sample); score with --folds for others",
+    "in": "predictions of the networks that trained on these examples: optimistic (in-sample), score with --folds for others",
+    "all": "predictions of all networks, most of which trained on the example: optimistic (in-sample), score with --folds",
 }
 
 
@@ -65,7 +65,7 @@ def class_rows(data: ReportData) -> list[ClassRow]:
 
 
 def matrix_of(data: ReportData) -> tuple[list[int], Int64[np.ndarray, "given predicted"]]:
-    """Count given labels against predictions, for all classes, or where these are too many for the thirty that are missed most often.
+    """Count given labels against predictions: of all classes, or of many for the thirty that are missed most often.
 
     Returns:
         The classes' indices, and the counts among these.

@@ -84,7 +84,7 @@ class ReportData:
 
     @property
     def leading(self) -> str:
-        """The score that the page ranks by: `el2n`, or `aum` where networks memorised the labels and the last epoch tells little."""
+        """The score that the page ranks by: `el2n`, or `aum` where networks memorised the labels: the last epoch tells little."""
         wanted = "aum" if self.manifest.memorised and "aum" in self.scores else "el2n"
         return wanted if wanted in self.scores else next(iter(self.scores))
 

@@ -159,8 +159,8 @@ def summary(data: ReportData) -> str:
     names = f"{display_text(spec.model, 40)}, recipe {display_text(spec.recipe.name, 40)}, {pluralise(spec.epochs, 'epoch')}"
     return (
         f"{len(data):,} {data.things}{size} in {n_classes:,} classes. {pluralise(learned, 'network')} ({names}) "
-        f"{'was' if learned == 1 else 'were'} trained{cost}{folds}, and their predictions for every example were recorded after every "
-        "epoch."
+        f"{'was' if learned == 1 else 'were'} trained{cost}{folds}, and their predictions for every example were recorded "
+        "after every epoch."
     )
 
 

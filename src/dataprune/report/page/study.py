@@ -29,7 +29,7 @@ HEADINGS = {"n_train": "examples"}
 def study_page(study: StudyReportData, options: Options) -> Page:
     """Put the page of a study together."""
     summary = study.summary
-    curves = {} if summary is None else {name: plot for name, plot in study_plots(summary).items() if plot is not None}
+    curves = {} if summary is None else study_plots(summary)
     by_epoch = {} if summary is None or not study.epochs else epoch_plots(summary.cells, study.epochs)
     by_name = numbered(by_epoch)
     rows = [] if summary is None else plain_rows({**summary.table, "accuracy": summary.table[study.measure]})

@@ -70,7 +70,7 @@ class StudyReportData:
 class SizeCost:
     """What a training on so much took on average over `count` trainings; None where it was not recorded.
 
-    `share` is of the work on the largest size, by operations where they are known: seconds also depend on what else the machine did.
+    `share` is of the work on the largest size, by operations where known: seconds also depend on what else the machine did.
     """
 
     keep: float

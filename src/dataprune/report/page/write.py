@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dataprune import store
 from dataprune.errors import InputError, invalid
-from dataprune.report.figures import FORMATS, write_plot
+from dataprune.report.figures import write_plots
 from dataprune.report.page.build import Page, run_page
 from dataprune.report.page.choice import Options
 from dataprune.report.page.data import gather
@@ -69,21 +69,10 @@ def write_report(
     text = html(page, is_static=options.is_static).encode("utf-8")
     with store.writing(place, len(text)) as temporary:
         temporary.write_bytes(text)
-    drawn = () if figures is None else write_figures(page, Path(figures))
+    drawn = () if figures is None else write_plots({**page.plots, **page.tables}, Path(figures))
     pictures = page.context.get("n_pictures", 0)
     suspects = page.context.get("suspects", {}).get("total", 0)
     return Written(place, len(text), pictures, suspects, dict(page.context["missing"]), drawn)
-
-
-def write_figures(page: Page, folder: Path) -> tuple[Path, ...]:
-    """Write each figure of a page as NAME.svg and NAME.png."""
-    store.check_writable(folder)
-    written = []
-    for name, plot in {**page.plots, **page.tables}.items():
-        for ending in reversed(FORMATS):
-            written.append(folder / f"{_file_name(name)}{ending}")
-            write_plot(plot, written[-1])
-    return tuple(written)
 
 
 def _page(folder: Path, options: Options, data: str | None, features: Path | None) -> Page:
@@ -92,8 +81,3 @@ def _page(folder: Path, options: Options, data: str | None, features: Path | Non
     if data is not None or features is not None:
         raise InputError("`--data` and `--features` are for the report of a run, and a study was given. Leave them out.")
     return study_page(gather_study(open_study(folder)), options)
-
-
-def _file_name(name: str) -> str:
-    """Make a harmless file name of a figure's name, which may hold a score that somebody named."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]

@@ -1,0 +1,76 @@
+"""One call that draws any result: scores, suspects, a trace, a run, a study."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dataprune.errors import invalid
+from dataprune.noise import Suspects
+from dataprune.report.charts import Matrix
+from dataprune.report.figures import Plot, draw
+from dataprune.report.page.map_svg import map_of
+from dataprune.report.page.predictions import predictions_of
+from dataprune.report.run_figures import confusion_data, correlation_data, distribution_data, epochs_data
+from dataprune.report.study_figures import study_plots
+from dataprune.run import Run
+from dataprune.scores import Score, Scores
+from dataprune.streams import tie_break
+from dataprune.study.study import Study
+from dataprune.study.summary import Summary
+from dataprune.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Drawable = Score | Scores | Suspects | Trace | Run | Study | Summary
+
+
+def plot(thing: Drawable) -> "Figure":
+    """Draw a result as a matplotlib figure, which a notebook shows and `savefig` writes.
+
+    A score: how it is spread. Scores: how they correlate. Suspects: which labels look like which. A trace: accuracy by epoch. A
+    run: its map of confidence against variability, or without these scores accuracy by epoch. A study or its summary: accuracy by
+    size or by window, with random and all data.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    return draw(plot_data(thing))
+
+
+def plot_data(thing: Drawable) -> Plot:
+    """Return what `plot` draws: a frozen record with a title, a description and the numbers."""
+    match thing:
+        case Score():
+            names = [] if thing.labels is None else [str(label) for label in range(int(thing.labels.max()) + 1)]
+            return distribution_data(thing, thing.labels, names)
+        case Scores():
+            return correlation_data(thing)
+        case Suspects():
+            return _suspects(thing)
+        case Trace():
+            found = predictions_of(thing)
+            return epochs_data(found.vote, found.trained, found.held_out, found.changed)
+        case Run():
+            return _run(thing)
+        case Study():
+            return plot_data(thing.summary)
+        case Summary():
+            return next(iter(study_plots(thing).values()))
+    raise invalid("thing", "be a score, scores, suspects, a trace, a run or a study", type(thing).__name__)
+
+
+def _suspects(found: Suspects) -> Matrix:
+    rows = np.flatnonzero(found.is_suspect)
+    counts = np.zeros((found.n_classes, found.n_classes), np.int64)
+    np.add.at(counts, (found.labels[rows], found.suggested_label[rows]), 1)
+    matrix = confusion_data(found.classes, counts)
+    described = f"Given labels in rows, suggested ones in columns: {len(rows):,} of {len(found):,} labels are suspects."
+    return Matrix("Suspected labels", described, matrix.rows, matrix.columns, matrix.strength, matrix.texts)
+
+
+def _run(run: Run) -> Plot:
+    if not {"variability", "confidence"} <= set(run.scores):
+        return plot_data(run.trace)
+    variability, confidence = (run.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
+    return map_of(variability, confidence, np.zeros(len(variability), bool), tie_break([str(one) for one in run.ids.tolist()], 0))
