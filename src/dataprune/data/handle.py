@@ -43,7 +43,7 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
     if most is not None and needed > most:
         raise MachineError(
             f"{shared.inputs} cannot be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
-            f"{most >> 20:,} MB (a fifth of the object store) that may travel. Let $DATAPRUNE_CACHE and the output lie in a folder "
+            f"{most >> 20:,} MB (a fifth of the object store) that may travel. Put $DATAPRUNE_CACHE and the output into a folder "
             "that every node sees, or start Ray with a larger object store."
         )
     labels = None if dataset.labels is None else np.ascontiguousarray(dataset.labels)

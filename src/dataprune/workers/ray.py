@@ -72,7 +72,7 @@ def ray_pool(config: ExecutorConfig) -> Iterator["RayPool"]:
 def _ray_environment() -> Iterator[None]:
     """Set variables of Ray, and put all of Ray's back afterwards, also those that it sets itself."""
     before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-    os.environ.update(VARIABLES)
+    os.environ.update(VARIABLES | before)
     try:
         yield
     finally:
@@ -108,7 +108,8 @@ def _connect(ray: Any, config: ExecutorConfig, stack: contextlib.ExitStack) -> N
         if address is None:
             raise MachineError(f"cannot start Ray on this machine: {said}. Or use --executor processes.") from error
         cure = "Start one there with `ray start --head`, or leave --address out for a cluster on this machine"
-        raise MachineError(f"cannot reach a Ray cluster at {address!r}: {said}. {cure}.") from error
+        token = "If it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        raise MachineError(f"cannot reach a Ray cluster at {address!r}: {said}. {cure}. {token}.") from error
     stack.callback(_shut_down, ray)
 
 
