@@ -176,7 +176,7 @@ def test_a_score_of_ones_own_is_matched_by_id(tmp_path):
 
 
 def test_other_settings_or_other_things_in_the_folder_are_refused(finished, tmp_path):
-    with pytest.raises(InputError, match="other settings: epochs 3 there, 4 asked"):
+    with pytest.raises(InputError, match="epochs 3 there, 4 asked"):
         toy_study(finished.path, toy_spec("half", epochs=4))
     with pytest.raises(InputError, match=r"recipe.batch 16 there, 8 asked"):
         toy_study(finished.path, toy_spec("half", batch=8))

@@ -183,5 +183,5 @@ def test_bootstrap_is_paired_and_repeats():
 def test_what_is_no_accuracy_is_refused():
     with pytest.raises(InputError, match=r"`accuracies` must lie in \[0, 1\], got 0\.5 \.\.\. 93\.0\."):
         fit(np.array([[0.5, 93.0]]))
-    with pytest.raises(InputError, match=r"`differences` must be of at least one test example, got none\."):
+    with pytest.raises(InputError, match=r"`differences` must be of at least two test examples, got 0\."):
         bootstrap(np.zeros((2, 0)))

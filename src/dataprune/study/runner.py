@@ -1,7 +1,5 @@
 """`run_study`: spec, data and scores → trials → tables → manifest. Finds a finished study, goes on with an interrupted one."""
 
-import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
@@ -15,12 +13,12 @@ import numpy as np
 
 from dataprune import store
 from dataprune.data import Splits
-from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, invalid, join_some
+from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, join_some
 from dataprune.run import open_run
 from dataprune.run.manifest import Phase
 from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, usual_scores
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
-from dataprune.study.run_trials import SCRATCH, Listener, TrialContext, flops_by_model, found, train
+from dataprune.study.run_trials import Listener, TrialContext, flops_by_model, found, train
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
 from dataprune.study.study import (
@@ -37,6 +35,7 @@ from dataprune.study.study import (
     StudyManifest,
     StudySettings,
     TrainingTotals,
+    is_study,
     open_study,
     read_identity,
     row_of,
@@ -89,18 +88,20 @@ def run_study(
     sources, hardware, folder = sources or StudyInputs(), hardware or Hardware(), Path(out)
     check_out(folder)
     hardware.executor_config(hardware.resolved_device())  # refuses what does not go together, before anything is trained
-    with store.lock(folder, wait=wait):
-        store.sweep(folder)
-        data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
-        trained = setups(spec, data.train)
-        flops = flops_by_model(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
-        provider = ScoreProvider(folder, spec, sources, hardware, scorer)
-        provider.check_run(data)
-        runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
-        finished = runner.claim()
-        if finished is not None and not (retry_failed and finished.failed):
-            return finished
-        runner.work(listener, retry_failed)
+    data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
+    trained = setups(spec, data.train)
+    flops = flops_by_model(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+    provider = ScoreProvider(folder, spec, sources, hardware, scorer)
+    provider.check_run(data)
+    runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
+    if is_study(folder):
+        read_identity(folder)  # of another version, say
+    claim = asdict(runner.identity(spec))
+    also = {name: claim.pop(name) for name in ("question", "sources")}  # another question is asked in the same folder
+    with _work_folder(folder).work(claim, also=also, wait=wait):
+        finished = runner.answered()
+        if finished is None or (retry_failed and finished.failed):
+            runner.work(listener, retry_failed)
     return open_study(folder)
 
 
@@ -111,16 +112,11 @@ def check_out(folder: Path) -> None:
         InputError: it is a file, or holds other things.
         MachineError: it cannot be written.
     """
-    if folder.is_dir():
-        others = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
-        if others and not (folder / SPEC).exists():
-            raise InputError(
-                f"`out` must be a new folder or a study, got {folder}, which holds {join_some(others, most=3)}. Choose another."
-            )
-    elif os.path.lexists(folder):
-        raise invalid("out", "be a folder", f"{folder}, which is a file")
-    present = next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
-    store.check_writable(present)
+    _work_folder(folder).check()
+
+
+def _work_folder(folder: Path) -> store.WorkFolder:
+    return store.WorkFolder.in_folder(folder, "a study", claim=SPEC, manifest=MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -158,23 +154,19 @@ class StudyRunner:
             made_with=training_environment(self.device),
         )
 
-    def claim(self) -> Study | None:
-        """Make the folder this study's own; return the study if this very question is answered. Refuse other data and recipes."""
-        if not (self.folder / SPEC).exists():
-            self._write_identity(self.spec)
-            return None
-        present = read_identity(self.folder)
-        differing = _differences(asdict(present.settings), asdict(self.settings))
-        if differing:
-            cure = "Choose another folder"
-            raise InputError(f"`out` {self.folder} holds a study with other settings: {'; '.join(differing)}. {cure}.")
+    def identity(self, spec: StudySpec) -> StudyIdentity:
+        """Return what is written first."""
+        return StudyIdentity(self.settings, to_toml(spec), self.provider.sources.record())
+
+    def answered(self) -> Study | None:
+        """Return the study in the folder if it is finished and whole, and of this very question."""
         try:
             before = open_study(self.folder)
-            sound = before.is_finished and store.is_whole(self.folder, MANIFEST)
-        except DatapruneError:  # a table that is damaged follows from the trials and is written anew
+        except DatapruneError:  # nothing yet, or a table that is damaged: it follows from the trials and is written anew
             return None
-        asks = replace(self.spec, scores=self.spec.scores or before.spec.scores)
-        return before if sound and asks == before.spec and present.sources == self.provider.sources.record() else None
+        same = replace(self.spec, scores=self.spec.scores or before.spec.scores) == before.spec
+        same &= read_identity(self.folder).sources == self.provider.sources.record()
+        return before if same and before.is_finished and store.is_whole(self.folder, MANIFEST) else None
 
     def work(self, listener: Listener | None, retry_failed: bool) -> None:
         """Score, lay out the grid, train what is missing, write the tables and the manifest.
@@ -187,8 +179,7 @@ class StudyRunner:
         asked = grid(spec, conditions, self.trained)
         context = TrialContext(self.folder, self.provider.hardware, self.device, spec.judge == "test", self.forward_flops)
         results = found(asked, context, self.provider.sources.reuse, retry_failed)
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        self._write_identity(spec)
+        self._renew(self.identity(spec))
         self._write_trials(asked, results)
         notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
         lost, written = [], time.monotonic()
@@ -209,12 +200,11 @@ class StudyRunner:
             raise WorkError(f"{join_some(lost, most=3)}. What was finished is kept: the same command goes on.")
         self._publish(asked, conditions, results, notes)
 
-    def _write_identity(self, spec: StudySpec) -> None:
-        identity = StudyIdentity(self.settings, to_toml(spec), self.provider.sources.record())
-        if (self.folder / SPEC).exists() and read_identity(self.folder) != identity:  # the tables are of another question
+    def _renew(self, identity: StudyIdentity) -> None:
+        if read_identity(self.folder) != identity:  # the tables are of another question
             for name in (TRIALS, SUMMARY):
                 (self.folder / name).unlink(missing_ok=True)
-        store.write_sealed(self.folder / SPEC, asdict(identity))
+        _work_folder(self.folder).renew(asdict(identity))
 
     def _write_trials(self, asked: Grid, results: Mapping[str, TrialResult]) -> None:
         rows = [_row(trial, results.get(trial.name)) for trial in asked.trials]
@@ -258,7 +248,6 @@ class StudyRunner:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         store.write_manifest(self.folder, MANIFEST, manifest, files)
-        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
 
     def _scoring_cost(self, place: str) -> tuple[Phase, ...]:
         """Return what scoring cost, from the run's own record; nothing where no run was needed."""
@@ -287,15 +276,3 @@ def _row(trial: Trial, result: TrialResult | None) -> dict[str, Any]:
         "order": cell.order,
         "clusters": cell.clusters,
     }
-
-
-def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    parts = []
-    for key, new in wanted.items():
-        old = present.get(key)
-        if isinstance(new, dict) and isinstance(old, dict):
-            parts += [f"{key}.{k} {old.get(k)!r} there, {new[k]!r} asked" for k in new if old.get(k) != new[k]]
-        elif old != new:
-            most = 12 if key in ("train", "test", "validation") else 80  # of a fingerprint the beginning tells enough
-            parts.append(f"{key} {str(old)[:most]} there, {str(new)[:most]} asked")
-    return parts

@@ -1,4 +1,4 @@
-"""Is a difference between trainings more than chance?
+"""Whether a difference between trainings is more than chance.
 
 The model is the two-way one: an accuracy is its cell's mean, plus its seed's effect, plus noise. Cells of low accuracy scatter more
 than cells of high accuracy, so both the seed's effect and the noise are taken as proportional to error^(b/2), with b found from the
@@ -218,28 +218,31 @@ def bootstrap(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
-    """Return the interval of each mean over test examples, by drawing the examples anew: paired, all contrasts see the same draws.
+    """Return the interval of each mean over at least two test examples, between two percentiles of means over examples drawn anew.
+
+    Paired: all contrasts see the same draws.
 
     Args:
         differences: for each test example, such as the share of trainings that are right with the one set less that with the other.
-        resamples: draws of as many examples, with repeats.
-        confidence: of the interval between the two percentiles.
-        seed: of the draws.
 
-    Source: Efron 1979; the percentile interval.
+    Source: Efron 1979.
     """
-    n_examples = differences.shape[1]
-    if n_examples == 0:
-        raise invalid("differences", "be of at least one test example", "none")
-    stream, means = generator(seed, "bootstrap"), []
-    at_once = max(1, DRAWS_AT_ONCE // n_examples)
-    for first in range(0, resamples, at_once):
-        n_draws = min(at_once, resamples - first)
-        drawn = stream.integers(0, n_examples, (n_draws, n_examples)) + np.arange(n_draws)[:, None] * n_examples
-        times = np.bincount(drawn.ravel(), minlength=n_draws * n_examples).reshape(n_draws, n_examples)
-        means.append(times.astype(np.float64) @ differences.T / n_examples)
-    low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return np.asarray(low, np.float64), np.asarray(high, np.float64)
+    from scipy import stats
+
+    n_contrasts, n_examples = differences.shape
+    if n_examples < 2:
+        raise invalid("differences", "be of at least two test examples", n_examples)
+    found = stats.bootstrap(
+        (differences,),
+        np.mean,
+        axis=1,
+        n_resamples=resamples,
+        batch=max(1, DRAWS_AT_ONCE // (n_contrasts * n_examples)),
+        confidence_level=confidence,
+        method="percentile",
+        rng=generator(seed, "bootstrap"),
+    ).confidence_interval
+    return np.asarray(found.low, np.float64), np.asarray(found.high, np.float64)
 
 
 def t_quantile(probability: float, degrees_of_freedom: Float64[np.ndarray, " contrasts"]) -> Float64[np.ndarray, " contrasts"]:
