@@ -137,6 +137,7 @@ class Pool(Protocol):
         """Return how many bytes of a data set may travel with the jobs where files are not seen; None is any number."""
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What `drive` needs of workers."""
 
