@@ -253,7 +253,7 @@ class TestFromFindToApply:
                 lambda c: c.pop("suggested_probability"),
                 "`found` must say how sure the suggested labels are, got a finding that does",
             ),
-            (lambda c: c["id"].put(0, "other"), "`suspects` must be what was found in {run}, got other examples in {file}. Find"),
+            (lambda c: c["id"].put(0, "other"), "`suspects` must have a row for every example, got none for"),
             (lambda c: c["label"].put(0, 2), "`suspects` must be what was found in {run}, got other labels in {file}. Find again."),
             (lambda c: c["label"].put(0, 3), "`{file}:label` must hold class indices in [0, 3), got other values. Find again."),
             (lambda c: c["probability"].put(0, 1.2), "`{file}:probability` must hold probabilities, got other values. Find"),

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from types import UnionType
 
 
 class DatapruneError(Exception):
@@ -52,6 +53,17 @@ def invalid(name: str, requirement: str, got: object, cure: str = "") -> InputEr
         '`keep` must be in (0, 1], got 30. It is the fraction kept: write 0.3 to keep 30 %.'
     """
     return InputError(f"`{name}` must {requirement}, got {got}." + (f" {cure}" if cure else ""))
+
+
+def check_type(name: str, value: object, kind: type | UnionType, cure: str = "") -> None:
+    """Refuse what is of another type than the call needs.
+
+    Raises:
+        InputError: with the type that was given.
+    """
+    if not isinstance(value, kind):
+        kinds: tuple[type, ...] = (kind,) if isinstance(kind, type) else kind.__args__
+        raise invalid(name, f"be of type {' or '.join(one.__name__ for one in kinds)}", type(value).__name__, cure)
 
 
 def unknown_choice(name: str, value: str, choices: Iterable[str]) -> InputError:

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from dataprune import clustering, store
 from dataprune.clustering import Clusters, Curve, Features, UnitRows
 from dataprune.data import FeatureFile
-from dataprune.errors import DatapruneError, InputError, WorkError, invalid
+from dataprune.errors import DatapruneError, InputError, WorkError, check_type, invalid
 from dataprune.run.features import Matched, match
 from dataprune.run.manifest import CurveRecord, FeaturesRecord, Phase
 from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local, write_scores
@@ -232,6 +232,8 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
         InputError: examples without features, features that are not finite, too few for the clusters.
         MachineError: no room, or no permission.
     """
+    check_type("run", run, Run, "Open its folder with `open_run`.")
+    check_type("file", file, FeatureFile, "Open it with `read_features`.")
     asked = {"digest": file.digest, "asked": clusters, "seed": seed, "restarts": restarts}
     with store.lock(run.path):
         run = open_run(run.path)

@@ -1,17 +1,19 @@
-"""Which examples of a source are there twice, over all its splits, and what does a person need to know of each pair?"""
+"""Pairs of examples of a source that are the same or nearly so, over all its splits."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
-from dataprune.data import Dataset, Splits
-from dataprune.errors import InputError, MachineError
+from dataprune.data import Dataset, Splits, read_splits
+from dataprune.errors import InputError, MachineError, check_type
 from dataprune.noise.conflicts import conflicts, with_conflicts
 from dataprune.noise.duplicates import find_pairs, identical
 from dataprune.noise.suspects import Suspects
+from dataprune.notebook import data_frame, html_table
 from dataprune.run.run import Run
 from dataprune.tables import TABLES, check_output, write_table
 
@@ -19,22 +21,17 @@ SPLIT_NAMES = ("train", "validation", "test")
 NO_LABEL = -1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Duplicates:
     """Pairs of examples that are the same or nearly so: those with different labels first, then those across splits, then the rest.
 
     Attributes:
-        ids: of the one that comes first in the source.
-        other_ids: of the other.
-        split: of the one: "train", "validation" or "test".
-        other_split: of the other.
+        ids, other_ids: of the one that comes first in the source, and of the other.
+        split, other_split: where they lie: "train", "validation" or "test".
         distance: 0 for identical ones; as in `noise.duplicates.find_pairs` for near ones.
         is_exact: whether every pixel, or every number, is the same.
-        labels: class index of the one, −1 without labels.
-        other_labels: of the other.
-        rows: row of the one within its split.
-        other_rows: of the other.
-        classes: names of the classes.
+        labels, other_labels: class indices, −1 without labels.
+        rows, other_rows: rows within their splits.
         n_examples: how many examples were looked at.
         notes: cautions for a person.
         limit: the largest distance of near ones; None where they were not looked for.
@@ -58,6 +55,30 @@ class Duplicates:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        kinds = f"{int(self.is_exact.sum()):,} exact, {int(self.is_conflict.sum()):,} with different labels"
+        return f"Duplicates({len(self):,} pairs among {self.n_examples:,} examples: {kinds}, {int(self.is_leak.sum()):,} across splits)"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), self.table())
+
+    def to_pandas(self) -> Any:
+        """Return `table` as a `pandas.DataFrame`."""
+        return data_frame(self.table())
+
+    def table(self) -> dict[str, np.ndarray]:
+        """Return a row for each pair; `kind` is exact or near, labels are class indices, −1 without labels."""
+        return {
+            "id": self.ids,
+            "other_id": self.other_ids,
+            "kind": np.where(self.is_exact, "exact", "near"),
+            "distance": self.distance,
+            "label": self.labels,
+            "other_label": self.other_labels,
+            "split": self.split,
+            "other_split": self.other_split,
+        }
+
     @property
     def is_conflict(self) -> Bool[np.ndarray, " pairs"]:
         """Whether the two have different labels; one of them is wrong."""
@@ -70,24 +91,23 @@ class Duplicates:
 
 
 def find_duplicates(
-    data: Dataset | Splits, *, near: bool = True, distance: float | None = None, features: np.ndarray | None = None
+    source: Any, *, near: bool = True, distance: float | None = None, features: np.ndarray | None = None
 ) -> Duplicates:
     """Find identical and nearly identical examples of a data set, over all its splits.
 
+    A group of n identical examples gives n − 1 pairs, each with the first of them, train before test.
+
     Args:
-        data: a data set, or all splits of a source.
+        source: a `Dataset`, `Splits`, or whatever `read_splits` takes.
         near: whether to look for more than identical ones.
         distance: the largest of near duplicates; None is the default that was set by eye, 0.25 for pictures.
         features: (n, D) numbers by which near ones are found in place of pixels, of all examples in the order train, validation,
             test, or of train only. Distances are then in units of what is usual around the two, by default up to 0.2.
 
-    Returns:
-        Each pair once. A group of n identical examples gives n − 1 pairs, each with the first of them, train before test.
-
     Raises:
         InputError: splits of different shapes, a distance out of range.
     """
-    parts = _parts(data)
+    parts = _parts(source if isinstance(source, Splits) else read_splits(source))
     found = find_pairs([part.inputs for _, part in parts], near=near, limit=distance, features=features)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
@@ -133,35 +153,16 @@ def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
 
 
 def write_duplicates(found: Duplicates, out: str | Path) -> None:
-    """Write `id, other_id, kind, distance, label, other_label, split, other_split` as .csv or .parquet, in the order of `found`.
-
-    `kind` is exact or near; labels are class indices, −1 without labels.
-
-    Raises:
-        InputError: another ending, or the folder does not exist.
-        MachineError: no room, or no permission.
-    """
+    """Write `Duplicates.table` as .csv or .parquet."""
     path = check_output(out, TABLES)
-    table = {
-        "id": found.ids,
-        "other_id": found.other_ids,
-        "kind": np.where(found.is_exact, "exact", "near"),
-        "distance": found.distance,
-        "label": found.labels,
-        "other_label": found.other_labels,
-        "split": found.split,
-        "other_split": found.other_split,
-    }
+    check_type("found", found, Duplicates)
     with store.writing(path) as temporary:
-        write_table(temporary, table)
+        write_table(temporary, found.table())
 
 
-def _parts(data: Dataset | Splits) -> list[tuple[str, Dataset]]:
-    if isinstance(data, Dataset):
-        return [("train", data)]
-    parts = [(name, getattr(data, name)) for name in SPLIT_NAMES if getattr(data, name) is not None]
-    train = data.train
+def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
+    parts = [(name, getattr(splits, name)) for name in SPLIT_NAMES if getattr(splits, name) is not None]
     for name, part in parts:
-        if (part.images is None) != (train.images is None):
-            raise InputError(f"{name} holds {'pictures' if train.images is None else 'features'}, train does not.")
+        if (part.images is None) != (splits.train.images is None):
+            raise InputError(f"{name} holds {'pictures' if splits.train.images is None else 'features'}, train does not.")
     return parts

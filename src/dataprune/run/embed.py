@@ -29,7 +29,7 @@ NEIGHBOURS = 20
 MOST_QUERIES, MOST_KNOWN = 10_000, 50_000  # rows that the quality is measured with; of more, evenly spaced ones
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embedding:
     """Features on disk.
 
@@ -47,6 +47,13 @@ class Embedding:
         if self.path.suffix.lower() == ".npy":
             return read_npy(self.path, mmap=True)
         return np.concatenate(list(read_features(self.path)))
+
+    def __repr__(self) -> str:
+        manifest, quality = self.manifest, self.manifest.quality
+        shown = f"{manifest.data.n_examples:,} × {manifest.columns:,}, {manifest.asked['method']}"
+        if quality is not None:
+            shown += f", the {quality.neighbours} nearest name the class of {quality.knn_accuracy:.1%}"
+        return f"Embedding({self.path}: {shown})"
 
 
 def embed(

@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from dataprune import store, tables
 from dataprune.data import Dataset
 from dataprune.data.decode import write_png
-from dataprune.errors import InputError, invalid
+from dataprune.errors import InputError, check_type, invalid
 from dataprune.noise.decide import Decisions
 from dataprune.run.run import SPEC, Run
 from dataprune.selection import Selection
@@ -34,8 +34,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None
         run: whose score chose it. With it `<out>.json` also names the data, by their fingerprint, and the run, by its settings'.
     """
     path = check_output(out, KEPT)
-    if not isinstance(kept, Selection):
-        raise invalid("kept", "be a Selection, as `select` returns it", type(kept).__name__)
+    check_type("kept", kept, Selection)
     with store.writing(path) as temporary:
         if path.suffix.lower() == ".txt":
             tables.write_lines(temporary, [str(i) for i in kept.ids])
@@ -60,6 +59,7 @@ def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "
         InputError: another ending, the folder does not exist, or no such member for some example.
     """
     path = check_output(out, (".npy",))
+    check_type("run", run, Run, "Open its folder with `open_run`.")
     p = np.concatenate([chunk.probabilities(which) for chunk in run.trace.chunks()])
     with store.writing(path, p.nbytes) as temporary:
         tables.write_npy(temporary, p)
@@ -122,6 +122,7 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
     Raises:
         InputError: there is something at a target, nothing stays, or the data are no pictures or have no files to link to.
     """
+    check_type("decided", decided, Decisions)
     targets.check()
     if not targets.paths:
         return
@@ -155,6 +156,8 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
     Raises:
         InputError: `out` exists, or the data are feature vectors, or links were asked of data without files.
     """
+    check_type("kept", kept, Selection)
+    check_type("dataset", dataset, Dataset)
     target, folder = Path(out), _Folder(kept, dataset, how)
     check_new(target)
     folder.check()

@@ -11,7 +11,8 @@ from jaxtyping import Int64
 
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile, read, read_features
-from dataprune.errors import InputError, StoreError
+from dataprune.errors import InputError, StoreError, check_type, invalid
+from dataprune.notebook import data_frame, html_table
 from dataprune.run.manifest import RunManifest
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores
 from dataprune.tables import read_table, write_table
@@ -21,12 +22,10 @@ SPEC = "spec.json"  # the identity, written first
 MANIFEST = "run.json"  # everything else, written last
 LOCAL = "local.json"  # where source and features lie on this machine; may be deleted
 SCORES_FILE = "scores.parquet"
-FEATURES = (
-    "features"  # a folder: what was learned inside the run, with manifests of their own, since they are no part of its identity
-)
+FEATURES = "features"  # a folder: what was learned inside the run, with manifests of their own; no part of its identity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A scored data set on disk.
 
@@ -83,6 +82,22 @@ class Run:
         """What did not work out, member by member, in words; empty for a sound run."""
         return [f"member {one.member}: {one.reason}" for one in self.manifest.members if one.status != "ok"]
 
+    def __repr__(self) -> str:
+        data, spec = self.manifest.data, self.manifest.spec
+        members = f"{len(self.manifest.learned)} of {spec.members} members of {spec.epochs} epochs"
+        return f"Run({self.path}: {data.n_examples:,} examples, {len(self.classes)} classes, {members}, {len(self.scores)} scores)"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), self._columns())
+
+    def to_pandas(self) -> Any:
+        """Return a row for each example, in source order: id, label as class name, and a column for each score."""
+        return data_frame(self._columns())
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        columns = {"id": self.ids, "label": np.array(self.classes, object)[self.labels]}
+        return columns | {name: score.values for name, score in self.scores.items()}
+
     def dataset(self, data: str | Path | None = None) -> Dataset:
         """Read the source again.
 
@@ -93,8 +108,7 @@ class Run:
             InputError: it is not there, or it is not the data that was scored.
         """
         place = self._place() if data is None else data
-        found = read(place, **self.manifest.read)
-        found = _those(found, self.ids)
+        found = _kept(read(place, **self.manifest.read), self.ids)
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
         if found.fingerprint != self.manifest.spec.data:
@@ -152,13 +166,10 @@ def write_local(folder: Path, **places: str | None) -> None:
     store.write_json(folder / LOCAL, local(folder) | places)
 
 
-def _those(found: Dataset, ids: np.ndarray) -> Dataset:
-    """Leave out what a file of labels dropped when the run was made; labels are not read again, so neither are its decisions."""
-    if len(found) <= len(ids):
-        return found
-    wanted = set(ids.tolist())
-    rows = [row for row, name in enumerate(found.ids.tolist()) if name in wanted]
-    return found.take(np.array(rows, np.int64)) if len(rows) == len(ids) else found
+def _kept(found: Dataset, ids: np.ndarray) -> Dataset:
+    """Leave out what a file of labels dropped when the run was made; that file is not read again."""
+    keep = np.isin(found.ids, ids)
+    return found.take(np.flatnonzero(keep)) if len(found) > len(ids) == keep.sum() else found
 
 
 def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Int64[np.ndarray, " examples"] | None) -> None:
@@ -182,13 +193,14 @@ def open_run(path: str | Path) -> Run:
         InputError: `path` is no run, or one that has not finished.
         StoreError: its manifest is damaged or of another version.
     """
+    check_type("RUN", path, str | Path)
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(f"`RUN` must be a folder made by `dataprune score`, got {folder}, which is no folder.")
+        raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which is no folder")
     if not (folder / MANIFEST).exists():
         if (folder / SPEC).exists():
             raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
-        raise InputError(f"`RUN` must be a folder made by `dataprune score`, got {folder}, which holds no {MANIFEST}.")
+        raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which holds no {MANIFEST}")
     manifest = store.read_manifest(folder, MANIFEST, RunManifest)
     if SCORES_FILE not in manifest.files or any(member.file not in manifest.files for member in manifest.learned):
         raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not list the files of a run.")
@@ -201,11 +213,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def verify(path: str | Path) -> list[str]:
-    """Hash every file of a run again, with the features that were learned inside it.
-
-    Returns:
-        What is wrong, in words; empty when everything is as it was written.
-    """
+    """Hash every file of a run again, with the features that were learned inside it; return what is wrong, in words."""
     folder = Path(path)
     if not (folder / MANIFEST).exists():
         open_run(path)

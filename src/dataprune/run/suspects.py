@@ -1,21 +1,27 @@
-"""Which labels of a scored set are suspect, and how does the finding get in and out of files?"""
+"""Suspect labels of a run or of probabilities made elsewhere, and findings in files."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import msgspec
 import numpy as np
 from jaxtyping import Int64
 
 from dataprune import noise, store, tables
 from dataprune.data import Dataset
 from dataprune.data.labels import LabelFile, read_labels, resolve
-from dataprune.errors import invalid
+from dataprune.errors import check_type, invalid
 from dataprune.noise import Evidence, Suspects
 from dataprune.run.duplicates import with_duplicates, with_identical
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
 from dataprune.tables import TABLES, check_output, write_table
+from dataprune.tables.join import join
+
+COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
+ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
+OPTIONAL = ("suggested_probability",)  # what earlier tables lack
 
 
 def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
@@ -44,6 +50,7 @@ def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
     Returns:
         For each example the probability that its label is wrong, and how many are in all, with an interval.
     """
+    check_type("source", source, Run | Evidence, "Open a run's folder with `open_run`.")
     return suspects_of(source, seed=seed) if isinstance(source, Run) else noise.find(source, seed=seed)
 
 
@@ -71,16 +78,26 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
     return Evidence(given, out_of_sample=p, ids=ids, classes=names)
 
 
+@dataclass(frozen=True)
+class FindingRecord:
+    """What lies beside a finding's table: what it says in all, as in `Suspects`."""
+
+    n_wrong: float
+    n_wrong_low: float
+    n_wrong_high: float
+    classes: tuple[str, ...]
+    sampling: Literal["in", "out", "both"]
+    method: str
+    notes: tuple[str, ...]
+
+
 def write_suspects(found: Suspects, out: str | Path) -> None:
     """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
 
     The last column, `decision`, is empty: a person fills it in (keep, drop or relabel), and `read_decisions` takes the file.
-
-    Raises:
-        InputError: another ending, or the folder does not exist.
-        MachineError: no room, or no permission.
     """
     out = check_output(out, TABLES)
+    check_type("found", found, Suspects)
     names = np.array(found.classes, dtype=object)
     columns = {
         "id": found.ids,
@@ -97,27 +114,28 @@ def write_suspects(found: Suspects, out: str | Path) -> None:
     if found.suggested_probability is not None:
         columns["suggested_probability"] = found.suggested_probability
     columns["decision"] = np.full(len(found), "", dtype=object)
-    _about(out).unlink(missing_ok=True)  # never that of another table
+    _beside(out).unlink(missing_ok=True)  # never that of another table
     with store.writing(out) as temporary:
         write_table(temporary, columns)
-    store.write_json(_about(out), {name: _plain(getattr(found, name)) for name in ABOUT})
+    store.write_json(_beside(out), {one.name: getattr(found, one.name) for one in fields(FindingRecord)})
 
 
 def read_suspects(path: str | Path) -> Suspects:
     """Read a finding that `write_suspects` wrote.
 
     Raises:
-        InputError: the file is none, or what lies beside it is not there.
+        InputError: the file is none, or what lies beside it is not there or of another kind.
         StoreError: what lies beside it is damaged.
     """
     path = Path(path)
-    if not _about(path).is_file():
-        raise invalid(str(path), "be a table of `dataprune noise find`", f"no {_about(path).name} beside it", "Write it again.")
-    about = store.read_json(_about(path))
-    if not isinstance(about, dict) or set(about) != set(ABOUT):
-        raise invalid(str(path), "be a table of `dataprune noise find`", f"other things in {_about(path).name}", "Write it again.")
-    table = _checked_table(path, len(about["classes"]))
-    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
+    name = _beside(path).name
+    if not _beside(path).is_file():
+        raise invalid(str(path), "be a table of `dataprune noise find`", f"no {name} beside it", "Write it again.")
+    try:
+        about = msgspec.convert(store.read_json(_beside(path)), FindingRecord)
+    except msgspec.ValidationError:
+        raise invalid(str(path), "be a table of `dataprune noise find`", f"other things in {name}", "Write it again.") from None
+    table = _checked_table(path, len(about.classes))
     return Suspects(
         ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
         labels=table["label"].astype(np.int64),
@@ -127,7 +145,7 @@ def read_suspects(path: str | Path) -> Suspects:
         score=table["score"].astype(np.float64),
         is_suspect=table["is_suspect"].astype(bool),
         reason=table["reason"].astype(object),
-        **found,
+        **{one.name: getattr(about, one.name) for one in fields(about)},
     )
 
 
@@ -154,16 +172,12 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
     Raises:
         InputError: as `read_suspects`; other examples or other labels than the run's.
     """
-    found = read_suspects(path)
-    place = {name: row for row, name in enumerate(found.ids.tolist())}
-    rows = np.array([place.get(name, -1) for name in run.ids.tolist()], np.int64)
-    cure = "Find again."
-    if len(found) != len(rows) or (rows < 0).any():
+    found, cure = read_suspects(path), "Find again."
+    if len(found) != len(run.ids):
         raise invalid("suspects", f"be what was found in {run.path}", f"other examples in {path}", cure)
+    rows = join(run.ids.tolist(), found.ids.tolist(), "suspects", path).rows
     if found.classes != run.classes or not np.array_equal(found.labels[rows], run.labels):
         raise invalid("suspects", f"be what was found in {run.path}", f"other labels in {path}", cure)
-    if np.array_equal(rows, np.arange(len(rows))):
-        return found
     columns = {name: getattr(found, name) for name in (*ROWS, *OPTIONAL)}
     return replace(found, **{name: values[rows] for name, values in columns.items() if values is not None})
 
@@ -182,15 +196,5 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
     return file.align([str(one) for one in found.ids.tolist()], found.classes).labels
 
 
-ABOUT = ("n_wrong", "n_wrong_low", "n_wrong_high", "classes", "sampling", "method", "notes")
-COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
-ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
-OPTIONAL = ("suggested_probability",)  # what earlier tables lack
-
-
-def _about(path: Path) -> Path:
-    return path.parent / f"{path.name}.json"
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")

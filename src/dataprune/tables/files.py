@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import InputError, MachineError, invalid, unknown_choice
+from dataprune.errors import InputError, MachineError, check_type, invalid, unknown_choice
 
 TABLES = (".csv", ".parquet")
 UNPACKED_LIMIT_BYTES = 4 << 30
@@ -21,8 +21,7 @@ def check_output(out: str | Path, suffixes: Sequence[str], cure: str = "", name:
     Raises:
         InputError: it does not, or is a folder itself, or no path.
     """
-    if not isinstance(out, str | Path):
-        raise invalid(name, "be a path", type(out).__name__)
+    check_type(name, out, str | Path)
     path = Path(out)
     if path.suffix.lower() not in suffixes:
         raise invalid(name, f"end in {' or '.join(suffixes)}", repr(str(path)), cure)
