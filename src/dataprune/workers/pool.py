@@ -1,11 +1,13 @@
 """Run jobs in this process, in worker processes of loky, or on Ray: one function, and pools that stay for several lots of jobs."""
 
 import contextlib
+import io
 import os
 import pickle
 import re
 import resource
 import signal
+import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -275,7 +277,9 @@ def _starting() -> Iterator[dict[str, str | None]]:
     """Have processes that are started within be safe from Ctrl-C from their first moment; yield what to put back in them."""
     # Nothing in the working folder shadows their modules; nothing is said of semaphores that a killed driver leaves to the tracker.
     warned = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
-    with environment({"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": warned}) as before:
+    nowhere = io.StringIO()  # loky flushes both streams, and a program whose streams are closed has none
+    streams = contextlib.redirect_stdout(sys.stdout or nowhere), contextlib.redirect_stderr(sys.stderr or nowhere)
+    with environment({"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": warned}) as before, streams[0], streams[1]:
         resource_tracker.ensure_running()  # which unblocks signals
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
