@@ -45,8 +45,8 @@ class TestDecide:
         ("arguments", "message"),
         [
             (("remove", 0.9), "`action` must be one of drop, relabel, got 'remove'."),
-            (("relabel", 90.0), "`confidence` must be in (0, 1], got 90.0."),
-            (("relabel", float("nan")), "`confidence` must be in (0, 1], got nan."),
+            (("relabel", 90.0), "`--confidence` must be in (0, 1], got 90.0."),
+            (("relabel", float("nan")), "`--confidence` must be in (0, 1], got nan."),
         ],
     )
     def test_refuses(self, arguments, message):
@@ -190,7 +190,7 @@ class TestLabelsThatDrop:
         ("decision", "message"),
         [
             (["keep", "drpo", "keep", "keep"], "must be keep, drop or relabel, got 'drpo' in row 1."),
-            (["drop"] * 4, "`labels` must keep at least one example, got none"),
+            (["drop"] * 4, "`--labels` must keep at least one example, got none"),
         ],
     )
     def test_refuses(self, tmp_path, decision, message):
@@ -355,11 +355,11 @@ class TestCommand:
         ("arguments", "message"),
         [
             ([], "give one of --drop, --relabel and --decisions, got none."),
-            (["--drop", "--relabel"], "give one of --drop, --relabel and --decisions, got --drop, --relabel."),
-            (["--drop", "--confidence", "0.8"], "`confidence` must go with --relabel, got --drop."),
-            (["--relabel", "--confidence", "90"], "`confidence` must be in (0, 1], got 90.0."),
-            (["--drop", "--out", "cleaned.txt"], "`out` must end in .csv or .parquet, got 'cleaned.txt'."),
-            (["--drop", "--out", "nowhere/cleaned.csv"], "`out` must lie in a folder that exists, got nowhere."),
+            (["--drop", "--relabel"], "give one of --drop, --relabel and --decisions, got --drop and --relabel."),
+            (["--drop", "--confidence", "0.8"], "`--confidence` must go with --relabel, got --drop."),
+            (["--relabel", "--confidence", "90"], "`--confidence` must be in (0, 1], got 90.0."),
+            (["--drop", "--out", "cleaned.txt"], "`--out` must end in .csv or .parquet, got 'cleaned.txt'."),
+            (["--drop", "--out", "nowhere/cleaned.csv"], "`--out` must lie in a folder that exists, got nowhere."),
             (["--drop", "--copy-to", "x", "--link-to", "x"], "`--link-to` must be another folder than --copy-to, got x."),
             (["--drop", "--suspects", "none.csv"], "`none.csv` must be"),
             (["--decisions", "none.csv"], "`none.csv` must be an existing file, got no such file."),

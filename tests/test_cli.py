@@ -17,50 +17,6 @@ import dataprune.run
 from command_line import CLASSES, SETTINGS, complaints, make_pictures, run_cli
 from dataprune import store, tables
 from dataprune.run.manifest import MemberRecord
-from dataprune.selection import STRATEGIES
-from dataprune.training.models import MODELS
-from dataprune.training.recipes import RECIPES
-
-
-class TestHelp:
-    @pytest.mark.parametrize("command", ["demo", "score", "prune", "km", "map", "show", "verify"])
-    def test_every_command_has_an_example(self, cli, command):
-        code, out, _ = cli(command, "--help")
-        assert code == 0
-        assert re.search(rf"^ +dataprune {command}", out, re.MULTILINE)
-        assert all(len(line) <= 90 for line in out.splitlines())
-
-    def test_without_a_command_help_is_shown(self, cli):
-        code, out, err = cli()
-        assert (code, err) == (0, "")
-        assert "dataprune score flowers/train --out run" in out
-        assert "..." not in out.partition("Commands:")[2], "a summary was cut"
-
-    def test_version(self, cli):
-        assert cli("--version") == (0, f"dataprune {dp.__version__}\n", "")
-
-    def test_help_names_what_there_is(self, cli):
-        words = set(re.findall(r"[\w-]+", re.sub(r"-\n +", "-", cli("score", "--help")[1])))
-        assert words >= {*MODELS, *RECIPES}
-        assert set(re.findall(r"\w+", cli("prune", "--help")[1])) >= {*STRATEGIES}
-
-    @pytest.mark.parametrize(
-        ("arguments", "line"),
-        [
-            (["scroe"], "error: No such command 'scroe'."),
-            (["prune", "--kep", "1"], "error: No such option: --kep"),
-            (["prune"], "error: Missing argument 'RUN'. See dataprune prune --help."),
-            (["score", "x"], "error: Missing option '--out'. See dataprune score --help."),
-            (["score", "x", "--out", "y", "--effort", "hihg"], "error: Invalid value for '--effort': "),
-            (["score", "x", "--out", "y", "--epochs", "0"], "error: Invalid value for '--epochs': "),
-            (["prune", "x", "--keep", "some"], "error: Invalid value for '--keep': "),
-        ],
-    )
-    def test_wrong_calls_are_one_line(self, cli, arguments, line):
-        code, out, err = cli(*arguments)
-        assert (code, out) == (2, "")
-        assert err.startswith(line)
-        assert err.count("\n") == 1
 
 
 class TestScore:
@@ -68,13 +24,12 @@ class TestScore:
         lines = printed.splitlines()
         assert lines[0].endswith("24 examples, 3 classes, pictures of 12 x 12 pixels in 3 channels, source: folder, split train")
         assert re.fullmatch(
-            r"to train: 2 members for 3 epochs, model proxy, recipe fast = 6 member-epochs, .* floating-point operations",
-            lines[1],
+            r"to train: 2 networks × 3 epochs \(model proxy, recipe fast\), [\d.]+ [MG]FLOP, under a minute", lines[1]
         )
 
     def test_a_log_has_a_line_for_each_epoch_of_a_member(self, printed):
         epochs = re.findall(
-            r"^member (\d) epoch (\d)/3: loss [\d.]+, accuracy [\d.]+ %, [\d.]+ s \((\d) of 6(?:, about .* left)?\)$",
+            r"^member (\d) epoch (\d)/3: loss [\d.]+, accuracy [\d.]+ %, [\d.]+ s; (\d) of 6(?:, about .* left)?$",
             printed,
             re.MULTILINE,
         )
@@ -82,13 +37,11 @@ class TestScore:
         assert [int(n) for _, _, n in epochs] == [1, 2, 3, 4, 5, 6]
 
     def test_says_what_came_of_it(self, printed, run_folder):
-        assert re.search(
-            r"^cost: .* on the clock, .* of members, 144 examples seen, .* floating-point operations$", printed, re.MULTILINE
-        )
+        assert re.search(r"^cost: .* on the clock, .* of members, 144 examples seen, [\d.]+ [MG]FLOP$", printed, re.MULTILINE)
         for name, score in dp.open_run(run_folder).scores.items():
             word = "larger" if score.harder > 0 else "smaller"
             assert re.search(rf"^  {name} +\S+ +\S+ +\S+  {word}$", printed, re.MULTILINE)
-        assert f"next: dataprune prune {run_folder} --keep 0.7 --out kept.csv" in printed.splitlines()
+        assert f"next: dataprune advise {run_folder}" in printed.splitlines()
         assert (run_folder / "scores.parquet").is_file()
 
     def test_names_of_data_are_shown_harmlessly(self, printed):
@@ -121,7 +74,7 @@ class TestScore:
         assert cli(*more)[0] == 2
         code, out, err = cli(*more, "--extend")
         assert (code, err) == (0, "")
-        assert "to train: 1 of 3 members for 3 epochs" in out
+        assert "to train: 1 of 3 networks × 3 epochs" in out
         assert len(dp.open_run(tmp_path / "run").manifest.members) == 3
 
     def test_other_settings_in_the_same_folder_are_refused(self, cli, flowers, run_folder):
@@ -328,7 +281,8 @@ class TestPrune:
         assert all(path.is_symlink() for path in (tmp_path / "links").rglob("*.png"))
         code, _, err = cli(*arguments, "--copy-to", tmp_path / "copies")
         assert code == 2
-        assert f"`{tmp_path / 'copies'}` must not exist yet" in err
+        assert f"`{tmp_path / 'copies'}`" in err
+        assert "exist" in err
 
     def test_default_of_moderate_is_the_distance_to_the_class(self, cli, run_folder):
         assert "moderate by median_distance" in cli("prune", run_folder, "--keep", "0.5", "--strategy", "moderate")[1]
@@ -359,17 +313,17 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["--keep", "30"], "`keep` must be in (0, 1], got 30. It is the fraction kept: write 0.3 to keep 30 %."),
-            (["--keep", "0"], "`keep` must be in (0, 1], got 0."),
-            (["--keep", "nan"], "`keep` must be in (0, 1], got nan."),
-            (["--keep", "-0.5"], "`keep` must be in (0, 1], got -0.5."),
-            ([], "got neither"),
-            (["--keep", "0.5", "--count", "3"], "got both"),
-            (["--count", "25"], "`count` must be in 1 ... 24"),
+            (["--keep", "30"], "`--keep` must be in (0, 1], got 30. It is the fraction kept: write 0.3 to keep 30 %."),
+            (["--keep", "0"], "`--keep` must be in (0, 1], got 0."),
+            (["--keep", "nan"], "`--keep` must be in (0, 1], got nan."),
+            (["--keep", "-0.5"], "`--keep` must be in (0, 1], got -0.5."),
+            ([], "got none"),
+            (["--keep", "0.5", "--count", "3"], "got --keep and --count"),
+            (["--count", "25"], "`--count` must be in 1 ... 24"),
             (["--keep", "0.5", "--by", "el2m"], "Did you mean 'el2n'?"),
             (["--keep", "0.5", "--strategy", "hadrest"], "Did you mean 'hardest'?"),
             (["--keep", "0.5", "--start", "0.1"], "It belongs to 'window'."),
-            (["--keep", "0.5", "--out", "kept.xls"], "`out` must end in one of .txt, .csv, .parquet, .npy"),
+            (["--keep", "0.5", "--out", "kept.xls"], "`--out` must end in one of .txt, .csv, .parquet, .npy"),
             (["--keep", "0.5", "--by", "none.csv:x"], "no such file"),
             (["--keep", "0.5", "--by", "no_such_module:f"], "no_such_module"),
         ],

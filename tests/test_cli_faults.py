@@ -13,7 +13,11 @@ import pytest
 
 from command_line import SETTINGS, run_cli
 from dataprune.cli.lines import duration, pluralise
+from dataprune.cli.progress import Progress, training
 from dataprune.cli.stop import Stopped, signals_as_exceptions
+from dataprune.run import Progress as RunProgress
+from dataprune.training.cost import Cost
+from dataprune.training.ensemble import Ensemble, EpochDone
 from dataprune.training.recipes import RECIPES
 
 
@@ -136,27 +140,44 @@ class TestInterrupts:
 
 class TestProgress:
     def test_a_terminal_gets_a_bar(self, monkeypatch):
-        from dataprune.cli.progress import TrainingProgress
-        from dataprune.run import Progress
-        from dataprune.training.cost import Cost
-        from dataprune.training.ensemble import Ensemble, EpochDone
-
-        class Terminal(io.StringIO):
-            def isatty(self):
-                return True
-
         terminal = Terminal()
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr(sys, "stdout", terminal)
-        ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
-        with TrainingProgress(ensemble, quiet=False) as progress:
-            progress(Progress(0, 6, price=Cost(120.0, 0, 10**9)))
-            progress(Progress(1, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
-            progress(Progress(2, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
+        follow(quiet=False)
         shown = terminal.getvalue()
-        assert "to train: 2 members for 3 epochs" in shown
-        assert "2/6 member-epochs, loss 0.600, accuracy 50.0 %" in shown
+        assert "to train: 2 networks × 3 epochs (model proxy, recipe fast), 1 GFLOP, about 2.0 min" in shown
+        assert "2/6 epochs, loss 0.600, accuracy 50.0 %" in shown
+
+    def test_a_log_gets_lines(self, capsys):
+        follow(quiet=False)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].startswith("member 0 epoch 1/3: loss 0.500, accuracy 25.0 %, 1.0 s; 1 of 6, about ")
+        assert len(lines) == 3
+
+    def test_what_is_done_already_is_said(self, capsys):
+        follow(quiet=False, done=3)
+        assert "resuming: 2 of 6 epochs done" in capsys.readouterr().out
+
+    def test_quiet_says_nothing_and_hears_all(self, capsys):
+        assert follow(quiet=True).heard
+        assert capsys.readouterr().out == ""
 
     def test_words(self):
         assert [duration(s) for s in (0, 9.96, 59.9, 60, 3600)] == ["0.0 s", "10 s", "60 s", "1.0 min", "1.0 h"]
         assert pluralise(0, "class") == "0 classes"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def follow(quiet, done=1):
+    """Let a training of two members be heard up to its second epoch."""
+    ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
+    with Progress("training", quiet) as progress:
+        hear = training(progress)
+        hear(RunProgress(ensemble, 0, 6, price=Cost(120.0, 0, 10**9)))
+        hear(RunProgress(ensemble, done, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
+        hear(RunProgress(ensemble, done + 1, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
+    return progress

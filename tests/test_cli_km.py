@@ -92,13 +92,13 @@ class TestKm:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--clusters", "many"], "error: `clusters` must be auto, classes or a whole number, got 'many'."),
-            (["--clusters", "classes"], "error: `clusters` must be a number where there are no labels, got 'classes'."),
-            (["--clusters", "300"], "error: `clusters` must be at most the number of rows, 240, got 300."),
-            (["--clusters", "30", "--plot", "a.png"], "error: `plot` must go with --clusters auto"),
-            (["--plot", "a.jpg"], "error: `out` must end in .png"),
-            (["--out", "a.txt"], "error: `out` must end in .parquet or .csv, got 'a.txt'."),
-            (["--out", "none/a.csv"], "error: `out` must lie in a folder that exists, got none."),
+            (["--clusters", "many"], "error: `--clusters` must be auto, classes or a whole number, got 'many'."),
+            (["--clusters", "classes"], "error: `--clusters` must be a number where there are no labels, got 'classes'."),
+            (["--clusters", "300"], "error: `--clusters` must be at most the number of rows, 240, got 300."),
+            (["--clusters", "30", "--plot", "a.png"], "error: `--plot` must go with --clusters auto"),
+            (["--plot", "a.jpg"], "error: `--plot` must end in .png"),
+            (["--out", "a.txt"], "error: `--out` must end in .parquet or .csv, got 'a.txt'."),
+            (["--out", "none/a.csv"], "error: `--out` must lie in a folder that exists, got none."),
         ],
     )
     def test_wrong_calls_are_one_line(self, cli, folder, tmp_path, arguments, message):
@@ -167,7 +167,7 @@ class TestScore:
         np.save(file, np.load(file)[:5])
         code, _, err = cli("score", flowers, "--out", tmp_path / "new", *SETTINGS, "--features", file)
         assert code == 2
-        assert "`features` must have one row for each of the 24 examples, got 5 in" in err
+        assert "`--features` must have one row for each of the 24 examples, got 5 in" in err
         assert not (tmp_path / "new").exists()
 
     def test_an_id_without_features_is_named(self, run, tmp_path):
@@ -232,8 +232,8 @@ class TestMap:
         ("arguments", "message"),
         [
             (["--color", "label"], "error: `--color label` needs labels: give --labels FILE:COLUMN or --run RUN."),
-            (["--color", "el2n"], "error: `color` must be label, cluster, FILE:COLUMN, or with --run RUN a score, got 'el2n'."),
-            (["--out", "x.jpg"], "error: `out` must end in .png, got 'x.jpg'."),
+            (["--color", "el2n"], "error: `--color` must be label, cluster, FILE:COLUMN, or with --run RUN a score, got 'el2n'."),
+            (["--out", "x.jpg"], "error: `--out` must end in .png, got 'x.jpg'."),
         ],
     )
     def test_wrong_calls_are_one_line(self, cli, folder, tmp_path, arguments, message):

@@ -253,8 +253,11 @@ class TestFromFindToApply:
                 lambda c: c.pop("suggested_probability"),
                 "`found` must say how sure the suggested labels are, got a finding that does",
             ),
-            (lambda c: c["id"].put(0, "other"), "`suspects` must have a row for every example, got none for"),
-            (lambda c: c["label"].put(0, 2), "`suspects` must be what was found in {run}, got other labels in {file}. Find again."),
+            (lambda c: c["id"].put(0, "other"), "`--suspects` must have a row for every example, got none for"),
+            (
+                lambda c: c["label"].put(0, 2),
+                "`--suspects` must be what was found in {run}, got other labels in {file}. Find again.",
+            ),
             (lambda c: c["label"].put(0, 3), "`{file}:label` must hold class indices in [0, 3), got other values. Find again."),
             (lambda c: c["probability"].put(0, 1.2), "`{file}:probability` must hold probabilities, got other values. Find"),
             (lambda c: c.update(is_suspect=c["reason"]), "`{file}:is_suspect` must hold true or false in each row, got other"),
@@ -312,12 +315,12 @@ def test_what_find_and_check_refuse(cli, crossed, noisy, run_folder, tmp_path):
     write_npy(p, np.full((N - 1, 3), 1 / 3, np.float32))
     assert "must have one row for each of the 59 rows" in refusal(cli("noise", "find", "--probabilities", p, "--labels", labels))
     write_npy(p, np.full((N, 2), 0.5, np.float32))
-    assert "`labels` must be of the 2 classes" in refusal(cli("noise", "find", "--probabilities", p, "--labels", labels))
+    assert "`--labels` must be of the 2 classes" in refusal(cli("noise", "find", "--probabilities", p, "--labels", labels))
     assert refusal(cli("noise", "find", "--probabilities", p)) == "`--probabilities` needs the labels to judge. Give --labels FILE."
     assert refusal(cli("noise", "find")) == "give either a RUN, or --probabilities FILE with --labels FILE."
     assert "a run has its labels in it" in refusal(cli("noise", "find", crossed, "--labels", labels))
-    assert "`out` must end in .csv or .parquet" in refusal(cli("noise", "find", crossed, "--out", tmp_path / "s.txt"))
-    assert "`out` must lie in a folder that exists" in refusal(cli("noise", "find", crossed, "--out", tmp_path / "no" / "s.csv"))
+    assert "`--out` must end in .csv or .parquet" in refusal(cli("noise", "find", crossed, "--out", tmp_path / "s.txt"))
+    assert "`--out` must lie in a folder that exists" in refusal(cli("noise", "find", crossed, "--out", tmp_path / "no" / "s.csv"))
     assert "beside it" in refusal(cli("noise", "check", "--suspects", noisy, "--truth", noisy))
     assert refusal(cli("export", run_folder, "--probabilities", p, "--which", "out")).startswith(
         "`which='out'` is not there for 24"
@@ -338,7 +341,7 @@ def test_labels_that_are_all_equal_are_refused(cli, pictures, noisy, tmp_path):
 def test_labels_of_another_set_are_refused_by_id(cli, pictures, noisy, tmp_path):
     write_table(tmp_path / "other.csv", {"id": [f"x{row}" for row in range(N)], "label": read_table(noisy).columns["label"]})
     said = refusal(cli("score", pictures, "--labels", tmp_path / "other.csv", "--out", tmp_path / "run", "--quiet"))
-    assert said.startswith("`labels` must have a row for every example, got none for the id '[red]rot/")
+    assert said.startswith("`--labels` must have a row for every example, got none for the id '[red]rot/")
     assert said.endswith(f"and 55 more in {tmp_path / 'other.csv'}.")
 
 
@@ -372,7 +375,7 @@ def test_a_truth_that_does_not_fit_is_refused_by_id(cli, crossed, noisy, tmp_pat
     table = read_table(noisy).columns
     short = {name: values[3:] for name, values in table.items()}
     write_table(tmp_path / "short.csv", short)
-    assert "`truth` must have a row for every example, got none for the id" in refusal(
+    assert "`--truth` must have a row for every example, got none for the id" in refusal(
         cli("noise", "check", crossed, "--truth", tmp_path / "short.csv")
     )
     write_table(tmp_path / "other.csv", {"id": [f"x{row}" for row in range(N)], "label": table["label"]})
@@ -380,21 +383,23 @@ def test_a_truth_that_does_not_fit_is_refused_by_id(cli, crossed, noisy, tmp_pat
     write_table(tmp_path / "high.csv", {"clean_label": table["label"] + 7})
     assert "be class indices in [0, 3)" in refusal(cli("noise", "check", crossed, "--truth", tmp_path / "high.csv"))
     write_table(tmp_path / "rows.csv", {"clean_label": table["label"][:5]})
-    assert "`truth` must have one row for each of the 60 examples, got 5" in refusal(
+    assert "`--truth` must have one row for each of the 60 examples, got 5" in refusal(
         cli("noise", "check", crossed, "--truth", tmp_path / "rows.csv")
     )
 
 
 def test_what_inject_refuses(cli, pictures, tmp_path):
     out = tmp_path / "n.csv"
-    assert "`rate` must be in (0, 1), got 30.0" in refusal(cli("noise", "inject", pictures, "--quiet", "--rate", 30, "--out", out))
-    assert "`rate` must be in (0, 1), got None" in refusal(cli("noise", "inject", pictures, "--quiet", "--out", out))
+    assert "`--rate` must be in (0, 1), got 30.0" in refusal(
+        cli("noise", "inject", pictures, "--quiet", "--rate", 30, "--out", out)
+    )
+    assert "`--rate` must be in (0, 1), got None" in refusal(cli("noise", "inject", pictures, "--quiet", "--out", out))
     assert "look-alike" in refusal(cli("noise", "inject", pictures, "--quiet", "--rate", 0.1, "--kind", "look-alike", "--out", out))
     (tmp_path / "m.csv").write_text("a,b\n1,2\n")
     bad = ("noise", "inject", pictures, "--kind", "matrix", "--matrix")
     assert "must be a readable matrix of numbers" in refusal(cli(*bad, tmp_path / "m.csv", "--out", out))
     assert "must be an existing file" in refusal(cli(*bad, tmp_path / "none.csv", "--out", out))
-    assert "`matrix` must end in .csv or .npy" in refusal(cli(*bad, tmp_path / "m.txt", "--out", out))
+    assert "`--matrix` must end in .csv or .npy" in refusal(cli(*bad, tmp_path / "m.txt", "--out", out))
     assert not out.exists()
 
 

@@ -37,7 +37,7 @@ class TestPaths:
     def test_what_has_no_name_is_no_new_folder(self, cli, run_folder, path):
         code, _, err = cli("prune", run_folder, "--keep", "0.5", "--copy-to", path)
         assert (code, err.count("\n")) == (2, 1)
-        assert err.startswith(f"error: `{path}` must not exist yet")
+        assert err.startswith(f"error: `{path}` already exists")
 
     @pytest.mark.parametrize("path", ["n" * 300, "d/" * 3000 + "d"], ids=["name", "path"])
     @pytest.mark.parametrize("command", ["verify", "advise", "report", "prune --keep 0.5", "km --clusters 2 --out k.csv"])
@@ -69,7 +69,7 @@ class TestPaths:
         [
             (["prune", "run", "--keep", "0.5", "--out", ""], "--out"),
             (["prune", "run", "--keep", "0.5", "--copy-to="], "--copy-to"),
-            (["noise", "find", ""], "argument"),
+            (["noise", "find", ""], "RUN"),
         ],
     )
     def test_an_unset_variable_of_the_shell_does_not_mean_the_current_folder(
@@ -131,7 +131,7 @@ class TestOutputs:
             written = [out] if out.startswith("--") else ["--out", out]
             code, _, err = cli("km", "v.npy", "--clusters", "3", "--labels", labels, *written)
             assert (code, err.count("\n")) == (2, 1)
-            assert err.startswith("error: `--out` must be another file than those that are read, got labels.csv. It would be lost")
+            assert err.startswith("error: `--out` must be another file than those that are read")
         assert (tmp_path / "labels.csv").read_bytes() == before
 
     @pytest.mark.parametrize("command", [["prune", "--keep", "0.5"], ["noise", "find"]])
@@ -156,7 +156,7 @@ class TestOutputs:
         assert (code, [line for line in err.splitlines() if line.startswith("error: ")]) == (
             2,
             [
-                f"error: `out` must lie outside the data in {data}, got {data / place}. "
+                f"error: `--out` must lie outside the data in {data}, got {data / place}. "
                 "It would be taken for a class: choose another folder."
             ],
         )
@@ -211,10 +211,23 @@ class TestStreams:
 
         assert run_with(fill, ["prune", str(run_folder), "--keep", keep]) == code
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_help_on_a_full_device_fails_in_one_line(self):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "dataprune", "--help"]
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, timeout=PATIENCE_SECONDS
+            )
+        assert done.returncode == 4
+        assert done.stderr.startswith("error: No space left on device")
+        assert done.stderr.count("\n") == 1
+
 
 def run_with(prepare, arguments):
-    """Run the command after `prepare` in the new process, and give its exit code."""
+    """Run the command after `prepare` in the new process, as a shell without settings for Python would, and give its exit code."""
     command = [sys.executable, "-m", "dataprune", *arguments]
-    nowhere = subprocess.DEVNULL
-    done = subprocess.run(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, preexec_fn=prepare, timeout=PATIENCE_SECONDS)
+    nowhere, environment = subprocess.DEVNULL, {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    streams = {"stdin": nowhere, "stdout": nowhere, "stderr": nowhere}
+    done = subprocess.run(command, **streams, env=environment, preexec_fn=prepare, timeout=PATIENCE_SECONDS)
     return done.returncode

@@ -49,7 +49,7 @@ def test_options_change_the_spec(cli):
     [
         (["--preset", "sweap"], "Did you mean 'sweep'?"),
         (["--preset", "half", "--spec", "x.toml"], "one of --preset and --spec"),
-        (["--spec", "x.toml"], "`spec` must be a TOML file, got x.toml"),
+        (["--spec", "x.toml"], "`--spec` must be a TOML file, got x.toml"),
         (["--keep", "30"], "write 0.3 to keep 30 %"),
         (["--keep", "half"], "fractions with commas"),
         (["--keep", "0.5,,0.3"], "with commas between"),
@@ -62,8 +62,8 @@ def test_options_change_the_spec(cli):
         (["--test-share", "0.2"], "left out where the data have a test split"),
         (["--reuse", "nowhere"], "a folder made by dataprune study, got nowhere"),
         (["--scores", "nothing", *QUICK], "`score` must be one of aum, "),
-        (["--recipe", "fats"], "`recipe` must be one of"),
-        (["--model", "prxy"], "`model` must be one of"),
+        (["--recipe", "fats"], "`--recipe` must be one of"),
+        (["--model", "prxy"], "`--model` must be one of"),
     ],
 )
 def test_wrong_calls_are_one_line(cli, arrays, tmp_path, options, message):

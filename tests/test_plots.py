@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dataprune.cli.show import with_augmented
 from dataprune.errors import InputError
 from dataprune.report.sheets import draw_sheet, sheet_data
 from dataprune.report.text import display_text
+from dataprune.training.augment import augmented_versions
 from dataprune.training.recipes import Recipe
 
 PLAIN = Recipe("plain", crop=0.0, flip=False)
@@ -115,22 +115,22 @@ def test_drawing_into_something_else_is_refused(tmp_path):
 
 def test_augmented_pictures_follow_their_own():
     images = pictures(3, side=8)
-    out = with_augmented(images, Recipe("r", rotation=15.0), versions=4, seed=1)
+    out = augmented_versions(images, Recipe("r", rotation=15.0), versions=4, seed=1)
     assert out.shape == (15, 8, 8, 3)
     assert out.dtype == np.uint8
     assert np.array_equal(out[::5], images)
     assert not np.array_equal(out[1], out[2])
-    assert np.array_equal(out, with_augmented(images, Recipe("r", rotation=15.0), versions=4, seed=1))
+    assert np.array_equal(out, augmented_versions(images, Recipe("r", rotation=15.0), versions=4, seed=1))
 
 
 def test_without_augmentation_all_versions_are_equal():
     images = pictures(2)
-    assert np.array_equal(with_augmented(images, PLAIN, 2, 0), np.repeat(images, 3, axis=0))
+    assert np.array_equal(augmented_versions(images, PLAIN, 2, 0), np.repeat(images, 3, axis=0))
 
 
 def test_flips_are_the_picture_or_its_mirror():
     images = pictures(4)
-    out = with_augmented(images, Recipe("flip", crop=0.0), 6, 0).reshape(4, 7, 6, 6, 3)
+    out = augmented_versions(images, Recipe("flip", crop=0.0), 6, 0).reshape(4, 7, 6, 6, 3)
     mirrored = [np.array_equal(out[i, j], images[i, :, ::-1]) for i in range(4) for j in range(7)]
     same = [np.array_equal(out[i, j], images[i]) for i in range(4) for j in range(7)]
     assert all(a != b for a, b in zip(mirrored, same, strict=True))

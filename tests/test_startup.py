@@ -17,19 +17,16 @@ HEAVY = {
     "PIL",
     "scipy",
     "numpy",
-    "rich",
     "simplejpeg",
     "safetensors",
     "cloudpickle",
     "ray",
 }
 TINY = """
-import typer
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
-@app.callback()
-def tiny(version: bool = False) -> None: ...
-@app.command()
-def score(seed: int = 0) -> None: ...
+from cyclopts import App
+app = App(version="1")
+@app.command
+def score(*, seed: int = 0) -> None: ...
 app(["score", "--help"])
 """
 HELP = "import sys; from dataprune.cli import main; main(['{}', '--help'])"
@@ -49,7 +46,7 @@ def seconds(code):
 
 
 def test_import_loads_nothing_heavy():
-    assert loaded("import dataprune") & (HEAVY | {"typer"}) == set()
+    assert loaded("import dataprune") & (HEAVY | {"cyclopts"}) == set()
 
 
 @pytest.mark.parametrize("command", ["score", "prune", "demo"])
@@ -71,7 +68,7 @@ def test_help_is_about_as_quick_as_that_of_a_tiny_program():
 
 def test_selecting_and_opening_a_run_need_no_torch():
     assert (
-        loaded("import dataprune as dp; dp.select; dp.open_run; dp.write_kept") & {"torch", "matplotlib", "sklearn", "typer"}
+        loaded("import dataprune as dp; dp.select; dp.open_run; dp.write_kept") & {"torch", "matplotlib", "sklearn", "cyclopts"}
         == set()
     )
 

@@ -14,9 +14,9 @@ for name in dataprune.__all__:
     getattr(dataprune, name)
 from dataprune.cli import main
 from dataprune.cli.app import app
-names = [one.name or one.callback.__name__ for one in app.registered_commands]
+names = [name for name in app if not name.startswith("-")]
 assert len(names) > 10, names
-for name in [*names, "noise", "noise find", "noise apply", "noise check", "noise inject"]:
+for name in [*names, "noise find", "noise apply", "noise check", "noise inject"]:
     assert main([*name.split(), "--help"]) == 0, name
 """
 STORY = """

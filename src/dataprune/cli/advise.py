@@ -3,12 +3,10 @@
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from dataprune.cli.lines import pluralise, say, warn
-from dataprune.errors import InputError, invalid
+from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text
 
 if TYPE_CHECKING:
@@ -18,57 +16,39 @@ if TYPE_CHECKING:
     from dataprune.study.summary import Summary
 
 
-def advise(
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="RUN_OR_STUDY", help="A folder of dataprune score or dataprune study.", show_default=False),
-    ],
-    keep: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="FRACTION",
-            help="Fraction to keep, above 0 and at most 1; may be given several times. Default: 0.9, 0.7, 0.5 and 0.3, or the "
-            "sizes of the study.",
-            show_default=False,
-        ),
-    ] = None,
-    run_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--run",
-            metavar="RUN",
-            help="For a study: the run it was made from, which knows more of the set. Default: the one inside STUDY, if any.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
+def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path | None = None) -> None:
     """Report which examples to keep, how many, and why.
 
     Takes a scored run, or a finished study, whose measurements overrule the rules. Each reason says what it rests on: measured
     here, counted here, measured elsewhere (where), or a rule of thumb. Trains nothing and writes nothing.
 
-    \b
-    Examples:
+    For example:
         dataprune advise run --keep 0.5
         dataprune advise study --run run
+
+    Args:
+        run_or_study: A folder of dataprune score or dataprune study.
+        keep: Fraction to keep, above 0 and at most 1; may be given several times. Default: 0.9, 0.7, 0.5 and 0.3, or the sizes of
+            the study.
+        run: For a study: the run it was made from, which knows more of the set. Default: the one inside STUDY, if any.
     """
     from dataprune.study.advice import SIZES, grouped, overall, situation_from, situation_of
     from dataprune.study.advice import advise as advice_for
     from dataprune.study.study import is_study, open_study
 
-    study = open_study(folder) if is_study(folder) else None
-    if study is None and run_folder is not None:
-        raise invalid("--run", "go with a study", f"{folder}, which is none", "A run needs no other run.")
+    study = open_study(run_or_study) if is_study(run_or_study) else None
+    if study is None and run is not None:
+        raise invalid("run", "go with a study", f"{run_or_study}, which is none", "A run needs no other run.")
     summary = None if study is None else study.summary
-    run = _run_of(folder, study, run_folder)
-    if run is not None:
-        situation = situation_of(run)
+    opened = _run_of(run_or_study, study, run)
+    if opened is not None:
+        situation = situation_of(opened)
     else:
         assert study is not None
         situation = situation_from(study.trials)
     sizes = tuple(keep) if keep else SIZES if summary is None else _sizes_of(summary)
     advices = advice_for(situation, sizes, summary)
-    say(f"{display_text(folder)}: {_about(situation)}")
+    say(f"{display_text(run_or_study)}: {_about(situation)}")
     if study is not None and not study.is_finished:
         warn("the study is not finished: this is what has been trained so far")
     for reason in overall(situation, summary):
@@ -81,13 +61,12 @@ def advise(
         say(f"note: {note}")
     chosen = next((advice for advice in advices if advice.options), None)
     if chosen is not None:
-        place = "RUN" if run is None else shlex.quote(str(run.path))
+        place = "RUN" if opened is None else shlex.quote(str(opened.path))
         say(f"next: dataprune prune {place} {shlex.join(chosen.options)} --out kept.csv")
 
 
 def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | None":
     """Open the run that knows more of the set: the folder itself, the one that is given, or the one inside the study."""
-    from dataprune.errors import DatapruneError
     from dataprune.run import open_run
     from dataprune.study.study import RUN
 

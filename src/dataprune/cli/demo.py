@@ -2,9 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from dataprune.cli.lines import say
 from dataprune.cli.options import Workers
@@ -15,26 +13,26 @@ if TYPE_CHECKING:
     from dataprune.scores import Score
 
 KEEP = 0.7
-# The default network soon knows these few pictures by heart, which tells hard from easy badly; a small one does not.
+# The default network soon memorises these few pictures, which tells hard from easy badly; a small one does not.
 MODEL, RECIPE, MEMBERS, EPOCHS = "simple", "fast-gray", 4, 12
 N_DRAWN = 24
 
 
-def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what it makes.")] = Path("dataprune-demo"),
-    workers: Workers = None,
-) -> None:
+def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> None:
     """Show the whole story on a small built-in set of digits.
 
     In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, draws the hardest and easiest, and
     makes a page that shows it all. Needs no data and no network. Run again, it finds what it made.
 
-    \b
-    Example:
+    For example:
         dataprune demo
+
+    Args:
+        out: Folder for what it makes.
     """
     from dataprune.cli.prune import say_kept
-    from dataprune.cli.score import read_data, say_hardest, say_scores, train
+    from dataprune.cli.reading import Reading, read_data
+    from dataprune.cli.score import say_hardest, say_scores, train
     from dataprune.report.page import Options, write_report
     from dataprune.run import write_kept
     from dataprune.selection import select
@@ -42,7 +40,7 @@ def demo(
 
     _check_ours(out)
     say("1. Read the digits that scikit-learn brings along: handwritten, 8 x 8 pixels, ten classes.")
-    dataset = read_data("digits", None, None, "fail", workers, quiet=False)
+    dataset = read_data("digits", Reading(), workers)
     say()
     say("2. Score: train a few small networks and note what each says about every picture after every epoch.")
     settings = Settings(model=MODEL, recipe=RECIPE, members=MEMBERS, epochs=EPOCHS)
@@ -57,7 +55,7 @@ def demo(
     write_kept(kept, out / "kept.csv", run)
     say_kept(kept, run)
     say()
-    say("4. ColorAugment: the hardest and the easiest pictures.")
+    say("4. Look: the hardest and the easiest pictures.")
     _draw(dataset, score, out / "hardest-and-easiest.png")
     say(f"   {out / 'hardest-and-easiest.png'}")
     say()
@@ -98,10 +96,11 @@ def _say_found(score: "Score", n_kept: int, out: Path) -> None:
     say("What was found:")
     say(f"   Half of the pictures have an el2n below {median:.3f}: the networks learn them without effort, and many are alike.")
     say(f"   {far} of {len(score.values):,} have one above 0.5: untidy hands, or labels worth a second look.")
-    say(f"   {n_kept:,} are kept in {out / 'kept.csv'}; train on those.")
+    say(f"   {n_kept:,} are kept in {out / 'kept.csv'}, to show how: on so small a set pruning hardly pays.")
     run = shlex.quote(str(out / "run"))
     say("What to try next:")
     say(f"   open {out / 'report.html'} in a browser: what to drop, which labels to check")
+    say(f"   dataprune advise {run}                                    what to keep, at which size, and why")
     say(f"   dataprune prune {run} --keep 0.3 --strategy stratified    keep few, but over the whole range")
     say(f"   dataprune prune {run} --by forget --count 500 --balanced  another score, a number, the same share of each class")
     say("   dataprune show digits --augment                           what training makes of the pictures")

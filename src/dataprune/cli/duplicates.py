@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dataprune.cli.embed import read_for
-from dataprune.cli.lines import pluralise, say, say_columns, warn
-from dataprune.cli.options import Data, ImageSize, Labels, OnError, Quiet, Workers
+from dataprune.cli.lines import pluralise, say, say_columns
+from dataprune.cli.options import FLAT, Data, Output, Quiet, Workers
+from dataprune.cli.progress import Progress, learning
+from dataprune.cli.reading import Reading, read_all, say_splits, warn_all
+from dataprune.errors import invalid
 from dataprune.report.text import display_text
+from dataprune.training.settings import Hardware
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,45 +23,15 @@ N_SHOWN = 8
 
 def duplicates(
     data: Data,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write id, other_id, kind, distance, label, other_label, split, other_split: .csv or .parquet.",
-            show_default=False,
-        ),
-    ] = None,
-    exact_only: Annotated[
-        bool, typer.Option("--exact-only", help="Look for identical examples only, which takes seconds.")
-    ] = False,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|swav|trace",
-            help="Find near duplicates by features in place of pixels: of a file (.npy, Parquet, or a folder of them; by id if "
-            "they have one, else by row; of all splits, or of train only), swav to learn some from the pictures, trace for those "
-            "of a run's first network (with --run), or module:function.",
-            show_default=False,
-        ),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="For --features trace: a folder made by dataprune score.", show_default=False),
-    ] = None,
-    distance: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default; "
-            "with --features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are "
-            "vectors in units of the usual distance between neighbours, 0.1 by default.",
-            show_default=False,
-        ),
-    ] = None,
-    test: Annotated[str | None, typer.Option(metavar="DATA", help="Take the test split from here.", show_default=False)] = None,
-    labels: Labels = None,
-    image_size: ImageSize = None,
-    on_error: OnError = "fail",
+    /,
+    *,
+    out: Output | None = None,
+    exact_only: bool = False,
+    features: str | None = None,
+    run: Path | None = None,
+    distance: float | None = None,
+    test: str | None = None,
+    reading: Annotated[Reading, FLAT] = Reading(),
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
@@ -69,12 +40,22 @@ def duplicates(
     Says each pair once: first those with different labels, one of which is wrong; then those that lie in train and in test, which
     make a test look better than it is; then the rest. Changes nothing.
 
-    \b
-    Examples:
+    For example:
         dataprune duplicates flowers --out duplicates.csv
         dataprune duplicates flowers --features trace --run run
+
+    Args:
+        out: Write id, other_id, kind, distance, label, other_label, split, other_split: .csv or .parquet.
+        exact_only: Look for identical examples only, which takes seconds.
+        features: Find near duplicates by features in place of pixels: of a file (.npy, Parquet, or a folder of them; by id if they
+            have one, else by row; of all splits, or of train only), swav to learn some from the pictures, trace for those of a
+            run's first network (with --run), or module:function.
+        run: For --features trace: a folder made by dataprune score.
+        distance: How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default;
+            with --features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are
+            vectors in units of the usual distance between neighbours, 0.1 by default.
+        test: Take the test split from here.
     """
-    from dataprune.errors import invalid
     from dataprune.run import open_run
     from dataprune.run.duplicates import find_duplicates, write_duplicates
     from dataprune.tables import TABLES, check_output
@@ -82,21 +63,15 @@ def duplicates(
     if out is not None:
         check_output(out, TABLES)
     if exact_only and (distance is not None or features is not None):
-        raise invalid("--exact-only", "go without --distance and --features", "--distance" if features is None else "--features")
+        raise invalid("exact_only", "go without --distance and --features", "--distance" if features is None else "--features")
     if (run is not None) != (features == "trace"):
-        raise invalid("--run", "be given with --features trace, and only with it", "none" if run is None else str(run))
+        raise invalid("run", "be given with --features trace, and only with it", "none" if run is None else str(run))
     opened = None if run is None else open_run(run)
-    splits = read_for(opened, data, labels=labels, image_size=image_size, on_error=on_error, workers=workers, test=test)
-    for note in splits.train.notes:
-        warn(note)
-    if not quiet:
-        parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        sizes = ", ".join(f"{len(part):,} in {name}" for name, part in parts.items() if part is not None)
-        say(f"read {display_text(data)}: {sizes}")
+    splits = read_all(data, reading, workers, run=opened, test=test, quiet=quiet)
+    say_splits(data, splits, quiet)
     given, notes = (None, ()) if features is None else features_for(features, splits, opened, workers, quiet)
     found = find_duplicates(splits, near=not exact_only, distance=distance, features=given)
-    for note in (*notes, *found.notes):
-        warn(note)
+    warn_all((*notes, *found.notes))
     if out is not None:
         write_duplicates(found, out)
     if not quiet:
@@ -106,18 +81,15 @@ def duplicates(
 def features_for(
     asked: str, splits: "Splits", run: "Run | None", workers: int | None, quiet: bool
 ) -> "tuple[np.ndarray, tuple[str, ...]]":
-    """Read features, or make them with progress and price on stdout."""
-    from dataprune.cli.embed import LearningProgress
+    """Read features, or make them with progress on stdout."""
     from dataprune.data import read_features
-    from dataprune.run import EmbedSettings
     from dataprune.run.encoders import METHODS
     from dataprune.run.features import features_in, made_features
-    from dataprune.training.settings import Hardware
 
     if asked not in METHODS and (":" not in asked or Path(asked).exists()):
         return features_in(read_features(asked), splits)
-    with LearningProgress(EmbedSettings(asked), quiet) as progress:
-        return made_features(splits, asked, run=run, hardware=Hardware(workers=workers), listener=progress), ()
+    with Progress("training", quiet) as progress:
+        return made_features(splits, asked, run=run, hardware=Hardware(workers=workers), listener=learning(progress)), ()
 
 
 def say_duplicates(found: "Duplicates", out: Path | None) -> None:
@@ -129,7 +101,7 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
         say(f"{pluralise(len(found), 'pair')} of duplicates among {pluralise(found.n_examples, 'example')}")
         rows: list[tuple[object, ...]] = [("", "exact", "near")]
         kinds = (("different labels", conflict), ("in two splits", leak & ~conflict), ("others", ~leak & ~conflict))
-        rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds]
+        rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds if which.any()]
         say_columns(rows, right=(1, 2))
         say("the first of them:" if len(found) > N_SHOWN else "they are:")
         say_columns([("distance", "in", "one", "other"), *(_row(found, pair) for pair in range(min(N_SHOWN, len(found))))])
@@ -137,10 +109,8 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
             say("different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects.")
         if leak.any():
             count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
-            say(
-                f"in two splits: {pluralise(count, 'example')} outside train can be known by heart. Remove them from train, not from "
-                "test, so that figures stay comparable."
-            )
+            cure = "Remove them from train, not from test, so that figures stay comparable."
+            say(f"in two splits: {pluralise(count, 'example')} outside train can be memorised. {cure}")
     if out is not None:
         say(f"written: {out}")
     elif len(found):
@@ -148,13 +118,11 @@ def say_duplicates(found: "Duplicates", out: Path | None) -> None:
 
 
 def _row(found: "Duplicates", pair: int) -> tuple[object, ...]:
-    one, other = (
-        f"{display_text(name, 50)}{f' ({display_text(found.classes[label], 20)})' if label >= 0 else ''}"
-        for name, label in (
-            (found.ids[pair], int(found.labels[pair])),
-            (found.other_ids[pair], int(found.other_labels[pair])),
-        )
-    )
+    sides = ((found.ids, found.labels), (found.other_ids, found.other_labels))
+    cells = []
+    for ids, labels in sides:
+        label = int(labels[pair])
+        cells.append(display_text(ids[pair], 50) + (f" ({display_text(found.classes[label], 20)})" if label >= 0 else ""))
     split, other_split = found.split[pair], found.other_split[pair]
     where = split if split == other_split else f"{split}, {other_split}"
-    return "exact" if found.is_exact[pair] else f"{found.distance[pair]:.2f}", where, one, other
+    return "exact" if found.is_exact[pair] else f"{found.distance[pair]:.2f}", where, *cells

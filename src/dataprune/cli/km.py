@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from cyclopts import Parameter
 
-from dataprune.cli.lines import pluralise, say, say_columns, warn
-from dataprune.cli.options import Address, Quiet, Seed, Workers
+from dataprune.cli.lines import pluralise, say, say_columns
+from dataprune.cli.options import Address, Output, Quiet, Seed, Wait, Workers, at_least
+from dataprune.cli.reading import warn_all
 from dataprune.errors import invalid
 from dataprune.report.text import display_text
 
@@ -19,54 +20,40 @@ if TYPE_CHECKING:
 
 N_HARDEST = 5
 
-FeaturesPath = Annotated[
+Features = Annotated[
     Path,
-    typer.Argument(
-        metavar="FEATURES",
+    Parameter(
         help="A .npy file (examples, dimensions), a Parquet file (a column of lists, or a column for each dimension; id names the "
-        "rows), or a folder of such files, read in the order of their names.",
-        show_default=False,
+        "rows), or a folder of such files, read in the order of their names."
     ),
 ]
-ClustersAsked = Annotated[
+Clusters = Annotated[
     str,
-    typer.Option(
-        metavar="auto|classes|NUMBER",
-        help="How many clusters: auto takes the elbow of the inertia curve, classes as many as there are classes.",
+    Parameter(
+        help="How many clusters: auto takes the elbow of the inertia curve, classes as many as there are classes; or a number."
     ),
 ]
 FeatureLabels = Annotated[
     str | None,
-    typer.Option(metavar="FILE[:COLUMN]", help="Labels of the rows, CSV or Parquet: by its column id if it has one, else by row."),
+    Parameter(help="Labels of the rows, FILE or FILE:COLUMN, CSV or Parquet: by its column id if it has one, else by row."),
 ]
 
 
 def km(
-    features: FeaturesPath,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Write id, km, cluster: .parquet or .csv.", show_default=False)],
-    clusters: ClustersAsked = "auto",
+    features: Features,
+    /,
+    *,
+    out: Output,
+    clusters: Clusters = "auto",
     labels: FeatureLabels = None,
-    normalize: Annotated[bool, typer.Option("--normalize", help="Divide each row by its length first.")] = False,
-    restarts: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Starts to try; the best is taken.")] = 1,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            metavar="NUMBER",
-            help="Fit the centres on so many rows, drawn by the seed.",
-            show_default=False,
-        ),
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the inertia curve, .png.", show_default=False)] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="If another process works on FILE, wait for it.")] = False,
+    normalize: bool = False,
+    restarts: Annotated[int, at_least(1)] = 1,
+    sample: Annotated[int | None, at_least(2)] = None,
+    plot: Output | None = None,
+    wait: Wait = False,
     seed: Seed = 0,
     workers: Workers = None,
-    executor: Annotated[
-        Literal["serial", "processes", "ray"],
-        typer.Option(
-            help="Who assigns rows to centres: this process, --workers processes, or Ray, where every node sees FEATURES."
-        ),
-    ] = "serial",
+    executor: Literal["serial", "processes", "ray"] = "serial",
     address: Address = None,
     quiet: Quiet = False,
 ) -> None:
@@ -75,10 +62,17 @@ def km(
     Takes features that were made elsewhere. Writes FILE with id, km and cluster for each row, and FILE.json with the number of
     clusters, the inertia curve and what was asked. Of features that do not fit memory a sample is fitted.
 
-    \b
-    Examples:
+    For example:
         dataprune km features.npy --out km.parquet
         dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
+
+    Args:
+        out: Write id, km, cluster: .parquet or .csv.
+        normalize: Divide each row by its length first.
+        restarts: Starts to try; the best is taken.
+        sample: Fit the centres on so many rows, drawn by the seed.
+        plot: Draw the inertia curve, .png.
+        executor: Who assigns rows to centres: this process, --workers processes, or Ray, where every node sees FEATURES.
     """
     from dataprune.data import read_features
     from dataprune.report.figures import write_plot
@@ -89,7 +83,7 @@ def km(
 
     check_output(out, TABLES)
     if plot is not None:
-        check_output(plot, (".png",))
+        check_output(plot, (".png",), name="plot")
         if clusters != "auto":
             raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
     file = read_features(features)
@@ -101,8 +95,7 @@ def km(
     if not quiet:
         say_clusters(found)
         say_farthest(file, distance, nearest)
-    for note in found.notes:
-        warn(note)
+    warn_all(found.notes)
     if plot is not None and found.curve is not None:
         write_plot(inertia_data(found.curve.clusters, found.curve.inertia, found.k, found.elbow), plot)
     if not quiet:
@@ -115,8 +108,7 @@ def labels_of(file: "FeatureFile", spec: str) -> "tuple[np.ndarray, tuple[str, .
     from dataprune.data.labels import read_labels
 
     aligned = read_labels(spec).align(file.ids.tolist(), ())
-    for note in aligned.notes:
-        warn(note)
+    warn_all(aligned.notes)
     return aligned.labels, aligned.classes
 
 
@@ -128,7 +120,7 @@ def say_clusters(found: "FeaturesRecord") -> None:
         why = f"{'the elbow' if found.elbow else 'no elbow'} of the inertia curve over {curve.clusters[0]} ... {curve.clusters[-1]}"
         why += f", from {pluralise(curve.rows, 'row')}"
     say(f"clusters: {found.k} ({why})")
-    went = f"{pluralise(found.iterations, 'iteration')}{'' if found.converged else ', not yet still'}"
+    went = f"{pluralise(found.iterations, 'iteration')}{'' if found.converged else ', not converged'}"
     say(
         f"inertia: {found.inertia:.6g}, {found.inertia / n_rows:.4g} a row, over {pluralise(n_rows, 'row')}; {went}; "
         f"clusters of {min(found.sizes):,} ... {max(found.sizes):,} rows"
@@ -140,5 +132,5 @@ def say_farthest(file: "FeatureFile", distance: "np.ndarray", nearest: "np.ndarr
     import numpy as np
 
     say("hardest by km:")
-    rows = np.argsort(-distance, kind="stable")[:N_HARDEST]
-    say_columns([(f"{distance[row]:.4g}", f"cluster {nearest[row]}", file.ids[row]) for row in rows.tolist()])
+    rows = np.argsort(-distance, kind="stable")[:N_HARDEST].tolist()
+    say_columns([(f"{distance[row]:.4g}", f"cluster {nearest[row]}", file.ids[row]) for row in rows])

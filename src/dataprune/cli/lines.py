@@ -1,9 +1,9 @@
-"""How does a command speak? Results in lines on stdout, warnings and errors on stderr."""
+"""The only printers: results in lines on stdout, warnings and errors on stderr."""
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from dataprune.report.text import display_text
@@ -40,16 +40,17 @@ class LogLines(logging.Handler):
         warn(record.getMessage())
 
 
-def say_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> None:
-    """Print rows in aligned columns, indented.
+def say_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = (), most: int = 80) -> None:
+    """Print rows of equal length in aligned columns, indented.
 
     Args:
-        rows: of equal length; each cell is shown harmlessly and cut at 80 characters.
+        rows: each cell is shown harmlessly and cut at `most` characters.
         right: which columns are aligned on the right.
+        most: characters of a cell.
     """
     from rich.cells import cell_len
 
-    cells = [[display_text(cell) for cell in row] for row in rows]
+    cells = [[display_text(cell, most) for cell in row] for row in rows]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
     for row in cells:
         gaps = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
@@ -69,6 +70,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
+def operations(flops: float) -> str:
+    """Write a number of floating-point operations.
+
+    Example:
+        >>> operations(1.83e12), operations(3e9)
+        ('1.83 TFLOP', '3 GFLOP')
+    """
+    size, unit = next((pair for pair in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")) if flops >= pair[0]), (1e6, "MFLOP"))
+    return f"{flops / size:.3g} {unit}"
+
+
 def pluralise(count: int, thing: str) -> str:
     """Write a count with its noun.
 
@@ -80,16 +92,31 @@ def pluralise(count: int, thing: str) -> str:
     return f"{count:,} {thing}{ending}"
 
 
+def flush() -> None:
+    """Write what a library may have left in stdout's buffer, so that nothing is left to fail when Python ends."""
+    if sys.stdout is not None:
+        _attempt("stdout", sys.stdout.flush)
+
+
 def _write(name: Literal["stdout", "stderr"], line: str) -> None:
     stream = getattr(sys, name)
     if stream is None:  # closed before the start (`>&-`)
         return
-    try:
+
+    def write() -> None:
         stream.write(display_text(line, LONGEST_LINE) + "\n")
         stream.flush()
+
+    _attempt(name, write)
+
+
+def _attempt(name: Literal["stdout", "stderr"], write: Callable[[], object]) -> None:
+    """Write; where that fails mute the stream, since Python would try the same again at its end, and fail for good."""
+    try:
+        write()
     except BrokenPipeError:
         mute(name)
     except OSError:
-        if name == "stdout":  # results that cannot be written are a failure
+        mute(name)
+        if name == "stdout":  # results that cannot be written are a failure; of stderr only the exit code is left
             raise
-        mute(name)  # nothing is left to say it on: the exit code does

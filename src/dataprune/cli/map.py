@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from dataprune.cli.km import ClustersAsked, FeatureLabels, FeaturesPath, labels_of
-from dataprune.cli.lines import pluralise, say, warn
-from dataprune.cli.options import Seed
+from dataprune.cli.km import Clusters, FeatureLabels, Features, labels_of
+from dataprune.cli.lines import pluralise, say
+from dataprune.cli.options import Output, Seed, at_least, is_file
+from dataprune.cli.reading import warn_all
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import display_text
 
@@ -19,32 +18,30 @@ if TYPE_CHECKING:
 
 
 def map_(
-    features: FeaturesPath,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write, .png.", show_default=False)],
-    color: Annotated[
-        str,
-        typer.Option(
-            metavar="label|cluster|SCORE",
-            help="What colours the points: label (of --labels or --run), cluster (by k-means), a score of --run, or FILE:COLUMN.",
-        ),
-    ] = "cluster",
+    features: Features,
+    /,
+    *,
+    out: Output,
+    color: str = "cluster",
     labels: FeatureLabels = None,
-    run_folder: Annotated[
-        Path | None,
-        typer.Option("--run", metavar="RUN", help="A run of the same examples: its labels, its scores.", show_default=False),
-    ] = None,
-    clusters: ClustersAsked = "auto",
-    sample: Annotated[int, typer.Option(min=4, metavar="NUMBER", help="Draw so many examples, chosen by the seed.")] = 5000,
+    run: Path | None = None,
+    clusters: Clusters = "auto",
+    sample: Annotated[int, at_least(4)] = 5000,
     seed: Seed = 0,
 ) -> None:
     """Draw a map of feature vectors: what is near is alike.
 
     Takes features that were made elsewhere, and lays out a sample of them by t-SNE. Distances between far groups mean little.
 
-    \b
-    Examples:
+    For example:
         dataprune map features.npy --color label --labels labels.csv --out map.png
         dataprune map features.npy --color el2n --run run --out map.png
+
+    Args:
+        out: Picture to write, .png.
+        color: What colours the points: label (of --labels or --run), cluster (by k-means), a score of --run, or FILE:COLUMN.
+        run: A run of the same examples: its labels, its scores.
+        sample: Draw so many examples, chosen by the seed.
     """
     import numpy as np
 
@@ -58,26 +55,19 @@ def map_(
 
     check_output(out, (".png",))
     file = read_features(features)
-    run = None if run_folder is None else open_run(run_folder)
+    opened = None if run is None else open_run(run)
     say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
     if color == "cluster":
-        groups, names, values = (*clusters_of(file, clusters, labels, run, seed), None)
+        groups, names, values = (*clusters_of(file, clusters, labels, opened, seed), None)
     elif color == "label":
-        groups, names, values = (*given_labels(file, labels, run), None)
+        groups, names, values = (*given_labels(file, labels, opened), None)
     else:
-        groups, names, values = None, (), given_score(file, color, run)
+        groups, names, values = None, (), given_score(file, color, opened)
     rows = np.arange(file.rows)
     if sample < file.rows:
         rows = np.sort(generator(seed, "map", "sample").choice(file.rows, sample, replace=False))
-    data = map_data(
-        take(file, rows),
-        color,
-        None if groups is None else groups[rows],
-        names,
-        None if values is None else values[rows],
-        seed,
-    )
-    write_plot(data, out)
+    some_groups, some_values = (None if one is None else one[rows] for one in (groups, values))
+    write_plot(map_data(take(file, rows), color, some_groups, names, some_values, seed), out)
     say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
 
 
@@ -90,8 +80,7 @@ def clusters_of(
 
     n_classes = None if labels is None and run is None else len(given_labels(file, labels, run)[1])
     found = cluster(file, ClusterSettings(asked, n_classes, seed))
-    for note in found.notes:
-        warn(note)
+    warn_all(found.notes)
     return assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
 
 
@@ -106,25 +95,15 @@ def given_labels(file: "FeatureFile", labels: str | None, run: "Run | None") -> 
 
 def given_score(file: "FeatureFile", color: str, run: "Run | None") -> "np.ndarray":
     """Find the score of each row, in a file or in the run."""
-    import numpy as np
-
-    from dataprune import store, tables
-    from dataprune.scores import Score
-    from dataprune.tables.join import join
+    from dataprune.run.own_scores import score_of_file
 
     if run is not None and color in run.scores:
         return in_rows(file, run, run.scores[color].values)
-    if ":" not in color and not Path(color).is_file():
+    if ":" not in color and not is_file(color):
         if run is None:
             raise invalid("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
-        return run.scores[color].values  # says what there is
-    store.as_written(Path(color) if Path(color).is_file() else Path(color.rpartition(":")[0] or color))
-    values, ids = tables.read_column(color, "score")
-    if ids is not None:
-        values = values[join(file.ids.tolist(), [str(name) for name in ids.tolist()], "color", color).rows]
-    if len(values) != file.rows:
-        raise invalid("color", f"have one row for each of the {file.rows} rows of the features", f"{len(values)} in {color}")
-    return np.asarray(Score(color, values).values)
+        return run.scores[color].values  # refuses it, and says what there is
+    return score_of_file(color, file.ids).values
 
 
 def in_rows(file: "FeatureFile", run: "Run", values: "np.ndarray") -> "np.ndarray":

@@ -1,174 +1,193 @@
-"""How does somebody see that long work goes on? By a bar on a terminal, by plain lines in a log."""
+"""Progress of long work: a bar on a terminal, plain lines in a log; and what is shown of each kind of work."""
 
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from dataprune.cli.lines import duration, pluralise, say, warn
+from dataprune.cli.lines import duration, operations, pluralise, say, warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from dataprune.run import Progress
+    from dataprune.run import EmbedProgress
+    from dataprune.run import Progress as RunProgress
     from dataprune.study.results_table import Cell
     from dataprune.study.run_trials import StudyProgress
     from dataprune.training.cost import Cost
-    from dataprune.training.ensemble import Ensemble, EpochDone
+    from dataprune.training.ensemble import EpochDone
 
-PRIOR_EPOCHS = 4  # member-epochs that the price is worth, when the rest is estimated
 LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 
 
-def price_line(ensemble: "Ensemble", member_epochs: int, cost: "Cost") -> str:
-    """Return what training will cost."""
-    left, epochs = member_epochs // ensemble.epochs, pluralise(ensemble.epochs, "epoch")
-    members = pluralise(left, "member") if left == ensemble.members else f"{left} of {pluralise(ensemble.members, 'member')}"
-    took = ", under a minute" if math.isnan(cost.seconds) else f", about {duration(cost.seconds)}"
-    return (
-        f"to train: {members} for {epochs}, model {ensemble.model}, recipe {ensemble.recipe.name} = "
-        f"{pluralise(member_epochs, 'member-epoch')}{took}, {cost.flops:.2g} floating-point operations"
-    )
-
-
-class TrainingProgress:
-    """Listens to a run: prints the price, then each epoch of a member that is done. Use as a context.
+class Progress:
+    """Shows how far work is and how long it will take. Use as a context.
 
     Attributes:
-        trained: whether there was anything to train.
+        heard: whether there was anything to do.
+        quiet: whether nothing is to be shown.
     """
 
-    def __init__(self, ensemble: "Ensemble", quiet: bool) -> None:
-        self.trained = False
-        self._ensemble = ensemble
-        self._quiet = quiet
+    def __init__(self, name: str, quiet: bool) -> None:
+        self.heard, self.quiet = False, quiet
+        self._name = name
         self._bar: Bar | None = None
-        self._seconds: float | None = None  # of one member-epoch on the clock, as the price has it
-        self._heard = 0
-        self._first = 0.0
-        self._latest: dict[int, tuple[float, float]] = {}
+        self._total, self._seconds = 0, 0.0
+        self._first: tuple[int, float] | None = None
 
-    def __enter__(self) -> "TrainingProgress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, progress: "Progress") -> None:
-        """Take in one message of the run."""
-        self.trained = True
-        if self._quiet:
+    def start(self, total: int, what: str = "", cost: "Cost | None" = None) -> None:
+        """Say what is to be done in so many steps, and what it will cost."""
+        self.heard, self._total = True, total
+        if self.quiet:
             return
-        if progress.price is not None:
-            say(price_line(self._ensemble, progress.total, progress.price))
-            seconds = progress.price.seconds
-            self._seconds = None if math.isnan(seconds) else seconds / progress.total
-            self._bar = bar_on_terminal()
-            if self._bar is not None:
-                self._bar.add_task("training", total=progress.total, done="", left=self._left(progress))
-                self._bar.start()
-        if progress.epoch is not None:
-            self._heard += 1
-            self._first = self._first or time.monotonic()
-            self._latest[progress.epoch.member] = (progress.epoch.loss, progress.epoch.accuracy)
-            self._show(progress, progress.epoch)
-
-    def _show(self, progress: "Progress", epoch: "EpochDone") -> None:
-        if self._bar is None:
+        if cost is not None:
+            is_timed = not math.isnan(cost.seconds)
+            self._seconds = cost.seconds if is_timed else 0.0
             say(
-                f"member {epoch.member} epoch {epoch.epoch}/{self._ensemble.epochs}: loss {epoch.loss:.3f}, "
-                f"accuracy {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)} "
-                f"({progress.done} of {progress.total}{self._left(progress)})"
+                f"to train: {what}, {operations(cost.flops)}, {f'about {duration(cost.seconds)}' if is_timed else 'under a minute'}"
             )
-            return
-        n = len(self._latest)
-        loss, accuracy = (sum(pair[which] for pair in self._latest.values()) / n for which in (0, 1))
-        done = f"{progress.done}/{progress.total} member-epochs, loss {loss:.3f}, accuracy {100 * accuracy:.1f} %"
-        self._bar.update(self._bar.task_ids[0], completed=progress.done, done=done, left=self._left(progress))
-
-    def _left(self, progress: "Progress") -> str:
-        """Estimate the rest from the epochs heard since the first one, which pays for starting; the price counts as a few more."""
-        rest, prior = progress.total - progress.done, 0 if self._seconds is None else PRIOR_EPOCHS
-        counted = max(0, self._heard - 1) + prior
-        if rest == 0 or counted == 0:
-            return ""
-        passed = time.monotonic() - self._first if self._heard else 0.0
-        return f", about {duration((passed + prior * (self._seconds or 0.0)) / counted * rest)} left"
-
-
-class TrialsProgress:
-    """Listens to a study: prints the price, then each trial that ended; on a terminal also the epochs of those that run.
-
-    Attributes:
-        heard: whether there was anything to say.
-    """
-
-    def __init__(self, quiet: bool) -> None:
-        self.heard = False
-        self._quiet = quiet
-        self._bar: Bar | None = None
-        self._seconds: float | None = None  # of all that is to be trained, as the price has it
-        self._begun = 0.0
-
-    def __enter__(self) -> "TrialsProgress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+        elif what:
+            say(what)
+        self._bar = _bar_on_terminal()
         if self._bar is not None:
-            self._bar.stop()
-
-    def __call__(self, progress: "StudyProgress") -> None:
-        """Take in one message of the study."""
-        self.heard = True
-        if progress.cost is not None:
-            self._begun = time.monotonic()
-            self._seconds = None if math.isnan(progress.cost.seconds) else progress.cost.seconds
-            for note in progress.notes:
-                warn(note)
-            if not self._quiet:
-                self._say_cost(progress)
-        if self._quiet:
-            return
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=progress.examples, done=_running(progress), left=self._left(progress))
-        elif progress.ended is not None:
-            trial, result = progress.ended
-            came = f"{100 * result.validation_accuracy:.1f} % on validation" if result.status == "ok" else f"failed: {result.error}"
-            say(f"trial {progress.done} of {progress.total}: {_named(trial.cell)}, seed {trial.seed}: {came}{self._left(progress)}")
-
-    def _say_cost(self, progress: "StudyProgress") -> None:
-        cost, n_trials = progress.cost, progress.total - progress.found
-        assert cost is not None
-        found = f", {progress.found:,} found" if progress.found else ""
-        if not n_trials:
-            say(f"to train: nothing{found}")
-            return
-        took = "under a minute" if self._seconds is None else f"about {duration(self._seconds)}"
-        say(
-            f"to train: {pluralise(n_trials, 'trial')}{found}, {progress.to_see:,} examples to see, {took}, "
-            f"{cost.flops:.2g} floating-point operations"
-        )
-        self._bar = bar_on_terminal()
-        if self._bar is not None:
-            self._bar.add_task("studying", total=progress.to_see, done="", left="")
+            self._bar.add_task(self._name, total=total, status="")
             self._bar.start()
 
-    def _left(self, progress: "StudyProgress") -> str:
-        """Estimate the rest by the examples seen; the price counts as the first tenth."""
-        rest, passed = progress.to_see - progress.examples, time.monotonic() - self._begun
-        prior = 0.0 if self._seconds is None else progress.to_see / 10
-        if rest <= 0 or progress.examples + prior == 0:
+    def step(self, done: int, status: str, line: str = "") -> None:
+        """Show that so many steps are done: the status in the bar, or the line in a log."""
+        self.heard = True
+        if self.quiet:
+            return
+        left = self._left(done)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, status=status + left)
+        elif line:
+            say(line + left)
+
+    def _left(self, done: int) -> str:
+        """Estimate the rest from the steps since the first one, which pays for starting; what was expected counts as a tenth."""
+        now = time.monotonic()
+        first, begun = self._first = self._first or (done, now)
+        prior = self._total / 10 if self._seconds else 0.0
+        counted, rest = done - first + prior, self._total - done
+        if rest <= 0 or counted <= 0:
             return ""
-        seconds = (passed + prior / max(1, progress.to_see) * (self._seconds or 0.0)) / (progress.examples + prior) * rest
-        return f", about {duration(seconds)} left"
+        return f", about {duration((now - begun + self._seconds / 10) / counted * rest)} left"
 
 
-def _running(progress: "StudyProgress") -> str:
-    some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} %" for e in list(progress.running.values())[:3]]
-    return f"{progress.done}/{progress.total} trials" + (f" ({'; '.join(some)})" if some else "")
+def _bar_on_terminal() -> "Bar | None":
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(markup=False, highlight=False)
+    if not console.is_interactive:  # a terminal that cannot move its cursor
+        return None
+    status = TextColumn("{task.fields[status]}", markup=False)
+    return Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), status, console=console, transient=True)
+
+
+@contextmanager
+def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a function that is told how many pictures are decoded, of how many."""
+    last = time.monotonic()
+    with Progress("decoding", quiet) as progress:
+
+        def hear(done: int, total: int) -> None:
+            nonlocal last
+            if not progress.heard:
+                progress.start(total)
+            is_due = time.monotonic() - last >= LOG_SECONDS
+            last = time.monotonic() if is_due else last
+            line = f"decoded {done:,} of {pluralise(total, 'picture')}" if is_due else ""
+            progress.step(done, f"{done:,}/{total:,} pictures", line)
+
+        yield None if quiet else hear
+
+
+def training(progress: Progress) -> Callable[["RunProgress"], None]:
+    """Return the listener of a run: the price, then each epoch of a member that is done."""
+    latest: dict[int, EpochDone] = {}
+
+    def hear(message: "RunProgress") -> None:
+        plan, total = message.ensemble, message.total
+        left = total // plan.epochs
+        if message.price is not None:
+            networks = pluralise(left, "network") if left == plan.members else f"{left} of {pluralise(plan.members, 'network')}"
+            how = f"model {plan.model}, recipe {plan.recipe.name}"
+            what = f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})"
+            progress.start(total, what, message.price)
+        if (epoch := message.epoch) is None:
+            return
+        if not latest:
+            _say_resumed(progress, message.done - 1 + (plan.members - left) * plan.epochs, plan.members * plan.epochs)
+        latest[epoch.member] = epoch
+        loss = sum(one.loss for one in latest.values()) / len(latest)
+        accuracy = sum(one.accuracy for one in latest.values()) / len(latest)
+        figures = f"loss {epoch.loss:.3f}, accuracy {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)}"
+        line = f"member {epoch.member} epoch {epoch.epoch}/{plan.epochs}: {figures}; {message.done} of {total}"
+        progress.step(message.done, f"{message.done}/{total} epochs, loss {loss:.3f}, accuracy {100 * accuracy:.1f} %", line)
+
+    return hear
+
+
+def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
+    """Return the listener of a training without labels: the price, then each epoch."""
+    heard = False
+
+    def hear(message: "EmbedProgress") -> None:
+        nonlocal heard
+        if message.price is not None:
+            progress.start(message.total, f"{pluralise(message.total, 'epoch')} without labels", message.price)
+        if (epoch := message.epoch) is None:
+            return
+        if not heard:
+            _say_resumed(progress, message.done - 1, message.total)
+        heard = True
+        status = f"epoch {message.done}/{message.total}: loss {epoch.loss:.3f}"
+        progress.step(message.done, status, f"{status}, {duration(epoch.seconds)}")
+
+    return hear
+
+
+def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
+    """Return the listener of a study: the price, then each trial that ended; on a terminal also the epochs of those that run."""
+
+    def hear(message: "StudyProgress") -> None:
+        if message.cost is not None:
+            for note in message.notes:
+                warn(note)
+            missing, found = message.total - message.found, f", {message.found:,} found" if message.found else ""
+            what = f"{pluralise(missing, 'trial')}{found}, {message.to_see:,} examples to see"
+            progress.start(message.to_see, what if missing else f"to train: nothing{found}", message.cost if missing else None)
+            return
+        line = ""
+        if message.ended is not None:
+            trial, result = message.ended
+            ok = result.status == "ok"
+            came = f"{100 * result.validation_accuracy:.1f} % on validation" if ok else f"failed: {result.error}"
+            line = f"trial {message.done} of {message.total}: {_named(trial.cell)}, seed {trial.seed}: {came}"
+        some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} %" for e in list(message.running.values())[:3]]
+        status = f"{message.done}/{message.total} trials" + (f" ({'; '.join(some)})" if some else "")
+        progress.step(message.examples, status, line)
+
+    return hear
+
+
+def _say_resumed(progress: Progress, done: int, total: int) -> None:
+    if done > 0 and not progress.quiet:
+        say(f"resuming: {done:,} of {pluralise(total, 'epoch')} done")
 
 
 def _named(cell: "Cell") -> str:
@@ -179,44 +198,3 @@ def _named(cell: "Cell") -> str:
     words += [f"{cell.clusters} clusters"] if cell.clusters else []
     words += [word for word in (cell.order, cell.arm) if word and word != "recipe"]
     return " ".join(words)
-
-
-@contextmanager
-def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Yield a function that is told how many pictures are decoded, of how many."""
-    if quiet:
-        yield None
-        return
-    bar = bar_on_terminal()
-    last = time.monotonic()
-
-    def told(done: int, total: int) -> None:
-        nonlocal last
-        if bar is not None:
-            if not bar.task_ids:
-                bar.add_task("decoding", total=total, done="", left="")
-                bar.start()
-            bar.update(bar.task_ids[0], completed=done, done=f"{done:,}/{total:,} pictures")
-        elif time.monotonic() - last >= LOG_SECONDS:
-            last = time.monotonic()
-            say(f"decoded {done:,} of {pluralise(total, 'picture')}")
-
-    try:
-        yield told
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
-def bar_on_terminal() -> "Bar | None":
-    if sys.stdout is None or not sys.stdout.isatty():
-        return None
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(markup=False, highlight=False)
-    if not console.is_interactive:  # a terminal that cannot move its cursor
-        return None
-    words = TextColumn("{task.fields[done]}{task.fields[left]}", markup=False)
-    return Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), words, console=console, transient=True)

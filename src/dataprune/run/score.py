@@ -22,7 +22,7 @@ from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_
 from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
 from dataprune.training.cost import Cost
-from dataprune.training.ensemble import EpochDone, train_members
+from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.features import penultimate
 from dataprune.training.plan import Plan, plan
 from dataprune.training.settings import Hardware, Settings
@@ -33,6 +33,7 @@ from dataprune.workers import default_workers
 class Progress:
     """What a listener hears: the cost once before training, then each finished epoch of a member, and how many are done of all."""
 
+    ensemble: Ensemble
     done: int
     total: int
     price: Cost | None = None
@@ -149,12 +150,12 @@ class _Scoring:
         if missing and self.listener is not None:
             serial = executor_config.executor == "serial"
             at_once = 1 if serial else min(self.hardware.workers or default_workers(), len(missing))
-            self.listener(Progress(0, total, price=self.planned.timed_cost(len(missing), self._own_device, at_once)))
+            self.listener(Progress(ensemble, 0, total, price=self.planned.timed_cost(len(missing), self._own_device, at_once)))
 
         def heard(epoch: EpochDone) -> None:
             done[epoch.member] = epoch.epoch
             if self.listener is not None:
-                self.listener(Progress(sum(done.values()), total, epoch=epoch))
+                self.listener(Progress(ensemble, sum(done.values()), total, epoch=epoch))
 
         for number in range(ensemble.rounds):
             asked = [member for member in missing if member // ensemble.round_size == number]

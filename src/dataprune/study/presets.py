@@ -1,7 +1,9 @@
 """The studies that have a name, as data: the seven of the report, and the comparison of recipes that comes before them."""
 
-from dataprune.errors import unknown_choice
-from dataprune.study.spec import StudySpec, Sweep, Variant
+from dataclasses import replace
+
+from dataprune.errors import invalid, unknown_choice
+from dataprune.study.spec import ORDERS, StudySpec, Sweep, Variant
 
 SCORES = ("el2n", "std", "pred_sum", "flip", "forget", "km")
 """The report's scores. Of these a preset takes those that the run has."""
@@ -55,3 +57,29 @@ def preset(name: str) -> StudySpec:
     if name not in PRESETS:
         raise unknown_choice("preset", name, PRESETS)
     return PRESETS[name]
+
+
+def with_sweeps(
+    spec: StudySpec,
+    keep: tuple[float, ...] | None = None,
+    start: tuple[float, ...] | None = None,
+    strategy: tuple[str, ...] | None = None,
+) -> StudySpec:
+    """Return a study with other sizes, starts and strategies in the place of its own.
+
+    Raises:
+        InputError: the study keeps everything, or a start is given without the strategy `window`.
+    """
+    given = {"keep": keep, "start": start, "strategy": strategy}
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is not None and (not spec.parts or any(part.strategy in ORDERS for part in spec.parts)):
+        raise invalid(name, "go with a study of kept sets", f"{given[name]}, and the study is {spec.preset}")
+    parts = spec.parts if strategy is None else tuple(Sweep(one, spec.parts[0].keep) for one in strategy)
+    if keep is not None:
+        fitting = [tuple(one for one in part.start if max(keep) + one <= 1 + 1e-9) for part in parts]
+        parts = tuple(replace(part, keep=keep, start=starts or (0.0,)) for part, starts in zip(parts, fitting, strict=True))
+    if start is not None:
+        if all(part.strategy != "window" for part in parts):
+            raise invalid("start", "go with the strategy window", f"{start}, and the strategy is {parts[0].strategy}")
+        parts = tuple(replace(part, start=start) if part.strategy == "window" else part for part in parts)
+    return replace(spec, parts=parts)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from dataprune.streams import generator
+from dataprune.streams import generator, torch_seed
 from dataprune.training.recipes import Recipe
 
 
@@ -88,3 +88,20 @@ def rotate(batch: Float[Tensor, "batch ch h w"], angle: Float[Tensor, " batch"])
     matrix = torch.stack([torch.stack([cos, -sin * height / width, zero], 1), torch.stack([sin * width / height, cos, zero], 1)], 1)
     grid = functional.affine_grid(matrix, list(batch.shape), align_corners=False)
     return functional.grid_sample(batch, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def augmented_versions(
+    images: UInt8[np.ndarray, "examples h w ch"], recipe: Recipe, versions: int, seed: int
+) -> UInt8[np.ndarray, "pictures h w ch"]:
+    """Follow each picture by augmented versions of it: N pictures become N * (1 + versions)."""
+    pixels, rows = torch.from_numpy(np.ascontiguousarray(images)), torch.arange(len(images))
+    columns = [pixels]
+    for version in range(versions):
+        side = (images.shape[1], images.shape[2])
+        draws = draw(recipe, len(rows), side, torch_seed(seed, "show"), version, torch.device("cpu"))
+        changed = crop_and_flip(pixels, rows, draws)
+        if draws.angle is not None:
+            turned = rotate(changed.permute(0, 3, 1, 2).float(), draws.angle)
+            changed = turned.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)
+        columns.append(changed)
+    return torch.stack(columns, dim=1).reshape(-1, *images.shape[1:]).numpy()

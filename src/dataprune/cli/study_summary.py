@@ -1,8 +1,8 @@
-"""What does a study show, in lines?"""
+"""What a study shows, in lines: the table of cells, areas, what can be dropped."""
 
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import duration, pluralise, say, say_columns
+from dataprune.cli.lines import duration, operations, pluralise, say, say_columns
 
 if TYPE_CHECKING:
     from dataprune.study.study import Study
@@ -15,25 +15,15 @@ def say_summary(done: "Study") -> None:
     """Print the table of cells, what can be dropped, and what the figures mean."""
     summary = done.summary
     table = summary.table
-    rows: list[tuple[str, ...]] = [("score", "strategy", "keep", "start", "accuracy %", "95 %", "- random", "95 %", "verdict")]
     extras = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
-    rows[0] += tuple(extras)
+    head = ("score", "strategy", "keep", "start", "accuracy %", "95 %", "- random", "95 %", "verdict", *extras)
+    rows: list[tuple[str, ...]] = [head]
     for row in range(min(len(table["keep"]), MOST_ROWS)):
-        cells = (table["score"][row] or table["strategy"][row], table["strategy"][row])
-        accuracy = _percent(table[done.measure][row])
-        interval = _interval(table["low"][row], table["high"][row])
-        difference = _interval(table["minus_random_low"][row], table["minus_random_high"][row])
-        figures = (f"{table['keep'][row]:g}", f"{table['start'][row]:g}", accuracy, interval)
-        rows.append(
-            (
-                *cells,
-                *figures,
-                _percent(table["minus_random"][row]),
-                difference,
-                table["verdict"][row],
-                *(str(table[name][row] or "") for name in extras),
-            )
-        )
+        cell = {name: column[row] for name, column in table.items()}
+        figures = (f"{cell['keep']:g}", f"{cell['start']:g}", _percent(cell[done.measure]), _interval(cell["low"], cell["high"]))
+        minus = (_percent(cell["minus_random"]), _interval(cell["minus_random_low"], cell["minus_random_high"]))
+        more = (str(cell[name] or "") for name in extras)
+        rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, *minus, cell["verdict"], *more))
     judged = "test" if done.spec.judge == "test" else "validation"
     say(f"{done.spec.preset}, accuracy on {judged}, equal {done.spec.budget}, {pluralise(done.spec.seeds, 'seed')}:")
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
@@ -49,7 +39,7 @@ def say_summary(done: "Study") -> None:
     trained = done.manifest.training
     say(
         f"trained: {pluralise(len(set(done.trials['trial'])), 'trial')}, {duration(trained.train_seconds)} of training in all, "
-        f"{trained.examples_seen:,} examples seen, {trained.flops:.2g} floating-point operations"
+        f"{trained.examples_seen:,} examples seen, {operations(trained.flops)}"
     )
 
 
@@ -90,16 +80,14 @@ def _say_arms(summary: "Summary") -> None:
     say("what the arms differ by, points:")
     rows: list[tuple[str, ...]] = [("arm", "score", "keep", "start", "difference", "95 %")]
     for row in range(len(arms["keep"])):
-        rows.append(
-            (
-                f"{arms['arm'][row]} - {arms['minus_arm'][row]}",
-                str(arms["score"][row] or arms["strategy"][row]),
-                f"{arms['keep'][row]:g}",
-                f"{arms['start'][row]:g}",
-                _percent(arms["difference"][row]),
-                _interval(arms["difference_low"][row], arms["difference_high"][row]),
-            )
+        arm = {name: column[row] for name, column in arms.items()}
+        names = (
+            f"{arm['arm']} - {arm['minus_arm']}",
+            str(arm["score"] or arm["strategy"]),
+            f"{arm['keep']:g}",
+            f"{arm['start']:g}",
         )
+        rows.append((*names, _percent(arm["difference"]), _interval(arm["difference_low"], arm["difference_high"])))
     say_columns(rows, right=(2, 3, 4, 5))
 
 

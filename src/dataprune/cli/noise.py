@@ -1,0 +1,411 @@
+"""`dataprune noise`: labels made wrong on purpose, found, judged and corrected."""
+
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from dataprune.cli.lines import pluralise, say, say_columns, warn
+from dataprune.cli.options import FLAT, Data, MovedData, Output, Quiet, Seed, folders_of, only_one
+from dataprune.cli.prune import lost_classes
+from dataprune.cli.reading import Reading, read_data, warn_all
+from dataprune.errors import InputError, invalid
+from dataprune.report.text import display_text
+
+if TYPE_CHECKING:
+    from dataprune.noise import Evaluation, Suspects
+    from dataprune.noise.decide import Decisions
+    from dataprune.run import Run
+    from dataprune.run.export import Targets
+
+MOST_PAIRS = 5
+N_SHOWN = 10
+BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
+FEW_CLASSES = 20
+LONGEST_REASON = 240
+
+RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score, best with --folds 5.")]
+Probabilities = Annotated[
+    Path | None,
+    Parameter(help="Instead of RUN: class probabilities of a model of your own that did not see the examples, .npy (N, classes)."),
+]
+GivenLabels = Annotated[
+    str | None, Parameter(help="With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.")
+]
+
+
+def inject(
+    data: Data,
+    /,
+    *,
+    out: Output,
+    rate: float | None = None,
+    kind: Literal["uniform", "per-class", "pairwise", "look-alike", "matrix"] = "uniform",
+    matrix: Path | None = None,
+    reading: Annotated[Reading, FLAT] = Reading(),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make an exact number of labels of DATA wrong, and keep the truth.
+
+    Takes a labelled set, which stays as it is. Writes FILE with the wrong labels among right ones in the column label and the true
+    ones in clean_label, a row for each example. Commands take it with --labels FILE:label.
+
+    For example:
+        dataprune noise inject flowers/train --rate 0.1 --out noisy.csv
+        dataprune score flowers/train --labels noisy.csv:label --folds 5 --out run
+
+    Args:
+        out: Write id, label, clean_label: .csv or .parquet.
+        rate: Fraction made wrong, above 0 and below 1. Not with matrix.
+        kind: uniform: into any other class; per-class: the same, as many of each class; pairwise: each class into the next;
+            look-alike: pairs of CIFAR-10 that people confuse; matrix: as --matrix says.
+        matrix: For matrix: a .csv without a header, or .npy: row i, column j is the share of class i that is labelled j.
+    """
+    from dataprune import noise
+    from dataprune.run.export import read_matrix, write_noisy
+    from dataprune.tables import TABLES, check_output
+
+    check_output(out, TABLES)
+    shares = None if matrix is None else read_matrix(matrix)
+    dataset = read_data(data, reading, quiet=quiet)
+    if dataset.labels is None:
+        raise InputError("the data have no labels that could be made wrong. Give --labels FILE.")
+    ids = dataset.ids.tolist()
+    given = noise.inject(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
+    write_noisy(out, dataset.ids, given, dataset.labels)
+    if quiet:
+        return
+    changed = given != dataset.labels
+    say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
+    pairs = Counter(zip(dataset.labels[changed].tolist(), given[changed].tolist(), strict=True)).most_common()
+    names = dataset.classes
+    say_columns([(f"{count:,}", f"{names[old]} labelled {names[new]}") for (old, new), count in pairs[:MOST_PAIRS]], right=(0,))
+    if len(pairs) > MOST_PAIRS:
+        say(f"  and {pluralise(len(pairs) - MOST_PAIRS, 'other pair')}")
+    say(f"written: {out}, with the true labels in the column clean_label")
+    words = shlex.join(["dataprune", "score", data, "--labels", f"{out}:label", "--folds", "5", "--rounds", "2", "--out", "run"])
+    say(f"next: {display_text(words, 500)}")
+
+
+def find(
+    run: RunOrNone = None,
+    /,
+    *,
+    out: Output | None = None,
+    probabilities: Probabilities = None,
+    labels: GivenLabels = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
+
+    Takes a run, best one with --folds, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE
+    with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect and reason, and FILE.json with
+    the estimate. Without --out it only says what it finds.
+
+    For example:
+        dataprune score flowers/train --folds 5 --rounds 2 --out run
+        dataprune noise find run --out suspects.csv
+
+    Args:
+        out: Write a row for each example, .csv or .parquet.
+    """
+    from dataprune.run.suspects import write_suspects
+    from dataprune.tables import TABLES, check_output
+
+    if out is not None:
+        check_output(out, TABLES)
+    found = found_in(run, probabilities, labels, seed)
+    if out is not None:
+        write_suspects(found, out)
+    warn_all(found.notes)
+    if quiet:
+        return
+    say_estimate(found)
+    say_suspects(found)
+    say_conflicts(found)
+    if out is not None:
+        say(f"written: {out}, a row for each example, and {out.name}.json with the estimate")
+        place = "" if run is None else f" {shlex.quote(str(run))}"
+        file = shlex.quote(str(out))
+        say(f"next: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
+        say(f"or: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
+    elif run is not None:
+        say(f"nothing was written; add --out suspects.csv to: {shlex.join(['dataprune', 'noise', 'find', str(run)])}")
+
+
+def check(
+    run: RunOrNone = None,
+    /,
+    *,
+    truth: str,
+    suspects: Path | None = None,
+    probabilities: Probabilities = None,
+    labels: GivenLabels = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure how well the wrong labels of RUN are found, where the true ones are known.
+
+    Takes a run, a table of dataprune noise find, or probabilities of your own, and the true labels. Prints how well the score
+    ranks, how good the flags are, how far off the estimate is, whether probabilities mean what they say, and all of it by class.
+
+    For example:
+        dataprune noise check run --truth noisy.csv:clean_label
+
+    Args:
+        truth: The true labels, FILE or FILE:COLUMN, CSV or Parquet: by its column id if it has one, else by row; clean_label if no
+            column is named.
+        suspects: Instead of RUN: what dataprune noise find wrote.
+    """
+    from dataprune import noise
+    from dataprune.run.suspects import read_suspects, read_truth
+
+    if suspects is not None:
+        only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
+    found = found_in(run, probabilities, labels, seed) if suspects is None else read_suspects(suspects)
+    true = read_truth(truth, found)
+    say_checked(noise.evaluate(found, true))
+    say_by_class(noise.evaluate_classes(found, true), found)
+
+
+def apply(
+    run: RunOrNone = None,
+    /,
+    *,
+    drop: bool = False,
+    relabel: bool = False,
+    decisions: Path | None = None,
+    confidence: float | None = None,
+    suspects: Path | None = None,
+    out: Output | None = None,
+    copy_to: Path | None = None,
+    link_to: Path | None = None,
+    data: MovedData = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a cleaned set: without the suspects, or with better labels.
+
+    Takes a scored run and one of --drop, --relabel and --decisions. Writes a file of labels, or a folder of pictures under their
+    new labels; never touches the source. Without --out, --copy-to or --link-to it only says what would be done. Without RUN,
+    --suspects is enough for a file of labels.
+
+    For example:
+        dataprune noise apply run --relabel --out cleaned.csv
+        dataprune noise apply run --decisions suspects.csv --copy-to flowers-clean
+
+    Args:
+        drop: Leave out every suspect.
+        relabel: Give suspects the suggested label, where it is sure enough; keep the others.
+        decisions: Do what this .csv or .parquet file says: columns id and decision (keep, drop or relabel; empty keeps), and
+            new_label if a new label is not to be the suggested one.
+        confidence: For --relabel: the least probability that the suggested label is right. Default: 0.9.
+        suspects: What dataprune noise find wrote. Default: find anew.
+        out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
+        copy_to: Copy the pictures that stay into a new folder DIR/class/.
+        link_to: The same with symbolic links, which take no space.
+    """
+    from dataprune.data.folders import refuse_output_inside_data
+    from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
+    from dataprune.run import open_run
+    from dataprune.run.decisions import read_decisions
+    from dataprune.run.export import write_cleaned
+
+    asked = only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
+    if confidence is not None and not relabel:
+        raise invalid("confidence", "go with --relabel", asked)
+    sure = CONFIDENCE if confidence is None else confidence
+    check_confidence(sure)
+    targets = _targets(out, copy_to, link_to)
+    if run is None and (suspects or decisions) is None:
+        raise InputError("give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote.")
+    if run is None and targets.folders:
+        raise InputError("--copy-to and --link-to need the RUN, which knows where the pictures lie.")
+    opened = None if run is None else open_run(run)
+    found = None
+    if decisions is None or suspects is not None or opened is None:
+        found = _finding(opened, decisions if suspects is None and opened is None else suspects)
+    judged = found if opened is None else opened
+    assert judged is not None
+    if decisions is not None:
+        decided = read_decisions(decisions, judged.ids.tolist(), judged.labels, judged.classes, found)
+    else:
+        assert found is not None
+        _warn_of_decisions(suspects, asked)
+        decided = decide(found, "drop" if drop else "relabel", confidence=sure)
+    dataset = opened.dataset(data) if opened is not None and targets.folders else None
+    if dataset is not None:
+        for folder, how in targets.folders.items():
+            refuse_output_inside_data(dataset, folder, f"--{how}-to")
+    write_cleaned(decided, targets, dataset)
+    say_decided(decided, sure, quiet=quiet)
+    if decisions is not None and decided.count("keep") == len(decided):
+        warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
+    if not quiet:
+        _say_written(targets, len(decided.rows))
+
+
+def found_in(run: Path | None, probabilities: Path | None, labels: str | None, seed: int) -> "Suspects":
+    """Judge the labels of a run, or of probabilities made elsewhere."""
+    from dataprune import noise
+    from dataprune.run import open_run
+    from dataprune.run.suspects import evidence_of_file, suspects_of
+
+    if (run is None) == (probabilities is None):
+        raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
+    if run is not None:
+        if labels is not None:
+            raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
+        return suspects_of(open_run(run), seed=seed)
+    assert probabilities is not None
+    if labels is None:
+        raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
+    return noise.find(evidence_of_file(probabilities, labels), seed=seed)
+
+
+def say_estimate(found: "Suspects") -> None:
+    """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
+    n = len(found)
+    say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
+    interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
+    say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
+    flagged = int(found.is_suspect.sum())
+    if found.looks_clean:
+        say("the set looks clean: it shows no more than sets without any wrong label do")
+    share = f"; {found.probability[found.is_suspect].mean():.0%} of them are expected to be wrong" if flagged else ""
+    say(f"flagged: {pluralise(flagged, 'label')}{share}")
+    if found.looks_clean and not flagged:
+        return
+    budgets = [max(1, round(share * n)) for share in BUDGETS if share * n >= 1]
+    precisions = [found.expected_precision(count) for count in budgets]
+    say("what is expected when the most suspect are looked at:")
+    rows = [(f"{n:,}", f"{precision:.0%}", f"{precision * n:,.0f}") for n, precision in zip(budgets, precisions, strict=True)]
+    say_columns([("looked at", "are wrong", "found"), *rows], right=(0, 1, 2))
+
+
+def say_suspects(found: "Suspects") -> None:
+    """Print the most suspect labels, each with the reason."""
+    rows = [row for row in found.order[:N_SHOWN].tolist() if found.is_suspect[row]]
+    if rows:
+        say("most suspect:")
+        _say_reasons(found, rows)
+
+
+def say_conflicts(found: "Suspects") -> None:
+    """Print the labels that an identical example contradicts: one of the two is wrong, whatever networks say."""
+    partner = found.contradicted_by
+    rows = [] if partner is None else [row for row in found.order.tolist() if partner[row] >= 0]
+    if rows:
+        first = ", first" if len(rows) > N_SHOWN else ""
+        say(f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}{first}")
+        _say_reasons(found, rows[:N_SHOWN])
+
+
+def _say_reasons(found: "Suspects", rows: list[int]) -> None:
+    cells: list[tuple[object, ...]] = [("wrong", "labelled", "rather", "id", "because")]
+    for row in rows:
+        names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
+        cells.append((f"{found.probability[row]:.0%}", *names, display_text(found.ids[row], 50), found.reason[row]))
+    say_columns(cells, right=(0,), most=LONGEST_REASON)
+
+
+def say_checked(checked: "Evaluation") -> None:
+    """Report what the finding is worth."""
+    n = checked.n_examples
+    say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({checked.n_wrong / n:.1%})")
+    verdict = "holds the true number" if checked.covers else "does not hold the true number"
+    off = f", {checked.n_estimated / checked.n_wrong - 1:+.0%}" if checked.n_wrong else ""
+    say(f"estimated: {checked.n_estimated:,.0f}{off}; the interval {checked.n_low:,.0f} to {checked.n_high:,.0f} {verdict}")
+    say(f"flagged: {checked.n_flagged:,} ({checked.n_flagged / n:.1%})")
+    say(f"expected calibration error of the probabilities: {checked.calibration_error:.3f}")
+    if not checked.n_wrong:
+        warn("no label is wrong, so there is nothing to rank or to find: AUROC, precision and the like do not exist")
+        return
+    rows = {
+        "AUROC": checked.auroc,
+        "average precision": checked.average_precision,
+        f"precision of the first {checked.n_wrong:,}": checked.precision_at_count,
+        "precision of the flags": checked.precision,
+        "recall of the flags": checked.recall,
+        "F1 of the flags": checked.f1,
+        "F1 of the best threshold": checked.best_f1,
+        "wrong labels whose suggestion is right": checked.suggestion_accuracy,
+    }
+    say_columns([(name, f"{value:.3f}") for name, value in rows.items()], right=(1,))
+    better, which = checked.n_better, "more" if checked.n_better >= 0 else "fewer"
+    say(f"every flagged label made its suggestion: {abs(better):,} {which} correct labels ({better / n:+.2%})")
+
+
+def say_by_class(parts: "tuple[Evaluation, ...]", found: "Suspects") -> None:
+    """Print a line for each given label; of many classes those with the most wrong labels."""
+    shown = sorted(range(len(parts)), key=lambda label: -parts[label].n_wrong)[:FEW_CLASSES]
+    rows: list[tuple[str, ...]] = [("labelled", "examples", "wrong", "estimated", "flagged", "precision", "recall", "AP")]
+    for label in sorted(shown):
+        part = parts[label]
+        counts = [f"{count:,.0f}" for count in (part.n_examples, part.n_wrong, part.n_estimated, part.n_flagged)]
+        figures = ["-" if value != value else f"{value:.3f}" for value in (part.precision, part.recall, part.average_precision)]
+        rows.append((found.classes[label], *counts, *figures))
+    say("by given label:")
+    say_columns(rows, right=range(1, 8))
+    if len(parts) > len(shown):
+        say(f"  and {pluralise(len(parts) - len(shown), 'other class')}")
+
+
+def _targets(out: Path | None, copy_to: Path | None, link_to: Path | None) -> "Targets":
+    """Gather where to write, and refuse what cannot be written before any work."""
+    from dataprune.run.export import Targets
+
+    targets = Targets(out, folders_of(copy_to, link_to))
+    targets.check()
+    return targets
+
+
+def _finding(run: "Run | None", suspects: Path | None) -> "Suspects":
+    """Read a finding, about this run's examples if there is one, or find anew."""
+    from dataprune.run.suspects import read_suspects, read_suspects_of, suspects_of
+
+    if suspects is None:
+        assert run is not None
+        return suspects_of(run)
+    return read_suspects(suspects) if run is None else read_suspects_of(run, suspects)
+
+
+def _warn_of_decisions(suspects: Path | None, asked: str) -> None:
+    """Warn where a person has filled in decisions that are not read."""
+    from dataprune.tables import column_names, read_table
+
+    if suspects is None or "decision" not in column_names(suspects):
+        return
+    filled = sum(bool(str(cell).strip()) for cell in read_table(suspects, ["decision"]).columns["decision"].tolist())
+    if filled:
+        which = f"the column decision of {suspects}, filled in {pluralise(filled, 'row')}"
+        warn(f"{asked} does not look at {which}; --decisions does")
+
+
+def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None:
+    """Report what was done to how many, and warn of classes that lose everything."""
+    if not quiet:
+        counts = {"drop": "dropped", "relabel": "relabelled", "keep": "kept as they are"}
+        done = ", ".join(f"{decided.count(one):,} {words}" for one, words in counts.items())
+        say(f"of {pluralise(len(decided), 'example')}: {done}")
+        if decided.n_left:
+            say(f"among those kept: {pluralise(decided.n_left, 'suspect')} whose suggested label is less than {confidence:g} sure")
+    lost = lost_classes(decided.given, decided.labels[decided.rows], decided.classes)
+    if lost:
+        warn(f"nothing is left of {lost}")
+
+
+def _say_written(targets: "Targets", n_left: int) -> None:
+    """Report what was written, and what it is for."""
+    if targets.labels is not None:
+        say(f"written: {targets.labels}")
+    for folder, how in targets.folders.items():
+        say(f"written: {folder}, {n_left:,} {'copies' if how == 'copy' else 'links'} in a folder for each class")
+    if targets.labels is not None:
+        say(f"next: dataprune score DATA --labels {shlex.quote(str(targets.labels))} --out RUN2")
+    elif targets.folders:
+        say(f"next: dataprune score {shlex.quote(str(next(iter(targets.folders))))} --out RUN2")
+    if not targets.paths:
+        say("nothing was written; add --out cleaned.csv, or --copy-to DIR")

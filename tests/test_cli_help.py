@@ -1,0 +1,81 @@
+"""Help and wrong calls: what is there, named once, and refused in one line."""
+
+import re
+from collections import Counter
+
+import pytest
+
+import dataprune as dp
+from dataprune.selection import STRATEGIES
+from dataprune.training.models import MODELS
+from dataprune.training.recipes import RECIPES
+
+
+@pytest.mark.parametrize("command", ["demo", "score", "prune", "km", "map", "show", "verify"])
+def test_every_command_has_an_example(cli, command):
+    code, out, _ = cli(command, "--help")
+    assert code == 0
+    assert re.search(rf"^ +dataprune {command}", out, re.MULTILINE)
+    assert all(len(line) <= 90 for line in out.splitlines())
+
+
+def test_without_a_command_help_is_shown(cli):
+    code, out, err = cli()
+    assert (code, err) == (0, "")
+    assert "dataprune score flowers/train --out run" in out
+    assert "..." not in out.partition("Commands:")[2], "a summary was cut"
+
+
+def test_version(cli):
+    assert cli("--version") == (0, f"dataprune {dp.__version__}\n", "")
+
+
+def test_help_names_what_there_is(cli):
+    words = set(re.findall(r"[\w-]+", re.sub(r"-\n +", "-", cli("score", "--help")[1])))
+    assert words >= {*MODELS, *RECIPES}
+    assert set(re.findall(r"\w+", cli("prune", "--help")[1])) >= {*STRATEGIES}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["scroe"], ["`command`", "'scroe'", "Did you mean 'score'?"]),
+        (["prune", "--kep", "1"], ["--kep", "Did you mean `--keep`?", "See dataprune prune --help."]),
+        (["prune"], ["`RUN` must be given", "See dataprune prune --help."]),
+        (["score", "x"], ["`--out` must be given", "See dataprune score --help."]),
+        (["score", "x", "--ou", "y"], ["`--ou`", "Did you mean `--out`?"]),
+        (["score", "x", "y", "--out", "z"], ["more arguments", ": y."]),
+        (["score", "x", "--out", "y", "--epochs"], ["`--epochs` must be followed by its value"]),
+        (
+            ["score", "x", "--out", "y", "--effort", "hihg"],
+            ["`--effort` must be one of high, low, medium", "Did you mean 'high'?"],
+        ),
+        (["score", "x", "--out", "y", "--epochs", "0"], ["`--epochs` must be at least 1, got 0."]),
+        (["score", "x", "--out", "y", "--epochs", "1.5"], ["`--epochs` must be a whole number, got '1.5'."]),
+        (["score", "x", "--out", "y", "--device", "gpu"], ["`--device` must be cpu, cuda (or cuda:1) or mps, got 'gpu'."]),
+        (["score", "x", "--out", "y", "--image-size", "0"], ["`--image-size` must be at least 1, got 0."]),
+        (["show", "digits", "--count", "0"], ["`--count` must be at least 1, got 0."]),
+        (["prune", "x", "--keep", "some"], ["`--keep` must be a number, got 'some'."]),
+        (["noise", "fnd", "x"], ["'fnd'", "Did you mean 'find'?"]),
+    ],
+)
+def test_wrong_calls_are_one_line(cli, arguments, words):
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert [word for word in words if word not in err] == []
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_no_option_is_said_twice():
+    """The text of an option stands once: in a command's docstring, in its settings, or among the shared options."""
+    from dataprune.cli.app import app
+
+    texts = Counter()
+    for name in (name for name in app if not name.startswith("-")):
+        _, (*_, command), _ = app.parse_commands([name])
+        if command.default_command is not None:
+            texts.update({(a.parameter.help, a.name) for a in command.assemble_argument_collection() if a.parameter.help})
+    assert texts
+    by_text = Counter(text for text, _ in texts)
+    assert [text for text, times in by_text.items() if times > 1] == []
