@@ -67,9 +67,9 @@ FOUND = {
     "a trial that says nothing": ("trial", b'{"format": 1, "spec": {}, "result": {"trial": ""}}'),
     "a trial of 10¹² test examples in one byte": (
         "trial",
-        lambda folder: next(TARGETS["trial"].seeds(folder)).replace(b'"n_test":2', b'"n_test":1000000000000'),
+        lambda folder: next(TARGETS["trial"].seeds(folder)).replace(b'"n_test": 2', b'"n_test": 1000000000000'),
     ),
-    "a curve of words": ("trial", lambda folder: next(TARGETS["trial"].seeds(folder)).replace(b'"loss":[0.5]', b'"loss":["x"]')),
+    "a curve of words": ("trial", lambda folder: next(TARGETS["trial"].seeds(folder)).replace(b"0.5", b'"x"')),
 }
 
 

@@ -1,4 +1,4 @@
-"""How does what a person decided about suspects get in from a file?"""
+"""What a person decided about suspects, read from a file."""
 
 import csv
 from collections.abc import Sequence
@@ -33,18 +33,15 @@ def read_decisions(
     given one; then among what is suggested, in the file or in `found`.
 
     Args:
-        path: .csv or .parquet.
-        ids: the examples', in source order.
-        labels: their given labels.
-        classes: names of the classes.
+        ids, labels: of the examples, in source order.
         found: what was suggested for each example.
 
     Raises:
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
             run's, no or unknown new labels.
     """
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise invalid("decisions", "end in .csv or .parquet", repr(str(path)))
+    if path.suffix.lower() not in tables.TABLES:
+        raise invalid("decisions", f"end in {' or '.join(tables.TABLES)}", repr(str(path)))
     table = tables.read_table(path).columns
     for name in ("id", "decision"):
         if name not in table:

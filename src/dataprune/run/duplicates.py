@@ -56,8 +56,9 @@ class Duplicates:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        kinds = f"{int(self.is_exact.sum()):,} exact, {int(self.is_conflict.sum()):,} with different labels"
-        return f"Duplicates({len(self):,} pairs among {self.n_examples:,} examples: {kinds}, {int(self.is_leak.sum()):,} across splits)"
+        exact, conflicts, leaks = (int(some.sum()) for some in (self.is_exact, self.is_conflict, self.is_leak))
+        kinds = f"{exact:,} exact, {conflicts:,} with different labels, {leaks:,} across splits"
+        return f"Duplicates({len(self):,} pairs among {self.n_examples:,} examples: {kinds})"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), self.table())

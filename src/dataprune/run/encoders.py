@@ -1,6 +1,6 @@
-"""By which method do pictures become features, and what must be known to call two results the same?"""
+"""The methods by which pictures become features, and the identity of what they make."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -28,7 +28,7 @@ Encode = Callable[[Dataset], Float32[np.ndarray, "examples features"]]
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """What may be asked for.
+    """What features may be asked for.
 
     Attributes:
         method: `swav`, `trace`, `pixels`, or `module:function` of a function of a batch of pictures (B, H, W, Ch) uint8 that gives
@@ -59,13 +59,9 @@ Listener = Callable[[EmbedProgress], None]
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """What came of a method: a way to make features of any picture of this size, and what that took.
+    """What came of a method: a way to make features of any picture of this size, and what training it took.
 
-    Attributes:
-        encode: gives features of a data set.
-        examples_seen: in training.
-        flops: of training.
-        about: what else is worth writing down.
+    `about` says what else is worth writing down.
     """
 
     encode: Encode
@@ -249,35 +245,22 @@ class _Function:
     def _encode(self, some: Dataset) -> np.ndarray:
         assert some.images is not None
         parts: list[np.ndarray] = []
-        for batch in _batches(some.images):
-            part = _plain(call(self.name, batch))
+        for start in range(0, len(some.images), FUNCTION_BATCH):
+            batch = np.array(some.images[start : start + FUNCTION_BATCH])  # a copy: a function may write into what it is given
+            value = call(self.name, batch)
+            part = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
             if part.ndim != 2 or len(part) != len(batch) or part.dtype.kind not in "iuf" or not part.shape[1]:
                 got = f"{part.dtype} of shape {part.shape} from {self.name}"
                 raise invalid("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
             if parts and part.shape[1] != parts[0].shape[1]:
-                raise invalid(
-                    "method", f"give as many columns for every batch, {parts[0].shape[1]}", f"{part.shape[1]} from {self.name}"
-                )
+                requirement = f"give as many columns for every batch, {parts[0].shape[1]}"
+                raise invalid("method", requirement, f"{part.shape[1]} from {self.name}")
             parts.append(part.astype(np.float32))
         return np.concatenate(parts)
 
 
-def _plain(value: Any) -> np.ndarray:
-    """Return a tensor or whatever NumPy takes as an array."""
-    return np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
-
-
-def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(images), FUNCTION_BATCH):
-        yield np.array(images[start : start + FUNCTION_BATCH])  # a copy: a function may write into what it is given
-
-
 def finite(features: Float32[np.ndarray, "examples features"]) -> None:
-    """Refuse features that are no numbers.
-
-    Raises:
-        InputError: with the rows.
-    """
+    """Refuse features that are no numbers, with their rows."""
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
         raise invalid("features", "be finite numbers", f"NaN or infinity in row {join_some(bad[:5].tolist(), len(bad))}")

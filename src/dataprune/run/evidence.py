@@ -1,4 +1,4 @@
-"""What do the networks of a trace say of every label?"""
+"""What the networks of a trace say of every label, as evidence for `dataprune.noise`."""
 
 from collections.abc import Sequence
 
@@ -24,12 +24,11 @@ def evidence_of(run: Run) -> Evidence:
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:
     """Gather from the trace of one round or more what a finding reads.
 
-    A later round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those count
-    as not having in_sample it whose fold it is in.
+    A later round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those
+    whose fold it is in count as not trained on it.
 
     Args:
-        trace: of the members that learned.
-        numbers: of these members.
+        trace: of the members that learned, whose numbers are `numbers`.
         round_size: members of a round, the first round's come first.
     """
     first = [place for place, number in enumerate(numbers) if number < round_size]
@@ -60,7 +59,6 @@ def evidence_of_trace(
 
     Args:
         trace: of the members that learned.
-        classes: their names.
         dealt: which members saw which example; what they were trained on if not given.
         mirrored: whether what members say of mirror images counts too, where they hold it.
         count_from: of what the number of wrong labels is estimated, if not of this.

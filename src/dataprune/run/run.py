@@ -202,7 +202,11 @@ def open_run(path: str | Path) -> Run:
             raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
         raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which holds no {MANIFEST}")
     manifest = store.read_manifest(folder, MANIFEST, RunManifest)
-    if SCORES_FILE not in manifest.files or any(member.file not in manifest.files for member in manifest.learned):
+    if (
+        SCORES_FILE not in manifest.files
+        or not manifest.learned
+        or any(member.file not in manifest.files for member in manifest.learned)
+    ):
         raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not list the files of a run.")
     missing = [name for name in manifest.files if not (folder / name).exists()]
     if missing:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -182,7 +182,7 @@ class _Scoring:
         assert labels is not None, "checked by `plan`"
         trace = Trace([open_member(self.folder / member_file(member)) for member in used], labels, self.dataset.ids)
         evidence = evidence_of_rounds(trace, used, round_size, self.dataset.classes)
-        # Counted by what it is judged by: the lower count of the two, and fewer are left out. The figures of docs/log.md are of this.
+        # Counted by what it is judged by: the lower count of the two, and fewer are left out; docs/log.md has figures of this.
         return excluded(noise.find(replace(evidence, count_from=None), seed=self.spec.seed))
 
     @property
@@ -249,9 +249,10 @@ class _Scoring:
 
 
 def _data_of(dataset: Dataset) -> RunData:
-    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)  # type: ignore[arg-type]
-    kind = "images" if dataset.images is not None else "features"
-    return RunData(len(dataset), dataset.classes, tuple(counts.tolist()), tuple(dataset.inputs.shape[1:]), kind)  # type: ignore[arg-type]
+    assert dataset.labels is not None, "checked by `plan`"
+    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)
+    kind: Literal["images", "features"] = "images" if dataset.images is not None else "features"
+    return RunData(len(dataset), dataset.classes, tuple(counts.tolist()), tuple(dataset.inputs.shape[1:]), kind)
 
 
 def _doubts(manifest: RunManifest) -> list[str]:

@@ -1,4 +1,4 @@
-"""How do results reach the disk and come back whole? Atomically, with checksums, one writer at a time."""
+"""Results on disk: atomic files with checksums, typed manifests, one writer at a time, one protocol for long work."""
 
 from dataprune.store.arrays import Arrays, open_arrays, save_arrays
 from dataprune.store.digests import array_digest, canonical_json, sha256

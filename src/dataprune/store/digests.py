@@ -1,4 +1,4 @@
-"""What stands for a file, an array or a value, so that two are equal when these are?"""
+"""Digests of files, arrays and values: equal where these are equal."""
 
 import hashlib
 import json

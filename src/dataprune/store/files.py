@@ -1,4 +1,4 @@
-"""How is a file replaced so that it is always whole, on full, read-only and failing disks too?"""
+"""Files that are always whole: replaced atomically and durably, also on full, read-only and failing disks."""
 
 import errno
 import hashlib
@@ -61,11 +61,7 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def room(folder: Path, needs_bytes: int | None = None) -> Iterator[None]:
-    """Yield of a full disk, or of a folder that may not be written, which one it is: for work on many files in `folder`.
-
-    Raises:
-        MachineError: the disk is full, or the folder may not be written.
-    """
+    """Turn what a full disk, or a folder that may not be written, raises in the block into a MachineError; of many files."""
     try:
         yield
     except OSError as error:
@@ -112,11 +108,7 @@ def check_writable(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON with sorted keys, atomically.
-
-    Raises:
-        InputError: `value` holds NaN or infinity, which JSON cannot say.
-    """
+    """Write `value` as JSON with sorted keys, atomically; NaN and infinity, which JSON cannot say, are an InputError."""
     try:
         text = json_text(value)
     except ValueError as error:
@@ -131,11 +123,7 @@ def json_text(value: object) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of ours.
-
-    Raises:
-        StoreError: it is missing, no regular file, or no valid JSON.
-    """
+    """Read a JSON file of ours; one that is missing, no regular file or no valid JSON is a StoreError."""
     if not path.is_file():
         raise StoreError(f"`{path}` is missing, or no file.")
     try:
@@ -193,7 +181,7 @@ def _create(path: Path) -> int:
 
 
 def sync(path: Path) -> None:
-    """See to it that what was written at `path` is on the disk."""
+    """Wait until what was written at `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

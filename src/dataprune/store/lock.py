@@ -1,4 +1,4 @@
-"""Who is the only one to write in a folder?"""
+"""A lock on a folder, with a note of who holds it."""
 
 import os
 import socket

@@ -119,7 +119,7 @@ def is_whole(folder: Path, name: str) -> bool:
 
 
 def manifest_beside(path: Path) -> Path | None:
-    """Return the manifest that lies beside a single file and speaks for it, `<name>.json` or `<stem>.json`; None where there is none.
+    """Return the manifest beside a single file that speaks for it, `<name>.json` or `<stem>.json`; None where there is none.
 
     One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
     """

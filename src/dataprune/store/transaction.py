@@ -1,4 +1,4 @@
-"""How do several files and folders appear at once, or not at all?"""
+"""Several files and folders that appear at once, or not at all."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PROBE_BYTES = 2**15  # more than the lock and the note of what is asked take
 
 
 def check_new(targets: Sequence[Path]) -> None:
-    """Refuse places that are taken, before any work; not those that an interrupted `appearing` of the same ones has filled.
+    """Refuse places that are taken, before any work; not those that an interrupted call of `publish_together` has filled.
 
     Raises:
         InputError: there is something at one of them, or two are the same.

@@ -27,10 +27,9 @@ def write_table(
     columns: Mapping[str, Sequence[object] | Shaped[np.ndarray, "..."]],
     metadata: Mapping[str, Mapping[str, object]] | None = None,
 ) -> None:
-    """Write columns as `.parquet` or `.csv`, by the suffix; equal input gives equal bytes.
+    """Write columns as `.parquet` or `.csv`, by the suffix, in place; equal input gives equal bytes.
 
     Args:
-        path: the file, written in place.
         columns: booleans, integers, floats (up to 64 bits) or text, all of one length.
         metadata: what to say of a column, as JSON; kept by Parquet only.
 
@@ -60,7 +59,6 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
     Args:
-        path: the file.
         columns: read only these, in this order.
 
     Raises:
@@ -79,6 +77,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
 
         return Table(*read_parquet(path, columns))
     raise invalid(str(path), "end in .parquet, .csv or .npy", repr(path.suffix))
+
+
+def column_names(path: Path) -> list[str]:
+    """List a table's columns without reading them."""
+    kind = regular(path).suffix.lower()
+    if kind == ".parquet":
+        from dataprune.tables import parquet
+
+        return parquet.column_names(path)
+    if kind == ".csv":
+        return next(csv_rows(path))
+    return ["value"]
 
 
 def read_column(
@@ -129,18 +139,6 @@ def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> 
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise invalid(name, "hold numbers of at most 64 bits or text", array.dtype)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-
-
-def column_names(path: Path) -> list[str]:
-    """List a table's columns without reading them."""
-    kind = regular(path).suffix.lower()
-    if kind == ".parquet":
-        from dataprune.tables import parquet
-
-        return parquet.column_names(path)
-    if kind == ".csv":
-        return next(csv_rows(path))
-    return ["value"]
 
 
 def split_spec(spec: str | Path) -> tuple[Path, str | None]:
