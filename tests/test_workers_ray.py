@@ -180,7 +180,7 @@ class TestTwoNodes:
 
         def killing(progress):
             if progress.epoch is not None and progress.epoch[1].epoch == 1:
-                begun.append(progress.epoch[0].trial)
+                begun.append(progress.epoch[0].name)
                 if len(begun) == 3:
                     cluster.remove_node(doomed, allow_graceful=False)
 
