@@ -22,14 +22,7 @@ ASIDE = 0.004  # of the axis between neighbouring lines, so that their intervals
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Points that belong together, each perhaps with an interval.
-
-    Attributes:
-        label: in the legend; "" for none.
-        style: colour, marker and line.
-        x, y: in the unit of the axes.
-        low, high: ends of the intervals, NaN where there is none.
-    """
+    """Points that belong together, in the unit of the axes; `low` and `high` end their intervals, NaN where there is none."""
 
     label: str
     style: Style
@@ -65,7 +58,6 @@ class Chart:
     """Panels side by side, and a legend for all above them.
 
     Attributes:
-        title, description, x_label, y_label: in words, with the unit.
         panels: at least one; they share the vertical axis unless they have labels of their own.
         is_band: whether intervals are drawn as bands, as for curves of many points without markers, or as strokes.
         bottom: where the vertical axis begins; None shows everything.
@@ -98,13 +90,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """Numbers in cells.
-
-    Attributes:
-        rows, columns: their names.
-        strength: how strongly each cell is coloured, in [-1, 1]; below zero in the other colour, NaN for none.
-        texts: what stands in each cell.
-    """
+    """Texts in cells, each coloured by its strength in [-1, 1]: below zero in the other colour, NaN for none."""
 
     title: str
     description: str

@@ -80,12 +80,7 @@ def canvas(height: float) -> "Figure":
 
 
 def write_plot(data: Plot, out: Path) -> None:
-    """Draw a plot into a .png or .svg file; equal data give equal bytes.
-
-    Raises:
-        InputError: `out` has another ending, or lies in no folder.
-        MachineError: no room, or no permission.
-    """
+    """Draw a plot into a .png or .svg file; equal data give equal bytes."""
     check_output(out, FORMATS)
     write_figure(draw(data), out)
 
@@ -117,12 +112,10 @@ def write_figure(figure: "Figure", out: Path) -> None:
 
 @dataclass(frozen=True)
 class Inline:
-    """A plot for a page.
+    """A plot for a page: the elements of its SVG, its size, and of each pair of axes its place and limits in these units.
 
-    Attributes:
-        width, height: in units of its SVG.
-        body: its elements. Colours are variables of the page's style sheet, and nothing is a style attribute.
-        axes: of each pair of axes its `box` (left, top, width, height) in these units, and its limits `x` and `y`.
+    Colours are variables of the page's style sheet; nothing is a style attribute. `axes` has for each pair its `box` (left, top,
+    width, height) and its limits `x` and `y`.
     """
 
     width: float

@@ -30,15 +30,7 @@ WHY_CLUSTERS: dict[Why, str] = {"elbow": "the elbow", "rule": "no elbow: a rule 
 
 @dataclass(frozen=True, eq=False)
 class MapData:
-    """Points of a map and what colours them: `groups` names each point's group, or `values` is a number for each.
-
-    Attributes:
-        title: how many points, and what the colours mean.
-        points: (n, 2), without unit.
-        groups: (n,) index into `names`, or None.
-        names: of the groups.
-        values: (n,) numbers, or None.
-    """
+    """Points without unit and what colours them: `groups` is an index into `names` for each, or `values` a number."""
 
     title: str
     points: Float64[np.ndarray, "points 2"]
@@ -77,11 +69,9 @@ def map_data(
     Args:
         features: (n, D), 4 to 20,000 finite rows.
         title: what the colours mean.
-        groups: (n,) index into `names`; or else `values`: (n,) numbers.
+        groups, values: one of them, as in `MapData`.
         seed: equal seeds give equal maps on one machine.
 
-    Raises:
-        InputError: too few or too many rows, or neither or both of groups and values, or of another number.
     Source: van der Maaten and Hinton 2008, as scikit-learn has it, on the first 50 principal components.
     """
     if not FEWEST <= len(features) <= MOST:

@@ -27,16 +27,9 @@ MATRIX_NOTE = "1 where two scores rank alike, 0 where one says nothing of the ot
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """A score's spread over its range: all examples first, then the classes.
+    """A score's spread over its range: all examples first, then the classes; `n_left_out` classes have no row.
 
-    Attributes:
-        score: its name.
-        harder: +1 or -1.
-        edges: of the bins.
-        names: of the rows.
-        counts: how many of each row fall into each bin.
-        quantiles: of each row, at .05 .25 .5 .75 .95.
-        n_left_out: classes that have no row.
+    `counts` says how many of each row fall into each bin, `quantiles` are at .05 .25 .5 .75 .95.
     """
 
     score: str
@@ -203,7 +196,7 @@ def _histograms(data: Histograms) -> "Figure":
 
 def _correlation_matrix(names: Sequence[str], values: Float64[np.ndarray, "scores scores"], title: str) -> Matrix:
     texts = tuple(tuple(said(value) for value in row) for row in values.tolist())
-    return Matrix(title, f"{title}: {MATRIX_NOTE}", tuple(names), tuple(names), values, texts)
+    return Matrix(title, MATRIX_NOTE, tuple(names), tuple(names), values, texts)
 
 
 def _by_epoch(label: str, shares: Float64[np.ndarray, " epochs"], style: Style) -> Line:

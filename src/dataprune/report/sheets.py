@@ -38,16 +38,7 @@ def sheet_data(
     columns: int = 8,
     heading: str = "",
 ) -> tuple[SheetRow, ...]:
-    """Lay pictures out in rows. Sheets are joined by adding them.
-
-    Args:
-        images: in the order in which they are read, row by row.
-        captions: one for each picture; shown harmlessly, and cut where too long.
-        columns: pictures in a row, at least 1.
-        heading: above the first row.
-
-    Raises:
-        InputError: no picture or more than 1,000, captions of another number, fewer than one column.
+    """Lay 1 to 1,000 pictures out in rows of `columns`; captions are cut where too long. Sheets are joined by adding them.
 
     Example:
         >>> rows = sheet_data(np.zeros((3, 8, 8, 1), np.uint8), ["a", "b", "c"], columns=2, heading="zeros")
@@ -72,16 +63,7 @@ def sheet_data(
 
 
 def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
-    """Draw a sheet of pictures into a file; equal rows give equal bytes.
-
-    Args:
-        rows: of `sheet_data`.
-        out: ends in `.png`.
-
-    Raises:
-        InputError: another ending, or no row.
-        MachineError: no room, or no permission.
-    """
+    """Draw a sheet of pictures into a .png file; equal rows give equal bytes."""
     check_output(out, (".png",))
     if not rows:
         raise invalid("rows", "hold at least one row", "none")

@@ -17,7 +17,7 @@ from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
 from dataprune.report.figures import Plot, write_plots
 from dataprune.report.run_figures import both_correlations_data, histograms_data
 from dataprune.study.cost import CellCost, StudyCosts, study_costs
-from dataprune.study.results_table import Cell
+from dataprune.study.results_table import Cell, cell_table
 from dataprune.study.summary import Summary
 from dataprune.training.cost import MEASURES, Cost
 
@@ -123,8 +123,6 @@ def cells_data(summary: Summary) -> Rows:
 
 def epoch_curves(study: "Study") -> list[Curves | None]:
     """Return for each cell the validation accuracies of its seeds by epoch; None where lengths differ or none is kept."""
-    from dataprune.study.results_table import cell_table
-
     found: list[Curves | None] = []
     for rows in cell_table(study.trials, study.measure).rows:
         results = [study.results[row] for row in rows if row >= 0]

@@ -24,14 +24,9 @@ MOST_MAPPED = 1500  # points of the map of features
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A page before it is HTML.
+    """A page before it is HTML: what its template (run or study) says and its script needs, as plain JSON, and its plots by name.
 
-    Attributes:
-        kind: "run" or "study".
-        context: what the templates say, plain JSON.
-        payload: what the script needs, plain JSON.
-        plots: those on the page, by name.
-        tables: those that the page shows as a table: a plot in files only.
+    The page shows `tables` as such: they are plots in files only.
     """
 
     kind: str

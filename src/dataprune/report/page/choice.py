@@ -18,13 +18,7 @@ FEWEST_SUSPECTS = 200
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may ask of a page.
-
-    Attributes:
-        title: its headline; None makes one.
-        max_pictures: how many pictures it embeds at most.
-        is_static: without any script.
-    """
+    """What a person may ask of a page: its headline (None makes one), how many pictures it embeds at most, no script."""
 
     title: str | None = None
     max_pictures: int = 3000

@@ -45,14 +45,7 @@ class ReportData:
     """A run, as its page tells of it.
 
     Attributes:
-        name: what the run is called.
-        manifest: of the run.
-        ids, labels: of all examples, in the order of the source.
-        scores: all of them.
-        predictions: of the ensemble.
-        images: the pictures, or None.
-        features: vectors for the map and for the nearest examples, or None.
-        features_are: what these vectors are, in words.
+        features, features_are: vectors for the map and for the nearest examples, and what these are, in words.
         suspects, duplicates: where they could be found.
         pair_rows: (P, 2) rows of the duplicates: beyond the set's size N row N + k is `others[k]`.
         others: examples of other splits.
@@ -124,10 +117,6 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> R
         data: where its pictures lie now; None is where they lay when it was scored. Where they are not found there, the page is
             made without pictures.
         features: vectors of the same examples, for the map and the nearest examples.
-
-    Raises:
-        InputError: `data` or `features` are given and are not those of the run.
-        StoreError: the run is damaged.
     """
     missing: dict[str, str] = {}
     dataset = _dataset(run, data, missing)

@@ -36,10 +36,8 @@ class Cartography:
     Attributes:
         x, y: variability and confidence of each point, or the lower left corner of each cell.
         rows: what is shown when a point or cell is chosen: the example, or up to four of those in the cell.
-        counts: how many examples lie there.
-        n_suspects: how many of those are suspects.
+        counts, n_suspects: how many examples lie there, and how many of those are suspects.
         x_high: the largest variability.
-        is_binned: whether these are cells.
         cell: (N,) the place of each example.
     """
 

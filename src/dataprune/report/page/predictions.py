@@ -44,9 +44,7 @@ class EnsemblePredictions:
 def predictions_of(trace: Trace) -> EnsemblePredictions:
     """Read a trace once, in chunks.
 
-    Returns:
-        Predictions of members that did not see the example where every example has such; where all members saw all, theirs; else
-        the mean of all members.
+    Members that did not see the example speak where every example has such; where all members saw all, they do; else all.
     """
     seen_by = trace.trained_on
     which: Literal["out", "in", "all"] = "out" if (~seen_by).any(axis=0).all() else "in" if seen_by.all() else "all"

@@ -128,7 +128,7 @@ def _correlation(data: Matrix) -> dict[str, Any]:
     cells = [
         [{"text": text, "level": level} for text, level in zip(*row, strict=True)] for row in zip(data.texts, levels, strict=True)
     ]
-    return {"names": data.rows, "cells": cells, "about": data.description}
+    return {"names": data.rows, "cells": cells, "about": f"{data.title}: {data.description}"}
 
 
 def _distribution(data: Distribution) -> dict[str, Any]:

@@ -28,18 +28,13 @@ class StudyReportData:
     """A study as its page needs it.
 
     Attributes:
-        name: of its folder.
-        spec: what was asked.
         trials: the columns of `trials.parquet`.
-        summary: what the trials show; None where no training has ended.
+        summary: what they show; None where no training has ended.
         measure: the column of the accuracy that is judged.
-        overall: whether pruning pays at all.
-        advice: for each size what to do, and why.
+        overall, advice: whether pruning pays at all, and for each size what to do.
         costs: of scoring, all data and each cell; None where scoring has no cost, or several.
         epochs: for each cell of the summary the validation accuracies of its seeds by epoch; empty where files are damaged.
-        made: how it was made, in terms and words.
-        cautions: what the study says of its data.
-        is_finished: whether every trial has ended.
+        made, cautions: how it was made, in terms and words, and what it says of its data.
     """
 
     name: str
@@ -82,11 +77,7 @@ class SizeCost:
 
 
 def gather_study(study: Study) -> StudyReportData:
-    """Collect what the page of a study is made of, finished or not.
-
-    Raises:
-        StoreError: it is damaged.
-    """
+    """Collect what the page of a study is made of, finished or not."""
     name, made, cautions = study.path.resolve().name, _made(study), () if study.manifest is None else study.manifest.notes
     about: dict[str, Any] = {"measure": study.measure, "made": made, "cautions": cautions, "is_finished": study.is_finished}
     try:

@@ -19,16 +19,7 @@ from dataprune.tables import check_output
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
-
-    Attributes:
-        out: the page.
-        size_bytes: its size.
-        n_pictures: how many pictures are in it.
-        n_suspects: how many labels it flags.
-        missing: absent parts, and why.
-        figures: the files beside it.
-    """
+    """The page that was written: its size, what it embeds and flags, which parts are missing and why, and the files beside it."""
 
     out: Path
     size_bytes: int
