@@ -196,7 +196,7 @@ class TestCurve:
         assert elbow([2, 4], [3, 1]) is None
 
     def test_curve_of_clear_groups_has_its_elbow_there(self):
-        curve = inertia_curve(mixture(2000, 8, 10, apart=20.0), [2, 4, 6, 8, 11, 16, 23, 32], restarts=3)
+        curve = inertia_curve(mixture(2000, 8, 10, apart=20.0), [2, 4, 6, 8, 11, 16, 23, 32])
         assert curve.clusters.tolist() == [2, 4, 6, 8, 11, 16, 23, 32]
         assert (np.diff(curve.inertia) < 0).all()
         assert curve.elbow == 8

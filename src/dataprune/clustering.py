@@ -178,7 +178,6 @@ def inertia_curve(
     ks: Sequence[int] | Int64[np.ndarray, " ks"],
     *,
     seed: int = 0,
-    restarts: int = 1,
     iterations: int = ITERATIONS,
     sample: int | None = None,
 ) -> Curve:
@@ -187,7 +186,7 @@ def inertia_curve(
     if not len(tried):
         raise invalid("ks", "hold at least one number of clusters", "none")
     x = draw_rows(features, seed, sample)
-    inertia = np.array([fit(x, k, seed=seed, restarts=restarts, iterations=iterations).inertia for k in tried.tolist()])
+    inertia = np.array([fit(x, k, seed=seed, iterations=iterations).inertia for k in tried.tolist()])
     return Curve(tried, inertia, elbow(tried, inertia))
 
 

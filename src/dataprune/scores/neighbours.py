@@ -15,8 +15,8 @@ def nearest(
     """Find the k rows of `features` that are nearest to each query, exactly, by N·Q·D multiplications.
 
     Args:
-        features: (N, D) numbers of any type and layout.
-        queries: (Q, D), or None: the features themselves, of which none is its own neighbour.
+        features: numbers of any type and layout.
+        queries: None are the features themselves, of which none is its own neighbour.
         k: from 1 to N, or N − 1.
         metric: "cosine", 1 − cosine, 0 … 2; or "euclidean", in the features' unit.
 
@@ -28,7 +28,7 @@ def nearest(
 
     Example:
         >>> distances, rows = nearest(np.array([[0.0], [3.0], [7.0]]), np.array([[2.0]]), 2, metric="euclidean")
-        >>> distances.tolist(), rows.tolist()
+        >>> distances.round(3).tolist(), rows.tolist()
         ([[1.0, 2.0]], [[1, 0]])
     """
     from sklearn.neighbors import NearestNeighbors
@@ -58,10 +58,8 @@ def close_pairs(
     """Find pairs of rows that lie within a distance, each once, among the `most` nearest neighbours of either.
 
     Args:
-        features: (N, D), as for `nearest`.
-        queries: (N, D) what becomes of each row (its mirror image), or None: the rows themselves.
+        queries: what becomes of each row (its mirror image); None are the rows themselves.
         limit: the largest distance, in the metric's unit.
-        metric: as for `nearest`.
         most: so that N equal rows do not give N² pairs.
 
     Returns:
@@ -71,7 +69,7 @@ def close_pairs(
         InputError: as `nearest`; a limit below 0 or that is no number.
 
     Example:
-        >>> [part.tolist() for part in close_pairs(np.array([[0.0], [3.0], [3.5]]), None, 1.0, metric="euclidean")]
+        >>> [part.round(3).tolist() for part in close_pairs(np.array([[0.0], [3.0], [3.5]]), None, 1.0, metric="euclidean")]
         [[0.5], [1], [2]]
     """
     if queries is not None and len(queries) != len(features):
