@@ -95,7 +95,7 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
     return np.array([index[text] for text in texts], dtype=np.int64), classes
 
 
-def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " examples"]], tuple[str, ...]]:
+def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]], tuple[str, ...]]:
     """Turn the labels of all splits into shared class indices: whole numbers are indices, text becomes sorted names.
 
     Raises:   InputError if a value is missing, a fraction or negative.
@@ -115,7 +115,7 @@ def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " examp
 
 def encode_splits(
     values: dict[str, np.ndarray], classes: tuple[str, ...] = ()
-) -> tuple[dict[str, Int64[np.ndarray, " examples"]], tuple[str, ...]]:
+) -> tuple[dict[str, Int64[np.ndarray, " _"]], tuple[str, ...]]:
     """Return class indices for each split: of the known `classes`, or of those that the values make."""
     if classes:
         return {split: indices(array, f"label of {split}", len(classes)) for split, array in values.items()}, classes

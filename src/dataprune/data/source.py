@@ -19,7 +19,7 @@ SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "va
 CHUNK = 512  # pictures of one job: 25 MB of pixels at 128 × 128, and far more work than starting the job
 
 Read = Callable[[int], bytes]
-"""Return a picture as it is encoded: all of it (−1), or at least so many of its first bytes. Raise `BadPicture` where there is none."""
+"""Return a picture as it is encoded: all of it (−1), or at least so many of its first bytes. Raise BadPicture if there is none."""
 
 
 @dataclass(frozen=True)
