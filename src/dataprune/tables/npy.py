@@ -83,7 +83,7 @@ def write_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32
         raise invalid(str(path), f"end in {' or '.join(VECTOR_SUFFIXES)}", repr(path.suffix))
 
 
-def _check_header(file: IO[bytes], where: str, size: int) -> None:
+def _check_header(file: IO[bytes] | zipfile.ZipExtFile, where: str, size: int) -> None:
     """Refuse what is no npy file of numbers or text, or has another size than its header says."""
     prefix = file.read(12)
     if prefix[:6] != b"\x93NUMPY" or prefix[6:7] not in (b"\1", b"\2") or len(prefix) < 12:
