@@ -38,6 +38,9 @@ class ClusterSettings:
         restarts: starts to try; the best is taken.
         sample: fit on so many rows, drawn by the seed; None fits as many as fit memory.
         normalize: divide each row by its length first.
+
+    Raises:
+        InputError: another word than auto and classes, or "classes" without labels.
     """
 
     clusters: str = "auto"
@@ -46,6 +49,12 @@ class ClusterSettings:
     restarts: int = 1
     sample: int | None = None
     normalize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clusters == "classes" and not self.n_classes:
+            raise invalid("clusters", "be a number where there are no labels", "'classes'", "Give --labels FILE, or a number.")
+        if self.clusters not in ("auto", "classes") and not self.clusters.removeprefix("-").isdecimal():
+            raise invalid("clusters", "be auto, classes or a whole number", repr(self.clusters))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +107,7 @@ class Clustering:
 
 
 def cluster(features: Features, settings: ClusterSettings) -> Clustering:
-    """Fit k-means with the number of clusters that is asked for.
-
-    Raises:
-        InputError: another word than auto and classes, "classes" without labels, and what `clustering.fit` refuses.
-    """
+    """Fit k-means with the number of clusters that is asked for; what `clustering.fit` refuses is refused."""
     asked, n_rows = settings.clusters, clustering.shape_of(features)[0]
     points = UnitRows(features) if settings.normalize else features
     curve, rows, notes = None, 0, []
@@ -117,12 +122,8 @@ def cluster(features: Features, settings: ClusterSettings) -> Clustering:
                 f"the inertia curve has no elbow over {grid[0]} ... {grid[-1]} clusters; {k} were taken, about √(rows / 2), which the "
                 "data do not speak for. Look at the curve and give --clusters NUMBER"
             )
-    elif asked == "classes":
-        if not settings.n_classes:
-            raise invalid("clusters", "be a number where there are no labels", "'classes'", "Give --labels FILE, or a number.")
-        k = settings.n_classes
     else:
-        k = _number(asked)
+        k = int(asked if asked != "classes" else settings.n_classes or 0)
     if k < FEW:
         notes.append(
             f"{k} clusters are few: on CIFAR-10, sets kept by km with 5 clusters trained worst and with 10 next worst. "
@@ -220,9 +221,7 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
     Args:
         run: finished.
         file: one row for each example.
-        clusters: "auto", "classes" or a number, as text.
-        seed: of k-means.
-        restarts: of k-means.
+        clusters: "auto", "classes" or a number, as text; `seed` and `restarts` are those of k-means.
 
     Returns:
         The run with the scores; what features do not allow (a direction of a row of zeros) is absent with its reason.
@@ -234,6 +233,7 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
     """
     check_type("run", run, Run, "Open its folder with `open_run`.")
     check_type("file", file, FeatureFile, "Open it with `read_features`.")
+    settings = ClusterSettings(clusters, len(run.classes), seed, restarts)
     asked = {"digest": file.digest, "asked": clusters, "seed": seed, "restarts": restarts}
     with store.lock(run.path):
         run = open_run(run.path)
@@ -243,18 +243,10 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
             return run
         begun = time.perf_counter()
         matched = match(file, run.ids)
-        settings = ClusterSettings(clusters, len(run.classes), seed, restarts)
         found = cluster(matched.features, settings)
         present, absent = _scores(matched, found, run, settings)
         _publish(run, present, absent, found.record(file, settings, matched.n_left_out), time.perf_counter() - begun)
     return open_run(run.path)
-
-
-def _number(asked: str) -> int:
-    try:
-        return int(asked)
-    except ValueError:
-        raise invalid("clusters", "be auto, classes or a whole number", repr(asked)) from None
 
 
 def _assigned(file: FeatureFile, centres: Float64[np.ndarray, "k columns"], normalize: bool, config: ExecutorConfig) -> Assigned:
