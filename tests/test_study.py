@@ -83,6 +83,12 @@ def test_the_summary_is_of_these_trials(finished):
     assert table["test_accuracy"][at] == pytest.approx(own.mean())
 
 
+def test_a_study_shows_itself(finished):
+    assert "8 trainings: 8 ok" in repr(finished)
+    assert "<table>" in finished._repr_html_()
+    assert len(finished.to_pandas()) == 8
+
+
 def test_the_same_call_returns_at_once_and_hears_nothing(finished):
     heard = []
     before = (finished.path / MANIFEST).stat().st_mtime_ns

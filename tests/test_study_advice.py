@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from dataprune.errors import InputError
-from dataprune.study.advice import Situation, advise, overall, situation_from, situation_of
+from dataprune.study.advice import Situation, advise, grouped, overall, situation_from, situation_of
 from dataprune.study.summary import summarise
 from dataprune.training.cost import Cost
 from study_tables import sweep_rows, trials_of, window_rows
@@ -111,6 +111,29 @@ def test_overall_says_whether_it_pays():
     text = " ".join(map(str, overall(Situation(50_000, scoring=Cost(1.0, 1.0, 3e12)))))
     assert "scoring cost 3 TFLOP; at 30 % dropped it has paid once trainings on all data would have taken 10 TFLOP together" in text
     assert "nothing was trained on kept sets of these data" in text
+
+
+def test_each_reason_is_given_once_and_equal_advice_is_one_line():
+    small = Situation(1_437, 10, 140, LARGE.scores)
+    ((sizes, reasons),) = grouped(advise(small, [0.9, 0.7, 0.5]))
+    assert [one.keep for one in sizes] == [0.9, 0.7, 0.5]
+    assert len(reasons) == 2
+    said = [reason for _, reasons in grouped(advise(LARGE, [0.9, 0.5, 0.2])) for reason in reasons]
+    assert len(said) == len(set(said))
+
+
+def test_what_can_be_dropped_and_what_is_advised_agree():
+    # el2n keeps what random loses, but scatters too little above it for a verdict of Holm at this size.
+    rows = [
+        row if row[0] != "random" else (*row[:5], row[5] - 0.006) for row in sweep_rows(scores=("el2n",), gain=0.0, noise=0.003)
+    ]
+    summary = summarise(trials_of(rows))
+    kept = {one.name: one.keep for one in summary.droppable}
+    assert kept["el2n"] < kept["random"]
+    for keep in (0.9, 0.8, 0.7, 0.6):
+        is_safe = {name: size <= keep + 1e-9 for name, size in kept.items()}
+        if is_safe["el2n"] and not is_safe["random"]:
+            assert at(keep, summary=summary).by == "el2n"
 
 
 @pytest.mark.parametrize(

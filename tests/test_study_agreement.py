@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from dataprune.errors import InputError
 from dataprune.scores import SCORES, Score, Scores
-from dataprune.study.agreement import agreement, distributions
 from dataprune.study.cost import Phase, scoring_cost, study_costs
-from dataprune.study.reliability import Reliability, reliability, spearman_brown
+from dataprune.study.reliability import Reliability, agreement, reliability, spearman_brown
 from dataprune.training.cost import Cost
 from study_tables import sweep_rows, trials_of
 from toys import random_logits, toy_trace, trace_of
@@ -41,16 +40,6 @@ def test_agreement_is_that_of_sets(seed, keep):
 def test_agreement_of_nothing_is_refused():
     with pytest.raises(InputError, match=r"`keep` must hold at least one, got none\."):
         agreement(Scores([Score("a", np.arange(4.0))]), [])
-
-
-def test_distributions_of_counts_have_a_bar_for_each():
-    counts = Score("pred_sum", np.array([0.0, 0, 2, 3]), harder=-1)
-    one, other = distributions(Scores([counts, Score("el2n", np.array([0.1, 0.2, 0.35, 1.2]))]))
-    assert one.edges.tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5]
-    assert one.counts.tolist() == [2, 0, 1, 1]
-    assert (one.harder, one.distinct, one.deciles[0], one.deciles[-1]) == (-1, 3, 0, 3)
-    assert other.counts.sum() == 4
-    assert (other.edges[0], other.edges[-1]) == (0.1, 1.2)
 
 
 def ensemble(members, seed):

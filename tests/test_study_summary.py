@@ -224,3 +224,10 @@ def test_what_is_no_study_is_refused():
         summarise({**trials, "seed": np.where(np.arange(87) == 32, 0, trials["seed"])})
     with pytest.raises(InputError, match=r"`measure` must be one of test_accuracy, validation_accuracy, got 'loss'\."):
         cell_table(trials, "loss")
+
+
+def test_a_summary_shows_itself(sweep):
+    assert "29 cells" in repr(sweep)
+    assert len(repr(sweep).splitlines()) < 8
+    assert sweep._repr_html_().count("<tr>") == 30
+    assert list(sweep.to_pandas().columns) == COLUMNS

@@ -49,10 +49,9 @@ if TYPE_CHECKING:
     from dataprune.run.suspects import find_suspects, read_suspects
     from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
     from dataprune.selection import Selection, select
-    from dataprune.study.agreement import agreement
     from dataprune.study.conditions import StudyInputs
     from dataprune.study.presets import preset
-    from dataprune.study.reliability import reliability
+    from dataprune.study.reliability import agreement, reliability
     from dataprune.study.runner import run_study
     from dataprune.study.spec import StudySpec, Sweep
     from dataprune.study.study import Study, open_study
@@ -99,12 +98,11 @@ _ROOMS = {
     "dataprune.run.suspects": ("find_suspects", "read_suspects"),
     "dataprune.scores": ("SCORES", "Score", "Scores", "correlations", "score_trace"),
     "dataprune.selection": ("Selection", "select"),
-    "dataprune.study.agreement": ("agreement",),
     "dataprune.study.conditions": ("StudyInputs",),
     "dataprune.study.runner": ("run_study",),
     "dataprune.study.study": ("Study", "open_study"),
     "dataprune.study.presets": ("preset",),
-    "dataprune.study.reliability": ("reliability",),
+    "dataprune.study.reliability": ("agreement", "reliability"),
     "dataprune.study.spec": ("StudySpec", "Sweep"),
     "dataprune.trace": ("Recorder", "Trace"),
     "dataprune.training.recipes": ("Recipe",),

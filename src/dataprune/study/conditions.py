@@ -57,15 +57,7 @@ class StudyInputs:
 
 @dataclass(frozen=True)
 class ScoreProvider:
-    """How scores are made: what was asked, where the study lies, and who scores.
-
-    Attributes:
-        folder: of the study.
-        spec: what is asked.
-        sources: what may be taken from elsewhere.
-        hardware: where to score.
-        scorer: scores a data set into a folder; None is `dataprune.score`.
-    """
+    """How the scores of a study in `folder` are made; `scorer` scores a data set into a folder, None is `dataprune.score`."""
 
     folder: Path
     spec: StudySpec
@@ -74,11 +66,7 @@ class ScoreProvider:
     scorer: Scorer | None
 
     def check_run(self, data: StudyData) -> None:
-        """Refuse a run that the study cannot have its scores from, whichever of them it takes.
-
-        Raises:
-            InputError: the run is of other data, or has seen test.
-        """
+        """Refuse a run of other data, or one that has seen test, whichever scores are taken from it."""
         if self.sources.run is None:
             return
         run = open_run(self.sources.run)
@@ -98,11 +86,7 @@ class ScoreProvider:
             )
 
     def conditions(self, data: StudyData) -> list[Condition]:
-        """Return the arms of the study with their scores; score what is not scored yet.
-
-        Raises:
-            InputError: the run lacks a score; features that do not fit.
-        """
+        """Return the arms of the study with their scores; score what is not scored yet."""
         name = "given" if self.spec.noise else ""
         found = [self._condition(name, data, RUN, self.sources.run, self.sources.settings)]
         if self.spec.noise:
@@ -150,11 +134,7 @@ def usual_scores(condition: Condition) -> tuple[str, ...]:
 
 
 def settings_of(run: Run) -> Settings:
-    """Return the settings that made a run, to score other labels in the same way.
-
-    Raises:
-        InputError: code of the user's own made it: a stored name is not followed.
-    """
+    """Return the settings that made a run, to score other labels in the same way; a stored name of code is not followed."""
     spec = run.manifest.spec
     if ":" in spec.model or spec.recipe.name not in RECIPES:
         what = f"model {spec.model!r}" if ":" in spec.model else f"recipe {spec.recipe.name!r}"

@@ -75,23 +75,14 @@ class _Request:
 
 
 def setups(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
-    """Fill in the model and the recipe of the trials, or those of each variant.
-
-    Raises:
-        InputError: an unknown model or recipe, or values out of range.
-    """
+    """Fill in the model and the recipe of the trials, or those of each variant."""
     if not spec.variants:
         return (_setup("", spec.model, spec.recipe, spec, dataset),)
     return tuple(_varied(variant, spec, dataset) for variant in spec.variants)
 
 
 def grid(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[TrainingSetup]) -> Grid:
-    """Lay out the trials of a study.
-
-    Args:
-        spec: what is asked.
-        conditions: at least one.
-        trained: by what; several for a study of recipes, each on all data.
+    """Lay out the trials of a study, under each condition and by each setup (several for a study of recipes, each on all data).
 
     Raises:
         InputError: a size that leaves fewer than two examples or passes the end with its start, or nothing is asked.

@@ -1,4 +1,4 @@
-"""Would another ensemble give the same scores, and how many members does it take?"""
+"""How far scores can be relied on: what a second ensemble would give, and whether two scores keep the same examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from dataprune.errors import InputError, invalid
 from dataprune.scores import Score, Scores, correlations, score_trace
+from dataprune.selection import select
 from dataprune.streams import generator
 from dataprune.trace import Trace
 
@@ -52,11 +53,7 @@ class Reliability:
         return spearman_brown(self.between_halves, members / self.half)
 
     def members_for(self, target: float) -> int | None:
-        """Return the members it takes to reach a reliability; None where halves have nothing in common.
-
-        Raises:
-            InputError: `target` is not in (0, 1).
-        """
+        """Return the members it takes to reach a reliability in (0, 1); None where halves have nothing in common."""
         if not 0 < target < 1:
             raise invalid("target", "be in (0, 1)", f"{target:g}")
         r = self.between_halves
@@ -98,11 +95,6 @@ def reliability(
         trace: of four members or more; of an odd number one is left out of each split, another each time.
         names: as for `score_trace`; all that the halves allow if not given.
         splits: random ones, at most; where there are fewer different ones, all.
-        kind: of the correlation.
-        seed: of the splits.
-
-    Raises:
-        InputError: fewer than four members, or an unknown name.
     """
     if trace.n_members < FEWEST_MEMBERS:
         raise InputError(
@@ -117,12 +109,11 @@ def reliability(
             if name in second:
                 pair = [Score(side, scores[name].difficulty) for side, scores in (("one", first), ("other", second))]
                 found.setdefault(name, []).append(float(correlations(Scores(pair), kind)[1][0, 1]))
-    return tuple(_joined(name, half, trace.n_members, np.array(values)) for name, values in found.items())
-
-
-def _joined(name: str, half: int, members: int, between: Float64[np.ndarray, " splits"]) -> Reliability:
-    mean = float(between.mean())
-    return Reliability(name, half, mean, float(between.std()), members, spearman_brown(mean, members / half))
+    n, means = trace.n_members, {name: float(np.mean(values)) for name, values in found.items()}
+    return tuple(
+        Reliability(name, half, means[name], float(np.std(values)), n, spearman_brown(means[name], n / half))
+        for name, values in found.items()
+    )
 
 
 def _halves(members: int, splits: int, seed: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -130,13 +121,9 @@ def _halves(members: int, splits: int, seed: int) -> list[tuple[tuple[int, ...],
     half = members // 2
     ways = comb(members, 2 * half) * comb(2 * half, half) // 2
     if ways <= splits:
-        left = [
-            (one, other)
-            for one in combinations(range(members), half)
-            for other in combinations([m for m in range(members) if m not in one], half)
-            if one < other
-        ]
-        return left
+        firsts = combinations(range(members), half)
+        rest = ((one, [member for member in range(members) if member not in one]) for one in firsts)
+        return [(one, other) for one, others in rest for other in combinations(others, half) if one < other]
     stream = generator(seed, "halves")
     drawn: dict[tuple[tuple[int, ...], tuple[int, ...]], None] = {}
     while len(drawn) < splits:
@@ -144,3 +131,42 @@ def _halves(members: int, splits: int, seed: int) -> list[tuple[tuple[int, ...],
         pair = sorted((tuple(sorted(order[:half])), tuple(sorted(order[half : 2 * half]))))
         drawn[pair[0], pair[1]] = None
     return list(drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How much the kept sets of all pairs of scores have in common, at several sizes.
+
+    Attributes:
+        names: of the scores.
+        keep: the sizes.
+        jaccard: (sizes, scores, scores): those in both sets as a share of those in either; 1 on the diagonal.
+        by_chance: (sizes,) what two random sets of the size have: keep / (2 − keep).
+    """
+
+    names: tuple[str, ...]
+    keep: tuple[float, ...]
+    jaccard: Float64[np.ndarray, "sizes scores scores"]
+    by_chance: Float64[np.ndarray, " sizes"]
+
+
+def agreement(scores: Scores, keep: Sequence[float], strategy: str = "hardest", seed: int = 0) -> Agreement:
+    """Compare the kept sets of all pairs of scores.
+
+    Args:
+        keep: sizes, each in (0, 1].
+        strategy: by which each set is kept; `seed` is that of ties.
+    """
+    names = tuple(scores)
+    if not names or not len(keep):
+        raise invalid("scores" if not names else "keep", "hold at least one", "none")
+    n_examples = len(scores[names[0]].values)
+    jaccard = np.empty((len(keep), len(names), len(names)))
+    for size, fraction in enumerate(keep):
+        kept = np.zeros((len(names), n_examples), np.float32)
+        for row, name in enumerate(names):
+            kept[row, select(scores[name], fraction, strategy=strategy, seed=seed).rows] = 1
+        both = (kept @ kept.T).astype(np.float64)  # counts up to 2**24 are exact
+        jaccard[size] = both / (np.diag(both)[:, None] + np.diag(both) - both)
+    fractions = np.asarray(keep, np.float64)
+    return Agreement(names, tuple(keep), jaccard, fractions / (2 - fractions))

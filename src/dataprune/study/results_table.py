@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def dropped(self) -> float:
-        """Fraction left out."""
+        """The share left out."""
         return round(1 - self.keep, 9)
 
     @property
@@ -55,7 +55,7 @@ class Cell:
 
     @property
     def is_scored(self) -> bool:
-        """Whether it is chosen by a score (or is a recipe), so no control."""
+        """Whether it is no control: chosen by a score, or a recipe."""
         return not (self.is_all or self.is_random)
 
     @property
@@ -97,29 +97,26 @@ class CellTable:
     arms: tuple[str, ...]
 
     def random_of(self, cell: Cell) -> int | None:
-        """Return the place of the random control of the same size and arm; of several, that of the same strategy, order and start."""
-        if not cell.is_scored:
-            return None
+        """Return the index of the random control of the same size and arm; of several, that of the same strategy, order and start."""
         same = [
-            place
-            for place, other in enumerate(self.cells)
+            index
+            for index, other in enumerate(self.cells)
             if other.is_random
             and other.arm == cell.arm
             and bool(other.order) == bool(cell.order)
             and abs(other.dropped - cell.dropped) < SAME_KEEP
         ]
 
-        def unlike(place: int) -> tuple[bool, bool, bool, int]:
-            other = self.cells[place]
-            return other.strategy != cell.strategy, other.order != cell.order, other.start != cell.start, place
+        def unlike(index: int) -> tuple[bool, bool, bool, int]:
+            other = self.cells[index]
+            return other.strategy != cell.strategy, other.order != cell.order, other.start != cell.start, index
 
-        return min(same, key=unlike, default=None)
+        return min(same, key=unlike, default=None) if cell.is_scored else None
 
     def all_of(self, cell: Cell) -> int | None:
-        """Return the place of the control on all data of the same arm."""
-        if cell.is_all:
-            return None
-        return next((place for place, other in enumerate(self.cells) if other.is_all and other.arm == cell.arm), None)
+        """Return the index of the control on all data of the same arm."""
+        found = (index for index, other in enumerate(self.cells) if other.is_all and other.arm == cell.arm)
+        return None if cell.is_all else next(found, None)
 
     def curves(self) -> dict[tuple[str, str], list[int]]:
         """Return the places of the cells of each score and strategy that has sizes, by (arm, name), from large sets to small.
@@ -151,26 +148,25 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     if lacking:
         raise invalid("trials", f"hold the columns {', '.join((*NEEDED, measure))}", f"none called {join_some(lacking)}")
     accuracy = np.asarray(trials[measure], np.float64)
-    ended = np.flatnonzero(np.isfinite(accuracy))
-    if not len(ended):
+    ended = np.flatnonzero(np.isfinite(accuracy)).tolist()
+    if not ended:
         raise InputError("no training of this study has ended with an accuracy. Run the same `dataprune study` command again.")
-    cell_of = {int(row): _cell(trials, int(row)) for row in ended}
-    cells = tuple(sorted(set(cell_of.values()), key=_order))
-    seeds = tuple(sorted({int(trials["seed"][row]) for row in ended}))
-    place, column = {cell: at for at, cell in enumerate(cells)}, {seed: at for at, seed in enumerate(seeds)}
+    cell_of = {row: _cell(trials, row) for row in ended}
+    cells = sorted(set(cell_of.values()), key=_order)
+    seeds = sorted({int(trials["seed"][row]) for row in ended})
     rows = np.full((len(cells), len(seeds)), -1, np.int64)
+    index = {cell: number for number, cell in enumerate(cells)}
     for row, cell in cell_of.items():
-        at = place[cell], column[int(trials["seed"][row])]
-        if rows[at] >= 0 and not _same_trial(trials, int(rows[at]), row):
-            raise invalid(
-                "trials",
-                "have one training for each cell and seed",
-                f"two for {cell.name}, keep {cell.keep:g}, seed {seeds[at[1]]} (rows {rows[at]}, {row})",
-            )
-        rows[at] = row if rows[at] < 0 else rows[at]
+        at = index[cell], seeds.index(int(trials["seed"][row]))
+        if rows[at] < 0:
+            rows[at] = row
+        elif "trial" not in trials or trials["trial"][rows[at]] != trials["trial"][row]:
+            twice = f"two for {cell.name}, keep {cell.keep:g}, seed {seeds[at[1]]} (rows {rows[at]}, {row})"
+            raise invalid("trials", "have one training for each cell and seed", twice)
     table = np.where(rows >= 0, accuracy[rows], np.nan)
     arms = tuple(dict.fromkeys(map(str, trials["arm"]))) if "arm" in trials else ("",)
-    return CellTable(cells, seeds, rows, table, tuple(np.flatnonzero(~np.isfinite(accuracy)).tolist()), arms)
+    failed = tuple(np.flatnonzero(~np.isfinite(accuracy)).tolist())
+    return CellTable(tuple(cells), tuple(seeds), rows, table, failed, arms)
 
 
 def _cell(trials: Trials, row: int) -> Cell:
@@ -190,7 +186,3 @@ def _cell(trials: Trials, row: int) -> Cell:
 def _order(cell: Cell) -> tuple[object, ...]:
     kind = 0 if cell.is_all else 1 if cell.is_random else 2
     return cell.arm, kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
-
-
-def _same_trial(trials: Trials, row: int, other: int) -> bool:
-    return "trial" in trials and trials["trial"][row] == trials["trial"][other]

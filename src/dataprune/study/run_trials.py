@@ -70,16 +70,7 @@ Listener = Callable[[StudyProgress], None]
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Where trials are trained.
-
-    Attributes:
-        folder: of the study; trials are written here.
-        hardware: who trains.
-        device: on which.
-        reads_test: whether test is looked at, at the end of a trial.
-        forward_flops: floating-point operations of a look at one example, by model.
-        checkpoint_seconds: between two checkpoints of a trial.
-    """
+    """Where trials are trained and written, whether test is read at the end, and the operations of a look at one example by model."""
 
     folder: Path
     hardware: Hardware
@@ -111,11 +102,7 @@ class TrialContext:
 
 
 def flops_by_model(trained: Sequence[TrainingSetup], dataset: Dataset) -> dict[str, int]:
-    """Count the floating-point operations of a look at one example, by model.
-
-    Raises:
-        InputError: a model is unknown, or does not fit the examples.
-    """
+    """Count the operations of a look at one example, by model; InputError for one that is unknown or does not fit the examples."""
     shape = example_shape(dataset.inputs)
     return {setup.model: forward_flops(setup.model, shape, dataset.n_classes) for setup in trained}
 
@@ -145,14 +132,6 @@ def train(
     notes: tuple[str, ...] = (),
 ) -> Generator[tuple[str, TrialResult | str]]:
     """Train the trials that are not in `results`, and write each as it ends.
-
-    Args:
-        asked: the grid.
-        conditions: with the data of its trials.
-        results: what there is already.
-        context: where.
-        listener: hears the cost and the progress.
-        notes: what it is told before training.
 
     Returns:
         The name of each trial that has ended, with its result; with the reason, of one that was lost with its worker.
@@ -260,11 +239,7 @@ def _job(trial: Trial, places: Places, context: TrialContext, n_classes: int) ->
 
 
 def _result(outcome: Outcome, flops: int) -> TrialResult | None:
-    """Turn an outcome into a result; None for a trial that was lost with its worker.
-
-    Raises:
-        MachineError, OSError, MemoryError: of the machine; the same command goes on once it is mended.
-    """
+    """Turn an outcome into a result; None for a trial that was lost with its worker. What the machine lacks is raised again."""
     if outcome.error is None:
         done: StagedDone = outcome.value
         return TrialResult(

@@ -68,21 +68,18 @@ def run_study(
 
     Args:
         splits: the data, as `read_splits` gives them.
-        spec: what is asked.
         out: the folder of the study, made if need be.
         sources: what is taken from elsewhere.
         hardware: where to train; none of it changes a result on a CPU.
         retry_failed: train again what failed before.
         wait: if another process works on the folder, wait for it.
-        listener: hears the price and the progress.
+        listener: hears the cost and the progress.
         scorer: scores a data set into a folder; None is `dataprune.score`.
 
     Returns:
         The study, also if some trials failed.
 
     Raises:
-        InputError: the data cannot be studied, the run is of other data or lacks a score, or `out` holds other things.
-        MachineError: no room, no permission, no such device.
         WorkError: trials were lost with their workers; the same call trains them again.
     """
     sources, hardware, folder = sources or StudyInputs(), hardware or Hardware(), Path(out)
@@ -106,12 +103,7 @@ def run_study(
 
 
 def check_out(folder: Path) -> None:
-    """Refuse an output folder that cannot become a study, before anything is read for it.
-
-    Raises:
-        InputError: it is a file, or holds other things.
-        MachineError: it cannot be written.
-    """
+    """Refuse an output folder that cannot become a study, before anything is read for it."""
     _work_folder(folder).check()
 
 
@@ -169,11 +161,7 @@ class StudyRunner:
         return before if same and before.is_finished and store.is_whole(self.folder, MANIFEST) else None
 
     def work(self, listener: Listener | None, retry_failed: bool) -> None:
-        """Score, lay out the grid, train what is missing, write the tables and the manifest.
-
-        Raises:
-            WorkError: trials were lost with their workers.
-        """
+        """Score, lay out the grid, train what is missing, write the tables and the manifest; WorkError if trials were lost."""
         conditions = self.provider.conditions(self.data)
         spec = replace(self.spec, scores=self.spec.scores or usual_scores(conditions[0]))
         asked = grid(spec, conditions, self.trained)

@@ -1,4 +1,4 @@
-"""Which examples is a study trained, validated and judged on?"""
+"""The examples that a study is trained, validated and judged on."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -58,11 +58,7 @@ class StudyData:
 
 
 def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int) -> StudyData:
-    """Return a study its splits: the source's own where it has them, else cut from train, test first.
-
-    Raises:
-        InputError: no labels, one class, or classes too small to cut.
-    """
+    """Return the splits of a study: the source's own where it has them, else cut from train, test first."""
     for name, one in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
         if one is not None and one.labels is None:
             raise InputError(f"the {name} data have no labels, and a study needs them. Give --labels FILE.")
@@ -93,8 +89,8 @@ def with_noise(data: StudyData, rate: float, seed: int) -> StudyData:
 
     def noisy(dataset: Dataset, name: str) -> Dataset:
         assert dataset.labels is not None
-        about = {"n_classes": dataset.n_classes, "ids": dataset.ids, "seed": torch_seed(seed, "study", name)}
-        labels = inject(dataset.labels, rate, "per-class", **about)  # type: ignore[arg-type]
+        named_seed = torch_seed(seed, "study", name)
+        labels = inject(dataset.labels, rate, "per-class", n_classes=dataset.n_classes, ids=dataset.ids, seed=named_seed)
         return replace(dataset.with_labels(labels), origin=None)  # read again, it would have other labels
 
     own = None if data.validation is None else noisy(data.validation, "validation")

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from dataprune.errors import invalid
 from dataprune.streams import generator
 
+Contrasts = Float64[np.ndarray, " contrasts"]
+
 CONFIDENCE = 0.95
 ALPHA = 0.05
 POWER = 0.8
@@ -29,22 +31,20 @@ DRAWS_AT_ONCE = 2**22
 class Estimate:
     """Sums or differences of cells, each with its standard error and degrees of freedom; NaN where no spread is known."""
 
-    value: Float64[np.ndarray, " contrasts"]
-    standard_error: Float64[np.ndarray, " contrasts"]
-    degrees_of_freedom: Float64[np.ndarray, " contrasts"]
+    value: Contrasts
+    standard_error: Contrasts
+    degrees_of_freedom: Contrasts
 
-    def interval(
-        self, confidence: float = CONFIDENCE
-    ) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[Contrasts, Contrasts]:
         """Return the two-sided t interval of each; NaN where there is none."""
         half = t_quantile((1 + confidence) / 2, self.degrees_of_freedom) * self.standard_error
         return self.value - half, self.value + half
 
-    def p_values(self) -> Float64[np.ndarray, " contrasts"]:
+    def p_values(self) -> Contrasts:
         """Return the two-sided p-value of each being 0; NaN where it cannot be told."""
         return 2 * self.p_greater(0.0, absolute=True)
 
-    def p_greater(self, than: float, *, absolute: bool = False) -> Float64[np.ndarray, " contrasts"]:
+    def p_greater(self, than: float, *, absolute: bool = False) -> Contrasts:
         """Return the one-sided p-value of each being at most `than`: small where it is greater."""
         from scipy.special import stdtr
 
@@ -52,7 +52,7 @@ class Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(stdtr(self.degrees_of_freedom, -away / self.standard_error), np.float64)
 
-    def smallest_difference(self, comparisons: int, power: float = POWER) -> Float64[np.ndarray, " contrasts"]:
+    def smallest_difference(self, comparisons: int, power: float = POWER) -> Contrasts:
         """Return the smallest true difference that a test at 5 % over so many comparisons would have seen, with this power.
 
         By the first step of Holm's procedure, the strictest.
@@ -123,7 +123,7 @@ class TwoWay:
         variance[bad], freedom[bad] = np.nan, np.nan
         return Estimate(value, np.sqrt(variance), freedom)
 
-    def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Float64[np.ndarray, " contrasts"]:
+    def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Contrasts:
         """Return the degrees of freedom of each contrast's variance from that of its logarithm, to which the growth adds its own."""
         shares = scaled**2 * np.diag(self._covariance)
         slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
@@ -217,7 +217,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
-) -> tuple[Float64[np.ndarray, " contrasts"], Float64[np.ndarray, " contrasts"]]:
+) -> tuple[Contrasts, Contrasts]:
     """Return the interval of each mean over at least two test examples, between two percentiles of means over examples drawn anew.
 
     Paired: all contrasts see the same draws.
@@ -245,7 +245,7 @@ def bootstrap(
     return np.asarray(found.low, np.float64), np.asarray(found.high, np.float64)
 
 
-def t_quantile(probability: float, degrees_of_freedom: Float64[np.ndarray, " contrasts"]) -> Float64[np.ndarray, " contrasts"]:
+def t_quantile(probability: float, degrees_of_freedom: Contrasts) -> Contrasts:
     """Return Student's t quantile; NaN where the degrees of freedom are."""
     from scipy.special import stdtrit
 

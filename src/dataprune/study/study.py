@@ -31,15 +31,7 @@ RUN, NOISY_RUN = "run", "run-noise"  # where a study scores the data as given, a
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What all trials of a folder have in common: another one is another study.
-
-    Attributes:
-        train, validation, test: fingerprints, or what stands for them.
-        model, recipe, epochs: by which is trained, if not by a variant.
-        budget, seed: of the spec.
-        algorithm: of `dataprune.study.trial`.
-        made_with: kind of device and versions.
-    """
+    """What all trials of a folder have in common: fingerprints of the splits, how is trained, and what computes."""
 
     train: str
     validation: str
@@ -85,21 +77,7 @@ class TrainingTotals:
 
 @dataclass(frozen=True)
 class StudyManifest:
-    """What is written last, of a finished study.
-
-    Attributes:
-        spec: the settings.
-        question: the spec as TOML.
-        data: the sizes.
-        budget: of the spec.
-        failed: how many trials failed.
-        notes: what one should know of the data, in words.
-        scoring: for each arm what each phase of scoring cost; nothing where no run was needed.
-        training: what all trials cost.
-        machine: device, and whether the same bits come again.
-        versions: of dataprune and of what computed.
-        finished: when.
-    """
+    """What is written last; `scoring` has for each arm what each phase of scoring cost, nothing where no run was needed."""
 
     spec: StudySettings
     question: str
@@ -155,11 +133,7 @@ class Study:
 
     @cached_property
     def summary(self) -> Summary:
-        """What the trials show that have ended.
-
-        Raises:
-            InputError: none has.
-        """
+        """What the trials show that have ended; InputError if none has."""
         correct = (lambda: self.correct) if self.spec.judge == "test" else None
         return summarise(self.trials, self.spec.tolerance, correct, self.spec.measure)
 
@@ -175,11 +149,7 @@ class Study:
 
     @cached_property
     def results(self) -> tuple[TrialResult | None, ...]:
-        """What came of the trial of each row, with its curve by epoch; None where it has not ended.
-
-        Raises:
-            StoreError: a file is damaged.
-        """
+        """What came of the trial of each row, with its curve by epoch; None where it has not ended. StoreError for a damaged file."""
         names = self.trials["trial"].tolist()
         found = {name: read_trial(self.path, name) for name in dict.fromkeys(names)}
         return tuple(found[name] for name in names)
@@ -215,7 +185,8 @@ def open_study(path: str | Path) -> Study:
     if (folder / MANIFEST).exists():
         manifest = store.read_manifest(folder, MANIFEST, StudyManifest)
         for name in (TRIALS, SUMMARY):
-            if name in manifest.files and not _is_sound(folder / name, manifest.files[name].sha256):
+            is_there = (folder / name).exists()
+            if name in manifest.files and not (is_there and store.sha256(folder / name) == manifest.files[name].sha256):
                 raise StoreError(
                     f"{folder / name} is damaged (its checksum differs). Run the same `dataprune study` command again."
                 )
@@ -226,11 +197,7 @@ def open_study(path: str | Path) -> Study:
 
 
 def read_identity(folder: Path) -> StudyIdentity:
-    """Read what a study is.
-
-    Raises:
-        StoreError: it is damaged, or of another version.
-    """
+    """Read what a study is; StoreError if that is damaged, or of another version."""
     path = folder / SPEC
     present = store.read_json(path)
     version = present.get("format") if isinstance(present, dict) else None
@@ -248,11 +215,7 @@ def is_study(path: Path) -> bool:
 
 
 def verify_study(path: str | Path) -> list[str]:
-    """Hash every file of a study again; of an unfinished one the trials that have ended.
-
-    Returns:
-        What is wrong, in words; empty when everything is as it was written.
-    """
+    """Hash every file of a study again (of an unfinished one the trials that have ended), and return what is wrong."""
     folder = Path(path)
     found = _faults_of_parts(folder)
     if (folder / MANIFEST).exists():
@@ -267,16 +230,17 @@ def verify_study(path: str | Path) -> list[str]:
 
 
 def row_of(result: TrialResult | None) -> dict[str, Any]:
-    """Return the columns of `trials.parquet` that a result fills."""
+    """Return the columns of `trials.parquet` that a result fills; None is a trial that has not ended."""
+    done = TrialResult("", "failed") if result is None else result
     return {
-        "validation_accuracy": float("nan") if result is None else result.validation_accuracy,
-        "test_accuracy": float("nan") if result is None else result.test_accuracy,
-        "train_seconds": float("nan") if result is None or result.status == FAILED else result.train_seconds,
-        "examples_seen": 0 if result is None else result.examples_seen,
-        "flops": 0 if result is None else result.flops,
-        "device": "" if result is None or result.made_with is None else result.made_with.get("device", ""),
-        "status": OPEN if result is None else result.status,
-        "error": "" if result is None else result.error,
+        "validation_accuracy": done.validation_accuracy,
+        "test_accuracy": done.test_accuracy,
+        "train_seconds": done.train_seconds if done.status == OK else float("nan"),
+        "examples_seen": done.examples_seen,
+        "flops": done.flops,
+        "device": (done.made_with or {}).get("device", ""),
+        "status": OPEN if result is None else done.status,
+        "error": done.error,
     }
 
 
@@ -302,10 +266,6 @@ def _faults(check: Callable[..., list[str]], *of: object) -> list[str]:
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in read_table(folder / TRIALS).columns.items()}
-
-
-def _is_sound(path: Path, sha256: str) -> bool:
-    return path.exists() and store.sha256(path) == sha256
 
 
 def _with_ended(folder: Path, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -60,13 +61,11 @@ class Summary:
     Attributes:
         cells: what each row of the table is.
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
-            size and to all data with theirs, a `Verdict`. Intervals are 95 % each, not corrected for their number; verdicts
-            are. With `arm`, `order` or `clusters` behind, where the study has them.
+            size and to all data with theirs, a `Verdict`. Intervals are 95 % each, not corrected for their number; verdicts are.
         areas: under the curve of each score and strategy.
         droppable: for each of them the most that can be dropped.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
-        standard_deviation: of one training around its cell and seed, pooled over cells, in accuracy.
-        degrees_of_freedom: of it.
+        standard_deviation, degrees_of_freedom: of one training around its cell and seed, pooled over cells, in accuracy.
         smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
         smallest_differences: for each row of the table, NaN where there is no verdict.
         tolerance: a loss that counts as none.
@@ -142,9 +141,6 @@ def summarise(
         correct: for each row of `trials` and each test example whether it was right, or what gives that when it is asked for;
             gives intervals over test examples too.
         measure: the accuracy that is judged, and the column's name in the table.
-
-    Raises:
-        InputError: columns are missing, no training has ended, a cell has a seed twice, `tolerance` is not in [0, 1).
     """
     if not 0 <= tolerance < 1:
         raise invalid("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
@@ -231,20 +227,16 @@ def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tupl
     So each curve is one test (a fixed sequence), and Bonferroni shares the level among the curves.
     """
     curves, found = cells.curves(), []
-    p_values = everything.p_greater(-tolerance)
     level = ALPHA / max(1, len(curves))
+    is_safe = everything.p_greater(-tolerance) <= level  # not where nothing is known
     bound = everything.value - statistics.t_quantile(1 - level, everything.degrees_of_freedom) * everything.standard_error
-    for (arm, name), places in curves.items():
-        shown = None
-        for place in places:
-            if not p_values[place] <= level:  # also stops at what cannot be told
-                break
-            shown = place
-        found.append(
-            Droppable(arm, name, 1.0, float("nan"), float("nan"))
-            if shown is None
-            else Droppable(arm, name, cells.cells[shown].keep, -float(everything.value[shown]), -float(bound[shown]))
-        )
+    for (arm, name), indices in curves.items():
+        shown = list(takewhile(lambda index: bool(is_safe[index]), indices))
+        if shown:
+            last = shown[-1]
+            found.append(Droppable(arm, name, cells.cells[last].keep, -float(everything.value[last]), -float(bound[last])))
+        else:
+            found.append(Droppable(arm, name, 1.0, float("nan"), float("nan")))
     return tuple(found)
 
 
@@ -268,12 +260,10 @@ def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) 
     right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
     columns: dict[str, np.ndarray] = {}
     for name, control_of in (("minus_random", cells.random_of), ("minus_all", cells.all_of)):
-        controls = [control_of(cell) for cell in cells.cells]
-        having = [place for place, control in enumerate(controls) if control is not None]
-        low, high = np.full(len(controls), np.nan), np.full(len(controls), np.nan)
-        if having:
-            others = right[[control for control in controls if control is not None]]
-            low[having], high[having] = statistics.bootstrap(right[having] - others)
+        controls = {index: control for index, cell in enumerate(cells.cells) if (control := control_of(cell)) is not None}
+        low, high = np.full((2, len(cells.cells)), np.nan)
+        if controls:
+            low[list(controls)], high[list(controls)] = statistics.bootstrap(right[list(controls)] - right[list(controls.values())])
         columns |= {f"{name}_low": low, f"{name}_high": high}
     return columns
 

@@ -36,15 +36,10 @@ class Trial:
 
     Attributes:
         cell: what is asked; two cells that come to the same rows are the same trial.
-        train: fingerprint of the training data, labels included.
-        validation: what stands for the validation set.
-        test: fingerprint of the test data; None where test is not looked at.
+        train, validation, test: fingerprints, or what stands for them; `test` is None where test is not looked at.
         stages: what is trained on, one after the other.
         subsets: for each stage the hash of the ids trained on.
-        model: of `dataprune.training.models.MODELS`, or the name of code of the user's own.
-        recipe: whole.
         epochs: of the recipe's schedule.
-        seed: of the training.
     """
 
     cell: Cell
@@ -155,24 +150,15 @@ class _Stored:
     result: TrialResult
 
 
-def trial_file(folder: Path, name: str) -> Path:
-    """Return the path of a trial's file in a study."""
-    return folder / FOLDER / f"{name}.json"
-
-
 def write_trial(folder: Path, trial: Trial, result: TrialResult) -> None:
     """Write a trial's file, whole or not at all."""
     body = {"format": FORMAT, "spec": trial.canonical, "result": msgspec.to_builtins(dataclasses.asdict(result))}
-    store.write_sealed(trial_file(folder, result.trial), body, SEAL)
+    store.write_sealed(folder / FOLDER / f"{result.trial}.json", body, SEAL)
 
 
 def read_trial(folder: Path, name: str) -> TrialResult | None:
-    """Read a trial's file; None where there is none.
-
-    Raises:
-        StoreError: it is damaged, of another version, or of another trial.
-    """
-    path = trial_file(folder, name)
+    """Read a trial's file; None where there is none. StoreError for one that is damaged, of another version or another trial."""
+    path = folder / FOLDER / f"{name}.json"
     if not path.exists():
         return None
     body = store.read_sealed(path, SEAL)
