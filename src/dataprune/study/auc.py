@@ -62,7 +62,7 @@ def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.
 
 
 def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndarray, " sizes_and_none"]:
-    """Return the weights of the trapezoid rule from 0 to the most dropped, divided by the span; the first is that of nothing dropped.
+    """Return the weights of the trapezoid rule from 0 to the most dropped, over the span; the first is that of nothing dropped.
 
     Example:
         >>> trapezoid_weights(np.array([0.5, 1.0])).tolist()

@@ -222,7 +222,7 @@ def scaled(schedule: Sequence[tuple[int, float]], epochs: int) -> tuple[tuple[in
 def stages_by(
     masks: Sequence[Bool[np.ndarray, " examples"]], epochs: Sequence[int], *, budget: str, batch: int, n_all: int
 ) -> tuple[Stage, ...]:
-    """Return the stages that train on each mask for so many epochs, or (`steps`) for the steps of so many on all `n_all` examples."""
+    """Return the stages that train on each mask for so many epochs, or (`steps`) for the steps of so many on `n_all` examples."""
     stages = []
     for mask, length in zip(masks, epochs, strict=True):
         if int(mask.sum()) < 2:

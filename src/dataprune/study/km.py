@@ -50,7 +50,7 @@ def km_scores(features: FeatureFile | np.ndarray, dataset: Dataset, asked: Seque
 
 
 def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examples features"]:
-    """Return the principal components of the pixels (or of given vectors), written once, so that a study that goes on finds the same.
+    """Return the principal components of the pixels (or of given vectors), written once: a study that goes on finds the same.
 
     Args:
         dataset: of pictures or vectors.

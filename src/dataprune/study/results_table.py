@@ -97,7 +97,7 @@ class CellTable:
     arms: tuple[str, ...]
 
     def random_of(self, cell: Cell) -> int | None:
-        """Return the index of the random control of the same size and arm; of several, that of the same strategy, order and start."""
+        """Return the index of the random control of this size and arm; of several, that of the same strategy, order and start."""
         same = [
             index
             for index, other in enumerate(self.cells)

@@ -70,7 +70,7 @@ Listener = Callable[[StudyProgress], None]
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Where trials are trained and written, whether test is read at the end, and the operations of a look at one example by model."""
+    """Where trials are trained and written, whether test is read, and the operations of a look at one example by model."""
 
     folder: Path
     hardware: Hardware

@@ -184,7 +184,8 @@ class StudySpec:
         asked = [f"{one.strategy} at keep {', '.join(map('{:g}'.format, one.keep))}" for one in self.parts]
         asked += [f"recipe {one.name!r}" for one in self.variants]
         scores = f"by {', '.join(self.scores)}; " if self.scores else ""
-        return f"StudySpec {self.preset!r}: {'; '.join(asked)}\n  {scores}{self.seeds} seeds, equal {self.budget}, judged on {self.judge}"
+        how = f"{scores}{self.seeds} seeds, equal {self.budget}, judged on {self.judge}"
+        return f"StudySpec {self.preset!r}: {'; '.join(asked)}\n  {how}"
 
     def _repr_html_(self) -> str:
         columns = self._columns()

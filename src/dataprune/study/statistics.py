@@ -67,11 +67,11 @@ class TwoWay:
 
     Attributes:
         means: of each cell at the average seed; NaN for a cell without any training.
-        growth: b, how the variance of a training grows with the error of its cell: error^b.
+        variance_power: b, how the variance of a training grows with the error of its cell: error^b.
         standard_deviations: of one training of each cell around its mean and its seed's effect; NaN where nothing says.
         degrees_of_freedom: of the noise.
         n_seeds: seeds in the table.
-        by_seed: whether the seed's effect could be taken out: cells and seeds must hang together.
+        by_seed: whether the seed's effect could be taken out: seeds must connect the cells.
     """
 
     means: Float64[np.ndarray, " cells"]
@@ -124,7 +124,7 @@ class TwoWay:
         return Estimate(value, np.sqrt(variance), freedom)
 
     def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Contrasts:
-        """Return the degrees of freedom of each contrast's variance from that of its logarithm, to which the growth adds its own."""
+        """Return the degrees of freedom of each contrast's variance from that of its logarithm; the growth adds its own."""
         shares = scaled**2 * np.diag(self._covariance)
         slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
         return np.asarray(2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance))
@@ -253,13 +253,13 @@ def t_quantile(probability: float, degrees_of_freedom: Contrasts) -> Contrasts:
 
 
 def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarray, "trials columns"], bool]:
-    """Return a column for each cell with trainings and, where cells and seeds hang together, for all seeds but one, summing to 0."""
+    """Return a column for each cell with trainings and, where seeds connect cells, for all seeds but one, summing to 0."""
     cell, seed = np.nonzero(present)
     cells = (cell[:, None] == np.flatnonzero(present.any(axis=1))).astype(np.float64)
     seeds = (seed[:, None] == np.flatnonzero(present.any(axis=0))).astype(np.float64)
     both = np.hstack([cells, seeds[:, :-1] - seeds[:, -1:]])
-    hangs_together = seeds.shape[1] > 1 and len(cells) > 0 and np.linalg.matrix_rank(both) == both.shape[1]
-    return (both, True) if hangs_together else (cells, False)
+    is_connected = seeds.shape[1] > 1 and len(cells) > 0 and np.linalg.matrix_rank(both) == both.shape[1]
+    return (both, True) if is_connected else (cells, False)
 
 
 def _log_errors(means: Float64[np.ndarray, " cells"], counts: np.ndarray) -> Float64[np.ndarray, " cells"]:

@@ -149,7 +149,7 @@ class Study:
 
     @cached_property
     def results(self) -> tuple[TrialResult | None, ...]:
-        """What came of the trial of each row, with its curve by epoch; None where it has not ended. StoreError for a damaged file."""
+        """What came of the trial of each row, with its curve by epoch; None where it has not ended. A damaged file is refused."""
         names = self.trials["trial"].tolist()
         found = {name: read_trial(self.path, name) for name in dict.fromkeys(names)}
         return tuple(found[name] for name in names)

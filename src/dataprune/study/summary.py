@@ -33,7 +33,7 @@ class Verdict(StrEnum):
     NO_SPREAD = "not known: needs two seeds that differ"
 
 
-TestAnswers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
+Answers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Summary:
     measure: str
     notes: tuple[Note, ...]
     _table: CellTable
-    _correct: TestAnswers
+    _correct: Answers
 
     @cached_property
     def over_test(self) -> dict[str, np.ndarray] | None:
@@ -130,7 +130,7 @@ class Summary:
 def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
-    correct: TestAnswers = None,
+    correct: Answers = None,
     measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
 ) -> Summary:
     """Return what the trainings of a study show.
