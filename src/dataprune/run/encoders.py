@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import InputError, StoreError, WorkError, invalid, join_some, unknown_choice
+from dataprune.errors import InputError, StoreError, WorkError, check_type, invalid, join_some, unknown_choice
 from dataprune.plugins import call, load
 from dataprune.run.run import Run
 from dataprune.trace import open_member
@@ -18,7 +18,7 @@ from dataprune.training.cost import Cost
 from dataprune.training.pixels import COMPONENTS, on_components, pixel_components
 from dataprune.training.settings import Hardware, SwavSettings
 from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
-from dataprune.training.swav.recipe import Swav, plan_swav
+from dataprune.training.swav.recipe import plan_swav
 
 METHODS = ("swav", "trace", "pixels")
 FUNCTION_BATCH = 256
@@ -70,16 +70,17 @@ class Encoder:
     about: Mapping[str, object]
 
 
-@runtime_checkable
-class Method(Protocol):
-    """A method with its settings, ready to be carried out."""
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A method with its settings, ready to be carried out.
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Return what makes two results on the same data the same result, as plain JSON."""
+    Attributes:
+        identity: what makes two results on the same data the same result, as plain JSON.
+        prepare: does what must be done before features can be made; an interrupted scratch folder is taken up.
+    """
 
-    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
-        """Do what must be done before features can be made; an interrupted `scratch` is taken up."""
+    identity: dict[str, Any]
+    prepare: Callable[[Path, Listener | None], Encoder]
 
 
 def _directions(
@@ -104,44 +105,32 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
     """
     name = settings.method
     if name == "trace":
-        return _Trace(dataset, settings.model, run, hardware)
+        return _trace(dataset, settings.model, hardware, run)
     if run is not None:
         raise invalid("run", "go with --method trace", f"--method {name}")
-    if name != "swav" and dataset.images is None:
+    if name == "swav":
+        return _swav(dataset, settings.swav, hardware)
+    if dataset.images is None:
         raise InputError(
             f"--method {name} needs pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns: features already. "
             "Give them to `dataprune km`."
         )
-    if name == "swav":
-        plan = plan_swav(dataset, settings.swav)
-        swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
-        return _Swav(dataset, plan, hardware)
     if name == "pixels":
-        if settings.components < 1:
-            raise invalid("components", "be at least 1", settings.components)
-        return _Pixels(dataset, settings.components)
+        return _pixels(dataset, settings.components)
     if ":" in name:
         load(name)
-        return _Function(name)
+        return Method({"method": name}, lambda scratch, listener: Encoder(lambda some: _called(name, some), 0, 0, {}))
     raise unknown_choice("method", name, (*METHODS, "module:function"))
 
 
-@dataclass(frozen=True, eq=False)
-class _Swav:
-    dataset: Dataset
-    plan: Swav
-    hardware: Hardware
+def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Method:
+    plan = plan_swav(dataset, settings)
+    cost = swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"method": "swav", "rows": "standardised, of length one", **asdict(self.plan)}
-
-    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
-        dataset, plan = self.dataset, self.plan
+    def prepare(scratch: Path, listener: Listener | None) -> Encoder:
         # One training, whose checkpoints lie here: a cluster would gain nothing.
-        hardware = replace(self.hardware, executor=None) if self.hardware.executor == "ray" else self.hardware
-        device = hardware.resolved_device()
-        cost = swav_cost(dataset, plan)
+        here = replace(hardware, executor=None) if hardware.executor == "ray" else hardware
+        device = here.resolved_device()
         if listener is not None:
             listener(EmbedProgress(0, plan.epochs, price=timed_swav_cost(dataset, plan, device)))
 
@@ -149,7 +138,7 @@ class _Swav:
             if listener is not None:
                 listener(EmbedProgress(epoch.epoch, plan.epochs, epoch=epoch))
 
-        executor = hardware.executor or ("processes" if device == "cpu" else "serial")
+        executor = here.executor or ("processes" if device == "cpu" else "serial")
         outcome = train_swav(dataset, plan, scratch, device=device, executor=executor, on_message=heard)
         if outcome.exception is not None:
             raise outcome.exception
@@ -158,7 +147,6 @@ class _Swav:
             raise WorkError(f"training failed: {outcome.error.rstrip('.')}. {cure}.")
         done = outcome.value
         weights = store.open_arrays(done.weights)
-
         own = swav_features(dataset, plan, weights, dataset, device)
         mean, deviation = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
 
@@ -176,87 +164,69 @@ class _Swav:
         }
         return Encoder(encode, len(dataset) * plan.epochs, int(cost.flops), about)
 
+    return Method({"method": "swav", "rows": "standardised, of length one", **asdict(plan)}, prepare)
 
-class _Trace:
-    def __init__(self, dataset: Dataset, model: str | None, run: Run | None, hardware: Hardware) -> None:
-        if run is None:
-            raise invalid("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
-        spec = run.manifest.spec
-        if dataset.fingerprint != spec.data:
-            raise InputError(
-                f"the data are not those of {run.path}: fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}. "
-                "Give the data that were scored, with the same options."
-            )
-        if ":" in spec.model and model != spec.model:
-            cure = f"If you trust it, give --model {spec.model}"
-            raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
-        self.dataset, self.run, self.member, self.hardware = dataset, run, run.manifest.learned[0], hardware
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"method": "trace", "member": self.member.member, "weights": self.member.sha256}
+def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | None) -> Method:
+    if run is None:
+        raise invalid("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
+    check_type("run", run, Run, "Open its folder with `open_run`.")
+    spec, member = run.manifest.spec, run.manifest.learned[0]
+    if dataset.fingerprint != spec.data:
+        raise InputError(
+            f"the data are not those of {run.path}: fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}. "
+            "Give the data that were scored, with the same options."
+        )
+    if ":" in spec.model and model != spec.model:
+        cure = f"If you trust it, give --model {spec.model}"
+        raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
 
-    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
+    def prepare(scratch: Path, listener: Listener | None) -> Encoder:
         from dataprune.training.features import penultimate
 
-        path = self.run.path / str(self.member.file)
-        if store.sha256(path) != self.member.sha256:
+        path = run.path / str(member.file)
+        if store.sha256(path) != member.sha256:
             raise StoreError(f"{path} is damaged (its checksum differs). Run the same `dataprune score` again.")
-        arrays, spec, device = open_member(path).arrays, self.run.manifest.spec, self.hardware.resolved_device()
+        arrays, device = open_member(path).arrays, hardware.resolved_device()
+        about = (spec.model, spec.recipe.normalise, spec.n_classes, device)
+        bits = {"device": device, "bit_exact": device == "cpu"}
+        return Encoder(lambda some: penultimate(some, arrays, *about, trained_on=dataset), 0, 0, bits)
 
-        def encode(some: Dataset) -> np.ndarray:
-            about = (spec.model, spec.recipe.normalise, spec.n_classes, device)
-            return penultimate(some, arrays, *about, trained_on=self.dataset)
-
-        return Encoder(encode, 0, 0, {"device": device, "bit_exact": device == "cpu"})
+    return Method({"method": "trace", "member": member.member, "weights": member.sha256}, prepare)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pixels:
-    dataset: Dataset
-    components: int
+def _pixels(dataset: Dataset, components: int) -> Method:
+    if components < 1:
+        raise invalid("components", "be at least 1", components)
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"method": "pixels", "components": self.components}
-
-    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
-        assert self.dataset.images is not None
-        found = pixel_components(self.dataset.images, self.components)
+    def prepare(scratch: Path, listener: Listener | None) -> Encoder:
+        assert dataset.images is not None, "checked by `method_of`"
+        found = pixel_components(dataset.images, components)
 
         def encode(some: Dataset) -> np.ndarray:
             assert some.images is not None
             return on_components(some.images, found)
 
-        return Encoder(encode, len(self.dataset), 0, {"explained_variance": found.explained})
+        return Encoder(encode, len(dataset), 0, {"explained_variance": found.explained})
+
+    return Method({"method": "pixels", "components": components}, prepare)
 
 
-@dataclass(frozen=True, eq=False)
-class _Function:
-    name: str
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"method": self.name}
-
-    def prepare(self, scratch: Path, listener: Listener | None) -> Encoder:
-        return Encoder(self._encode, 0, 0, {})
-
-    def _encode(self, some: Dataset) -> np.ndarray:
-        assert some.images is not None
-        parts: list[np.ndarray] = []
-        for start in range(0, len(some.images), FUNCTION_BATCH):
-            batch = np.array(some.images[start : start + FUNCTION_BATCH])  # a copy: a function may write into what it is given
-            value = call(self.name, batch)
-            part = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
-            if part.ndim != 2 or len(part) != len(batch) or part.dtype.kind not in "iuf" or not part.shape[1]:
-                got = f"{part.dtype} of shape {part.shape} from {self.name}"
-                raise invalid("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
-            if parts and part.shape[1] != parts[0].shape[1]:
-                requirement = f"give as many columns for every batch, {parts[0].shape[1]}"
-                raise invalid("method", requirement, f"{part.shape[1]} from {self.name}")
-            parts.append(part.astype(np.float32))
-        return np.concatenate(parts)
+def _called(name: str, some: Dataset) -> Float32[np.ndarray, "examples features"]:
+    """Call a function of somebody's own with batches of pictures."""
+    assert some.images is not None
+    parts: list[np.ndarray] = []
+    for start in range(0, len(some.images), FUNCTION_BATCH):
+        batch = np.array(some.images[start : start + FUNCTION_BATCH])  # a copy: a function may write into what it is given
+        value = call(name, batch)
+        part = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
+        if part.ndim != 2 or len(part) != len(batch) or part.dtype.kind not in "iuf" or not part.shape[1]:
+            got = f"{part.dtype} of shape {part.shape} from {name}"
+            raise invalid("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
+        if parts and part.shape[1] != parts[0].shape[1]:
+            raise invalid("method", f"give as many columns for every batch, {parts[0].shape[1]}", f"{part.shape[1]} from {name}")
+        parts.append(part.astype(np.float32))
+    return np.concatenate(parts)
 
 
 def finite(features: Float32[np.ndarray, "examples features"]) -> None:
