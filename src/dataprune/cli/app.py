@@ -35,6 +35,7 @@ from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
 from dataprune.cli.study import study
 from dataprune.cli.verify import export, verify
 from dataprune.errors import DatapruneError, InputError, MachineError, invalid, unknown_choice
+from dataprune.report.text import display_text
 
 TRACEBACK = "DATAPRUNE_TRACEBACK"
 STOPPED_LINE = "interrupted; what was finished is kept, the same command goes on"
@@ -135,34 +136,21 @@ def _failed(error: Exception, words: list[str]) -> int:
     if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):  # a shared object that cannot be mapped
         complain(f"a library cannot be loaded: {_one_line(str(error))}. Is there a limit of memory, or is the installation broken?")
         return MachineError.exit_code
-    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+    if isinstance(error, OSError) and error.errno in (*_MACHINE, *_GONE):
         where = _CURRENT if isinstance(error, FileNotFoundError) else ""  # without a name it is where the process is
         where = where if error.filename is None else f": {os.fsdecode(error.filename)}"
         complain(f"{error.strerror}{where}. What was finished is kept, the same command goes on.")
         return MachineError.exit_code
     if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename is not None:
-        complain(f"{error.strerror}: {_shortened(os.fsdecode(error.filename))}. Name another path.")
+        complain(f"{error.strerror}: {display_text(os.fsdecode(error.filename), 203)}. Name another path.")
         return InputError.exit_code
     detail = f"{type(error).__name__}: {_one_line(str(error))}"
     complain(f"internal: {detail} (this is a defect; set {TRACEBACK}=1 to see where)")
     return 1
 
 
-_ENVIRONMENT = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EIO,
-    # What was there when it was looked for, and went while it was used.
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.ESTALE,
-)
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # it was there when it was looked for
 _CURRENT = ": the current folder (it was removed)"
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENXIO)  # by no work of ours: something else has that name
 
@@ -177,7 +165,10 @@ def _usage(error: CycloptsError) -> str:
         names = [one for one in (error.app or app) if not one.startswith("-")]
         return f"{unknown_choice('command', error.unused_tokens[0], names)} {see}"
     if isinstance(error, UnknownOptionError):
-        return f"{_no_option(error.token.keyword or error.token.value, _options(error.argument_collection))} {see}"
+        word, options = error.token.keyword or error.token.value, _options(error.argument_collection)
+        if word not in options:
+            return f"{_no_option(word, options)} {see}"
+        error = UnusedCliTokensError(unused_tokens=[word])  # behind a `--`
     if isinstance(error, UnusedCliTokensError):
         return f"there are more arguments than {command} takes: {' '.join(error.unused_tokens or ())}. {see}"
     if isinstance(error, MissingArgumentError):
@@ -216,10 +207,6 @@ def _as_typed(message: str, words: list[str]) -> str:
 
 def _options(arguments: Any) -> list[str]:
     return [name for argument in arguments for name in argument.names if name.startswith("-")]
-
-
-def _shortened(path: str) -> str:
-    return path if len(path) <= 200 else f"{path[:100]}...{path[-100:]}"
 
 
 def _one_line(text: str) -> str:

@@ -38,7 +38,7 @@ def map_(
         dataprune map features.npy --color el2n --run run --out map.png
 
     Args:
-        out: Picture to write, .png.
+        out: Map to write, .png.
         color: What colours the points: label (of --labels or --run), cluster (by k-means), a score of --run, or FILE:COLUMN.
         run: A run of the same examples: its labels, its scores.
         sample: Draw so many examples, chosen by the seed.

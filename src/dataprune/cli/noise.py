@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dataprune.cli.lines import pluralise, say, say_columns, warn
-from dataprune.cli.options import FLAT, Data, MovedData, Output, Quiet, Seed, folders_of, only_one
+from dataprune.cli.options import FLAT, Data, LinkTo, MovedData, Output, Quiet, Seed, folders_of, only_one
 from dataprune.cli.prune import lost_classes
 from dataprune.cli.reading import Reading, read_data, warn_all
 from dataprune.errors import InputError, invalid
@@ -182,7 +182,7 @@ def apply(
     suspects: Path | None = None,
     out: Output | None = None,
     copy_to: Path | None = None,
-    link_to: Path | None = None,
+    link_to: LinkTo = None,
     data: MovedData = None,
     quiet: Quiet = False,
 ) -> None:
@@ -205,20 +205,20 @@ def apply(
         suspects: What dataprune noise find wrote. Default: find anew.
         out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
         copy_to: Copy the pictures that stay into a new folder DIR/class/.
-        link_to: The same with symbolic links, which take no space.
     """
     from dataprune.data.folders import refuse_output_inside_data
     from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
     from dataprune.run import open_run
     from dataprune.run.decisions import read_decisions
-    from dataprune.run.export import write_cleaned
+    from dataprune.run.export import Targets, write_cleaned
 
     asked = only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
     if confidence is not None and not relabel:
         raise invalid("confidence", "go with --relabel", asked)
     sure = CONFIDENCE if confidence is None else confidence
     check_confidence(sure)
-    targets = _targets(out, copy_to, link_to)
+    targets = Targets(out, folders_of(copy_to, link_to))
+    targets.check()
     if run is None and (suspects or decisions) is None:
         raise InputError("give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote.")
     if run is None and targets.folders:
@@ -351,15 +351,6 @@ def say_by_class(parts: "tuple[Evaluation, ...]", found: "Suspects") -> None:
     say_columns(rows, right=range(1, 8))
     if len(parts) > len(shown):
         say(f"  and {pluralise(len(parts) - len(shown), 'other class')}")
-
-
-def _targets(out: Path | None, copy_to: Path | None, link_to: Path | None) -> "Targets":
-    """Gather where to write, and refuse what cannot be written before any work."""
-    from dataprune.run.export import Targets
-
-    targets = Targets(out, folders_of(copy_to, link_to))
-    targets.check()
-    return targets
 
 
 def _finding(run: "Run | None", suspects: Path | None) -> "Suspects":

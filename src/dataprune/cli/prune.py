@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataprune.cli.lines import pluralise, say, say_columns, warn
-from dataprune.cli.options import MovedData, Output, Run, Seed, folders_of, only_one
+from dataprune.cli.options import Balanced, LinkTo, MovedData, Output, Run, Seed, folders_of, only_one
 from dataprune.errors import join_some
 from dataprune.report.text import display_text
 
@@ -26,13 +26,13 @@ def prune(
     keep: float | None = None,
     count: int | None = None,
     strategy: str = "hardest",
-    balanced: bool = False,
+    balanced: Balanced = False,
     start: float = 0.0,
     cut: float = 0.0,
     seed: Seed = 0,
     out: Output | None = None,
     copy_to: Path | None = None,
-    link_to: Path | None = None,
+    link_to: LinkTo = None,
     data: MovedData = None,
 ) -> None:
     """Pick the examples worth training on, by a score of RUN.
@@ -52,12 +52,10 @@ def prune(
         count: How many examples to keep, in place of --keep.
         strategy: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over the whole
             range), or module:function.
-        balanced: Keep the same share of every class.
         start: For window: leave out this fraction of the easiest.
         cut: For stratified: leave out this fraction of the hardest first.
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
         copy_to: Copy the kept pictures into a new folder DIR/class/.
-        link_to: The same with symbolic links, which take no space.
     """
     from dataprune.data.folders import refuse_output_inside_data
     from dataprune.run import check_new, open_run, write_folder, write_kept

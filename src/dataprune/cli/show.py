@@ -38,7 +38,7 @@ def show(
 
     Args:
         augment: Beside each example, show what training makes of it.
-        out: Picture to write, .png.
+        out: Sheet to write, .png.
         count: How many examples, at most 1000. Default: 32, with --augment 8.
         recipe: Whose augmentation, as for dataprune score. Default: the one score would take.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter, Token
 
 from dataprune.cli.lines import complain, pluralise, say
-from dataprune.cli.options import FLAT, Data, Output, Quiet, Seed, Wait, at_least
+from dataprune.cli.options import FLAT, Balanced, Batch, Data, Output, Quiet, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
 from dataprune.cli.reading import Reading, read_all, say_splits, warn_all
 from dataprune.cli.study_summary import say_summary
@@ -68,12 +68,10 @@ class Changes:
         keep: Sizes, with commas: 0.9,0.5 keeps 90 % and 50 %.
         start: Where windows begin, with commas.
         strategy: Strategies in place of the preset's, with commas: hardest,stratified. As for dataprune prune.
-        balanced: Keep the same share of every class.
         budget: Give every training the same epochs, or the same number of batches. Default: epochs.
         epochs: Epochs of a training on all data. Default: by the size.
         model: What is trained, as for dataprune score. Default: proxy, or mlp.
         recipe: How, as for dataprune score. Default: the fast one for the data.
-        batch: Examples a step. Default: the recipe's.
         noise: A second arm in which this share of each class is labelled wrongly.
         clusters: For km: numbers of clusters, auto or classes, with commas.
         stages: Of a curriculum, EPOCHS:SHARE with commas: 10:0.5,5:0.8,20:1.
@@ -86,12 +84,12 @@ class Changes:
     keep: Fractions = None
     start: Fractions = None
     strategy: Words = None
-    balanced: bool = False
+    balanced: Balanced = False
     budget: Literal["epochs", "steps"] | None = None
     epochs: AtLeastOne = None
     model: str | None = None
     recipe: str | None = None
-    batch: AtLeastOne = None
+    batch: Batch = None
     noise: float | None = None
     clusters: Words = None
     stages: Stages = None

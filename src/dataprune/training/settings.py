@@ -59,7 +59,7 @@ class SwavSettings:
         epochs: For swav: passes over the set. Default: by effort and size.
         batch: For swav: examples a step. Default: the recipe's.
         layer: For swav: what the network's last layer sees, or the scores of the prototypes.
-        seed: Number from which everything random follows; the same number gives the same result.
+        seed: Number from which weights, crops and order follow; the same number gives the same result.
     """
 
     effort: Literal["low", "medium", "high"] = "medium"
