@@ -45,8 +45,8 @@ class TestDecide:
         ("arguments", "message"),
         [
             (("remove", 0.9), "`action` must be one of drop, relabel, got 'remove'."),
-            (("relabel", 90.0), "`--confidence` must be in (0, 1], got 90.0."),
-            (("relabel", float("nan")), "`--confidence` must be in (0, 1], got nan."),
+            (("relabel", 90.0), "`confidence` must be in (0, 1], got 90.0."),
+            (("relabel", float("nan")), "`confidence` must be in (0, 1], got nan."),
         ],
     )
     def test_refuses(self, arguments, message):
@@ -190,7 +190,7 @@ class TestLabelsThatDrop:
         ("decision", "message"),
         [
             (["keep", "drpo", "keep", "keep"], "must be keep, drop or relabel, got 'drpo' in row 1."),
-            (["drop"] * 4, "`--labels` must keep at least one example, got none"),
+            (["drop"] * 4, "`labels` must keep at least one example, got none"),
         ],
     )
     def test_refuses(self, tmp_path, decision, message):
