@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import cache
 from html import unescape
 from html.parser import HTMLParser
 
@@ -60,6 +61,11 @@ class Reader(HTMLParser):
 def page_of(one, **options):
     asked = Options(**options)
     return html(run_page(one, asked), is_static=asked.is_static)
+
+
+@cache
+def usual_page():
+    return page_of(material())
 
 
 def read(text):
@@ -244,7 +250,7 @@ def test_a_pair_in_one_split_says_nothing_of_splits():
 
 
 def test_page_is_one_file_that_asks_for_nothing():
-    text = page_of(material())
+    text = usual_page()
     reader = read(text)
     assert reader.acting == []
     assert all(address.startswith(("#", "data:image/webp;base64,")) for address in reader.addresses)
@@ -256,7 +262,7 @@ def test_policy_names_style_and_script_by_their_hashes():
     digest = base64.b64encode(hashlib.sha256(b"a{}").digest()).decode()
     want = f"default-src 'none'; img-src data: blob:; style-src 'sha256-{digest}'; script-src 'none'; "
     assert policy("a{}", "") == want + "base-uri 'none'; form-action 'none'"
-    assert "unsafe" not in page_of(material()).split("</head>")[0].split("<style>")[0]
+    assert "unsafe" not in usual_page().split("</head>")[0].split("<style>")[0]
 
 
 def test_static_page_has_no_script_and_shows_everything():
@@ -304,7 +310,7 @@ def test_figures_escape_what_comes_from_data(tmp_path):
 
 
 def test_data_of_each_plot_stand_beside_it():
-    told = payload_of(page_of(material()))["plots"]
+    told = payload_of(usual_page())["plots"]
     assert {"epochs", "distribution-el2n"} <= set(told)
     one = told["distribution-el2n"]
     assert one["data"]["names"] == ["all", "cat", "dog", "ship"]
@@ -413,19 +419,19 @@ def test_features_that_a_run_was_scored_with_are_on_its_page(run_folder, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "words"),
     [
-        (("--out", "page.txt"), "`out` must end in .html or .htm, got 'page.txt'."),
-        (("--out", "nowhere/page.html"), "`out` must lie in a folder that exists, got nowhere."),
-        (("--out", "page.html", "--data", "digits"), "the data in digits are not those of"),
-        (("--max-pictures", "-1"), "Invalid value for '--max-pictures'"),
+        (("--out", "page.txt"), ("out`", ".html", "page.txt")),
+        (("--out", "nowhere/page.html"), ("out`", "folder", "nowhere")),
+        (("--out", "page.html", "--data", "digits"), ("digits", "--data")),
+        (("--max-pictures", "-1"), ("--max-pictures", "-1")),
     ],
 )
-def test_wrong_calls_are_one_line(run_folder, cli, arguments, message, tmp_path, monkeypatch):
+def test_wrong_calls_are_one_line(run_folder, cli, arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = cli("report", run_folder, *arguments)
     assert code == 2
-    assert message in err
+    assert all(word in err for word in words), err
     assert err.count("\n") == 1
 
 
