@@ -119,8 +119,8 @@ def cluster(features: Features, settings: ClusterSettings) -> Clustering:
         k = curve.elbow or int(grid[np.abs(np.log(grid / np.sqrt(rows / 2))).argmin()])
         if curve.elbow is None:
             notes.append(
-                f"the inertia curve has no elbow over {grid[0]} ... {grid[-1]} clusters; {k} were taken, about √(rows / 2), which the "
-                "data do not speak for. Look at the curve and give --clusters NUMBER"
+                f"the inertia curve has no elbow over {grid[0]} ... {grid[-1]} clusters; {k} were taken, about √(rows / 2), which "
+                "the data do not speak for. Look at the curve and give --clusters NUMBER"
             )
     else:
         k = int(asked if asked != "classes" else settings.n_classes or 0)

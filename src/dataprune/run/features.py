@@ -1,4 +1,4 @@
-"""Feature vectors brought to the examples they belong to: of a run, or of all splits of a source; and those that a network makes."""
+"""Feature vectors brought to the examples they belong to, of a run or of all splits; and those that a network makes."""
 
 import hashlib
 import shutil

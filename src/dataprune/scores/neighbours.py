@@ -1,4 +1,4 @@
-"""Nearest neighbours by scikit-learn: of each row, pairs within a distance, and how good features are by the labels of neighbours."""
+"""Nearest neighbours by scikit-learn, pairs within a distance, and how good features are by the labels of neighbours."""
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64

@@ -182,11 +182,11 @@ def correlations(
     rows = np.stack([scores[name].difficulty for name in names])
     if kind == "spearman":
         rows = rankdata(rows, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.atleast_2d(np.corrcoef(rows))
-    constant = rows.min(axis=1) == rows.max(axis=1)
-    found[constant], found[:, constant] = np.nan, np.nan
-    return names, np.clip(found, -1.0, 1.0)
+    varies = rows.min(axis=1) < rows.max(axis=1)
+    found = np.full((len(names), len(names)), np.nan)
+    if varies.any():
+        found[np.ix_(varies, varies)] = np.clip(np.corrcoef(rows[varies]), -1.0, 1.0)
+    return names, found
 
 
 def _columns(ids: np.ndarray | None, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
