@@ -309,7 +309,9 @@ def test_a_worker_that_is_killed_costs_only_its_trials(finished, tmp_path):
 
     def killing(progress):
         if progress.epoch and progress.done == 2 and not killed:
-            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "loky"], capture_output=True, text=True, check=True)
+            children = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "LokyProcess"], capture_output=True, text=True, check=True
+            )
             killed.extend(int(line) for line in children.stdout.split()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
