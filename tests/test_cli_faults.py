@@ -177,7 +177,7 @@ def follow(quiet, done=1):
     ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
     with Progress("training", quiet) as progress:
         hear = training(progress)
-        hear(RunProgress(ensemble, 0, 6, price=Cost(120.0, 0, 10**9)))
+        hear(RunProgress(ensemble, 0, 6, cost=Cost(120.0, 0, 10**9)))
         hear(RunProgress(ensemble, done, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
         hear(RunProgress(ensemble, done + 1, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
     return progress

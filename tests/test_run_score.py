@@ -84,8 +84,8 @@ def test_extending_keeps_the_members_and_equals_a_run_made_so(digits, tmp_path):
 def test_progress_tells_the_price_first_and_then_every_epoch(digits, tmp_path):
     heard: list[Progress] = []
     score(digits, tmp_path / "run", QUICK, SERIAL, listener=heard.append)
-    assert heard[0].price.examples_seen == 4 * len(digits)
-    assert math.isnan(heard[0].price.seconds), "too short to ask about"
+    assert heard[0].cost.examples_seen == 4 * len(digits)
+    assert math.isnan(heard[0].cost.seconds), "too short to ask about"
     assert [(h.done, h.total) for h in heard[1:]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

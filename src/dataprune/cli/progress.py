@@ -123,11 +123,11 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
     def hear(message: "RunProgress") -> None:
         plan, total = message.ensemble, message.total
         left = total // plan.epochs
-        if message.price is not None:
+        if message.cost is not None:
             networks = pluralise(left, "network") if left == plan.members else f"{left} of {pluralise(plan.members, 'network')}"
             how = f"model {plan.model}, recipe {plan.recipe.name}"
             what = f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})"
-            progress.start(total, what, message.price)
+            progress.start(total, what, message.cost)
         if (epoch := message.epoch) is None:
             return
         if not latest:
@@ -148,8 +148,8 @@ def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
 
     def hear(message: "EmbedProgress") -> None:
         nonlocal heard
-        if message.price is not None:
-            progress.start(message.total, f"{pluralise(message.total, 'epoch')} without labels", message.price)
+        if message.cost is not None:
+            progress.start(message.total, f"{pluralise(message.total, 'epoch')} without labels", message.cost)
         if (epoch := message.epoch) is None:
             return
         if not heard:

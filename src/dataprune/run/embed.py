@@ -79,7 +79,7 @@ def embed(
         test: labelled pictures for the quality; without, each training example is asked about among the others.
         run: for `trace`: the run whose first member's network gives the features.
         wait: if another process works on the same file, wait for it.
-        listener: hears the price and the progress of training.
+        listener: hears the cost and the progress of training.
 
     Returns:
         The features, with their quality in `manifest.quality`.

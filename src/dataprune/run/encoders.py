@@ -46,11 +46,11 @@ class EmbedSettings:
 
 @dataclass(frozen=True)
 class EmbedProgress:
-    """What a listener hears: the price once before training, then each finished epoch, and how many are done of all."""
+    """What a listener hears: the cost once before training, then each finished epoch, and how many are done of all."""
 
     done: int
     total: int
-    price: Cost | None = None
+    cost: Cost | None = None
     epoch: SwavEpochDone | None = None
 
 
@@ -132,7 +132,7 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
         here = replace(hardware, executor=None) if hardware.executor == "ray" else hardware
         device = here.resolved_device()
         if listener is not None:
-            listener(EmbedProgress(0, plan.epochs, price=timed_swav_cost(dataset, plan, device)))
+            listener(EmbedProgress(0, plan.epochs, cost=timed_swav_cost(dataset, plan, device)))
 
         def heard(epoch: SwavEpochDone) -> None:
             if listener is not None:

@@ -36,7 +36,7 @@ class Progress:
     ensemble: Ensemble
     done: int
     total: int
-    price: Cost | None = None
+    cost: Cost | None = None
     epoch: EpochDone | None = None
 
 
@@ -150,7 +150,7 @@ class _Scoring:
         if missing and self.listener is not None:
             serial = executor_config.executor == "serial"
             at_once = 1 if serial else min(self.hardware.workers or default_workers(), len(missing))
-            self.listener(Progress(ensemble, 0, total, price=self.planned.timed_cost(len(missing), self._own_device, at_once)))
+            self.listener(Progress(ensemble, 0, total, cost=self.planned.timed_cost(len(missing), self._own_device, at_once)))
 
         def heard(epoch: EpochDone) -> None:
             done[epoch.member] = epoch.epoch
