@@ -331,7 +331,7 @@ class TestCommand:
         for option, target in (("--copy-to", "there"), ("--out", "there.csv")):
             code, said, err = cli("noise", "apply", run_folder, "--drop", option, tmp_path / target)
             assert (code, said) == (2, "")
-            assert "must not exist yet" in err
+            assert "already exists" in err
         assert (tmp_path / "there.csv").read_text() == "mine"
 
     def test_drop_and_relabel_say_what_they_would_do(self, cli, run_folder):

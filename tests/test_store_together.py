@@ -76,7 +76,7 @@ def test_another_call_does_not_go_on_with_it(targets, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"a\.csv` is of an interrupted command that wrote other things\. Remove it first\."):
         built(targets, "two")
     for others in (targets[:2], targets[:1]):
-        with pytest.raises(InputError, match="must not exist yet"):
+        with pytest.raises(InputError, match="already exists"):
             built(others)
     assert built(targets) == ["b", "c"]
 
@@ -89,7 +89,7 @@ def test_what_is_there_is_refused_and_left_alone(targets, tmp_path, kind):
         "dangling link": lambda: targets[1].symlink_to("no"),
     }[kind]()
     for ask in (store.check_new, built):
-        with pytest.raises(InputError, match=f"`{targets[1]}` must not exist yet, and there is something. Choose another name"):
+        with pytest.raises(InputError, match=f"`{targets[1]}` already exists"):
             ask(targets)
     assert names(tmp_path) == ["b"]
 

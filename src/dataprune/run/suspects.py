@@ -197,4 +197,4 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
+    return path.parent / f"{path.name}.json"

@@ -25,7 +25,7 @@ def check_new(targets: Sequence[Path]) -> None:
             raise invalid("targets", "be different", f"{target} twice")
     taken = _taken(targets)
     if taken and _begun(targets) is None:
-        raise InputError(f"`{taken[0]}` must not exist yet, and there is something. Choose another name, or remove it.")
+        raise InputError(f"`{taken[0]}` already exists. Choose another name, or remove it.")
 
 
 @contextmanager
