@@ -262,7 +262,7 @@ ALLOWED = {
     ("workers/child.py", "pickle.loads"),
     ("workers/pool.py", "pickle.loads"),
     ("workers/ray.py", "cloudpickle.loads"),
-    ("data/pickles.py", "pickle._Unpickler"),
+    ("data/pickles.py", "pickle.Unpickler"),
 }
 
 

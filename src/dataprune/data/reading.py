@@ -19,6 +19,9 @@ from dataprune.data.parquet import has_layout, read_parquet
 from dataprune.data.source import SPLITS, Source, plain, refuse_bad
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
+READERS: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy": read_npy, ".npz": read_npz}
+"""The readers of files, by their ending; folders are told apart in `_find`."""
+
 MAX_SIZE = 4096
 _KINDS = "a folder, a .parquet, .npz or .npy file, hf:NAME or digits"
 _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
@@ -164,11 +167,10 @@ def _find(source: Any, options: _Options) -> Source:
         except PermissionError as error:
             raise InputError(f"cannot list {plain(path)}: {error.strerror}.") from None
         return read_folder(path, labelled=options.labels is not None) if reader is None else reader(path)
-    readers: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy": read_npy, ".npz": read_npz}
-    if not path.is_file() or path.suffix.lower() not in readers:
+    if not path.is_file() or path.suffix.lower() not in READERS:
         got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
         raise invalid("DATA", f"be {_KINDS}", got)
-    return readers[path.suffix.lower()](path)
+    return READERS[path.suffix.lower()](path)
 
 
 def _open(found: Source, split: str, options: _Options) -> Dataset:
