@@ -142,8 +142,11 @@ def test_what_else_a_claim_says_may_differ(tmp_path):
     work = in_folder(tmp_path)
     with pytest.raises(KeyboardInterrupt), work.work({"seed": 1}, also={"question": "a"}):
         raise KeyboardInterrupt
+    assert store.read_sealed(work.claimed) == {"seed": 1, "question": "a"}
     with work.work({"seed": 1}, also={"question": "b"}) as claim:
-        assert claim.present == {"seed": 1, "question": "a"}
+        assert not claim.is_finished
+    with pytest.raises(InputError, match="seed 1 there, 2 asked"), work.work({"seed": 2}, also={"question": "a"}):
+        pass
 
 
 def test_places_that_are_taken(tmp_path):

@@ -28,12 +28,10 @@ class Claim:
     Attributes:
         scratch: the folder to work in; what lies there survives a kill, and goes once the block has ended well.
         is_finished: whether the output is there, whole and of this identity: there is nothing to do.
-        present: what was claimed before, as it lies on disk; empty for a new output.
     """
 
     scratch: Path
     is_finished: bool
-    present: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class WorkFolder:
         if self._is_finished(wanted):
             with suppress(DatapruneError):  # what one who was killed right after the manifest left, unless somebody is at it
                 self._clean()
-            yield Claim(self.scratch, True, self._present() or {})
+            yield Claim(self.scratch, True)
             return
         self.check()
         with lock(self.claimed.parent, wait=wait, name=self.output):
@@ -142,7 +140,7 @@ class WorkFolder:
             sweep(self.claimed.parent)
             self.scratch.mkdir(exist_ok=True)
             try:
-                yield Claim(self.scratch, finished, present or {})
+                yield Claim(self.scratch, finished)
             except DatapruneError:
                 if not self.is_folder and not self._is_begun():
                     shutil.rmtree(self.scratch, ignore_errors=True)
