@@ -46,7 +46,7 @@ def main() -> None:
         if asked.inject:
             assert truth is not None
             kind, rate = asked.inject.split(":")
-            given = noise.inject(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
+            given = noise.inject_noise(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
             data = data.with_labels(given)
         dp.score(data, asked.run, dp.Settings(folds=asked.folds, repeats=asked.repeats, rounds=asked.rounds))
     assert truth is not None, "give --truth, or --data and --inject"
@@ -70,12 +70,12 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
         "estimated": round(found.n_wrong),
         "interval": [round(found.n_wrong_low), round(found.n_wrong_high)],
         "looks_clean": found.looks_clean,
-        "default": summary(noise.evaluate(found, truth)),
+        "default": summary(noise.evaluate_suspects(found, truth)),
         **seconds,
     }
     if evidence.out_of_sample is not None:
         alone = noise.find(noise.Evidence(evidence.labels, out_of_sample=evidence.out_of_sample))
-        result["unseen_alone"] = summary(noise.evaluate(alone, truth))
+        result["unseen_alone"] = summary(noise.evaluate_suspects(alone, truth))
         joint = plain.confident_joint(evidence.out_of_sample, evidence.labels)
         result["confident_joint_count"] = round(float(joint.sum() - np.trace(joint)))
         result["flags"] = other_flags(evidence, wrong)

@@ -87,7 +87,7 @@ def read(asked: argparse.Namespace) -> tuple[dp.Dataset, np.ndarray, dp.Dataset]
         first, last = (int(part) for part in asked.rows.split(":"))
         train, truth = train.take(np.arange(first, last)), truth[first:last]
     if asked.inject:
-        train = train.with_labels(noise.inject(truth, asked.inject, n_classes=train.n_classes, ids=train.ids))
+        train = train.with_labels(noise.inject_noise(truth, asked.inject, n_classes=train.n_classes, ids=train.ids))
     return train, truth, test
 
 

@@ -17,8 +17,8 @@ Everything else is internal and may change. Written by `make api`: change the do
 
 
 def page(package: ModuleType) -> str:
-    """Give the page for a package, its names in the order of `__all__`."""
-    return "\n".join([HEADER, *(_entry(name, getattr(package, name)) for name in package.__all__)])
+    """Give the page for a package, its names sorted."""
+    return "\n".join([HEADER, *(_entry(name, getattr(package, name)) for name in sorted(package.__all__))])
 
 
 def _entry(name: str, found: object) -> str:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from dataprune.errors import InputError
-from dataprune.noise import Suspects, evaluate, evaluate_classes
+from dataprune.noise import Suspects, evaluate_classes, evaluate_suspects
 
 
 def suspects(labels, score, flags=None, probability=None, suggested=None, interval=(2.0, 1.0, 3.0), n_classes=3):
@@ -33,7 +33,7 @@ def suspects(labels, score, flags=None, probability=None, suggested=None, interv
 def test_four_examples_by_hand():
     # In order of suspicion: wrong, right, wrong, right.
     found = suspects([0, 1, 2, 0], [4, 3, 2, 1], flags=[1, 1, 0, 0], probability=[0.95, 0.55, 0.55, 0.05], suggested=[1, 0, 1, 1])
-    checked = evaluate(found, [1, 1, 0, 0])
+    checked = evaluate_suspects(found, [1, 1, 0, 0])
     assert (checked.n_examples, checked.n_wrong, checked.n_flagged) == (4, 2, 2)
     assert checked.auroc == pytest.approx(3 / 4)
     assert checked.average_precision == pytest.approx((1 / 1 + 2 / 3) / 2)
@@ -49,7 +49,7 @@ def test_four_examples_by_hand():
 
 
 def test_an_interval_that_misses():
-    assert not evaluate(suspects([0, 1], [1, 0], interval=(1.5, 1.1, 2.0)), [1, 1]).covers
+    assert not evaluate_suspects(suspects([0, 1], [1, 0], interval=(1.5, 1.1, 2.0)), [1, 1]).covers
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,7 +61,7 @@ def test_against_scikit_learn(seed, ties):
     score = draw.normal(size=40) + (labels != truth)
     score = np.round(score) if ties else score
     found, wrong = suspects(labels, score), labels != truth
-    checked = evaluate(found, truth)
+    checked = evaluate_suspects(found, truth)
     assert checked.auroc == pytest.approx(roc_auc_score(wrong, score))
     assert checked.average_precision == pytest.approx(average_precision_score(wrong, score))
     assert checked.f1 == pytest.approx(f1_score(wrong, score > 0))
@@ -69,12 +69,12 @@ def test_against_scikit_learn(seed, ties):
     with np.errstate(invalid="ignore"):
         assert checked.best_f1 == pytest.approx(np.nanmax(2 * precision * recall / (precision + recall)))
     order = draw.permutation(40)
-    again = evaluate(suspects(labels[order], score[order]), truth[order])
+    again = evaluate_suspects(suspects(labels[order], score[order]), truth[order])
     assert again.average_precision == pytest.approx(checked.average_precision)
 
 
 def test_where_no_label_is_wrong_there_is_nothing_to_find():
-    checked = evaluate(suspects([0, 1, 2], [1, -1, -2]), [0, 1, 2])
+    checked = evaluate_suspects(suspects([0, 1, 2], [1, -1, -2]), [0, 1, 2])
     assert checked.n_wrong == 0
     assert np.isnan([checked.auroc, checked.average_precision, checked.precision_at_count, checked.recall, checked.best_f1]).all()
     assert checked.precision == 0
@@ -95,9 +95,9 @@ def test_by_class_of_the_given_label():
 def test_a_truth_of_another_set_is_refused():
     found = suspects([0, 1, 2], [1, 2, 3])
     with pytest.raises(InputError, match="`truth` must have one label for each of the 3 examples, got 2"):
-        evaluate(found, [0, 1])
+        evaluate_suspects(found, [0, 1])
     with pytest.raises(InputError, match=r"`labels` must be in 0 \.\.\. 2, got 3"):
-        evaluate(found, [0, 1, 3])
+        evaluate_suspects(found, [0, 1, 3])
 
 
 def test_a_finding_shows_itself_in_a_notebook():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataprune.errors import InputError
-from dataprune.noise import Evidence, evaluate, find, inject
+from dataprune.noise import Evidence, evaluate_suspects, find, inject_noise
 from dataprune.noise.posterior import ELSEWHERE, clean_probabilities, fit_noise, logs, true_classes
 
 
@@ -25,7 +25,7 @@ def made(rate, kind="uniform", n=3000, n_classes=5, seed=0, clarity=2.5, learned
     draw = np.random.default_rng(seed)
     clean = softmax(clarity * draw.normal(size=(n, n_classes)) ** 3)
     truth = (draw.random(n)[:, None] < clean.cumsum(axis=1)).argmax(axis=1)
-    given = inject(truth, rate, kind, n_classes=n_classes, seed=seed) if rate else truth
+    given = inject_noise(truth, rate, kind, n_classes=n_classes, seed=seed) if rate else truth
     transition = np.zeros((n_classes, n_classes))
     np.add.at(transition, (truth, given), 1.0)
     transition /= transition.sum(axis=1, keepdims=True)
@@ -51,7 +51,7 @@ LEARNED_PAIRS = pytest.mark.xfail(strict=True, reason="pairwise noise that is le
 def test_the_count_is_near_the_truth_and_probabilities_mean_what_they_say(rate, kind):
     for seed in range(2):
         truth, given, _, learned = made(rate, kind, seed=seed, clarity=4.0)
-        checked = evaluate(find(Evidence(given, out_of_sample=learned)), truth)
+        checked = evaluate_suspects(find(Evidence(given, out_of_sample=learned)), truth)
         assert checked.n_estimated == pytest.approx(rate * 3000, rel=0.2)
         assert checked.covers
         assert checked.calibration_error < 0.05
@@ -61,11 +61,11 @@ def test_the_count_is_near_the_truth_and_probabilities_mean_what_they_say(rate, 
 def test_a_second_view_finds_more():
     truth, given, _, learned = made(0.2, seed=1)
     in_sample, margin = two_views(truth, given, learned)
-    one = evaluate(find(Evidence(given, out_of_sample=learned)), truth)
+    one = evaluate_suspects(find(Evidence(given, out_of_sample=learned)), truth)
     # The first view of a single network: noisier than the truth allows.
     blurred = softmax(np.log(learned + 1e-4) + 1.0 * np.random.default_rng(1).normal(size=learned.shape))
-    alone = evaluate(find(Evidence(given, out_of_sample=blurred)), truth)
-    both = evaluate(find(Evidence(given, out_of_sample=blurred, in_sample=in_sample, margin=margin)), truth)
+    alone = evaluate_suspects(find(Evidence(given, out_of_sample=blurred)), truth)
+    both = evaluate_suspects(find(Evidence(given, out_of_sample=blurred, in_sample=in_sample, margin=margin)), truth)
     assert one.average_precision > both.average_precision > alone.average_precision + 0.01
     assert both.calibration_error < 0.06
 
@@ -93,7 +93,7 @@ def test_networks_that_know_all_labels_by_heart_still_rank_by_their_margins():
     _, margin = two_views(truth, given, learned)
     by_heart = np.full(learned.shape, 1e-4)
     by_heart[np.arange(len(given)), given] = 1 - 4e-4
-    checked = evaluate(find(Evidence(given, in_sample=by_heart, margin=margin + 9)), truth)
+    checked = evaluate_suspects(find(Evidence(given, in_sample=by_heart, margin=margin + 9)), truth)
     assert checked.auroc > 0.8
 
 
@@ -224,7 +224,7 @@ def test_the_flags_beat_those_of_cleanlab_on_the_same_probabilities(rate, kind):
     truth, given, _, learned = made(rate, kind, seed=4, clarity=4.0)
     wrong, theirs = truth != given, filters.find_label_issues(given, learned)
     f1 = 2 * (theirs & wrong).sum() / (theirs.sum() + wrong.sum())
-    assert evaluate(find(Evidence(given, out_of_sample=learned)), truth).f1 > f1 - 0.005
+    assert evaluate_suspects(find(Evidence(given, out_of_sample=learned)), truth).f1 > f1 - 0.005
 
 
 def test_plain_scores_by_hand(plain):
@@ -305,7 +305,7 @@ def test_classes_that_never_occur_are_named_and_break_nothing():
     found = find(Evidence(given, out_of_sample=padded, classes=tuple("abcdef")))
     assert found.notes == ("no example is labelled 'e', 'f'",)
     assert np.isfinite(found.probability).all()
-    assert evaluate(found, truth).f1 > 0.5
+    assert evaluate_suspects(found, truth).f1 > 0.5
 
 
 def test_more_than_half_is_doubted():

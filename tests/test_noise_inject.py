@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.errors import InputError
-from dataprune.noise import KINDS, inject
+from dataprune.noise import KINDS, inject_noise
 from dataprune.noise.inject import LOOK_ALIKES
 
 TRUTH = np.repeat(np.arange(10), [30, 5, 12, 40, 1, 9, 20, 33, 7, 43])
@@ -24,21 +24,21 @@ def moved(truth, wrong):
 @pytest.mark.parametrize(("rate", "count"), [(0.1, 20), (0.2, 40), (0.123, 25), (0.9, 180)])
 @pytest.mark.parametrize("kind", ["uniform", "pairwise"])
 def test_of_all_an_exact_number_is_wrong(kind, rate, count):
-    assert int((inject(TRUTH, rate, kind, n_classes=10) != TRUTH).sum()) == count
+    assert int((inject_noise(TRUTH, rate, kind, n_classes=10) != TRUTH).sum()) == count
 
 
 def test_per_class_takes_the_same_share_of_each():
-    wrong = inject(TRUTH, 0.3, "per-class", n_classes=10)
+    wrong = inject_noise(TRUTH, 0.3, "per-class", n_classes=10)
     sizes = np.bincount(TRUTH)
     assert np.bincount(TRUTH[wrong != TRUTH], minlength=10).tolist() == [int(0.3 * size + 0.5) for size in sizes]
 
 
 def test_pairwise_moves_each_class_into_the_next_and_the_last_into_the_first():
-    assert set(moved(TRUTH, inject(TRUTH, 0.5, "pairwise", n_classes=10))) <= {(k, (k + 1) % 10) for k in range(10)}
+    assert set(moved(TRUTH, inject_noise(TRUTH, 0.5, "pairwise", n_classes=10))) <= {(k, (k + 1) % 10) for k in range(10)}
 
 
 def test_look_alike_moves_only_the_pairs_that_people_confuse():
-    wrong = inject(TRUTH, 0.4, "look-alike", n_classes=10)
+    wrong = inject_noise(TRUTH, 0.4, "look-alike", n_classes=10)
     counts = np.bincount(TRUTH)
     expected = {pair: int(0.4 * counts[pair[0]] + 0.5) for pair in LOOK_ALIKES}
     assert moved(TRUTH, wrong) == {pair: count for pair, count in expected.items() if count}
@@ -46,7 +46,7 @@ def test_look_alike_moves_only_the_pairs_that_people_confuse():
 
 def test_uniform_reaches_every_other_class_about_alike():
     truth = np.repeat(np.arange(5), 4000)
-    pairs = moved(truth, inject(truth, 0.5, "uniform", n_classes=5))
+    pairs = moved(truth, inject_noise(truth, 0.5, "uniform", n_classes=5))
     assert len(pairs) == 20
     # 10,000 fall into 20 pairs: 500 each, with a standard deviation of 22.
     assert max(abs(count - 500) for count in pairs.values()) < 5 * 22
@@ -54,12 +54,12 @@ def test_uniform_reaches_every_other_class_about_alike():
 
 def test_a_matrix_gives_exact_counts():
     truth = np.repeat([0, 1, 2], [8, 3, 6])
-    wrong = inject(truth, kind="matrix", n_classes=3, matrix=MATRIX)
+    wrong = inject_noise(truth, kind="matrix", n_classes=3, matrix=MATRIX)
     assert moved(truth, wrong) == {(0, 1): 2, (2, 0): 3}
 
 
 def test_a_matrix_rounds_by_largest_remainders():
-    wrong = inject(np.zeros(10, int), kind="matrix", n_classes=3, matrix=[[0.55, 0.24, 0.21], [0, 1, 0], [0, 0, 1]])
+    wrong = inject_noise(np.zeros(10, int), kind="matrix", n_classes=3, matrix=[[0.55, 0.24, 0.21], [0, 1, 0], [0, 0, 1]])
     assert np.bincount(wrong).tolist() == [6, 2, 2]
 
 
@@ -69,14 +69,14 @@ def test_a_matrix_rounds_by_largest_remainders():
 def test_order_of_rows_plays_no_part(kind, seed, rate):
     order = np.random.default_rng(seed).permutation(len(TRUTH))
     ids = np.array([f"picture {row}" for row in range(len(TRUTH))])
-    straight = inject(TRUTH, rate, kind, n_classes=10, ids=ids, seed=seed)
-    shuffled = inject(TRUTH[order], rate, kind, n_classes=10, ids=ids[order], seed=seed)
+    straight = inject_noise(TRUTH, rate, kind, n_classes=10, ids=ids, seed=seed)
+    shuffled = inject_noise(TRUTH[order], rate, kind, n_classes=10, ids=ids[order], seed=seed)
     assert shuffled.tolist() == straight[order].tolist()
 
 
 @pytest.mark.parametrize("kind", RATED)
 def test_a_higher_rate_leaves_what_a_lower_one_made_wrong(kind):
-    low, high = (inject(TRUTH, rate, kind, n_classes=10) for rate in (0.2, 0.5))
+    low, high = (inject_noise(TRUTH, rate, kind, n_classes=10) for rate in (0.2, 0.5))
     changed = low != TRUTH
     assert changed.any()
     assert low[changed].tolist() == high[changed].tolist()
@@ -84,7 +84,7 @@ def test_a_higher_rate_leaves_what_a_lower_one_made_wrong(kind):
 
 def test_seeds_differ_and_the_labels_given_stay():
     before = TRUTH.copy()
-    assert inject(TRUTH, 0.2, n_classes=10, seed=1).tolist() != inject(TRUTH, 0.2, n_classes=10, seed=2).tolist()
+    assert inject_noise(TRUTH, 0.2, n_classes=10, seed=1).tolist() != inject_noise(TRUTH, 0.2, n_classes=10, seed=2).tolist()
     assert before.tolist() == TRUTH.tolist()
 
 
@@ -116,7 +116,7 @@ BAD = [
 @pytest.mark.parametrize(("call", "message"), BAD)
 def test_what_is_refused(call, message):
     with pytest.raises(InputError) as refused:
-        inject(TRUTH, **({"rate": 0.1, "n_classes": 10} | call))
+        inject_noise(TRUTH, **({"rate": 0.1, "n_classes": 10} | call))
     assert str(refused.value) == message
 
 
@@ -125,4 +125,4 @@ def test_a_bad_matrix_is_refused_with_its_row():
         with pytest.raises(
             InputError, match=r"`matrix` must hold shares of at least 0 that sum to 1 in each row, got .* in row 2\."
         ):
-            inject([0, 1, 2], kind="matrix", n_classes=3, matrix=[[1, 0, 0], row, [0, 0, 1]])
+            inject_noise([0, 1, 2], kind="matrix", n_classes=3, matrix=[[1, 0, 0], row, [0, 0, 1]])

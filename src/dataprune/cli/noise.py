@@ -74,7 +74,7 @@ def inject(
     if dataset.labels is None:
         raise InputError("the data have no labels that could be made wrong. Give --labels FILE.")
     ids = dataset.ids.tolist()
-    given = noise.inject(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
+    given = noise.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
     write_noisy(out, dataset.ids, given, dataset.labels)
     if quiet:
         return
@@ -167,7 +167,7 @@ def check(
         only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
     found = found_in(run, probabilities, labels, seed) if suspects is None else read_suspects(suspects)
     true = read_truth(truth, found)
-    say_checked(noise.evaluate(found, true))
+    say_checked(noise.evaluate_suspects(found, true))
     say_by_class(noise.evaluate_classes(found, true), found)
 
 

@@ -1,9 +1,19 @@
 """Wrong labels: inject, find, evaluate and decide; and duplicates."""
 
-from dataprune.noise.evaluate import Evaluation, evaluate, evaluate_classes
+from dataprune.noise.evaluate import Evaluation, evaluate_classes, evaluate_suspects
 from dataprune.noise.evidence import Evidence, checked_probabilities
 from dataprune.noise.find import find
-from dataprune.noise.inject import KINDS, inject
+from dataprune.noise.inject import KINDS, inject_noise
 from dataprune.noise.suspects import Suspects
 
-__all__ = ["KINDS", "Evaluation", "Evidence", "Suspects", "checked_probabilities", "evaluate", "evaluate_classes", "find", "inject"]
+__all__ = [
+    "KINDS",
+    "Evaluation",
+    "Evidence",
+    "Suspects",
+    "checked_probabilities",
+    "evaluate_classes",
+    "evaluate_suspects",
+    "find",
+    "inject_noise",
+]

@@ -55,7 +55,7 @@ class Evaluation:
         return self.n_low <= self.n_wrong <= self.n_high
 
 
-def evaluate(suspects: Suspects, truth: ArrayLike) -> Evaluation:
+def evaluate_suspects(suspects: Suspects, truth: ArrayLike) -> Evaluation:
     """Measure a finding against true labels.
 
     Args:

@@ -17,7 +17,7 @@ KINDS = ("uniform", "per-class", "pairwise", "look-alike", "matrix")
 LOOK_ALIKES = ((9, 1), (2, 0), (4, 7), (3, 5), (5, 3))
 
 
-def inject(
+def inject_noise(
     labels: ArrayLike,
     rate: float | None = None,
     kind: str = "uniform",
@@ -49,7 +49,7 @@ def inject(
             entries, or rows that do not sum to 1; ids that repeat; one class only; "look-alike" with other than ten classes.
 
     Example:
-        >>> inject([0, 0, 1, 1], rate=0.5, kind="pairwise", n_classes=2).tolist().count(0)
+        >>> inject_noise([0, 0, 1, 1], rate=0.5, kind="pairwise", n_classes=2).tolist().count(0)
         2
     """
     truth = checked_labels(labels)

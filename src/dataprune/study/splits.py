@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from dataprune.data import Dataset, Splits
 from dataprune.errors import InputError, invalid, join_some
-from dataprune.noise import inject
+from dataprune.noise import inject_noise
 from dataprune.selection import select
 from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.streams import torch_seed
@@ -90,7 +90,7 @@ def with_noise(data: StudyData, rate: float, seed: int) -> StudyData:
     def noisy(dataset: Dataset, name: str) -> Dataset:
         assert dataset.labels is not None
         named_seed = torch_seed(seed, "study", name)
-        labels = inject(dataset.labels, rate, "per-class", n_classes=dataset.n_classes, ids=dataset.ids, seed=named_seed)
+        labels = inject_noise(dataset.labels, rate, "per-class", n_classes=dataset.n_classes, ids=dataset.ids, seed=named_seed)
         return replace(dataset.with_labels(labels), origin=None)  # read again, it would have other labels
 
     own = None if data.validation is None else noisy(data.validation, "validation")
