@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 import dataprune as dp
 from dataprune.training import augment
-from dataprune.training.fit import Fit, Training, one_thread
+from dataprune.training.fit import Fit, Training, one_thread, weights_of
 from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import RECIPES, REPORT_CIFAR10
 
@@ -62,7 +62,7 @@ def network(device: str) -> dict[str, dict[str, Any]]:
         Fit(Training("proxy", RECIPES["fast"], 1, 0, 10, one), Inputs(images, "own", one), labels, np.ones(64, bool))
         for one in ("cpu", device)
     ]
-    weights = [fit.weights() for fit in fits]
+    weights = [weights_of(fit.model) for fit in fits]
     off = max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in weights[0])
     seen = [torch.cat([logits.float().softmax(1).cpu() for _, logits, _ in fit.predict()]) for fit in fits]
     return {

@@ -12,8 +12,7 @@ from dataprune.errors import InputError
 from dataprune.streams import generator
 from dataprune.training.inputs import Inputs
 from dataprune.training.settings import SwavSettings
-from dataprune.training.swav.codes import sinkhorn, swapped_loss
-from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows
+from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows, sinkhorn, swapped_loss
 from dataprune.training.swav.recipe import FAST, REPORT, ColorAugment, CropSpec, SwavRecipe, plan_swav
 from dataprune.training.swav.views import Draws, cut_out, draw
 

@@ -12,9 +12,6 @@ Kind = TypeVar("Kind")
 def load(name: str) -> Callable[..., Any]:
     """Import the function (or class) `"package.module:function"`; dots after the colon reach into classes.
 
-    Raises:
-        InputError: there is no colon, the module is not found or fails on import, the attribute is missing or not callable.
-
     Example:
         >>> load("math:hypot")(3.0, 4.0)
         5.0

@@ -12,27 +12,18 @@ ID_LETTERS = 40  # of an id in a reason; of a longer one the middle is cut
 
 @dataclass(frozen=True, eq=False)
 class Conflicts:
-    """Examples whose exact doubles are labelled otherwise, except where most doubles agree with their own label.
-
-    Attributes:
-        rows: of the examples.
-        others: for each, the row of a double with another label: the first with the suggested one.
-        suggested_label: the commonest label among the doubles, other than its own; the smallest of several.
-        probability: that its own label is wrong: the share of its doubles (itself among them) that are labelled otherwise.
-    """
+    """Examples whose exact doubles are labelled otherwise, except where most doubles agree with their own label."""
 
     rows: Int64[np.ndarray, " conflicts"]
-    others: Int64[np.ndarray, " conflicts"]
-    suggested_label: Int64[np.ndarray, " conflicts"]
-    probability: Float64[np.ndarray, " conflicts"]
+    others: Int64[np.ndarray, " conflicts"]  # row of a double with another label: the first with the suggested one
+    suggested_label: Int64[np.ndarray, " conflicts"]  # the commonest among the doubles, other than its own; the smallest of several
+    probability: Float64[
+        np.ndarray, " conflicts"
+    ]  # that its own is wrong: the share of its doubles, with itself, labelled otherwise
 
 
 def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, " examples"]) -> Conflicts:
-    """Find the examples that contradict identical ones.
-
-    Args:
-        first: as `identical` gives it.
-        labels: (N,) given class indices.
+    """Find the examples that contradict identical ones, whose `first` is as `identical` gives it.
 
     Example:
         >>> found = conflicts(np.array([0, 1, 0, 0]), np.array([2, 1, 2, 5]))
@@ -70,33 +61,27 @@ def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
         return found
     odds = np.exp(found.score.clip(-30, 30))
     own, other = odds[against.rows], odds[against.others]
-    shared = np.maximum(own / (own + other), found.probability[against.rows])
-    shared = shared.clip(1e-9, 1 - 1e-9)
-    probability, score = found.probability.copy(), found.score.copy()
-    suggested = found.suggested_label.copy()
-    sure = None if found.suggested_probability is None else found.suggested_probability.copy()
-    is_suspect, reason = found.is_suspect.copy(), found.reason.copy()
-    probability[against.rows] = shared
-    score[against.rows] = np.log(shared / (1 - shared))
-    suggested[against.rows] = against.suggested_label
-    if sure is not None:
-        sure[against.rows] = shared
-    is_suspect[against.rows] = True
-    contradicted_by = np.full(len(found), -1, np.int64)
-    contradicted_by[against.rows] = against.others
+    shared = np.maximum(own / (own + other), found.probability[against.rows]).clip(1e-9, 1 - 1e-9)
+    said = []
     for row, twin, label in zip(against.rows.tolist(), against.others.tolist(), against.suggested_label.tolist(), strict=True):
-        said = f"identical to {_short(str(found.ids[twin]))}, which is labelled {found.classes[label]}"
-        reason[row] = f"{said}; {reason[row]}" if reason[row] else said
-    return replace(
-        found,
-        probability=probability,
-        score=score,
-        suggested_label=suggested,
-        suggested_probability=sure,
-        is_suspect=is_suspect,
-        reason=reason,
-        contradicted_by=contradicted_by,
-    )
+        reason = f"identical to {_short(str(found.ids[twin]))}, which is labelled {found.classes[label]}"
+        said.append(f"{reason}; {found.reason[row]}" if found.reason[row] else reason)
+    changes = {
+        "probability": shared,
+        "score": np.log(shared / (1 - shared)),
+        "suggested_label": against.suggested_label,
+        "suggested_probability": shared,
+        "is_suspect": True,
+        "reason": said,
+        "contradicted_by": against.others,
+    }
+    found = replace(found, contradicted_by=np.full(len(found), -1, np.int64))
+    for name, values in changes.items():
+        if getattr(found, name) is not None:
+            column = getattr(found, name).copy()
+            column[against.rows] = values
+            found = replace(found, **{name: column})
+    return found
 
 
 def _short(name: str) -> str:

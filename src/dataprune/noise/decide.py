@@ -14,15 +14,9 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """What is done about every example, in source order.
+    """What is done about every example: arrays (N,) in source order, and how many suspects stay as the suggested label is not sure enough.
 
-    Attributes:
-        ids: (N,) names of the examples.
-        given: (N,) the given labels.
-        labels: (N,) the labels after it; of dropped examples the given ones.
-        decision: (N,) "keep", "drop" or "relabel".
-        classes: K names.
-        n_left: suspects that were kept because the suggested label is not sure enough.
+    `labels` are those after it, of dropped examples the given ones; `decision` is "keep", "drop" or "relabel".
     """
 
     ids: np.ndarray
@@ -46,16 +40,7 @@ class Decisions:
 
 
 def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> Decisions:
-    """Drop every suspect, or relabel those whose suggested label is sure enough.
-
-    Args:
-        found: the finding.
-        action: "drop" or "relabel".
-        confidence: with "relabel", the least probability that the suggested label is right; below, the example stays as it is.
-
-    Raises:
-        InputError: another action, a confidence outside (0, 1].
-    """
+    """Drop every suspect, or relabel ("drop", "relabel") those whose suggested label is right with at least the confidence, in (0, 1]."""
     if action not in ("drop", "relabel"):
         raise unknown_choice("action", action, ("drop", "relabel"))
     check_confidence(confidence)
@@ -71,10 +56,6 @@ def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> D
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no probability to ask for.
-
-    Raises:
-        InputError: it is not in (0, 1].
-    """
+    """Refuse what is no probability to ask for."""
     if not 0 < confidence <= 1:
         raise invalid("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")

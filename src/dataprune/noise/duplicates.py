@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -33,15 +34,9 @@ BLOCK_ROWS = 2**14
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of examples that are the same or nearly so, each once.
+    """Pairs of examples that are the same or nearly so, each once, by their rows; identical ones each with the first of them all.
 
-    Attributes:
-        first: row of the one that comes first; of identical examples, that of the first of them all.
-        second: row of the other.
-        distance: 0 for identical ones.
-        is_exact: whether every number is the same.
-        notes: cautions for a person.
-        limit: the largest distance of near ones; None where they were not looked for.
+    The distance of identical ones is 0; `limit` is the largest of near ones, None where they were not looked for.
     """
 
     first: Int64[np.ndarray, " pairs"]
@@ -56,10 +51,7 @@ class Pairs:
 
 
 def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
-    """Return for each example the row of the first that is identical to it, its own if it is the first.
-
-    Args:
-        inputs: arrays of one row shape (pictures or features), numbered through; memory maps are read row by row.
+    """Return for each example of some arrays, numbered through, the row of the first that is identical to it, perhaps its own.
 
     Example:
         >>> identical([np.array([[1], [2], [1]]), np.array([[2]])]).tolist()
@@ -105,9 +97,6 @@ def find_pairs(
     Returns:
         Exact pairs by row, then near ones by distance. A group of n identical examples gives n − 1 pairs, each with its first; near
         ones are looked for among the first of each group.
-
-    Raises:
-        InputError: arrays of different shapes, a limit out of range.
     """
     shapes = {part.shape[1:] for part in inputs}
     if len(shapes) > 1:
@@ -125,14 +114,9 @@ def find_pairs(
     else:
         found = _near_pictures(inputs, distinct, limit) if inputs[0].ndim == 4 else _near_vectors(inputs, distinct, limit)
     order = np.lexsort((found.second, found.first, found.distance))
-    return Pairs(
-        np.concatenate([exact.first, found.first[order]]),
-        np.concatenate([exact.second, found.second[order]]),
-        np.concatenate([exact.distance, found.distance[order]]),
-        np.concatenate([exact.is_exact, found.is_exact[order]]),
-        found.notes,
-        found.limit,
-    )
+    columns = ("first", "second", "distance", "is_exact")
+    both: dict[str, Any] = {name: np.concatenate([getattr(exact, name), getattr(found, name)[order]]) for name in columns}
+    return replace(found, **both)
 
 
 def _near_pictures(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"], limit: float | None) -> Pairs:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import invalid
+from dataprune.noise.evidence import Labels, Values
 from dataprune.noise.suspects import Suspects
 from dataprune.trace.member import checked_labels
 
@@ -18,10 +19,8 @@ class Evaluation:
     """What a finding is worth. What needs both right and wrong labels is NaN where one kind is missing.
 
     Attributes:
-        n_examples: how many were judged.
-        n_wrong: how many of their labels are wrong.
-        n_estimated, n_low, n_high: how many the finding says, and its interval.
-        n_flagged: how many it flags.
+        n_examples, n_wrong: how many were judged, and how many of their labels are wrong.
+        n_estimated, n_low, n_high, n_flagged: how many the finding says, its interval, and how many it flags.
         auroc: chance that a wrong label has a higher score than a right one, ties by half.
         average_precision: mean of the precision at each wrong label, from the highest score down; ties are taken together.
         precision_at_count: share of wrong labels among as many of the highest scores as there are wrong labels.
@@ -56,13 +55,7 @@ class Evaluation:
 
 
 def evaluate_suspects(suspects: Suspects, truth: ArrayLike) -> Evaluation:
-    """Measure a finding against true labels.
-
-    Args:
-        truth: (N,) true class indices, in the finding's order.
-
-    Raises:
-        InputError: truth of another length, or labels that are no classes.
+    """Measure a finding against true labels, class indices in its order.
 
     Source: expected calibration error: Naeini et al. 2015, AAAI, with bins of equal width.
     """
@@ -73,14 +66,10 @@ def evaluate_suspects(suspects: Suspects, truth: ArrayLike) -> Evaluation:
 
 
 def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, ...]:
-    """Measure a finding for the examples of each given label apart.
+    """Measure a finding for the examples of each given label apart; the truth is class indices in the finding's order.
 
-    Args:
-        truth: (N,) true class indices, in the finding's order.
-
-    Returns:
-        One for each class; of a class that no example is labelled with, `n_examples` is 0. The estimate of a class is the sum of
-        its probabilities, without an interval.
+    Of a class that no example is labelled with, `n_examples` is 0. The estimate of a class is the sum of its probabilities, without
+    an interval.
     """
     true = checked_labels(truth, suspects.n_classes)
     parts = []
@@ -92,10 +81,7 @@ def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, 
 
 
 def _evaluated(
-    suspects: Suspects,
-    true: Int64[np.ndarray, " examples"],
-    rows: Bool[np.ndarray, " examples"],
-    estimate: tuple[float, float, float],
+    suspects: Suspects, true: Labels, rows: Bool[np.ndarray, " examples"], estimate: tuple[float, float, float]
 ) -> Evaluation:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -131,7 +117,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _curve(
-    score: Float64[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]
+    score: Values, wrong: Bool[np.ndarray, " examples"]
 ) -> tuple[Int64[np.ndarray, " thresholds"], Int64[np.ndarray, " thresholds"]]:
     """Count, for each different score from the highest on, the wrong labels and all examples that have at least that score."""
     order = np.argsort(-score, kind="stable")
@@ -139,7 +125,7 @@ def _curve(
     return np.cumsum(wrong[order])[last], last + 1
 
 
-def _calibration_error(probability: Float64[np.ndarray, " examples"], wrong: Bool[np.ndarray, " examples"]) -> float:
+def _calibration_error(probability: Values, wrong: Bool[np.ndarray, " examples"]) -> float:
     if not len(wrong):
         return float("nan")
     bins = np.minimum((probability * BINS).astype(np.int64), BINS - 1)

@@ -5,11 +5,17 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.trace.member import checked_labels
+
+Labels = Int64[np.ndarray, " examples"]
+Values = Float64[np.ndarray, " examples"]
+Table = Float64[np.ndarray, "examples classes"]
+Singles = Float32[np.ndarray, "examples classes"]
+Probabilities = Shaped[np.ndarray, "examples classes"]
 
 # Half precision, as probabilities are often stored, rounds each entry by up to 2^-12 of its size or 2^-25.
 SUM_TOLERANCE = 1e-2
@@ -17,26 +23,21 @@ SUM_TOLERANCE = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The arrays that a finding reads, all of the same examples.
+    """The arrays that a finding reads, all of the same examples; what does not fit is refused, with its rows.
 
     Attributes:
         labels: (N,) given class indices.
-        out_of_sample: (N, K) probabilities of networks that were not trained on the example (of several, their normalised geometric
-            mean), or None.
+        out_of_sample: (N, K) probabilities of networks that were not trained on the example (the normalised geometric mean), or None.
         in_sample: (N, K) the same of networks that were. At least one of the two is there.
         margin: (N,) with `in_sample`: the label's logit minus the largest other, the mean over those networks and their epochs.
-        votes: (N, K) how many networks name each class, or None; only words are made of it.
-        out_of_sample_votes: (N, K) the same of the networks that did not see the example.
+        votes, out_of_sample_votes: (N, K) how many networks, and of those that did not see the example, name each class, or None;
+            only words are made of it.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
         count_from: of what the number of wrong labels is estimated, where it is not the rest: networks that learned all noise alike,
             asked about the examples as they are.
         retrained: whether some of the networks were trained again without suspects.
         notes: cautions for a person.
-
-    Raises:
-        InputError: probabilities that are NaN, negative or do not sum to 1 (with rows), shapes that do not fit, labels that are no
-            class, only one label for all.
     """
 
     labels: np.ndarray
@@ -62,13 +63,12 @@ class Evidence:
             array = getattr(self, name)
             if array is not None:
                 put(self, name, checked_probabilities(array, name))
-        for name in ("labels", "out_of_sample", "in_sample", "margin", "votes", "out_of_sample_votes", "ids"):
+        tables = ("out_of_sample", "in_sample", "votes", "out_of_sample_votes")
+        for name in ("labels", "margin", "ids", *tables):
             array = getattr(self, name)
             if array is not None and len(array) != n_examples:
                 raise invalid(name, f"have one row for each of the {n_examples} examples", len(array))
-        for name in ("out_of_sample", "in_sample", "votes", "out_of_sample_votes"):
-            array = getattr(self, name)
-            if array is not None and array.shape[1] != n_classes:
+            if array is not None and name in tables and array.shape[1] != n_classes:
                 raise invalid(name, f"have one column for each of the {n_classes} classes", array.shape[1])
         if self.classes and len(self.classes) != n_classes:
             raise invalid("classes", f"be as many as the columns of the probabilities: {n_classes}", len(self.classes))
@@ -92,25 +92,19 @@ class Evidence:
         return "in" if self.out_of_sample is None else "out" if self.in_sample is None else "both"
 
     @property
-    def probabilities(self) -> Float32[np.ndarray, "examples classes"]:
+    def probabilities(self) -> Singles:
         """What judges the label first: the networks that did not see the example, or where there are none `resisting`."""
         return self.resisting if self.out_of_sample is None else self.out_of_sample
 
     @cached_property
-    def resisting(self) -> Float32[np.ndarray, "examples classes"]:
-        """What the networks that saw the example say, with the label's margin as it was on average over the epochs.
-
-        Before they memorised it. Without `margin` it is `in_sample`.
-        """
+    def resisting(self) -> Singles:
+        """What the networks that saw the example say, with the label's margin as it was on average over the epochs, so before they
+        memorised it. Without `margin` it is `in_sample`."""
         assert self.in_sample is not None
         return self.in_sample if self.margin is None else resisting(self.in_sample, self.labels, self.margin)
 
 
-def resisting(
-    in_sample: Float32[np.ndarray, "examples classes"],
-    labels: Int64[np.ndarray, " examples"],
-    margin: Float64[np.ndarray, " examples"],
-) -> Float32[np.ndarray, "examples classes"]:
+def resisting(in_sample: Singles, labels: Labels, margin: Values) -> Singles:
     """Return the label in each row of probabilities another margin: its logit minus the largest other."""
     logits, rows = np.log(np.maximum(in_sample, 1e-4, dtype=np.float64)), np.arange(len(in_sample))
     logits[rows, labels] = -np.inf
@@ -119,19 +113,12 @@ def resisting(
     return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
 
 
-def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Float32[np.ndarray, "examples classes"]:
-    """Return class probabilities as float32 with rows that sum to 1, refusing what are none.
-
-    Rows may be off by a hundredth, as in half precision, and are then scaled.
-
-    Raises:
-        InputError: no matrix of at least two columns, NaN or infinity, negative entries, rows that do not sum to 1: with rows.
-    """
+def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Singles:
+    """Return class probabilities as float32 with rows that sum to 1 (off by a hundredth, they are scaled), refusing what are none."""
     given = np.asarray(values)
     if given.ndim != 2 or given.shape[1] < 2 or not len(given):
-        raise invalid(
-            name, "have a row for each example and a column for each class, two or more", f"an array of shape {given.shape}"
-        )
+        got = f"an array of shape {given.shape}"
+        raise invalid(name, "have a row for each example and a column for each class, two or more", got)
     if given.dtype.kind not in "fiub":
         raise invalid(name, "be numbers", f"an array of {given.dtype}")
     p = given.astype(np.float32, copy=False)
@@ -145,10 +132,7 @@ def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Flo
         rows = np.flatnonzero(bad)
         if len(rows):
             first = p[rows[0]]
-            got = (
-                f"the sum {sums[rows[0]]:.4g}"
-                if "sum" in requirement
-                else f"{first[~(first >= 0)][0] if 'finite' not in requirement else first[~np.isfinite(first)][0]:.4g}"
-            )
+            entry = {"be finite": ~np.isfinite(first), "be 0 or more": first < 0}.get(requirement)
+            got = f"the sum {sums[rows[0]]:.4g}" if entry is None else f"{first[entry][0]:.4g}"
             raise invalid(name, requirement, f"{got} in row {rows[0]} (rows {join_some(rows)})", cure)
     return np.asarray(p / sums[:, None], np.float32)

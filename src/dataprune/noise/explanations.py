@@ -1,19 +1,13 @@
 """A finding in words: the reason for each label, and what the finding rests on."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
-from dataprune.noise.evidence import Evidence
+from dataprune.noise.evidence import Evidence, Labels, Values
 
 WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
 
 
-def reasons(
-    evidence: Evidence,
-    suggested: Int64[np.ndarray, " examples"],
-    probability: Float64[np.ndarray, " examples"],
-    suggested_probability: Float64[np.ndarray, " examples"],
-) -> np.ndarray:
+def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
     """Return for each label that may be wrong what speaks against it; empty texts for the others."""
     texts = np.full(len(evidence), "", dtype=object)
     for row in np.flatnonzero(probability >= WORTH_WORDS).tolist():

@@ -4,13 +4,13 @@ The first view gives a probability through the model of `posterior`. Networks th
 while, and there are more of them, but what their resistance means differs from set to set: it is learned from the first view.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
+from jaxtyping import Bool, Float64
 
 from dataprune.errors import join_some
-from dataprune.noise.evidence import Evidence
+from dataprune.noise.evidence import Evidence, Labels, Probabilities, Table, Values
 from dataprune.noise.explanations import method_in_words, reasons
 from dataprune.noise.posterior import ELSEWHERE, FIT_ROWS, OURS, Noise, fit_from, fit_noise, logs, true_classes
 from dataprune.noise.suspects import Suspects
@@ -33,34 +33,18 @@ RESAMPLES = 12
 RESAMPLED_STEPS = 8
 LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given labels cannot tell either
 LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
-MODEL_ERROR = (
-    0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest of the interval
-)
+MODEL_ERROR = 0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
 RIDGE = 1e-3  # holds the slope of `_read_by`
 CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
-@dataclass(frozen=True)
-class Count:
-    """How many labels are wrong, with the ends of a 95 % interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-
 def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
-    """Judge every label.
+    """Judge every label, and estimate how many are wrong.
 
-    Args:
-        evidence: what networks say. Without `out_of_sample`, those that were trained on the labels have to do: they have memorised
-            wrong labels in part, so fewer are found, and a note says so.
-        seed: of samples.
-
-    Returns:
-        The finding, with a probability for each label and an estimate of how many are wrong that does not need to know it.
+    Without `out_of_sample` evidence, networks that were trained on the labels have to do: they have memorised wrong ones in part, so
+    fewer are found, and a note says so. The seed is that of samples.
     """
     judges = evidence.probabilities
     noise = _noise_of(evidence, seed)
@@ -68,8 +52,8 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     first = 1.0 - true[np.arange(len(evidence)), evidence.labels]
     count_from = evidence if evidence.count_from is None else evidence.count_from
     first_noise = noise if count_from is evidence else _noise_of(count_from, seed)
-    count = _count(count_from, first_noise, seed)
-    odds = _to_sum(_joined(evidence, noise, first), count.estimate)
+    n_wrong, low, high = _count(count_from, first_noise, seed)
+    odds = _to_sum(_joined(evidence, noise, first), n_wrong)
     probability = _sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     suggested, share = _suggested(evidence, true)
     return Suspects(
@@ -80,13 +64,13 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         score=odds,
         is_suspect=_flagged(probability),
         reason=reasons(evidence, suggested, probability, probability * share),
-        n_wrong=count.estimate,
-        n_wrong_low=count.low,
-        n_wrong_high=count.high,
+        n_wrong=n_wrong,
+        n_wrong_low=low,
+        n_wrong_high=high,
         classes=evidence.classes,
         sampling=evidence.sampling,
         method=method_in_words(evidence),
-        notes=_notes(evidence, count.estimate),
+        notes=_notes(evidence, n_wrong),
         suggested_probability=probability * share,
     )
 
@@ -101,7 +85,7 @@ def _noise_of(evidence: Evidence, seed: int) -> Noise:
     return fit_noise(evidence.probabilities, evidence.labels, prior, seed=seed)
 
 
-def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+def _joined(evidence: Evidence, noise: Noise, first: Values) -> Values:
     """Join the views to log-odds that are right but for a constant."""
     if evidence.in_sample is None or evidence.margin is None:
         return _log_odds(first)
@@ -111,13 +95,13 @@ def _joined(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examp
     return joined - AGAIN_WEIGHT * _standardised(evidence.margin) if evidence.retrained else joined
 
 
-def _standardised(values: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+def _standardised(values: Values) -> Values:
     spread = float(values.std())
     return np.asarray((values - values.mean()) / (spread if spread > 0 else 1.0))
 
 
-def _count(evidence: Evidence, noise: Noise, seed: int) -> Count:
-    """Estimate how many labels are wrong; the interval is of resampled examples and of what the model cannot know."""
+def _count(evidence: Evidence, noise: Noise, seed: int) -> tuple[float, float, float]:
+    """Estimate how many labels are wrong, with a 95 % interval: of resampled examples, and of what the model cannot know."""
     n_examples, judges = len(evidence), evidence.probabilities
     estimate = n_examples * _share_wrong(noise, judges, evidence.labels)
     rows = generator(seed, "noise", "resample").permutation(n_examples)[: FIT_ROWS // 2]
@@ -131,23 +115,19 @@ def _count(evidence: Evidence, noise: Noise, seed: int) -> Count:
     sampled = float(np.std(shares)) * np.sqrt(len(rows) / n_examples)
     ends = [float(np.clip(noise.learned + step, 0, 1)) for step in (-LEARNED_ERROR, LEARNED_ERROR)]
     others = [fit_from(replace(noise, learned=end), log_p, labels) for end in ends]
-    learned = _half_range([_share_wrong(other, judges[rows], labels) for other in others])
+    learned = np.ptp([_share_wrong(other, judges[rows], labels) for other in others]) / 2
     looks = [max(0.0, noise.by_looks + step) for step in (-LOOKS_ERROR, LOOKS_ERROR)] if np.isfinite(noise.strength) else [0.0]
-    looked = _half_range([_share_wrong(replace(noise, by_looks=share), judges[rows], labels) for share in looks])
+    looked = np.ptp([_share_wrong(replace(noise, by_looks=share), judges[rows], labels) for share in looks]) / 2
     parts = (sampled, learned, looked, MODEL_ERROR * estimate / n_examples, LEAST_ERROR)
     error = n_examples * float(np.linalg.norm(parts))
-    return Count(estimate, max(0.0, estimate - CERTAIN * error), min(float(n_examples), estimate + CERTAIN * error))
+    return estimate, max(0.0, estimate - CERTAIN * error), min(float(n_examples), estimate + CERTAIN * error)
 
 
-def _half_range(values: list[float]) -> float:
-    return (max(values) - min(values)) / 2
-
-
-def _share_wrong(noise: Noise, probabilities: Shaped[np.ndarray, "rows classes"], labels: Int64[np.ndarray, " rows"]) -> float:
+def _share_wrong(noise: Noise, probabilities: Probabilities, labels: Labels) -> float:
     return float(1.0 - true_classes(noise, probabilities, labels)[np.arange(len(labels)), labels].mean())
 
 
-def _second_view(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+def _second_view(evidence: Evidence, noise: Noise, first: Values) -> Values:
     """Return the log-odds that the label is wrong by the networks that were trained on it.
 
     They are read through the same model of the noise, at the end of training and with the label as it stood on average over the
@@ -155,17 +135,12 @@ def _second_view(evidence: Evidence, noise: Noise, first: Float64[np.ndarray, " 
     is taken, and from the first view it is learned what it means.
     """
     assert evidence.in_sample is not None
-    rows = np.arange(len(evidence))
-    views = []
-    for judges in (evidence.in_sample, evidence.resisting):
-        wrong = _log_odds(1.0 - true_classes(noise, judges, evidence.labels)[rows, evidence.labels])
-        views.append(_read_by(first, wrong))
-    return min(views, key=lambda view: view[0])[1]
+    rows, judges = np.arange(len(evidence)), (evidence.in_sample, evidence.resisting)
+    wrong = [1.0 - true_classes(noise, one, evidence.labels)[rows, evidence.labels] for one in judges]
+    return min((_read_by(first, _log_odds(one)) for one in wrong), key=lambda view: view[0])[1]
 
 
-def _read_by(
-    first: Float64[np.ndarray, " examples"], odds: Float64[np.ndarray, " examples"]
-) -> tuple[float, Float64[np.ndarray, " examples"]]:
+def _read_by(first: Values, odds: Values) -> tuple[float, Values]:
     """Scale and move log-odds until they agree with the first view; give the disagreement that is left, and the result.
 
     The first view serves as labels that are wrong at known rates: were the given label wrong, it would be μ1 on average, were it
@@ -191,9 +166,7 @@ def _read_by(
     return float(found.fun), np.asarray(design @ found.x)
 
 
-def _suggested(
-    evidence: Evidence, true: Float64[np.ndarray, "examples classes"]
-) -> tuple[Int64[np.ndarray, " examples"], Float64[np.ndarray, " examples"]]:
+def _suggested(evidence: Evidence, true: Table) -> tuple[Labels, Values]:
     """Return the most probable other class, and its share of the probability that the label is wrong."""
     rows, others = np.arange(len(evidence)), np.log(np.maximum(true, 1e-12))
     if evidence.sampling == "both":
@@ -205,7 +178,7 @@ def _suggested(
     return suggested, np.asarray(others[rows, suggested] / others.sum(axis=1))
 
 
-def _flagged(probability: Float64[np.ndarray, " examples"]) -> Bool[np.ndarray, " examples"]:
+def _flagged(probability: Values) -> Bool[np.ndarray, " examples"]:
     """Flag down to the threshold of the highest expected F1: half of it (Lipton et al. 2014, arXiv:1402.1892)."""
     falling = np.sort(probability)[::-1]
     found = np.cumsum(falling)
@@ -213,7 +186,7 @@ def _flagged(probability: Float64[np.ndarray, " examples"]) -> Bool[np.ndarray, 
     return np.asarray(probability >= max(best / 2, LOWEST_FLAGGED))
 
 
-def _to_sum(odds: Float64[np.ndarray, " examples"], total: float) -> Float64[np.ndarray, " examples"]:
+def _to_sum(odds: Values, total: float) -> Values:
     """Move log-odds by a constant so that the probabilities add up to `total`."""
     low, high = -60.0, 60.0
     for _ in range(60):
@@ -222,12 +195,12 @@ def _to_sum(odds: Float64[np.ndarray, " examples"], total: float) -> Float64[np.
     return odds + (low + high) / 2
 
 
-def _log_odds(probability: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+def _log_odds(probability: Values) -> Values:
     p = np.clip(probability, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
-def _sigmoid(odds: Float64[np.ndarray, " examples"]) -> Float64[np.ndarray, " examples"]:
+def _sigmoid(odds: Values) -> Values:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0))))
 
 
@@ -242,18 +215,14 @@ def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
     agree = float((named == evidence.labels).mean())
     chance = float(np.bincount(named, minlength=evidence.n_classes) @ counts) / len(evidence) ** 2
     if agree <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
-        notes.append(
-            f"the networks name the given label of {agree:.0%} of the examples, which chance would do too ({chance:.0%}), "
-            "so they tell nothing about labels: have they learned, and do their answers lie in the order of the labels?"
+        said = (
+            f"the networks name the given label of {agree:.0%} of the examples, which chance would do too ({chance:.0%}), so they"
         )
+        notes.append(f"{said} tell nothing about labels: have they learned, and do their answers lie in the order of the labels?")
     elif n_wrong > len(evidence) / 2:
-        notes.append(
-            f"more than half of the labels would be wrong, and the networks name {agree:.0%} of them: likelier they have learned "
-            "too little; train for more epochs before you believe it"
-        )
+        said = f"more than half of the labels would be wrong, and the networks name {agree:.0%} of them"
+        notes.append(f"{said}: likelier they have learned too little; train for more epochs before you believe it")
     if evidence.sampling == "in":
-        notes.append(
-            "every network was trained on every label, wrong ones too, so some are memorised and the estimates are too low; "
-            "score with --folds 5 for networks that did not see them"
-        )
+        said = "every network was trained on every label, wrong ones too, so some are memorised and the estimates are too low"
+        notes.append(f"{said}; score with --folds 5 for networks that did not see them")
     return tuple(notes)

@@ -17,10 +17,8 @@ Images = UInt8[np.ndarray, "examples height width channels"]
 
 
 def coarse(images: Images, *, mirrored: bool = False) -> Float32[np.ndarray, "examples values"]:
-    """Return each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length.
-
-    A picture without any contrast is orthogonal to all others, but not to its like.
-    """
+    """Return each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length; one without any contrast is
+    orthogonal to all others, but not to its like."""
     parts = []
     for block in _blocks(images):
         cells = _pooled(block, COARSE)
@@ -37,12 +35,9 @@ def coarse(images: Images, *, mirrored: bool = False) -> Float32[np.ndarray, "ex
 def alike(one: Images, other: Images) -> Float32[np.ndarray, " pairs"]:
     """Return how well the detail of two pictures agrees, at the shift where it agrees best.
 
-    The correlation of the brightness of each pixel against its surroundings, over all shifts by up to a tenth of the side. Blind to
-    brightness, contrast and colour. A copy that is turned, cropped by more than the shift or zoomed looks different; so does one
-    that is mirrored: mirror it first.
-
-    Returns:
-        −1 … 1; 1 is the same. 0 for pictures without detail.
+    The correlation (1 is the same, 0 pictures without detail) of the brightness of each pixel against its surroundings, over all
+    shifts by up to a tenth of the side. Blind to brightness, contrast and colour; a copy that is turned, mirrored, cropped by more
+    than the shift or zoomed looks different.
     """
     side = min(FINE, *one.shape[1:3])
     shift = max(1, int(SHIFT * side))

@@ -27,26 +27,16 @@ def inject_noise(
     matrix: ArrayLike | None = None,
     seed: int = 0,
 ) -> Int64[np.ndarray, " examples"]:
-    """Return labels of which an exact number is wrong.
+    """Return labels, (N,) class indices, of which an exact number is wrong.
 
     Args:
-        labels: (N,) true class indices.
         rate: the fraction made wrong, in (0, 1). "uniform", "pairwise": floor(rate · N + 0.5) of all examples. "per-class": that
             share of each class. "look-alike": that share of each class that has a look-alike. Not with "matrix".
         kind: "uniform", each into any other class with the same chance; "per-class", the same but as many of each class (the
             study's kind); "pairwise", class k into k + 1, the last into the first; "look-alike", CIFAR-10's confusable pairs;
             "matrix", by `matrix`.
-        n_classes: K.
-        ids: (N,) different strings; row numbers if there are none.
+        ids: (N,) different strings, whose hash with the seed orders the examples; row numbers if there are none.
         matrix: (K, K) with matrix[i, j] = the share of class i that is labelled j; rows sum to 1. Counts are largest remainders.
-        seed: of the hash that orders the examples.
-
-    Returns:
-        (N,) int64: the corrupted labels.
-
-    Raises:
-        InputError: an unknown kind; a rate out of (0, 1), missing, or given with "matrix"; a matrix of another shape, with negative
-            entries, or rows that do not sum to 1; ids that repeat; one class only; "look-alike" with other than ten classes.
 
     Example:
         >>> inject_noise([0, 0, 1, 1], rate=0.5, kind="pairwise", n_classes=2).tolist().count(0)
@@ -58,9 +48,8 @@ def inject_noise(
     if n_classes < 2 or (len(truth) and int(truth.max()) >= n_classes):
         raise invalid("n_classes", "be at least 2 and above every label", n_classes)
     if (kind == "matrix") != (matrix is not None):
-        raise invalid(
-            "matrix", "be given with kind 'matrix', and only with it", "none" if matrix is None else f"one, and kind '{kind}'"
-        )
+        got = "none" if matrix is None else f"one, and kind '{kind}'"
+        raise invalid("matrix", "be given with kind 'matrix', and only with it", got)
     if kind == "matrix" and rate is not None:
         raise invalid("rate", "be left out with kind 'matrix', which holds the rates", rate)
     if kind != "matrix" and (rate is None or not 0 < rate < 1):
@@ -68,8 +57,8 @@ def inject_noise(
     names = [str(name) for name in (range(len(truth)) if ids is None else np.asarray(ids).tolist())]
     if len(names) != len(truth):
         raise invalid("ids", f"have one entry for each of the {len(truth)} labels", len(names))
-    if len(set(names)) != len(names):
-        twice = [repr(name) for name, count in Counter(names).items() if count > 1]
+    twice = [repr(name) for name, count in Counter(names).items() if count > 1]
+    if twice:
         raise invalid("ids", "be unique", f"{join_some(twice)} more than once")
     order = np.argsort(tie_break(names, torch_seed(seed, "noise", "order")), kind="stable")
     target = tie_break(names, torch_seed(seed, "noise", "target"))
@@ -119,9 +108,8 @@ def _checked(matrix: ArrayLike | None, n_classes: int) -> Float64[np.ndarray, "c
         raise invalid("matrix", f"have {n_classes} rows and columns, one for each class", f"a shape of {values.shape}")
     bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-6)))
     if len(bad):
-        raise invalid(
-            "matrix", "hold shares of at least 0 that sum to 1 in each row", f"{values[bad[0]].tolist()} in row {bad[0] + 1}"
-        )
+        got = f"{values[bad[0]].tolist()} in row {bad[0] + 1}"
+        raise invalid("matrix", "hold shares of at least 0 that sum to 1 in each row", got)
     return values
 
 

@@ -16,8 +16,9 @@ and changes their meaning only. So this share is a judgement and no fit, made wh
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float64
 
+from dataprune.noise.evidence import Labels, Probabilities, Table, Values
 from dataprune.streams import generator
 
 # A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; chosen among these.
@@ -33,21 +34,19 @@ MOST_NOISE = 0.9  # of what no label would tell
 LOOKS = 0.2
 LOOKS_FROM, LOOKS_FULL = 0.5, 0.9
 TOLERANCE = 2e-5  # nats an example
+RIDGE = 1e-3  # holds the bias where nothing speaks for it: adding the same to all classes changes nothing
 
 
 @dataclass(frozen=True)
 class Prior:
     """What is taken for granted of networks before the labels are looked at.
 
-    Attributes:
-        learned: how much of the noise they have learned, so that it must be taken out of their probabilities: all would be 1.
-        share: of labels to begin with that tell nothing.
-        doubts: mean noise where noise and classes alike explain the labels equally, and begin where noise shows best. Networks that
-            have learned the noise in full leave both open; ours, which saw each label a few times, do not.
+    Networks that have learned the noise in full leave open whether noise or classes alike explain the labels, so one `doubts`: noise is
+    meant then, and the fit begins where it shows best. Ours, which saw each label a few times, do not.
     """
 
-    learned: float
-    share: float
+    learned: float  # how much of the noise they have learned, so that it must be taken out of their probabilities; all is 1
+    share: float  # of labels to begin with that tell nothing
     doubts: bool
 
 
@@ -58,40 +57,18 @@ ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True)
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """A fitted model of how given labels come about.
+    """A fitted model of how given labels come about; `transition[i, j]` is P(given = j | true = i), of all labels together."""
 
-    Attributes:
-        sharpness: what log-probabilities are multiplied by.
-        bias: (K,) what is then added.
-        transition: (K, K) P(given = j | true = i), rows sum to 1.
-        learned: the share of the noise that was taken out of the probabilities first.
-        strength: how strongly the matrix was drawn to noise into all classes alike.
-        by_looks: the share of labels that was given by how the example looks. `transition` is that of all labels together.
-    """
-
-    sharpness: float
-    bias: Float64[np.ndarray, " classes"]
+    sharpness: float  # what log-probabilities are multiplied by
+    bias: Float64[np.ndarray, " classes"]  # what is then added
     transition: Float64[np.ndarray, "classes classes"]
-    learned: float
-    strength: float
-    by_looks: float = 0.0
+    learned: float  # the share of the noise that was taken out of the probabilities first
+    strength: float  # how strongly the matrix was drawn to noise into all classes alike
+    by_looks: float = 0.0  # the share of labels that was given by how the example looks
 
 
-def fit_noise(
-    probabilities: Shaped[np.ndarray, "examples classes"],
-    labels: Int64[np.ndarray, " examples"],
-    prior: Prior = ELSEWHERE,
-    *,
-    seed: int = 0,
-) -> Noise:
-    """Fit the model to the given labels; of many examples a sample of 20,000 is enough.
-
-    Args:
-        probabilities: of networks that did not see the example's label.
-        labels: the given ones.
-        prior: of what networks they are.
-        seed: of the sample and the halves.
-    """
+def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEWHERE, *, seed: int = 0) -> Noise:
+    """Fit the model to the given labels and what networks say that did not see them; of many examples 20,000 are enough."""
     rows = generator(seed, "noise", "fit").permutation(len(labels))[:FIT_ROWS]
     log_p, y = logs(probabilities[rows]), labels[rows]
     start = Noise(1.0, np.zeros(log_p.shape[1]), _alike(prior.share, y, log_p.shape[1]), prior.learned, np.inf)
@@ -108,12 +85,7 @@ def fit_noise(
     return replace(noise, by_looks=_by_looks(noise, log_p, y))
 
 
-def fit_from(
-    noise: Noise,
-    log_p: Float64[np.ndarray, "examples classes"],
-    labels: Int64[np.ndarray, " examples"],
-    iterations: int = ITERATIONS,
-) -> Noise:
+def fit_from(noise: Noise, log_p: Table, labels: Labels, iterations: int = ITERATIONS) -> Noise:
     """Improve a model by expectation maximisation."""
     before = -np.inf
     for step in range(iterations):
@@ -128,9 +100,7 @@ def fit_from(
     return noise
 
 
-def true_classes(
-    noise: Noise, probabilities: Shaped[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
-) -> Float64[np.ndarray, "examples classes"]:
+def true_classes(noise: Noise, probabilities: Probabilities, labels: Labels) -> Table:
     """Return P(true class | what the networks say, the given label); rows sum to 1."""
     clean = clean_probabilities(noise, logs(probabilities))
     rows = np.arange(len(labels))
@@ -141,31 +111,27 @@ def true_classes(
     return np.asarray(joint)
 
 
-def clean_probabilities(noise: Noise, log_p: Float64[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
+def clean_probabilities(noise: Noise, log_p: Table) -> Table:
     """Return the probability of each true class before the given label is looked at."""
     return np.asarray(np.exp(_log_softmax(noise.sharpness * _unmixed(log_p, noise) + noise.bias)))
 
 
-def log_likelihoods(
-    noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
-) -> Float64[np.ndarray, " examples"]:
+def log_likelihoods(noise: Noise, log_p: Table, labels: Labels) -> Values:
     """Return the log-probability of each given label, in nats."""
     return np.asarray(np.log(true_given(noise, _unmixed(log_p, noise), labels).sum(axis=1)))
 
 
-def logs(probabilities: Shaped[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
+def logs(probabilities: Probabilities) -> Table:
     """Return log-probabilities, none below that of what half precision can tell."""
     return np.asarray(np.log(np.maximum(probabilities, LOWEST, dtype=np.float64)))
 
 
-def true_given(
-    noise: Noise, evidence: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]
-) -> Float64[np.ndarray, "examples classes"]:
+def true_given(noise: Noise, evidence: Table, labels: Labels) -> Table:
     """Return P(true class and the given label), from log-probabilities out of which the noise was taken."""
     return np.asarray(np.exp(_log_softmax(noise.sharpness * evidence + noise.bias)) * noise.transition[:, labels].T)
 
 
-def _by_looks(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> float:
+def _by_looks(noise: Noise, log_p: Table, labels: Labels) -> float:
     """Judge from where the noise goes whether labels were given by looks.
 
     Networks learn noise from class i into j as a confusion of i with j, so it is compared with how they confuse j with i.
@@ -184,11 +150,11 @@ def _by_looks(noise: Noise, log_p: Float64[np.ndarray, "examples classes"], labe
     return LOOKS * float(np.clip((alike - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
 
 
-def _chosen(held_out: list[Float64[np.ndarray, " examples"]], doubts: bool) -> int:
+def _chosen(held_out: list[Values], doubts: bool) -> int:
     """Choose by held-out labels whether all pairs of classes are alike (the first) or how far each has its own rate.
 
-    Noise that networks have learned as a confusion of two classes explains the labels as well as classes that cannot be told apart
-    do. So where the two are within a standard error, and it is in doubt which is which, noise is meant.
+    Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and where it
+    is in doubt, noise is meant.
     """
     best = 1 + int(np.argmax([values.sum() for values in held_out[1:]]))
     gain = held_out[best] - held_out[0]
@@ -196,7 +162,7 @@ def _chosen(held_out: list[Float64[np.ndarray, " examples"]], doubts: bool) -> i
     return best if gain.sum() > -allowed else 0
 
 
-def _begun(start: Noise, log_p: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> Noise:
+def _begun(start: Noise, log_p: Table, labels: Labels) -> Noise:
     """Begin a matrix with an entry for each pair where noise shows best: at the surest third of the examples of each prediction."""
     predicted = log_p.argmax(axis=1)
     ordered = np.sort(log_p, axis=1)
@@ -210,35 +176,32 @@ def _begun(start: Noise, log_p: Float64[np.ndarray, "examples classes"], labels:
     return replace(start, transition=drawn / drawn.sum(axis=1, keepdims=True))
 
 
-def _alike(share: float, labels: Int64[np.ndarray, " examples"], n_classes: int) -> Float64[np.ndarray, "classes classes"]:
+def _alike(share: float, labels: Labels, n_classes: int) -> Float64[np.ndarray, "classes classes"]:
     """Return the transition matrix of noise into all classes that occur alike, with a share of what no label would tell."""
     occurs = np.bincount(labels, minlength=n_classes) > 0
     return np.asarray((1 - share) * np.eye(n_classes) + share * occurs / occurs.sum())
 
 
-def _unmixed(log_p: Float64[np.ndarray, "examples classes"], noise: Noise) -> Float64[np.ndarray, "examples classes"]:
+def _unmixed(log_p: Table, noise: Noise) -> Table:
     """Take out of the probabilities the noise that the networks have learned."""
     mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
     p = np.maximum(np.exp(log_p) @ np.linalg.inv(mixed), LOWEST)
     return np.asarray(np.log(p / p.sum(axis=1, keepdims=True)))
 
 
-def _sharpened(noise: Noise, evidence: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"]) -> Noise:
+def _sharpened(noise: Noise, evidence: Table, labels: Labels) -> Noise:
     """Fit sharpness and bias to what the model now holds for the true classes."""
     from scipy.optimize import minimize
 
     true = true_given(noise, evidence, labels)
     true /= true.sum(axis=1, keepdims=True)
-
     start = np.append(np.log(noise.sharpness), noise.bias)
     found = minimize(_misfit, start, (evidence, true), jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
     return replace(noise, sharpness=float(np.exp(found[0])), bias=np.asarray(found[1:]))
 
 
 def _misfit(
-    parameters: Float64[np.ndarray, " parameters"],
-    evidence: Float64[np.ndarray, "examples classes"],
-    true: Float64[np.ndarray, "examples classes"],
+    parameters: Float64[np.ndarray, " parameters"], evidence: Table, true: Table
 ) -> tuple[float, Float64[np.ndarray, " parameters"]]:
     """Return the cross-entropy to `true` of a sharpness (its logarithm comes first) and a bias, and its gradient."""
     sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
@@ -248,12 +211,7 @@ def _misfit(
     return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
 
 
-RIDGE = 1e-3  # holds the bias where nothing speaks for it: adding the same to all classes changes nothing
-
-
-def _transition(
-    joint: Float64[np.ndarray, "examples classes"], labels: Int64[np.ndarray, " examples"], strength: float
-) -> Float64[np.ndarray, "classes classes"]:
+def _transition(joint: Table, labels: Labels, strength: float) -> Float64[np.ndarray, "classes classes"]:
     """Count how often each true class came to be each given one, drawn towards noise that is alike for all."""
     true = joint / joint.sum(axis=1, keepdims=True)
     counts = np.zeros((true.shape[1], true.shape[1]))
@@ -267,6 +225,6 @@ def _transition(
     return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))
 
 
-def _log_softmax(values: Float64[np.ndarray, "examples classes"]) -> Float64[np.ndarray, "examples classes"]:
+def _log_softmax(values: Table) -> Table:
     moved = values - values.max(axis=1, keepdims=True)
     return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))

@@ -17,25 +17,22 @@ CLEAN_SHARE = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Suspects:
-    """Every label judged, in source order.
+    """Every label judged: arrays (N,) in source order.
 
     Attributes:
-        ids: (N,) names of the examples.
-        labels: (N,) the given labels.
-        suggested_label: (N,) the most probable other class.
-        probability: (N,) that the given label is wrong, in [0, 1].
-        score: (N,) higher is more suspect: the log-odds of `probability`, also where that is too near to 0 or 1 to be claimed.
-        is_suspect: (N,) whether the label is flagged.
-        reason: (N,) in words; empty where there is nothing to say.
-        n_wrong: how many labels are wrong, estimated.
-        n_wrong_low: lower end of the 95 % interval.
-        n_wrong_high: upper end.
+        ids, labels: names of the examples, and the given labels.
+        suggested_label: the most probable other class.
+        probability: that the given label is wrong, in [0, 1].
+        score: higher is more suspect: the log-odds of `probability`, also where that is too near to 0 or 1 to be claimed.
+        is_suspect: whether the label is flagged.
+        reason: in words; empty where there is nothing to say.
+        n_wrong, n_wrong_low, n_wrong_high: how many labels are wrong, estimated, and the ends of the 95 % interval.
         classes: K names.
         sampling: whether the networks that spoke had seen the example: "out" (none had), "in" (all had), "both".
         method: how it was found, in words.
         notes: cautions for a person.
-        suggested_probability: (N,) that the suggested label is right, in [0, 1]; None where a table was read that does not hold it.
-        contradicted_by: (N,) row of an identical example with another label, −1 where there is none; None where it was not looked for.
+        suggested_probability: that the suggested label is right, in [0, 1]; None where a table was read that does not hold it.
+        contradicted_by: row of an identical example with another label, −1 where there is none; None where it was not looked for.
     """
 
     ids: np.ndarray
@@ -81,11 +78,7 @@ class Suspects:
         return self.sampling != "in" and self.n_wrong <= CLEAN_SHARE * len(self)
 
     def expected_precision(self, count: int) -> float:
-        """Return which share of the `count` most suspect labels is expected to be wrong.
-
-        Raises:
-            InputError: `count` is not in 1 ... N.
-        """
+        """Return which share of the `count` most suspect labels is expected to be wrong."""
         if not 1 <= count <= len(self):
             raise invalid("count", f"be in 1 ... {len(self)}", count)
         return float(self.probability[self.order[:count]].mean())

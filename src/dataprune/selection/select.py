@@ -52,13 +52,8 @@ def select(
         ids: (N,) different strings, if the score does not carry them; row numbers if there are none. `Ids` remember their hashes.
         seed: of the tie-breaking hash, and of "random".
 
-    Returns:
-        The kept set; rows ascend.
-
     Raises:
-        InputError: a fraction or count out of range, both or neither; an unknown strategy; an option of another strategy; a score
-            with NaN (named with rows), or integers that are a permutation and so look like a ranking; lengths that differ; ids
-            that repeat.
+        InputError: what does not fit, also integers that are a permutation and so look like a ranking, not a score.
 
     Example:
         >>> select([0.1, 0.9, 0.5, 0.7], keep=0.5).rows.tolist()
@@ -72,28 +67,17 @@ def select(
     if balanced and examples.labels is None:
         raise invalid("labels", "be given to balance by class", "none")
     hashes = examples.ids.ties(seed)
-    pool = Group(examples.difficulty, hashes, start, cut)
-    rows = np.concatenate(
-        [
-            members[_chosen(strategy, _part(pool, members), examples.labels_of(members), quota, seed)]
-            for members, quota in _budget(examples, hashes, n_kept, balanced)
-        ]
-    )
-    rows.sort()
+    parts = []
+    for members, quota in _budget(examples, hashes, n_kept, balanced):
+        group = Group(examples.difficulty[members], hashes[members], start, cut)
+        parts.append(members[_chosen(strategy, group, examples.labels_of(members), quota, seed)])
+    rows = np.sort(np.concatenate(parts))
     fraction = n_kept / examples.n_total if keep is None else float(keep)
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "start": start, "cut": cut, "balanced": balanced, "seed": seed}
     spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": examples.ids.sha256(rows)}
-    return Selection(
-        rows=rows,
-        ids=examples.ids.names[rows],
-        labels=examples.labels_of(rows),
-        scores=None if examples.values is None else examples.values[rows],
-        n_total=examples.n_total,
-        strategy=strategy,
-        keep=fraction,
-        spec=spec,
-        notes=_notes(examples, rows),
-    )
+    scores = None if examples.values is None else examples.values[rows]
+    about = examples.n_total, strategy, fraction, spec, _notes(examples, rows)
+    return Selection(rows, examples.ids.names[rows], examples.labels_of(rows), scores, *about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +125,8 @@ def _difficulty(array: ArrayLike) -> np.ndarray:
     ranking = values.ndim == 1 and len(values) > 2 and np.issubdtype(values.dtype, np.integer)
     if ranking and np.array_equal(np.sort(values), np.arange(len(values))):
         cure = "Pass the score itself; if these are ranks (0 is the easiest), pass them as floats."
-        raise InputError(
-            f"`score` looks like a ranking, not a score: its integers are a permutation of 0 ... {len(values) - 1}. {cure}"
-        )
+        said = f"its integers are a permutation of 0 ... {len(values) - 1}"
+        raise InputError(f"`score` looks like a ranking, not a score: {said}. {cure}")
     return values
 
 
@@ -174,10 +157,6 @@ def _check_options(strategy: str, start: float, cut: float, keep: float) -> None
             raise invalid(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
 
 
-def _part(pool: Group, rows: Int64[np.ndarray, " rows"]) -> Group:
-    return Group(pool.difficulty[rows], pool.hashes[rows], pool.start, pool.cut)
-
-
 def _budget(
     examples: _Examples, hashes: UInt64[np.ndarray, " examples"], count: int, balanced: bool
 ) -> list[tuple[Int64[np.ndarray, " rows"], int]]:
@@ -196,14 +175,10 @@ def _budget(
 def largest_remainders(
     sizes: Int64[np.ndarray, " classes"], count: int, tie_breaks: UInt64[np.ndarray, " classes"]
 ) -> Int64[np.ndarray, " classes"]:
-    """Share a budget over classes in proportion to their sizes; the quotas add up to `count` exactly.
+    """Share a budget over classes in proportion to their sizes (at least 1); the quotas add up to `count` exactly.
 
     Each class gets at least one if the budget has one for each: those that would get none get one, and the others share the rest.
-
-    Args:
-        sizes: examples in each class, at least 1.
-        count: at most their sum.
-        tie_breaks: of equal remainders, the class with the smaller one goes first.
+    Of equal remainders, the class with the smaller tie-break goes first.
 
     Example:
         >>> largest_remainders(np.array([6, 3, 1]), 5, np.array([1, 2, 3], np.uint64)).tolist()
@@ -230,15 +205,15 @@ def _chosen(
     if strategy in STRATEGIES:
         return STRATEGIES[strategy](group, count)
     stream = generator(seed, "strategy", strategy, int(group.hashes.min()))
-    rows = np.asarray(call(strategy, group.difficulty, labels, count, stream))
+    rows, who = np.asarray(call(strategy, group.difficulty, labels, count, stream)), f"strategy '{strategy}'"
     if rows.shape != (count,) or not np.issubdtype(rows.dtype, np.integer):
-        raise invalid(f"strategy '{strategy}'", f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
-    if rows.min() < 0 or rows.max() >= len(group.hashes):
-        bad = rows[(rows < 0) | (rows >= len(group.hashes))]
-        raise invalid(f"strategy '{strategy}'", f"give rows in 0 ... {len(group.hashes) - 1}", join_some(bad))
-    if len(np.unique(rows)) != count:
-        unique, counts = np.unique(rows, return_counts=True)
-        raise invalid(f"strategy '{strategy}'", "give each row once", f"repeats of {join_some(unique[counts > 1])}")
+        raise invalid(who, f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
+    bad = rows[(rows < 0) | (rows >= len(group.hashes))]
+    if len(bad):
+        raise invalid(who, f"give rows in 0 ... {len(group.hashes) - 1}", join_some(bad))
+    unique, counts = np.unique(rows, return_counts=True)
+    if len(unique) != count:
+        raise invalid(who, "give each row once", f"repeats of {join_some(unique[counts > 1])}")
     return rows.astype(np.int64)
 
 
@@ -246,7 +221,5 @@ def _notes(examples: _Examples, rows: Int64[np.ndarray, " kept"]) -> tuple[str, 
     if examples.labels is None:
         return ()
     empty = np.setdiff1d(examples.labels, examples.labels[rows])
-    if not len(empty):
-        return ()
     cure = "--balanced keeps one of each" if len(rows) >= len(np.unique(examples.labels)) else "the budget has not one for each"
-    return (f"classes that keep no example: {join_some(empty)} ({cure})",)
+    return (f"classes that keep no example: {join_some(empty)} ({cure})",) if len(empty) else ()

@@ -1,7 +1,7 @@
 """A kept set: which examples, how it came about, and how a training loop uses it."""
 
 from collections.abc import Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The examples that are kept.
+    """The examples that are kept, of `n_total`.
 
     Attributes:
         rows: (kept,) int64 row numbers in the scored set, ascending.
-        ids: (kept,) their names.
-        labels: (kept,) their class indices, if there are any.
-        scores: (kept,) their values of the score, in its own sign; none if no score was used.
-        n_total: how many examples there were.
-        strategy: the rule.
+        ids, labels, scores: (kept,) their names, their class indices and their values of the score, in its own sign, if there are any.
         keep: the fraction asked for (the kept share, if a count was asked for).
         spec: everything that defines the set: strategy, keep, count, start, cut, balanced, seed, score, ids_sha256.
         notes: what one should know about it, such as classes that keep no example.
@@ -40,7 +36,7 @@ class Selection:
     strategy: str
     keep: float
     spec: dict[str, Any]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,11 +54,7 @@ class Selection:
         return str(self.spec["ids_sha256"])
 
     def subset(self, dataset: "TorchDataset[Any]") -> "Subset[Any]":
-        """Return the kept part of a torch dataset whose items lie in the order of the scored set.
-
-        Raises:
-            InputError: the dataset has another length than the scored set.
-        """
+        """Return the kept part of a torch dataset whose items lie in the order of the scored set."""
         from torch.utils.data import Subset
 
         if not isinstance(dataset, Sized) or len(dataset) != self.n_total:

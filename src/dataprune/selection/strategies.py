@@ -15,19 +15,12 @@ STRATA = 50
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Examples to choose from: all, or those of one class.
+    """Examples to choose from: all, or those of one class."""
 
-    Attributes:
-        difficulty: higher is harder.
-        hashes: one for each example, different; breaks ties.
-        start: where the window begins, as a fraction of the examples from the easiest.
-        cut: which fraction of the hardest `stratified` leaves out.
-    """
-
-    difficulty: Float64[np.ndarray, " examples"]
-    hashes: UInt64[np.ndarray, " examples"]
-    start: float = 0.0
-    cut: float = 0.0
+    difficulty: Float64[np.ndarray, " examples"]  # higher is harder
+    hashes: UInt64[np.ndarray, " examples"]  # all different; break ties
+    start: float = 0.0  # where the window begins, as a fraction of the examples from the easiest
+    cut: float = 0.0  # which fraction of the hardest `stratified` leaves out
 
     @property
     def order(self) -> Int64[np.ndarray, " examples"]:
@@ -117,11 +110,5 @@ def water_level(sizes: Int64[np.ndarray, " strata"], count: int) -> Int64[np.nda
 
 
 STRATEGIES: dict[str, Callable[[Group, int], Int64[np.ndarray, " kept"]]] = {
-    "hardest": hardest,
-    "easiest": easiest,
-    "window": window,
-    "random": random,
-    "moderate": moderate,
-    "stratified": stratified,
+    keep.__name__: keep for keep in (hardest, easiest, window, random, moderate, stratified)
 }
-"""The strategies by name."""

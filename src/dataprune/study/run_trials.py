@@ -16,9 +16,9 @@ from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
 from dataprune.study.grid import Condition, Grid, TrainingSetup
 from dataprune.study.trial import Trial, TrialResult, borrowed, sound_trial, write_trial
-from dataprune.training.checkpoint import training_environment
+from dataprune.training.checkpoint import is_seen, training_environment
 from dataprune.training.cost import Cost
-from dataprune.training.ensemble import Ensemble, marker_file
+from dataprune.training.ensemble import Ensemble
 from dataprune.training.fit import Training, forward_flops
 from dataprune.training.inputs import example_shape
 from dataprune.training.plan import Plan
@@ -32,7 +32,6 @@ from dataprune.training.staged import (
     forget_inputs,
     packed,
     train_staged,
-    train_staged_away,
 )
 from dataprune.workers import ExecutorConfig, Job, Outcome, Pool, default_workers, open_pool
 
@@ -168,9 +167,12 @@ def _outcomes(
     scratch = context.folder / SCRATCH
     with open_pool(context.executor_config) as workers:
         places = _places(conditions, scratch, context.reads_test, workers)
-        how = train_staged_away if workers.nodes_without([marker_file(scratch)]) else train_staged
-        n_classes = conditions[0].data.train.n_classes
-        jobs = (Job(name, how, _job(trial, places[trial.train], context, n_classes)) for name, trial in missing.items())
+        n_classes, seen = conditions[0].data.train.n_classes, is_seen(scratch, workers)
+        folders = {name: scratch / name if seen else None for name in missing}
+        jobs = (
+            Job(name, train_staged, _job(trial, places[trial.train], context, n_classes, folders[name]))
+            for name, trial in missing.items()
+        )
         with contextlib.closing(workers.run(jobs, heard)) as outcomes:
             yield from outcomes
 
@@ -231,10 +233,9 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
     return places
 
 
-def _job(trial: Trial, places: Places, context: TrialContext, n_classes: int) -> StagedJob:
+def _job(trial: Trial, places: Places, context: TrialContext, n_classes: int, scratch: Path | None) -> StagedJob:
     training = Training(trial.model, trial.recipe, trial.epochs, torch_seed(trial.seed, "trial"), n_classes, context.device)
     stages = tuple((packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
-    scratch = context.folder / SCRATCH / trial.name
     return StagedJob(trial.name, training, stages, places, scratch, context.checkpoint_seconds)
 
 

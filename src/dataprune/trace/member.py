@@ -29,13 +29,13 @@ MODES = ("clean", "online")
 
 @dataclass(frozen=True, eq=False)
 class MemberTrace:
-    """One member's trace: arrays by name, and what they are.
+    """One member's trace.
 
     Attributes:
         arrays: the channels (T, N); `trained_on` (N,) bool; of the last epoch `probabilities` (N, K) float16, or for very large
             sets `top_probabilities` (N, 16) float16, `top_classes` (N, 16) int32 and `rest` (N,) float32; `mirrored` (N, K)
-            float16, the probabilities of the mirror images, where the member was trained on such; `weights.<name>` for each of the
-            member's final weights. Arrays may be memory maps.
+            float16, the probabilities of the mirror images, where the member was trained on such; the final `weights.<name>`.
+            Arrays may be memory maps.
         info: `when`, `seed`, `epochs`, `n_classes`, `labels` (a hash of those it was measured against), `status` ("ok", or why the
             member must not be scored).
     """

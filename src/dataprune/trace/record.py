@@ -29,11 +29,10 @@ class Recorder:
 
     Args:
         labels: (N,) class indices that the trace is measured against.
-        n_classes: width of the logits, at least 2.
-        epochs: how many will be recorded.
+        n_classes, epochs: width of the logits, at least 2, and how many epochs will be recorded.
         trained_on: (N,) bool, which examples this member was trained on; all if not given.
         when: "clean" if logits come from a pass over clean inputs after the epoch, "online" if from the training steps.
-        seed: the member's seed, for the record.
+        seed: the member's, for the record.
         last_bias: whether the last layer has a bias, which its gradient norm (`grand`) then counts.
 
     Example:
@@ -93,11 +92,10 @@ class Recorder:
             logits: (B, K) outputs of the last layer before the softmax, NumPy or torch, of any device and float type; measured
                 in float32 on their device.
             epoch: from 0, one after the other.
-            features: (B, D) inputs of the last layer; with them the channel `grand` is recorded.
+            features: (B, D) inputs of the last layer, in every call or in none; with them the channel `grand` is recorded.
 
         Raises:
-            InputError: rows out of range or repeated, epochs out of order or incomplete, logits that are not finite, of another
-                width, or probabilities; features in some calls only. Nothing is recorded then.
+            InputError: what does not fit is refused with its rows, and nothing is recorded.
         """
         import torch
 
@@ -107,7 +105,12 @@ class Recorder:
         values, hidden = _as_tensor(logits), None if features is None else _as_tensor(features)
         with torch.no_grad():
             self._check_logits(values, index)
-            self._check_features(hidden, index)
+            if self._has_features is not None and self._has_features != (hidden is not None):
+                raise invalid("features", "be given in every call or in none", "them in some")
+            if hidden is not None:
+                if hidden.ndim != 2 or len(hidden) != len(index):
+                    raise invalid("features", f"have shape ({len(index)}, D)", tuple(hidden.shape))
+                _check_finite("features", hidden, index, "")
             if epoch > self._epoch:
                 self._epoch = epoch
                 self._seen[:] = False
@@ -133,15 +136,12 @@ class Recorder:
     def finish(
         self, weights: Mapping[str, np.ndarray] | None = None, status: str = "ok", mirrored: ArrayLike | None = None
     ) -> MemberTrace:
-        """Close the trace.
+        """Close the trace; missing epochs or rows are refused.
 
         Args:
             weights: the member's final weights by name, kept with the trace.
             status: "ok", or in words why this member must not feed a score.
             mirrored: (N, K) class probabilities of the mirror images at the end, which `noise find` reads and no score.
-
-        Raises:
-            InputError: epochs are missing, or rows in the last one (how many and which); `mirrored` is no such table.
         """
         self._check_complete()
         if self._epoch + 1 < self._epochs:
@@ -151,15 +151,8 @@ class Recorder:
         if mirrored is not None:
             arrays["mirrored"] = self._checked_mirrored(mirrored)
         arrays |= {f"weights.{name}": np.asarray(value) for name, value in (weights or {}).items()}
-        info = {
-            "when": self._when,
-            "seed": self._seed,
-            "epochs": self._epochs,
-            "n_classes": self._n_classes,
-            "labels": labels_hash(self._labels),
-            "status": status,
-        }
-        return MemberTrace(arrays, info)
+        info = {"when": self._when, "seed": self._seed, "epochs": self._epochs, "n_classes": self._n_classes}
+        return MemberTrace(arrays, info | {"labels": labels_hash(self._labels), "status": status})
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that was recorded so far, as copies, for a checkpoint."""
@@ -169,11 +162,7 @@ class Recorder:
         return arrays | {"log_p": self._log_p.copy(), "seen": self._seen.copy(), "labels": self._labels, "position": position}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a checkpoint: what follows gives the same bits as if there had been no interruption.
-
-        Raises:
-            InputError: the state is of other labels, or of more epochs or other classes than this recorder has.
-        """
+        """Go on from a checkpoint of the same labels, epochs and classes: what follows gives the same bits as without interruption."""
         epoch, features, only_probabilities = (int(value) for value in np.asarray(state["position"]))
         if not np.array_equal(state["labels"], self._labels):
             raise invalid("state", "be of the same labels", "other labels", "Start the member anew.")
@@ -240,15 +229,6 @@ class Recorder:
         if self._only_probabilities and len(index) + int(self._seen.sum()) >= 2:
             cure = "Pass the outputs before the softmax, or the logarithm of the probabilities."
             raise invalid("logits", "not be probabilities", f"rows that lie in [0, 1] and sum to 1 (rows {join_some(index)})", cure)
-
-    def _check_features(self, features: "torch.Tensor | None", index: Int64[np.ndarray, " batch"]) -> None:
-        if self._has_features is not None and self._has_features != (features is not None):
-            raise invalid("features", "be given in every call or in none", "them in some")
-        if features is None:
-            return
-        if features.ndim != 2 or len(features) != len(index):
-            raise invalid("features", f"have shape ({len(index)}, D)", tuple(features.shape))
-        _check_finite("features", features, index, "")
 
     def _write(self, rows: Int64[np.ndarray, " batch"], logits: "torch.Tensor", features: "torch.Tensor | None") -> None:
         import torch
@@ -328,9 +308,7 @@ def _as_tensor(values: Any) -> "torch.Tensor":
 
 
 def _check_finite(name: str, values: "torch.Tensor", index: Int64[np.ndarray, " batch"], cure: str) -> None:
-    import torch
-
-    finite = torch.isfinite(values).all(dim=1)
+    finite = values.isfinite().all(dim=1)
     if not bool(finite.all()):
         rows = index[(~finite).cpu().numpy()]
         raise InputError(f"`{name}` are NaN or infinite at rows {join_some(rows)}. {cure}".rstrip())

@@ -25,9 +25,6 @@ class Trace:
         members: at least one, of the same examples, epochs, classes and way of measuring. Leave out members that failed.
         labels: (N,) the class indices that the members were recorded against.
         ids: (N,) one string an example, if they have names.
-
-    Raises:
-        InputError: members disagree (which one and in what), one is marked as not to be scored, or the labels are others.
     """
 
     def __init__(self, members: Sequence[MemberTrace], labels: ArrayLike, ids: np.ndarray | None = None) -> None:
@@ -138,11 +135,7 @@ class Trace:
 
         They are stored in half precision; the label's own is taken from the channel `p_label`, which is exact, and the others are
         scaled to what it leaves, so that rows sum to 1. Where only the largest were stored, the rest is spread evenly over the
-        other classes.
-
-        Args:
-            member: its place.
-            mirrored: return the mean with those of the mirror image, where the member holds them.
+        other classes. `mirrored` gives the mean with those of the mirror image, where the member holds them.
         """
         arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
         if "probabilities" in arrays:
@@ -170,14 +163,8 @@ class Trace:
         return any("mirrored" in member.arrays for member in self._members)
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
-        """Return the class probabilities at the last epoch: the mean over members.
-
-        Args:
-            which: over all members, over those that were trained on the example ("in") or over those that were not ("out").
-
-        Returns:
-            Probabilities, rows sum to 1. An example without such a member is an error.
-        """
+        """Return the class probabilities at the last epoch, whose rows sum to 1: the mean over all members, over those that were trained
+        on the example ("in") or over those that were not ("out"); an example without such a member is an error."""
         if which not in ("all", "in", "out"):
             raise unknown_choice("which", which, ("all", "in", "out"))
         seen = self.trained_on

@@ -24,12 +24,7 @@ class Draws:
 
 
 def draw(recipe: Recipe, n_examples: int, side: tuple[int, ...], seed: int, epoch: int, device: torch.device) -> Draws:
-    """Draw the augmentation of an epoch.
-
-    Args:
-        side: height and width, pixels.
-        seed: of the training (the member's own).
-    """
+    """Draw the augmentation of an epoch for pictures of a height and width; the seed is the member's own."""
 
     def whole_numbers(name: str, low: int, high: int) -> Tensor:
         return torch.from_numpy(generator(seed, "augment", name, epoch).integers(low, high, n_examples)).to(device)

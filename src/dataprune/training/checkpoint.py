@@ -1,7 +1,9 @@
 """The checkpoint of a training: its state after an epoch in one file, and a note that names the file and what it is of."""
 
+import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from dataprune.errors import DatapruneError, MachineError
 from dataprune.store import canonical_json, open_arrays, read_json, save_arrays, sha256, write_json
+from dataprune.workers import Pool
 
 CHECKPOINT = "checkpoint.json"
 FORMAT = 2
@@ -26,11 +29,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one training, of which the latest is kept.
+    """The checkpoints of one training, of which the latest is kept, in a folder of its own.
 
-    Attributes:
-        folder: of this training alone.
-        identity: all that its bits follow from, as JSON; the checkpoint of another training is not taken up.
+    `identity` is all that its bits follow from, as JSON; the checkpoint of another training is not taken up.
     """
 
     folder: Path
@@ -73,22 +74,32 @@ def training_environment(device: str) -> dict[str, str]:
 
 
 @contextmanager
-def training_on(device: str, what: str) -> Iterator[None]:
-    """Train on one thread, and say in one line that there is not enough memory.
+def training_on(device: str, what: str, scratch: Path | None) -> Iterator[Path]:
+    """Train on one thread in the scratch folder: a temporary one (None) on a machine that does not see the driver's.
 
     Raises:
         MachineError: there is not enough memory to train `what`.
     """
     from dataprune.training.fit import one_thread
 
-    with one_thread(device):
+    with (
+        one_thread(device),
+        tempfile.TemporaryDirectory(prefix="dataprune-") if scratch is None else nullcontext(scratch) as folder,
+    ):
         try:
-            yield
+            yield Path(folder)
         except RuntimeError as error:  # torch has no other class for it on a CPU
             if "alloc" not in str(error) and "out of memory" not in str(error):
                 raise
             cure = "Try fewer --workers, a smaller --batch or --image-size"
             raise MachineError(f"not enough memory to train {what} on {device}. {cure}.") from error
+
+
+def is_seen(scratch: Path, workers: Pool) -> bool:
+    """Return whether all machines of a pool see this very folder; a marker file in it tells."""
+    path = scratch / "landmark.json"
+    write_json(path, {"landmark": uuid.uuid4().hex})
+    return not workers.nodes_without([path])
 
 
 def peak_bytes() -> int:

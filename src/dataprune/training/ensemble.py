@@ -1,25 +1,24 @@
 """The members of an ensemble: trained serially or in parallel, each into one trace file; what was interrupted is taken up."""
 
 import math
-import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float16, Int64
+from jaxtyping import Bool, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, data_handle, open_shared
 from dataprune.errors import invalid
-from dataprune.store import array_digest, write_json, writing
+from dataprune.store import array_digest, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
 from dataprune.trace.record import FULL_VALUES
-from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
+from dataprune.training.checkpoint import Checkpoints, is_seen, peak_bytes, training_on
 from dataprune.training.recipes import Recipe
 from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 
@@ -35,13 +34,9 @@ DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probabili
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What defines an ensemble beside the data; a member is a pure function of this, its number and the data.
+    """What defines an ensemble beside the data, as `Settings` has it; a member is a pure function of this, its number and the data.
 
-    Attributes:
-        members: how many networks; with folds it is folds × repeats × rounds.
-        folds: 0 trains every member on everything; otherwise member `r·folds + f` never sees fold f of repeat r.
-        rounds: with 2 or more, as many members again on the same folds, without the labels that those before call wrong.
-        when: `clean` records after each epoch on pictures as they are, `online` while training on augmented ones.
+    With folds there are folds × repeats × rounds members, and member `r·folds + f` of a round never sees fold f of repeat r.
     """
 
     model: str
@@ -92,9 +87,6 @@ def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, 
     """Deal the examples of each class in random order onto the folds, so that every fold has its share of every class.
 
     A class goes on where the last one stopped: fold sizes differ by at most one, and small classes do not all start in fold 0.
-
-    Returns:
-        The fold of each example, in [0, folds).
     """
     if folds > len(labels):
         raise invalid("folds", f"be at most the number of examples ({len(labels)})", folds)
@@ -115,22 +107,24 @@ def training_mask(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], me
 
 @dataclass(frozen=True)
 class MemberJob:
-    """All that a worker needs to train one member; the scratch folder is its own. `excluded` is never trained on."""
+    """All that a worker needs to train one member. `excluded` is never trained on.
+
+    The scratch folder is the member's own; None where the worker does not see the run's.
+    """
 
     ensemble: Ensemble
     member: int
     shared: DataHandle
     data_key: str
-    scratch: Path
+    scratch: Path | None
     device: str
     excluded: Bool[np.ndarray, " examples"] | None = None
 
-    @property
-    def checkpoints(self) -> Checkpoints:
-        """Those of this very member: it does not depend on how many others there are."""
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """Return those of this very member: it does not depend on how many others there are."""
         spec = {name: value for name, value in asdict(self.ensemble).items() if name not in ("members", "repeats", "rounds")}
         excluded = "" if self.excluded is None else array_digest(self.excluded)
-        return Checkpoints.of(self.scratch, self.device, spec=spec, member=self.member, data=self.data_key, excluded=excluded)
+        return Checkpoints.of(folder, self.device, spec=spec, member=self.member, data=self.data_key, excluded=excluded)
 
 
 @dataclass(frozen=True)
@@ -146,7 +140,10 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class MemberDone:
-    """A finished member: its trace file in the scratch folder, its accuracy on what it was trained on, what it took in all."""
+    """A finished member: its trace file, its accuracy on what it was trained on, what it took in all.
+
+    `content` is that of the file, where the driver does not see it.
+    """
 
     member: int
     path: Path
@@ -155,6 +152,7 @@ class MemberDone:
     examples_seen: int
     seconds: float
     peak_bytes: int
+    content: bytes | None = None
 
 
 def train_members(
@@ -176,51 +174,34 @@ def train_members(
         excluded: examples that none of them is trained on.
     """
     with open_pool(executor_config) as workers:
-        shared = data_handle(dataset, scratch, workers)
-        is_seen = not workers.nodes_without([marker_file(scratch)])
-        jobs = [
-            Job(
-                f"member {member}",
-                train_member if is_seen else train_member_away,
-                MemberJob(ensemble, member, shared, dataset.fingerprint, scratch / f"member-{member:03d}", device, excluded),
-            )
-            for member in members
-        ]
+        shared, seen = data_handle(dataset, scratch, workers), is_seen(scratch, workers)
+        folders = {member: scratch / f"member-{member:03d}" for member in members}
+        of_member = partial(MemberJob, ensemble, shared=shared, data_key=dataset.fingerprint, device=device, excluded=excluded)
+        jobs = [Job(f"member {n}", train_member, of_member(n, scratch=folder if seen else None)) for n, folder in folders.items()]
         for outcome in workers.run(jobs, lambda _, message: on_message(message)):
-            yield outcome if is_seen or outcome.error is not None else replace(outcome, value=_fetched(outcome.value, scratch))
+            if outcome.error is None and not seen:
+                outcome = replace(outcome, value=_fetched(outcome.value, folders[outcome.value.member]))
+            yield outcome
 
 
-def train_member_away(job: MemberJob, report: Report) -> tuple[MemberDone, bytes]:
-    """Train one member in a temporary folder of a machine that does not see the run's, and return its trace too."""
-    with tempfile.TemporaryDirectory(prefix="dataprune-") as folder:
-        done = train_member(replace(job, scratch=Path(folder)), report)
-        return done, done.path.read_bytes()
-
-
-def _fetched(value: tuple[MemberDone, bytes], scratch: Path) -> MemberDone:
-    done, content = value
-    path = scratch / f"member-{done.member:03d}" / done.path.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path, len(content)) as temporary:
-        temporary.write_bytes(content)
-    return replace(done, path=path)
-
-
-def marker_file(scratch: Path) -> Path:
-    """Write a file by which another machine tells whether it sees this very folder."""
-    path = scratch / "landmark.json"
-    write_json(path, {"landmark": uuid.uuid4().hex})
-    return path
+def _fetched(done: MemberDone, folder: Path) -> MemberDone:
+    """Write down a trace that came along."""
+    assert done.content is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder / done.path.name, len(done.content)) as temporary:
+        temporary.write_bytes(done.content)
+    return replace(done, path=folder / done.path.name, content=None)
 
 
 def train_member(job: MemberJob, report: Report) -> MemberDone:
     """Train one member from its last checkpoint on and write its trace beside it."""
-    with training_on(job.device, f"member {job.member}"):
-        return _train_member(job, report)
+    with training_on(job.device, f"member {job.member}", job.scratch) as folder:
+        done = _train_member(job, folder, report)
+        return replace(done, content=done.path.read_bytes()) if job.scratch is None else done
 
 
-def _train_member(job: MemberJob, report: Report) -> MemberDone:
-    from dataprune.training.fit import Fit
+def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
+    from dataprune.training.fit import Fit, weights_of
     from dataprune.training.inputs import Inputs
 
     begun = before = time.perf_counter()
@@ -234,8 +215,11 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
     fit = Fit(ensemble.training(seed, job.device), Inputs(inputs, ensemble.recipe.normalise, job.device), labels, trained_on)
     about = labels, ensemble.n_classes, ensemble.epochs
     recorder = Recorder(*about, trained_on=trained_on, when=ensemble.when, seed=seed, last_bias=fit.last_bias)
-    checkpoints = job.checkpoints
-    begun -= _resume(checkpoints, fit, recorder)
+    checkpoints = job.checkpoints(folder)
+    if (last := checkpoints.latest()) is not None:
+        fit.restore(last.arrays, last.info["fit"])
+        recorder.restore({n.removeprefix("recorder."): a for n, a in last.arrays.items() if n.startswith("recorder.")})
+        begun -= last.info["seconds"]
     while fit.epoch < ensemble.epochs:
         _record_epoch(fit, recorder, ensemble.when)
         now = time.perf_counter()
@@ -244,22 +228,15 @@ def _train_member(job: MemberJob, report: Report) -> MemberDone:
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
     accuracy, loss = recorder.accuracy(ensemble.epochs - 1), recorder.loss(ensemble.epochs - 1)
-    mirrored = _mirrored(fit) if ensemble.sees_mirrored(inputs.shape) else None
-    trace = recorder.finish(fit.weights(), _status(accuracy, loss, labels), mirrored)
-    path = job.scratch / "trace.safetensors"
+    mirrored: np.ndarray | None = None
+    if ensemble.sees_mirrored(inputs.shape):
+        looks = fit.predict(mirrored=True)
+        mirrored = np.concatenate([logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in looks])
+    trace = recorder.finish(weights_of(fit.model), _status(accuracy, loss, labels), mirrored)
+    path = folder / "trace.safetensors"
     save_member(path, trace)
     n_seen, seconds = int(trained_on.sum()) * ensemble.epochs, time.perf_counter() - begun
     return MemberDone(job.member, path, trace.info["status"], accuracy, n_seen, seconds, peak_bytes())
-
-
-def _resume(checkpoints: Checkpoints, fit: "Fit", recorder: Recorder) -> float:
-    """Go on from the last checkpoint, and return the seconds already spent; else start anew."""
-    last = checkpoints.latest()
-    if last is None:
-        return 0.0
-    fit.restore(last.arrays, last.info["fit"])
-    recorder.restore({n.removeprefix("recorder."): a for n, a in last.arrays.items() if n.startswith("recorder.")})
-    return float(last.info["seconds"])
 
 
 def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:
@@ -271,11 +248,6 @@ def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:
         rows_left = np.flatnonzero(~fit.trained_on)
     for rows, logits, features in fit.predict(rows_left):
         recorder.update(rows, logits, epoch, features)
-
-
-def _mirrored(fit: "Fit") -> Float16[np.ndarray, "examples classes"]:
-    parts = [logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in fit.predict(mirrored=True)]
-    return np.concatenate(parts)
 
 
 def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:

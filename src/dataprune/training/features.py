@@ -22,12 +22,8 @@ def penultimate(
 
     Args:
         weights: arrays called `weights.<name>`, as a trace's member holds them.
-        model: the model's name, as for `build`.
         normalise: as the member's recipe had it.
         trained_on: whose mean and deviation the examples are brought to; None is the data set itself.
-
-    Raises:
-        InputError: the model has no last linear layer with one output a class, or there are too many features to hold.
     """
     import torch
 

@@ -1,7 +1,7 @@
 """One network, trained on rows of a data set that lies on the device: epoch by epoch, so that it can be stopped and taken up."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,10 +26,7 @@ OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penul
 class Training:
     """What one training is: a pure function of this, the data and the rows trained on.
 
-    Attributes:
-        epochs: overrules the recipe's own.
-        seed: of this network alone; weights, order, augmentation and dropout are streams of it.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+    `epochs` overrules the recipe's own; weights, order, augmentation and dropout are streams of `seed`.
     """
 
     model: str
@@ -66,15 +63,9 @@ def one_thread(device: str) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What one epoch trains, where it is not simply all the rows of the training.
+    """What one epoch trains: the first `taken` of the `n_batches` into which the rows are cut.
 
-    Attributes:
-        trained_on: the rows.
-        n_batches: into how many batches they are cut.
-        taken: how many of these are trained; the others are left out.
-        first_step: the number of steps before this epoch.
-        n_steps: of the whole training, for the schedule of the rate.
-        epoch: by which the recipe's milestones count.
+    For the schedule of the rate: the steps before this epoch, those of the whole training, and the epoch as milestones count it.
     """
 
     trained_on: Bool[np.ndarray, " examples"]
@@ -95,46 +86,91 @@ def batches_of(n_examples: int, batch: int) -> int:
     return max(1, round(n_examples / batch))
 
 
-class Fit:
-    """One network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
+class Fitting:
+    """A network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, recipe: Recipe, inputs: Inputs) -> None:
+        self.inputs, self.device = inputs, inputs.device
+        self.model = model.to(self.device)
+        if inputs.are_images:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = optimiser_for(self.model, recipe, self.device)
+        self.epoch = 0
+        self.loss = math.nan
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of every parameter."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def run_epoch(self, batches: Sequence[Tensor], losses: Iterator[Tensor], seed: int, *dropout: str | int) -> None:
+        """Take the steps that give the loss of each batch; a mean that is no number is a WorkError."""
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        with torch_stream(seed, *dropout, device=self.device):
+            for batch, loss in zip(batches, losses, strict=True):
+                total += loss * len(batch)
+        self.loss = float(total) / sum(map(len, batches))
+        if not math.isfinite(self.loss):
+            raise WorkError(f"training diverged in epoch {self.epoch + 1}: the loss is {self.loss}; try a lower learning rate")
+        self.epoch += 1
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the tensors of the state: `weights.<name>`, and the optimiser's as `optimiser.<parameter>.<slot>`."""
+        return {f"weights.{name}": value for name, value in weights_of(self.model).items()} | {
+            f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
+            for index, slots in self.optimiser.state_dict()["state"].items()
+            for slot, value in slots.items()
+            if value is not None
+        }
+
+    def info(self) -> dict[str, Any]:
+        """Return the rest of the state, as plain numbers."""
+        return {"epoch": self.epoch, "loss": self.loss}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+        """Go back to the state that `arrays` and `info` gave."""
+        load_weights(self.model, arrays)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name in arrays:
+            if name.startswith("optimiser."):
+                _, index, slot = name.split(".", 2)
+                value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
+                if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
+                    value = torch.empty_like(like).copy_(value)
+                slots.setdefault(int(index), {})[slot] = value
+        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.epoch, self.loss = info["epoch"], info["loss"]
+
+
+class Fit(Fitting):
+    """One classifier in training."""
 
     def __init__(
-        self,
-        training: Training,
-        inputs: Inputs,
-        labels: Int64[np.ndarray, " examples"],
-        trained_on: Bool[np.ndarray, " examples"],
+        self, training: Training, inputs: Inputs, labels: Int64[np.ndarray, " examples"], trained_on: Bool[np.ndarray, " examples"]
     ) -> None:
         n_trained = int(trained_on.sum())
         if n_trained < 2:
             raise invalid("trained_on", "name at least 2 examples", n_trained)
-        self.training, self.inputs, self.trained_on = training, inputs, trained_on
-        self.device = inputs.device
         prepare(training.model)
-        with torch_stream(training.seed, "weights", device=self.device):
+        with torch_stream(training.seed, "weights", device=inputs.device):
             model = build(training.model, inputs.shape, training.n_classes)
-        self.model = model.to(self.device)
-        if inputs.are_images:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(model, training.recipe, inputs)
+        self.training, self.trained_on = training, trained_on
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
-        self.optimiser = optimiser_for(self.model, training.recipe, self.device)
         self.plateau = Plateau()
-        self.epoch = 0
-        self.loss = math.nan
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
         self._tap = FeatureTap(last)
 
     def train_epoch(self, on_batch: OnBatch | None = None, part: Part | None = None) -> None:
-        """Train one epoch; the permutation is of all rows and the subset is taken out of it.
+        """Train one epoch, of all the rows of this training or a part: those of a permutation of the whole set.
 
-        Args:
-            on_batch: is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
-            part: what to train; None is all the rows of this training.
-
-        Raises:
-            WorkError: the loss is no longer a number.
+        `on_batch` is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
         """
         training, recipe, epoch = self.training, self.training.recipe, self.epoch
         if part is None:
@@ -146,15 +182,14 @@ class Fit:
         draws = None
         if self.inputs.are_images:
             draws = augment.draw(recipe, len(self.inputs), self.inputs.shape[1:], training.seed, epoch, self.inputs.home)
-        total = torch.zeros((), device=self.device)
-        self.model.train()
-        with torch_stream(training.seed, "dropout", epoch, device=self.device):
+
+        def losses() -> Iterator[Tensor]:
             for step, batch in enumerate(batches, part.first_step):
-                set_rate(self.optimiser, rate_at(recipe, step, part.n_steps, part.epoch) * self.plateau.factor)
-                total += self._step(batch, draws, on_batch) * len(batch)
-        self.loss = checked_loss(float(total) / sum(map(len, batches)), epoch)
+                self.set_rate(rate_at(recipe, step, part.n_steps, part.epoch) * self.plateau.factor)
+                yield self._step(batch, draws, on_batch)
+
+        self.run_epoch(batches, losses(), training.seed, "dropout", epoch)
         self.plateau = self.plateau.after(self.loss, recipe)
-        self.epoch += 1
 
     def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
         x = self.inputs.batch(rows, draws)
@@ -172,12 +207,9 @@ class Fit:
     def predict(
         self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None, *, mirrored: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Yield rows, logits and penultimate features of clean pictures, batch by batch in row order.
+        """Yield rows, logits and penultimate features of clean pictures (or their mirror images), batch by batch in row order.
 
-        Args:
-            rows: which examples; None is all of them.
-            inputs: of which data; None is the training data.
-            mirrored: look at the mirror images instead.
+        Without `rows` all are looked at, without `inputs` the training data.
         """
         self.model.eval()
         inputs = self.inputs if inputs is None else inputs
@@ -190,22 +222,14 @@ class Fit:
                 logits = self.model(seen.flip(-1) if mirrored else seen)
             yield some, logits, self._tap.seen
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """Return parameters and buffers by name, as arrays."""
-        return weights_of(self.model)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return what must be kept to go on after this epoch: weights and the optimiser's tensors."""
-        return state_arrays(self.model, self.optimiser)
-
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
-        return {"epoch": self.epoch, "loss": self.loss, "plateau": asdict(self.plateau)}
+        return super().info() | {"plateau": asdict(self.plateau)}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
-        restore_state(self.model, self.optimiser, arrays)
-        self.epoch, self.loss, self.plateau = info["epoch"], info["loss"], Plateau(**info["plateau"])
+        super().restore(arrays, info)
+        self.plateau = Plateau(**info["plateau"])
 
 
 def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
@@ -217,44 +241,6 @@ def load_weights(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Put the arrays called `weights.<name>` into the network."""
     stored = {name.removeprefix("weights."): arrays[name] for name in arrays if name.startswith("weights.")}
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored.items()})
-
-
-def state_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """Return the tensors of a training: `weights.<name>`, and the optimiser's as `optimiser.<parameter>.<slot>`."""
-    return {f"weights.{name}": value for name, value in weights_of(model).items()} | {
-        f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
-        for index, slots in optimiser.state_dict()["state"].items()
-        for slot, value in slots.items()
-        if value is not None
-    }
-
-
-def restore_state(model: nn.Module, optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `state_arrays` gave."""
-    load_weights(model, arrays)
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name in arrays:
-        if name.startswith("optimiser."):
-            _, index, slot = name.split(".", 2)
-            value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
-            if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
-                value = torch.empty_like(like).copy_(value)
-            slots.setdefault(int(index), {})[slot] = value
-    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
-def checked_loss(loss: float, epoch: int) -> float:
-    """Return the mean loss of an epoch, or stop a training that diverged."""
-    if not math.isfinite(loss):
-        raise WorkError(f"training diverged in epoch {epoch + 1}: the loss is {loss}; try a lower learning rate")
-    return loss
 
 
 class FeatureTap:

@@ -24,15 +24,9 @@ def prepare(name: str) -> None:
 
 
 def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Build the network called `name`.
+    """Build a network of `MODELS`, or by `module:function` of a function `(shape, n_classes) -> nn.Module`.
 
-    Args:
-        name: a key of `MODELS`, or `module:function` of a function `(shape, n_classes) -> nn.Module`.
-        shape: of one example, (channels, height, width) or (features,).
-        n_classes: width of the logits.
-
-    Raises:
-        InputError: no such name, a picture model for vectors, or a picture that is too small for the model.
+    The shape is that of one example, (channels, height, width) or (features,); a model that does not fit it is refused.
     """
     if ":" in name:
         model = call(name, shape, n_classes)
@@ -172,13 +166,7 @@ def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
 
 
 MODELS: dict[str, Build] = {
-    "proxy": proxy,
-    "proxy-wide": proxy_wide,
-    "simple": simple,
-    "resnet18": resnet18,
-    "plain18": plain18,
-    "mlp": mlp,
-    "linear": linear,
+    make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, simple, resnet18, plain18, mlp, linear)
 }
 VECTOR_MODELS = ("mlp", "linear")
 

@@ -28,12 +28,7 @@ class Components:
 
 
 def principal_components(rows: Float32[np.ndarray, "n values"], count: int = COMPONENTS) -> Components:
-    """Find the principal components of rows, not scaled; equal rows give equal bits.
-
-    Args:
-        rows: at least 1.
-        count: how many components at most; there are no more than columns, nor than rows.
-    """
+    """Find at most so many principal components of rows (one or more), not scaled; equal rows give equal bits."""
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
@@ -46,11 +41,7 @@ def principal_components(rows: Float32[np.ndarray, "n values"], count: int = COM
 
 
 def pixel_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENTS, side: int = MOST_SIDE) -> Components:
-    """Find the principal components of pictures, as `pixel_rows` gives them.
-
-    Raises:
-        InputError: `count` is below 1, or there are fewer than 2 pictures.
-    """
+    """Find the principal components of at least 2 pictures, as `pixel_rows` gives them."""
     if count < 1:
         raise invalid("components", "be at least 1", count)
     if len(images) < 2:
@@ -67,8 +58,7 @@ def on_components(
 
 
 def pixel_rows(images: UInt8[np.ndarray, "n h w ch"], side: int = MOST_SIDE) -> Float32[np.ndarray, "n values"]:
-    """Return each picture as a row of values in [0, 1]; above `side` pixels a side, squares of pixels are averaged (what they leave
-    over at the right and lower edge is cut off)."""
+    """Return each picture as a row of values in [0, 1]; above `side` pixels a side, whole squares of pixels are averaged."""
     return np.concatenate([_rows(block, side) for block in _blocks(images)])
 
 

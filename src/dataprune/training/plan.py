@@ -34,11 +34,7 @@ class Plan:
 
     @cached_property
     def forward_flops(self) -> int:
-        """Floating-point operations of one forward pass over the set.
-
-        Raises:
-            InputError: the model is unknown, or does not fit the examples.
-        """
+        """Floating-point operations of one forward pass over the set; a model that is unknown or does not fit is refused."""
         from dataprune.training.fit import forward_flops
         from dataprune.training.inputs import example_shape
 
@@ -53,11 +49,7 @@ class Plan:
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
 
     def timed_cost(self, members: int, device: str, at_once: int) -> Cost:
-        """Return the cost with seconds on the clock, from a few steps on this machine; work too short to wait for is not timed.
-
-        Args:
-            at_once: how many members are trained side by side.
-        """
+        """Return the cost with seconds on the clock, so many `at_once`, from a few steps on this machine; short work is not timed."""
         cost = self.cost(members)
         if cost.flops < UNTIMED_FLOPS:
             return cost
@@ -76,11 +68,8 @@ class Plan:
         return trained, 1.0 + ensemble.sees_mirrored(self.dataset.inputs.shape) / ensemble.epochs
 
     def _batch_seconds(self, device: str) -> tuple[float, float]:
-        """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set.
-
-        The first ones of a folder are of one class: it is learned at once, and gradients next to zero take a CPU twenty times as
-        long.
-        """
+        """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first ones of a folder
+        are of one class, which is learned at once, and gradients next to zero take a CPU twenty times as long."""
         from dataprune.training.fit import Fit, one_thread
         from dataprune.training.inputs import Inputs
 
@@ -106,12 +95,12 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
     members, epochs = EFFORTS[settings.effort]
     model = settings.model or ("mlp" if dataset.images is None else "proxy")
     recipe = recipe_named(settings.recipe or default_recipe(dataset, model))
-    epochs = _first(settings.epochs, recipe.epochs, epochs_for(len(dataset), epochs))
-    recipe = dataclasses.replace(recipe, epochs=epochs, batch=_first(settings.batch, recipe.batch))
+    epochs = settings.epochs or recipe.epochs or epochs_for(len(dataset), epochs)
+    recipe = dataclasses.replace(recipe, epochs=epochs, batch=settings.batch or recipe.batch)
     ensemble = Ensemble(
         model=model,
         recipe=recipe,
-        members=_first(settings.members, settings.folds * settings.repeats * settings.rounds if settings.folds else members),
+        members=settings.members or (settings.folds * settings.repeats * settings.rounds if settings.folds else members),
         epochs=epochs,
         n_classes=dataset.n_classes,
         folds=settings.folds,
@@ -121,10 +110,6 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
         seed=settings.seed,
     )
     return Plan(dataset, ensemble)
-
-
-def _first(*values: int | None) -> int:
-    return next(value for value in values if value is not None)
 
 
 def check_trainable(dataset: Dataset) -> None:

@@ -1,12 +1,11 @@
 """One network, trained on parts of a training set, stage after stage: judged on validation and, once, on test."""
 
-import tempfile
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64
 
 from dataprune.data.handle import DataHandle, open_shared
 from dataprune.errors import invalid
@@ -30,31 +29,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the data of a training lie, for a worker.
-
-    Attributes:
-        train: the training set; every stage is of rows of it.
-        validation: a set of its own, or None: then `validation_rows` of train.
-        test: looked at once, at the end; None for none.
-        key: what stands for the contents, since files of the same name may be of another study.
-    """
+    """Where the data of a training lie, for a worker; every stage is of rows of `train`, `test` is looked at once, at the end."""
 
     train: DataHandle
-    validation: DataHandle | None
+    validation: DataHandle | None  # None: `validation_rows` of train
     validation_rows: bytes
     test: DataHandle | None
-    key: str
+    key: str  # stands for the contents, since files of the same name may be of another study
 
 
 @dataclass(frozen=True)
 class StagedJob:
-    """All that a worker needs for one training; stages are as `Stage`, with packed rows; the scratch folder is its own."""
+    """All that a worker needs for one training; stages are as `Stage`, with packed rows.
+
+    The scratch folder is the training's own; None where the worker does not see the study's.
+    """
 
     name: str
     training: Training
     stages: tuple[tuple[bytes, int, int], ...]
     places: Places
-    scratch: Path
+    scratch: Path | None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
@@ -71,23 +66,14 @@ class StagedEpoch:
 
 @dataclass(frozen=True, eq=False)
 class StagedDone:
-    """What came of a training.
-
-    Attributes:
-        loss: mean training loss of each epoch.
-        validation: accuracy on validation after each epoch.
-        test_correct: whether each test example was right at the end; empty where test is not looked at.
-        steps: batches trained.
-        examples_seen: in them.
-        train_seconds: of training alone, without looking at validation and test.
-    """
+    """What came of a training: the mean loss and the accuracy on validation of each epoch, and which test examples are right."""
 
     loss: tuple[float, ...]
     validation: tuple[float, ...]
-    test_correct: Bool[np.ndarray, " test"]
+    test_correct: Bool[np.ndarray, " test"]  # at the end; empty where test is not looked at
     steps: int
     examples_seen: int
-    train_seconds: float
+    train_seconds: float  # without looking at validation and test
     training_environment: dict[str, str]
 
 
@@ -98,8 +84,7 @@ def packed(mask: Bool[np.ndarray, " examples"]) -> bytes:
 
 def unpacked(bits: bytes, count: int) -> Bool[np.ndarray, " examples"]:
     """Read a mask that `packed` wrote."""
-    raw: UInt8[np.ndarray, " bytes"] = np.frombuffer(bits, np.uint8)
-    return np.unpackbits(raw, count=count).astype(bool)
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(bool)
 
 
 def whole_stage(trained_on: Bool[np.ndarray, " examples"], epochs: int, batch: int) -> Stage:
@@ -113,23 +98,21 @@ def stage_of_steps(trained_on: Bool[np.ndarray, " examples"], steps: int, batch:
 
 
 def examples_of(stage: Stage, batch: int) -> int:
-    """Count the examples that a stage takes in, as `numpy.array_split` cuts them: the first batches of an epoch are the larger."""
+    """Count the examples that a stage takes in."""
     n_rows = int(stage.trained_on.sum())
     n_batches = batches_of(n_rows, batch)
-    whole, rest = divmod(stage.steps, n_batches)
-    return whole * n_rows + rest * (n_rows // n_batches) + min(rest, n_rows % n_batches)
+    return stage.steps // n_batches * n_rows + _examples(n_rows, n_batches, stage.steps % n_batches)
+
+
+def _examples(n_rows: int, n_batches: int, taken: int) -> int:
+    """Count the examples of an epoch's first batches, which are the larger ones, as `torch.tensor_split` cuts them."""
+    return taken * (n_rows // n_batches) + min(taken, n_rows % n_batches)
 
 
 def train_staged(job: StagedJob, report: Report) -> StagedDone:
     """Train from the last checkpoint on."""
-    with training_on(job.training.device, job.name):
-        return _train(job, report)
-
-
-def train_staged_away(job: StagedJob, report: Report) -> StagedDone:
-    """Train in a temporary folder of a machine that does not see the study's."""
-    with tempfile.TemporaryDirectory(prefix="dataprune-") as folder:
-        return train_staged(replace(job, scratch=Path(folder)), report)
+    with training_on(job.training.device, job.name, job.scratch) as folder:
+        return _train(job, folder, report)
 
 
 @dataclass
@@ -142,14 +125,14 @@ class _History:
     train_seconds: float = 0.0
 
 
-def _train(job: StagedJob, report: Report) -> StagedDone:
+def _train(job: StagedJob, folder: Path, report: Report) -> StagedDone:
     training, places = job.training, job.places
     train, validation, test = _inputs(places, training.recipe.normalise, training.device)
     labels = _labels(places.train)
     stages = [Stage(unpacked(bits, len(labels)), epochs, steps) for bits, epochs, steps in job.stages]
     parts = epochs_of(stages, training)
     fit = Fit(training, train, labels, stages[0].trained_on)
-    checkpoints = Checkpoints.of(job.scratch, training.device, trial=job.name)  # which is the hash of all that defines it
+    checkpoints = Checkpoints.of(folder, training.device, trial=job.name)  # which is the hash of all that defines it
     history = _History()
     if (last := checkpoints.latest()) is not None:
         fit.restore(last.arrays, last.info["fit"])
@@ -161,7 +144,7 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
         part, begun = parts[fit.epoch], time.perf_counter()
         fit.train_epoch(part=part)
         history.train_seconds += time.perf_counter() - begun
-        history.seen += _taken(part)
+        history.seen += _examples(int(part.trained_on.sum()), part.n_batches, part.taken)
         history.loss.append(fit.loss)
         history.validation.append(float(_correct(fit, rows, validation, truth).mean()))
         report(StagedEpoch(fit.epoch, len(parts), fit.loss, history.validation[-1], history.seen))
@@ -180,10 +163,7 @@ def _train(job: StagedJob, report: Report) -> StagedDone:
 
 
 def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
-    """Cut the stages into epochs.
-
-    The recipe's milestones count epochs as they are where every stage is of whole ones, else in proportion to the steps.
-    """
+    """Cut the stages into epochs; milestones count them as they are where all stages are of whole ones, else in proportion to steps."""
     parts: list[Part] = []
     first, n_steps = 0, sum(stage.steps for stage in stages)
     is_whole = sum(stage.epochs for stage in stages) == training.epochs
@@ -198,12 +178,6 @@ def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
             parts.append(Part(stage.trained_on, n_batches, taken, first, n_steps, epoch))
             first, left = first + taken, left - taken
     return parts
-
-
-def _taken(part: Part) -> int:
-    """Count the examples of an epoch."""
-    whole, rest = divmod(int(part.trained_on.sum()), part.n_batches)
-    return part.taken * whole + min(part.taken, rest)
 
 
 def _correct(

@@ -1,7 +1,6 @@
-"""One network, trained without labels by SwAV: epoch by epoch, so that it can be stopped and taken up."""
+"""One network, trained without labels by SwAV (Caron et al. 2020, arXiv:2006.09882): epoch by epoch, so that it can be resumed."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,49 @@ from torch.nn import functional
 
 from dataprune.errors import InputError, invalid
 from dataprune.streams import generator
-from dataprune.training.fit import (
-    FeatureTap,
-    batches_of,
-    checked_loss,
-    load_weights,
-    mixed_precision,
-    optimiser_for,
-    restore_state,
-    set_rate,
-    state_arrays,
-    torch_stream,
-)
+from dataprune.training.fit import FeatureTap, Fitting, batches_of, load_weights, mixed_precision, torch_stream
 from dataprune.training.inputs import Inputs, map_batches
 from dataprune.training.models import build, last_linear, prepare, proxy
 from dataprune.training.recipes import rate_at
 from dataprune.training.swav import views
-from dataprune.training.swav.codes import sinkhorn, swapped_loss
 from dataprune.training.swav.recipe import Swav, SwavRecipe
+
+
+def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iterations: int) -> Float[Tensor, "rows prototypes"]:
+    """Assign rows softly to prototypes: rows sum to 1, and every prototype gets about an equal share of them.
+
+    A small `epsilon` is nearly a hard assignment; in each iteration columns and rows are divided in turn.
+
+    Source:
+        Cuturi 2013, arXiv:1306.0895; Caron et al. 2020, equation 5 and its code in listing 1. In double precision: exp(2 / 0.05) is
+        beyond half precision, and the sums over columns lose single rows in single precision.
+
+    Example:
+        >>> sinkhorn(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.5, 3).round(decimals=3).tolist()
+        [[0.881, 0.119], [0.119, 0.881]]
+    """
+    wide = (scores.float() if scores.device.type == "mps" else scores.double()) / epsilon  # an MPS device has no double
+    q = torch.exp(wide - wide.max())
+    for _ in range(iterations):
+        q = q / q.sum(0, keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
+        q = q / q.sum(1, keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
+    return q
+
+
+def swapped_loss(
+    scores: Sequence[Float32[Tensor, "batch prototypes"]], codes: Sequence[Float[Tensor, "batch prototypes"]], temperature: float
+) -> Float32[Tensor, ""]:
+    """Return how badly each view predicts the codes of the others: cross-entropy, the mean over codes and over views not their own.
+
+    The codes are those of the first views.
+    """
+    log_p = [functional.log_softmax(one / temperature, dim=1) for one in scores]
+    total = scores[0].new_zeros(())
+    for own, code in enumerate(codes):
+        wanted = code.to(log_p[0].dtype)
+        others = [one for view, one in enumerate(log_p) if view != own]
+        total = total - torch.stack([(wanted * one).sum(1).mean() for one in others]).mean()
+    return total / len(codes)
 
 
 class SwavNetwork(nn.Module):
@@ -63,42 +87,39 @@ class SwavNetwork(nn.Module):
         self.prototypes.weight.copy_(functional.normalize(self.prototypes.weight, dim=1))
 
 
-class SwavFit:
-    """One network in training. Its state after an epoch is `arrays()` and `info()`, from which `restore` goes on bit for bit."""
+class SwavFit(Fitting):
+    """One network in training without labels."""
+
+    model: SwavNetwork
 
     def __init__(self, swav: Swav, inputs: Inputs) -> None:
         recipe = swav.recipe
         if not inputs.are_images:
             raise invalid("inputs", "be pictures", f"vectors of {inputs.shape[0]} columns")
-        self.swav, self.recipe, self.inputs = swav, recipe, inputs
-        self.device = inputs.device
         prepare(recipe.model)
-        with torch_stream(swav.seed, "swav", "weights", device=self.device):
+        with torch_stream(swav.seed, "swav", "weights", device=inputs.device):
             model = SwavNetwork(recipe, inputs.shape)
         model.normalise_prototypes()
-        self.model = model.to(self.device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = optimiser_for(self.model, recipe.steps, self.device)
+        super().__init__(model, recipe.steps, inputs)
+        self.swav, self.recipe = swav, recipe
         self.n_batches = batches_of(len(inputs), recipe.steps.batch)
         self.n_steps = swav.epochs * self.n_batches
         self.queue = torch.zeros((recipe.large.count, swav.queue, recipe.projection), device=self.device)
         self.queued = 0
-        self.epoch = 0
-        self.loss = math.nan
 
     def train_epoch(self) -> None:
-        """Train one epoch; a loss that is no longer a number is a WorkError."""
+        """Train one epoch."""
         seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
         order = torch.from_numpy(generator(seed, "swav", "order", epoch).permutation(len(inputs))).to(inputs.home)
         drawn = [[self._draw(group, number) for number in range(c.count)] for group, c in enumerate(self.recipe.groups)]
-        total = torch.zeros((), device=self.device)
-        self.model.train()
-        with torch_stream(seed, "swav", "dropout", epoch, device=self.device):
-            for step, rows in enumerate(torch.tensor_split(order, self.n_batches), epoch * self.n_batches):
-                set_rate(self.optimiser, rate_at(self.recipe.steps, step, self.n_steps, epoch))
-                total += self._step(rows, drawn, step) * len(rows)
-        self.loss = checked_loss(float(total) / len(inputs), epoch)
-        self.epoch += 1
+        batches = torch.tensor_split(order, self.n_batches)
+
+        def losses() -> Iterator[Tensor]:
+            for step, rows in enumerate(batches, epoch * self.n_batches):
+                self.set_rate(rate_at(self.recipe.steps, step, self.n_steps, epoch))
+                yield self._step(rows, drawn, step)
+
+        self.run_epoch(batches, losses(), seed, "swav", "dropout", epoch)
 
     def _draw(self, group: int, number: int) -> views.Draws:
         stream = generator(self.swav.seed, "swav", "view", group, number, self.epoch)
@@ -145,30 +166,24 @@ class SwavFit:
         return sinkhorn(scores, self.recipe.epsilon, self.recipe.iterations)[: len(z)]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what must be kept to go on after this epoch: weights, the optimiser's tensors, the queue."""
-        return state_arrays(self.model, self.optimiser) | {"queue": self.queue.cpu().numpy()}
+        """Return what must be kept to go on after this epoch, the queue too."""
+        return super().arrays() | {"queue": self.queue.cpu().numpy()}
 
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
-        return {"epoch": self.epoch, "loss": self.loss, "queued": self.queued}
+        return super().info() | {"queued": self.queued}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
-        restore_state(self.model, self.optimiser, arrays)
+        super().restore(arrays, info)
         self.queue = torch.from_numpy(np.array(arrays["queue"])).to(self.device)
-        self.epoch, self.loss, self.queued = info["epoch"], info["loss"], info["queued"]
+        self.queued = info["queued"]
 
 
 def embed_rows(
     swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray], layer: str
 ) -> Float32[np.ndarray, "examples features"]:
-    """Return the features of every picture, as it is.
-
-    Args:
-        inputs: normalised as the training set was.
-        weights: arrays called `weights.<name>`, as `SwavFit.arrays` gives them.
-        layer: `backbone` or `prototypes`.
-    """
+    """Return the features of every picture, normalised as the training set was, from weights as `SwavFit.arrays` gives them."""
     with torch_stream(0, "swav", device=torch.device("cpu")):
         model = SwavNetwork(swav.recipe, inputs.shape)
     load_weights(model, weights)

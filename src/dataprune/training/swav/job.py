@@ -62,14 +62,9 @@ def train_swav(
     executor: Executor = "processes",
     on_message: Callable[[SwavEpochDone], None] = lambda message: None,
 ) -> Outcome:
-    """Train in a worker (value of the outcome: `SwavDone`).
-
-    Args:
-        scratch: for checkpoints; an interrupted training goes on from there.
-    """
-    job = SwavJob(swav, share(dataset, scratch), dataset.pixels_digest, scratch, device)
-    jobs = [Job("swav", _run_swav, job)]
-    return next(run_jobs(jobs, ExecutorConfig(executor, 1), lambda _, message: on_message(message)))
+    """Train in a worker (value of the outcome: `SwavDone`), from the last checkpoint in the scratch folder on."""
+    job = Job("swav", _run_swav, SwavJob(swav, share(dataset, scratch), dataset.pixels_digest, scratch, device))
+    return next(run_jobs([job], ExecutorConfig(executor, 1), lambda _, message: on_message(message)))
 
 
 def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dataset, device: str) -> Float32[np.ndarray, "n d"]:
@@ -87,7 +82,7 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:
     """Train from the last checkpoint on."""
-    with training_on(job.device, "swav"):
+    with training_on(job.device, "swav", job.scratch):
         return _train(job, report)
 
 
@@ -117,11 +112,7 @@ def _train(job: SwavJob, report: Report) -> SwavDone:
 
 
 def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
-    """Return what the training will cost, not timed; a training step counts as three forward passes.
-
-    Raises:
-        InputError: the model is unknown, or does not fit the pictures or their crops.
-    """
+    """Return what the training will cost, not timed; a model that is unknown or does not fit the crops is refused."""
     import torch
 
     from dataprune.training.fit import count_flops, torch_stream

@@ -22,14 +22,7 @@ LEAST_SIDE = 4  # pixels of a crop
 
 @dataclass(frozen=True)
 class CropSpec:
-    """Crops of one size.
-
-    Attributes:
-        count: crops of each picture.
-        share: side of a crop as a share of the picture's.
-        smallest: least share of the picture's area that a crop shows.
-        largest: largest share of the area.
-    """
+    """Crops of one size: how many of each picture, their side as a share of its own, the least and largest share of its area shown."""
 
     count: int
     share: float
@@ -53,14 +46,8 @@ class CropSpec:
 
 @dataclass(frozen=True)
 class ColorAugment:
-    """What happens to a crop beside being cut out.
-
-    Attributes:
-        flip: mirror half of them.
-        jitter: strength of the changes of brightness, contrast, saturation and hue; 0 is none.
-        gray: share that loses its colours.
-        blur: share that is blurred.
-    """
+    """What happens to crops: whether half are mirrored, how far brightness, contrast, saturation and hue change (0 is none), and the
+    shares that lose their colours or are blurred."""
 
     flip: bool = True
     jitter: float = 0.5
@@ -79,19 +66,14 @@ class SwavRecipe:
 
     Attributes:
         steps: optimiser, schedule, batch and epochs; of its augmentation nothing is used.
-        large: crops that get codes; every other crop predicts these.
-        small: crops that have no codes of their own; None is none.
+        large, small: crops that get codes, and crops that only predict those; None is none.
         model: as for an ensemble; its last linear layer becomes the first one of the projection.
         width: of the model `proxy`; other models have their own.
-        hidden: width of the projection's hidden layer; 0 projects by one layer.
-        projection: length of the vectors that are compared with the prototypes.
+        hidden, projection: width of the projection's hidden layer (0 projects by one layer), and length of what it gives.
         prototypes: how many; of a small set fewer are taken.
         queue: vectors of earlier batches that take part in finding codes; None follows from batch and prototypes, 0 is none.
-        queue_from: share of the training after which the queue takes part.
-        frozen: share of the training in which the prototypes stay where they began.
-        temperature: of the softmax over prototypes.
-        epsilon: smoothness of the codes.
-        iterations: of Sinkhorn and Knopp.
+        queue_from, frozen: shares of the training after which the queue takes part, and in which the prototypes stay as they began.
+        temperature, epsilon, iterations: of the softmax over prototypes; smoothness of the codes; of Sinkhorn and Knopp.
     """
 
     name: str

@@ -25,24 +25,16 @@ BLUR = (0.1 / 224, 2.0 / 224)  # standard deviations of the blur, as a share of 
 
 @dataclass(frozen=True)
 class Draws:
-    """One view of every row: where it is cut out (shares of the picture), whether it is mirrored, and what becomes of its colours.
-
-    Attributes:
-        top, left, height, width: shares of the picture.
-        mirrored: 0 or 1.
-        colours: new channels out of old ones.
-        constant: what is added to every channel, times the view's mean brightness.
-        sigma: standard deviation of the blur, as a share of the crop's side; 0 is none.
-    """
+    """One view of every row: where it is cut out (shares of the picture), whether it is mirrored, and what becomes of its colours."""
 
     top: Float[Tensor, " rows"]
     left: Float[Tensor, " rows"]
     height: Float[Tensor, " rows"]
     width: Float[Tensor, " rows"]
-    mirrored: Float[Tensor, " rows"]
-    colours: Float[Tensor, "rows ch ch"]
-    constant: Float[Tensor, " rows"]
-    sigma: Float[Tensor, " rows"]
+    mirrored: Float[Tensor, " rows"]  # 0 or 1
+    colours: Float[Tensor, "rows ch ch"]  # new channels out of old ones
+    constant: Float[Tensor, " rows"]  # added to every channel, times the view's mean brightness
+    sigma: Float[Tensor, " rows"]  # standard deviation of the blur, as a share of the crop's side; 0 is none
 
     def of(self, rows: Tensor) -> "Draws":
         """Return the draws of some rows."""
@@ -94,16 +86,7 @@ def _colours(look: ColorAugment, n: int, n_channels: int, stream: np.random.Gene
 def cut_out(
     pictures: UInt8[Tensor, "batch h w ch"], draws: Draws, size: tuple[int, int], blur: bool
 ) -> Float32[Tensor, "batch ch out_h out_w"]:
-    """Cut a view out of each picture.
-
-    Args:
-        draws: of these pictures, in their order.
-        size: height and width of the views, pixels.
-        blur: whether any of them may be blurred.
-
-    Returns:
-        Values in [0, 255].
-    """
+    """Cut a view of height and width `size` out of each picture, values in [0, 255]; `blur` is whether any may be blurred."""
     batch, height, width, channels = pictures.shape
     down = _resampling(draws.top, draws.height, height, size[0])
     across = _resampling(draws.left, draws.width, width, size[1])
