@@ -16,9 +16,9 @@ from dataprune.cli.lines import duration, pluralise
 from dataprune.cli.progress import Progress, training
 from dataprune.cli.stop import Stopped, signals_as_exceptions
 from dataprune.run import Progress as RunProgress
-from dataprune.training.cost import Cost
 from dataprune.training.ensemble import Ensemble, EpochDone
 from dataprune.training.recipes import RECIPES
+from dataprune.training.settings import Cost
 
 
 class TestFaults:

@@ -6,8 +6,7 @@ from PIL import Image
 
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
-from dataprune.noise.conflicts import conflicts, with_conflicts
-from dataprune.noise.duplicates import find_pairs, identical
+from dataprune.noise.duplicates import conflicts, find_pairs, identical, with_conflicts
 from dataprune.noise.fingerprint import alike, coarse
 
 SIDE = 48

@@ -171,7 +171,7 @@ def test_reasons_in_words():
     votes = np.array([[1, 9, 0], [6, 4, 0], [0, 2, 8]])
     new = np.array([[0, 2, 0], [0, 2, 0], [0, 0, 2]])
     p = np.array([[0.1, 0.85, 0.05], [0.3, 0.6, 0.1], [0.05, 0.05, 0.9]])
-    from dataprune.noise.explanations import reasons
+    from dataprune.noise.find import reasons
 
     evidence = Evidence(np.array([0, 0, 2]), out_of_sample=p, votes=votes, out_of_sample_votes=new, classes=("cat", "dog", "emu"))
     suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])

@@ -8,7 +8,7 @@ import pytest
 from dataprune.errors import InputError
 from dataprune.study.advice import Situation, advise, grouped, overall, situation_from, situation_of
 from dataprune.study.summary import Verdict, summarise
-from dataprune.training.cost import Cost
+from dataprune.training.settings import Cost
 from study_tables import sweep_rows, trials_of, window_rows
 from study_toys import toy_spec, toy_study
 

@@ -9,7 +9,7 @@ from dataprune.errors import InputError
 from dataprune.scores import SCORES, Score, Scores
 from dataprune.study.cost import Phase, scoring_cost, study_costs
 from dataprune.study.reliability import Reliability, agreement, reliability, spearman_brown
-from dataprune.training.cost import Cost
+from dataprune.training.settings import Cost
 from study_tables import sweep_rows, trials_of
 from toys import random_logits, toy_trace, trace_of
 

@@ -26,7 +26,7 @@ from dataprune.report.study_figures import (
 from dataprune.scores import Score, Scores
 from dataprune.study.cost import study_costs
 from dataprune.study.summary import summarise
-from dataprune.training.cost import Cost
+from dataprune.training.settings import Cost
 from study_tables import SEVEN, easy_rows, sweep_rows, trials_of, window_rows
 
 

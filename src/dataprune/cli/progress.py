@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dataprune.run import Progress as RunProgress
     from dataprune.study.results_table import Cell
     from dataprune.study.run_trials import StudyProgress
-    from dataprune.training.cost import Cost
     from dataprune.training.ensemble import EpochDone
+    from dataprune.training.settings import Cost
 
 LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 

@@ -1,15 +1,17 @@
-"""Find examples that are there twice, exactly or nearly."""
+"""Find examples that are there twice, exactly or nearly, and identical ones whose labels contradict each other."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from dataprune.errors import invalid
 from dataprune.noise.fingerprint import SMALLEST, alike, coarse, rows_at
+from dataprune.noise.suspects import Suspects
 from dataprune.scores.neighbours import close_pairs, nearest
 
 NEAR_PICTURES = 0.25
@@ -29,6 +31,7 @@ FEWEST, ROWS_EACH = 5, 50  # an earlier neighbour where there are few examples, 
 FLOOR = 0.1  # of its median: nearer than that, the 20th neighbour is a copy too
 TYPICAL_ROWS = 2000  # over which the median distance to the nearest neighbour is taken
 PAIR_VALUES = 2**23
+ID_LETTERS = 40  # of an id in a reason; of a longer one the middle is cut
 BLOCK_ROWS = 2**14
 
 
@@ -59,13 +62,9 @@ def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
     """
     seen: dict[bytes, int] = {}
     first = np.empty(sum(map(len, inputs)), np.int64)
-    row = 0
-    for part in inputs:
-        for example in part:
-            values = example + 0.0 if example.dtype.kind == "f" else example  # −0 is 0
-            digest = hashlib.blake2b(values.tobytes(), digest_size=16).digest()
-            first[row] = seen.setdefault(digest, row)
-            row += 1
+    for row, example in enumerate(chain.from_iterable(inputs)):
+        values = example + 0.0 if example.dtype.kind == "f" else example  # −0 is 0
+        first[row] = seen.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), row)
     return first
 
 
@@ -76,12 +75,9 @@ def find_pairs(
 
     Pictures are near duplicates when their colours agree coarsely and their detail closely, as they are or mirrored, also
     recompressed, brighter, of another tint, or shifted by 3 % of the side. Of copies that are gray, shifted by more, turned or
-    zoomed many are missed; docs/log.md says how many.
-    Feature vectors are near when they lie within a fraction of the usual distance between neighbours, columns scaled to unit
-    spread.
-
-    With features of a network in place of pixels, those are near whose features have nearly one direction, compared with how near
-    others are around the two: among many pictures of a blue sky two must be nearer than elsewhere.
+    zoomed many are missed; docs/log.md says how many. Feature vectors are near within a fraction of the usual distance between
+    neighbours, columns scaled to unit spread. With features of a network in place of pixels, those are near whose features have
+    nearly one direction, compared with how near others are around the two.
 
     60,000 pictures of 32 pixels take a minute and a half of one core, a million more than three hours; memory grows with the
     number of pictures only, by 2 KB for each. Only the ten most similar later pictures are compared with each.
@@ -95,8 +91,7 @@ def find_pairs(
             their end are compared exactly only. Takes as long as 20 neighbours of each, and 400 bytes for each.
 
     Returns:
-        Exact pairs by row, then near ones by distance. A group of n identical examples gives n − 1 pairs, each with its first; near
-        ones are looked for among the first of each group.
+        Exact pairs by row (of n identical examples, n − 1, each with the first), then near ones among the different, by distance.
     """
     shapes = {part.shape[1:] for part in inputs}
     if len(shapes) > 1:
@@ -198,3 +193,80 @@ def _near_features(features: np.ndarray, rows: Int64[np.ndarray, " rows"], limit
 
 def _no_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Conflicts:
+    """Examples whose exact doubles are labelled otherwise, except where most doubles agree with their own label."""
+
+    rows: Int64[np.ndarray, " conflicts"]
+    others: Int64[np.ndarray, " conflicts"]  # row of a double with another label: the first with the suggested one
+    suggested_label: Int64[np.ndarray, " conflicts"]  # the commonest among the doubles, other than its own; the smallest of several
+    probability: Float64[np.ndarray, " conflicts"]  # that its own is wrong: the share of all its doubles with another label
+
+
+def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, " examples"]) -> Conflicts:
+    """Find the examples that contradict identical ones, whose `first` is as `identical` gives it.
+
+    Example:
+        >>> found = conflicts(np.array([0, 1, 0, 0]), np.array([2, 1, 2, 5]))
+        >>> found.rows.tolist(), found.suggested_label.tolist(), found.probability.round(2).tolist()
+        ([3], [2], [0.67])
+    """
+    order = np.argsort(first, kind="stable")
+    rows, others, suggested, probability = [], [], [], []
+    for group in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
+        own = labels[group]
+        if len(group) == 1 or (own == own[0]).all():
+            continue
+        names, counts = np.unique(own, return_counts=True)
+        for row, label in zip(group.tolist(), own.tolist(), strict=True):
+            agreeing = int(counts[names == label][0])
+            if 2 * agreeing > len(group):
+                continue
+            other = int(names[np.where(names == label, 0, counts).argmax()])
+            rows.append(row)
+            others.append(int(group[own == other][0]))
+            suggested.append(other)
+            probability.append(1 - agreeing / len(group))
+    place = np.argsort(np.array(rows, np.int64), kind="stable")
+    at, twins, names = (np.array(values, np.int64)[place] for values in (rows, others, suggested))
+    return Conflicts(at, twins, names, np.array(probability, np.float64)[place])
+
+
+def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
+    """Make suspects of the examples that contradict identical ones, with the reason in words.
+
+    Of the two labels one at most is right. What the finding says of each is weighed against the other: with odds a and b of being
+    wrong, a / (a + b). An example that the finding holds for worse than that stays as it is, but for the reason.
+    """
+    if not len(against.rows):
+        return found
+    odds = np.exp(found.score.clip(-30, 30))
+    own, other = odds[against.rows], odds[against.others]
+    shared = np.maximum(own / (own + other), found.probability[against.rows]).clip(1e-9, 1 - 1e-9)
+    said = []
+    for row, twin, label in zip(against.rows.tolist(), against.others.tolist(), against.suggested_label.tolist(), strict=True):
+        reason = f"identical to {_short(str(found.ids[twin]))}, which is labelled {found.classes[label]}"
+        said.append(f"{reason}; {found.reason[row]}" if found.reason[row] else reason)
+    changes = {
+        "probability": shared,
+        "score": np.log(shared / (1 - shared)),
+        "suggested_label": against.suggested_label,
+        "suggested_probability": shared,
+        "is_suspect": True,
+        "reason": said,
+        "contradicted_by": against.others,
+    }
+    found = replace(found, contradicted_by=np.full(len(found), -1, np.int64))
+    for name, values in changes.items():
+        if getattr(found, name) is not None:
+            column = getattr(found, name).copy()
+            column[against.rows] = values
+            found = replace(found, **{name: column})
+    return found
+
+
+def _short(name: str) -> str:
+    half = ID_LETTERS // 2
+    return name if len(name) <= ID_LETTERS else f"{name[: half - 1]}...{name[-half + 2 :]}"

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float64
 
 from dataprune.errors import join_some
 from dataprune.noise.evidence import Evidence, Labels, Probabilities, Table, Values
-from dataprune.noise.explanations import method_in_words, reasons
 from dataprune.noise.posterior import ELSEWHERE, FIT_ROWS, OURS, Noise, fit_from, fit_noise, logs, true_classes
 from dataprune.noise.suspects import Suspects
 from dataprune.streams import generator
@@ -37,6 +36,7 @@ MODEL_ERROR = 0.08  # relative: what remains between estimate and truth over the
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
 RIDGE = 1e-3  # holds the slope of `_read_by`
+WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
 CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
@@ -69,7 +69,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         n_wrong_high=high,
         classes=evidence.classes,
         sampling=evidence.sampling,
-        method=method_in_words(evidence),
+        method=_method(evidence),
         notes=_notes(evidence, n_wrong),
         suggested_probability=probability * share,
     )
@@ -202,6 +202,47 @@ def _log_odds(probability: Values) -> Values:
 
 def _sigmoid(odds: Values) -> Values:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0))))
+
+
+def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
+    """Return for each label that may be wrong what speaks against it; empty texts for the others."""
+    texts = np.full(len(evidence), "", dtype=object)
+    for row in np.flatnonzero(probability >= WORTH_WORDS).tolist():
+        label, other = int(evidence.labels[row]), int(suggested[row])
+        texts[row] = _reason(evidence, row, label, other, float(suggested_probability[row]))
+    return texts
+
+
+def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -> str:
+    label_name, other_name = evidence.classes[label], evidence.classes[other]
+    if evidence.votes is None:
+        p = evidence.probabilities[row]
+        return f"the probabilities give {other_name} {p[other]:.0%}, {label_name} {p[label]:.0%}"
+    votes = evidence.votes[row]
+    total = int(votes.sum())
+    agreeing = "all" if votes[other] == total else _number(int(votes[other]))
+    said = f"{agreeing} of {total} networks say {other_name} ({sure:.0%} sure), {_number(int(votes[label]))} {label_name}"
+    rest = total - int(votes[other]) - int(votes[label])
+    if rest >= max(1, votes[other]):
+        said += f", {rest} something else"
+    new = np.zeros(1) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row]
+    if not new.any() or votes[other] > votes[label]:
+        return said
+    return f"{said}; of the {int(new.sum())} that did not see it {_number(int(new[other]))} {other_name}"
+
+
+def _number(count: int) -> str:
+    return "none" if count == 0 else str(count)
+
+
+def _method(evidence: Evidence) -> str:
+    """Return on what the finding rests."""
+    said = {
+        "out": "probabilities taken as those of networks that did not see the example",
+        "in": "in-sample: networks that were trained on every label",
+        "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
+    }[evidence.sampling]
+    return said if not evidence.retrained else f"{said}; half of them or more trained again without suspects"
 
 
 def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:

@@ -195,20 +195,18 @@ def _sharpened(noise: Noise, evidence: Table, labels: Labels) -> Noise:
 
     true = true_given(noise, evidence, labels)
     true /= true.sum(axis=1, keepdims=True)
+
+    def misfit(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the cross-entropy of a sharpness (its logarithm comes first) and a bias, and its gradient."""
+        sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
+        log_q = _log_softmax(sharpness * evidence + bias)
+        gap = np.exp(log_q) - true
+        value = -float((true * log_q).sum()) + RIDGE * float(bias @ bias)
+        return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
+
     start = np.append(np.log(noise.sharpness), noise.bias)
-    found = minimize(_misfit, start, (evidence, true), jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
+    found = minimize(misfit, start, jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
     return replace(noise, sharpness=float(np.exp(found[0])), bias=np.asarray(found[1:]))
-
-
-def _misfit(
-    parameters: Float64[np.ndarray, " parameters"], evidence: Table, true: Table
-) -> tuple[float, Float64[np.ndarray, " parameters"]]:
-    """Return the cross-entropy to `true` of a sharpness (its logarithm comes first) and a bias, and its gradient."""
-    sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
-    log_q = _log_softmax(sharpness * evidence + bias)
-    gap = np.exp(log_q) - true
-    value = -float((true * log_q).sum()) + RIDGE * float(bias @ bias)
-    return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
 
 
 def _transition(joint: Table, labels: Labels, strength: float) -> Float64[np.ndarray, "classes classes"]:

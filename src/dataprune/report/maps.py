@@ -12,7 +12,7 @@ from dataprune.report.colors import ACCENT, COLOURS, WARN
 from dataprune.report.figures import canvas, drawing
 from dataprune.report.text import display_text
 from dataprune.streams import torch_seed
-from dataprune.training.pixels import principal_components
+from dataprune.training.features import principal_components
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

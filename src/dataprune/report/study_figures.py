@@ -19,7 +19,7 @@ from dataprune.report.run_figures import both_correlations_data, histograms_data
 from dataprune.study.cost import CellCost, StudyCosts, study_costs
 from dataprune.study.results_table import Cell, cell_table
 from dataprune.study.summary import Summary
-from dataprune.training.cost import MEASURES, Cost
+from dataprune.training.settings import MEASURES, Cost
 
 if TYPE_CHECKING:
     from dataprune.scores import Scores

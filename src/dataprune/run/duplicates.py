@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float32, Int64
 from dataprune import store
 from dataprune.data import Dataset, Splits, read_splits
 from dataprune.errors import InputError, MachineError, check_type
-from dataprune.noise.conflicts import conflicts, with_conflicts
-from dataprune.noise.duplicates import find_pairs, identical
+from dataprune.noise.duplicates import conflicts, find_pairs, identical, with_conflicts
 from dataprune.noise.suspects import Suspects
 from dataprune.notebook import data_frame, html_table
 from dataprune.run.run import Run

@@ -21,7 +21,7 @@ from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord
 from dataprune.run.run import Run
 from dataprune.scores.neighbours import knn_accuracy
 from dataprune.tables import VECTOR_SUFFIXES, check_output, read_npy, write_vectors
-from dataprune.training.pixels import pixel_rows
+from dataprune.training.features import pixel_rows
 from dataprune.training.settings import Hardware
 
 ALGORITHM = 1  # raised when the same settings would give other numbers

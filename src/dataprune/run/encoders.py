@@ -14,9 +14,8 @@ from dataprune.errors import InputError, StoreError, WorkError, check_type, inva
 from dataprune.plugins import call, load
 from dataprune.run.run import Run
 from dataprune.trace import open_member
-from dataprune.training.cost import Cost
-from dataprune.training.pixels import COMPONENTS, on_components, pixel_components
-from dataprune.training.settings import Hardware, SwavSettings
+from dataprune.training.features import COMPONENTS, on_components, pixel_components
+from dataprune.training.settings import Cost, Hardware, SwavSettings
 from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
 from dataprune.training.swav.recipe import plan_swav
 

@@ -21,11 +21,10 @@ from dataprune.run.members import check_environment, member_file, note_file, pub
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local, write_scores
 from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
-from dataprune.training.cost import Cost
 from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.features import penultimate
 from dataprune.training.plan import Plan, plan
-from dataprune.training.settings import Hardware, Settings
+from dataprune.training.settings import Cost, Hardware, Settings
 from dataprune.workers import default_workers
 
 

@@ -15,6 +15,11 @@ from dataprune.selection.strategies import STRATEGIES, Group, share
 from dataprune.streams import generator
 from dataprune.trace.member import checked_labels
 
+Rows = Int64[np.ndarray, " rows"]
+Labels = Int64[np.ndarray, " examples"]
+Hashes = UInt64[np.ndarray, " examples"]
+Counts = Int64[np.ndarray, " classes"]
+
 # 0.7 + 0.3 may exceed 1 by a rounding error.
 _SLACK = 1e-9
 
@@ -87,13 +92,13 @@ class _Examples:
     values: np.ndarray | None
     difficulty: Float64[np.ndarray, " examples"]
     ids: Ids
-    labels: Int64[np.ndarray, " examples"] | None
+    labels: Labels | None
 
     @property
     def n_total(self) -> int:
         return len(self.difficulty)
 
-    def labels_of(self, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"] | None:
+    def labels_of(self, rows: Rows) -> np.ndarray | None:
         return None if self.labels is None else self.labels[rows]
 
 
@@ -157,9 +162,7 @@ def _check_options(strategy: str, start: float, cut: float, keep: float) -> None
             raise invalid(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
 
 
-def _budget(
-    examples: _Examples, hashes: UInt64[np.ndarray, " examples"], count: int, balanced: bool
-) -> list[tuple[Int64[np.ndarray, " rows"], int]]:
+def _budget(examples: _Examples, hashes: Hashes, count: int, balanced: bool) -> list[tuple[Rows, int]]:
     """Return the groups to choose from, each by its rows, and how many of each."""
     if not balanced:
         return [(np.arange(examples.n_total), count)]
@@ -172,9 +175,7 @@ def _budget(
     return [(rows, int(quota)) for rows, quota in zip(classes, quotas, strict=True) if quota]
 
 
-def largest_remainders(
-    sizes: Int64[np.ndarray, " classes"], count: int, tie_breaks: UInt64[np.ndarray, " classes"]
-) -> Int64[np.ndarray, " classes"]:
+def largest_remainders(sizes: Counts, count: int, tie_breaks: UInt64[np.ndarray, " classes"]) -> Counts:
     """Share a budget over classes in proportion to their sizes (at least 1); the quotas add up to `count` exactly.
 
     Each class gets at least one if the budget has one for each: those that would get none get one, and the others share the rest.
@@ -199,9 +200,7 @@ def largest_remainders(
         quotas[held], shares[held] = 1, False
 
 
-def _chosen(
-    strategy: str, group: Group, labels: Int64[np.ndarray, " examples"] | None, count: int, seed: int
-) -> Int64[np.ndarray, " kept"]:
+def _chosen(strategy: str, group: Group, labels: Labels | None, count: int, seed: int) -> Rows:
     if strategy in STRATEGIES:
         return STRATEGIES[strategy](group, count)
     stream = generator(seed, "strategy", strategy, int(group.hashes.min()))
@@ -217,7 +216,7 @@ def _chosen(
     return rows.astype(np.int64)
 
 
-def _notes(examples: _Examples, rows: Int64[np.ndarray, " kept"]) -> tuple[str, ...]:
+def _notes(examples: _Examples, rows: Rows) -> tuple[str, ...]:
     if examples.labels is None:
         return ()
     empty = np.setdiff1d(examples.labels, examples.labels[rows])

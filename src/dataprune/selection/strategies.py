@@ -58,8 +58,8 @@ def random(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
 def moderate(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
     """Keep the middle band: the ranks nearest to the median's, of two equally near the harder.
 
-    By rank, as in the authors' code, not by distance to the median's value: the band has as many examples on either side. Meant
-    for the distance to the class's median feature vector (`median_distance`); any score is taken.
+    By rank, as in the authors' code, not by distance to the median's value. Meant for the distance to the class's median feature
+    vector (`median_distance`); any score is taken.
 
     Source: Xia et al. 2023, "Moderate Coreset", ICLR.
     """
@@ -72,9 +72,8 @@ def moderate(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
 def stratified(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
     """Cover the range of difficulty: equal-width strata share the budget, after the hardest `cut` is left out.
 
-    Strata are filled from the smallest; what one cannot fill goes to the others. Put another way, there is a water level: each
-    stratum gives its size or the level, whichever is less, and what is left over goes one each to the largest. So the quotas grow
-    with the budget, and kept sets are nested. Within a stratum the hash decides.
+    There is a water level: each stratum gives its size or the level, whichever is less, and what is left over goes one each to the
+    largest. So the quotas grow with the budget, and kept sets are nested. Within a stratum the hash decides.
 
     Source: Zheng et al. 2023, arXiv:2210.15809, algorithm 1. Departs: the cut is by the same score; draws are by hash.
     """

@@ -10,7 +10,7 @@ import numpy as np
 from dataprune.errors import InputError, invalid
 from dataprune.study.cost import scoring_cost
 from dataprune.study.wording import Note, note
-from dataprune.training.cost import Cost
+from dataprune.training.settings import Cost
 
 if TYPE_CHECKING:
     from dataprune.run import Run

@@ -9,7 +9,7 @@ import numpy as np
 from dataprune.run.manifest import Phase
 from dataprune.study.results_table import Cell, Trials, cell_table
 from dataprune.study.wording import Note, note
-from dataprune.training.cost import MEASURES, Cost
+from dataprune.training.settings import MEASURES, Cost
 
 COLUMNS = ("train_seconds", "examples_seen", "flops")  # of trials.parquet
 NOTHING, UNKNOWN = Cost(0.0, 0.0, 0.0), Cost(np.nan, np.nan, np.nan)

@@ -12,7 +12,7 @@ from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import invalid
 from dataprune.run import ClusterSettings, cluster, match
 from dataprune.scores import Score, km
-from dataprune.training.pixels import on_components, pixel_components, principal_components
+from dataprune.training.features import on_components, pixel_components, principal_components
 
 PIXELS = "pixels"
 """What stands for features that are made of the pixels."""

@@ -17,12 +17,11 @@ from dataprune.streams import torch_seed
 from dataprune.study.grid import Condition, Grid, TrainingSetup
 from dataprune.study.trial import Trial, TrialResult, borrowed, sound_trial, write_trial
 from dataprune.training.checkpoint import is_seen, training_environment
-from dataprune.training.cost import Cost
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.fit import Training, forward_flops
 from dataprune.training.inputs import example_shape
 from dataprune.training.plan import Plan
-from dataprune.training.settings import Hardware
+from dataprune.training.settings import Cost, Hardware
 from dataprune.training.staged import (
     CHECKPOINT_SECONDS,
     Places,

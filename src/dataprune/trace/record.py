@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float16, Int64
+from jaxtyping import Float, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
@@ -149,7 +149,12 @@ class Recorder:
         arrays = {name: values for name, values in self._channels.items() if name != "grand" or self._has_features}
         arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p)
         if mirrored is not None:
-            arrays["mirrored"] = self._checked_mirrored(mirrored)
+            given, shape = np.asarray(mirrored), self._log_p.shape
+            if given.shape != shape or not np.issubdtype(given.dtype, np.floating):
+                raise invalid("mirrored", f"hold probabilities of shape {shape}", f"{given.dtype} of shape {given.shape}")
+            if not (np.abs(given.sum(axis=1, dtype=np.float64) - 1) < 1e-2).all() or not (given >= 0).all():
+                raise invalid("mirrored", "hold probabilities, whose rows sum to 1", "other numbers")
+            arrays["mirrored"] = given.astype(np.float16)
         arrays |= {f"weights.{name}": np.asarray(value) for name, value in (weights or {}).items()}
         info = {"when": self._when, "seed": self._seed, "epochs": self._epochs, "n_classes": self._n_classes}
         return MemberTrace(arrays, info | {"labels": labels_hash(self._labels), "status": status})
@@ -200,14 +205,6 @@ class Recorder:
             cure = "Record each example once an epoch, or count `epoch` up."
             raise InputError(f"`rows` repeat within epoch {epoch}: {join_some(repeated)}. {cure}")
         return index.astype(np.int64)
-
-    def _checked_mirrored(self, mirrored: ArrayLike) -> Float16[np.ndarray, "examples classes"]:
-        given = np.asarray(mirrored)
-        if given.shape != self._log_p.shape or not np.issubdtype(given.dtype, np.floating):
-            raise invalid("mirrored", f"hold probabilities of shape {self._log_p.shape}", f"{given.dtype} of shape {given.shape}")
-        if not (np.abs(given.sum(axis=1, dtype=np.float64) - 1) < 1e-2).all() or not (given >= 0).all():
-            raise invalid("mirrored", "hold probabilities, whose rows sum to 1", "other numbers")
-        return given.astype(np.float16)
 
     def _check_complete(self) -> None:
         missing = np.flatnonzero(~self._seen)

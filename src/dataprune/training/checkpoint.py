@@ -11,20 +11,11 @@ from typing import Any
 import numpy as np
 
 from dataprune.errors import DatapruneError, MachineError
-from dataprune.store import canonical_json, open_arrays, read_json, save_arrays, sha256, write_json
+from dataprune.store import Arrays, canonical_json, open_arrays, read_json, save_arrays, sha256, write_json
 from dataprune.workers import Pool
 
 CHECKPOINT = "checkpoint.json"
 FORMAT = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """A state as it was saved: where it lies, its arrays by name, and the rest as plain JSON."""
-
-    path: Path
-    arrays: Mapping[str, np.ndarray]
-    info: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,28 +33,29 @@ class Checkpoints:
         """Return those of a training; what computes is part of its identity."""
         return cls(folder, canonical_json({"format": FORMAT, **training, **training_environment(device)}))
 
-    def save(self, epoch: int, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> Path:
+    def path(self, epoch: int) -> Path:
+        """Return where the state after an epoch lies."""
+        return self.folder / f"epoch-{epoch:04d}.safetensors"
+
+    def save(self, epoch: int, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Write a new state file, then the note that names it with its checksum, then drop the old one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"epoch-{epoch:04d}.safetensors"
+        path = self.path(epoch)
         save_arrays(path, arrays, info)
         write_json(self.folder / CHECKPOINT, {"file": path.name, "sha256": sha256(path), "identity": self.identity})
         for old in self.folder.glob("epoch-*.safetensors"):
             if old != path:
                 old.unlink()
-        return path
 
-    def latest(self) -> Checkpoint | None:
+    def latest(self) -> Arrays | None:
         """Return the last state if it is whole and of this very training."""
         try:
             note = read_json(self.folder / CHECKPOINT)
             path = self.folder / Path(note["file"]).name
-            if note["identity"] != self.identity or note["sha256"] != sha256(path):
-                return None
-            opened = open_arrays(path)
+            is_sound = note["identity"] == self.identity and note["sha256"] == sha256(path)
+            return open_arrays(path) if is_sound else None
         except (DatapruneError, OSError, KeyError, TypeError):
             return None
-        return Checkpoint(path, dict(opened.arrays), opened.info)
 
 
 def training_environment(device: str) -> dict[str, str]:

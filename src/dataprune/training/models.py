@@ -80,21 +80,19 @@ def proxy(shape: tuple[int, ...], n_classes: int, width: int = 32) -> nn.Module:
     """Build the fast convnet that scores by default: 3×3 layers on maps of about 16, 8 and 4 pixels.
 
     Larger pictures are first brought down to 16 pixels by strided convolutions, four-fold at a time: many channels on few
-    positions are what a processor is fast at. A picture of 32 pixels costs 7.5 million multiply-adds.
+    positions are fast. A picture of 32 pixels costs 7.5 million multiply-adds.
     """
     channels, side = shape[0], min(shape[1:])
     halvings = max(0, round(math.log2(max(side, 1) / PROXY_MAP)))
     strides = [4] * (halvings // 2) + [2] * (halvings % 2)
     stem: list[nn.Module] = []
     for left, stride in reversed(list(enumerate(reversed(strides)))):
-        n_out = width >> left
-        stem.append(ConvNorm(channels, n_out, kernel=2 * stride, stride=stride))
-        channels = n_out
+        stem.append(ConvNorm(channels, width >> left, kernel=2 * stride, stride=stride))
+        channels = width >> left
     if not stem:
         stem.append(ConvNorm(channels, width))
-        channels = width
     pool = nn.MaxPool2d(2, ceil_mode=True)
-    body = [ConvNorm(channels, width), pool, ConvNorm(width, 2 * width), ConvNorm(2 * width, 2 * width), pool]
+    body = [ConvNorm(width, width), pool, ConvNorm(width, 2 * width), ConvNorm(2 * width, 2 * width), pool]
     return nn.Sequential(*stem, *body, ConvNorm(2 * width, 4 * width), Pooled(4 * width, n_classes, largest=True))
 
 

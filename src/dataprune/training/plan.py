@@ -11,10 +11,9 @@ import numpy as np
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.trace.member import MODES
-from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.recipes import recipe_named
-from dataprune.training.settings import Settings
+from dataprune.training.settings import UNTIMED_FLOPS, Cost, Settings, seconds_of
 
 # Members, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that find the wrong labels of CIFAR-10.
 EFFORTS: dict[str, tuple[int, int]] = {"low": (2, 5), "medium": (2, 10), "high": (6, 10)}

@@ -1,6 +1,8 @@
-"""What a training may be asked for and where it runs. The command line takes its options and their help from here."""
+"""What a training may be asked for, where it runs and what it costs. The command line takes its options and their help from here."""
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -8,6 +10,9 @@ from dataprune.errors import invalid
 
 if TYPE_CHECKING:
     from dataprune.workers import ExecutorConfig
+
+MEASURES = ("seconds", "examples_seen", "flops")
+UNTIMED_FLOPS = 5e11  # about ten seconds of one core: shorter work is not worth timing first
 
 
 @dataclass(frozen=True)
@@ -129,3 +134,32 @@ def _check_least(settings: object, least: int, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and not value >= least:
             raise invalid(name, f"be at least {least}", value)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost in three currencies; NaN where it is not known.
+
+    Attributes:
+        seconds: of one process's work, added up over processes, where work is done; of the clock, where it is foreseen.
+        examples_seen: through the network in training, each time counted.
+        flops: floating-point operations. The one to compare by where the scoring network is another than the trained one.
+    """
+
+    seconds: float
+    examples_seen: float
+    flops: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.seconds + other.seconds, self.examples_seen + other.examples_seen, self.flops + other.flops)
+
+    def __getitem__(self, measure: str) -> float:
+        return float(getattr(self, measure))
+
+
+def seconds_of(step: Callable[[], object]) -> float:
+    """Do a step twice and time the second: the first one pays for what is set up once."""
+    step()
+    begun = time.perf_counter()
+    step()
+    return time.perf_counter() - begun

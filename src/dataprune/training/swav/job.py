@@ -13,7 +13,7 @@ from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, open_shared, share
 from dataprune.store import Arrays
 from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
-from dataprune.training.cost import UNTIMED_FLOPS, Cost, seconds_of
+from dataprune.training.settings import UNTIMED_FLOPS, Cost, seconds_of
 from dataprune.training.swav.recipe import Swav
 from dataprune.workers import Executor, ExecutorConfig, Job, Outcome, Report, run_jobs
 
@@ -82,33 +82,28 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:
     """Train from the last checkpoint on."""
-    with training_on(job.device, "swav", job.scratch):
-        return _train(job, report)
-
-
-def _train(job: SwavJob, report: Report) -> SwavDone:
     from dataprune.training.inputs import Inputs
     from dataprune.training.swav.fit import SwavFit
 
     begun = before = written = time.perf_counter()
     processor_begun = time.process_time()
-    inputs, _ = open_shared(job.shared)
-    fit = SwavFit(job.swav, Inputs(inputs, job.swav.recipe.steps.normalise, job.device))
-    checkpoints = Checkpoints.of(job.scratch, job.device, swav=asdict(job.swav), data=job.data_key)
-    path = None
-    if (last := checkpoints.latest()) is not None:
-        fit.restore(last.arrays, last.info["fit"])
-        path, begun, processor_begun = last.path, begun - last.info["seconds"], processor_begun - last.info["processor_seconds"]
-    while fit.epoch < job.swav.epochs:
-        fit.train_epoch()
-        now = time.perf_counter()
-        if fit.epoch == job.swav.epochs or now - written >= CHECKPOINT_SECONDS:
-            spent = {"seconds": now - begun, "processor_seconds": time.process_time() - processor_begun}
-            path, written = checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), **spent}), now
-        report(SwavEpochDone(fit.epoch, fit.loss, now - before))
-        before = now
-    assert path is not None
-    return SwavDone(path, fit.loss, time.perf_counter() - begun, time.process_time() - processor_begun, peak_bytes())
+    with training_on(job.device, "swav", job.scratch):
+        fit = SwavFit(job.swav, Inputs(open_shared(job.shared)[0], job.swav.recipe.steps.normalise, job.device))
+        checkpoints = Checkpoints.of(job.scratch, job.device, swav=asdict(job.swav), data=job.data_key)
+        if (last := checkpoints.latest()) is not None:
+            fit.restore(last.arrays, last.info["fit"])
+            begun, processor_begun = begun - last.info["seconds"], processor_begun - last.info["processor_seconds"]
+        while fit.epoch < job.swav.epochs:
+            fit.train_epoch()
+            now = time.perf_counter()
+            if fit.epoch == job.swav.epochs or now - written >= CHECKPOINT_SECONDS:
+                spent = {"seconds": now - begun, "processor_seconds": time.process_time() - processor_begun}
+                checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), **spent})
+                written = now
+            report(SwavEpochDone(fit.epoch, fit.loss, now - before))
+            before = now
+    seconds, processor_seconds = time.perf_counter() - begun, time.process_time() - processor_begun
+    return SwavDone(checkpoints.path(fit.epoch), fit.loss, seconds, processor_seconds, peak_bytes())
 
 
 def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
