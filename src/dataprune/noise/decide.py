@@ -14,9 +14,10 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """What is done about every example: arrays (N,) in source order, and how many suspects stay as the suggested label is not sure enough.
+    """What is done about every example: arrays (N,) in source order.
 
-    `labels` are those after it, of dropped examples the given ones; `decision` is "keep", "drop" or "relabel".
+    `labels` are those after it, of dropped examples the given ones; `decision` is "keep", "drop" or "relabel"; `n_left` suspects
+    stay because the suggested label is not sure enough.
     """
 
     ids: np.ndarray
@@ -40,7 +41,7 @@ class Decisions:
 
 
 def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> Decisions:
-    """Drop every suspect, or relabel ("drop", "relabel") those whose suggested label is right with at least the confidence, in (0, 1]."""
+    """Drop every suspect, or relabel those whose suggested label is right with at least the confidence, in (0, 1]."""
     if action not in ("drop", "relabel"):
         raise unknown_choice("action", action, ("drop", "relabel"))
     check_confidence(confidence)

@@ -27,15 +27,15 @@ class Evidence:
 
     Attributes:
         labels: (N,) given class indices.
-        out_of_sample: (N, K) probabilities of networks that were not trained on the example (the normalised geometric mean), or None.
+        out_of_sample: (N, K) probabilities of networks that did not see the example (their normalised geometric mean), or None.
         in_sample: (N, K) the same of networks that were. At least one of the two is there.
         margin: (N,) with `in_sample`: the label's logit minus the largest other, the mean over those networks and their epochs.
         votes, out_of_sample_votes: (N, K) how many networks, and of those that did not see the example, name each class, or None;
             only words are made of it.
         ids: (N,) names of the examples; row numbers if not given.
         classes: K names; numbers if not given.
-        count_from: of what the number of wrong labels is estimated, where it is not the rest: networks that learned all noise alike,
-            asked about the examples as they are.
+        count_from: of what the number of wrong labels is estimated, if not the rest: networks that learned all noise alike, asked
+            about the examples as they are.
         retrained: whether some of the networks were trained again without suspects.
         notes: cautions for a person.
     """
@@ -114,7 +114,7 @@ def resisting(in_sample: Singles, labels: Labels, margin: Values) -> Singles:
 
 
 def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Singles:
-    """Return class probabilities as float32 with rows that sum to 1 (off by a hundredth, they are scaled), refusing what are none."""
+    """Return class probabilities as float32 whose rows sum to 1 (off by a hundredth, they are scaled), refusing what are none."""
     given = np.asarray(values)
     if given.ndim != 2 or given.shape[1] < 2 or not len(given):
         got = f"an array of shape {given.shape}"

@@ -1,7 +1,7 @@
 """Find wrong labels: join what networks say that did not see a label with what networks say that did.
 
-The first view gives a probability through the model of `posterior`. Networks that were trained on the label resist a wrong one for a
-while, and there are more of them, but what their resistance means differs from set to set: it is learned from the first view.
+The first view gives a probability through the model of `posterior`. Networks that were trained on the label resist a wrong one
+for a while, and there are more of them, but what that means differs from set to set: it is learned from the first view.
 """
 
 from dataclasses import replace
@@ -43,8 +43,8 @@ CERTAIN = 1.96  # standard errors on either side: 95 %
 def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     """Judge every label, and estimate how many are wrong.
 
-    Without `out_of_sample` evidence, networks that were trained on the labels have to do: they have memorised wrong ones in part, so
-    fewer are found, and a note says so. The seed is that of samples.
+    Without `out_of_sample` evidence, networks that were trained on the labels have to do: they have memorised wrong ones in part,
+    so fewer are found, and a note says so. The seed is that of samples.
     """
     judges = evidence.probabilities
     noise = _noise_of(evidence, seed)

@@ -17,8 +17,8 @@ Images = UInt8[np.ndarray, "examples height width channels"]
 
 
 def coarse(images: Images, *, mirrored: bool = False) -> Float32[np.ndarray, "examples values"]:
-    """Return each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length; one without any contrast is
-    orthogonal to all others, but not to its like."""
+    """Return each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length; one without contrast
+    is orthogonal to all others, but not to its like."""
     parts = []
     for block in _blocks(images):
         cells = _pooled(block, COARSE)

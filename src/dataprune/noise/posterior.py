@@ -41,8 +41,8 @@ RIDGE = 1e-3  # holds the bias where nothing speaks for it: adding the same to a
 class Prior:
     """What is taken for granted of networks before the labels are looked at.
 
-    Networks that have learned the noise in full leave open whether noise or classes alike explain the labels, so one `doubts`: noise is
-    meant then, and the fit begins where it shows best. Ours, which saw each label a few times, do not.
+    Networks that have learned the noise in full leave open whether noise or classes alike explain the labels, so one `doubts`:
+    noise is meant then, and the fit begins where it shows best. Ours, which saw each label a few times, do not.
     """
 
     learned: float  # how much of the noise they have learned, so that it must be taken out of their probabilities; all is 1
@@ -153,8 +153,8 @@ def _by_looks(noise: Noise, log_p: Table, labels: Labels) -> float:
 def _chosen(held_out: list[Values], doubts: bool) -> int:
     """Choose by held-out labels whether all pairs of classes are alike (the first) or how far each has its own rate.
 
-    Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and where it
-    is in doubt, noise is meant.
+    Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and
+    where it is in doubt, noise is meant.
     """
     best = 1 + int(np.argmax([values.sum() for values in held_out[1:]]))
     gain = held_out[best] - held_out[0]

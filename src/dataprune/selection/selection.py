@@ -22,7 +22,7 @@ class Selection:
 
     Attributes:
         rows: (kept,) int64 row numbers in the scored set, ascending.
-        ids, labels, scores: (kept,) their names, their class indices and their values of the score, in its own sign, if there are any.
+        ids, labels, scores: (kept,) their names, class indices and values of the score, in its own sign, if there are any.
         keep: the fraction asked for (the kept share, if a count was asked for).
         spec: everything that defines the set: strategy, keep, count, start, cut, balanced, seed, score, ids_sha256.
         notes: what one should know about it, such as classes that keep no example.
@@ -63,7 +63,7 @@ class Selection:
         return Subset(dataset, self.rows.tolist())
 
     def sampler(self, seed: int = 0) -> "SubsetRandomSampler":
-        """Return a sampler for a DataLoader over the whole dataset: the kept rows, shuffled anew each epoch by its own generator."""
+        """Return a sampler for a DataLoader over the whole dataset: the kept rows, shuffled anew each epoch by its own stream."""
         import torch
         from torch.utils.data import SubsetRandomSampler
 
@@ -78,7 +78,7 @@ class Selection:
         return html_table(repr(self), self._columns())
 
     def to_pandas(self) -> Any:
-        """Return a row for each kept example as a `pandas.DataFrame`: row, id, and label (an index) and score where there are any."""
+        """Return a row for each kept example as a `pandas.DataFrame`: row, id, and label (an index) and score if there are any."""
         return data_frame(self._columns())
 
     def _columns(self) -> dict[str, np.ndarray]:

@@ -167,7 +167,7 @@ class Recorder:
         return arrays | {"log_p": self._log_p.copy(), "seen": self._seen.copy(), "labels": self._labels, "position": position}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a checkpoint of the same labels, epochs and classes: what follows gives the same bits as without interruption."""
+        """Go on from a checkpoint of the same labels, epochs and classes: what follows has the bits of one uninterrupted."""
         epoch, features, only_probabilities = (int(value) for value in np.asarray(state["position"]))
         if not np.array_equal(state["labels"], self._labels):
             raise invalid("state", "be of the same labels", "other labels", "Start the member anew.")

@@ -117,13 +117,11 @@ class Trace:
 
     def channel(self, name: str) -> Shaped[np.ndarray, "members epochs examples"]:
         """Read one channel for all members and epochs; one that a member has not recorded is an error."""
-        self._check_channel(name)
-        return np.stack([np.asarray(member.arrays[name][:, self._start : self._stop]) for member in self._members])
+        return self._read(name, slice(None))
 
     def last(self, name: str) -> Shaped[np.ndarray, "members examples"]:
         """Read one channel for all members at the last epoch only."""
-        self._check_channel(name)
-        return np.stack([np.asarray(member.arrays[name][-1, self._start : self._stop]) for member in self._members])
+        return self._read(name, -1)
 
     @property
     def trained_on(self) -> Bool[np.ndarray, "members examples"]:
@@ -163,8 +161,8 @@ class Trace:
         return any("mirrored" in member.arrays for member in self._members)
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
-        """Return the class probabilities at the last epoch, whose rows sum to 1: the mean over all members, over those that were trained
-        on the example ("in") or over those that were not ("out"); an example without such a member is an error."""
+        """Return the class probabilities at the last epoch, whose rows sum to 1: the mean over all members, over those trained on
+        the example ("in") or over those that were not ("out"); an example without such a member is an error."""
         if which not in ("all", "in", "out"):
             raise unknown_choice("which", which, ("all", "in", "out"))
         seen = self.trained_on
@@ -181,13 +179,14 @@ class Trace:
             total += self.member_probabilities(member) * counted[member][:, None]
         return np.asarray(total / n_members[:, None], dtype=np.float32)
 
-    def _check_channel(self, name: str) -> None:
+    def _read(self, name: str, epochs: slice | int) -> np.ndarray:
         if name not in CHANNELS:
             raise unknown_choice("channel", name, CHANNELS)
         lacking = [number for number, member in enumerate(self._members) if name not in member.arrays]
         if lacking:
             cure = "Pass features=, the last layer's inputs, to Recorder.update." if name == "grand" else "Record it again."
             raise InputError(f"the trace has no channel '{name}' (members {join_some(lacking)}). {cure}")
+        return np.stack([np.asarray(member.arrays[name][epochs, self._start : self._stop]) for member in self._members])
 
 
 def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " examples"]) -> None:

@@ -48,7 +48,7 @@ class Plan:
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
 
     def timed_cost(self, members: int, device: str, at_once: int) -> Cost:
-        """Return the cost with seconds on the clock, so many `at_once`, from a few steps on this machine; short work is not timed."""
+        """Return the cost with seconds on the clock, so many `at_once`, from a few steps here; short work is not timed."""
         cost = self.cost(members)
         if cost.flops < UNTIMED_FLOPS:
             return cost
@@ -67,7 +67,7 @@ class Plan:
         return trained, 1.0 + ensemble.sees_mirrored(self.dataset.inputs.shape) / ensemble.epochs
 
     def _batch_seconds(self, device: str) -> tuple[float, float]:
-        """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first ones of a folder
+        """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first of a folder
         are of one class, which is learned at once, and gradients next to zero take a CPU twenty times as long."""
         from dataprune.training.fit import Fit, one_thread
         from dataprune.training.inputs import Inputs

@@ -1,4 +1,4 @@
-"""What a training may be asked for, where it runs and what it costs. The command line takes its options and their help from here."""
+"""What a training may be asked for, where it runs, what it costs. The command line takes options and their help from here."""
 
 import re
 import time

@@ -163,7 +163,7 @@ def _train(job: StagedJob, folder: Path, report: Report) -> StagedDone:
 
 
 def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
-    """Cut the stages into epochs; milestones count them as they are where all stages are of whole ones, else in proportion to steps."""
+    """Cut the stages into epochs; milestones count them where all stages are of whole ones, else in proportion to steps."""
     parts: list[Part] = []
     first, n_steps = 0, sum(stage.steps for stage in stages)
     is_whole = sum(stage.epochs for stage in stages) == training.epochs

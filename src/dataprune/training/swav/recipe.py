@@ -22,7 +22,7 @@ LEAST_SIDE = 4  # pixels of a crop
 
 @dataclass(frozen=True)
 class CropSpec:
-    """Crops of one size: how many of each picture, their side as a share of its own, the least and largest share of its area shown."""
+    """Crops of one size: how many of each picture, their side as a share of its own, least and largest share of its area."""
 
     count: int
     share: float
@@ -46,8 +46,8 @@ class CropSpec:
 
 @dataclass(frozen=True)
 class ColorAugment:
-    """What happens to crops: whether half are mirrored, how far brightness, contrast, saturation and hue change (0 is none), and the
-    shares that lose their colours or are blurred."""
+    """What happens to crops: whether half are mirrored, how far brightness, contrast, saturation and hue change (0 is none), and
+    the shares that lose their colours or are blurred."""
 
     flip: bool = True
     jitter: float = 0.5

@@ -25,7 +25,7 @@ BLUR = (0.1 / 224, 2.0 / 224)  # standard deviations of the blur, as a share of 
 
 @dataclass(frozen=True)
 class Draws:
-    """One view of every row: where it is cut out (shares of the picture), whether it is mirrored, and what becomes of its colours."""
+    """One view of every row: where it is cut out (shares of the picture), whether it is mirrored, what becomes of its colours."""
 
     top: Float[Tensor, " rows"]
     left: Float[Tensor, " rows"]
