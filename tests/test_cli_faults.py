@@ -12,9 +12,10 @@ import time
 import pytest
 
 from command_line import SETTINGS, run_cli
-from dataprune.cli.lines import duration, pluralise
+from dataprune.cli.lines import duration
 from dataprune.cli.progress import Progress, training
 from dataprune.cli.stop import Stopped, signals_as_exceptions
+from dataprune.report.text import pluralise
 from dataprune.run import Progress as RunProgress
 from dataprune.training.ensemble import Ensemble, EpochDone
 from dataprune.training.recipes import RECIPES

@@ -15,7 +15,8 @@ from dataprune import clustering, store, tables
 from dataprune.data import read_features
 from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
-from dataprune.report.maps import COLOURS, MARKERS, inertia_data, map_data
+from dataprune.report.maps import COLOURS, MARKERS, map_data
+from dataprune.report.run_figures import inertia_data
 from dataprune.run import ClusterSettings, add_features, cluster
 
 GROUPS, EACH = 6, 40

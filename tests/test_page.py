@@ -21,13 +21,13 @@ from dataprune.data import read_features
 from dataprune.data.decode import thumbnail
 from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
+from dataprune.report.maps import MOST_POINTS, class_counts, map_element, map_of
 from dataprune.report.page import Options, write_report
 from dataprune.report.page.build import run_page
 from dataprune.report.page.classes import class_rows, matrix_of
 from dataprune.report.page.data import gather
 from dataprune.report.page.examples import class_ends, ends, nearest, records, wanted
 from dataprune.report.page.findings import drop_finding, findings
-from dataprune.report.page.map_svg import MOST_POINTS, class_counts, map_element, map_of
 from dataprune.report.page.predictions import predictions_of
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.run_figures import distribution_data
@@ -211,6 +211,23 @@ def test_findings_say_what_to_check_what_to_drop_and_what_else():
     assert "is the hardest class" in other.title
     conflicts = findings(replace(one, **pairs(one)))[2]
     assert conflicts.title == "1 duplicate pair disagrees on the label"
+
+
+def test_the_likelier_half_of_a_contradiction_is_not_counted_as_wrong():
+    one = material(20, ("cat", "dog"))
+    found, partner = one.suspects, np.full(20, -1)
+    partner[[0, 3]] = 3, 0
+    flagged = found.is_suspect | (partner >= 0)
+    one = replace(one, suspects=replace(found, is_suspect=flagged, contradicted_by=partner))
+    assert (len(one.suspect_rows), len(one.probable_rows)) == (5, 4)
+    finding = findings(one)[0]
+    assert finding.title == "Check 4 labels"
+    assert "4 of 5 flagged" in finding.text
+    assert sum(row.suspects for row in class_rows(one)) == 4
+    context = run_page(one, Options()).context["suspects"]
+    ((wrong, right),) = context["contradictions"]
+    assert (wrong["name"], right["name"], right["p"]) == ("0.png", "3.png", 0.01)
+    assert "1 pair of identical pictures with different labels" in page_of(one)
 
 
 def test_what_may_go_first_is_what_advise_says():

@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import pluralise, say, warn
+from dataprune.cli.lines import say, warn
 from dataprune.errors import DatapruneError, InputError, invalid
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     from dataprune.run import Run

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dataprune.cli.lines import pluralise, say, say_columns
+from dataprune.cli.lines import say, say_columns
 from dataprune.cli.options import FLAT, Data, Output, Quiet, Workers
 from dataprune.cli.progress import Progress, learning
 from dataprune.cli.reading import Reading, read_all, say_splits, warn_all
 from dataprune.errors import invalid
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from dataprune.cli.lines import duration, operations, pluralise, say, warn
+from dataprune.cli.lines import duration, operations, say, warn
 from dataprune.cli.options import FLAT, Data, Device, Output, Quiet, Wait, Workers, at_least
 from dataprune.cli.progress import Progress, learning
 from dataprune.cli.reading import Reading, read_all, say_data
 from dataprune.errors import invalid
+from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, SwavSettings
 
 if TYPE_CHECKING:

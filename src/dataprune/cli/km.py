@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from dataprune.cli.lines import pluralise, say, say_columns
+from dataprune.cli.lines import say, say_columns
 from dataprune.cli.options import Address, Output, Quiet, Seed, Wait, Workers, at_least
 from dataprune.cli.reading import warn_all
 from dataprune.errors import invalid
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def km(
     """
     from dataprune.data import read_features
     from dataprune.report.figures import write_plot
-    from dataprune.report.maps import inertia_data
+    from dataprune.report.run_figures import inertia_data
     from dataprune.run.clusters import ClusterSettings, score_features
     from dataprune.tables import TABLES, check_output
     from dataprune.workers import ExecutorConfig

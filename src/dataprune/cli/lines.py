@@ -81,17 +81,6 @@ def operations(flops: float) -> str:
     return f"{flops / size:.3g} {unit}"
 
 
-def pluralise(count: int, thing: str) -> str:
-    """Write a count with its noun.
-
-    Example:
-        >>> pluralise(1, "member"), pluralise(2000, "example"), pluralise(2, "class")
-        ('1 member', '2,000 examples', '2 classes')
-    """
-    ending = "" if count == 1 else "es" if thing.endswith("s") else "s"
-    return f"{count:,} {thing}{ending}"
-
-
 def flush() -> None:
     """Write what a library may have left in stdout's buffer, so that nothing is left to fail when Python ends."""
     if sys.stdout is not None:

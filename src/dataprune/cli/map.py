@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from dataprune.cli.km import Clusters, FeatureLabels, Features, labels_of
-from dataprune.cli.lines import pluralise, say
+from dataprune.cli.lines import say
 from dataprune.cli.options import Output, Seed, at_least, is_file
 from dataprune.cli.reading import warn_all
 from dataprune.errors import InputError, invalid
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     import numpy as np

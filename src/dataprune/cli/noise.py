@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from dataprune.cli.lines import pluralise, say, say_columns, warn
+from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, LinkTo, MovedData, Output, Quiet, Seed, folders_of, only_one
 from dataprune.cli.prune import lost_classes
 from dataprune.cli.reading import Reading, read_data, warn_all
 from dataprune.errors import InputError, invalid
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     from dataprune.noise import Evaluation, Suspects
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 5
 N_SHOWN = 10
+PROBABLE = 0.5  # and more: the label is probably wrong
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
 FEW_CLASSES = 20
 LONGEST_REASON = 240
@@ -274,7 +275,10 @@ def say_estimate(found: "Suspects") -> None:
     flagged = int(found.is_suspect.sum())
     if found.looks_clean:
         say("the set looks clean: it shows no more than sets without any wrong label do")
-    share = f"; {found.probability[found.is_suspect].mean():.0%} of them are expected to be wrong" if flagged else ""
+    suspected = found.probability[found.is_suspect]
+    share = (
+        f", {(suspected >= PROBABLE).sum():,} of them probably wrong; {suspected.mean():.0%} are expected to be" if flagged else ""
+    )
     say(f"flagged: {pluralise(flagged, 'label')}{share}")
     if found.looks_clean and not flagged:
         return
@@ -286,8 +290,11 @@ def say_estimate(found: "Suspects") -> None:
 
 
 def say_suspects(found: "Suspects") -> None:
-    """Print the most suspect labels, each with the reason."""
-    rows = [row for row in found.order[:N_SHOWN].tolist() if found.is_suspect[row]]
+    """Print the most suspect labels, each with the reason; the likelier one of two that contradict each other only there."""
+    shown = found.is_suspect
+    if found.contradicted_by is not None:
+        shown = shown & ((found.contradicted_by < 0) | (found.probability >= PROBABLE))
+    rows = [row for row in found.order[:N_SHOWN].tolist() if shown[row]]
     if rows:
         say("most suspect:")
         _say_reasons(found, rows)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from dataprune.cli.lines import duration, operations, pluralise, say, warn
+from dataprune.cli.lines import duration, operations, say, warn
+from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -4,10 +4,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import pluralise, say, say_columns, warn
+from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import Balanced, LinkTo, MovedData, Output, Run, Seed, folders_of, only_one
 from dataprune.errors import join_some
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataprune.cli.lines import pluralise, say, warn
+from dataprune.cli.lines import say, warn
 from dataprune.cli.progress import reading_progress
 from dataprune.errors import InputError, invalid, join_some
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     from dataprune.data import Dataset, Splits

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dataprune.cli.lines import pluralise, say, warn
+from dataprune.cli.lines import say, warn
 from dataprune.cli.options import MovedData, Output, at_least
-from dataprune.report.text import display_text
+from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     from dataprune.report.page import Written

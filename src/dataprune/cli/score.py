@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dataprune.cli.lines import complain, duration, operations, pluralise, say, say_columns, warn
+from dataprune.cli.lines import complain, duration, operations, say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, Output, Quiet, Wait
 from dataprune.cli.progress import Progress, training
 from dataprune.cli.reading import Reading, read_data, warn_all
+from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
 
 if TYPE_CHECKING:

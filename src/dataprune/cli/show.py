@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dataprune.cli.lines import pluralise, say
+from dataprune.cli.lines import say
 from dataprune.cli.options import FLAT, Data, Output, Seed, at_least
 from dataprune.cli.reading import Reading, read_data
 from dataprune.errors import InputError, invalid
+from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
     import numpy as np

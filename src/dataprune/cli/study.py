@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
-from dataprune.cli.lines import complain, pluralise, say
+from dataprune.cli.lines import complain, say
 from dataprune.cli.options import FLAT, Balanced, Batch, Data, Output, Quiet, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
 from dataprune.cli.reading import Reading, read_all, say_splits, warn_all
 from dataprune.cli.study_summary import say_summary
 from dataprune.errors import InputError, invalid
+from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, Settings
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dataprune.cli.lines import duration, operations, pluralise, say, say_columns
+from dataprune.cli.lines import duration, operations, say, say_columns
+from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
     from dataprune.study.study import Study

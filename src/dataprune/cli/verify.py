@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from dataprune.cli.lines import complain, pluralise, say
+from dataprune.cli.lines import complain, say
 from dataprune.cli.options import Output, Run
 from dataprune.errors import InputError, StoreError
+from dataprune.report.text import pluralise
 
 WHOM = {"all": "all networks", "in": "the networks trained on the example", "out": "the networks not trained on the example"}
 

@@ -55,13 +55,10 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Panels side by side, and a legend for all above them.
+    """Panels side by side, and a legend for all above them. Panels share the vertical axis unless they have labels of their own.
 
-    Attributes:
-        panels: at least one; they share the vertical axis unless they have labels of their own.
-        is_band: whether intervals are drawn as bands, as for curves of many points without markers, or as strokes.
-        bottom: where the vertical axis begins; None shows everything.
-        whole_x: whether the horizontal axis counts in whole numbers.
+    Intervals are drawn as bands, as for curves of many points without markers, or else as strokes. The vertical axis begins at
+    `bottom` (None shows everything); with `whole_x` the horizontal one counts in whole numbers.
     """
 
     title: str
@@ -100,14 +97,10 @@ class Matrix:
     texts: tuple[tuple[str, ...], ...]
 
 
-def no_interval(values: np.ndarray) -> Float64[np.ndarray, " points"]:
-    """Return the end of intervals that are not known."""
-    return np.full(len(values), np.nan)
-
-
 @drawing.register(Chart)
 def _chart(data: Chart) -> "Figure":
-    labels = {display_text(one.label, LETTERS) for panel in data.panels for one in _entries(panel) if one.label}
+    given = {one.label for panel in data.panels for part in (panel.levels, panel.lines) for one in part}
+    labels = {display_text(label, LETTERS) for label in given if label}
     columns = max(1, min(len(labels), int(WIDTH / (SAMPLE_INCHES + LETTER_INCHES * max(map(len, labels), default=0)))))
     top = LEGEND_INCHES * -(-len(labels) // columns)
     figure = canvas(CHART_INCHES + top)
@@ -167,10 +160,6 @@ def _matrix(data: Matrix) -> "Figure":
     axes.set_yticks(range(len(data.rows)), [display_text(name, 20) for name in data.rows])
     axes.tick_params(top=False, bottom=False, labeltop=True, labelbottom=False)
     return figure
-
-
-def _entries(panel: Panel) -> list[Level | Line]:
-    return [*panel.levels, *panel.lines]
 
 
 def _panel(axes: "Axes", panel: Panel, is_band: bool) -> None:

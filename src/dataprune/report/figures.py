@@ -44,15 +44,13 @@ RC: dict[str, Any] = {
 
 
 class Plot(Protocol):
-    """What every plot says of itself, in words."""
+    """What every plot says of itself, in words: what it is and what it shows."""
 
     @property
-    def title(self) -> str:
-        """What it is."""
+    def title(self) -> str: ...
 
     @property
-    def description(self) -> str:
-        """What it shows."""
+    def description(self) -> str: ...
 
 
 @singledispatch
@@ -112,10 +110,9 @@ def write_figure(figure: "Figure", out: Path) -> None:
 
 @dataclass(frozen=True)
 class Inline:
-    """A plot for a page: the elements of its SVG, its size, and of each pair of axes its place and limits in these units.
+    """A plot for a page: its size, the elements of its SVG, and of each pair of axes its `box` in it and its limits `x` and `y`.
 
-    Colours are variables of the page's style sheet; nothing is a style attribute. `axes` has for each pair its `box` (left, top,
-    width, height) and its limits `x` and `y`.
+    Colours are variables of the page's style sheet; nothing is a style attribute. A box is left, top, width, height.
     """
 
     width: float
@@ -144,12 +141,11 @@ def inline(data: Plot, name: str) -> Inline:
     body = re.sub(r"<[^/>][^>]*>", _page_tag, body)  # texts and attributes are escaped: what looks like a tag is one
     wide, tall = (float(inches) * POINTS for inches in figure.get_size_inches())
     axes = []
-    for one in (one for one in figure.axes if one.axison):
+    for one in filter(lambda one: one.axison, figure.axes):
         box = one.get_position()
         place = (box.x0 * wide, (1 - box.y1) * tall, box.width * wide, box.height * tall)
-        axes.append(
-            {"box": [round(float(value), 2) for value in place], "x": _floats(one.get_xlim()), "y": _floats(one.get_ylim())}
-        )
+        x, y = (list(map(float, limits)) for limits in (one.get_xlim(), one.get_ylim()))
+        axes.append({"box": [round(float(value), 2) for value in place], "x": x, "y": y})
     return Inline(round(wide, 2), round(tall, 2), re.sub("<g></g>|<defs></defs>", "", body), axes)
 
 
@@ -192,12 +188,5 @@ def _attributes(found: re.Match[str]) -> str:
         said["font-size"] = size[1]
     for name in ("font-family", "stroke-linejoin", "stroke-linecap"):
         said.pop(name, None)
-    return "".join(f' {name}="{_variable(value)}"' for name, value in said.items())
-
-
-def _variable(value: str) -> str:
-    return f"var(--{VARIABLES[value]})" if value in VARIABLES else value
-
-
-def _floats(pair: tuple[float, float]) -> list[float]:
-    return [float(pair[0]), float(pair[1])]
+    variables = {name: f"var(--{VARIABLES[value]})" if value in VARIABLES else value for name, value in said.items()}
+    return "".join(f' {name}="{value}"' for name, value in variables.items())

@@ -8,7 +8,7 @@ from dataprune.errors import invalid
 from dataprune.noise import Suspects
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot, draw
-from dataprune.report.page.map_svg import map_of
+from dataprune.report.maps import map_of
 from dataprune.report.page.predictions import predictions_of
 from dataprune.report.run_figures import confusion_data, correlation_data, distribution_data, epochs_data
 from dataprune.report.study_figures import study_plots

@@ -1,4 +1,4 @@
-"""Plots of a run: how scores are spread and correlate, which classes are taken for which, and how training went."""
+"""Plots of a run: how scores are spread and correlate, which classes are taken for which, training, the number of clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from numpy.typing import ArrayLike
 
-from dataprune.report.charts import Chart, Line, Matrix, Panel, no_interval
+from dataprune.report.charts import Chart, Line, Matrix, Panel
 from dataprune.report.colors import ACCENT, BLACK, BLUE, GREEN, LINE, PLAIN, RED, WARN, Style, style_of
 from dataprune.report.figures import canvas, drawing
 from dataprune.report.text import display_text
@@ -23,6 +24,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ROW_INCHES = 0.25
 HISTOGRAM_COLUMNS = 3
 MATRIX_NOTE = "1 where two scores rank alike, 0 where one says nothing of the other, – where a score is the same for all examples."
+Why = Literal["elbow", "rule", "asked"]
+WHY_CLUSTERS: dict[Why, str] = {"elbow": "the elbow", "rule": "no elbow: a rule of thumb", "asked": "asked for"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,10 @@ class Distribution:
 
     @property
     def title(self) -> str:
-        """What it is."""
         return f"Distribution of {self.score}" + (" by class" if len(self.names) > 1 else "")
 
     @property
     def description(self) -> str:
-        """What it shows."""
         medians = ", ".join(f"{name} {value:.3g}" for name, value in zip(self.names[:8], self.quantiles[:8, 2], strict=False))
         return f"A row for each class; {direction(self.harder)}. Medians: {medians}."
 
@@ -59,6 +60,21 @@ class Histograms:
     title: str
     description: str
     scores: tuple[Distribution, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class InertiaData:
+    """The inertia at each number of clusters as a share of its largest, the number chosen, and why."""
+
+    clusters: np.ndarray
+    inertia: np.ndarray
+    chosen: int
+    why: Why
+    title: str = "Inertia by number of clusters"
+
+    @property
+    def description(self) -> str:
+        return f"{self.chosen} clusters were taken: {WHY_CLUSTERS[self.why]}."
 
 
 def distribution_data(
@@ -138,6 +154,12 @@ def epochs_data(
     return Chart("Accuracy and changed predictions by epoch", described, "epoch", "accuracy, %", tuple(panels), whole_x=True)
 
 
+def inertia_data(clusters: ArrayLike, inertia: ArrayLike, chosen: int, elbow: int | None, asked: str = "auto") -> InertiaData:
+    """Return what is in the plot of an inertia curve; `asked` is auto, classes or a number."""
+    why: Why = "elbow" if elbow == chosen else "rule" if asked == "auto" else "asked"
+    return InertiaData(np.asarray(clusters), np.asarray(inertia) / (np.max(inertia) or 1.0), chosen, why)
+
+
 def said(value: float) -> str:
     """Write a correlation.
 
@@ -194,6 +216,18 @@ def _histograms(data: Histograms) -> "Figure":
     return figure
 
 
+@drawing.register(InertiaData)
+def _inertia(data: InertiaData) -> "Figure":
+    figure = canvas(3.4)
+    axes = figure.add_subplot()
+    axes.plot(data.clusters, data.inertia, "o-", color=ACCENT)
+    axes.axvline(data.chosen, color=WARN, linestyle="--", linewidth=1.2)
+    at, label = (data.chosen, 0.98), f"k = {data.chosen}, {WHY_CLUSTERS[data.why]}"
+    axes.annotate(label, at, (5, 0), xycoords=("data", "axes fraction"), textcoords="offset points", color=WARN, va="top")
+    axes.set(xlabel="clusters k", ylabel="inertia, share of the largest", ylim=(0, 1.05), xlim=(0, None))
+    return figure
+
+
 def _correlation_matrix(names: Sequence[str], values: Float64[np.ndarray, "scores scores"], title: str) -> Matrix:
     texts = tuple(tuple(said(value) for value in row) for row in values.tolist())
     return Matrix(title, MATRIX_NOTE, tuple(names), tuple(names), values, texts)
@@ -201,7 +235,7 @@ def _correlation_matrix(names: Sequence[str], values: Float64[np.ndarray, "score
 
 def _by_epoch(label: str, shares: Float64[np.ndarray, " epochs"], style: Style) -> Line:
     known = np.flatnonzero(np.isfinite(shares))
-    nothing = no_interval(known)
+    nothing = np.full(len(known), np.nan)
     return Line(label, style, known + 1.0, 100 * shares[known], nothing, nothing)
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.report.charts import Chart, Level, Line, Panel, Rows, no_interval
+from dataprune.report.charts import Chart, Level, Line, Panel, Rows
 from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
 from dataprune.report.figures import Plot, write_plots
 from dataprune.report.run_figures import both_correlations_data, histograms_data
+from dataprune.report.text import pluralise
 from dataprune.study.cost import CellCost, StudyCosts, study_costs
 from dataprune.study.results_table import Cell, cell_table
 from dataprune.study.summary import Summary
@@ -40,9 +41,7 @@ def write_study_plots(
 ) -> tuple[Path, ...]:
     """Draw everything that a study with at least one ended training has to show, as PNG and SVG; return the files.
 
-    Args:
-        scores: of the run that the study was made from; gives their correlations and distributions.
-        scoring: what scoring has cost; gives the plot of the cost.
+    `scores` of the study's run give their correlations and distributions, and what `scoring` has cost the plot of the cost.
     """
     plots = study_plots(study.summary)
     plots |= _present({"easy-vs-hard": easy_hard_data(study.summary)})
@@ -76,17 +75,14 @@ def window_data(summary: Summary) -> Chart | None:
     panels = []
     for arm in _arms(summary.cells):
         curves = _curves(summary, arm, lambda cell: cell.strategy == "window" and cell.is_scored)
-        styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
-        lines = []
-        for (name, rows), style in zip(curves.items(), styles, strict=True):
-            rows = sorted(rows, key=lambda row: summary.cells[row].start)
-            at = [100 * summary.cells[row].start for row in rows]
-            lines.append(_line(summary, rows, at, "value", name.removesuffix(" window"), style))
-        if lines:
+        curves = {
+            name.removesuffix(" window"): sorted(rows, key=lambda row: summary.cells[row].start) for name, rows in curves.items()
+        }
+        if curves:
             keep = {round(summary.cells[row].keep, 6) for rows in curves.values() for row in rows}
             same = _rows(summary, arm, lambda cell, keep=keep: cell.is_random and not cell.order and round(cell.keep, 6) in keep)
             levels = [_level(summary, row, f"random, keep {summary.cells[row].keep:.0%}") for row in same]
-            panels.append(Panel(ARMS.get(arm, arm), tuple(lines), (*levels, *_all_data(summary, arm))))
+            panels.append(Panel(ARMS.get(arm, arm), _lines(summary, curves, "start"), (*levels, *_all_data(summary, arm))))
     sizes = sorted({f"{cell.keep:.0%}" for cell in summary.cells if cell.strategy == "window"})
     title = f"A window of {' or '.join(sizes)}, slid from easy to hard"
     return Chart(title, _note(summary), "easier examples left out, %", "accuracy, %", tuple(panels)) if panels else None
@@ -100,10 +96,9 @@ def easy_hard_data(summary: Summary) -> Chart | None:
         for strategy, label in (("hardest", "easy dropped"), ("easiest", "hard dropped")):
             curves = _curves(summary, arm, lambda cell, of=strategy: cell.strategy == of and cell.is_scored and cell.has_size)
             for rows in curves.values():
-                cell = summary.cells[rows[0]]
-                at = [100 * summary.cells[row].dropped for row in rows]
-                style = again(style_of(cell.score), int(strategy == "easiest"))
-                lines.append(_line(summary, rows, at, "value", f"{cell.score}, {label}", style))
+                score = summary.cells[rows[0]].score
+                style = again(style_of(score), int(strategy == "easiest"))
+                lines.append(_line(summary, rows, "dropped", f"{score}, {label}", style))
         if {line.style.is_hollow for line in lines} == {True, False}:
             panels.append(Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "dropped")), _all_data(summary, arm)))
     title = "Losing easy examples against losing hard ones"
@@ -169,7 +164,7 @@ def cost_data(costs: StudyCosts) -> Chart | None:
     pays = {keep: floor(scoring / (1 - cost)) + 1 if cost < 1 else None for keep, cost in each.items()}
     most = min(MOST_TRAININGS, max(5, round(1.5 * float(np.median([number for number in pays.values() if number] or [5])))))
     trainings = np.arange(0.0, most + 1)
-    nothing = no_interval(trainings)
+    nothing = np.full(len(trainings), np.nan)
     lines = [Line("all data", Style(GRAY, "", "--"), trainings, trainings, nothing, nothing)]
     for place, keep in enumerate(sorted(sizes, reverse=True)):
         label = f"keep {keep:.0%}: " + (f"paid after {pays[keep]:,}" if pays[keep] else "never paid")
@@ -180,11 +175,7 @@ def cost_data(costs: StudyCosts) -> Chart | None:
 
 
 def styles_of(cells: Sequence[Cell]) -> list[Style]:
-    """Return each line its style: a score has its colour everywhere, and lines of one colour differ by line and marker.
-
-    Args:
-        cells: one for each line.
-    """
+    """Return a style for each line's cell: a score has its colour everywhere, and lines of one colour differ by line and marker."""
     clusters = sorted({cell.clusters for cell in cells if cell.clusters})
     found: list[Style] = []
     for cell in cells:
@@ -210,15 +201,11 @@ def _over_sizes(summary: Summary, what: str, title: str, y_label: str) -> Chart 
             curves = {name: rows for name, rows in curves.items() if np.isfinite(summary.table[what][rows]).any()}
         if max(map(len, curves.values()), default=0) < 2:
             continue
-        styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
-        lines = [
-            _line(summary, rows, [100 * summary.cells[row].keep for row in rows], what, name, style)
-            for (name, rows), style in zip(curves.items(), styles, strict=True)
-        ]
+        lines = _lines(summary, curves, "keep", what)
         if what == "value":
             panel = Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "keep")), _all_data(summary, arm))
         else:
-            panel = Panel(ARMS.get(arm, arm), tuple(lines), (Level("random", STYLES["random"], 0.0),))
+            panel = Panel(ARMS.get(arm, arm), lines, (Level("random", STYLES["random"], 0.0),))
         panels.append(panel)
     return Chart(title, _note(summary), "kept, %", y_label, tuple(panels)) if panels else None
 
@@ -270,17 +257,22 @@ def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[in
     return [row for row, cell in enumerate(summary.cells) if cell.arm == arm and wanted(cell)]
 
 
-def _line(summary: Summary, rows: Sequence[int], at: Sequence[float], what: str, label: str, style: Style) -> Line:
-    middle = summary.measure if what == "value" else what
-    ends = ("low", "high") if what == "value" else (f"{what}_low", f"{what}_high")
-    y, low, high = (100 * summary.table[name][list(rows)].astype(np.float64) for name in (middle, *ends))
-    return Line(label, style, np.array(at, np.float64), y, low, high)
+def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style, what: str = "value") -> Line:
+    """Return a line along `axis`, a share that each cell has: keep, dropped or start."""
+    names = (summary.measure, "low", "high") if what == "value" else (what, f"{what}_low", f"{what}_high")
+    y, low, high = (100 * summary.table[name][rows].astype(np.float64) for name in names)
+    return Line(label, style, 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64), y, low, high)
+
+
+def _lines(summary: Summary, curves: Mapping[str, list[int]], axis: str, what: str = "value") -> tuple[Line, ...]:
+    styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
+    parts = zip(curves.items(), styles, strict=True)
+    return tuple(_line(summary, rows, axis, name, style, what) for (name, rows), style in parts)
 
 
 def _random(summary: Summary, arm: str, axis: str) -> tuple[Line, ...]:
     rows = _rows(summary, arm, lambda cell: cell.is_random and cell.has_size)
-    at = [100 * (summary.cells[row].dropped if axis == "dropped" else summary.cells[row].keep) for row in rows]
-    return (_line(summary, rows, at, "value", "random", STYLES["random"]),) if rows else ()
+    return (_line(summary, rows, axis, "random", STYLES["random"]),) if rows else ()
 
 
 def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
@@ -304,7 +296,5 @@ def _note(summary: Summary) -> str:
     if not np.isfinite(summary.standard_deviation):
         return f"No intervals: {summary.no_interval}."
     n_seeds = int(summary.table["n_seeds"].max())
-    return (
-        f"95 % intervals over trainings, spread pooled over all cells: {n_seeds} seed{'' if n_seeds == 1 else 's'}, "
-        f"{summary.degrees_of_freedom} degrees of freedom. Lines are moved aside a little."
-    )
+    basis = f"{pluralise(n_seeds, 'seed')}, {summary.degrees_of_freedom} degrees of freedom"
+    return f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."

@@ -1,39 +1,31 @@
 """The page of a run before it is HTML: what the templates say, what its script needs, its plots."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from dataprune import store
-from dataprune.report import maps, run_figures
+from dataprune.report import run_figures
+from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
-from dataprune.report.page import map_svg
-from dataprune.report.page.choice import MOST_CLASS_GALLERIES, Choice, Options, choose
-from dataprune.report.page.classes import matrix_of
+from dataprune.report.maps import FEWEST, class_counts, map_data
+from dataprune.report.page.classes import WHOSE, class_rows, frequent_pairs, matrix_of
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.examples import Ends, records
-from dataprune.report.page.sections import run_context
-from dataprune.report.text import display_text
+from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, choose, records, shown_id
+from dataprune.report.page.findings import findings, summary, took
+from dataprune.report.page.render import Options, Page
+from dataprune.report.text import capitalise, display_text
+from dataprune.scores import FEATURE_SCORES, SCORES
 from dataprune.streams import generator
 
 MOST_MAPPED = 1500  # points of the map of features
-
-
-@dataclass(frozen=True, eq=False)
-class Page:
-    """A page before it is HTML: what its template (run or study) says and its script needs, as plain JSON, and its plots by name.
-
-    The page shows `tables` as such: they are plots in files only.
-    """
-
-    kind: str
-    context: dict[str, Any]
-    payload: dict[str, Any] = field(default_factory=dict)
-    plots: Mapping[str, Plot] = field(default_factory=dict)
-    tables: Mapping[str, Plot] = field(default_factory=dict)
+MOST_SKIPPED = 50
+MOST_SUSPECT_PAIRS = 6
+MOST_CONTRADICTIONS = 50
+OWN_SCORES = {"median_distance": "distance to the median feature vector of the class, as the first network sees it"}
+MEMORISED = "The networks have memorised the labels they trained on, so this page ranks by aum, which looks at all epochs."
 
 
 def run_page(data: ReportData, options: Options) -> Page:
@@ -48,70 +40,231 @@ def run_page(data: ReportData, options: Options) -> Page:
     plots |= _feature_plots(data)
     classes, counts = matrix_of(data)
     correlations = run_figures.correlation_data(data.scores)
-    tables = {
-        "correlations": correlations,
-        "confusion": run_figures.confusion_data([data.class_names[one] for one in classes], counts),
+    confusion = run_figures.confusion_data([data.class_names[one] for one in classes], counts)
+    context = _context(data, options, chosen) | {
+        "n_pictures": sum(1 for picture in payload["examples"]["picture"] if picture),
+        "correlation": _table(correlations),
+        "matrix": _table(confusion) | {"of": len(data.classes)},
+        "distributions": [
+            {
+                "name": one.score,
+                "rows": [
+                    {"name": name, "quantiles": [float(f"{value:.4g}") for value in values]}
+                    for name, values in zip(one.names, one.quantiles.tolist(), strict=True)
+                ],
+                "n_left_out": one.n_left_out,
+            }
+            for one in spreads
+        ],
     }
-    return Page("run", run_context(data, options, chosen, payload, spreads, correlations), payload, plots, tables)
+    return Page("run", context, payload, plots, {"correlations": correlations, "confusion": confusion})
 
 
 def _payload(data: ReportData, options: Options, chosen: Choice) -> dict[str, Any]:
-    at = chosen.wanted.at
+    """Return what the script knows; examples are numbers of rows of `examples`."""
+    at, suspects, n_classes = chosen.wanted.at, data.suspects, len(data.classes)
     examples = records(data, chosen.wanted.rows, options.max_pictures)
     examples["near"] = {str(chosen.wanted.place[row]): at(rows) for row, rows in chosen.near.items()}
-    leading_first = sorted(data.scores, key=lambda name: name != data.leading)
+    found = chosen.map
+    by_class = None if found is None or n_classes > MOST_CLASS_GALLERIES else class_counts(found, data.labels, n_classes)
     return {
         "key": hashlib.sha256(store.canonical_json(data.manifest.spec.plain).encode()).hexdigest()[:24],
         "classes": data.class_names,
         "names": list(data.classes),
         "leading": data.leading,
         "examples": examples,
-        "suspects": _suspects(data, chosen),
-        "galleries": {name: _gallery(chosen.ends[name], chosen) for name in leading_first},
-        "by_class": [_gallery(one, chosen) for one in chosen.class_ends],
-        "map": None if chosen.map is None else _map(data, chosen, chosen.map),
+        "suspects": [
+            {
+                "e": chosen.wanted.place[row],
+                "n": number,
+                "to": int(suspects.suggested_label[row]),
+                "p": round(float(suspects.probability[row]), 3),
+                "why": display_text(suspects.reason[row], 300),
+            }
+            for number, row in enumerate(chosen.suspects.tolist(), start=1)
+            if suspects is not None
+        ],
+        "galleries": {
+            name: {end: at(rows) for end, rows in chosen.ends[name]._asdict().items()}
+            for name in sorted(data.scores, key=lambda name: name != data.leading)
+        },
+        "by_class": [{end: at(rows) for end, rows in one._asdict().items()} for one in chosen.class_ends],
+        "map": None
+        if found is None
+        else {
+            "binned": found.is_binned,
+            "lists": [at(rows) for rows in found.rows],
+            "counts": found.counts.tolist(),
+            "classes": by_class,
+        },
     }
-
-
-def _suspects(data: ReportData, chosen: Choice) -> list[dict[str, Any]]:
-    found = data.suspects
-    if found is None:
-        return []
-    return [
-        {
-            "e": chosen.wanted.place[row],
-            "n": number,
-            "to": int(found.suggested_label[row]),
-            "p": round(float(found.probability[row]), 3),
-            "why": display_text(found.reason[row], 300),
-        }
-        for number, row in enumerate(chosen.suspects.tolist(), start=1)
-    ]
-
-
-def _gallery(one: Ends, chosen: Choice) -> dict[str, list[int]]:
-    return {"hardest": chosen.wanted.at(one.hardest), "easiest": chosen.wanted.at(one.easiest)}
-
-
-def _map(data: ReportData, chosen: Choice, found: map_svg.Cartography) -> dict[str, Any]:
-    n_classes = len(data.classes)
-    classes = map_svg.class_counts(found, data.labels, n_classes) if n_classes <= MOST_CLASS_GALLERIES else None
-    lists = [chosen.wanted.at(rows) for rows in found.rows]
-    return {"binned": found.is_binned, "lists": lists, "counts": found.counts.tolist(), "classes": classes}
 
 
 def _feature_plots(data: ReportData) -> dict[str, Plot]:
     """Lay a sample of the vectors out by t-SNE, coloured by label; and the inertia curve, where one was measured."""
     plots: dict[str, Plot] = {}
     record, n = data.manifest.features, len(data)
-    if data.features is not None and n >= maps.FEWEST:
+    if data.features is not None and n >= FEWEST:
         rows = np.arange(n)
         if n > MOST_MAPPED:
             rows = np.sort(generator(0, "page", "map").choice(n, MOST_MAPPED, replace=False))
-        plots["features"] = maps.map_data(np.asarray(data.features[rows]), "label", data.labels[rows], tuple(data.class_names))
+        plots["features"] = map_data(np.asarray(data.features[rows]), "label", data.labels[rows], tuple(data.class_names))
     if record is not None and record.curve is not None and len(record.curve.clusters) > 1:
-        curve = record.curve
-        plots["inertia"] = maps.inertia_data(
-            np.array(curve.clusters), np.array(curve.inertia), record.k, record.elbow, record.asked
-        )
+        clusters, inertia = np.array(record.curve.clusters), np.array(record.curve.inertia)
+        plots["inertia"] = run_figures.inertia_data(clusters, inertia, record.k, record.elbow, record.asked)
     return plots
+
+
+def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, Any]:
+    """Return what the templates say of a run, but for its plots."""
+    manifest, names = data.manifest, data.class_names
+    longest = 0 if data.images is None else max(data.images.shape[1:3])
+    return {
+        "title": display_text(options.title or f"Data report: {display_text(data.name, 60)}", 200),
+        "summary": summary(data),
+        "findings": [asdict(one) for one in findings(data)],
+        "cautions": [capitalise(display_text(note, 600)) for note in manifest.notes],
+        "leading": data.leading,
+        "leading_why": MEMORISED if manifest.memorised and data.leading == "aum" else "",
+        "things": data.things,
+        "is_pictures": manifest.data.kind == "images",
+        "class_names": names,
+        "whose": WHOSE[data.predictions.which],
+        "missing": {name: display_text(reason, 600) for name, reason in data.missing.items()},
+        "suspects": _suspects(data, chosen),
+        "duplicates": _duplicates(data, chosen),
+        "scores": _scores(data),
+        "classes": [asdict(one) for one in class_rows(data)],
+        "confused": [
+            {"given": names[one.given], "to": names[one.predicted], "count": one.count, "e": chosen.wanted.at(one.rows)}
+            for one in chosen.confused
+        ],
+        "epochs": _epochs(data),
+        "held_out": bool(np.isfinite(data.predictions.held_out).any()),
+        "when": manifest.spec.when,
+        "features_are": data.features_are,
+        "clusters": None if manifest.features is None else manifest.features.k,
+        "made": _made(data),
+        "skipped": [[display_text(one.path, 200), display_text(one.reason, 200)] for one in manifest.skipped[:MOST_SKIPPED]],
+        "n_skipped": len(manifest.skipped),
+        "n_examples": len(data),
+        "max_pictures": options.max_pictures,
+        "side": "none" if not longest else "tiny" if longest <= 16 else "small" if longest <= 48 else "large",  # how it is enlarged
+    }
+
+
+def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
+    found, probable, names = data.suspects, data.probable_rows, data.class_names
+    if found is None:
+        return {"is_there": False, "total": 0, "shown": 0, "notes": []}
+    looks_like = frequent_pairs(data.labels[probable], found.suggested_label[probable], len(names))[:MOST_SUSPECT_PAIRS]
+    contradictions = _contradictions(data)
+    return {
+        "is_there": True,
+        "total": len(data.suspect_rows),
+        "probable": len(probable),
+        "to_check": len(probable) or len(data.suspect_rows),
+        "shown": len(chosen.suspects),
+        "estimate": [round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high)],
+        "notes": [capitalise(display_text(note, 600)) for note in found.notes],
+        "pairs": [{"given": names[given], "to": names[other], "count": count} for given, other, count in looks_like],
+        "contradictions": contradictions[:MOST_CONTRADICTIONS],
+        "n_contradictions": len(contradictions),
+    }
+
+
+def _contradictions(data: ReportData) -> list[list[dict[str, Any]]]:
+    """Return identical examples with different labels, of each two the more suspect first."""
+    found = data.suspects
+    partner = None if found is None else found.contradicted_by
+    if found is None or partner is None:
+        return []
+    pairs: dict[frozenset[int], tuple[int, int]] = {}
+    for row in found.order.tolist():
+        if (other := int(partner[row])) >= 0:
+            pairs.setdefault(frozenset((row, other)), (row, other))
+    return [
+        [
+            {
+                "name": shown_id(str(data.ids[row])),
+                "given": data.name_of(int(data.labels[row])),
+                "p": round(float(found.probability[row]), 3),
+            }
+            for row in pair
+        ]
+        for pair in pairs.values()
+    ]
+
+
+def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:
+    pairs = data.duplicates
+    if pairs is None:
+        return {"is_there": False, "total": 0, "pairs": []}
+    rows = [
+        {
+            "e": chosen.wanted.at(data.pair_rows[i]),
+            "kind": "exact" if pairs.is_exact[i] else "near",
+            "distance": float(f"{pairs.distance[i]:.3g}"),
+            "labels": [data.name_of(int(pairs.labels[i])), data.name_of(int(pairs.other_labels[i]))],
+            "splits": [display_text(pairs.split[i], 20), display_text(pairs.other_split[i], 20)],
+            "conflict": bool(pairs.is_conflict[i]),
+            "leak": bool(pairs.is_leak[i]),
+        }
+        for i in range(chosen.n_pairs)
+    ]
+    conflicts, leaks, exact = (int(one.sum()) for one in (pairs.is_conflict, pairs.is_leak, pairs.is_exact))
+    return {"is_there": True, "total": len(pairs), "conflicts": conflicts, "leaks": leaks, "exact": exact, "pairs": rows}
+
+
+def _scores(data: ReportData) -> list[dict[str, Any]]:
+    rows = []
+    for name, score in data.scores.items():
+        low, middle, high = (float(f"{value:.4g}") for value in np.quantile(score.values, (0, 0.5, 1)))
+        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name) or OWN_SCORES.get(name, "")
+        harder = "larger" if score.harder > 0 else "smaller"
+        rows.append({"name": name, "formula": formula, "harder": harder, "low": low, "median": middle, "high": high})
+    return rows
+
+
+def _table(data: Matrix) -> dict[str, Any]:
+    """Write a matrix as cells with the name of their style: h0 ... h9 for 0 ... 1, n0 ... n9 below 0."""
+    cells = [
+        [
+            {"text": text, "level": f"{'n' if value < 0 else 'h'}{min(9, int(abs(value) * 10))}" if np.isfinite(value) else ""}
+            for text, value in zip(*row, strict=True)
+        ]
+        for row in zip(data.texts, data.strength.tolist(), strict=True)
+    ]
+    return {"names": data.rows, "cells": cells, "about": f"{data.title}: {data.description}"}
+
+
+def _epochs(data: ReportData) -> list[dict[str, Any]]:
+    top = data.predictions
+    names = ("vote", "trained", "held_out", "changed")
+    rows = zip(*(getattr(top, name).tolist() for name in names), strict=True)
+    rounded = [[round(value, 4) if np.isfinite(value) else None for value in row] for row in rows]
+    return [dict(zip(("epoch", *names), (epoch, *row), strict=True)) for epoch, row in enumerate(rounded, start=1)]
+
+
+def _made(data: ReportData) -> list[list[str]]:
+    """Return how the run was made: settings, cost, versions; no path and no host."""
+    manifest, spec = data.manifest, data.manifest.spec
+    recipe = {key: value for key, value in spec.plain["recipe"].items() if value not in ([], None)}
+    again = f", {spec.rounds} rounds, the later ones without suspects" if spec.rounds > 1 else ""
+    rows = [
+        ["fingerprint of the data", spec.data[:16]],
+        ["networks", f"{spec.members} × {spec.epochs} epochs, {display_text(spec.model, 60)}"],
+        ["recipe", ", ".join(f"{key} {display_text(value, 40)}" for key, value in recipe.items())],
+        ["folds", f"{spec.folds} × {spec.repeats}{again}" if spec.folds else "none: every network saw every example"],
+        ["seed", str(spec.seed)],
+        ["recorded", "on clean pictures after each epoch" if spec.when == "clean" else "while training"],
+    ]
+    for phase in manifest.cost:
+        operations = f", {phase.flops:.2g} floating-point operations" if phase.flops else ""
+        rows.append([f"cost: {phase.phase}", f"{took(phase)}{operations}"])
+    failed = [one for one in manifest.members if one.status != "ok"]
+    rows += [[f"member {one.member}", display_text(f"{one.status}: {one.reason}", 300)] for one in failed]
+    rows += [[f"no {name}", display_text(reason, 300)] for name, reason in data.scores.absent.items()]
+    rows.append(["machine", f"{manifest.machine.device}, {'bit-exact' if manifest.machine.bit_exact else 'not bit-exact'}"])
+    rows.append(["versions", ", ".join(f"{name} {display_text(version, 30)}" for name, version in manifest.versions.items())])
+    return [*rows, ["finished", display_text(manifest.finished, 40)]]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
 from dataprune.report.page.data import ReportData
 
@@ -19,10 +19,7 @@ WHOSE = {
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class: examples, accuracy, mean of the leading score, suspects and their share, and the class it is most often taken for.
-
-    None where nothing was measured, as in a class without any example.
-    """
+    """A class; `difficulty` is the mean leading score, `suspects` are labels that are probably wrong. None was not measured."""
 
     name: str
     count: int
@@ -44,32 +41,36 @@ class Confusion:
     rows: Int64[np.ndarray, " shown"]
 
 
+def frequent_pairs(given: Int[np.ndarray, " n"], other: Int[np.ndarray, " n"], n_classes: int) -> list[tuple[int, int, int]]:
+    """Count pairs of classes as (given, other, count), the most frequent first; of equals the lower classes."""
+    codes, counts = np.unique(given * n_classes + other, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [(*divmod(code, n_classes), n) for code, n in zip(codes[order].tolist(), counts[order].tolist(), strict=True)]
+
+
 def class_rows(data: ReportData) -> list[ClassRow]:
     """Return a row for each class, those without examples too."""
     labels, predicted, n_classes = data.labels, data.predictions.predicted, len(data.classes)
     counts = np.bincount(labels, minlength=n_classes)
     right = np.bincount(labels, weights=predicted == labels, minlength=n_classes)
     hard = np.bincount(labels, weights=data.score.values, minlength=n_classes)
-    flagged = np.bincount(labels[data.suspect_rows], minlength=n_classes)
+    flagged = np.bincount(labels[data.probable_rows], minlength=n_classes)
     wrong = predicted != labels
-    taken_for = _most_frequent(labels[wrong], predicted[wrong], n_classes)
+    taken_for: dict[int, tuple[str, int]] = {}
+    for given, other, times in frequent_pairs(labels[wrong], predicted[wrong], n_classes):
+        taken_for.setdefault(given, (data.class_names[other], times))
     rows = []
-    for index, name in enumerate(data.class_names):
-        n, (other, times) = int(counts[index]), taken_for.get(index, (-1, 0))
+    for index, (name, n) in enumerate(zip(data.class_names, counts.tolist(), strict=True)):
         accuracy = round(float(right[index]) / n, 4) if n else None
         difficulty = float(f"{hard[index] / n:.4g}") if n else None
         suspects = None if data.suspects is None else int(flagged[index])
         share = round(suspects / n, 4) if n and suspects is not None else None
-        rows.append(ClassRow(name, n, accuracy, difficulty, suspects, share, data.class_names[other] if times else "", times))
+        rows.append(ClassRow(name, n, accuracy, difficulty, suspects, share, *taken_for.get(index, ("", 0))))
     return rows
 
 
 def matrix_of(data: ReportData) -> tuple[list[int], Int64[np.ndarray, "given predicted"]]:
-    """Count given labels against predictions: of all classes, or of many for the thirty that are missed most often.
-
-    Returns:
-        The classes' indices, and the counts among these.
-    """
+    """Return classes, and given labels counted against predictions among these: all, or the thirty that are missed most often."""
     labels, predicted, n_classes = data.labels, data.predictions.predicted, len(data.classes)
     chosen = np.arange(n_classes)
     if n_classes > MOST_IN_MATRIX:
@@ -84,23 +85,11 @@ def matrix_of(data: ReportData) -> tuple[list[int], Int64[np.ndarray, "given pre
 
 def confusions(data: ReportData) -> list[Confusion]:
     """Return the pairs of given label and other prediction that occur most often."""
-    labels, predicted, n_classes = data.labels, data.predictions.predicted, len(data.classes)
-    wrong = np.flatnonzero(predicted != labels)
-    code = labels[wrong] * n_classes + predicted[wrong]
-    codes, counts = np.unique(code, return_counts=True)
+    predicted = data.predictions.predicted
+    wrong = np.flatnonzero(predicted != data.labels)
     found = []
-    for place in np.argsort(-counts, kind="stable")[:MOST_PAIRS].tolist():
-        rows = wrong[code == codes[place]]
-        surest = rows[np.argsort(-data.predictions.top_probabilities[rows, 0], kind="stable")[:SHOWN_OF_A_PAIR]]
-        found.append(Confusion(*divmod(int(codes[place]), n_classes), int(counts[place]), surest))
+    for given, other, count in frequent_pairs(data.labels[wrong], predicted[wrong], len(data.classes))[:MOST_PAIRS]:
+        rows = wrong[(data.labels[wrong] == given) & (predicted[wrong] == other)]
+        surest = np.argsort(-data.predictions.top_probabilities[rows, 0], kind="stable")[:SHOWN_OF_A_PAIR]
+        found.append(Confusion(given, other, count, rows[surest]))
     return found
-
-
-def _most_frequent(given: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[int, tuple[int, int]]:
-    """Find for each class the other class that it is taken for most often, and how often."""
-    codes, counts = np.unique(given * n_classes + predicted, return_counts=True)
-    best: dict[int, tuple[int, int]] = {}
-    for place in np.argsort(counts[::-1], kind="stable").tolist():  # of equals the lower class last
-        label, other = divmod(int(codes[::-1][place]), n_classes)
-        best[label] = (other, int(counts[::-1][place]))
-    return best

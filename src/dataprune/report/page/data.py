@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from jaxtyping import Int64
 
 from dataprune import store
 from dataprune.clustering import take
-from dataprune.data import Dataset, FeatureFile, Splits, read_features, read_splits
+from dataprune.data import Dataset, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
 from dataprune.noise import Suspects
 from dataprune.report.page.predictions import EnsemblePredictions, predictions_of
@@ -27,7 +28,7 @@ MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
 SCORED_WITH = "the features that the run was scored with"
 NAME_LETTERS = 40
-NO_LABEL = "no label"
+PROBABLE = 0.5  # and more: the label is probably wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +47,7 @@ class ReportData:
 
     Attributes:
         features, features_are: vectors for the map and for the nearest examples, and what these are, in words.
-        suspects, duplicates: where they could be found.
-        pair_rows: (P, 2) rows of the duplicates: beyond the set's size N row N + k is `others[k]`.
-        others: examples of other splits.
+        pair_rows: (P, 2) rows of the duplicates: beyond the set's size N row N + k is `others[k]`, of another split.
         missing: for each absent part ("pictures", "suspects", "duplicates", "near", "features") the reason, in words.
     """
 
@@ -72,7 +71,6 @@ class ReportData:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names by index."""
         return self.manifest.data.classes
 
     @property
@@ -83,7 +81,6 @@ class ReportData:
 
     @property
     def score(self) -> Score:
-        """The leading score."""
         return self.scores[self.leading]
 
     @cached_property
@@ -93,7 +90,7 @@ class ReportData:
 
     def name_of(self, label: int) -> str:
         """Name a label as it is shown; -1 is none."""
-        return self.class_names[label] if label >= 0 else NO_LABEL
+        return self.class_names[label] if label >= 0 else "no label"
 
     @property
     def things(self) -> str:
@@ -102,43 +99,38 @@ class ReportData:
 
     @cached_property
     def suspect_rows(self) -> Int64[np.ndarray, " flagged"]:
-        """Rows of the examples whose label is probably wrong, the most suspect first."""
+        """Rows of the examples whose label is flagged, the most suspect first."""
         found = self.suspects
         if found is None:
             return np.zeros(0, np.int64)
         flagged = np.flatnonzero(np.asarray(found.is_suspect, bool))
         return flagged[np.argsort(np.asarray(found.rank)[flagged], kind="stable")].astype(np.int64)
 
+    @cached_property
+    def probable_rows(self) -> Int64[np.ndarray, " wrong"]:
+        """Those of them whose label is rather wrong than right: not the likelier one of two that contradict each other."""
+        rows = self.suspect_rows
+        return rows if self.suspects is None else rows[self.suspects.probability[rows] >= PROBABLE]
+
 
 def gather(run: Run, data: str | None = None, features: Path | None = None) -> ReportData:
     """Collect what the page of a run is made of.
 
     Args:
-        data: where its pictures lie now; None is where they lay when it was scored. Where they are not found there, the page is
-            made without pictures.
+        data: where its pictures lie now; None is where they lay when it was scored, and if not there, the page has none.
         features: vectors of the same examples, for the map and the nearest examples.
     """
     missing: dict[str, str] = {}
     dataset = _dataset(run, data, missing)
     vectors, features_are = _features(run, dataset, features, missing)
-    suspects = _suspects(run, dataset, missing)
-    duplicates, pair_rows, others = _duplicates(dataset, missing)
-    return ReportData(
-        run.path.resolve().name,
-        run.manifest,
-        run.ids,
-        run.labels,
-        run.scores,
-        predictions_of(run.trace),
-        None if dataset is None else dataset.images,
-        vectors,
-        features_are,
-        suspects,
-        duplicates,
-        pair_rows,
-        others,
-        missing,
-    )
+    images, suspects = None if dataset is None else dataset.images, None
+    try:
+        suspects = judge(run, dataset)
+    except DatapruneError as reason:
+        missing["suspects"] = str(reason)
+    told = predictions_of(run.trace)
+    about = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, told, images, vectors, features_are, suspects)
+    return ReportData(*about, *_duplicates(dataset, missing), missing)
 
 
 def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:
@@ -153,15 +145,13 @@ def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other
             return at
         if (split, at) not in place:
             place[split, at] = len(splits.train) + len(others)
-            pixels = None if dataset.images is None else np.asarray(dataset.images[at])
-            others.append(Other(name, label, split, pixels))
+            others.append(Other(name, label, split, None if dataset.images is None else np.asarray(dataset.images[at])))
         return place[split, at]
 
-    ones = zip(found.ids.tolist(), found.labels.tolist(), found.split.tolist(), found.rows.tolist(), strict=True)
-    twins = zip(
-        found.other_ids.tolist(), found.other_labels.tolist(), found.other_split.tolist(), found.other_rows.tolist(), strict=True
-    )
-    rows = [(row(*one), row(*twin)) for one, twin in zip(ones, twins, strict=True)]
+    ones = (found.ids, found.labels, found.split, found.rows)
+    twins = (found.other_ids, found.other_labels, found.other_split, found.other_rows)
+    columns = [zip(*(column.tolist() for column in side), strict=True) for side in (ones, twins)]
+    rows = [(row(*one), row(*twin)) for one, twin in zip(*columns, strict=True)]
     return np.array(rows, np.int64).reshape(-1, 2), tuple(others)
 
 
@@ -191,68 +181,42 @@ def _why_not(run: Run) -> str:
 def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dict[str, str]) -> tuple[np.ndarray | None, str]:
     """Read the vectors of the map: those that are given, those of the data, or those that the run was scored with."""
     known = run.manifest.features
-    if path is not None:
-        file = read_features(path)
-        if len(run.ids) * file.width > MOST_FEATURE_VALUES:
-            raise InputError(f"`features` {path} hold too many numbers for a map: {_size(run, file)}. Leave them out.")
-        is_known = known is not None and known.digest == file.digest
-        return _vectors(run, file), SCORED_WITH if is_known else f"features of {display_text(file.path.name)}"
-    if dataset is not None and dataset.features is not None:
+    if path is None and dataset is not None and dataset.features is not None:
         return dataset.features, "the feature vectors themselves"
-    if known is None:
+    if path is None and known is None:
         missing["features"] = "The run has pictures only: give vectors with --features FILE, or score with --features."
         return None, ""
     try:
-        file = run.features()
-        if len(run.ids) * file.width <= MOST_FEATURE_VALUES:
-            return _vectors(run, file), SCORED_WITH
-        missing["features"] = f"The features that the run was scored with are too many for a map: {_size(run, file)} numbers."
+        file = run.features() if path is None else read_features(path)
+        if len(run.ids) * file.width > MOST_FEATURE_VALUES:
+            which, size = SCORED_WITH if path is None else f"`features` {path}", f"{len(run.ids):,} × {file.width:,}"
+            raise InputError(f"{which} hold too many numbers for a map: {size}. Give smaller ones with --features, or none.")
+        matched = match(file, run.ids)
+        is_known = path is None or (known is not None and known.digest == file.digest)
+        words = SCORED_WITH if is_known else f"features of {display_text(file.path.name)}"
+        return take(matched.features, matched.place), words
     except DatapruneError as reason:
+        if path is not None:
+            raise
         missing["features"] = capitalise(str(reason))
     return None, ""
 
 
-def _vectors(run: Run, file: FeatureFile) -> np.ndarray:
-    matched = match(file, run.ids)
-    return take(matched.features, matched.place)
-
-
-def _size(run: Run, file: FeatureFile) -> str:
-    return f"{len(run.ids):,} × {file.width:,}"
-
-
-def _suspects(run: Run, dataset: Dataset | None, missing: dict[str, str]) -> Suspects | None:
-    try:
-        return judge(run, dataset)
-    except DatapruneError as reason:
-        missing["suspects"] = str(reason)
-        return None
-
-
 def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Duplicates | None, np.ndarray, tuple[Other, ...]]:
-    none = np.zeros((0, 2), np.int64)
-    if dataset is None:
-        missing["duplicates"] = "The data were not found, so nothing could be compared."
-        return None, none, ()
-    splits = _splits(dataset)
-    n = sum(len(part) for part in (splits.train, splits.validation, splits.test) if part is not None)
-    if n > MOST_COMPARED:
-        missing["near"] = f"Among {n:,} examples only identical ones were looked for; dataprune duplicates DATA finds near ones."
+    """Look for duplicates within and across the splits of the run's source; the run's own labels stay."""
     try:
+        if dataset is None:
+            raise InputError("The data were not found, so nothing could be compared.")
+        splits, origin = Splits(dataset), dataset.origin
+        if origin is not None and origin.path:
+            with suppress(DatapruneError):
+                every = read_splits(origin.path, **{key: value for key, value in origin.options.items() if key != "labels"})
+                splits = Splits(dataset, every.validation, every.test)
+        n = sum(len(part) for part in (splits.train, splits.validation, splits.test) if part is not None)
+        if n > MOST_COMPARED:
+            missing["near"] = f"Among {n:,} only identical examples were looked for; dataprune duplicates DATA finds near ones."
         found = find_duplicates(splits, near=n <= MOST_COMPARED)
     except DatapruneError as reason:
         missing["duplicates"] = str(reason)
-        return None, none, ()
+        return None, np.zeros((0, 2), np.int64), ()
     return found, *pairs_of(found, splits)
-
-
-def _splits(dataset: Dataset) -> Splits:
-    """Return all splits of the run's source, so that duplicates across them are found too; the run's own labels stay."""
-    origin = dataset.origin
-    if origin is None or not origin.path:
-        return Splits(dataset)
-    try:
-        every = read_splits(origin.path, **{key: value for key, value in origin.options.items() if key != "labels"})
-    except DatapruneError:
-        return Splits(dataset)
-    return Splits(dataset, every.validation, every.test)

@@ -1,4 +1,4 @@
-"""Which examples a page shows, and what it knows of each.
+"""Which examples each section of a page shows, and what is known of each.
 
 A page cannot carry 50,000 pictures: sections ask for rows in the order of their importance, and as many pictures as allowed are
 embedded. Rows beyond the set are examples of other splits, which only duplicates name.
@@ -7,17 +7,23 @@ embedded. Rows beyond the set are examples of other splits, which only duplicate
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from dataprune.data.decode import thumbnail
+from dataprune.report.maps import SHOWN_OF_A_CELL, Cartography, map_of
+from dataprune.report.page.classes import Confusion, confusions
 from dataprune.report.page.data import ReportData
 from dataprune.report.text import display_text
 from dataprune.scores import Score
+from dataprune.streams import tie_break
 
+MOST_DUPLICATES = 60
+MOST_CLASS_GALLERIES = 60
+FEWEST_SUSPECTS = 200
 SHOWN = 24
 SHOWN_OF_A_CLASS = 12
 NEAREST = 5
@@ -27,8 +33,7 @@ ID_LETTERS = 60
 THUMBNAIL_SIDE = 112
 
 
-@dataclass(frozen=True, eq=False)
-class Ends:
+class Ends(NamedTuple):
     """The two ends of a score, the extreme first."""
 
     hardest: Int64[np.ndarray, " shown"]
@@ -37,19 +42,50 @@ class Ends:
 
 @dataclass(frozen=True, eq=False)
 class PictureList:
-    """Rows that a page names, each once.
-
-    Attributes:
-        rows: in the order of importance.
-        place: of each row in `rows`.
-    """
+    """Rows that a page names, each once, in the order of importance, and the place of each."""
 
     rows: Int64[np.ndarray, " wanted"]
     place: dict[int, int]
 
     def at(self, rows: Iterable[Any]) -> list[int]:
-        """Return the places of some rows."""
         return [self.place[int(row)] for row in rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The rows that each section shows; `n_pairs` duplicates come first in their table."""
+
+    suspects: Int64[np.ndarray, " shown"]
+    n_pairs: int
+    confused: list[Confusion]
+    ends: dict[str, Ends]
+    class_ends: list[Ends]
+    map: Cartography | None
+    near: dict[int, list[int]]
+    wanted: PictureList
+
+
+def choose(data: ReportData, max_pictures: int) -> Choice:
+    """Decide which rows are shown, and in which order they get pictures."""
+    ties, n_classes = tie_break([str(one) for one in data.ids.tolist()], 0), len(data.classes)
+    suspects = data.suspect_rows[: max(FEWEST_SUSPECTS, max_pictures // 3)]
+    pairs = data.pair_rows[:MOST_DUPLICATES]
+    confused = confusions(data)
+    by_score = {name: ends(score, ties) for name, score in data.scores.items()}
+    by_class = class_ends(data.score, data.labels, n_classes, ties) if n_classes <= MOST_CLASS_GALLERIES else []
+    found_map = None
+    if {"variability", "confidence"} <= set(data.scores):
+        wrong = np.isin(np.arange(len(data)), data.probable_rows)
+        variability, confidence = (data.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
+        found_map = map_of(variability, confidence, wrong, ties)
+    cells = () if found_map is None else found_map.rows
+    of_cells = [np.array([rows[at] for rows in cells if len(rows) > at], np.int64) for at in range(SHOWN_OF_A_CELL)]
+    asked = [suspects, pairs.ravel(), *by_score[data.leading], *(one.rows for one in confused)]
+    asked += [*chain(*by_class), of_cells[0], *chain(*by_score.values()), *of_cells[1:]]
+    first = wanted(asked)
+    near = neighbours(data, first)
+    every = wanted([first.rows, *(np.array(rows, np.int64) for rows in near.values())])
+    return Choice(suspects, len(pairs), confused, by_score, by_class, found_map, near, every)
 
 
 def ends(score: Score, ties: np.ndarray, count: int = SHOWN) -> Ends:
@@ -70,10 +106,8 @@ def class_ends(
     order = np.lexsort((ties, -score.difficulty, labels))
     backwards = np.lexsort((ties, score.difficulty, labels))
     starts = np.searchsorted(labels[order], np.arange(n_classes + 1))
-    return [
-        Ends(order[start : min(stop, start + count)], backwards[start : min(stop, start + count)])
-        for start, stop in pairwise(starts.tolist())
-    ]
+    parts = [slice(start, min(stop, start + count)) for start, stop in pairwise(starts.tolist())]
+    return [Ends(order[part], backwards[part]) for part in parts]
 
 
 def nearest(
@@ -116,6 +150,11 @@ def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:
     return PictureList(rows, {row: place for place, row in enumerate(rows.tolist())})
 
 
+def shown_id(name: str) -> str:
+    """Write an id as a page shows it."""
+    return f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS)
+
+
 def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures: int) -> dict[str, Any]:
     """Return what is known of some examples, as columns for JSON.
 
@@ -124,20 +163,24 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures:
         `p` (their probabilities in percent), `picture` (base64 WebP, or "" where none is embedded), `values` and `rank` (by score:
         its value, and the percentage of examples that are easier).
     """
-    n = len(data)
+    n, top = len(data), data.predictions
     own = np.where(rows < n, rows, 0)  # those of other splits have no scores; what stands there for them is not shown
     others = [data.others[row - n] if row >= n else None for row in rows.tolist()]
     ids = [str(data.ids[row]) if other is None else other.id for row, other in zip(rows.tolist(), others, strict=True)]
     labels = [int(data.labels[row]) if other is None else other.label for row, other in zip(own.tolist(), others, strict=True)]
-    top = [_likely(data, row) for row in own.tolist()]
+    percents = (top.top_probabilities[own] * 100).round().astype(np.int64)
+    n_likely = [max(1, count) for count in (percents >= 1).sum(axis=1).tolist()]  # the best, and others that have any
+    likely = [
+        [line[:count] for line, count in zip(part.tolist(), n_likely, strict=True)] for part in (top.top_classes[own], percents)
+    ]
     return {
         "id": ids,
-        "name": [f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS) for name in ids],
+        "name": [shown_id(name) for name in ids],
         "label": labels,
         "given": [data.name_of(label) for label in labels],
         "split": ["" if other is None else other.split for other in others],
-        "top": [[label for label, _ in one] for one in top],
-        "p": [[percent for _, percent in one] for one in top],
+        "top": likely[0],
+        "p": likely[1],
         "picture": _pictures(data, rows, most_pictures),
         "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in data.scores.items()},
         "rank": {name: _easier(score.difficulty, own) for name, score in data.scores.items()},
@@ -150,13 +193,6 @@ def _first(values: np.ndarray, ties: np.ndarray, count: int) -> Int64[np.ndarray
     if len(values) > count:
         inside = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
     return inside[np.lexsort((ties[inside], values[inside]))][:count].astype(np.int64)
-
-
-def _likely(data: ReportData, row: int) -> list[tuple[int, int]]:
-    """Return the classes that are predicted for an example and their percentages: the best, and others that have any."""
-    top = data.predictions
-    pairs = zip(top.top_classes[row].tolist(), (top.top_probabilities[row] * 100).round().tolist(), strict=True)
-    return [(label, int(percent)) for place, (label, percent) in enumerate(pairs) if percent >= 1 or place == 0]
 
 
 def _pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], most: int) -> list[str]:

@@ -17,13 +17,11 @@ class EnsemblePredictions:
 
     Attributes:
         which: whose predictions: "out" of members that did not train on the example, "in" of those that did, "all" of both.
-        top_classes: the most probable classes of each example, best first.
-        top_probabilities: theirs.
+        top_classes, top_probabilities: the most probable classes of each example, best first.
         p_label: the probability of the given label.
-        vote: by epoch, the share of examples whose label most members name (a tie goes to the lower class).
-        trained: by epoch, how often a member is right on an example it trained on.
-        held_out: the same on examples it did not train on; NaN where there are none.
-        changed: by epoch, how often a member's prediction differs from the epoch before; NaN at the first.
+        vote: the share of examples whose label most members name (a tie goes to the lower class).
+        trained, held_out: how often a member is right on an example it did or did not train on; NaN where there are none.
+        changed: how often a member's prediction differs from the epoch before; NaN at the first.
     """
 
     which: Literal["out", "in", "all"]
@@ -46,14 +44,11 @@ def predictions_of(trace: Trace) -> EnsemblePredictions:
 
     Members that did not see the example speak where every example has such; where all members saw all, they do; else all.
     """
-    seen_by = trace.trained_on
+    seen_by, n = trace.trained_on, trace.n_examples
     which: Literal["out", "in", "all"] = "out" if (~seen_by).any(axis=0).all() else "in" if seen_by.all() else "all"
     top = min(TOP, trace.n_classes)
-    classes = np.empty((trace.n_examples, top), np.int32)
-    probabilities = np.empty((trace.n_examples, top), np.float32)
-    p_label = np.empty(trace.n_examples, np.float32)
-    counts = np.zeros((4, trace.n_epochs))
-    at = 0
+    classes, probabilities = np.empty((n, top), np.int32), np.empty((n, top), np.float32)
+    p_label, counts, at = np.empty(n, np.float32), np.zeros((4, trace.n_epochs)), 0
     for chunk in trace.chunks():
         rows = slice(at, at + chunk.n_examples)
         p = chunk.probabilities(which)
@@ -61,7 +56,7 @@ def predictions_of(trace: Trace) -> EnsemblePredictions:
         p_label[rows] = p[np.arange(len(p)), chunk.labels]
         counts += _counts(chunk)
         at = rows.stop
-    n, n_trained = trace.n_examples, int(seen_by.sum())
+    n_trained = int(seen_by.sum())
     of = np.array([n, n_trained or np.nan, (seen_by.size - n_trained) or np.nan, trace.n_members * n])
     vote, trained, held_out, changed = counts / of[:, None]
     changed[0] = np.nan
@@ -82,8 +77,7 @@ def _largest(p: Float32[np.ndarray, "examples classes"], top: int) -> tuple[np.n
 def _counts(chunk: Trace) -> Float64[np.ndarray, "kinds epochs"]:
     """Count by epoch: examples whose label the vote names, right predictions on trained and on held-out examples, changes."""
     predicted, labels, n_classes = chunk.channel("predicted"), chunk.labels, chunk.n_classes
-    seen_by = chunk.trained_on[:, None, :]
-    right = predicted == labels
+    seen_by, right = chunk.trained_on[:, None, :], predicted == labels
     counts = np.zeros((4, chunk.n_epochs))
     offset = np.arange(chunk.n_examples) * n_classes
     for epoch in range(chunk.n_epochs):

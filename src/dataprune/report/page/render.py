@@ -3,25 +3,45 @@
 import base64
 import hashlib
 import json
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dataprune.report.figures import Inline, inline, plain
-from dataprune.report.page.build import Page
-from dataprune.report.page.map_svg import Cartography, map_element
+from dataprune.report.figures import Inline, Plot, inline, plain
+from dataprune.report.maps import Cartography, map_element
 from dataprune.report.text import pluralise
 
 PLACE = Path(__file__).parent
 SCRIPTS = ("theme.js", "tables.js", "choices.js", "examples.js", "galleries.js", "review.js", "map.js")
 
 
-def html(page: Page, *, is_static: bool = False) -> str:
-    """Write a page as HTML.
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of a page: its headline (None makes one), how many pictures it embeds at most, no script."""
 
-    Args:
-        is_static: without any script; pictures and tables are all in the markup then.
+    title: str | None = None
+    max_pictures: int = 3000
+    is_static: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A page before it is HTML: what its template (run or study) says and its script needs, as plain JSON, and its plots by name.
+
+    The page shows `tables` as such: they are plots in files only.
     """
+
+    kind: str
+    context: dict[str, Any]
+    payload: dict[str, Any] = field(default_factory=dict)
+    plots: Mapping[str, Plot] = field(default_factory=dict)
+    tables: Mapping[str, Plot] = field(default_factory=dict)
+
+
+def html(page: Page, *, is_static: bool = False) -> str:
+    """Write a page as HTML; with `is_static` without any script: pictures and tables are all in the markup then."""
     import jinja2
     from markupsafe import Markup
 
@@ -32,9 +52,19 @@ def html(page: Page, *, is_static: bool = False) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "share": _share, "number": _number, "whole": _whole, "tera": _tera}
-    environment.filters |= {"seconds": _seconds, "several": pluralise}
-    style, script = _text("page.css"), "" if is_static else "".join(map(_text, SCRIPTS))
+    environment.filters |= {
+        "percent": lambda value, places=1: _number(value, f".{places}f", 100, " %"),
+        "share": partial(_number, form=".1f", unit=100),  # also a difference of shares, in a column of percent
+        "number": lambda value: _number(value, "," if isinstance(value, int) else ".4g"),
+        "whole": partial(_number, form=",.0f"),
+        "seconds": partial(_number, form=",.1f"),
+        "tera": partial(_number, form=",.3g", unit=1e-12),
+        "several": pluralise,
+    }
+    style, script = (
+        "".join((PLACE / "assets" / name).read_text(encoding="utf-8") for name in names)
+        for names in (("page.css",), () if is_static else SCRIPTS)
+    )
     drawn: dict[str, Inline] = {}
     elements: dict[str, Markup] = {}
     for name, plot in page.plots.items():
@@ -60,11 +90,10 @@ def html(page: Page, *, is_static: bool = False) -> str:
 
 def policy(style: str, script: str) -> str:
     """Return the content-security policy: no network, and no style or script but ours, named by their hashes."""
-    allowed = f"'sha256-{_hash(script)}'" if script else "'none'"
-    return (
-        f"default-src 'none'; img-src data: blob:; style-src 'sha256-{_hash(style)}'; script-src {allowed}; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in (style, script)]
+    of_style, of_script = (f"'sha256-{one}'" for one in hashes)
+    allowed = f"style-src {of_style}; script-src " + (of_script if script else "'none'")
+    return f"default-src 'none'; img-src data: blob:; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def script_json(value: Any) -> str:
@@ -78,42 +107,11 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-@cache
-def _text(name: str) -> str:
-    return (PLACE / "assets" / name).read_text(encoding="utf-8")
-
-
-def _percent(value: float | None, places: int = 1) -> str:
-    return "–" if value is None else f"{_share(value, places)} %"
-
-
-def _share(value: float | None, places: int = 1) -> str:
-    """Write a share, or a difference of shares in points, in a column of percent."""
-    return "–" if value is None else _signed(f"{value * 100:.{places}f}")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else _signed(f"{value:.4g}")
-
-
-def _whole(value: float | None) -> str:
-    return "–" if value is None else _signed(f"{value:,.0f}")
-
-
-def _seconds(value: float | None) -> str:
-    return "–" if value is None else _signed(f"{value:,.1f}")
-
-
-def _tera(value: float | None) -> str:
-    """Write operations in millions of millions."""
-    return "–" if value is None else _signed(f"{value / 1e12:,.3g}")
-
-
-def _signed(text: str) -> str:
-    """Write a number with a true minus sign, and nothing below zero that is not."""
-    is_nothing = text.startswith("-") and not float(text.replace(",", ""))
-    return text[1:] if is_nothing else text.replace("-", "−", 1) if text.startswith("-") else text
+def _number(value: float | None, form: str, unit: float = 1, after: str = "") -> str:
+    """Write a number with a true minus sign, none as –, and nothing below zero that is not."""
+    if value is None:
+        return "–"
+    text = f"{value * unit:{form}}"
+    if text.startswith("-"):
+        text = text.replace("-", "−", 1) if float(text.replace(",", "")) else text[1:]
+    return text + after

@@ -28,11 +28,9 @@ class StudyReportData:
     """A study as its page needs it.
 
     Attributes:
-        trials: the columns of `trials.parquet`.
-        summary: what they show; None where no training has ended.
-        measure: the column of the accuracy that is judged.
-        overall, advice: whether pruning pays at all, and for each size what to do.
-        costs: of scoring, all data and each cell; None where scoring has no cost, or several.
+        trials: the columns of `trials.parquet`; `measure` is that of the accuracy that is judged.
+        summary: None where no training has ended.
+        costs: None where scoring has no cost, or several.
         epochs: for each cell of the summary the validation accuracies of its seeds by epoch; empty where files are damaged.
         made, cautions: how it was made, in terms and words, and what it says of its data.
     """
@@ -91,17 +89,9 @@ def gather_study(study: Study) -> StudyReportData:
     scoring = () if study.manifest is None else study.manifest.scoring
     situation = situation_from(study.trials)
     sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)
-    return StudyReportData(
-        name,
-        study.spec,
-        study.trials,
-        summary,
-        overall=overall(situation, summary),
-        advice=advise(situation, sizes or (1.0,), summary),
-        costs=None if len(scoring) != 1 else study_costs(study.trials, scoring_cost(scoring[0]), study.measure),
-        epochs=epochs,
-        **about,
-    )
+    costs = None if len(scoring) != 1 else study_costs(study.trials, scoring_cost(scoring[0]), study.measure)
+    about |= {"overall": overall(situation, summary), "advice": advise(situation, sizes or (1.0,), summary)}
+    return StudyReportData(name, study.spec, study.trials, summary, costs=costs, epochs=epochs, **about)
 
 
 def size_costs(study: StudyReportData) -> list[SizeCost]:
@@ -110,7 +100,8 @@ def size_costs(study: StudyReportData) -> list[SizeCost]:
     rows = []
     for keep in sorted(set(keeps[ended].tolist()), reverse=True):
         inside = ended & (keeps == keep)
-        means = (_mean(study.trials, name, inside) for name in ("train_seconds", "examples_seen", "flops"))
+        columns = (study.trials.get(name) for name in ("train_seconds", "examples_seen", "flops"))
+        means = [None if one is None else plain(np.asarray(one, np.float64)[inside].mean()) for one in columns]
         rows.append(SizeCost(keep, int(inside.sum()), *means))
     work = [row.flops or 0.0 for row in rows]
     work = work if all(work) else [row.train_seconds or 0.0 for row in rows]
@@ -136,17 +127,16 @@ def plain_rows(columns: Columns) -> list[dict[str, Any]]:
     return [dict(zip(names, map(plain, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _mean(trials: Columns, name: str, inside: np.ndarray) -> Any:
-    return plain(np.asarray(trials[name], np.float64)[inside].mean()) if name in trials else None
-
-
 def _made(study: Study) -> tuple[tuple[str, str], ...]:
     """Return how a study was made: data, recipe, seeds, versions; no path and no host."""
     spec, settings, manifest = study.spec, study.settings, study.manifest
+    given = {key: one for key, one in sorted(vars(settings.recipe).items()) if key != "name" and one not in ((), None)}
+    yes = {key: ("no", "yes")[one] if isinstance(one, bool) else one for key, one in given.items()}
+    recipe = ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in yes.items())
     rows = [
         ("data", f"fingerprint {study.data[:16]}"),
         ("model", settings.model),
-        ("recipe", f"{settings.recipe.name}: {_fields(vars(settings.recipe))}"),
+        ("recipe", f"{settings.recipe.name}: {recipe}"),
         ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" else ""),
         ("steps", f"as many as {settings.epochs} epochs on all data" if settings.budget == "steps" else ""),
         ("seeds", ", ".join(map(str, spec.training_seeds))),
@@ -160,9 +150,3 @@ def _made(study: Study) -> tuple[tuple[str, str], ...]:
         versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
         rows = [("examples", sizes), ("cut from train", cut), *rows, ("versions", versions), ("finished", manifest.finished)]
     return tuple((term, display_text(words, 400)) for term, words in rows if words)
-
-
-def _fields(recipe: Mapping[str, Any]) -> str:
-    given = {key: value for key, value in sorted(recipe.items()) if key != "name" and value not in ((), None)}
-    words = {True: "yes", False: "no"}
-    return ", ".join(f"{key.replace('_', ' ')} {words[one] if isinstance(one, bool) else one}" for key, one in given.items())

@@ -6,10 +6,9 @@ from pathlib import Path
 from dataprune import store
 from dataprune.errors import InputError, invalid
 from dataprune.report.figures import write_plots
-from dataprune.report.page.build import Page, run_page
-from dataprune.report.page.choice import Options
+from dataprune.report.page.build import run_page
 from dataprune.report.page.data import gather
-from dataprune.report.page.render import html
+from dataprune.report.page.render import Options, html
 from dataprune.report.page.study import study_page
 from dataprune.report.page.study_data import gather_study
 from dataprune.run import open_run
@@ -19,7 +18,7 @@ from dataprune.tables import check_output
 
 @dataclass(frozen=True)
 class Written:
-    """The page that was written: its size, what it embeds and flags, which parts are missing and why, and the files beside it."""
+    """The page that was written: its size, what it embeds and calls wrong, which parts are missing and why, the files beside it."""
 
     out: Path
     size_bytes: int
@@ -43,7 +42,6 @@ def write_report(
     Args:
         folder: of the run or the study.
         out: ends in .html.
-        options: title, number of pictures, with or without script.
         data: where a run's data lie now, if they were moved.
         features: vectors of the run's examples, for the map and the nearest examples.
         figures: a folder for the page's figures as PNG and SVG.
@@ -53,22 +51,18 @@ def write_report(
         StoreError: the run is damaged.
         MachineError: no room, or no permission.
     """
-    options, place = options or Options(), check_output(out, (".html", ".htm"))
+    options, place, folder = options or Options(), check_output(out, (".html", ".htm")), Path(folder)
     if options.max_pictures < 0:
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
-    page = _page(Path(folder), options, data, None if features is None else Path(features))
+    if not is_study(folder):
+        page = run_page(gather(open_run(folder), data, None if features is None else Path(features)), options)
+    elif data is not None or features is not None:
+        raise InputError("`--data` and `--features` are for the report of a run, and a study was given. Leave them out.")
+    else:
+        page = study_page(gather_study(open_study(folder)), options)
     text = html(page, is_static=options.is_static).encode("utf-8")
     with store.writing(place, len(text)) as temporary:
         temporary.write_bytes(text)
     drawn = () if figures is None else write_plots({**page.plots, **page.tables}, Path(figures))
-    pictures = page.context.get("n_pictures", 0)
-    suspects = page.context.get("suspects", {}).get("total", 0)
+    pictures, suspects = page.context.get("n_pictures", 0), page.context.get("suspects", {}).get("to_check", 0)
     return Written(place, len(text), pictures, suspects, dict(page.context["missing"]), drawn)
-
-
-def _page(folder: Path, options: Options, data: str | None, features: Path | None) -> Page:
-    if not is_study(folder):
-        return run_page(gather(open_run(folder), data, features), options)
-    if data is not None or features is not None:
-        raise InputError("`--data` and `--features` are for the report of a run, and a study was given. Leave them out.")
-    return study_page(gather_study(open_study(folder)), options)
