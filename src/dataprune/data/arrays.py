@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from dataprune import store, tables
-from dataprune.data.dataset import Dataset, Origin
+from dataprune.data.dataset import IDS, Dataset, Origin
 from dataprune.data.labels import encode_splits, resolve
 from dataprune.data.source import Part, Source, row_ids
 from dataprune.errors import InputError, invalid, join_some
@@ -40,11 +40,11 @@ def from_arrays(
         Dataset(3 examples, images (8, 8, 1), 2 classes)
     """
     inputs = _as_inputs(x if isinstance(x, np.memmap) else np.asarray(x), "x")
-    names = row_ids(len(inputs)) if ids is None else [str(name) for name in ids]
-    known = () if classes is None else tuple(str(name) for name in classes)
+    names = np.asarray(row_ids(len(inputs)) if ids is None else [str(name) for name in ids], IDS)
+    known = tuple(map(str, () if classes is None else classes))
     labels, known = (None, ()) if y is None else resolve(_one_column(np.asarray(y), "y", len(inputs)), known)
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
-    return Dataset(labels, np.asarray(names, np.dtypes.StringDType()), known, images, features, Origin("arrays", "", "train"))
+    return Dataset(labels, names, known, images, features, Origin("arrays", "", "train"))
 
 
 def read_npy(path: Path) -> Source:
@@ -84,11 +84,10 @@ def read_digits() -> Source:
 
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, :, :, None]
-    labels = digits.target.astype(np.int64)
-    ids = row_ids(len(pixels))
+    labels, ids = digits.target.astype(np.int64), row_ids(len(pixels))
     cuts = {"train": slice(0, DIGITS_TRAIN), "test": slice(DIGITS_TRAIN, None)}
     parts = {split: Part(ids[cut], labels[cut], inputs=pixels[cut]) for split, cut in cuts.items()}
-    return Source("digits", "digits", parts, tuple(str(digit) for digit in range(10)))
+    return Source("digits", "digits", parts, tuple("0123456789"))
 
 
 def _as_inputs(x: np.ndarray, name: str) -> UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n features"]:
@@ -98,13 +97,12 @@ def _as_inputs(x: np.ndarray, name: str) -> UInt8[np.ndarray, "n height width ch
     if x.ndim not in (3, 4):
         raise invalid(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
     if x.dtype != np.uint8:
-        cure = "Scale to 0–255 first: (255 * x).round().astype('uint8')."
-        raise invalid(name, "be uint8 where it holds pictures", str(x.dtype), cure)
+        raise invalid(name, "be uint8 where it holds pictures", x.dtype, "Scale to 0–255: (255 * x).round().astype('uint8').")
     if 0 in x.shape[1:]:
         raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
     if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3, 4):
         raise invalid(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
-    pixels = _contiguous(x, np.uint8)
+    pixels = np.require(x, np.uint8, "C")  # what fits stays as it is, also as a memory map
     return pixels if x.ndim == 4 else pixels[:, :, :, None]
 
 
@@ -112,18 +110,13 @@ def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
     if x.shape[1] == 0:
         raise invalid(name, "have at least one column", f"shape {x.shape}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused with its row
-        features = _contiguous(x, np.float32)
+        features = np.require(x, np.float32, "C")
     if x.dtype.kind == "f":
         blocks = range(0, len(features), _BLOCK)
         bad = np.concatenate([[], *(s + np.flatnonzero(~np.isfinite(features[s : s + _BLOCK]).all(axis=1)) for s in blocks)])
         if len(bad):
             raise invalid(name, "be finite", f"NaN or infinity in row {join_some(bad[:5].astype(int).tolist(), len(bad))}")
     return features
-
-
-def _contiguous(x: np.ndarray, kind: type[np.generic]) -> np.ndarray:
-    """Return C order and the asked type; what has both stays as it is, also as a memory map."""
-    return x if x.flags.c_contiguous and x.dtype == kind and x.dtype.isnative else np.ascontiguousarray(x, dtype=kind)
 
 
 def _one_column(y: np.ndarray, name: str, n: int) -> np.ndarray:

@@ -20,18 +20,14 @@ _MAX_BYTES = 2**30  # the largest of the authors' files has 155 MB
 _Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 
 
-def is_cifar(folder: Path) -> bool:
-    """Return whether a folder holds CIFAR files in one of the authors' forms."""
-    return _form(folder) is not None
-
-
-def read_cifar(folder: Path) -> Source:
+def read_cifar(folder: Path) -> Source | None:
     """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files.
 
-    An id is the row number in the split, counted over the batches in their order.
+    An id is the row number in the split, counted over the batches in their order. None if the folder holds no such files.
     """
     form = _form(folder)
-    assert form is not None
+    if form is None:
+        return None
     splits, classes, read = form
     parts = {}
     for split, files in splits.items():
@@ -66,7 +62,7 @@ def _form(folder: Path) -> tuple[dict[str, list[Path]], tuple[str, ...], _Read] 
 
 def _names_in_text(file: Path, count: int) -> tuple[str, ...]:
     if not file.is_file():
-        return tuple(str(index) for index in range(count))
+        return tuple(map(str, range(count)))
     return tuple(line.strip() for line in _text(_bytes_of(file)).splitlines() if line.strip())
 
 
@@ -74,7 +70,7 @@ def _names_in_pickle(file: Path, key: str, count: int) -> tuple[str, ...]:
     names = _entries(file).get(key, [str(index) for index in range(count)])
     if not isinstance(names, list | tuple) or not all(isinstance(name, str | bytes) for name in names):
         raise invalid(plain(file), f"hold a list `{key}` of names", type(names).__name__)
-    return tuple(_text(name) for name in names)
+    return tuple(map(_text, names))
 
 
 def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,8 +78,7 @@ def _binary(file: Path, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
     data = np.frombuffer(_bytes_of(file), dtype=np.uint8)
     record = n_labels + _PIXEL_BYTES
     if len(data) == 0 or len(data) % record:
-        cure = "Download it again: it is cut short."
-        raise invalid(plain(file), f"have a whole number of {record}-byte records", f"{len(data)} bytes", cure)
+        raise invalid(plain(file), f"have a whole number of {record}-byte records", f"{len(data)} bytes", "Download it again.")
     rows = data.reshape(-1, record)
     return _channels_last(rows[:, n_labels:]), rows[:, n_labels - 1].astype(np.int64)
 
@@ -104,9 +99,9 @@ def _array(file: Path, key: str, value: object) -> np.ndarray:
     """Return an array, or make one of a list of numbers; a list of lists may unfold to any size."""
     if isinstance(value, list | tuple) and all(isinstance(one, int | float | str | bytes) for one in value):
         return np.asarray(value)
-    if not isinstance(value, np.ndarray):
-        raise invalid(plain(file), f"hold an array or a list of numbers as `{key}`", type(value).__name__)
-    return value
+    if isinstance(value, np.ndarray):
+        return value
+    raise invalid(plain(file), f"hold an array or a list of numbers as `{key}`", type(value).__name__)
 
 
 def _channels_last(rows: np.ndarray) -> np.ndarray:
@@ -115,8 +110,7 @@ def _channels_last(rows: np.ndarray) -> np.ndarray:
 
 def _bytes_of(file: Path) -> bytes:
     try:
-        size = file.stat().st_size
-        if size > _MAX_BYTES:
+        if (size := file.stat().st_size) > _MAX_BYTES:
             raise invalid(plain(file), f"have at most {_MAX_BYTES >> 20} MB", f"{size >> 20} MB")
         return file.read_bytes()
     except OSError as error:

@@ -29,10 +29,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set came from, to find it again; outside every hash.
-
-    `path` is "" for data that came as an object; else `read(path, **options)` gives the same data set.
-    """
+    """Where a data set came from: `read(path, **options)` gives it again, unless `path` is "" as it came as an object."""
 
     kind: str
     path: str
@@ -168,10 +165,9 @@ class Splits:
         joined = replace(self, test=test)
         if test.labels is None or train.labels is None or test.classes == train.classes:
             return joined
-        if test.classes == tuple(str(index) for index in range(test.n_classes)) and test.n_classes <= train.n_classes:
+        if test.classes == tuple(map(str, range(test.n_classes))) and test.n_classes <= train.n_classes:
             return replace(joined, test=test.with_labels(test.labels, train.classes))
-        used = set(np.unique(test.labels).tolist())
-        only = [name for index, name in enumerate(test.classes) if name not in train.classes and index in used]
+        only = [test.classes[index] for index in np.unique(test.labels) if test.classes[index] not in train.classes]
         classes = [*train.classes, *only]
         index_of = {name: index for index, name in enumerate(classes)}
         labels = np.array([index_of.get(name, -1) for name in test.classes], np.int64)[test.labels]
@@ -191,19 +187,17 @@ def _joined(texts: Iterable[str]) -> bytes:
 
 
 def _check(dataset: Dataset) -> None:
-    n = len(dataset.inputs)
-    wanted, dims = (np.uint8, 4) if dataset.images is not None else (np.float32, 2)
-    if dataset.inputs.dtype != wanted or dataset.inputs.ndim != dims:
-        kind = "images" if dataset.images is not None else "features"
-        got = f"{dataset.inputs.dtype} of shape {dataset.inputs.shape}"
-        raise invalid(kind, f"be {np.dtype(wanted)} with {dims} dimensions", got, "`from_arrays` converts.")
+    inputs, n = dataset.inputs, len(dataset.inputs)
+    kind, wanted, dims = ("images", "uint8", 4) if dataset.images is not None else ("features", "float32", 2)
+    if inputs.dtype != wanted or inputs.ndim != dims:
+        got = f"{inputs.dtype} of shape {inputs.shape}"
+        raise invalid(kind, f"be {wanted} with {dims} dimensions", got, "`from_arrays` converts.")
     if len(set(dataset.classes)) != len(dataset.classes):
         raise invalid("classes", "have different names", join_some(dataset.classes))
     if n == 0:
         raise InputError("the data hold no example")
     for name in ("ids", "labels", "paths"):
-        array = getattr(dataset, name)
-        if array is not None and len(array) != n:
+        if (array := getattr(dataset, name)) is not None and len(array) != n:
             raise invalid(name, f"have one entry for each of the {n} examples", len(array))
     counts = Counter(dataset.ids.tolist())
     if len(counts) != n:

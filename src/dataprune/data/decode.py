@@ -1,11 +1,14 @@
 """Encoded pictures to pixels, by rules that give the same pixels everywhere; and pixels to a PNG file or a small WebP."""
 
+import contextlib
 import io
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL
 import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,7 +25,17 @@ TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65536  # an APP1 segment is at most 64 KB and stands near the start
 _ORIENTATION = 0x0112
-_PILLOW_FAILS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+_FAILS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 class BadPicture(Exception):
@@ -31,16 +44,11 @@ class BadPicture(Exception):
 
 def versions() -> str:
     """Name all that decides which pixels come out: our rules and the two libraries."""
-    import PIL
-
     return f"decoder {DECODER}, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
-    """Read height and width from the header (before any turning by EXIF), without decoding.
-
-    Raises:   BadPicture if the header is unreadable or claims more than 100 million pixels.
-    """
+    """Read height and width from the header (before any turning by EXIF), without decoding; raise BadPicture as `decode`."""
     if data[:3] == _JPEG:
         return _jpeg_header(data)[:2]
     with _pillow(data) as picture:
@@ -54,15 +62,12 @@ def decode(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
     profile; of an animation the first frame counts; EXIF orientation is applied.
 
     Args:     data: the file's bytes. size: side of the result in pixels, at least 1.
-    Returns:  uint8, C-contiguous.
     Raises:   BadPicture for anything truncated, damaged, unknown, empty, or above 100 million pixels.
     """
     if not data:
         raise BadPicture("empty (0 bytes)")
     pixels = _decode_jpeg(data, size) if data[:3] == _JPEG else None
-    if pixels is None:
-        pixels = _decode_pillow(data)
-    return fit_square(pixels, size)
+    return fit_square(_decode_pillow(data) if pixels is None else pixels, size)
 
 
 def fit_square(pixels: UInt8[np.ndarray, "height width channels"], size: int) -> UInt8[np.ndarray, "size size channels"]:
@@ -94,9 +99,7 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     if mode in ("I", "F"):
         raise BadPicture(f"32-bit pixels (mode {mode}) have no known range: convert the picture to 8 or 16 bit")
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(white, picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
     return np.asarray(picture.convert("RGB"))
 
 
@@ -122,26 +125,44 @@ def thumbnail(pixels: UInt8[np.ndarray, "height width channels"], side: int = 96
     return file.getvalue()
 
 
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn whatever the decoders raise in the block into BadPicture, and keep their warnings back."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns from 89 million pixels on; our own limit follows
+            yield
+    except UnidentifiedImageError:
+        raise BadPicture(f"no picture in a known format ({', '.join(FORMATS)})") from None
+    except _FAILS as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise BadPicture(text.removeprefix("tjDecompressHeader3(): ")) from None
+
+
 def _decode_jpeg(data: bytes, size: int) -> np.ndarray | None:
     """Decode strictly; None for CMYK and YCCK, which are checked here and converted by Pillow."""
     height, width, space = _jpeg_header(data)
-    try:
+    with _refusing():
         if space in ("CMYK", "YCCK"):
             simplejpeg.decode_jpeg(data, "CMYK")
             return None
         # The DCT is scaled only when far more than enough pixels remain for a filter of good quality.
         enough = 2 * size if min(height, width) > 4 * size else 0
         pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=enough, min_width=enough)
-    except ValueError as error:
-        raise BadPicture(_reason(error)) from None
-    return _turned(pixels, _orientation(data))
+    orientation = None
+    if b"Exif" in data[:_EXIF_WITHIN]:
+        with contextlib.suppress(BadPicture), _refusing(), Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+            orientation = picture.getexif().get(_ORIENTATION)  # where it cannot be read, the pixels are sound all the same
+    if not isinstance(orientation, int) or not 2 <= orientation <= 8:
+        return pixels
+    upright = Image.fromarray(pixels)
+    upright.getexif()[_ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(upright))
 
 
 def _jpeg_header(data: bytes) -> tuple[int, int, str]:
-    try:
+    with _refusing():
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        raise BadPicture(_reason(error)) from None
     _check_pixels(height, width)
     return height, width, space
 
@@ -153,59 +174,20 @@ def _check_pixels(height: int, width: int) -> None:
         raise BadPicture("has no pixels")
 
 
-def _orientation(data: bytes) -> int:
-    if b"Exif" not in data[:_EXIF_WITHIN]:
-        return 1
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
-                value = picture.getexif().get(_ORIENTATION, 1)
-    except (*_PILLOW_FAILS, Image.DecompressionBombError):
-        return 1  # the pixels are sound; an unreadable note on orientation says nothing
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo one of the eight EXIF orientations: 2, 4 mirror, 3 turns by 180°, 5–8 swap the axes."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
 def _pillow(data: bytes) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns from 89 million pixels on; our own limit follows
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise BadPicture(f"no picture in a known format ({', '.join(FORMATS)})") from None
-    except (*_PILLOW_FAILS, Image.DecompressionBombError) as error:
-        raise BadPicture(_reason(error)) from None
+    with _refusing():
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
     _check_pixels(picture.height, picture.width)
     return picture
 
 
 def _decode_pillow(data: bytes) -> np.ndarray:
-    try:
+    with _refusing():
         if data[:4] == b"\x89PNG":
             with _pillow(data) as picture:
                 picture.verify()  # the checksum of every chunk, which loading does not look at
-        with warnings.catch_warnings(), _pillow(data) as picture:
-            warnings.simplefilter("ignore")
+        with _pillow(data) as picture:
             picture.load()
-            kind = picture.format
             turned = ImageOps.exif_transpose(picture)
-            turned.format = kind
+            turned.format = picture.format
             return to_rgb(turned)
-    except (*_PILLOW_FAILS, Image.DecompressionBombError, MemoryError) as error:
-        raise BadPicture(_reason(error)) from None
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.removeprefix("tjDecompressHeader3(): ")

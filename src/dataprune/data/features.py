@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,12 @@ _NUMBERED = re.compile(r"^(.*?)(\d+)(-of-(\d+))?(\D*)$")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureFile:
-    """Feature vectors on disk. Iterating gives blocks (n, D) in order, each time anew.
-
-    Attributes:
-        path: the file or the folder.
-        shards: the files, in the order of their rows.
-        shard_rows: how many vectors each of them holds.
-        width: how many numbers each vector has.
-    """
+    """Feature vectors on disk: a file or a folder of shards. Iterating gives blocks (n, D) in order, each time anew."""
 
     path: Path
-    shards: tuple[Path, ...]
-    shard_rows: tuple[int, ...]
-    width: int
+    shards: tuple[Path, ...]  # the files, in the order of their rows
+    shard_rows: tuple[int, ...]  # how many vectors each of them holds
+    width: int  # how many numbers each vector has
 
     @property
     def rows(self) -> int:
@@ -72,7 +66,7 @@ class FeatureFile:
         found = [_ids(shard) for shard in self.shards]
         if any(part is None for part in found):
             return None
-        names = np.asarray([name for part in found for name in part or ()], IDS)
+        names = np.asarray(list(chain.from_iterable(filter(None, found))), IDS)
         distinct, counts = np.unique(names, return_counts=True)
         if len(distinct) < len(names):
             raise invalid("features", "name every id once", f"{join_some(map(repr, distinct[counts > 1].tolist()))} more than once")
@@ -85,7 +79,7 @@ class FeatureFile:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over the content of the file, or over those of the shards in order."""
+        """SHA-256 (hex) of the file, or of those of the shards in order."""
         parts = [store.sha256(shard) for shard in self.shards]
         return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
@@ -102,15 +96,13 @@ def read_features(path: str | Path) -> FeatureFile:
     """
     path = store.as_written(Path(path))
     shards = _shards(path) if exists(path) and path.is_dir() else (path,)
-    shapes = [_shape(shard) for shard in shards]
-    width = shapes[0][1]
-    for shard, (_, other) in zip(shards, shapes, strict=True):
-        if other != width:
-            raise invalid("features", f"have one width: {shards[0].name} has {width} columns", f"{other} in {shard.name}")
-    rows = tuple(rows for rows, _ in shapes)
+    rows, widths = zip(*map(_shape, shards), strict=True)
+    for shard, width in zip(shards, widths, strict=True):
+        if width != widths[0]:
+            raise invalid("features", f"have one width: {shards[0].name} has {widths[0]} columns", f"{width} in {shard.name}")
     if sum(rows) == 0:
         raise invalid(str(path), "hold at least one row", "none")
-    return FeatureFile(path, shards, rows, width)
+    return FeatureFile(path, shards, rows, widths[0])
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:
@@ -119,8 +111,7 @@ def _shards(folder: Path) -> tuple[Path, ...]:
         raise invalid(str(folder), f"hold files that end in {' or '.join(SUFFIXES)}", "none")
     if len({p.suffix.lower() for p in found}) > 1:
         raise invalid(str(folder), "hold shards of one kind", "both .npy and .parquet files", "Move the others away.")
-    missing = _missing_names([p.name for p in found])
-    if missing:
+    if missing := _missing_names([p.name for p in found]):
         raise InputError(f"`{folder}` lacks the shard {join_some(missing)}. Add it, or renumber the others.")
     return tuple(found)
 
@@ -172,8 +163,7 @@ def _mapped(shard: Path) -> np.ndarray:
 def _npy_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.ndarray]:
     array = _mapped(shard)
     if array.shape[1] != width or len(array) < high:
-        requirement = f"hold {high:,} rows of {width} columns, as it did"
-        raise invalid(str(shard), requirement, f"{len(array):,} of {array.shape[1]}")
+        raise invalid(str(shard), f"hold {high:,} rows of {width} columns, as it did", f"{len(array):,} of {array.shape[1]}")
     height = max(1, BATCH_VALUES // width)
     for start in range(low, high, height):
         # A map opened anew for each block, so that what was read of the file before is given back to the system.
@@ -209,7 +199,10 @@ def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
 def _parquet_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.ndarray]:
     with _parquet(shard) as file:
         columns, is_list = _vector_columns(file.schema_arrow, shard)
-        groups, start = _row_groups(file.metadata, low, high)
+        metadata = file.metadata
+        ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
+        first_group, last_group = np.searchsorted(ends, [low, high - 1], side="right").tolist()
+        groups, start = range(first_group, last_group + 1), int(ends[first_group - 1]) if first_group else 0
         height = max(1, BATCH_VALUES // width)
         for batch in file.iter_batches(batch_size=height, row_groups=groups, columns=columns, use_threads=False):
             first, last = max(low - start, 0), min(high - start, batch.num_rows)
@@ -220,13 +213,6 @@ def _parquet_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np
             start += batch.num_rows
             if start >= high:
                 return
-
-
-def _row_groups(metadata: Any, low: int, high: int) -> tuple[list[int], int]:
-    """Return the row groups that hold the rows from `low` to `high`, and the number of the first row of them."""
-    ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
-    first, last = np.searchsorted(ends, low, side="right"), np.searchsorted(ends, high, side="left")
-    return list(range(int(first), int(last) + 1)), int(ends[first - 1]) if first else 0
 
 
 def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndarray:
@@ -246,12 +232,10 @@ def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndar
 def _ids(shard: Path) -> list[str] | None:
     if _is_npy(shard):
         return None
-    import pyarrow
-
     with _parquet(shard) as file:
         if "id" not in file.schema_arrow.names:
             return None
-        column = file.read(["id"]).column(0).cast(pyarrow.string())
+        column = file.read(["id"]).column(0).cast("string")
         if column.null_count:
             raise invalid(f"{shard}:id", "name every row", f"{column.null_count} empty")
         names: list[str] = column.to_pylist()

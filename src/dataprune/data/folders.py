@@ -15,13 +15,7 @@ from dataprune.data.source import SPLIT_NAMES, Part, Pictures, Source, file_chun
 from dataprune.errors import InputError, invalid, join_some
 
 _IGNORED = frozenset({"__MACOSX"})
-_KINDS = (
-    (stat.S_ISFIFO, "pipe"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISBLK, "device"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISDIR, "folder"),
-)
+_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device", stat.S_IFDIR: "folder"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class _Walk:
 def read_folder(root: Path, labelled: bool) -> Source:
     """List the pictures of a folder: `class/*.jpg`, `train/ test/ [validation/]` with classes inside, or flat.
 
-    Args:     root: an existing folder. labelled: labels come from elsewhere, so pictures beside class folders are welcome.
+    Where it is `labelled` from elsewhere, pictures beside class folders are welcome.
     """
     base = os.path.realpath(root)
     splits, notes = _splits(base)
@@ -85,12 +79,10 @@ def _splits(base: str) -> tuple[dict[str, str], list[str]]:
     folders = [entry for entry in _entries(base) if entry.is_dir(follow_symlinks=False)]
     named: dict[str, str] = {}
     for entry in folders:
-        split = SPLIT_NAMES.get(entry.name.casefold())
-        if split in named:
-            names = f"{PurePath(named[split]).name} and {entry.name}"
-            raise InputError(f"{plain(base)} has two folders for the split {split}: {names}.")
-        if split:
-            named[split] = entry.path
+        if split := SPLIT_NAMES.get(entry.name.casefold()):
+            path = named.setdefault(split, entry.path)
+            if path != entry.path:
+                raise InputError(f"{plain(base)} has two folders for the split {split}: {PurePath(path).name} and {entry.name}.")
     others = [entry.name for entry in folders if entry.path not in named.values()]
     has_classes = "train" in named and any(entry.is_dir(follow_symlinks=False) for entry in _entries(named["train"]))
     if "train" not in named or (others and not has_classes and len(named) == 1):
@@ -126,7 +118,7 @@ def _walk(base: str, split: str) -> _Walk:
                 continue
             if label is None:
                 walk.folders.append(plain(entry.name))
-            waiting.append((entry.path, plain(entry.name) if label is None else label))
+            waiting.append((entry.path, label or plain(entry.name)))
     walk.files.sort(key=lambda file: file.id.encode("utf-8", "surrogatepass"))
     return walk
 
@@ -155,8 +147,7 @@ def _take_file(base: str, entry: os.DirEntry[str], label: str | None, walk: _Wal
     elif not is_picture:
         walk.others[PurePath(plain(entry.name)).suffix or "without ending"] += 1
     elif not stat.S_ISREG(state.st_mode):
-        kind = next((word for test, word in _KINDS if test(state.st_mode)), "special file")
-        walk.bad.append(Skipped(name, f"a {kind}, not a picture"))
+        walk.bad.append(Skipped(name, f"a {_KINDS.get(stat.S_IFMT(state.st_mode), 'special file')}, not a picture"))
     elif state.st_size == 0:
         walk.bad.append(Skipped(name, "empty (0 bytes)"))
     else:
@@ -172,10 +163,9 @@ def _part(base: str, walk: _Walk, classes: tuple[str, ...], labelled: bool) -> P
     if len(filled) > 1 and None in filled and not labelled:
         bad += [Skipped(file.id, "lies outside any class folder") for file in files if file.label is None]
         files = [file for file in files if file.label is not None]
-    labels = None
-    if files and all(file.label is not None for file in files):
-        index = {name: index for index, name in enumerate(classes)}
-        labels = np.array([index[file.label] for file in files if file.label is not None], np.int64)
+    index: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
+    has_labels = bool(files) and all(file.label is not None for file in files)
+    labels = np.array([index[file.label] for file in files], np.int64) if has_labels else None
     paths = [file.path for file in files]
     identity = (base, *(f"{file.id}\0{file.state.st_size}\0{file.state.st_mtime_ns}" for file in files))
     pictures = Pictures(file_chunks(paths), identity, sum(file.state.st_size for file in files))
@@ -196,6 +186,5 @@ def _notes(walk: _Walk) -> Iterator[str]:
     by_inode: dict[tuple[int, int], list[str]] = {}
     for file in walk.files:
         by_inode.setdefault((file.state.st_dev, file.state.st_ino), []).append(file.id)
-    doubles = [" = ".join(names) for names in by_inode.values() if len(names) > 1]
-    if doubles:
+    if doubles := [" = ".join(names) for names in by_inode.values() if len(names) > 1]:
         yield f"the same file under several names (links): {join_some(doubles)}"

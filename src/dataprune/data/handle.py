@@ -21,10 +21,7 @@ class DataHandle:
 
 
 def share(dataset: Dataset, folder: Path) -> DataHandle:
-    """Describe a data set for other processes: mapped arrays by their own file, others written once to `folder`.
-
-    Raises:   MachineError if the folder cannot be written, or is full.
-    """
+    """Describe a data set for other processes: mapped arrays by their own file, others written once to `folder`."""
     labels = None if dataset.labels is None else _placed(dataset.labels, folder / "labels.npy")
     return DataHandle(_placed(dataset.inputs, folder / "inputs.npy"), labels)
 
@@ -52,25 +49,17 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
 
 def open_shared(shared: DataHandle) -> tuple[np.ndarray, Int64[np.ndarray, " examples"] | None]:
     """Open what `share` described: read-only maps of the inputs and of the labels, or the arrays that came along."""
-    return _opened(shared.inputs), None if shared.labels is None else _opened(shared.labels)
-
-
-def _opened(one: Path | np.ndarray) -> np.ndarray:
-    return tables.read_npy(one, mmap=True) if isinstance(one, Path) else one
+    inputs, labels = (tables.read_npy(one, mmap=True) if isinstance(one, Path) else one for one in (shared.inputs, shared.labels))
+    assert inputs is not None
+    return inputs, labels
 
 
 def _placed(array: np.ndarray, target: Path) -> Path:
-    own = getattr(array, "filename", None)
-    if own is not None and _is_all_of(array, Path(own)):
-        return Path(own)
+    own = Path(getattr(array, "filename", None) or "")
+    if own.suffix == ".npy" and own.is_file() and array.flags.c_contiguous:
+        whole = tables.read_npy(own, mmap=True)  # a slice of a map keeps the file's name, but not its shape
+        if isinstance(whole, np.memmap) and (whole.shape, whole.dtype) == (array.shape, array.dtype):
+            return own
     with store.writing(target, array.nbytes) as path:
         tables.write_npy(path, array)
     return target
-
-
-def _is_all_of(array: np.ndarray, path: Path) -> bool:
-    """Return whether a map shows all of an npy file: a slice of one keeps the file's name, but not its shape."""
-    if path.suffix != ".npy" or not path.is_file() or not array.flags.c_contiguous:
-        return False
-    whole = tables.read_npy(path, mmap=True)
-    return isinstance(whole, np.memmap) and whole.shape == array.shape and whole.dtype == array.dtype

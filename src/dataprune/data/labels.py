@@ -14,10 +14,7 @@ from dataprune.tables.join import join
 
 @dataclass(frozen=True)
 class Aligned:
-    """The labels of some examples, as a file gives them.
-
-    `keep` is false for the examples that the file drops, and None where it drops none; `notes` are warnings for a person.
-    """
+    """The labels of some examples by a file; `keep` is false for those that it drops, None where it drops none."""
 
     labels: Int64[np.ndarray, " examples"]
     classes: tuple[str, ...]
@@ -27,17 +24,13 @@ class Aligned:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """One column of labels, with the ids of its rows if the file has them.
-
-    `is_dropped` says which rows a person, or `dataprune noise apply`, decided to drop; None where the file does not speak of that.
-    `called` is what messages call the file.
-    """
+    """One column of labels, with the ids of its rows if the file has them."""
 
     source: str
     values: np.ndarray
     names: tuple[str, ...] | None
-    is_dropped: Bool[np.ndarray, " rows"] | None = None
-    called: str = "labels"
+    is_dropped: Bool[np.ndarray, " rows"] | None = None  # by decision; None where the file does not speak of that
+    called: str = "labels"  # in messages
 
     def align(self, ids: Sequence[str], classes: tuple[str, ...]) -> Aligned:
         """Return the label of each example: by id if the file has ids, else by row.
@@ -84,15 +77,14 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
     if not classes:
         (labels,), classes = encode([values])
         return labels, classes
-    has_numbers = all(name.isdecimal() for name in classes) and classes != tuple(str(index) for index in range(len(classes)))
+    has_numbers = all(name.isdecimal() for name in classes) and classes != tuple(map(str, range(len(classes))))
     if values.dtype.kind in "iufb" and not has_numbers:
         return indices(values, "labels", len(classes)), classes
-    index = {name: index for index, name in enumerate(classes)}
-    texts = [_text_of(value, row) for row, value in enumerate(values.tolist())]
-    wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text not in index]
-    if wrong:
+    texts = _texts(values)
+    if unknown := set(texts).difference(classes):
+        wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text in unknown]
         raise invalid("labels", f"be names or indices of the known classes ({join_some(classes)})", join_some(wrong))
-    return np.array([index[text] for text in texts], dtype=np.int64), classes
+    return _places(texts, classes), classes
 
 
 def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]], tuple[str, ...]]:
@@ -102,15 +94,12 @@ def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]],
     """
     if all(array.dtype.kind in "iufb" for array in values):
         checked = [indices(array) for array in values]
-        top = max((int(array.max()) for array in checked if len(array)), default=-1)
-        return checked, tuple(str(index) for index in range(top + 1))
-    strange = [array.dtype for array in values if array.dtype.kind not in "biufOUST"]
-    if strange:
+        return checked, tuple(map(str, range(1 + max((int(array.max()) for array in checked if len(array)), default=-1))))
+    if strange := [array.dtype for array in values if array.dtype.kind not in "biufOUST"]:
         raise invalid("labels", "be whole numbers or text", f"type {strange[0]}")
-    texts = [[_text_of(value, row) for row, value in enumerate(array.tolist())] for array in values]
-    names = tuple(sorted({text for part in texts for text in part}))
-    index = {name: index for index, name in enumerate(names)}
-    return [np.array([index[text] for text in part], dtype=np.int64) for part in texts], names
+    texts = [_texts(array) for array in values]
+    names = tuple(sorted(set().union(*texts)))
+    return [_places(part, names) for part in texts], names
 
 
 def encode_splits(
@@ -124,10 +113,7 @@ def encode_splits(
 
 
 def indices(values: np.ndarray, name: str = "labels", n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
-    """Check class indices: whole numbers from 0, below `n_classes` where that is known.
-
-    Raises:   InputError that names the first bad rows: NaN, fractions, negative, out of range.
-    """
+    """Check class indices: whole numbers from 0, below `n_classes` where that is known; an InputError names the first bad rows."""
     values = np.asarray(values)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -158,14 +144,20 @@ def _refuse_rows(name: str, requirement: str, values: np.ndarray, wrong: np.ndar
         raise invalid(name, requirement, join_some((f"{str(values[row])[:40]} in row {row}" for row in rows[:5]), len(rows)))
 
 
-def _text_of(value: object, row: int) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, Iterable) and not isinstance(value, str):  # a list or structure of a nested column
-        raise invalid("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
-    if value is None or value != value or value == "":
-        raise invalid("labels", "be there for every example", f"none in row {row}")
-    return str(value)
+def _places(texts: Iterable[str], classes: Iterable[str]) -> Int64[np.ndarray, " _"]:
+    index = {name: index for index, name in enumerate(classes)}
+    return np.array([index[text] for text in texts], np.int64)
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    texts = []
+    for row, value in enumerate(values.tolist()):
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes):  # a list or structure of a nested column
+            raise invalid("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
+        if value is None or value != value or value == "":
+            raise invalid("labels", "be there for every example", f"none in row {row}")
+        texts.append(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
+    return texts
 
 
 def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
@@ -173,8 +165,7 @@ def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
     if not {"given_label", "decision"} <= set(tables.column_names(path)):
         return None
     words = [str(word).strip().lower() for word in tables.read_table(path, ["decision"]).columns["decision"].tolist()]
-    wrong = [f"{word[:40]!r} in row {row}" for row, word in enumerate(words) if word not in ("keep", "drop", "relabel", "")]
-    if wrong:
+    if wrong := [f"{word[:40]!r} in row {row}" for row, word in enumerate(words) if word not in ("keep", "drop", "relabel", "")]:
         raise invalid(f"{path}:decision", "be keep, drop or relabel", join_some(wrong))
     return np.array([word == "drop" for word in words], bool)
 

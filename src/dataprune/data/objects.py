@@ -40,8 +40,8 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
     for row in range(1, len(dataset)):
         pixels, label = _torch_item(dataset, row)
         if pixels.shape != first.shape or pixels.dtype != first.dtype:
-            requirement = f"have the shape of the first, {first.shape}"
-            raise invalid(f"picture {row}", requirement, str(pixels.shape), "Resize them all to one size first.")
+            cure = "Resize them all to one size first."
+            raise invalid(f"picture {row}", f"have the shape of the first, {first.shape}", pixels.shape, cure)
         x[row] = pixels
         labels.append(label)
     missing = [row for row, label in enumerate(labels) if label is None]
@@ -68,16 +68,12 @@ def load_huggingface(name: str) -> Source:
     except Exception as error:  # noqa: BLE001 the library raises many kinds for a name that is none
         kind = MachineError if isinstance(error, ConnectionError | TimeoutError) else InputError
         raise kind(f"cannot load hf:{name}: {' '.join(str(error).split())[:200]}") from None
-    return huggingface_source(loaded, *columns(loaded), f"hf:{name}")
+    return huggingface_source(loaded, path=f"hf:{name}")
 
 
-def columns(thing: Any) -> tuple[str, str]:
-    """Find the columns of pictures and labels: `image` and `label`, else the only ones of their type."""
-    return _column(_one_of(thing), "image", "Image"), _column(_one_of(thing), "label", "ClassLabel")
-
-
-def huggingface_source(thing: Any, image: str, label: str, path: str = "") -> Source:
-    """List the splits of a `datasets.Dataset` or `DatasetDict`."""
+def huggingface_source(thing: Any, image: str | None = None, label: str | None = None, path: str = "") -> Source:
+    """List the splits of a `datasets.Dataset` or `DatasetDict`; by default of `image` and `label`, or the only such columns."""
+    image, label = image or _column(thing, "image", "Image"), label or _column(thing, "label", "ClassLabel")
     splits = {str(name): part for name, part in thing.items()} if isinstance(thing, dict) else {"train": thing}
     named = {SPLIT_NAMES[name]: part for name, part in splits.items() if name in SPLIT_NAMES}
     if "train" not in named:
@@ -130,19 +126,17 @@ def _pixels(picture: Any, name: str) -> np.ndarray:
 def _refuse_augmented(dataset: Any) -> None:
     for row in sorted({0, *np.linspace(0, len(dataset) - 1, _READ_TWICE + 1).astype(int).tolist()}):
         once = _torch_item(dataset, row)[0]
-        times = _READ_AGAIN if row == 0 else 1
-        if not all(np.array_equal(once, _torch_item(dataset, row)[0]) for _ in range(times)):
-            raise InputError(
-                f"item {row} of the data set differs when it is read again: give it without augmentation "
-                "(no random transforms); dataprune augments on its own while it trains."
-            )
+        if not all(np.array_equal(once, _torch_item(dataset, row)[0]) for _ in range(1 if row else _READ_AGAIN)):
+            cure = "Give it without augmentation (no random transforms): training augments by itself."
+            raise InputError(f"item {row} of the data set differs when it is read again. {cure}")
 
 
 def _one_of(thing: Any) -> Any:
     return next(iter(thing.values()), None) if isinstance(thing, dict) else thing
 
 
-def _column(dataset: Any, usual: str, kind: str) -> str:
+def _column(thing: Any, usual: str, kind: str) -> str:
+    dataset = _one_of(thing)
     fitting = [name for name, feature in (dataset.features or {}).items() if type(feature).__name__ == kind]
     return fitting[0] if usual not in dataset.column_names and len(fitting) == 1 else usual
 
@@ -153,16 +147,15 @@ def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Pa
     if image not in dataset.column_names:
         raise invalid("image", f"be one of the columns {', '.join(dataset.column_names)}", repr(image))
     raw = dataset.cast_column(image, datasets.Image(decode=False)).select_columns([image])
-    count = len(raw)
-    starts = [(start, min(CHUNK, count - start)) for start in range(0, count, CHUNK)]
-    chunks = tuple(Chunk(start, size, partial(_rows, raw, image, start, size)) for start, size in starts)
+    count, starts = len(raw), range(0, len(raw), CHUNK)
+    chunks = tuple(Chunk(start, min(CHUNK, count - start), partial(_rows, raw, image, start)) for start in starts)
     identity = (f"huggingface {hashlib.sha256(str(dataset._fingerprint).encode()).hexdigest()}", image, str(count))
     return Part(row_ids(count), labels, Pictures(chunks, identity, 0, portable=False))
 
 
-def _rows(dataset: Any, column: str, start: int, count: int) -> Iterator[Read]:
-    """Read pictures as they are stored, in the data set or in files."""
-    for item in dataset[start : start + count][column]:
+def _rows(dataset: Any, column: str, start: int) -> Iterator[Read]:
+    """Read the pictures of a chunk as they are stored, in the data set or in files."""
+    for item in dataset[start : start + CHUNK][column]:
         data, path = (item or {}).get("bytes"), (item or {}).get("path")
         if data is None and path:
             yield partial(read_file, path)

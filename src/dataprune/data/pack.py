@@ -3,12 +3,13 @@
 A pack is a folder of `pixels.npy` and `manifest.json` (last), keyed by the files' paths, sizes and times, the side and the decoder.
 """
 
+import contextlib
 import hashlib
 import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
 
 from dataprune import store, tables
 from dataprune.data.dataset import Dataset
@@ -42,8 +42,6 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Manifest:
-    """What is known of the pixels: how many pictures of which size, and digests of the whole and of each block."""
-
     count: int
     size: int
     digest: str
@@ -92,12 +90,10 @@ def open_pack(pictures: Pictures, image_size: int | None, workers: int | None = 
               made. WorkError if a worker is lost again and again.
     """
     folder = _folder(pictures, image_size)
-    found = _opened_or_none(folder)
-    if found is not None:
+    if found := _opened_or_none(folder):
         return found
     with store.lock(folder, wait=True):
-        found = _opened_or_none(folder)  # another process may have made it while this one waited
-        if found is not None:
+        if found := _opened_or_none(folder):  # another process may have made it while this one waited
             return found
         store.sweep(folder)
         _build(pictures, image_size, folder, workers, progress)
@@ -109,12 +105,10 @@ def choose_size(pictures: Pictures, workers: int | None) -> int:
 
     The median is cut to 128, then down to a multiple of 8, at least 8. A pack that is there says it at once.
     """
-    try:
+    with contextlib.suppress(InputError, StoreError):
         return store.read_manifest(_folder(pictures, None), MANIFEST, _Manifest).size
-    except (InputError, StoreError):
-        pass
-    jobs = [Job(str(chunk.start), _measure_chunk, chunk) for chunk in pictures.chunks]
-    sizes = np.concatenate([np.zeros((0, 2), np.int32), *_results(jobs, pictures, workers, None)])
+    measured = (np.array(found, np.int32).reshape(-1, 2) for found in _results(_measure_chunk, pictures, workers, None))
+    sizes = np.concatenate([np.zeros((0, 2), np.int32), *measured])
     if len(sizes) == 0:
         return 8  # no picture can be opened; decoding will list the reasons
     first = int(sizes[0, 0])
@@ -124,10 +118,7 @@ def choose_size(pictures: Pictures, workers: int | None) -> int:
 
 
 def verify(dataset: Dataset) -> None:
-    """Hash the blocks of a data set's pack anew; without one there is nothing on disk to verify.
-
-    Raises:   StoreError that names the pack and the damaged blocks. Reading the source again then rebuilds the pack.
-    """
+    """Hash the blocks of a data set's pack, if it has one, anew; raise StoreError for damaged ones, which reading again rebuilds."""
     if dataset.pack is not None:
         _check_blocks(dataset.pack, store.read_manifest(dataset.pack, MANIFEST, _Manifest))
 
@@ -159,22 +150,25 @@ def _opened(folder: Path) -> Pack:
     try:
         images = tables.read_npy(path, mmap=True)
     except InputError as error:
-        raise StoreError(f"the pack {folder} is damaged: {error}") from None
+        raise _damaged(folder, str(error)) from None
     if images.dtype != np.uint8 or images.shape != (manifest.count, manifest.size, manifest.size, 3):
-        raise StoreError(f"the pack {folder} is damaged: {PIXELS} has shape {images.shape}.")
+        raise _damaged(folder, f"{PIXELS} has shape {images.shape}.")
     return Pack(folder, images, manifest.digest, manifest.skipped)
+
+
+def _damaged(folder: Path, what: str) -> StoreError:
+    return StoreError(f"the pack {folder} is damaged: {what}")
 
 
 def _check_blocks(folder: Path, manifest: _Manifest) -> None:
     path, n_blocks = folder / PIXELS, len(manifest.blocks)
     if not path.is_file():
-        raise StoreError(f"the pack {folder} is damaged: {PIXELS} is missing.")
-    size = path.stat().st_size
-    if size != manifest.bytes:
-        raise StoreError(f"the pack {folder} is damaged: {PIXELS} has {size} bytes, it was written with {manifest.bytes}.")
+        raise _damaged(folder, f"{PIXELS} is missing.")
+    if (size := path.stat().st_size) != manifest.bytes:
+        raise _damaged(folder, f"{PIXELS} has {size} bytes, it was written with {manifest.bytes}.")
     wrong = [str(i) for i, (a, b) in enumerate(zip(_block_digests(path), manifest.blocks, strict=True)) if a != b]
     if wrong:
-        raise StoreError(f"the pack {folder} is damaged: checksum of block {', '.join(wrong[:5])} of {n_blocks} is wrong.")
+        raise _damaged(folder, f"checksum of block {', '.join(wrong[:5])} of {n_blocks} is wrong.")
 
 
 def _block_digests(path: Path) -> list[str]:
@@ -195,8 +189,7 @@ def _build(pictures: Pictures, image_size: int | None, folder: Path, workers: in
     total = pictures.count
     with store.writing(folder / PIXELS, total * size * size * 3) as path:
         decode_chunk = partial(_decode_chunk, path, _reserve(path, total, size), size)
-        jobs = [Job(str(chunk.start), decode_chunk, chunk) for chunk in pictures.chunks]
-        skipped = sorted(item for found in _results(jobs, pictures, workers, progress) for item in found)
+        skipped = sorted(item for found in _results(decode_chunk, pictures, workers, progress) for item in found)
         if skipped:
             _drop_rows(path, [row for row, _ in skipped])
         digest = store.array_digest(tables.read_npy(path, mmap=True))
@@ -233,21 +226,19 @@ def _decode_chunk(path: Path, offset: int, size: int, chunk: Chunk, report: Repo
     return skipped
 
 
-def _measure_chunk(chunk: Chunk, report: Report) -> Int32[np.ndarray, "pictures 2"]:
+def _measure_chunk(chunk: Chunk, report: Report) -> list[tuple[int, int]]:
     """Return height and width of each picture of a chunk whose header can be read, most from its first bytes."""
     sizes = []
     for read in chunk.open():
         for limit in (_HEAD_BYTES, -1):
-            try:
+            with contextlib.suppress(BadPicture):
                 sizes.append(picture_size(read(limit)))
                 break
-            except BadPicture:
-                continue
-    return np.array(sizes, dtype=np.int32).reshape(-1, 2)
+    return sizes
 
 
-def _results(jobs: Sequence[Job], pictures: Pictures, workers: int | None, progress: Progress | None) -> Iterator[Any]:
-    """Run the jobs here or, where it pays, in processes, and yield their values; the first failure is raised."""
+def _results(function: Callable[..., Any], pictures: Pictures, workers: int | None, progress: Progress | None) -> Iterator[Any]:
+    """Call a function for each chunk, here or, where it pays, in processes, and yield its values; the first failure is raised."""
     done, total = 0, pictures.count
 
     def count(_: str, more: int) -> None:
@@ -259,6 +250,7 @@ def _results(jobs: Sequence[Job], pictures: Pictures, workers: int | None, progr
     workers = workers or default_workers()
     large = total > PROCESSES_FROM_COUNT or pictures.n_bytes > PROCESSES_FROM_BYTES
     executor: Executor = "processes" if large and workers > 1 and pictures.portable else "serial"
+    jobs = (Job(str(chunk.start), function, chunk) for chunk in pictures.chunks)
     for outcome in run_jobs(jobs, ExecutorConfig(executor, workers), count):
         if isinstance(outcome.exception, DatapruneError | OSError):
             raise outcome.exception

@@ -1,10 +1,12 @@
 """Parquet files in the Hugging Face image layout: a column of pictures (bytes and path) and mostly one of labels."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +52,13 @@ def read_parquet(path: Path) -> Source:
     return Source("parquet", str(base), parts, classes, tuple(notes))
 
 
-def has_layout(folder: Path) -> bool:
+def holds_pictures(folder: Path) -> bool:
     """Return whether a folder, or one right below it, holds a Parquet file in the layout; other tables may lie beside pictures."""
-    return any(_is_in_layout(path) for pattern in ("*.parquet", "*/*.parquet") for path in folder.glob(pattern))
-
-
-def _is_in_layout(path: Path) -> bool:
-    try:
-        return path.is_file() and bool(_footer(path))  # a pipe would be waited for
-    except InputError:
-        return False
+    for path in chain(folder.glob("*.parquet"), folder.glob("*/*.parquet")):
+        with contextlib.suppress(InputError):
+            if path.is_file() and _footer(path):  # a pipe would be waited for
+                return True
+    return False
 
 
 def _layout_files(path: Path) -> tuple[list[_File], list[str]]:
@@ -112,15 +111,14 @@ def _class_names(metadata: dict[bytes, bytes], label: str | None) -> tuple[str, 
 
 
 def _by_split(files: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
-    splits: dict[str, list[_File]] = {}
-    unnamed = []
+    """Sort files by the split in their names; return those without one apart, or as train where none has one."""
+    splits: dict[str, list[_File]] = {split: [] for split in (*SPLITS, "")}
     for file in files:
         name = Path(file.path).name.casefold()
-        split = next((split for prefix, split in SPLIT_NAMES.items() if name.startswith(prefix)), None)
-        splits.setdefault(split, []).append(file) if split else unnamed.append(file)
-    if not splits:
-        return {"train": files}, []
-    return {split: splits[split] for split in SPLITS if split in splits}, unnamed
+        splits[next((split for prefix, split in SPLIT_NAMES.items() if name.startswith(prefix)), "")].append(file)
+    unnamed = splits.pop("")
+    named = {split: group for split, group in splits.items() if group}
+    return (named, unnamed) if named else ({"train": unnamed}, [])
 
 
 def _labels(files: list[_File], values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -140,9 +138,8 @@ def _label_column(group: Sequence[_File]) -> np.ndarray:
 
     columns = [pq.ParquetFile(file.path).read([file.label]).column(0) for file in group]
     columns = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in columns]
-    types = {column.type for column in columns}
-    if len(types) > 1:
-        raise invalid("label", "have one type in all files", join_some(sorted(str(kind) for kind in types)))
+    if len(types := {str(column.type) for column in columns}) > 1:
+        raise invalid("label", "have one type in all files", join_some(sorted(types)))
     return np.concatenate([column.to_numpy() for column in columns])
 
 
@@ -166,8 +163,8 @@ def _paths(group: Sequence[_File]) -> list[str] | None:
 
     if not all(file.has_paths for file in group):
         return None
-    tables = (pq.ParquetFile(file.path).read([f"{file.image}.path"]) for file in group)
-    paths = [path for table in tables for chunk in table.column(0).chunks for path in chunk.field("path").to_pylist()]
+    tables = (pq.ParquetFile(file.path).read([f"{file.image}.path"]).flatten() for file in group)
+    paths = [path for table in tables for path in table.column(0).to_pylist()]
     return paths if all(paths) and len(set(paths)) == len(paths) else None
 
 

@@ -79,11 +79,9 @@ class _Plain(pickle.Unpickler):
             "numpy._core.numeric._frombuffer": _from_buffer,
             "_codecs.encode": self._latin1,
         }
-        if called not in allowed:
-            raise InputError(
-                f"the pickle asks for {module}.{name}, which no CIFAR file needs; it was not run. Do not trust this file."
-            )
-        return allowed[called]
+        if called in allowed:
+            return allowed[called]
+        raise InputError(f"the pickle asks for {module}.{name}, which no CIFAR file needs; it was not run. Do not trust this file.")
 
     def _latin1(self, text: str, encoding: str = "latin1") -> bytes:
         if encoding not in ("latin1", "latin-1"):
@@ -119,8 +117,7 @@ def _check_steps(content: bytes) -> None:
             what = f"uses the step {name}" if name not in _STEPS else f"has more than {_MOST_STEPS // 10**6} million steps"
             raise InputError(f"the pickle {what}, which no CIFAR file needs; it was not run. Do not trust this file.")
         if name in _PUTS:
-            index = len(memo) if value is None else value
-            if index > count:
+            if (index := len(memo) if value is None else value) > count:
                 raise InputError("the pickle leaves holes in its memory, which no CIFAR file needs.")
             memo[index] = stack[-1]
             continue

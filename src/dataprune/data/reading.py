@@ -10,12 +10,12 @@ import numpy as np
 
 from dataprune.data import objects, pack
 from dataprune.data.arrays import from_arrays, read_digits, read_npy, read_npz
-from dataprune.data.cifar import is_cifar, read_cifar
+from dataprune.data.cifar import read_cifar
 from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
 from dataprune.data.decode import fit_square
 from dataprune.data.folders import read_folder
 from dataprune.data.labels import LabelFile, read_labels
-from dataprune.data.parquet import has_layout, read_parquet
+from dataprune.data.parquet import holds_pictures, read_parquet
 from dataprune.data.source import SPLITS, Source, plain, refuse_bad
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
@@ -31,11 +31,11 @@ _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple 
 class _Options:
     """How a source is read."""
 
-    labels: LabelFile | None
-    image_size: int | None
-    on_error: str
-    workers: int | None
-    progress: Callable[[int, int], None] | None
+    labels: LabelFile | None = None
+    image_size: int | None = None
+    on_error: str = "fail"
+    workers: int | None = None
+    progress: pack.Progress | None = None
 
     def __post_init__(self) -> None:
         if self.on_error not in ("fail", "skip"):
@@ -78,10 +78,8 @@ def read(
         >>> read("digits")
         Dataset(1,437 examples, images (8, 8, 1), 10 classes)
     """
-    file = None if labels is None else read_labels(os.fspath(labels))
-    options = _Options(file, image_size, on_error, workers, progress)
-    given = _in_memory(source)
-    if given is None:
+    options = _Options(None if labels is None else read_labels(os.fspath(labels)), image_size, on_error, workers, progress)
+    if (given := _in_memory(source)) is None:
         return _open(_find(source, options), split, options)
     if split != "train":
         raise invalid("split", "be train for data in memory", repr(split))
@@ -107,8 +105,7 @@ def read_splits(
     """
     file = None if labels is None else read_labels(os.fspath(labels))
     options = _Options(file, image_size, on_error, workers, progress)
-    given = _in_memory(source)
-    if given is not None:
+    if (given := _in_memory(source)) is not None:
         splits = Splits(_adapted(given, options))
     else:
         found = _find(source, options)
@@ -117,19 +114,19 @@ def read_splits(
             if split in found.parts and not (split == "test" and test is not None):
                 fits = file is not None and file.names is not None and found.parts[split].labels is None
                 opened[split] = _open(found, split, options if fits else replace(options, labels=None))
-        splits = Splits(opened["train"], opened.get("validation"), opened.get("test"))
+        splits = Splits(**opened)
     return splits if test is None else splits.with_test(_read_test(test, splits.train, options))
 
 
 def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label") -> Dataset:
     """Make a data set of a `datasets.Dataset`: its pictures are decoded once into the cache, class names are taken over.
 
-    Args:     dataset: has a column of pictures and mostly one of labels. image, label: their names.
+    Args:     image, label: names of its columns of pictures and of labels; the second may be missing.
     Raises:   InputError if a column is missing or a picture cannot be decoded. MachineError if the cache cannot be written.
     """
     if not objects.is_huggingface(dataset) or isinstance(dataset, Mapping):
         raise invalid("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
-    return _open(objects.huggingface_source(dataset, image, label), "train", _Options(None, None, "fail", None, None))
+    return _open(objects.huggingface_source(dataset, image, label), "train", _Options())
 
 
 def _in_memory(source: Any) -> Dataset | None:
@@ -152,7 +149,7 @@ def _in_memory(source: Any) -> Dataset | None:
 def _find(source: Any, options: _Options) -> Source:
     """Return what lies under a name, or in a data set of Hugging Face's, listed and not yet decoded."""
     if not isinstance(source, str | os.PathLike):
-        return objects.huggingface_source(source, *objects.columns(source))
+        return objects.huggingface_source(source)
     text = os.fspath(source)
     if text == "digits":
         return read_digits()
@@ -163,10 +160,10 @@ def _find(source: Any, options: _Options) -> Source:
         raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
     if path.is_dir():
         try:
-            reader = read_cifar if is_cifar(path) else read_parquet if has_layout(path) else None
+            found = read_cifar(path) or (read_parquet(path) if holds_pictures(path) else None)
         except PermissionError as error:
             raise InputError(f"cannot list {plain(path)}: {error.strerror}.") from None
-        return read_folder(path, labelled=options.labels is not None) if reader is None else reader(path)
+        return found or read_folder(path, labelled=options.labels is not None)
     if not path.is_file() or path.suffix.lower() not in READERS:
         got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
         raise invalid("DATA", f"be {_KINDS}", got)
@@ -194,13 +191,16 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
         opened = pack.open_pack(part.pictures, _size(found, split, options), options.workers, options.progress)
         skipped += [Skipped(part.ids[row], reason) for row, reason in opened.skipped]
         rows = np.delete(rows, [row for row, _ in opened.skipped])
-        notes += [note for note in (pack.cache_root()[1],) if note]
+        notes += filter(None, [pack.cache_root()[1]])
     if options.on_error == "fail" or not len(rows):
         refuse_bad(skipped, where)  # all of them in one message, those found by listing and those found by decoding
+    if labels is not None:
+        labels = labels[rows]
+        notes += _class_notes(labels, classes, split)
     inputs = _resized(part.inputs, options.image_size) if opened is None else opened.images
     assert inputs is not None
     dataset = Dataset(
-        labels=None if labels is None else labels[rows],
+        labels=labels,
         ids=np.asarray([part.ids[row] for row in rows.tolist()], dtype=IDS),
         classes=() if labels is None else classes,
         images=inputs if inputs.ndim == 4 else None,
@@ -208,7 +208,7 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
         origin=_origin(found, split, options),
         paths=None if part.paths is None else np.array([Path(part.paths[row]) for row in rows.tolist()], object),
         skipped=tuple(skipped),
-        notes=(*notes, *([] if labels is None else _class_notes(labels[rows], classes, split))),
+        notes=tuple(notes),
         pack=None if opened is None else opened.folder,
         known_digest=None if opened is None else opened.digest,
     )
@@ -240,10 +240,8 @@ def _resized(inputs: np.ndarray | None, size: int | None) -> np.ndarray:
         return inputs
     if inputs.ndim == 2:
         raise invalid("image_size", "be left out for feature vectors", size)
-    resized = np.empty((len(inputs), size, size, inputs.shape[3]), np.uint8)
-    for row, pixels in enumerate(inputs):
-        resized[row] = fit_square(pixels, size)
-    return resized
+    square = np.dtype((np.uint8, (size, size, inputs.shape[3])))
+    return np.fromiter((fit_square(pixels, size) for pixels in inputs), square, len(inputs))
 
 
 def _adapted(dataset: Dataset, options: _Options) -> Dataset:
@@ -259,9 +257,8 @@ def _adapted(dataset: Dataset, options: _Options) -> Dataset:
 
 
 def _origin(found: Source, split: str, options: _Options) -> Origin:
-    asked = {"split": split, "image_size": options.image_size, "on_error": options.on_error}
-    usual = {"split": "train", "image_size": None, "on_error": "fail"}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value != usual[name]}
+    asked = {"split": (split, "train"), "image_size": (options.image_size, None), "on_error": (options.on_error, "fail")}
+    given: dict[str, Any] = {name: value for name, (value, usual) in asked.items() if value != usual}
     if options.labels is not None:
         given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
     return Origin(found.kind, found.path, split, given)
@@ -270,10 +267,9 @@ def _origin(found: Source, split: str, options: _Options) -> Origin:
 def _class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:
     """Name classes with no example, and in train those with one."""
     counts = np.bincount(labels, minlength=len(classes))
-    empty = [repr(classes[index]) for index in np.flatnonzero(counts == 0)]
-    single = [repr(classes[index]) for index in np.flatnonzero(counts == 1)]
-    notes = [f"no example in {split} of class {join_some(empty)}"] if empty else []
-    return notes + ([f"one example only in {split} of class {join_some(single)}"] if single and split == "train" else [])
+    few = {"no example": 0} | ({"one example only": 1} if split == "train" else {})
+    named = {what: [repr(classes[index]) for index in np.flatnonzero(counts == count)] for what, count in few.items()}
+    return [f"{what} in {split} of class {join_some(names)}" for what, names in named.items() if names]
 
 
 def _read_test(test: Any, train: Dataset, options: _Options) -> Dataset:
@@ -281,8 +277,7 @@ def _read_test(test: Any, train: Dataset, options: _Options) -> Dataset:
     square = train.images is not None and train.images.shape[1] == train.images.shape[2]
     size = train.inputs.shape[1] if square else options.image_size
     options = replace(options, labels=None, image_size=size)
-    given = _in_memory(test)
-    if given is not None:
+    if (given := _in_memory(test)) is not None:
         return _adapted(given, options)
     found = _find(test, options)
     return _open(found, "test" if "test" in found.parts else "train", options)

@@ -33,16 +33,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Encoded pictures, in the order of the examples.
-
-    `identity` holds everything that changes when a picture changes (paths, sizes, modification times); `portable` says whether a
-    chunk may travel to another process.
-    """
+    """Encoded pictures, in the order of the examples."""
 
     chunks: tuple[Chunk, ...]
-    identity: tuple[str, ...]
+    identity: tuple[str, ...]  # everything that changes when a picture changes: paths, sizes, modification times
     n_bytes: int
-    portable: bool = True
+    portable: bool = True  # whether a chunk may travel to another process
 
     @property
     def count(self) -> int:
@@ -76,8 +72,8 @@ class Source:
 
 def file_chunks(paths: Sequence[str]) -> tuple[Chunk, ...]:
     """Cut a list of picture files into chunks."""
-    groups = (tuple(paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK))
-    return tuple(Chunk(index * CHUNK, len(group), partial(_files, group)) for index, group in enumerate(groups))
+    groups = {start: [partial(read_file, path) for path in paths[start : start + CHUNK]] for start in range(0, len(paths), CHUNK)}
+    return tuple(Chunk(start, len(group), partial(iter, group)) for start, group in groups.items())
 
 
 def read_file(path: str, limit: int = -1) -> bytes:
@@ -110,8 +106,7 @@ def row_ids(count: int) -> list[str]:
 
 def refuse_bad(bad: Iterable[Skipped], where: str) -> None:
     """Raise InputError that names the first few bad items with their reasons, if there are any."""
-    items = list(bad)
-    if items:
+    if items := list(bad):
         what = "1 item" if len(items) == 1 else f"{len(items)} items"
         shown = join_some((f"{item.path} ({item.reason})" for item in items[:3]), len(items), most=3)
         cure = "Mend or remove them, or leave them out with on_error='skip' (--on-error)."
@@ -121,7 +116,3 @@ def refuse_bad(bad: Iterable[Skipped], where: str) -> None:
 def plain(path: str | Path) -> str:
     """Return a path as text that any output can hold: bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _files(paths: tuple[str, ...]) -> Iterator[Read]:
-    return (partial(read_file, path) for path in paths)

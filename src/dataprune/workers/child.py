@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import cloudpickle
 
@@ -45,10 +46,9 @@ class PackedJob:
 def unpack(packed: bytes, key: str) -> Outcome:
     """Return the outcome that a worker sent; that it cannot be loaded is the job's error."""
     try:
-        outcome: Outcome = pickle.loads(packed)
+        return cast("Outcome", pickle.loads(packed))
     except Exception as error:  # noqa: BLE001 unpickling calls the value's own code
         return failed(key, error)
-    return outcome
 
 
 def _can_travel(error: BaseException | None) -> bool:

@@ -42,10 +42,9 @@ class ExecutorConfig:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise invalid("threads", "be at least 1", self.threads)
-        if self.workers is not None and self.workers < 1:
-            raise invalid("workers", "be at least 1", self.workers)
+        for name, count in (("threads", self.threads), ("workers", self.workers)):
+            if count is not None and count < 1:
+                raise invalid(name, "be at least 1", count)
         if self.executor not in get_args(Executor):
             raise unknown_choice("executor", self.executor, get_args(Executor))
         if self.address is not None and self.executor != "ray":
@@ -76,20 +75,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
-
-    `error` is None when it went well, else one line; `exception` is what it raised, where it can travel; `lost` says that it raised
-    nothing but its worker died, again and again.
-    """
+    """How a job ended."""
 
     key: str
     value: Any
-    error: str | None = None
+    error: str | None = None  # one line; None when it went well
     traceback: str | None = None
     attempts: int = 1
     seconds: float = 0.0
-    exception: BaseException | None = None
-    lost: bool = False
+    exception: BaseException | None = None  # what it raised, where it can travel
+    lost: bool = False  # it raised nothing, but its worker died, again and again
 
 
 def failed(key: str, error: BaseException, seconds: float = 0.0) -> Outcome:
@@ -163,21 +158,20 @@ def drive(backend: Backend, jobs: Iterable[Job], tell: Tell) -> Generator[Outcom
         while True:
             # Every worker has its next job before the caller gets an outcome, and so works on while the caller does.
             while backend.has_room() and (task := lost.popleft() if lost else next(map(Task, waiting), None)):
-                outcome = backend.start(task)
-                if outcome is None:
-                    running += 1
-                else:
+                if outcome := backend.start(task):
                     finished.append((task, outcome))
+                else:
+                    running += 1
             if finished:
                 task, outcome = finished.popleft()
                 yield replace(outcome, attempts=task.attempts)
             elif running:
                 for task, ended in backend.listen(tell):
                     running -= 1
-                    if ended is None:
-                        lost.append(task)
-                    else:
+                    if ended:
                         finished.append((task, ended))
+                    else:
+                        lost.append(task)
             else:
                 return
     finally:

@@ -19,17 +19,7 @@ from typing import Any
 import cloudpickle
 
 from dataprune.errors import MachineError
-from dataprune.workers.child import (
-    THREAD_VARIABLES,
-    PackedJob,
-    Setup,
-    default_workers,
-    environment,
-    set_up,
-    torch_threads,
-    unpack,
-    work,
-)
+from dataprune.workers import child
 from dataprune.workers.jobs import ExecutorConfig, Job, Outcome, Pool, Task, Tell, drive, failed, logger
 
 _FILES = 12  # that this process holds open for each worker
@@ -52,19 +42,13 @@ def run_jobs(
     folder; what a process worker prints goes to the log of this module. On Linux they end with the thread that first asked for an
     outcome.
 
-    Args:
-        jobs: read one at a time, when a worker is free.
-        on_message: called in this process with the job's key and message, before that job's outcome is given.
-
-    Raises:
-        MachineError: a worker cannot start; Ray is not installed or not reached.
+    Args:     jobs: read one at a time, when a worker is free.
+              on_message: called in this process with the job's key and message, before that job's outcome is given.
+    Raises:   MachineError if a worker cannot start, or Ray is not installed or not reached.
     """
-    with open_pool(executor_config) as pool, contextlib.closing(pool.run(jobs, on_message or _ignore)) as outcomes:
+    tell = on_message or (lambda key, message: None)
+    with open_pool(executor_config) as pool, contextlib.closing(pool.run(jobs, tell)) as outcomes:
         yield from outcomes
-
-
-def _ignore(key: str, message: object) -> None:
-    """Take a message that nobody asked for."""
 
 
 @contextlib.contextmanager
@@ -73,7 +57,8 @@ def open_pool(executor_config: ExecutorConfig) -> Iterator[Pool]:
     if executor_config.executor == "serial":
         yield SerialPool(executor_config.threads)
     elif executor_config.executor == "processes":
-        with contextlib.closing(ProcessPool(executor_config.workers or default_workers(), executor_config.threads)) as processes:
+        workers = executor_config.workers or child.default_workers()
+        with contextlib.closing(ProcessPool(workers, executor_config.threads)) as processes:
             yield processes
     else:
         from dataprune.workers.ray import ray_pool
@@ -105,7 +90,7 @@ class SerialPool:
                     raise _ListenerError(error) from error
 
             try:
-                with torch_threads(self.threads):
+                with child.torch_threads(self.threads):
                     outcome = job.run(report)
             except _ListenerError as carrier:
                 raise carrier.error from None
@@ -190,7 +175,7 @@ class ProcessPool:
             return failed(task.job.key, error)
         worker = next((worker for worker in self._started if worker.task is None), None) or self._new_worker()
         try:
-            worker.future = worker.executor.submit(work, PackedJob(task.job.key, payload, self.threads))
+            worker.future = worker.executor.submit(child.work, child.PackedJob(task.job.key, payload, self.threads))
         except BrokenProcessPool:  # it died while it had nothing to do
             self._end(worker)
             return self.start(task)
@@ -229,11 +214,11 @@ class ProcessPool:
         from loky import ProcessPoolExecutor
 
         (messages, messages_there), (output, output_there) = Pipe(duplex=False), Pipe(duplex=False)
-        variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads)) | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+        variables = dict.fromkeys(child.THREAD_VARIABLES, str(self.threads)) | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
         try:
             with _starting() as before:
-                setup = Setup(messages_there, output_there, os.getpid(), before)
-                executor = ProcessPoolExecutor(1, initializer=set_up, initargs=(setup,), env=variables)
+                setup = child.Setup(messages_there, output_there, os.getpid(), before)
+                executor = ProcessPoolExecutor(1, initializer=child.set_up, initargs=(setup,), env=variables)
                 executor.submit(os.getpid)
         except OSError as error:
             raise MachineError(f"cannot start a worker process: {error.strerror}. Ask for fewer workers.") from error
@@ -254,7 +239,7 @@ class ProcessPool:
         except TimeoutError as no_word:  # a process that the job forked holds on to what loky watches
             error = BrokenProcessPool(str(no_word))
         if error is None:
-            return task, unpack(worker.future.result(), task.job.key)
+            return task, child.unpack(worker.future.result(), task.job.key)
         if not isinstance(error, BrokenProcessPool):
             return task, failed(task.job.key, error)
         last_words = worker.last_words()
@@ -279,7 +264,7 @@ def _starting() -> Iterator[dict[str, str | None]]:
     warned = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     nowhere = io.StringIO()  # loky flushes both streams, and a program whose streams are closed has none
     streams = contextlib.redirect_stdout(sys.stdout or nowhere), contextlib.redirect_stderr(sys.stderr or nowhere)
-    with environment({"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": warned}) as before, streams[0], streams[1]:
+    with child.environment({"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": warned}) as before, streams[0], streams[1]:
         resource_tracker.ensure_running()  # which unblocks signals
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:

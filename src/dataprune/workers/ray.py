@@ -49,11 +49,7 @@ _DEATHS = {
 
 @contextlib.contextmanager
 def ray_pool(config: ExecutorConfig) -> Iterator["RayPool"]:
-    """Open a pool on the cluster that this program is connected to, else on that at the address, else on one of its own.
-
-    Raises:
-        MachineError: Ray is not installed, or no cluster is to be reached.
-    """
+    """Open a pool on the cluster that this program is connected to, else on that at the address, else on one of its own."""
     with _ray_environment(), contextlib.ExitStack() as stack:
         try:
             import ray
@@ -145,17 +141,19 @@ class RayPool:
         yield from drive(self, jobs, tell)
 
     def nodes_without(self, paths: Sequence[Path]) -> list[str]:
-        here = self.ray.util.get_node_ip_address()
-        others = [node for node in self.ray.nodes() if node["Alive"] and node["NodeManagerAddress"] != here]
+        own = self.ray.util.get_node_ip_address()
+        others = [node for node in self.ray.nodes() if node["Alive"] and node["NodeManagerAddress"] != own]
         if not others:
             return []
         wanted = [(str(path.absolute()), _look(path)) for path in paths]
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        probe = self.ray.remote(num_cpus=0, max_retries=0)(_sees)
-        asked = {probe.options(scheduling_strategy=strategy(n["NodeID"], soft=False)).remote(wanted): n for n in others}
-        answered, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
-        seeing = {asked[one]["NodeID"] for one in answered if self._value(one)}
-        return sorted(node["NodeManagerHostname"] for node in others if node["NodeID"] not in seeing)
+        probe = self.ray.remote(num_cpus=0, max_retries=0)(lambda: all(_look(Path(path)) == here for path, here in wanted))
+        asked = {probe.options(scheduling_strategy=strategy(n["NodeID"], soft=False)).remote(): n for n in others}
+        for answered in self.ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)[0]:
+            with contextlib.suppress(self.ray.exceptions.RayError):
+                if self.ray.get(answered):
+                    del asked[answered]
+        return sorted(node["NodeManagerHostname"] for node in asked.values())
 
     def max_payload_bytes(self) -> int | None:
         stores = [node["Resources"].get("object_store_memory", 0.0) for node in self.ray.nodes() if node["Alive"]]
@@ -187,7 +185,8 @@ class RayPool:
         remote = self.ray.remote(**options)(lambda *given: (yield from _serve(*given)))
         packed = PackedJob(task.job.key, pickler.buffer.getvalue(), self.config.threads)
         task.start()
-        self._tasks[remote.remote(packed, pickler.references, _Place.here())] = task
+        here = (sys.path, str(Path.cwd()), os.environ.get("PYTHONPATH"))
+        self._tasks[remote.remote(packed, pickler.references, here)] = task
         return None
 
     def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:
@@ -223,12 +222,6 @@ class RayPool:
         tell(*cloudpickle.loads(packed))
         return None
 
-    def _value(self, reference: Any) -> bool:
-        try:
-            return bool(self.ray.get(reference))
-        except self.ray.exceptions.RayError:
-            return False
-
 
 class _Pickler(cloudpickle.Pickler):
     """Puts large arrays into the object store and only names them in the pickle.
@@ -259,28 +252,16 @@ def _fetched(place: int) -> Any:
     return ray.get(_received[place])
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where the driver is, and its workers too."""
-
-    path: list[str]
-    folder: str
-    python_path: str | None
-
-    @classmethod
-    def here(cls) -> "_Place":
-        return cls(sys.path, str(Path.cwd()), os.environ.get("PYTHONPATH"))
-
-
-def _serve(job: PackedJob, references: list[Any], place: _Place) -> Iterator[tuple[bool, bytes]]:
-    """Run one job in a worker of Ray; yield its messages, and its outcome as what is no message."""
+def _serve(job: PackedJob, references: list[Any], there: tuple[list[str], str, str | None]) -> Iterator[tuple[bool, bytes]]:
+    """Run one job in a worker of Ray, which is where its driver is; yield its messages, and its outcome as what is no message."""
+    path, folder, python_path = there
     _received[:] = references
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(os.getppid())
-    sys.path[:0] = [entry for entry in place.path if entry not in sys.path]
-    set_environment({"PYTHONPATH": place.python_path})
+    sys.path[:0] = [entry for entry in path if entry not in sys.path]
+    set_environment({"PYTHONPATH": python_path})
     with contextlib.suppress(OSError):  # another machine may lack it
-        os.chdir(place.folder)
+        os.chdir(folder)
     outbox: queue.SimpleQueue[tuple[bool, bytes]] = queue.SimpleQueue()
     # A thread of its own: what a job reports is sent while the job goes on.
     threading.Thread(target=lambda: outbox.put((False, job.run(lambda message: outbox.put((True, message))))), daemon=True).start()
@@ -288,10 +269,6 @@ def _serve(job: PackedJob, references: list[Any], place: _Place) -> Iterator[tup
     while is_message:
         is_message, packed = outbox.get()
         yield is_message, packed
-
-
-def _sees(wanted: list[tuple[str, Any]]) -> bool:
-    return all(_look(Path(path)) == here for path, here in wanted)
 
 
 def _look(path: Path) -> tuple[int, int, bytes] | None:
