@@ -295,6 +295,13 @@ def test_scores_stand_on_their_page_with_their_direction() -> None:
     assert [row[0].strip("`") for row in rows(page, "Scores of features")] == ["median_distance", *FEATURE_SCORES]
 
 
+def test_endings_that_are_read_stand_in_the_how_to() -> None:
+    from dataprune.data.reading import READERS
+
+    told = " ".join(row[1] for row in rows(ROOT / "docs" / "howto.md", "Read other data"))
+    assert [ending for ending in READERS if ending not in told] == []
+
+
 def test_strategies_stand_on_their_page() -> None:
     from dataprune.selection import STRATEGIES
 

@@ -16,6 +16,7 @@ from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import open_run, score, verify
 from dataprune.run.run import SCORES_FILE
 from dataprune.run.score import Progress
+from dataprune.scores import SCORES
 from dataprune.training.fit import Fit
 from dataprune.training.plan import plan
 from dataprune.training.recipes import Recipe
@@ -37,8 +38,7 @@ def run(digits, tmp_path_factory):
 
 
 def test_a_run_holds_every_score_for_every_example_in_source_order(run, digits):
-    expected = {"el2n", "std", "pred_sum", "flip", "forget", "forget_toneva", "confidence", "variability", "correctness"}
-    assert set(run.scores) == expected | {"aum", "grand", "entropy", "median_distance"}
+    assert set(run.scores) == {*SCORES, "median_distance"}
     assert run.scores.absent == {}
     assert run.ids.tolist() == digits.ids.tolist()
     np.testing.assert_array_equal(run.labels, digits.labels)
@@ -241,6 +241,7 @@ KILLED = """
 import tempfile
 import numpy as np
 from dataprune.data import read
+from dataprune.scores import SCORES
 from dataprune.run import score
 from dataprune.training.settings import Hardware, Settings
 from kill_everywhere import killed_at

@@ -376,7 +376,7 @@ def test_what_a_strategy_of_your_own_gives_is_checked(name, message):
         ({"count": 7}, "`count` must be in 1 ... 6, the number of examples, got 7."),
         (
             {"keep": 0.5, "strategy": "hard"},
-            "`strategy` must be one of easiest, hardest, moderate, random, stratified, window, got 'hard'. Did you mean 'hardest'?",
+            f"`strategy` must be one of {', '.join(sorted(STRATEGIES))}, got 'hard'. Did you mean 'hardest'?",
         ),
         ({"keep": 0.5, "start": 0.1}, "`start` must be 0 for strategy 'hardest', got 0.1. It belongs to 'window'."),
         (

@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy"
 """The readers of files, by their ending; folders are told apart in `_find`."""
 
 MAX_SIZE = 4096
-_KINDS = "a folder, a .parquet, .npz or .npy file, hf:NAME or digits"
+_KINDS = f"a folder, a file that ends in {', '.join(READERS)}, hf:NAME or digits"
 _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
 
 
