@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from dataprune.errors import InputError, MachineError
 from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
-from dataprune.scores.dynamics import aum, forget, forget_toneva
-from dataprune.scores.ensemble import el2n, std
+from dataprune.scores.table import aum, el2n, forget, forget_toneva, std
 from dataprune.selection import select
 from dataprune.trace import Trace
 from toys import ANSWERS, LABELS, PROBABILITIES, random_logits, record, toy_member, toy_trace, trace_of

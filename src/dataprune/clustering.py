@@ -1,8 +1,8 @@
 """Features in blocks; k-means by scikit-learn, the curve of its inertia and the elbow; each row's nearest centre."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -26,15 +26,12 @@ class Blocks(Protocol):
     """Feature vectors that are read block by block (n, D), in order, each time anew."""
 
     @property
-    def rows(self) -> int:
-        """Return how many vectors there are."""
+    def rows(self) -> int: ...
 
     @property
-    def width(self) -> int:
-        """Return how many numbers each has."""
+    def width(self) -> int: ...
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Read them."""
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 Features = np.ndarray | Blocks
@@ -43,15 +40,12 @@ Features = np.ndarray | Blocks
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """The centres of k-means.
+    """The centres of k-means in the features' unit, and the best start's iterations.
 
     Attributes:
-        centres: in the features' unit.
         inertia: sum of squared distances of the fitted rows to their nearest centre.
         sizes: how many of the fitted rows are nearest to each centre.
         rows: how many rows were fitted: all, or a sample.
-        iterations: of the best start.
-        converged: whether these ended before their largest number.
     """
 
     centres: Float64[np.ndarray, "clusters dimensions"]
@@ -72,22 +66,13 @@ class Curve:
 
 
 def fit(
-    features: Features,
-    clusters: int,
-    *,
-    seed: int = 0,
-    restarts: int = 1,
-    iterations: int = ITERATIONS,
-    sample: int | None = None,
+    features: Features, clusters: int, *, seed: int = 0, restarts: int = 1, iterations: int = ITERATIONS, sample: int | None = None
 ) -> Clusters:
     """Find k centres by scikit-learn's k-means on one thread: equal seeds give equal bits.
 
     Args:
         features: what does not fit memory is read once.
-        clusters: k, at most the number of rows.
-        seed: of the sample and the starts.
         restarts: starts to try; the one of the least inertia is taken.
-        iterations: at most so many.
         sample: rows to fit, drawn by the seed; by default all, at most a million or 1 GB in float32.
 
     Raises:
@@ -114,13 +99,12 @@ def fit(
     x *= np.float32(scale)
     middle = x.mean(axis=0, dtype=np.float64).astype(np.float32)
     x -= middle
-    tried = [_lloyd(x, clusters, torch_seed(seed, "kmeans", "start", start) % 2**32, iterations) for start in range(restarts)]
-    found = min(tried, key=lambda one: one.inertia)
+    starts = (torch_seed(seed, "kmeans", "start", start) % 2**32 for start in range(restarts))
+    found = min((_lloyd(x, clusters, start, iterations) for start in starts), key=lambda one: one.inertia)
     n_used = int((found.sizes > 0).sum())
     if n_used < clusters and found.inertia <= NOTHING * np.einsum("nd,nd->", x, x, dtype=np.float64):
         raise invalid("clusters", f"be at most the number of different rows, {n_used}", clusters)
-    centres = (found.centres + middle) / scale
-    return Clusters(centres, float(found.inertia / scale**2), found.sizes, len(x), found.iterations, found.converged)
+    return replace(found, centres=(found.centres + middle) / scale, inertia=float(found.inertia / scale**2))
 
 
 def _lloyd(x: Float32[np.ndarray, "rows dimensions"], clusters: int, random_state: int, iterations: int) -> Clusters:
@@ -174,12 +158,7 @@ def assign(features: Features, centres: ArrayLike) -> tuple[Int64[np.ndarray, " 
 
 
 def inertia_curve(
-    features: Features,
-    ks: Sequence[int] | Int64[np.ndarray, " ks"],
-    *,
-    seed: int = 0,
-    iterations: int = ITERATIONS,
-    sample: int | None = None,
+    features: Features, ks: ArrayLike, *, seed: int = 0, iterations: int = ITERATIONS, sample: int | None = None
 ) -> Curve:
     """Fit k-means with each number of clusters, and find the elbow; arguments and errors are those of `fit`."""
     tried = np.unique(np.asarray(ks, np.int64))
@@ -204,13 +183,10 @@ def geometric_grid(rows: int, most: int = MOST_CLUSTERS) -> Int64[np.ndarray, " 
 
 
 def elbow(ks: ArrayLike, inertias: ArrayLike, sensitivity: float = 1.0) -> int | None:
-    """Find where a falling curve stops to fall steeply, by Kneedle.
+    """Find where a falling curve stops to fall steeply, by Kneedle: one of `ks`, or None.
 
     Both axes are brought to 0 … 1 and the curve is turned to rise; its distance above the diagonal peaks at the elbow. A peak
     counts once the distance falls below it by `sensitivity` mean steps of k before it rises again. The first such peak is given.
-
-    Returns:
-        One of `ks`, or None: fewer than three points, a straight line, a curve that never falls below its peak.
 
     Source: Satopää et al. 2011, "Finding a Kneedle in a Haystack", ICDCS workshops, section III. Departs: no smoothing; the end of
         the curve confirms a peak as another point would.
@@ -235,11 +211,7 @@ def elbow(ks: ArrayLike, inertias: ArrayLike, sensitivity: float = 1.0) -> int |
 
 
 def blocks(features: Features) -> Iterator[tuple[int, Float32[np.ndarray, "rows dimensions"]]]:
-    """Yield the number of the first row and the rows as float32, block by block.
-
-    Raises:
-        InputError: no rows or columns, no numbers, widths that differ, NaN or infinite values (with rows).
-    """
+    """Yield the number of the first row and the rows as float32, block by block; NaN and infinite values are refused (with rows)."""
     n_rows, width = shape_of(features)
     height = max(1, min(BLOCK_ROWS, BLOCK_VALUES // width))
     start = 0
@@ -281,12 +253,10 @@ class UnitRows:
 
     @property
     def rows(self) -> int:
-        """Return how many there are."""
         return shape_of(self.features)[0]
 
     @property
     def width(self) -> int:
-        """Return how many columns they have."""
         return shape_of(self.features)[1]
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -305,11 +275,7 @@ def refuse_rows(is_bad: Shaped[np.ndarray, " rows"], start: int, fault: str, why
 
 
 def shape_of(features: Features) -> tuple[int, int]:
-    """Return how many rows and columns there are.
-
-    Raises:
-        InputError: none, or no numbers.
-    """
+    """Return how many rows and columns there are; none are refused, and what is no number."""
     if not isinstance(features, np.ndarray):
         return features.rows, features.width
     if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "iufb":

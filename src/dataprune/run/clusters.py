@@ -1,7 +1,6 @@
 """Features cut into clusters: how many and why, `km` of each row in a file, and the scores of features added to a run."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -32,15 +31,11 @@ class ClusterSettings:
     """How features are cut; with their content it makes the result.
 
     Attributes:
-        clusters: "auto" (the elbow of the inertia curve), "classes", or a number.
-        n_classes: for "classes".
+        clusters: "auto" (the elbow of the inertia curve), "classes", or a number; others are refused.
         seed: of the sample and the starts.
         restarts: starts to try; the best is taken.
         sample: fit on so many rows, drawn by the seed; None fits as many as fit memory.
         normalize: divide each row by its length first.
-
-    Raises:
-        InputError: another word than auto and classes, or "classes" without labels.
     """
 
     clusters: str = "auto"
@@ -59,14 +54,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """Centres, and how their number came about.
-
-    Attributes:
-        clusters: the centres.
-        curve: the inertia against the number of clusters, if it was looked at.
-        curve_rows: how many rows that was measured on.
-        notes: cautions for a person.
-    """
+    """Centres, and how their number came about: the inertia curve if it was looked at, on so many rows; cautions for a person."""
 
     clusters: Clusters
     curve: Curve | None
@@ -80,16 +68,15 @@ class Clustering:
 
     def record(self, file: FeatureFile, settings: ClusterSettings, rows_left_out: int = 0) -> FeaturesRecord:
         """Return what was asked and what came of it."""
-        curve, found = self.curve, self.clusters
-        drawn = None
+        curve, found, drawn = self.curve, self.clusters, None
         if curve is not None:
             drawn = CurveRecord(tuple(curve.clusters.tolist()), tuple(curve.inertia.tolist()), self.curve_rows)
         return FeaturesRecord(
-            digest=file.digest,
-            asked=settings.clusters,
-            seed=settings.seed,
-            restarts=settings.restarts,
-            k=self.k,
+            file.digest,
+            settings.clusters,
+            settings.seed,
+            settings.restarts,
+            self.k,
             elbow=None if curve is None else curve.elbow,
             curve=drawn,
             inertia=found.inertia,
@@ -182,19 +169,12 @@ def score_features(
     """Cut features into clusters, and write the distance of each row to its centre; what is there already is given back.
 
     Args:
-        file: what to cut.
-        settings: how.
         out: `id, km, cluster`, .parquet or .csv; `<out>.json` beside it says how it was made.
         executor_config: who assigns rows to centres; no result depends on it.
-        wait: if another process works on `out`, wait for it.
+        wait: for another process that works on `out`, which is else refused.
 
     Returns:
         What `<out>.json` says, and of each row its cluster and its distance to the centre.
-
-    Raises:
-        InputError: what `cluster` refuses; `out` holds something else, or another process works on it.
-        WorkError: a worker died, again and again.
-        MachineError: no room, no permission, no Ray.
     """
     check_output(out, TABLES)
     identity = {"digest": file.digest, **asdict(settings)}
@@ -229,23 +209,24 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
 
     Raises:
         InputError: examples without features, features that are not finite, too few for the clusters.
-        MachineError: no room, or no permission.
     """
     check_type("run", run, Run, "Open its folder with `open_run`.")
     check_type("file", file, FeatureFile, "Open it with `read_features`.")
     settings = ClusterSettings(clusters, len(run.classes), seed, restarts)
-    asked = {"digest": file.digest, "asked": clusters, "seed": seed, "restarts": restarts}
     with store.lock(run.path):
         run = open_run(run.path)
-        write_local(run.path, features=_within(run.path, file.path))
+        place, home = file.path.resolve(), run.path.resolve()
+        inside = place.relative_to(home) if place.is_relative_to(home) else place  # what lies in the run moves with it
+        write_local(run.path, features=str(inside))
         before = run.manifest.features
-        if before is not None and all(getattr(before, name) == value for name, value in asked.items()):
+        if before and (before.digest, before.asked, before.seed, before.restarts) == (file.digest, clusters, seed, restarts):
             return run
         begun = time.perf_counter()
         matched = match(file, run.ids)
-        found = cluster(matched.features, settings)
-        present, absent = _scores(matched, found, run, settings)
-        _publish(run, present, absent, found.record(file, settings, matched.n_left_out), time.perf_counter() - begun)
+        found = cluster(matched, settings)
+        added = _scores(matched, found, run, settings)
+        record = found.record(file, settings, matched.n_left_out)
+        _publish(run, added, record, Phase("features", round(time.perf_counter() - begun, 3), len(run.ids)))
     return open_run(run.path)
 
 
@@ -277,43 +258,30 @@ def _assign_part(argument: tuple[FeatureFile, int, int, np.ndarray, bool], repor
     return clustering.assign(UnitRows(part) if normalize else part, centres)
 
 
-def _within(folder: Path, path: Path) -> str:
-    """Return where a file lies: one inside the run moves with it."""
-    place, home = path.resolve(), folder.resolve()
-    return str(place.relative_to(home) if place.is_relative_to(home) else place)
-
-
-def _scores(
-    matched: Matched, found: Clustering, run: Run, settings: ClusterSettings
-) -> tuple[dict[str, Float64[np.ndarray, " examples"]], dict[str, str]]:
-    features, place = matched.features, matched.place
-    labels = np.empty(len(place), np.int64)
-    labels[place] = run.labels
-    present, absent = {"km": clustering.assign(features, found.clusters.centres)[1]}, {}
+def _scores(matched: Matched, found: Clustering, run: Run, settings: ClusterSettings) -> Scores:
+    labels, absent = np.empty(len(run.ids), np.int64), {}
+    labels[matched.place] = run.labels
+    present = {"km": clustering.assign(matched, found.clusters.centres)[1]}
     try:
-        ways = clustering.fit(UnitRows(features), found.k, seed=settings.seed, restarts=settings.restarts).centres
-        present["km_cosine"] = km_cosine(features, ways)
+        ways = clustering.fit(UnitRows(matched), found.k, seed=settings.seed, restarts=settings.restarts).centres
+        present["km_cosine"] = km_cosine(matched, ways)
     except InputError as reason:
         absent["km_cosine"] = str(reason)
-    present["prototype_distance"] = prototype_distance(features, labels)
-    return {name: values[place] for name, values in present.items()}, absent
+    present["prototype_distance"] = prototype_distance(matched, labels)
+    return Scores([Score(name, values[matched.place], 1, run.ids, run.labels) for name, values in present.items()], absent)
 
 
-def _publish(
-    run: Run, present: Mapping[str, np.ndarray], absent: Mapping[str, str], record: FeaturesRecord, seconds: float
-) -> None:
+def _publish(run: Run, added: Scores, record: FeaturesRecord, cost: Phase) -> None:
     """Write the scores anew, and the manifest after them."""
     kept = [one for name, one in run.scores.items() if name not in FEATURE_SCORES]
-    added = [Score(name, values, 1, run.ids, run.labels) for name, values in present.items()]
-    reasons = {name: reason for name, reason in run.scores.absent.items() if name not in FEATURE_SCORES} | dict(absent)
-    scores = Scores([*kept, *added], reasons)
-    phases = [phase for phase in run.manifest.cost if phase.phase != "features"]
+    absent = {name: reason for name, reason in run.scores.absent.items() if name not in FEATURE_SCORES} | added.absent
+    scores = Scores([*kept, *added.values()], absent)
     manifest = replace(
         run.manifest,
         scores={name: {"harder": one.harder} for name, one in scores.items()},
-        absent_scores=reasons,
+        absent_scores=absent,
         features=record,
-        cost=(*phases, Phase("features", round(seconds, 3), len(run.ids))),
+        cost=(*(phase for phase in run.manifest.cost if phase.phase != "features"), cost),
     )
     (run.path / MANIFEST).unlink()
     write_scores(run.path / SCORES_FILE, scores, run.ids, run.labels)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
-from dataprune.clustering import Features, blocks, take
+from dataprune.clustering import blocks, take
 from dataprune.data import Dataset, FeatureFile, Splits
 from dataprune.data.pack import cache_root
 from dataprune.errors import invalid
@@ -25,29 +25,22 @@ CURE = "Or give a Parquet file with a column `id`."
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The rows of a feature file that belong to the examples of a set.
+    """The rows of a feature file that belong to the examples of a set, in blocks, in the file's order.
 
     Attributes:
-        features: the rows that are examples, in the file's order.
-        place: for each example its row in `features`.
+        keep: which rows of the file are examples.
+        place: for each example its row among those.
         n_left_out: rows of the file that are no example.
     """
 
-    features: Features
-    place: Int64[np.ndarray, " examples"]
-    n_left_out: int
-
-
-@dataclass(frozen=True, eq=False)
-class _SomeRows:
-    """Some rows of a file, in blocks."""
-
     file: FeatureFile
     keep: Bool[np.ndarray, " rows"]
+    place: Int64[np.ndarray, " examples"]
+    n_left_out: int = 0
 
     @property
     def rows(self) -> int:
-        return int(self.keep.sum())
+        return len(self.place)
 
     @property
     def width(self) -> int:
@@ -59,22 +52,15 @@ class _SomeRows:
 
 
 def match(file: FeatureFile, ids: np.ndarray) -> Matched:
-    """Find the features of each example: by id if the file has ids, else row by row.
-
-    Raises:
-        InputError: examples without features, or, without ids, another number of rows.
-    """
-    given = file.given_ids
-    if given is None:
+    """Find the features of each example, which must have some: by id if the file has ids, else row by row."""
+    if file.given_ids is None:
         if file.rows != len(ids):
             raise invalid("features", f"have one row for each of the {len(ids)} examples", f"{file.rows} in {file.path}", CURE)
-        return Matched(file, np.arange(file.rows), 0)
-    joined = join(ids.tolist(), given.tolist(), "features", file.path)
-    if not joined.extra:
-        return Matched(file, joined.rows, 0)
+        return Matched(file, np.ones(file.rows, bool), np.arange(file.rows))
+    joined = join(ids.tolist(), file.given_ids.tolist(), "features", file.path)
     keep = np.zeros(file.rows, bool)
     keep[joined.rows] = True
-    return Matched(_SomeRows(file, keep), (np.cumsum(keep) - 1)[joined.rows], len(joined.extra))
+    return Matched(file, keep, (np.cumsum(keep) - 1)[joined.rows], len(joined.extra))
 
 
 def parts_of(splits: Splits) -> list[Dataset]:
@@ -83,20 +69,16 @@ def parts_of(splits: Splits) -> list[Dataset]:
 
 
 def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read the features of every example, train first, then validation and test.
+    """Read the features of every example, train first, then validation and test, by id if the file has ids, else by row.
 
-    They are found by id if the file has ids, else by row. A file may also hold those of train only. A single `.npy` file stays
-    mapped; of other files the features are held in memory, 4 bytes a number.
+    A file may also hold those of train only. A single `.npy` file stays mapped; of other files the features are held in memory,
+    4 bytes a number.
 
     Returns:
         (n, D) numbers, of all examples or of train only, and a note if they are of train only.
-
-    Raises:
-        InputError: examples without features; without ids, another number of rows.
     """
     parts = parts_of(splits)
-    n, n_train, n_all = file.rows, len(splits.train), sum(map(len, parts))
-    given = file.given_ids
+    n, n_train, n_all, given = file.rows, len(splits.train), sum(map(len, parts)), file.given_ids
     if given is None:
         if n not in (n_train, n_all):
             wanted = f"one row for each of the {n_all} examples" + (f", or of the {n_train} in train" if n_all > n_train else "")
@@ -118,14 +100,8 @@ def made_features(
     """Make features of every example, train first, then validation and test, by one network.
 
     Args:
-        splits: the pictures.
-        name: `swav`, which learns from train and is kept in the cache; `trace`, of a run; or `module:function`.
-        run: for `trace`.
-        hardware: where to train.
+        name: `swav`, which learns from train and is kept in the cache; `trace`, of `run`; or `module:function`.
         listener: hears the cost and the progress of training.
-
-    Raises:
-        InputError: a method that is unknown or does not fit the data.
     """
     method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), parts_of(splits)
     if name != "swav":

@@ -25,9 +25,6 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
 
     The strategy `moderate` keeps the middle of this score. An example that is alone in its class has distance 0.
 
-    Returns:
-        0 or more, in the features' unit; larger is farther from its class, harder.
-
     Raises:
         InputError: another shape, values that are not finite (with rows), labels of another number.
     Source: Xia et al. 2023, "Moderate Coreset", ICLR. Departs: the class's median as in the authors' code, not its mean.
@@ -48,13 +45,8 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
 
 
 def km(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples"]:
-    """Measure each example's Euclidean distance to the nearest centre, as `clustering.fit` gives them. Needs no labels.
+    """Measure each example's Euclidean distance to the nearest centre, as `clustering.fit` gives them; `assign` says what is refused.
 
-    Returns:
-        0 or more, in the features' unit; larger is farther from everything common, harder.
-
-    Raises:
-        InputError: features that are not finite (with rows), or of another width than the centres.
     Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance, as in the report on CIFAR and vegetables.
 
     Example:
@@ -65,14 +57,10 @@ def km(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples
 
 
 def km_cosine(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples"]:
-    """Measure 1 − cosine between each example and the centre that points most nearly its way; lengths do not matter.
+    """Measure 1 − cosine, 0 … 2, between each example and the centre that points most nearly its way; lengths do not matter.
 
     Args:
-        features: rows that each have a direction.
         centres: as `clustering.fit(UnitRows(features), k)` gives them.
-
-    Returns:
-        0 … 2; larger is harder.
 
     Raises:
         InputError: a row or a centre of zeros, which has no direction (with rows); what `km` refuses.
@@ -92,9 +80,6 @@ def km_cosine(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " e
 
 def prototype_distance(features: Features, labels: ArrayLike) -> Float64[np.ndarray, " examples"]:
     """Measure each example's Euclidean distance to the mean of its class; one that is alone in its class has 0.
-
-    Returns:
-        0 or more, in the features' unit; larger is farther from its class, harder.
 
     Raises:
         InputError: features that are not finite (with rows), labels of another number.

@@ -15,7 +15,6 @@ def nearest(
     """Find the k rows of `features` that are nearest to each query, exactly, by N·Q·D multiplications.
 
     Args:
-        features: numbers of any type and layout.
         queries: None are the features themselves, of which none is its own neighbour.
         k: from 1 to N, or N − 1.
         metric: "cosine", 1 − cosine, 0 … 2; or "euclidean", in the features' unit.
@@ -65,19 +64,15 @@ def close_pairs(
     Returns:
         Distances, and the two rows, the first of them below the second; by these.
 
-    Raises:
-        InputError: as `nearest`; a limit below 0 or that is no number.
-
     Example:
         >>> [part.round(3).tolist() for part in close_pairs(np.array([[0.0], [3.0], [3.5]]), None, 1.0, metric="euclidean")]
         [[0.5], [1], [2]]
     """
     if queries is not None and len(queries) != len(features):
         raise invalid("queries", f"be as many as features: {len(features)}", len(queries))
-    if not limit >= 0:
-        raise invalid("limit", "be at least 0", limit)
-    if most < 1:
-        raise invalid("most", "be at least 1", most)
+    for name, value, least in (("limit", limit, 0), ("most", most, 1)):
+        if not value >= least:  # nor NaN
+            raise invalid(name, f"be at least {least}", value)
     distances, rows = nearest(features, queries, min(most, len(features) - 1) + (queries is not None), metric=metric)
     query, place = np.nonzero((distances <= limit) & (rows != np.arange(len(rows))[:, None]))
     row = rows[query, place]
@@ -96,20 +91,13 @@ def knn_accuracy(
     """Measure how often the k nearest rows by cosine name a query's label, each vote weighted by exp(cosine / 0.07).
 
     Args:
-        train_features: rows whose labels are known.
-        train_labels: class indices from 0.
         test_features: queries; None are the train features themselves, each among the others.
-        test_labels: their labels.
         k: neighbours; of fewer rows all are taken.
 
     Returns:
         A share in [0, 1]; of equal votes the lower class wins.
 
-    Raises:
-        InputError: no row to learn from, or none to ask about.
-
-    Source:
-        Wu et al. 2018, arXiv:1805.01978, section 3.4 (there with k = 200).
+    Source: Wu et al. 2018, arXiv:1805.01978, section 3.4 (there with k = 200).
 
     Example:
         >>> x = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
@@ -121,10 +109,9 @@ def knn_accuracy(
         raise InputError(f"a nearest-neighbour accuracy needs rows on both sides, got {n_rows} and {len(test_labels)}.")
     asked = None if test_features is None else _with_direction(test_features, 1)
     distances, rows = nearest(_with_direction(train_features, 0), asked, min(k, n_rows))
-    weights = np.exp((1 - distances.astype(np.float64)) / SHARPNESS)
     votes = np.zeros((len(rows), int(train_labels.max()) + 1))
-    for column in range(rows.shape[1]):
-        votes[np.arange(len(rows)), train_labels[rows[:, column]]] += weights[:, column]
+    weights = np.exp((1 - distances.astype(np.float64)) / SHARPNESS)
+    np.add.at(votes, (np.arange(len(rows))[:, None], train_labels[rows]), weights)
     return float((votes.argmax(1) == test_labels).mean())
 
 

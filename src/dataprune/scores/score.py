@@ -37,20 +37,19 @@ class Score:
     labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
+        values, title = np.asarray(self.values), f"score '{self.name}'"
         if values.ndim != 1 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
-            raise invalid(f"score '{self.name}'", "be one number for each example", f"{values.dtype} of shape {values.shape}")
+            raise invalid(title, "be one number for each example", f"{values.dtype} of shape {values.shape}")
         if values.dtype not in (np.float32, np.float64):
             values = values.astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
+        if len(bad := np.flatnonzero(~np.isfinite(values))):
             cure = "Leave such examples out, or give the score a number for them."
-            raise InputError(f"score '{self.name}' is NaN or infinite for {len(bad)} examples (rows {join_some(bad)}). {cure}")
+            raise InputError(f"{title} is NaN or infinite for {len(bad)} examples (rows {join_some(bad)}). {cure}")
         if self.harder not in (1, -1):
             raise invalid("harder", "be 1 or -1", self.harder)
         for what, given in (("ids", self.ids), ("labels", self.labels)):
             if given is not None and len(given) != len(values):
-                raise invalid(what, f"be as many as the values of score '{self.name}': {len(values)}", len(given))
+                raise invalid(what, f"be as many as the values of {title}: {len(values)}", len(given))
         object.__setattr__(self, "values", values)
 
     @property
@@ -87,7 +86,7 @@ class Scores(Mapping[str, Score]):
 
     Args:
         scores: all with the same ids and labels.
-        absent: the name of each score that could not be computed, and the reason.
+        absent: the reason of each score that could not be computed.
 
     Raises:
         InputError: names repeat, or lengths, ids or labels differ between scores.
@@ -99,16 +98,22 @@ class Scores(Mapping[str, Score]):
         for score in scores:
             if score.name in self._scores:
                 raise invalid("scores", "have different names", f"'{score.name}' twice")
+            first = next(iter(self.values()), score)
             self._scores[score.name] = score
-            self._check_same(score)
+            if len(score) != len(first):
+                lengths = f"{len(first)} for '{first.name}' and {len(score)} for '{score.name}'"
+                raise invalid("scores", "be of the same examples", lengths)
+            for what in ("ids", "labels"):
+                mine, theirs = getattr(score, what), getattr(first, what)
+                if mine is not theirs and not np.array_equal(mine, theirs):
+                    raise invalid("scores", "be of the same examples", f"other {what} for '{score.name}' than for '{first.name}'")
 
     def __getitem__(self, name: str) -> Score:
         if name in self._scores:
             return self._scores[name]
-        reason = (
-            f"score '{name}' is absent: {self.absent[name]}" if name in self.absent else unknown_choice("score", name, self._scores)
-        )
-        raise _NoScore(str(reason))
+        if name in self.absent:
+            raise _NoScore(f"score '{name}' is absent: {self.absent[name]}")
+        raise _NoScore(str(unknown_choice("score", name, self._scores)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._scores)
@@ -118,8 +123,8 @@ class Scores(Mapping[str, Score]):
 
     def __repr__(self) -> str:
         n_examples = len(next(iter(self.values()))) if self else 0
-        lines = [f"Scores of {n_examples:,} examples:", *(f"  {score!r}" for score in self.values())]
-        return "\n".join([*lines, *(f"  {name!r} is absent: {reason}" for name, reason in self.absent.items())])
+        lines = [f"  {score!r}" for score in self.values()] + [f"  {name!r} is absent: {why}" for name, why in self.absent.items()]
+        return "\n".join([f"Scores of {n_examples:,} examples:", *lines])
 
     def _repr_html_(self) -> str:
         found = list(self.values())
@@ -139,24 +144,12 @@ class Scores(Mapping[str, Score]):
     @property
     def ids(self) -> np.ndarray | None:
         """The examples' names, if they have any."""
-        return next((score.ids for score in self._scores.values()), None)
+        return next((score.ids for score in self.values()), None)
 
     @property
     def labels(self) -> np.ndarray | None:
         """The examples' class indices, if they have any."""
-        return next((score.labels for score in self._scores.values()), None)
-
-    def _check_same(self, score: Score) -> None:
-        first = next(iter(self._scores.values()))
-        if len(score.values) != len(first.values):
-            lengths = f"{len(first.values)} for '{first.name}' and {len(score.values)} for '{score.name}'"
-            raise invalid("scores", "be of the same examples", lengths)
-        for what in ("ids", "labels"):
-            mine, theirs = getattr(score, what), getattr(first, what)
-            if mine is theirs:
-                continue
-            if mine is None or theirs is None or not np.array_equal(mine, theirs):
-                raise invalid("scores", "be of the same examples", f"other {what} for '{score.name}' than for '{first.name}'")
+        return next((score.labels for score in self.values()), None)
 
 
 def correlations(
@@ -165,12 +158,11 @@ def correlations(
     """Correlate the difficulties of all pairs of scores.
 
     Args:
-        scores: at least one score of at least two examples.
+        scores: of at least two examples.
         kind: "pearson" on the difficulties, "spearman" on their ranks (ties share the mean rank).
 
     Returns:
-        The names in order, and the symmetric matrix in [-1, 1]. A score that is the same for all examples correlates with none:
-        its row is NaN.
+        The names, and the symmetric matrix in [-1, 1]; NaN in the row of a score that is the same for all examples.
     """
     from scipy.stats import rankdata
 
@@ -179,7 +171,7 @@ def correlations(
     names = tuple(scores)
     if not names:
         return names, np.zeros((0, 0))
-    rows = np.stack([scores[name].difficulty for name in names])
+    rows = np.stack([score.difficulty for score in scores.values()])
     if kind == "spearman":
         rows = rankdata(rows, axis=1)
     varies = rows.min(axis=1) < rows.max(axis=1)

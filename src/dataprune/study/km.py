@@ -35,7 +35,7 @@ def km_scores(features: FeatureFile | np.ndarray, dataset: Dataset, asked: Seque
     found: Features = features
     if isinstance(features, FeatureFile):
         matched = match(features, dataset.ids)
-        found, place = matched.features, matched.place
+        found, place = matched, matched.place
     most = max(2, len(dataset) // FEWEST_EACH)
     scores: dict[int, Score] = {}
     for one in asked:

@@ -194,7 +194,7 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
         matched = match(file, run.ids)
         is_known = path is None or (known is not None and known.digest == file.digest)
         words = SCORED_WITH if is_known else f"features of {display_text(file.path.name)}"
-        return take(matched.features, matched.place), words
+        return take(matched, matched.place), words
     except DatapruneError as reason:
         if path is not None:
             raise
