@@ -137,7 +137,6 @@ def km(
             rows or 1 GB the centres are fitted on a sample.
         clusters: how many; "auto" takes the elbow of the inertia curve.
         normalize: divide each row by its length first.
-        seed: of the starts.
         restarts: starts to try; the best is taken.
 
     Returns:
@@ -199,8 +198,6 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
     given back at once; other features or settings replace the columns.
 
     Args:
-        run: finished.
-        file: one row for each example.
         clusters: "auto", "classes" or a number, as text; `seed` and `restarts` are those of k-means.
 
     Returns:
@@ -236,17 +233,14 @@ def _assigned(file: FeatureFile, centres: Float64[np.ndarray, "k columns"], norm
         return clustering.assign(UnitRows(file) if normalize else file, centres)
     nearest, distance = np.empty(file.rows, np.int64), np.empty(file.rows)
     light = replace(file)  # without its ids
-    jobs = (
-        Job(str(start), _assign_part, (light, start, min(start + PART_ROWS, file.rows), centres, normalize))
-        for start in range(0, file.rows, PART_ROWS)
-    )
+    starts = range(0, file.rows, PART_ROWS)
+    jobs = (Job(str(one), _assign_part, (light, one, min(one + PART_ROWS, file.rows), centres, normalize)) for one in starts)
     for done in run_jobs(jobs, config):
         if isinstance(done.exception, DatapruneError):
             raise done.exception
         if done.error is not None:
-            raise WorkError(
-                f"rows from {done.key} could not be assigned: {done.error.rstrip('.')}. Every worker must see {file.path}."
-            )
+            fault = done.error.rstrip(".")
+            raise WorkError(f"rows from {done.key} could not be assigned: {fault}. Every worker must see {file.path}.")
         here = slice(int(done.key), int(done.key) + len(done.value[0]))
         nearest[here], distance[here] = done.value
     return nearest, distance
