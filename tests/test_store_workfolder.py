@@ -28,11 +28,11 @@ def work(request, tmp_path):
 def make(work, identity, stop=lambda step: None, **options):
     """Make an output in steps: half of it in the scratch folder, the result, the manifest; return the steps that were taken."""
     taken = []
-    with work.work(identity, **options) as claim:
-        if claim.is_finished:
+    with work.work(identity, **options) as finished:
+        if finished:
             return taken
         result = work.output / "result" if work.is_folder else work.output
-        half = claim.scratch / "half.npy"
+        half = work.scratch / "half.npy"
         for step in STEPS:
             stop(step)
             if step == "half" and not half.exists():
@@ -143,8 +143,8 @@ def test_what_else_a_claim_says_may_differ(tmp_path):
     with pytest.raises(KeyboardInterrupt), work.work({"seed": 1}, also={"question": "a"}):
         raise KeyboardInterrupt
     assert store.read_sealed(work.claimed) == {"seed": 1, "question": "a"}
-    with work.work({"seed": 1}, also={"question": "b"}) as claim:
-        assert not claim.is_finished
+    with work.work({"seed": 1}, also={"question": "b"}) as finished:
+        assert not finished
     with pytest.raises(InputError, match="seed 1 there, 2 asked"), work.work({"seed": 2}, also={"question": "a"}):
         pass
 

@@ -178,8 +178,8 @@ def score_features(
     check_output(out, TABLES)
     identity = {"digest": file.digest, **asdict(settings)}
     work = store.WorkFolder.beside_file(out, "clusters", key="identity")
-    with work.work(identity, wait=wait) as claim:
-        if not claim.is_finished:
+    with work.work(identity, wait=wait) as finished:
+        if not finished:
             found = cluster(file, settings)
             nearest, distance = _assigned(file, found.clusters.centres, settings.normalize, executor_config)
             metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}}

@@ -1,6 +1,5 @@
 """Data → features, in one file with a manifest beside it: makes them, finds finished ones, goes on with interrupted work."""
 
-import hashlib
 import platform
 import time
 from collections.abc import Mapping
@@ -93,11 +92,11 @@ def embed(
     check_features_out(path)
     method, work = method_of(dataset, settings, hardware, run), _work_folder(path)
     identity = {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **method.identity}
-    with work.work(identity, wait=wait) as claim:
-        if not claim.is_finished:
+    with work.work(identity, wait=wait) as finished:
+        if not finished:
             pack.verify(dataset)
             begun = time.perf_counter()
-            encoder = method.prepare(claim.scratch, listener)
+            encoder = method.prepare(work.scratch, listener)
             _publish(work, identity, encoder, (dataset, test), (begun, time.perf_counter()))
     return Embedding(path, store.read_manifest(path.parent, work.manifest.name, EmbeddingManifest))
 
@@ -132,7 +131,7 @@ def _publish(
         write_vectors(temporary, dataset.ids, features)
     embedded = time.perf_counter()
     quality = _quality(features, encoder.encode, dataset, test)
-    ids = hashlib.sha256(store.canonical_json(dataset.ids.tolist()).encode()).hexdigest()
+    ids = store.json_digest(dataset.ids.tolist())
     manifest = EmbeddingManifest(
         asked=identity,
         about=encoder.about,

@@ -1,6 +1,5 @@
 """Feature vectors brought to the examples they belong to, of a run or of all splits; and those that a network makes."""
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ def made_features(
     if name != "swav":
         return _encoded(method, parts, Path(), listener)
     what = [method.identity, *(part.fingerprint for part in parts)]
-    key = hashlib.sha256(store.canonical_json(what).encode()).hexdigest()[:24]
+    key = store.json_digest(what)[:24]
     return _kept(cache_root()[0] / "features", f"swav-{key}", method, parts, listener)
 
 

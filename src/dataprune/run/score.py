@@ -77,10 +77,10 @@ def score(
     if not work.claimed.exists():
         _ = planned.forward_flops  # refuses a model that is unknown or does not fit, before the folder is claimed
     grows = "members" if extend and not planned.ensemble.folds else None
-    with work.work(spec.plain, wait=wait, grows=grows) as claim:
+    with work.work(spec.plain, wait=wait, grows=grows) as finished:
         origin = dataset.origin
         write_local(work.output, source=None if origin is None or not origin.path else origin.path)
-        if not claim.is_finished:
+        if not finished:
             pack.verify(dataset)
             _Scoring(work, planned, spec, hardware, hardware.resolved_device(), listener).make()
     return open_run(work.output)

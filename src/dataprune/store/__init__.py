@@ -1,7 +1,7 @@
 """Results on disk: atomic files with checksums, typed manifests, one writer at a time, one protocol for long work."""
 
 from dataprune.store.arrays import Arrays, open_arrays, save_arrays
-from dataprune.store.digests import array_digest, canonical_json, sha256
+from dataprune.store.digests import array_digest, canonical_json, json_digest, sha256
 from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
 from dataprune.store.lock import lock
 from dataprune.store.manifest import (
@@ -14,16 +14,17 @@ from dataprune.store.manifest import (
     is_whole,
     manifest_beside,
     read_manifest,
+    read_sealed,
+    sealed,
     write_manifest,
+    write_sealed,
 )
-from dataprune.store.sealed import read_sealed, sealed, write_sealed
 from dataprune.store.transaction import check_new, publish_together
-from dataprune.store.workfolder import Claim, WorkFolder, differences
+from dataprune.store.workfolder import WorkFolder
 
 __all__ = [
     "FORMAT",
     "Arrays",
-    "Claim",
     "FileRecord",
     "Listing",
     "WorkFolder",
@@ -33,9 +34,9 @@ __all__ = [
     "canonical_json",
     "check_new",
     "check_writable",
-    "differences",
     "faults",
     "is_whole",
+    "json_digest",
     "lock",
     "manifest_beside",
     "open_arrays",

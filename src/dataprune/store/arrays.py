@@ -79,8 +79,7 @@ def open_arrays(path: Path) -> Arrays:
     if not isinstance(info, dict):
         raise StoreError(f"`{path}` is damaged: its `dataprune` metadata is no table.")
     mapped = np.memmap(path, np.uint8, mode="r")[start:].view(np.ndarray)
-    return Arrays({name: _view(mapped, **header[name]) for name in sorted(header)}, info)
-
-
-def _view(mapped: Shaped[np.ndarray, " bytes"], dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
-    return mapped[slice(*data_offsets)].view(_DTYPES[dtype]).reshape(shape)
+    arrays = {}
+    for name, entry in sorted(header.items()):
+        arrays[name] = mapped[slice(*entry["data_offsets"])].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return Arrays(arrays, info)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,16 @@ def sha256(path: Path) -> str:
 def array_digest(array: Shaped[np.ndarray, "..."]) -> str:
     """Hash an array's dtype, shape and values (SHA-256, hexadecimal), whatever its byte order and memory layout.
 
-    Read in blocks, so that a memory-mapped array never lies in memory as a whole.
+    Read some rows at a time, so that a memory-mapped array never lies in memory as a whole.
     """
-    digest = hashlib.sha256(f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode())
-    for block in blocks(array):
-        digest.update(block)
+    if array.dtype.hasobject:
+        raise invalid("array", "hold numbers", array.dtype)
+    little = array.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{little.str} {array.shape} ".encode())
+    rows = array.reshape(1) if array.ndim == 0 else array
+    step = max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        digest.update(np.ascontiguousarray(rows[start : start + step], little).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -45,12 +49,6 @@ def canonical_json(value: object) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
-def blocks(array: Shaped[np.ndarray, "..."]) -> Iterator[memoryview]:
-    """Yield the bytes of `array` in C order and little-endian, some rows at a time."""
-    if array.dtype.hasobject:
-        raise invalid("array", "hold numbers", array.dtype)
-    rows = array.reshape(1) if array.ndim == 0 else array
-    step = max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
-    for start in range(0, len(rows), step):
-        block = np.ascontiguousarray(rows[start : start + step], rows.dtype.newbyteorder("<"))
-        yield block.reshape(-1).view(np.uint8).data
+def json_digest(value: object) -> str:
+    """Hash `canonical_json` of a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -26,37 +26,29 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
 
     Whoever is killed in the block, and at whatever moment, the old file at `path` stays as it was. The temporary
     path keeps the suffix of `path`. Missing parent folders are made. A symbolic link at `path` is replaced, not followed.
-    What killed writers of the same file left beside it is removed.
-
-    Args:
-        path: the file to write.
-        needs_bytes: how large it will be, where that is known; said when the disk is full.
+    What killed writers of the same file left beside it is removed. `needs_bytes` is said when the disk is full.
 
     Raises:
         MachineError: the disk is full, or the folder may not be written.
         InputError: `path` is a folder or a device, or lies below a file.
     """
     temporary = _temporary(path)
-    try:
+    with _explained(path, temporary, needs_bytes):
         if path.exists() and not path.is_file():
             raise invalid(str(path), "be a file", "a folder" if path.is_dir() else "a device or pipe", "Name another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _forget_killed(temporary)
-        mode = _create(temporary)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
         yield temporary
         # A library may have put another file, with its own mode, in the place of the one that was created here.
         temporary.chmod(mode)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
-    except OSError as error:
-        known = _machine_error(error, path, temporary, needs_bytes)
-        if known is None:
-            raise
-        raise known from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 @contextmanager
@@ -91,20 +83,11 @@ def check_writable(folder: Path) -> None:
         FileNotFoundError: somebody removed `folder` right after it was made; to try again is worth it.
     """
     probe = _temporary(folder / "probe")
-    made = False
-    try:
+    with _explained(folder / "probe", probe, 4096):
         folder.mkdir(parents=True, exist_ok=True)
-        made = True
+    with _explained(folder / "probe", probe, 4096, passes=FileNotFoundError):
         _forget_killed(probe)
         probe.write_bytes(bytes(4096))
-    except OSError as error:
-        known = _machine_error(error, folder / "probe", probe, 4096)
-        if known is None or (made and isinstance(error, FileNotFoundError)):
-            raise
-        raise known from error
-    finally:
-        with suppress(OSError):
-            probe.unlink()
 
 
 def write_json(path: Path, value: object) -> None:
@@ -140,12 +123,9 @@ def _temporary(path: Path) -> Path:
     # 255 bytes is the longest name on common file systems; no format of ours has a suffix of more than 32.
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
     stem = os.fsencode(path.stem)[:150].decode(errors="ignore")
-    return path.with_name(f".{stem}.{os.getpid()}-{_machine_mark()}{secrets.token_hex(2)}.tmp{suffix}")
-
-
-def _machine_mark() -> str:
-    """Return four letters by which a machine, or a container, knows its own: elsewhere the same number is another process."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+    # Four letters by which a machine, or a container, knows its own: elsewhere the same number is another process.
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+    return path.with_name(f".{stem}.{os.getpid()}-{machine}{secrets.token_hex(2)}.tmp{suffix}")
 
 
 def _forget_killed(temporary: Path) -> None:
@@ -161,23 +141,14 @@ def _forget_killed(temporary: Path) -> None:
 
 def _is_alive(process: int) -> bool:
     """Return whether there is such a process; where it cannot be asked, there may be."""
-    if os.name != "posix":
-        return True
     try:
-        os.kill(process, 0)
+        if os.name == "posix":
+            os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
+        pass
     return True
-
-
-def _create(path: Path) -> int:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    try:
-        return stat.S_IMODE(os.fstat(descriptor).st_mode)
-    finally:
-        os.close(descriptor)
 
 
 def sync(path: Path) -> None:
@@ -189,31 +160,34 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _machine_error(error: OSError, path: Path, temporary: Path, needs_bytes: int | None) -> Exception | None:
-    """Translate what the file system said of `path`; None where it spoke of another file or of something else."""
-    about = None if error.filename is None else Path(os.fsdecode(error.filename))
-    if about is not None and about not in (temporary, path, *path.parents):
-        return None
-    if error.errno in _NO_SPACE:
-        written = temporary.stat().st_size if temporary.exists() else 0
-        needs = "needs about" if needs_bytes is not None else "needs more than about"
-        return MachineError(f"no space left in {path.parent}, {needs} {_megabytes(needs_bytes or written)}.")
-    if error.errno in _NO_ACCESS:
-        return MachineError(f"cannot write in {path.parent}: {error.strerror}.")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return invalid(str(path.parent), "be a folder", "a file, or a path below one", "Name another path.")
-    if error.errno == errno.ENAMETOOLONG:
-        return invalid(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes")
-    return None
+@contextmanager
+def _explained(path: Path, temporary: Path, needs_bytes: int | None, passes: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """Say what the file system said of `path` in words, unless it spoke of another file or `passes`; remove `temporary` at the end."""
+    try:
+        yield
+    except passes:
+        raise
+    except OSError as error:
+        about = None if error.filename is None else Path(os.fsdecode(error.filename))
+        if about is not None and about not in (temporary, path, *path.parents):
+            raise
+        if error.errno in _NO_SPACE:
+            written = temporary.stat().st_size if temporary.exists() else 0
+            needs = "needs about" if needs_bytes is not None else "needs more than about"
+            raise MachineError(f"no space left in {path.parent}, {needs} {_megabytes(needs_bytes or written)}.") from error
+        if error.errno in _NO_ACCESS:
+            raise MachineError(f"cannot write in {path.parent}: {error.strerror}.") from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise invalid(str(path.parent), "be a folder", "a file, or a path below one", "Name another path.") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise invalid(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes") from error
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _megabytes(n_bytes: int) -> str:
-    """Return a size in words, never nothing.
-
-    Example:
-        >>> _megabytes(8_000_000), _megabytes(40)
-        ('8.0 MB', '0.1 MB')
-    """
     return f"{max(n_bytes / 1e6, 0.1):.1f} MB"
 
 

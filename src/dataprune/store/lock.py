@@ -17,13 +17,11 @@ def lock(
 ) -> Iterator[None]:
     """Be the only one who writes in `folder` while the block runs; the kernel lets go when the process ends.
 
-    Beside the lock lies a note of who holds it since when; a note without a lock means nothing.
+    Beside the lock lies a note of who holds it since when; a note without a lock means nothing. The folder is made where it is missing.
 
     Args:
-        folder: made where it is missing.
         wait: wait for the one who holds it, for as long as that takes.
         name: what the user asked for, where that is not the folder but lies beside it.
-        cure: what else can be done.
 
     Raises:
         InputError: another one holds it, and `wait` is false.

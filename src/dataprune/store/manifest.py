@@ -1,4 +1,4 @@
-"""Manifests: written last, with size and checksum of every file that they speak for, and read back as typed records."""
+"""JSON that carries its own checksum; and manifests: written last, with size and checksum of the files that they speak for."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dataprune.errors import InputError, StoreError, join_some
-from dataprune.store.digests import canonical_json, sha256
-from dataprune.store.files import json_text, one_line, read_json
-from dataprune.store.sealed import read_sealed, write_sealed
+from dataprune.store.digests import canonical_json, json_digest, sha256
+from dataprune.store.files import json_text, one_line, read_json, write_json
 
 FORMAT = 1
 """The version of everything in a manifest's folder; a change that older readers would misread raises it."""
-SEAL = "sha256"  # of a manifest; other sealed files say `seal`
+SEAL, MANIFEST_SEAL = "seal", "sha256"  # the keys of the checksum
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,19 +37,45 @@ class Listing:
     files: Mapping[str, FileRecord]
 
 
+def sealed(body: Mapping[str, object], seal: str = SEAL) -> dict[str, object]:
+    """Return `body` with its checksum in it, under the key `seal`."""
+    assert seal not in body, "the checksum's own key"
+    return {**body, seal: json_digest(body)}
+
+
+def write_sealed(path: Path, body: Mapping[str, object], seal: str = SEAL) -> None:
+    """Write `body` as JSON with its checksum in it, atomically."""
+    write_json(path, sealed(body, seal))
+
+
+def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, without the checksum.
+
+    A file of an earlier version, which has no `seal`, is taken as it is; a checksum under another key must be there.
+
+    Raises:
+        StoreError: it is missing, no table of JSON, or its checksum does not fit.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise StoreError(f"`{path}` is damaged: it holds no table.")
+    expected = found.pop(seal, None if seal == SEAL else "none")
+    if expected is not None and expected != json_digest(found):
+        raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
+    return found
+
+
 def write_manifest(folder: Path, name: str, body: "Mapping[str, object] | DataclassInstance", files: Sequence[str]) -> None:
     """Write `folder/name` (last, once its files are there): `body`, and size and SHA-256 of every file and of itself.
 
     Args:
-        folder: what the files' paths are relative to.
-        name: the manifest's own file name.
         body: what else it says, as plain JSON or a record; `format` and `files` are the manifest's own.
         files: paths relative to `folder`, with forward slashes.
     """
     plain = dict(body) if isinstance(body, Mapping) else asdict(body)
-    plain |= {"format": FORMAT, "files": {relative: asdict(_file_record(_inside(folder, relative))) for relative in files}}
-    manifest = json.loads(canonical_json(plain))
-    write_sealed(folder / name, manifest, SEAL)
+    places = {relative: _inside(folder, relative) for relative in files}
+    records = {relative: {"bytes": path.stat().st_size, "sha256": sha256(path)} for relative, path in places.items()}
+    write_sealed(folder / name, json.loads(canonical_json({**plain, "format": FORMAT, "files": records})), MANIFEST_SEAL)
 
 
 def read_manifest(folder: Path, name: str, kind: type[T]) -> T:
@@ -73,9 +98,9 @@ def read_manifest(folder: Path, name: str, kind: type[T]) -> T:
     if version != FORMAT:
         age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: write it anew"
         raise StoreError(f"`{path}` has format {version}, this version reads format {FORMAT}. It is from {age}.")
-    if SEAL not in manifest or path.read_bytes() != json_text(manifest):
+    if path.read_bytes() != json_text(manifest):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
-    body = read_sealed(path, SEAL)
+    body = read_sealed(path, MANIFEST_SEAL)
     for relative in as_record(body, Listing, path).files:
         _inside(folder, relative)
     return as_record(body, kind, path)
@@ -96,7 +121,7 @@ def as_record(plain: object, kind: type[T], path: Path) -> T:
 def faults(folder: Path, name: str) -> list[str]:
     """Return what is wrong with each file of the manifest `folder/name`: missing, wrong size, wrong checksum.
 
-    Raises: what `read_manifest` raises when the manifest itself cannot be believed.
+    Raises: what `read_manifest` raises.
     """
     found = []
     for relative, expected in sorted(read_manifest(folder, name, Listing).files.items()):
@@ -163,7 +188,3 @@ def _inside(folder: Path, relative: str) -> Path:
     if not relative or parts.is_absolute() or ".." in parts.parts or "\\" in relative or "\0" in relative:
         raise StoreError(f"`{folder}` has a manifest that names a file outside of it: {relative!r}.")
     return folder / parts
-
-
-def _file_record(path: Path) -> FileRecord:
-    return FileRecord(path.stat().st_size, sha256(path))

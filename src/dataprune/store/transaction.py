@@ -46,7 +46,17 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
     """
     check_new(targets)
     scratches = list(dict.fromkeys(_scratch(target) for target in targets))
-    with room(targets[0].parent, needs_bytes), _held(scratches[0]):
+    with room(targets[0].parent, needs_bytes), ExitStack() as stack:
+        was_there = scratches[0].is_dir()
+        try:
+            scratches[0].mkdir(parents=True, exist_ok=True)
+            (scratches[0] / "probe").write_bytes(bytes(PROBE_BYTES))
+            (scratches[0] / "probe").unlink()
+            stack.enter_context(lock(scratches[0], cure="wait for it, or choose another name."))
+        except (OSError, MachineError):
+            if not was_there:
+                shutil.rmtree(scratches[0], ignore_errors=True)
+            raise
         finished = False
         try:
             check_new(targets)  # somebody may have been quicker
@@ -54,7 +64,10 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
             if taken and _begun(targets) != identity:
                 raise InputError(f"`{taken[0]}` is of an interrupted command that wrote other things. Remove it first.")
             write_json(scratches[0] / ASKED, {"targets": _names(targets), "identity": identity})
-            built = {target: _emptied(target) for target in targets if target not in taken}
+            built = {target: _scratch(target) / target.name for target in targets if target not in taken}
+            for place in built.values():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink(missing_ok=True)
             yield built
             for target, place in built.items():
                 if place.is_file():
@@ -66,34 +79,6 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
             if finished or not _taken(targets) or _begun(targets) is None:
                 for scratch in reversed(scratches):  # while the first is there, what has appeared is known to be ours
                     shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def _held(scratch: Path) -> Iterator[None]:
-    """Lock the hidden folder, which is made for it; where that fails for want of room, it goes."""
-    was_there = scratch.is_dir()
-    with ExitStack() as stack:
-        try:
-            scratch.mkdir(parents=True, exist_ok=True)
-            (scratch / "probe").write_bytes(bytes(PROBE_BYTES))
-            (scratch / "probe").unlink()
-            stack.enter_context(lock(scratch, cure="wait for it, or choose another name."))
-        except (OSError, MachineError):
-            if not was_there:
-                shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        yield
-
-
-def _emptied(target: Path) -> Path:
-    """Return the place where a target is built, with nothing there."""
-    place = _scratch(target) / target.name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-    return place
 
 
 def _scratch(target: Path) -> Path:

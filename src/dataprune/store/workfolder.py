@@ -13,25 +13,11 @@ from dataprune.errors import DatapruneError, InputError, StoreError, invalid, jo
 from dataprune.store.digests import canonical_json
 from dataprune.store.files import check_writable, sweep
 from dataprune.store.lock import lock
-from dataprune.store.manifest import is_whole, read_manifest
-from dataprune.store.sealed import read_sealed, write_sealed
+from dataprune.store.manifest import is_whole, read_manifest, read_sealed, write_sealed
 
 SCRATCH = "scratch"
 LONGEST = 80  # letters of a value in a message
 FINGERPRINT = 64  # letters; the first 12 tell enough
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What `WorkFolder.work` yields.
-
-    Attributes:
-        scratch: the folder to work in; what lies there survives a kill, and goes once the block has ended well.
-        is_finished: whether the output is there, whole and of this identity: there is nothing to do.
-    """
-
-    scratch: Path
-    is_finished: bool
 
 
 @dataclass(frozen=True)
@@ -40,9 +26,9 @@ class WorkFolder:
 
         work = WorkFolder.beside_file(out, "features")
         work.check()                                        # refuse what could not be written, before anything is read for it
-        with work.work({"data": fingerprint}, wait=wait) as claim:
-            if not claim.is_finished:
-                ...                                         # checkpoints in claim.scratch; results by `store.writing`
+        with work.work({"data": fingerprint}, wait=wait) as finished:
+            if not finished:
+                ...                                         # checkpoints in work.scratch; results by `store.writing`
                 write_manifest(work.manifest.parent, work.manifest.name, {"asked": identity, ...}, files)
 
     The identity says what makes two outputs the same. Another one at the same place is refused with the difference. Killed at
@@ -51,12 +37,11 @@ class WorkFolder:
     without a lock. One writer at a time: others are refused, or wait. What killed writers left is swept.
 
     Attributes:
-        output: what the user named.
-        what: what it is, for messages: "a run", "features".
-        manifest: written by the block, last.
+        output: what the user named; `what` it is, for messages: "a run", "features".
+        manifest: written by the block, last. It says the identity under `key`, which stands in for a claim that is gone or damaged.
         claimed: the file that says what is being made.
-        scratch: where the work is done; for a file it is hidden beside it and holds the claim too.
-        key: under which the manifest says the identity, which stands in for a claim that is gone or damaged.
+        scratch: where the work is done; it survives a kill, and goes once the block has ended well. For a file it is hidden beside
+            it and holds the claim too.
     """
 
     output: Path
@@ -89,26 +74,33 @@ class WorkFolder:
             InputError: it is of the wrong kind, or there are other things.
             MachineError: it cannot be written.
         """
+        is_ours = self.claimed.exists() or self.manifest.exists()
         if self.is_folder:
-            self._check_folder()
+            if os.path.lexists(self.output) and not self.output.is_dir():
+                raise invalid("out", "be a folder", f"{self.output}, which is a file")
+            there = [] if is_ours or not self.output.is_dir() else sorted(one.name for one in self.output.iterdir())
+            if others := [name for name in there if not name.startswith(".")]:
+                got = f"{self.output}, which holds {join_some(others, most=3)}"
+                raise invalid("out", f"be a new folder or {self.what}", got, "Choose another.")
             check_writable(next(one for one in (self.output, *self.output.absolute().parents) if one.is_dir()))
             return
         for path in (self.output, self.manifest):
             if path.is_dir():
                 raise invalid("out", "be a file", f"{path}, which is a folder")
-        if self.output.exists() and not self.manifest.exists() and not self.claimed.exists():
-            raise InputError(f"`out` {self.output} is there already and was not made by this command. Choose another file.")
-        if not self.output.exists():
-            if self.manifest.exists() and self._said() is None:
-                name = self.manifest.name
-                raise InputError(f"`out` {self.output} needs {name} beside it, which is of another kind. Choose another file.")
-            check_writable(self.output.parent)
+        if self.output.exists():
+            if not is_ours:
+                raise InputError(f"`out` {self.output} is there already and was not made by this command. Choose another file.")
+            return
+        if self.manifest.exists() and self._said() is None:
+            name = self.manifest.name
+            raise InputError(f"`out` {self.output} needs {name} beside it, which is of another kind. Choose another file.")
+        check_writable(self.output.parent)
 
     @contextmanager
     def work(
         self, identity: Mapping[str, Any], *, also: Mapping[str, Any] | None = None, wait: bool = False, grows: str | None = None
-    ) -> Iterator[Claim]:
-        """Claim the output, and yield where to work, under its lock; see the class.
+    ) -> Iterator[bool]:
+        """Claim the output, and yield under its lock whether it is finished: there, whole and of this identity. See the class.
 
         Where the block raises before anything is left in the scratch folder of a file, that folder goes: it binds nobody.
 
@@ -123,26 +115,30 @@ class WorkFolder:
             MachineError: no room, or no permission.
             StoreError: what is there does not say what it is.
         """
-        wanted = json.loads(canonical_json(identity))
+        wanted, also = json.loads(canonical_json(identity)), also or {}
         if self._is_finished(wanted):
-            with suppress(DatapruneError):  # what one who was killed right after the manifest left, unless somebody is at it
-                self._clean()
-            yield Claim(self.scratch, True)
+            if self.is_folder or self.scratch.is_dir():
+                # What one who was killed right after the manifest left, unless somebody is at it.
+                with suppress(DatapruneError), lock(self.claimed.parent):
+                    sweep(self.claimed.parent)
+                    shutil.rmtree(self.scratch, ignore_errors=True)
+            yield True
             return
         self.check()
         with lock(self.claimed.parent, wait=wait, name=self.output):
             finished = self._is_finished(wanted)  # by somebody who was waited for
             present = self._present()
             if present is None:
-                write_sealed(self.claimed, {**wanted, **(also or {})})
+                write_sealed(self.claimed, {**wanted, **also})
             else:
-                self._compare({name: value for name, value in present.items() if name not in (also or {})}, wanted, grows)
+                self._compare({name: value for name, value in present.items() if name not in also}, wanted, grows)
             sweep(self.claimed.parent)
             self.scratch.mkdir(exist_ok=True)
             try:
-                yield Claim(self.scratch, finished)
+                yield finished
             except DatapruneError:
-                if not self.is_folder and not self._is_begun():
+                left = (one for one in self.scratch.rglob("*") if one.is_file() and not one.name.startswith("."))
+                if not self.is_folder and not self.output.exists() and all(one == self.claimed for one in left):
                     shutil.rmtree(self.scratch, ignore_errors=True)
                 raise
             shutil.rmtree(self.scratch, ignore_errors=True)
@@ -156,7 +152,7 @@ class WorkFolder:
         """Refuse another identity than the one that is there."""
         if grows is not None and present.get(grows, wanted[grows]) < wanted[grows]:
             present = present | {grows: wanted[grows]}
-        differing = differences(present, wanted)
+        differing = _differences(present, wanted)
         if differing:
             cure = "Choose another folder" if self.is_folder else "Choose another file"
             if not self.is_folder and not self.output.exists():
@@ -198,34 +194,12 @@ class WorkFolder:
         """Return whether the output is there, whole and of this very identity."""
         return self._said() == wanted and is_whole(self.manifest.parent, self.manifest.name)
 
-    def _is_begun(self) -> bool:
-        """Return whether something is left in the scratch folder that work would go on from."""
-        return self.output.exists() or any(
-            one.is_file() and one != self.claimed and not one.name.startswith(".") for one in self.scratch.rglob("*")
-        )
 
-    def _clean(self) -> None:
-        if self.is_folder or self.scratch.is_dir():
-            with lock(self.claimed.parent):
-                sweep(self.claimed.parent)
-                shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def _check_folder(self) -> None:
-        if os.path.lexists(self.output) and not self.output.is_dir():
-            raise invalid("out", "be a folder", f"{self.output}, which is a file")
-        if self.claimed.exists() or self.manifest.exists() or not self.output.is_dir():
-            return
-        others = sorted(one.name for one in self.output.iterdir() if not one.name.startswith("."))
-        if others:
-            there = f"{self.output}, which holds {join_some(others, most=3)}"
-            raise invalid("out", f"be a new folder or {self.what}", there, "Choose another.")
-
-
-def differences(present: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> list[str]:
+def _differences(present: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> list[str]:
     """Return what differs between two identities, one entry a value; what only one of them says counts if nothing else differs.
 
     Example:
-        >>> differences({"seed": 0, "recipe": {"batch": 128}}, {"seed": 1, "recipe": {"batch": 64}})
+        >>> _differences({"seed": 0, "recipe": {"batch": 128}}, {"seed": 1, "recipe": {"batch": 64}})
         ['recipe.batch 128 there, 64 asked', 'seed 0 there, 1 asked']
     """
     found, shared = [], present.keys() & wanted.keys()
@@ -233,12 +207,8 @@ def differences(present: Mapping[str, Any], wanted: Mapping[str, Any], within: s
     for key in sorted(differing or present.keys() ^ wanted.keys()):
         old, new = present.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{within}{key}.")
+            found += _differences(old, new, f"{within}{key}.")
         else:
-            found.append(f"{within}{key} {_shown(old)} there, {_shown(new)} asked")
+            shown = [text[: 12 if len(text) == FINGERPRINT else LONGEST] for text in (str(old), str(new))]
+            found.append(f"{within}{key} {shown[0]} there, {shown[1]} asked")
     return found
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return text[:12] if len(text) == FINGERPRINT else text[:LONGEST]

@@ -5,7 +5,6 @@ none of its large tables while it runs.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -184,4 +183,4 @@ def borrowed(folders: Sequence[Path], name: str) -> TrialResult | None:
 
 
 def _name(canonical: object) -> str:
-    return hashlib.sha256(store.canonical_json(canonical).encode()).hexdigest()[:24]
+    return store.json_digest(canonical)[:24]

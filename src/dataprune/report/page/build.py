@@ -1,6 +1,5 @@
 """The page of a run before it is HTML: what the templates say, what its script needs, its plots."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Any
 
@@ -68,7 +67,7 @@ def _payload(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
     found = chosen.map
     by_class = None if found is None or n_classes > MOST_CLASS_GALLERIES else class_counts(found, data.labels, n_classes)
     return {
-        "key": hashlib.sha256(store.canonical_json(data.manifest.spec.plain).encode()).hexdigest()[:24],
+        "key": store.json_digest(data.manifest.spec.plain)[:24],
         "classes": data.class_names,
         "names": list(data.classes),
         "leading": data.leading,
