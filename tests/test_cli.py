@@ -323,7 +323,7 @@ class TestPrune:
             (["--keep", "0.5", "--by", "el2m"], "Did you mean 'el2n'?"),
             (["--keep", "0.5", "--strategy", "hadrest"], "Did you mean 'hardest'?"),
             (["--keep", "0.5", "--start", "0.1"], "It belongs to 'window'."),
-            (["--keep", "0.5", "--out", "kept.xls"], "`--out` must end in one of .txt, .csv, .parquet, .npy"),
+            (["--keep", "0.5", "--out", "kept.xls"], "`--out` must end in .txt or .csv or .parquet or .npy"),
             (["--keep", "0.5", "--by", "none.csv:x"], "no such file"),
             (["--keep", "0.5", "--by", "no_such_module:f"], "no_such_module"),
         ],
