@@ -258,7 +258,7 @@ class TestPrune:
             assert beside["ids_sha256"] == want.ids_hash
             spec = run_folder / "spec.json"
             assert (beside["data"], beside["run"]) == (json.loads(spec.read_text())["data"], store.sha256(spec))
-        assert tables.read_lines(tmp_path / "kept.txt") == want.ids.tolist()
+        assert (tmp_path / "kept.txt").read_text().splitlines() == want.ids.tolist()
         assert tables.read_npy(tmp_path / "kept.npy").tolist() == want.rows.tolist()
         for ending in ("csv", "parquet"):
             table = tables.read_table(tmp_path / f"kept.{ending}").columns

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import pickle
+import re
 import struct
 import zipfile
 
@@ -15,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataprune.errors import InputError
-from dataprune.tables import files, read_column, read_lines, read_npy, read_npz, read_table, write_lines, write_npy, write_table
+from dataprune.tables import files, read_column, read_npy, read_npz, read_table, write_lines, write_npy, write_table
 
 UNICODE = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 AWKWARD = [
@@ -424,20 +425,16 @@ class TestLines:
     @given(lines=st.lists(UNICODE | st.text("\\nr\n\r", max_size=6), max_size=6))
     def test_come_back(self, folder, lines):
         write_lines(folder / "t.txt", lines)
-        assert read_lines(folder / "t.txt") == lines
-        assert (folder / "t.txt").read_bytes().count(b"\n") == len(lines)
+        written = (folder / "t.txt").read_bytes()
+        meant = {"\\": "\\", "n": "\n", "r": "\r"}
+        texts = written.decode("utf-8-sig").split("\n")[:-1]
+        assert [re.sub(r"\\([\\nr])", lambda match: meant[match[1]], text) for text in texts] == lines
+        assert written.count(b"\n") == len(lines)
 
     def test_by_hand(self, tmp_path):
         write_lines(tmp_path / "t.txt", ["a\nb", "c\\d", "e\r"])
         assert (tmp_path / "t.txt").read_bytes() == b"a\\nb\nc\\\\d\ne\\r\n"
 
-    def test_of_other_programs(self, tmp_path):
-        (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\\x\r\nc")
-        assert read_lines(tmp_path / "t.txt") == ["a", "b\\x", "c"]
-
     def test_not_unicode(self, tmp_path):
-        (tmp_path / "t.txt").write_bytes(b"\xff\n")
-        with pytest.raises(InputError, match="must be a readable UTF-8 text file"):
-            read_lines(tmp_path / "t.txt")
         with pytest.raises(InputError, match="must be Unicode text"):
             write_lines(tmp_path / "t.txt", ["\udcff"])

@@ -1,7 +1,7 @@
 """Columns, arrays and texts in Parquet, CSV, npy and text files."""
 
 from dataprune.tables.columns import Table, column_names, read_column, read_table, split_spec, write_table
-from dataprune.tables.files import TABLES, check_output, read_lines, write_lines
+from dataprune.tables.files import TABLES, check_output, write_lines
 from dataprune.tables.npy import VECTOR_SUFFIXES, read_npy, read_npz, write_npy, write_vectors
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "check_output",
     "column_names",
     "read_column",
-    "read_lines",
     "read_npy",
     "read_npz",
     "read_table",

@@ -66,10 +66,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     """
     kind = regular(path).suffix.lower()
     if kind == ".npy":
-        table = {"value": read_npy(path)}
-        if table["value"].ndim != 1:
-            raise invalid(str(path), "hold one column", f"an array of shape {table['value'].shape}")
-        return Table({name: table[name] for name in chosen(path, table, columns)}, {})
+        values = read_npy(path)
+        if values.ndim != 1:
+            raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
+        return Table(dict.fromkeys(chosen(path, ["value"], columns), values), {})
     if kind == ".csv":
         return Table(read_csv(path, columns), {})
     if kind == ".parquet":
@@ -86,9 +86,7 @@ def column_names(path: Path) -> list[str]:
         from dataprune.tables import parquet
 
         return parquet.column_names(path)
-    if kind == ".csv":
-        return next(csv_rows(path))
-    return ["value"]
+    return next(csv_rows(path)) if kind == ".csv" else ["value"]
 
 
 def read_column(

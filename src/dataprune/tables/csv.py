@@ -1,7 +1,6 @@
 """Columns in CSV files."""
 
 import csv
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,19 +21,14 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 
 def write_csv(path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]]) -> None:
     """Write a header and the rows: text quoted, numbers so that they are read back exactly."""
-    cells = [_cells(values) for values in table.values()]
+    cells: list[Iterable[str]] = []
+    for values in table.values():
+        # Of a NumPy scalar, str is the shortest text that gives the same value back in that precision.
+        kind = _quoted if values.dtype == object else str
+        cells.append(np.where(values, "true", "false") if values.dtype == bool else map(kind, values))
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(name if re.fullmatch(r"\w+", name) else _quoted(unicode_text(name, "column")) for name in table) + "\n")
         file.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
-
-
-def _cells(values: Shaped[np.ndarray, " rows"]) -> Iterable[str]:
-    if values.dtype == object:
-        return map(_quoted, values)
-    if values.dtype == bool:
-        return ("true" if value else "false" for value in values)
-    # Of a NumPy scalar, str is the shortest text that gives the same value back in that precision.
-    return map(str, values)
 
 
 def _quoted(text: str) -> str:
@@ -73,13 +67,12 @@ def _inferred(name: str, cells: list[str]) -> Shaped[np.ndarray, " rows"]:
     filled = [cell for cell in cells if cell]
     if name in TEXT_COLUMNS or not filled:
         return texts(cells)
-    if len(filled) == len(cells) and all(_INTEGER.fullmatch(cell) for cell in cells):
+    if all(map(_INTEGER.fullmatch, cells)):
         integers = [int(cell) for cell in cells]
-        if min(integers) >= -(1 << 63) and max(integers) < (1 << 63):
-            return np.array(integers, np.int64)
-        return np.array(integers, np.uint64) if min(integers) >= 0 and max(integers) < (1 << 64) else texts(cells)
-    if all(_FLOAT.fullmatch(cell) for cell in filled):
-        return np.array([float(cell) if cell else math.nan for cell in cells])
-    if len(filled) == len(cells) and all(cell in _BOOLEANS for cell in cells):
-        return np.array([_BOOLEANS[cell] for cell in cells])
-    return texts(cells)
+        for dtype in (np.int64, np.uint64):
+            if np.iinfo(dtype).min <= min(integers) and max(integers) <= np.iinfo(dtype).max:
+                return np.array(integers, dtype)
+        return texts(cells)
+    if all(map(_FLOAT.fullmatch, filled)):
+        return np.array([float(cell or "nan") for cell in cells])
+    return np.array([_BOOLEANS[cell] for cell in cells]) if _BOOLEANS.keys() >= set(cells) else texts(cells)

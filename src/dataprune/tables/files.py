@@ -1,6 +1,5 @@
 """Files of tables and texts: what can be written or read at all, and plain text, one a line."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,9 +81,7 @@ def unicode_text(text: str, name: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise invalid(
-            name, "be Unicode text", ascii(text), "Such bytes come from a file name that is not UTF-8: rename the file."
-        ) from error
+        raise invalid(name, "be Unicode text", ascii(text), "Rename the file, if it is a name that is not UTF-8.") from error
     return text
 
 
@@ -96,18 +93,3 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(mark)
         file.writelines(f"{unicode_text(line, str(path))}\n" for line in escaped)
-
-
-def read_lines(path: Path) -> list[str]:
-    """Read what `write_lines` wrote, or any UTF-8 text file; other escapes are left as they stand.
-
-    Raises:
-        InputError: missing, or not UTF-8.
-    """
-    with reading(regular(path), "UTF-8 text file"):
-        text = path.read_bytes().decode("utf-8-sig")
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    meant = {"\\": "\\", "n": "\n", "r": "\r"}
-    return [re.sub(r"\\([\\nr])", lambda match: meant[match[1]], line.removesuffix("\r")) for line in lines]

@@ -56,8 +56,8 @@ def read_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     with reading(regular(path), "npz file", *raises), zipfile.ZipFile(path) as archive:
         total, limit = sum(member.file_size for member in archive.infolist()), files.UNPACKED_LIMIT_BYTES
         if total > limit:
-            cure = "Save the arrays as .npy files."
-            raise invalid(str(path), f"unpack to at most {limit / 1e9:.1f} GB", f"{total / 1e9:.1f} GB", cure)
+            got = f"{total / 1e9:.1f} GB"
+            raise invalid(str(path), f"unpack to at most {limit / 1e9:.1f} GB", got, "Save the arrays as .npy files.")
         arrays = {}
         for member in archive.infolist():
             name, where = member.filename.removesuffix(".npy"), f"{path}:{member.filename}"

@@ -15,6 +15,7 @@ from dataprune.tables import files
 from dataprune.tables.files import chosen, reading, texts
 
 _METADATA_KEY = b"dataprune"
+_TEXT = (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view())
 GROUP_VALUES = 2**22  # numbers of one row group, which is read at once
 
 Columns = dict[str, Shaped[np.ndarray, " rows"]]
@@ -49,16 +50,21 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, No
         if len(set(schema.names)) < len(schema.names):
             raise invalid(str(path), "name each column once", join_some(schema.names, most=30))
         names = chosen(path, schema.names, columns)
-        for name in names:
-            if not _is_text(kind := _value_type(schema.field(name).type)) and not _is_number(kind):
-                raise invalid(f"{path}:{name}", "hold numbers or text", kind)
         # A run-length encoded column of a billion rows takes a few bytes of the file.
         if source.metadata.num_rows * 8 * len(names) > files.UNPACKED_LIMIT_BYTES:
-            raise invalid(
-                str(path), f"unpack to at most {files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB", f"{source.metadata.num_rows} rows"
-            )
+            limit = f"{files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB"
+            raise invalid(str(path), f"unpack to at most {limit}", f"{source.metadata.num_rows} rows")
+        kinds = {name: _checked_kind(schema.field(name).type, f"{path}:{name}") for name in names}
         table = source.read(columns=names)
-        arrays = {name: _from_arrow(table.column(name), f"{path}:{name}") for name in names}
+        arrays: Columns = {}
+        for name, kind in kinds.items():
+            column = table.column(name)
+            if kind in _TEXT:
+                arrays[name] = texts(["" if value is None else value for value in column.to_pylist()])
+                continue
+            if pyarrow.types.is_boolean(kind) and column.null_count:
+                raise invalid(f"{path}:{name}", "be true or false in every row", f"{column.null_count} empty")
+            arrays[name] = np.ascontiguousarray(column.cast(kind).to_numpy())
         notes = {name: (schema.field(name).metadata or {}).get(_METADATA_KEY) for name in names}
         return arrays, {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
 
@@ -75,24 +81,9 @@ def write_parquet_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors:
         pyarrow.parquet.write_table(pyarrow.table(columns), file, compression="zstd", row_group_size=rows)
 
 
-def _value_type(kind: Any) -> Any:
-    """Return a column's type, behind its dictionary if it has one."""
-    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind))
-
-
-def _is_number(kind: Any) -> bool:
-    return bool(pyarrow.types.is_boolean(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind))
-
-
-def _from_arrow(column: Any, where: str) -> Shaped[np.ndarray, " rows"]:
-    kind = _value_type(column.type)
-    if _is_text(kind):
-        return texts(["" if value is None else value for value in column.to_pylist()])
-    if pyarrow.types.is_boolean(kind) and column.null_count:
-        raise invalid(where, "be true or false in every row", f"{column.null_count} empty")
-    values: Shaped[np.ndarray, " rows"] = np.ascontiguousarray(column.cast(kind).to_numpy())
-    return values
+def _checked_kind(kind: Any, where: str) -> Any:
+    """Return a column's type, behind its dictionary if it has one, if it can be read."""
+    kind, types = kind.value_type if pyarrow.types.is_dictionary(kind) else kind, pyarrow.types
+    if kind not in _TEXT and not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
+        raise invalid(where, "hold numbers or text", kind)
+    return kind
