@@ -19,7 +19,7 @@ from scipy import stats
 import dataprune as dp
 from dataprune import noise
 from dataprune.noise.decide import CONFIDENCE, Decisions, decide
-from dataprune.run import open_run, suspects_of
+from dataprune.run import find_suspects, open_run
 from dataprune.tables import read_column
 from dataprune.workers import Job, Report, run_jobs
 
@@ -100,7 +100,7 @@ def arms(
     assert train.labels is not None
     if not np.array_equal(run.labels, train.labels):
         raise SystemExit(f"{asked.run} was scored with other labels.")
-    found = suspects_of(run)
+    found = find_suspects(run)
     dropped, relabelled = decide(found, "drop"), decide(found, "relabel", confidence=asked.confidence)
     everything = np.ones(len(train), bool)
     stays = everything.copy()

@@ -155,9 +155,9 @@ def test_in_python_the_public_names_come_to_the_same(crossed, pictures, noisy, t
 @pytest.fixture(scope="module")
 def table(crossed, folder):
     """Return what `noise find` writes."""
-    from dataprune.run import open_run, suspects_of, write_suspects
+    from dataprune.run import find_suspects, open_run, write_suspects
 
-    write_suspects(suspects_of(open_run(crossed)), folder / "suspects.csv")
+    write_suspects(find_suspects(open_run(crossed)), folder / "suspects.csv")
     return folder / "suspects.csv"
 
 

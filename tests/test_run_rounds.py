@@ -9,7 +9,7 @@ from dataprune import noise
 from dataprune.data import read
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
-from dataprune.run import score, suspects_of
+from dataprune.run import find_suspects, score
 from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, excluded
 from dataprune.trace import Recorder, Trace
 from dataprune.training.settings import Hardware, Settings
@@ -34,7 +34,7 @@ def run(digits, tmp_path_factory):
     return score(digits, tmp_path_factory.mktemp("runs") / "run", TWICE, SERIAL)
 
 
-def test_the_second_round_has_the_same_folds_without_the_suspects_of_the_first(run, digits, truth):
+def test_the_second_round_has_the_same_folds_without_the_find_suspects_the_first(run, digits, truth):
     first, again = run.trace.trained_on[:3], run.trace.trained_on[3:]
     found = noise.find(evidence_of_trace(run.trace.of_members(range(3)), run.classes))
     missing = excluded(found)
@@ -104,7 +104,7 @@ def test_mirror_images_are_heard_too():
 
 def test_the_finding_is_of_both_rounds_and_its_count_of_the_first(run, truth):
     first = evidence_of(run).count_from
-    before, after = noise.find(first), suspects_of(run)
+    before, after = noise.find(first), find_suspects(run)
     assert noise.evaluate_suspects(after, truth.labels).average_precision > 0.93
     assert not np.array_equal(after.score, before.score)
     assert after.n_wrong == pytest.approx(before.n_wrong)

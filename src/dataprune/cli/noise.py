@@ -252,14 +252,14 @@ def found_in(run: Path | None, probabilities: Path | None, labels: str | None, s
     """Judge the labels of a run, or of probabilities made elsewhere."""
     from dataprune import noise
     from dataprune.run import open_run
-    from dataprune.run.suspects import evidence_of_file, suspects_of
+    from dataprune.run.suspects import evidence_of_file, find_suspects
 
     if (run is None) == (probabilities is None):
         raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
     if run is not None:
         if labels is not None:
             raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
-        return suspects_of(open_run(run), seed=seed)
+        return find_suspects(open_run(run), seed=seed)
     assert probabilities is not None
     if labels is None:
         raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
@@ -362,11 +362,11 @@ def say_by_class(parts: "tuple[Evaluation, ...]", found: "Suspects") -> None:
 
 def _finding(run: "Run | None", suspects: Path | None) -> "Suspects":
     """Read a finding, about this run's examples if there is one, or find anew."""
-    from dataprune.run.suspects import read_suspects, read_suspects_of, suspects_of
+    from dataprune.run.suspects import find_suspects, read_suspects, read_suspects_of
 
     if suspects is None:
         assert run is not None
-        return suspects_of(run)
+        return find_suspects(run)
     return read_suspects(suspects) if run is None else read_suspects_of(run, suspects)
 
 

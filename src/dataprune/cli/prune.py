@@ -58,9 +58,10 @@ def prune(
         copy_to: Copy the kept pictures into a new folder DIR/class/.
     """
     from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run import check_new, open_run, write_folder, write_kept
+    from dataprune.run import open_run, write_folder, write_kept
     from dataprune.run.own_scores import score_named
     from dataprune.selection import select
+    from dataprune.store import check_new
 
     only_one({"--keep": keep, "--count": count})
     opened = open_run(run)
@@ -68,7 +69,7 @@ def prune(
     kept = select(score, keep, count=count, strategy=strategy, balanced=balanced, start=start, cut=cut, seed=seed)
     folders = folders_of(copy_to, link_to)
     for folder in folders:
-        check_new(folder)
+        check_new([folder])
     dataset = opened.dataset(data) if folders else None
     for folder, how in folders.items():
         assert dataset is not None

@@ -3,11 +3,11 @@
 from dataprune.run.clusters import Clustering, ClusterSettings, add_features, cluster
 from dataprune.run.embed import Embedding, check_features_out, embed
 from dataprune.run.encoders import EmbedProgress, EmbedSettings
-from dataprune.run.export import check_new, write_folder, write_kept, write_probabilities
+from dataprune.run.export import write_folder, write_kept, write_probabilities
 from dataprune.run.features import Matched, match
 from dataprune.run.run import FEATURES, Run, feature_manifests, open_run, verify
 from dataprune.run.score import Progress, check_out, score
-from dataprune.run.suspects import suspects_of, write_suspects
+from dataprune.run.suspects import find_suspects, write_suspects
 
 __all__ = [
     "FEATURES",
@@ -21,15 +21,14 @@ __all__ = [
     "Run",
     "add_features",
     "check_features_out",
-    "check_new",
     "check_out",
     "cluster",
     "embed",
     "feature_manifests",
+    "find_suspects",
     "match",
     "open_run",
     "score",
-    "suspects_of",
     "verify",
     "write_folder",
     "write_kept",

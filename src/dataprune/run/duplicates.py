@@ -82,7 +82,7 @@ class Duplicates:
     @property
     def is_conflict(self) -> Bool[np.ndarray, " pairs"]:
         """Whether the two have different labels; one of them is wrong."""
-        return np.asarray((self.labels != self.other_labels) & (self.labels != NO_LABEL) & (self.other_labels != NO_LABEL))
+        return _conflicts(self.labels, self.other_labels)
 
     @property
     def is_leak(self) -> Bool[np.ndarray, " pairs"]:
@@ -107,16 +107,19 @@ def find_duplicates(
     Raises:
         InputError: splits of different shapes, a distance out of range.
     """
-    parts = _parts(source if isinstance(source, Splits) else read_splits(source))
+    given = source if isinstance(source, Splits) else read_splits(source)
+    parts = [(name, part) for name in SPLIT_NAMES if (part := getattr(given, name)) is not None]
+    has_pictures = given.train.images is not None
+    for name, part in parts:
+        if (part.images is not None) != has_pictures:
+            raise InputError(f"{name} holds {'features' if has_pictures else 'pictures'}, train does not.")
     found = find_pairs([part.inputs for _, part in parts], near=near, limit=distance, features=features)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
     rows = np.concatenate([np.arange(len(part)) for _, part in parts])
     labels = np.concatenate([np.full(len(part), NO_LABEL) if part.labels is None else part.labels for _, part in parts])
     first, second = found.first, found.second
-    differ = (labels[first] != labels[second]) & (labels[first] != NO_LABEL) & (labels[second] != NO_LABEL)
-    leaks = np.asarray(splits[first] != splits[second])
-    group = np.where(differ, 0, np.where(leaks, 1, 2))
+    group = np.where(_conflicts(labels[first], labels[second]), 0, np.where(splits[first] != splits[second], 1, 2))
     order = np.lexsort((second, first, found.distance, ~found.is_exact, group))
     first, second = first[order], second[order]
     return Duplicates(
@@ -142,8 +145,7 @@ def with_duplicates(found: Suspects, run: Run) -> Suspects:
     try:
         dataset = run.dataset()
     except (InputError, MachineError) as reason:
-        note = f"identical examples with different labels were not looked for: {reason}"
-        return replace(found, notes=(*found.notes, note))
+        return replace(found, notes=(*found.notes, f"identical examples with different labels were not looked for: {reason}"))
     return with_identical(found, dataset)
 
 
@@ -160,9 +162,5 @@ def write_duplicates(found: Duplicates, out: str | Path) -> None:
         write_table(temporary, found.table())
 
 
-def _parts(splits: Splits) -> list[tuple[str, Dataset]]:
-    parts = [(name, getattr(splits, name)) for name in SPLIT_NAMES if getattr(splits, name) is not None]
-    for name, part in parts:
-        if (part.images is None) != (splits.train.images is None):
-            raise InputError(f"{name} holds {'pictures' if splits.train.images is None else 'features'}, train does not.")
-    return parts
+def _conflicts(labels: Int64[np.ndarray, " pairs"], others: Int64[np.ndarray, " pairs"]) -> Bool[np.ndarray, " pairs"]:
+    return np.asarray((labels != others) & (labels != NO_LABEL) & (others != NO_LABEL))

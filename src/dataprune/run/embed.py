@@ -4,9 +4,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ from jaxtyping import Float32
 
 from dataprune import store
 from dataprune.data import Dataset, pack, read, read_features
-from dataprune.run.encoders import EmbedSettings, Encode, Encoder, Listener, finite, method_of
-from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality
+from dataprune.run.encoders import EmbedSettings, Encode, Listener, Method, finite, method_of
+from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality, made_now
 from dataprune.run.run import Run
 from dataprune.scores.neighbours import knn_accuracy
 from dataprune.tables import VECTOR_SUFFIXES, check_output, read_npy, write_vectors
@@ -89,41 +87,36 @@ def embed(
         WorkError: training failed.
     """
     settings, hardware, dataset, path = settings or EmbedSettings(), hardware or Hardware(), read(source), Path(out)
-    check_features_out(path)
-    method, work = method_of(dataset, settings, hardware, run), _work_folder(path)
+    work = _work_folder(path)
+    work.check()
+    method = method_of(dataset, settings, hardware, run)
     identity = {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **method.identity}
     with work.work(identity, wait=wait) as finished:
         if not finished:
             pack.verify(dataset)
-            begun = time.perf_counter()
-            encoder = method.prepare(work.scratch, listener)
-            _publish(work, identity, encoder, (dataset, test), (begun, time.perf_counter()))
+            _make(work, identity, method, listener, (dataset, test))
     return Embedding(path, store.read_manifest(path.parent, work.manifest.name, EmbeddingManifest))
 
 
 def check_features_out(path: Path) -> None:
-    """Refuse a name that could not be written, or that something else has, before any work.
-
-    Raises:
-        InputError: another ending, no folder, or a file that was not made here.
-        MachineError: the folder cannot be written.
-    """
-    _work_folder(check_output(path, VECTOR_SUFFIXES)).check()
+    """Refuse a name that could not be written, or that something else has, before any work."""
+    _work_folder(path).check()
 
 
 def _work_folder(path: Path) -> store.WorkFolder:
-    return store.WorkFolder.beside_file(path, "features", manifest=path.with_suffix(".json"))
+    return store.WorkFolder.beside_file(check_output(path, VECTOR_SUFFIXES), "features", manifest=path.with_suffix(".json"))
 
 
-def _publish(
+def _make(
     work: store.WorkFolder,
     identity: Mapping[str, Any],
-    encoder: Encoder,
+    method: Method,
+    listener: Listener | None,
     data: tuple[Dataset, Dataset | None],
-    times: tuple[float, float],
 ) -> None:
-    """Write the features, measure how good they are, and write the manifest: from here on they are finished."""
-    path, (dataset, test), (begun, prepared) = work.output, data, times
+    """Make the features, write them, measure how good they are, and write the manifest: from here on they are finished."""
+    path, (dataset, test), begun = work.output, data, time.perf_counter()
+    encoder, prepared = method.prepare(work.scratch, listener), time.perf_counter()
     features = encoder.encode(dataset)
     finite(features)
     work.manifest.unlink(missing_ok=True)
@@ -131,11 +124,10 @@ def _publish(
         write_vectors(temporary, dataset.ids, features)
     embedded = time.perf_counter()
     quality = _quality(features, encoder.encode, dataset, test)
-    ids = store.json_digest(dataset.ids.tolist())
     manifest = EmbeddingManifest(
         asked=identity,
         about=encoder.about,
-        data=FeatureData(dataset.fingerprint, len(dataset), ids),
+        data=FeatureData(dataset.fingerprint, len(dataset), store.json_digest(dataset.ids.tolist())),
         columns=features.shape[1],
         quality=quality,
         cost=(
@@ -145,8 +137,7 @@ def _publish(
         ),
         skipped=dataset.skipped,
         machine=MachineRecord(platform.machine()),
-        versions={name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(),
     )
     store.write_manifest(path.parent, work.manifest.name, manifest, [path.name])
 

@@ -10,9 +10,9 @@ from jaxtyping import Float32, Float64
 
 from dataprune import store
 from dataprune.data import Dataset
-from dataprune.errors import InputError, StoreError, WorkError, check_type, invalid, join_some, unknown_choice
+from dataprune.errors import InputError, WorkError, check_type, invalid, join_some, unknown_choice
 from dataprune.plugins import call, load
-from dataprune.run.run import Run
+from dataprune.run.run import Run, undamaged
 from dataprune.trace import open_member
 from dataprune.training.features import COMPONENTS, on_components, pixel_components
 from dataprune.training.settings import Cost, Hardware, SwavSettings
@@ -58,10 +58,7 @@ Listener = Callable[[EmbedProgress], None]
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """What came of a method: a way to make features of any picture of this size, and what training it took.
-
-    `about` says what else is worth writing down.
-    """
+    """What came of a method: a way to make features of any picture of this size, what training it took, and what else to note."""
 
     encode: Encode
     examples_seen: int
@@ -87,10 +84,7 @@ def _directions(
     mean: Float64[np.ndarray, " features"],
     deviation: Float64[np.ndarray, " features"],
 ) -> Float32[np.ndarray, "examples features"]:
-    """Standardise columns and bring rows to length one: of a network trained by directions only these mean anything.
-
-    A row of zeros stays one.
-    """
+    """Standardise columns and bring rows to length one (zeros stay): of a network trained by directions only these mean anything."""
     moved = (features - mean) / np.where(deviation > 0, deviation, 1.0)
     length = np.linalg.norm(moved, axis=1, keepdims=True)
     return np.asarray(moved / np.where(length > 0, length, 1.0), np.float32)
@@ -110,10 +104,8 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
     if name == "swav":
         return _swav(dataset, settings.swav, hardware)
     if dataset.images is None:
-        raise InputError(
-            f"--method {name} needs pictures, and the data hold vectors of {dataset.inputs.shape[1]} columns: features already. "
-            "Give them to `dataprune km`."
-        )
+        got = f"vectors of {dataset.inputs.shape[1]} columns: features already"
+        raise InputError(f"--method {name} needs pictures, and the data hold {got}. Give them to `dataprune km`.")
     if name == "pixels":
         return _pixels(dataset, settings.components)
     if ":" in name:
@@ -153,14 +145,8 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
             features = own if some is dataset else swav_features(some, plan, weights, dataset, device)
             return _directions(features, mean, deviation)
 
-        about = {
-            "final_loss": done.loss,
-            "training_seconds": round(done.seconds, 3),
-            "processor_seconds": round(done.processor_seconds, 3),
-            "peak_bytes": done.peak_bytes,
-            "device": device,
-            "bit_exact": device == "cpu",
-        }
+        seconds = {"training_seconds": round(done.seconds, 3), "processor_seconds": round(done.processor_seconds, 3)}
+        about = {"final_loss": done.loss, **seconds, "peak_bytes": done.peak_bytes, **_bits(device)}
         return Encoder(encode, len(dataset) * plan.epochs, int(cost.flops), about)
 
     return Method({"method": "swav", "rows": "standardised, of length one", **asdict(plan)}, prepare)
@@ -172,10 +158,8 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
     check_type("run", run, Run, "Open its folder with `open_run`.")
     spec, member = run.manifest.spec, run.manifest.learned[0]
     if dataset.fingerprint != spec.data:
-        raise InputError(
-            f"the data are not those of {run.path}: fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}. "
-            "Give the data that were scored, with the same options."
-        )
+        differ = f"fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}"
+        raise InputError(f"the data are not those of {run.path}: {differ}. Give the data that were scored, with the same options.")
     if ":" in spec.model and model != spec.model:
         cure = f"If you trust it, give --model {spec.model}"
         raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
@@ -183,15 +167,16 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
         from dataprune.training.features import penultimate
 
-        path = run.path / str(member.file)
-        if store.sha256(path) != member.sha256:
-            raise StoreError(f"{path} is damaged (its checksum differs). Run the same `dataprune score` again.")
+        path = undamaged(run.path / str(member.file), member.sha256)
         arrays, device = open_member(path).arrays, hardware.resolved_device()
         about = (spec.model, spec.recipe.normalise, spec.n_classes, device)
-        bits = {"device": device, "bit_exact": device == "cpu"}
-        return Encoder(lambda some: penultimate(some, arrays, *about, trained_on=dataset), 0, 0, bits)
+        return Encoder(lambda some: penultimate(some, arrays, *about, trained_on=dataset), 0, 0, _bits(device))
 
     return Method({"method": "trace", "member": member.member, "weights": member.sha256}, prepare)
+
+
+def _bits(device: str) -> dict[str, object]:
+    return {"device": device, "bit_exact": device == "cpu"}
 
 
 def _pixels(dataset: Dataset, components: int) -> Method:

@@ -72,13 +72,18 @@ def evidence_of_trace(
     out_of_sample, in_sample, margin, votes, out_of_sample_votes = (np.concatenate(part) for part in zip(*gathered, strict=True))
     is_new, is_known = np.isfinite(out_of_sample[:, 0]), np.isfinite(in_sample[:, 0])
     has_out, has_in = 2 * is_new.sum() >= len(is_new), 2 * is_known.sum() >= len(is_known)
-    notes = []
+    notes: list[str] = []
+
+    def note(lacking: Bool[np.ndarray, " examples"], lacked: str, others: str) -> None:
+        share = f"{int(lacking.sum()):,} of {len(lacking):,} examples"
+        notes.append(f"{share} have no network that {lacked}; those that {others} speak for them")
+
     if has_in and not is_known.all():
         in_sample[~is_known] = out_of_sample[~is_known]
-        notes.append(_spoken_for(~is_known, "saw them in training", "did not"))
+        note(~is_known, "saw them in training", "did not")
     if has_out and not is_new.all():
         out_of_sample[~is_new] = resisting(in_sample[~is_new], trace.labels[~is_new], margin[~is_new])
-        notes.append(_spoken_for(~is_new, "did not see them", "did"))
+        note(~is_new, "did not see them", "did")
     return Evidence(
         trace.labels,
         out_of_sample=out_of_sample if has_out else None,
@@ -104,20 +109,9 @@ def excluded(found: Suspects) -> Bool[np.ndarray, " examples"]:
     return suspect
 
 
-def _spoken_for(lacking: Bool[np.ndarray, " examples"], lacked: str, others: str) -> str:
-    share = f"{int(lacking.sum()):,} of {len(lacking):,} examples"
-    return f"{share} have no network that {lacked}; those that {others} speak for them"
-
-
 def _gathered(
     chunk: Trace, knew: Bool[np.ndarray, "members some"], mirrored: bool
-) -> tuple[
-    Float32[np.ndarray, "some classes"],
-    Float32[np.ndarray, "some classes"],
-    Float64[np.ndarray, " some"],
-    Int64[np.ndarray, "some classes"],
-    Int64[np.ndarray, "some classes"],
-]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes.
 
     NaN where there is no such member; but the margin is then that of those that there are.

@@ -1,6 +1,5 @@
 """What leaves a run: kept sets, cleaned sets and noisy labels as files, copies or links in folders, probabilities."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,17 +125,22 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
     targets.check()
     if not targets.paths:
         return
-    made = {} if dataset is None else {
-        target: _Folder(_kept(decided), dataset.with_labels(decided.labels, decided.classes), how)
-        for target, how in targets.folders.items()
-    }  # fmt: skip
+    made = {}
+    if dataset is not None:
+        rows, ids = decided.rows, decided.ids[decided.rows]
+        if targets.folders and not len(rows):
+            raise InputError("every example would be dropped. Keep some.")
+        spec = {"strategy": "decisions", "ids_sha256": ids_sha256(ids.tolist())}
+        kept = Selection(rows, ids, decided.labels[rows], None, len(decided), "decisions", len(rows) / len(decided), spec)
+        relabelled = dataset.with_labels(decided.labels, decided.classes)
+        made = {target: _Folder(kept, relabelled, how) for target, how in targets.folders.items()}
     for folder in made.values():
         folder.check()
     names = np.array(decided.classes, dtype=object)
     table = {"id": decided.ids, "label": names[decided.labels], "given_label": names[decided.given], "decision": decided.decision}
     what = [*(values.tolist() for values in table.values()), decided.classes, list(targets.folders.values())]
     needs = sum(folder.n_bytes or 0 for folder in made.values())
-    with store.publish_together(targets.paths, _digest(what), needs or None) as places:
+    with store.publish_together(targets.paths, store.json_digest(what), needs or None) as places:
         for target, place in places.items():
             if target == targets.labels:
                 tables.write_table(place, table)
@@ -159,17 +163,12 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
     check_type("kept", kept, Selection)
     check_type("dataset", dataset, Dataset)
     target, folder = Path(out), _Folder(kept, dataset, how)
-    check_new(target)
+    store.check_new([target])
     folder.check()
-    identity = _digest([how, dataset.fingerprint, kept.rows.tolist()])
+    identity = store.json_digest([how, dataset.fingerprint, kept.rows.tolist()])
     with store.publish_together([target], identity, folder.n_bytes) as places:
         for place in places.values():
             folder.build(place)
-
-
-def check_new(folder: Path) -> None:
-    """Refuse a folder that exists."""
-    store.check_new([folder])
 
 
 @dataclass(frozen=True)
@@ -208,19 +207,6 @@ class _Folder:
                 shutil.copy2(paths[row], file)
             else:
                 file.symlink_to(Path(paths[row]).resolve())
-
-
-def _digest(what: list[object]) -> str:
-    return hashlib.sha256(store.canonical_json(what).encode()).hexdigest()
-
-
-def _kept(decided: Decisions) -> Selection:
-    rows = decided.rows
-    if not len(rows):
-        raise InputError("every example would be dropped. Keep some.")
-    ids, share = decided.ids[rows], len(rows) / len(decided)
-    spec = {"strategy": "decisions", "ids_sha256": ids_sha256(ids.tolist())}
-    return Selection(rows, ids, decided.labels[rows], None, len(decided), "decisions", share, spec)
 
 
 def _file_names(kept: Selection, dataset: Dataset) -> list[PurePosixPath]:

@@ -1,8 +1,11 @@
 """What the manifests of a run and of features say, as typed records; JSON on disk has the same names."""
 
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any, Literal
 
 from dataprune.data.dataset import Skipped
@@ -11,6 +14,12 @@ from dataprune.training.recipes import Recipe
 
 ALGORITHM = 1  # raised when the same spec would give other numbers
 MEMORISED = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
+
+
+def made_now() -> dict[str, Any]:
+    """Return by which versions and when something is made: two fields of a manifest."""
+    versions = {name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()}
+    return {"versions": versions, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,12 @@ def publish(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int,
             lost.append(f"{outcome.key}: {outcome.error}")
         elif isinstance(outcome.exception, MachineError | OSError | MemoryError):
             raise outcome.exception  # not because of the member: the same command goes on once there is room again
-        else:
-            records[member] = _record_failure(folder, member, outcome)
+        else:  # noted, so that it is not repeated; the traceback lies apart, it names paths of this machine
+            records[member] = MemberRecord(member, "failed", str(outcome.error))
+            note = folder / note_file(member)
+            store.write_sealed(note, asdict(records[member]))
+            with store.writing(note.with_suffix(".traceback.txt")) as temporary:
+                temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
     if lost:
         raise WorkError(f"{'; '.join(lost)}. What was finished is kept: the same command goes on.")
     return records
@@ -93,13 +97,4 @@ def _publish(folder: Path, done: MemberDone, device: str) -> MemberRecord:
     store.write_sealed(folder / note_file(done.member), asdict(record))
     done.path.replace(folder / member_file(done.member))
     shutil.rmtree(done.path.parent, ignore_errors=True)
-    return record
-
-
-def _record_failure(folder: Path, member: int, outcome: Outcome) -> MemberRecord:
-    """Note a member that raised, so that it is not repeated; the traceback lies apart, it names paths of this machine."""
-    record = MemberRecord(member, "failed", str(outcome.error))
-    store.write_sealed(folder / note_file(member), asdict(record))
-    with store.writing((folder / note_file(member)).with_suffix(".traceback.txt")) as temporary:
-        temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
     return record

@@ -55,12 +55,6 @@ def score_of_file(spec: str, ids: np.ndarray, labels: np.ndarray | None = None) 
         raise invalid("by", f"be a score of the {len(ids)} examples", f"{len(values)} rows in {spec}", cure)
     if values.dtype.kind in "iu" and len(values) > 2 and np.array_equal(np.sort(values), np.arange(len(values))):
         raise invalid("by", "be a score of each example", f"a ranking, every number from 0 to {len(values) - 1} once, in {spec}")
-    return Score(Path(spec).name, values, _direction(spec), ids, labels)
-
-
-def _direction(spec: str) -> int:
-    """Read the sign that our own files say beside a column; 1 where nothing is said."""
     file, _, column = (spec, "", "score") if Path(spec).is_file() else spec.rpartition(":")
-    if not file.endswith(".parquet"):
-        return 1
-    return -1 if tables.read_table(Path(file), [column]).metadata.get(column, {}).get("harder") == -1 else 1
+    said = tables.read_table(Path(file), [column]).metadata.get(column, {}) if file.endswith(".parquet") else {}
+    return Score(Path(spec).name, values, -1 if said.get("harder") == -1 else 1, ids, labels)

@@ -71,11 +71,8 @@ class Run:
     @cached_property
     def trace(self) -> Trace:
         """The trace of the members that learned, read lazily."""
-        used = [str(member.file) for member in self.manifest.learned]
-        for name in used:
-            if store.sha256(self.path / name) != self.manifest.files[name].sha256:
-                raise StoreError(f"{self.path / name} is damaged (its checksum differs). Run the same `dataprune score` again.")
-        return Trace([open_member(self.path / name) for name in used], self.labels, self.ids)
+        files = [(self.path / str(one.file), self.manifest.files[str(one.file)].sha256) for one in self.manifest.learned]
+        return Trace([open_member(undamaged(*file)) for file in files], self.labels, self.ids)
 
     @property
     def failed(self) -> list[str]:
@@ -108,7 +105,10 @@ class Run:
             InputError: it is not there, or it is not the data that was scored.
         """
         place = self._place() if data is None else data
-        found = _kept(read(place, **self.manifest.read), self.ids)
+        found = read(place, **self.manifest.read)
+        keep = np.isin(found.ids, self.ids)  # a file of labels may have dropped some when the run was made; it is not read again
+        if len(found) > len(self.ids) == keep.sum():
+            found = found.take(np.flatnonzero(keep))
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
         if found.fingerprint != self.manifest.spec.data:
@@ -152,6 +152,13 @@ class Run:
         return str(source)
 
 
+def undamaged(file: Path, sha256: str) -> Path:
+    """Return a file of a run back, if it has its checksum."""
+    if store.sha256(file) != sha256:
+        raise StoreError(f"{file} is damaged (its checksum differs). Run the same `dataprune score` command again.")
+    return file
+
+
 def local(folder: Path) -> dict[str, Any]:
     """Read where things lie on this machine; nothing where that is not noted."""
     try:
@@ -166,22 +173,13 @@ def write_local(folder: Path, **places: str | None) -> None:
     store.write_json(folder / LOCAL, local(folder) | places)
 
 
-def _kept(found: Dataset, ids: np.ndarray) -> Dataset:
-    """Leave out what a file of labels dropped when the run was made; that file is not read again."""
-    keep = np.isin(found.ids, ids)
-    return found.take(np.flatnonzero(keep)) if len(found) > len(ids) == keep.sum() else found
-
-
 def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Int64[np.ndarray, " examples"] | None) -> None:
     """Write one row for each example in source order: id, label, then a column for each score with its sign as metadata."""
     columns: dict[str, Any] = {"id": ids, "label": labels}
     metadata: dict[str, dict[str, object]] = {}
     for name, one in scores.items():
-        columns[name] = one.values
-        metadata[name] = {"harder": one.harder}
         formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name)
-        if formula is not None:
-            metadata[name]["formula"] = formula
+        columns[name], metadata[name] = one.values, {"harder": one.harder} | ({} if formula is None else {"formula": formula})
     with store.writing(path) as temporary:
         write_table(temporary, columns, metadata)
 
@@ -202,17 +200,12 @@ def open_run(path: str | Path) -> Run:
             raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
         raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which holds no {MANIFEST}")
     manifest = store.read_manifest(folder, MANIFEST, RunManifest)
-    if (
-        SCORES_FILE not in manifest.files
-        or not manifest.learned
-        or any(member.file not in manifest.files for member in manifest.learned)
-    ):
+    if not manifest.learned or not {SCORES_FILE, *(member.file for member in manifest.learned)} <= manifest.files.keys():
         raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not list the files of a run.")
     missing = [name for name in manifest.files if not (folder / name).exists()]
     if missing:
         raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Run the same `dataprune score` command to restore it.")
-    if store.sha256(folder / SCORES_FILE) != manifest.files[SCORES_FILE].sha256:
-        raise StoreError(f"{folder / SCORES_FILE} is damaged (its checksum differs). Run the same `dataprune score` command again.")
+    undamaged(folder / SCORES_FILE, manifest.files[SCORES_FILE].sha256)
     return Run(folder, manifest)
 
 

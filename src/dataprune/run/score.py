@@ -3,9 +3,8 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from dataprune import noise, store
 from dataprune.data import Dataset, pack, read
 from dataprune.errors import InputError, MachineError, WorkError, join_some
 from dataprune.run.evidence import evidence_of_rounds, excluded
-from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
+from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec, made_now
 from dataprune.run.members import check_environment, member_file, note_file, publish, published
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local, write_scores
 from dataprune.scores import Score, Scores, median_distance, score_trace
@@ -87,12 +86,7 @@ def score(
 
 
 def check_out(out: str | Path) -> None:
-    """Refuse an output folder that cannot become a run, before anything is read for it.
-
-    Raises:
-        InputError: it is a file, or holds other things.
-        MachineError: it cannot be written.
-    """
+    """Refuse an output folder that cannot become a run, before anything is read for it."""
     _work_folder(out).check()
 
 
@@ -178,7 +172,7 @@ class _Scoring:
         used = [member for member in range(number * round_size) if records[member].status == "ok"]
         if not used:
             return None
-        assert labels is not None, "checked by `plan`"
+        assert labels is not None
         trace = Trace([open_member(self.folder / member_file(member)) for member in used], labels, self.dataset.ids)
         evidence = evidence_of_rounds(trace, used, round_size, self.dataset.classes)
         # Counted by what it is judged by: the lower count of the two, and fewer are left out; docs/log.md has figures of this.
@@ -189,10 +183,9 @@ class _Scoring:
         """The device if this machine has it (members may be trained on others), else the CPU."""
         from dataprune.training.inputs import open_device
 
-        try:
+        with suppress(MachineError):
             return str(open_device(self.device))
-        except MachineError:
-            return "cpu"
+        return "cpu"
 
     def _score(self, members: list[MemberRecord]) -> Scores:
         """Compute every score from the members that learned, and write the table."""
@@ -221,6 +214,9 @@ class _Scoring:
     def _finish(self, members: list[MemberRecord], scores: Scores, seconds: tuple[float, float]) -> None:
         """Write the manifest."""
         dataset, trained = self.dataset, [member for member in members if member.file is not None]
+        assert dataset.labels is not None, "checked by `plan`"
+        counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
+        kind: Literal["images", "features"] = "images" if dataset.images is not None else "features"
         training = Phase(
             "train",
             round(seconds[0], 3),
@@ -230,7 +226,7 @@ class _Scoring:
         )
         manifest = RunManifest(
             spec=self.spec,
-            data=_data_of(dataset),
+            data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.inputs.shape[1:]), kind),
             members=tuple(members),
             scores={name: {"harder": one.harder} for name, one in scores.items()},
             absent_scores=dict(scores.absent),
@@ -239,19 +235,11 @@ class _Scoring:
             notes=(),
             cost=(training, Phase("score", round(seconds[1], 3), len(dataset), self.planned.forward_flops)),
             machine=MachineRecord(platform.machine(), self.device, self.device == "cpu"),
-            versions={name: version(name) for name in ("dataprune", "torch", "numpy")} | {"python": platform.python_version()},
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            **made_now(),
         )
         manifest = replace(manifest, notes=(*dataset.notes, *_doubts(manifest)))
         files = [SPEC, SCORES_FILE, *(str(member.file) for member in trained), *(note_file(member.member) for member in members)]
         store.write_manifest(self.folder, MANIFEST, manifest.plain, files)
-
-
-def _data_of(dataset: Dataset) -> RunData:
-    assert dataset.labels is not None, "checked by `plan`"
-    counts = np.bincount(dataset.labels, minlength=dataset.n_classes)
-    kind: Literal["images", "features"] = "images" if dataset.images is not None else "features"
-    return RunData(len(dataset), dataset.classes, tuple(counts.tolist()), tuple(dataset.inputs.shape[1:]), kind)
 
 
 def _doubts(manifest: RunManifest) -> list[str]:

@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import noise, store, tables
-from dataprune.data import Dataset
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import check_type, invalid
 from dataprune.noise import Evidence, Suspects
-from dataprune.run.duplicates import with_duplicates, with_identical
+from dataprune.run.duplicates import with_duplicates
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
 from dataprune.tables import TABLES, check_output, write_table
@@ -24,34 +23,22 @@ ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
 OPTIONAL = ("suggested_probability",)  # what earlier tables lack
 
 
-def suspects_of(run: Run, *, seed: int = 0) -> Suspects:
-    """Judge every label of a run; where its data can be read, labels that contradict those of identical examples are suspects too.
-
-    Args:
-        run: finished. With folds, networks that did not see an example speak of it too, which finds far more.
-        seed: of samples.
-    """
-    return with_duplicates(judge(run, None, seed=seed), run)
-
-
-def judge(run: Run, dataset: Dataset | None, *, seed: int = 0) -> Suspects:
-    """Judge every label of a run by what its networks say, and where its data are given also by identical examples."""
-    found = noise.find(evidence_of(run), seed=seed)
-    return found if dataset is None else with_identical(found, dataset)
-
-
 def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
     """Judge every label of a run, or of probabilities made elsewhere.
 
     Args:
-        source: a finished run, as for `suspects_of`; or `Evidence(labels, out_of_sample=probabilities)`.
+        source: a finished run, where networks that did not see an example (with folds) speak of it too, which finds far more; where
+            its data can be read, labels that contradict those of identical examples are suspects too. Or
+            `Evidence(labels, out_of_sample=probabilities)`.
         seed: of samples.
 
     Returns:
         For each example the probability that its label is wrong, and how many are in all, with an interval.
     """
     check_type("source", source, Run | Evidence, "Open a run's folder with `open_run`.")
-    return suspects_of(source, seed=seed) if isinstance(source, Run) else noise.find(source, seed=seed)
+    if isinstance(source, Evidence):
+        return noise.find(source, seed=seed)
+    return with_duplicates(noise.find(evidence_of(source), seed=seed), source)
 
 
 def evidence_of_file(probabilities: Path, labels: str) -> Evidence:

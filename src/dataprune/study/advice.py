@@ -114,11 +114,11 @@ class Advice:
 
 def situation_of(run: "Run") -> Situation:
     """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
-    from dataprune.run.suspects import suspects_of
+    from dataprune.run.suspects import find_suspects
 
     wrong = None
     with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
-        wrong = round(float(suspects_of(run).n_wrong))
+        wrong = round(float(find_suspects(run).n_wrong))
     counts = np.array(run.manifest.data.class_counts)
     return Situation(
         n_examples=run.manifest.data.n_examples,

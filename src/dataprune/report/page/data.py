@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from dataprune import store
+from dataprune import noise, store
 from dataprune.clustering import take
 from dataprune.data import Dataset, Splits, read_features, read_splits
 from dataprune.errors import DatapruneError, InputError, StoreError
@@ -18,10 +18,10 @@ from dataprune.noise import Suspects
 from dataprune.report.page.predictions import EnsemblePredictions, predictions_of
 from dataprune.report.text import capitalise, display_text
 from dataprune.run import Run, match
-from dataprune.run.duplicates import Duplicates, find_duplicates
+from dataprune.run.duplicates import Duplicates, find_duplicates, with_identical
+from dataprune.run.evidence import evidence_of
 from dataprune.run.manifest import RunManifest
 from dataprune.run.run import LOCAL
-from dataprune.run.suspects import judge
 from dataprune.scores import Score, Scores
 
 MOST_COMPARED = 20_000  # near duplicates among more take minutes
@@ -125,7 +125,8 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> R
     vectors, features_are = _features(run, dataset, features, missing)
     images, suspects = None if dataset is None else dataset.images, None
     try:
-        suspects = judge(run, dataset)
+        suspects = noise.find(evidence_of(run))
+        suspects = suspects if dataset is None else with_identical(suspects, dataset)
     except DatapruneError as reason:
         missing["suspects"] = str(reason)
     told = predictions_of(run.trace)
