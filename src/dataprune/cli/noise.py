@@ -66,8 +66,9 @@ def inject(
         matrix: For matrix: a .csv without a header, or .npy: row i, column j is the share of class i that is labelled j.
     """
     from dataprune import noise
-    from dataprune.run.export import read_matrix, write_noisy
-    from dataprune.tables import TABLES, check_output
+    from dataprune.run.export import read_matrix
+    from dataprune.store import writing
+    from dataprune.tables import TABLES, check_output, write_table
 
     check_output(out, TABLES)
     shares = None if matrix is None else read_matrix(matrix)
@@ -76,7 +77,8 @@ def inject(
         raise InputError("the data have no labels that could be made wrong. Give --labels FILE.")
     ids = dataset.ids.tolist()
     given = noise.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
-    write_noisy(out, dataset.ids, given, dataset.labels)
+    with writing(out) as temporary:
+        write_table(temporary, {"id": dataset.ids, "label": given, "clean_label": dataset.labels})
     if quiet:
         return
     changed = given != dataset.labels

@@ -19,11 +19,7 @@ FEW = 5  # wrong lines that a message names
 
 
 def read_decisions(
-    path: Path,
-    ids: Sequence[str],
-    labels: Int64[np.ndarray, " examples"],
-    classes: tuple[str, ...],
-    found: Suspects | None = None,
+    path: Path, ids: Sequence[str], labels: Int64[np.ndarray, " examples"], classes: tuple[str, ...], found: Suspects | None = None
 ) -> Decisions:
     """Read what a person decided: columns `id` and `decision`, and where one is to be relabelled the new label.
 
@@ -45,8 +41,7 @@ def read_decisions(
     table = tables.read_table(path).columns
     for name in ("id", "decision"):
         if name not in table:
-            cure = f"It has {join_some(table, most=20)}."
-            raise invalid("decisions", f"have a column `{name}` in {path}", "none", cure)
+            raise invalid("decisions", f"have a column `{name}` in {path}", "none", f"It has {join_some(table, most=20)}.")
     names = [str(one) for one in table["id"].tolist()]
     words = [_text(cell).lower() or "keep" for cell in table["decision"].tolist()]
     wrong = [row for row, word in enumerate(words) if word not in DECISIONS]
@@ -86,8 +81,7 @@ class _Sheet:
         if column is None or column not in self.table:
             return
         read = self._index if self.is_finding else self._name
-        given = [read(_text(cell)) for cell in self.table[column].tolist()]
-        other = [row for row, label in enumerate(given) if label != labels[self.where[row]]]
+        other = [row for row, cell in enumerate(self.table[column].tolist()) if read(_text(cell)) != labels[self.where[row]]]
         _refuse(self.path, other, f"the column {column} must hold the labels of the run", self.table[column])
 
     def new_labels(
@@ -95,31 +89,25 @@ class _Sheet:
     ) -> Int64[np.ndarray, " moved"]:
         """Return the new label of each row that is relabelled."""
         cells = [self._new(row, int(labels[self.where[row]]), found) for row in moved]
-        missing = [row for row, (text, _) in zip(moved, cells, strict=True) if not text]
+        shown = np.full(len(self.where), "", dtype=object)
+        shown[moved] = [text for text, _ in cells]
+        missing = [row for row in moved if not shown[row]]
         _refuse(self.path, missing, "to relabel, give the new label in the column new_label", self.table["decision"])
         unclear = [row for row, (_, label) in zip(moved, cells, strict=True) if label is None]
-        shown = np.array([""] * len(self.where), dtype=object)
-        shown[moved] = [text for text, _ in cells]
         _refuse(self.path, unclear, f"new labels must be names or indices of the classes ({join_some(self.classes)})", shown)
         return np.array([label for _, label in cells], np.int64)
 
     def _new(self, row: int, given: int, found: Suspects | None) -> tuple[str, int | None]:
         """Return the text of a row's new label and which class that is; an empty text where there is none."""
-        if text := self._cell("new_label", row):
-            return text, self._name(text)
-        if not self.is_finding and (text := self._cell("label", row)) and self._name(text) != given:
-            return text, self._name(text)
-        if text := self._cell("suggested_name", row):
-            return text, self._name(text)
-        if text := self._cell("suggested_label", row):
-            return text, self._index(text)
+        ways = {"new_label": self._name, "label": self._name, "suggested_name": self._name, "suggested_label": self._index}
+        for column, read in ways.items():
+            text = _text(self.table[column][row]) if column in self.table else ""
+            if text and not (column == "label" and (self.is_finding or read(text) == given)):
+                return text, read(text)
         if found is None:
             return "", None
         label = int(found.suggested_label[self.where[row]])
         return self.classes[label], label
-
-    def _cell(self, column: str, row: int) -> str:
-        return _text(self.table[column][row]) if column in self.table else ""
 
     def _name(self, text: str) -> int | None:
         """Read a class name, or an index where no class is called by it."""

@@ -150,12 +150,11 @@ def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Datas
     known = _spaced(len(dataset), MOST_KNOWN if has_test else MOST_QUERIES)
     queries = test.take(_spaced(len(test), MOST_QUERIES)) if test is not None and has_test else None
     labels = dataset.labels[known]
+    truth = labels if queries is None or queries.labels is None else queries.labels
 
     def accuracy(of_known: np.ndarray, of_queries: np.ndarray | None) -> float:
-        if queries is None or of_queries is None:  # each example among the others
-            return round(knn_accuracy(of_known, labels, None, labels, NEIGHBOURS), 4)
-        assert queries.labels is not None
-        return round(knn_accuracy(of_known, labels, of_queries, queries.labels, NEIGHBOURS), 4)
+        asked = labels if of_queries is None else truth  # each example among the others, or the queries
+        return round(knn_accuracy(of_known, labels, of_queries, asked, NEIGHBOURS), 4)
 
     pixels = None
     if dataset.images is not None:

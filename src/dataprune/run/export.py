@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from dataprune import store, tables
 from dataprune.data import Dataset
@@ -63,12 +63,6 @@ def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "
     with store.writing(path, p.nbytes) as temporary:
         tables.write_npy(temporary, p)
     return p.shape[0], p.shape[1]
-
-
-def write_noisy(out: Path, ids: np.ndarray, given: Int64[np.ndarray, " examples"], truth: Int64[np.ndarray, " examples"]) -> None:
-    """Write `id, label, clean_label` as .csv or .parquet, a row for each example."""
-    with store.writing(out) as temporary:
-        tables.write_table(temporary, {"id": ids, "label": given, "clean_label": truth})
 
 
 def read_matrix(path: Path) -> Float64[np.ndarray, "rows columns"]:

@@ -96,10 +96,7 @@ class Run:
         return columns | {name: score.values for name, score in self.scores.items()}
 
     def dataset(self, data: str | Path | None = None) -> Dataset:
-        """Read the source again.
-
-        Args:
-            data: where it lies now; None is where it lay when it was scored.
+        """Read the source again, from `data`, or from where it lay when it was scored.
 
         Raises:
             InputError: it is not there, or it is not the data that was scored.
@@ -112,9 +109,9 @@ class Run:
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
         if found.fingerprint != self.manifest.spec.data:
+            differ = f"fingerprint {found.fingerprint[:12]}, the run has {self.manifest.spec.data[:12]}"
             raise InputError(
-                f"the data in {place} are not those of {self.path}: fingerprint {found.fingerprint[:12]}, "
-                f"the run has {self.manifest.spec.data[:12]}. Give the original data with --data DATA."
+                f"the data in {place} are not those of {self.path}: {differ}. Give the original data with --data DATA."
             )
         return found
 
@@ -124,27 +121,24 @@ class Run:
         Raises:
             InputError: it was scored without, or they are not there any more, or are others. No message names their place.
         """
-        record = self.manifest.features
-        if record is None:
+        if self.manifest.features is None:
             raise InputError("the run was scored without features.")
-        cure = "Give them with --features FILE."
-        place = local(self.path).get("features")
-        if not isinstance(place, str) or not (self.path / place).exists():
-            raise InputError(f"the features that the run was scored with are not where they were any more. {cure}")
-        try:
-            found = read_features(self.path / place)
-        except InputError:
-            raise InputError(f"the features that the run was scored with cannot be read any more. {cure}") from None
-        if found.digest != record.digest:
-            raise InputError(f"the features that the run was scored with were changed since. {cure}")
+        place, found, fault = local(self.path).get("features"), None, "are not where they were any more"
+        if isinstance(place, str) and (self.path / place).exists():
+            try:
+                found, fault = read_features(self.path / place), "were changed since"
+            except InputError:
+                fault = "cannot be read any more"
+        if found is None or found.digest != self.manifest.features.digest:
+            raise InputError(f"the features that the run was scored with {fault}. Give them with --features FILE.")
         return found
 
     def _place(self) -> str:
         """Return where the source lay when it was scored, if it is still there."""
-        try:
-            source = store.read_json(self.path / LOCAL)["source"]
-        except (StoreError, KeyError, TypeError):
-            raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.") from None
+        noted = local(self.path)
+        if "source" not in noted:
+            raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.")
+        source = noted["source"]
         if source is None:
             raise InputError("the run was made from arrays in memory, not from a source on disk. Give the data with --data DATA.")
         if os.sep in source and not Path(source).exists():

@@ -132,8 +132,9 @@ class _Scoring:
 
     def _train(self) -> list[MemberRecord]:
         """Train the members that are not yet published whole, publish each as it comes, and return the records of all."""
-        ensemble, executor_config = self.planned.ensemble, self.hardware.executor_config(self.device)
-        found = {member: published(self.folder, self.work.scratch, member) for member in range(ensemble.members)}
+        dataset, ensemble, scratch = self.dataset, self.planned.ensemble, self.work.scratch
+        config = self.hardware.executor_config(self.device)
+        found = {member: published(self.folder, scratch, member) for member in range(ensemble.members)}
         records = {member: record for member, record in found.items() if record is not None}
         for record in records.values():
             if record.file is not None:
@@ -141,8 +142,7 @@ class _Scoring:
         missing = [member for member in range(ensemble.members) if member not in records]
         total, done = len(missing) * ensemble.epochs, dict.fromkeys(missing, 0)
         if missing and self.listener is not None:
-            serial = executor_config.executor == "serial"
-            at_once = 1 if serial else min(self.hardware.workers or default_workers(), len(missing))
+            at_once = 1 if config.executor == "serial" else min(self.hardware.workers or default_workers(), len(missing))
             self.listener(Progress(ensemble, 0, total, cost=self.planned.timed_cost(len(missing), self._own_device, at_once)))
 
         def heard(epoch: EpochDone) -> None:
@@ -153,14 +153,15 @@ class _Scoring:
         for number in range(ensemble.rounds):
             asked = [member for member in missing if member // ensemble.round_size == number]
             if asked:
+                without = self._excluded(records, number)
                 outcomes = train_members(
-                    self.dataset,
+                    dataset,
                     ensemble,
                     asked,
-                    self.work.scratch,
+                    scratch,
                     device=self.device,
-                    executor_config=executor_config,
-                    excluded=self._excluded(records, number),
+                    executor_config=config,
+                    excluded=without,
                     on_message=heard,
                 )
                 records |= publish(self.folder, outcomes, self.device)
@@ -217,13 +218,8 @@ class _Scoring:
         assert dataset.labels is not None, "checked by `plan`"
         counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
         kind: Literal["images", "features"] = "images" if dataset.images is not None else "features"
-        training = Phase(
-            "train",
-            round(seconds[0], 3),
-            sum(member.examples_seen for member in members),
-            int(self.planned.cost(len(trained)).flops),
-            round(sum(member.seconds for member in members), 3),
-        )
+        n_seen, spent = sum(member.examples_seen for member in members), sum(member.seconds for member in members)
+        training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
         manifest = RunManifest(
             spec=self.spec,
             data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.inputs.shape[1:]), kind),
@@ -247,9 +243,8 @@ def _doubts(manifest: RunManifest) -> list[str]:
     doubts, folds = [], manifest.spec.folds
     if manifest.memorised:
         share = min(member.accuracy for member in manifest.learned)
-        doubts.append(
-            f"the members have memorised {share:.1%} of the labels they were trained on, so el2n and the other scores of the last "
-            "epoch tell little apart; aum, confidence and forget look at all epochs, or train with fewer --epochs"
-        )
+        known = f"the members have memorised {share:.1%} of the labels they were trained on"
+        cure = "aum, confidence and forget look at all epochs, or train with fewer --epochs"
+        doubts.append(f"{known}, so el2n and the other scores of the last epoch tell little apart; {cure}")
     small = [repr(name) for name, count in zip(manifest.data.classes, manifest.data.class_counts, strict=True) if 0 < count < folds]
     return [*doubts, f"fewer examples than the {folds} folds in class {join_some(small)}"] if small else doubts

@@ -115,13 +115,13 @@ def read_suspects(path: str | Path) -> Suspects:
         StoreError: what lies beside it is damaged.
     """
     path = Path(path)
-    name = _beside(path).name
-    if not _beside(path).is_file():
-        raise invalid(str(path), "be a table of `dataprune noise find`", f"no {name} beside it", "Write it again.")
+    beside, needs = _beside(path), (str(path), "be a table of `dataprune noise find`")
+    if not beside.is_file():
+        raise invalid(*needs, f"no {beside.name} beside it", "Write it again.")
     try:
-        about = msgspec.convert(store.read_json(_beside(path)), FindingRecord)
+        about = msgspec.convert(store.read_json(beside), FindingRecord)
     except msgspec.ValidationError:
-        raise invalid(str(path), "be a table of `dataprune noise find`", f"other things in {name}", "Write it again.") from None
+        raise invalid(*needs, f"other things in {beside.name}", "Write it again.") from None
     table = _checked_table(path, len(about.classes))
     return Suspects(
         ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
