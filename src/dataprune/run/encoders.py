@@ -32,8 +32,6 @@ class EmbedSettings:
     Attributes:
         method: `swav`, `trace`, `pixels`, or `module:function` of a function of a batch of pictures (B, H, W, Ch) uint8 that gives
             (B, D) numbers.
-        swav: for `swav`.
-        components: for `pixels`.
         model: for `trace`, if the run's model was `module:function`: that name, for a stored name is not followed.
     """
 
@@ -68,12 +66,7 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method with its settings, ready to be carried out.
-
-    Attributes:
-        identity: what makes two results on the same data the same result, as plain JSON.
-        prepare: does what must be done before features can be made; an interrupted scratch folder is taken up.
-    """
+    """A method with its settings: its identity as plain JSON, and the work before features can be made, which takes up scratch."""
 
     identity: dict[str, Any]
     prepare: Callable[[Path, Listener | None], Encoder]
@@ -91,11 +84,7 @@ def _directions(
 
 
 def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run: Run | None) -> Method:
-    """Choose the method and check everything that can be checked before long work.
-
-    Raises:
-        InputError: an unknown method, or one that does not fit the data.
-    """
+    """Choose the method and check everything that can be checked before long work."""
     name = settings.method
     if name == "trace":
         return _trace(dataset, settings.model, hardware, run)

@@ -27,9 +27,7 @@ def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, cl
     A later round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those
     whose fold it is in count as not trained on it.
 
-    Args:
-        trace: of the members that learned, whose numbers are `numbers`.
-        round_size: members of a round, the first round's come first.
+    `numbers` are those of the members that learned; of a round there are `round_size`, the first round's come first.
     """
     first = [place for place, number in enumerate(numbers) if number < round_size]
     retrained = len(first) not in (0, len(numbers))
@@ -58,7 +56,6 @@ def evidence_of_trace(
     others speak for them, and a note says so; else there is no such view.
 
     Args:
-        trace: of the members that learned.
         dealt: which members saw which example; what they were trained on if not given.
         mirrored: whether what members say of mirror images counts too, where they hold it.
         count_from: of what the number of wrong labels is estimated, if not of this.

@@ -66,11 +66,7 @@ def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "
 
 
 def read_matrix(path: Path) -> Float64[np.ndarray, "rows columns"]:
-    """Read a matrix of shares: .npy, or .csv without a header.
-
-    Raises:
-        InputError: no such file, another ending, cells that are no numbers, rows of different lengths.
-    """
+    """Read a matrix of shares: .npy, or .csv without a header."""
     if path.suffix.lower() not in (".csv", ".npy"):
         raise invalid("matrix", "end in .csv or .npy", repr(str(path)))
     with reading(regular(path), "matrix of numbers: a row a line, commas between them, no header"):

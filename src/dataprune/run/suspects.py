@@ -48,9 +48,6 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
         probabilities: .npy, a row for each example and a column for each class.
         labels: `FILE[:COLUMN]`, a row for each row of the probabilities; class indices, or names, whose alphabetical order is
             then that of the columns. A column `id` names the examples.
-
-    Raises:
-        InputError: no probabilities (logits, for one), labels of another number, or of classes that have no column.
     """
     p = noise.checked_probabilities(tables.read_npy(probabilities), str(probabilities))
     file = read_labels(labels)
@@ -154,11 +151,7 @@ def _checked_table(path: Path, n_classes: int) -> dict[str, np.ndarray]:
 
 
 def read_suspects_of(run: Run, path: Path) -> Suspects:
-    """Read a finding about a run's examples, in their order, however its rows were sorted since.
-
-    Raises:
-        InputError: as `read_suspects`; other examples or other labels than the run's.
-    """
+    """Read a finding about a run's examples, in their order, however its rows were sorted since."""
     found, cure = read_suspects(path), "Find again."
     if len(found) != len(run.ids):
         raise invalid("suspects", f"be what was found in {run.path}", f"other examples in {path}", cure)
@@ -174,9 +167,6 @@ def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
 
     Args:
         source: `FILE[:COLUMN]`, by its column `id` if it has one, else by row; without COLUMN it is `clean_label`, or the only one.
-
-    Raises:
-        InputError: examples without truth, another number of rows, labels that are no classes.
     """
     values, names = tables.read_column(source, "clean_label")
     file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")

@@ -31,13 +31,8 @@ class Arrays:
 def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], info: Mapping[str, object]) -> None:
     """Write named arrays as one safetensors file, atomically; equal arrays and `info` give equal bytes.
 
-    Args:
-        arrays: booleans, integers and floats up to 64 bits, of any shape, byte order and layout.
-        info: what JSON can say, kept as sorted JSON under the one metadata key `dataprune` (several keys would be
-            legal, but their order is not fixed, and the bytes would differ).
-
-    Raises:
-        InputError: an array of another dtype, or `info` with NaN.
+    Arrays are booleans, integers and floats up to 64 bits. `info` is what JSON can say, without NaN, kept as sorted JSON under the
+    one metadata key `dataprune` (several keys would be legal, but their order is not fixed, and the bytes would differ).
     """
     from safetensors.numpy import save
 
@@ -53,11 +48,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], inf
 
 
 def open_arrays(path: Path) -> Arrays:
-    """Open a file of `save_arrays`; its header is checked against the file's size, its numbers are not read.
-
-    Raises:
-        StoreError: the file is missing, cut short, no safetensors, or not written by dataprune.
-    """
+    """Open a file of `save_arrays`; its header is checked against the file's size, its numbers are not read."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

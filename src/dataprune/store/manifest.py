@@ -107,11 +107,7 @@ def read_manifest(folder: Path, name: str, kind: type[T]) -> T:
 
 
 def as_record(plain: object, kind: type[T], path: Path) -> T:
-    """Make a record of what a file says; a stranger's file may say anything, with a checksum that fits.
-
-    Raises:
-        StoreError: it lacks something, or holds something of another type.
-    """
+    """Make a record of what a file says; a stranger's file may say anything, with a checksum that fits."""
     try:
         return msgspec.convert(plain, kind)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -119,10 +115,7 @@ def as_record(plain: object, kind: type[T], path: Path) -> T:
 
 
 def faults(folder: Path, name: str) -> list[str]:
-    """Return what is wrong with each file of the manifest `folder/name`: missing, wrong size, wrong checksum.
-
-    Raises: what `read_manifest` raises.
-    """
+    """Return what is wrong with each file of the manifest `folder/name`: missing, wrong size, wrong checksum."""
     found = []
     for relative, expected in sorted(read_manifest(folder, name, Listing).files.items()):
         path = _inside(folder, relative)
@@ -165,11 +158,7 @@ def manifest_beside(path: Path) -> Path | None:
 
 
 def as_written(path: Path) -> Path:
-    """Return `path` back, if it is as dataprune wrote it; a file without a manifest of ours beside it is anybody's, and passes.
-
-    Raises:
-        StoreError: its manifest says another size or checksum.
-    """
+    """Return `path` back, if it is as dataprune wrote it; a file without a manifest of ours beside it is anybody's, and passes."""
     manifest = manifest_beside(path)
     if manifest is None or not path.is_file():
         return path

@@ -15,11 +15,7 @@ PROBE_BYTES = 2**15  # more than the lock and the note of what is asked take
 
 
 def check_new(targets: Sequence[Path]) -> None:
-    """Refuse places that are taken, before any work; not those that an interrupted call of `publish_together` has filled.
-
-    Raises:
-        InputError: there is something at one of them, or two are the same.
-    """
+    """Refuse places that are taken, before any work; not those that an interrupted call of `publish_together` has filled."""
     for number, target in enumerate(targets):
         if _names([target])[0] in _names(targets[:number]):
             raise invalid("targets", "be different", f"{target} twice")

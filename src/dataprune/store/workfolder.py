@@ -68,12 +68,7 @@ class WorkFolder:
         return self.claimed.parent == self.output
 
     def check(self) -> None:
-        """Refuse an output that could not be written, or that is something else, before any work.
-
-        Raises:
-            InputError: it is of the wrong kind, or there are other things.
-            MachineError: it cannot be written.
-        """
+        """Refuse an output that could not be written, or that is something else, before any work."""
         is_ours = self.claimed.exists() or self.manifest.exists()
         if self.is_folder:
             if os.path.lexists(self.output) and not self.output.is_dir():
@@ -160,11 +155,7 @@ class WorkFolder:
             raise InputError(f"`out` {self.output} holds {self.what} of other settings: {'; '.join(differing)}. {cure}.")
 
     def _present(self) -> dict[str, Any] | None:
-        """Read what the output is: from the claim, else from the manifest; None where there is neither.
-
-        Raises:
-            StoreError: neither can be believed.
-        """
+        """Read what the output is: from the claim, else from the manifest; None where there is neither."""
         cure = "Choose another folder, or remove this one." if self.is_folder else "Choose another file."
         try:
             return read_sealed(self.claimed)

@@ -15,11 +15,7 @@ UNPACKED_LIMIT_BYTES = 4 << 30
 
 
 def check_output(out: str | Path, suffixes: Sequence[str], cure: str = "", name: str = "out") -> Path:
-    """Return `out` as a path, which could be written: it ends in one of `suffixes` and lies in a folder that exists.
-
-    Raises:
-        InputError: it does not, or is a folder itself, or no path.
-    """
+    """Return `out` as a path, which could be written: it ends in one of `suffixes` and lies in a folder that exists."""
     check_type(name, out, str | Path)
     path = Path(out)
     if path.suffix.lower() not in suffixes:

@@ -11,12 +11,7 @@ from dataprune.errors import invalid, join_some
 
 @dataclass(frozen=True)
 class Joined:
-    """Where each example's row is.
-
-    Attributes:
-        rows: for each example its row in the table.
-        extra: ids of the table that are no example's, in the table's order.
-    """
+    """For each example its row in a table, and the ids of the table that are no example's, in its order."""
 
     rows: Int64[np.ndarray, " examples"]
     extra: tuple[str, ...]
@@ -26,10 +21,7 @@ def join(ids: Sequence[str], keys: Sequence[str], name: str, source: object) -> 
     """Return for each id the row whose key it is.
 
     Args:
-        ids: of the examples.
-        keys: of the rows of a table.
-        name: what the table is called in the call, for messages.
-        source: the file or value that carries the keys, for messages.
+        keys: of the rows of a table, which is called `name` in the call and lies in `source`, for messages.
 
     Raises:
         InputError: a key stands twice, or an id has no row.
