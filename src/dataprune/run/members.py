@@ -82,18 +82,9 @@ def check_environment(record: MemberRecord, device: str) -> None:
 
 
 def _publish(folder: Path, done: MemberDone, device: str) -> MemberRecord:
-    record = MemberRecord(
-        done.member,
-        done.status,  # type: ignore[arg-type]
-        REASONS[done.status],
-        member_file(done.member),
-        store.sha256(done.path),
-        training_environment(device),
-        round(done.accuracy, 6),
-        round(done.seconds, 3),
-        done.examples_seen,
-        done.peak_bytes,
-    )
+    file, digest, made_with = member_file(done.member), store.sha256(done.path), training_environment(device)
+    cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes)
+    record = MemberRecord(done.member, done.status, REASONS[done.status], file, digest, made_with, *cost)  # type: ignore[arg-type]
     store.write_sealed(folder / note_file(done.member), asdict(record))
     done.path.replace(folder / member_file(done.member))
     shutil.rmtree(done.path.parent, ignore_errors=True)

@@ -1,6 +1,7 @@
 """A finished run, read back: its scores, its trace, what it cost."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,11 +156,10 @@ def undamaged(file: Path, sha256: str) -> Path:
 
 def local(folder: Path) -> dict[str, Any]:
     """Read where things lie on this machine; nothing where that is not noted."""
-    try:
+    with suppress(StoreError):
         found = store.read_json(folder / LOCAL)
-    except StoreError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def write_local(folder: Path, **places: str | None) -> None:

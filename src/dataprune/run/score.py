@@ -71,11 +71,13 @@ def score(
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
     dataset = read(source)
-    planned = plan(dataset, settings)
-    spec, work = spec_of(planned), _work_folder(out)
+    planned, work = plan(dataset, settings), _work_folder(out)
+    ensemble = planned.ensemble
+    asked = {one.name: getattr(ensemble, one.name) for one in fields(ensemble)} | {"recipe": replace(ensemble.recipe, epochs=None)}
+    spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), **asked)
     if not work.claimed.exists():
         _ = planned.forward_flops  # refuses a model that is unknown or does not fit, before the folder is claimed
-    grows = "members" if extend and not planned.ensemble.folds else None
+    grows = "members" if extend and not ensemble.folds else None
     with work.work(spec.plain, wait=wait, grows=grows) as finished:
         origin = dataset.origin
         write_local(work.output, source=None if origin is None or not origin.path else origin.path)
@@ -88,14 +90,6 @@ def score(
 def check_out(out: str | Path) -> None:
     """Refuse an output folder that cannot become a run, before anything is read for it."""
     _work_folder(out).check()
-
-
-def spec_of(planned: Plan) -> RunSpec:
-    """Return what makes two runs the same run."""
-    ensemble = planned.ensemble
-    spec = {field.name: getattr(ensemble, field.name) for field in fields(ensemble)}
-    spec["recipe"] = replace(ensemble.recipe, epochs=None)
-    return RunSpec(data=planned.dataset.fingerprint, n_examples=len(planned.dataset), **spec)
 
 
 def _work_folder(out: str | Path) -> store.WorkFolder:
@@ -153,16 +147,9 @@ class _Scoring:
         for number in range(ensemble.rounds):
             asked = [member for member in missing if member // ensemble.round_size == number]
             if asked:
-                without = self._excluded(records, number)
+                left = self._excluded(records, number)
                 outcomes = train_members(
-                    dataset,
-                    ensemble,
-                    asked,
-                    scratch,
-                    device=self.device,
-                    executor_config=config,
-                    excluded=without,
-                    on_message=heard,
+                    dataset, ensemble, asked, scratch, device=self.device, executor_config=config, excluded=left, on_message=heard
                 )
                 records |= publish(self.folder, outcomes, self.device)
         return [records[member] for member in range(ensemble.members)]

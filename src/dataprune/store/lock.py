@@ -37,7 +37,11 @@ def lock(
                 check_writable(folder)
                 kernel_lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
-        raise InputError(f"`{name or folder}` is in use by {_holder(note)}; {cure}") from error
+        holder = "another process"
+        with suppress(StoreError, KeyError, TypeError, ValueError):
+            held = read_json(note)
+            holder = f"process {int(held['pid'])} on {held['host']} since {held['since']}"
+        raise InputError(f"`{name or folder}` is in use by {holder}; {cure}") from error
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
@@ -46,11 +50,3 @@ def lock(
         with suppress(OSError):
             note.unlink()
         kernel_lock.release()
-
-
-def _holder(note: Path) -> str:
-    try:
-        held = read_json(note)
-        return f"process {int(held['pid'])} on {held['host']} since {held['since']}"
-    except (StoreError, KeyError, TypeError, ValueError):
-        return "another process"
