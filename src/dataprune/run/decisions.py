@@ -28,10 +28,6 @@ def read_decisions(
     `new_label`; then in `label`, if that is another one than the given, and the file is no table of a finding, where it is the
     given one; then among what is suggested, in the file or in `found`.
 
-    Args:
-        ids, labels: of the examples, in source order.
-        found: what was suggested for each example.
-
     Raises:
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
             run's, no or unknown new labels.

@@ -77,10 +77,7 @@ def sweep(folder: Path) -> None:
 def check_writable(folder: Path) -> None:
     """Make `folder` where it is missing and write a probe into it, so that long work does not end in a surprise.
 
-    Raises:
-        MachineError: the folder may not be written, or the disk is full.
-        InputError: `folder`, or a part of its path, is a file.
-        FileNotFoundError: somebody removed `folder` right after it was made; to try again is worth it.
+    A FileNotFoundError says that somebody removed `folder` right after it was made; to try again is worth it.
     """
     probe = _temporary(folder / "probe")
     with _explained(folder / "probe", probe, 4096):

@@ -19,13 +19,8 @@ def lock(
 
     Beside the lock lies a note of who holds it since when; a note without a lock means nothing. The folder is made where it is missing.
 
-    Args:
-        wait: wait for the one who holds it, for as long as that takes.
-        name: what the user asked for, where that is not the folder but lies beside it.
-
-    Raises:
-        InputError: another one holds it, and `wait` is false.
-        MachineError: the folder may not be written.
+    Where another one holds it, `wait` for as long as that takes, or raise InputError. `name` is what the user asked for, where that
+    is not the folder but lies beside it.
     """
     from filelock import FileLock, Timeout
 

@@ -32,13 +32,9 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
     builds what has not appeared yet.
 
     Args:
-        targets: where nothing is yet; parents are made.
+        targets: where nothing is yet (else InputError); parents are made.
         identity: of what is built. Who was interrupted among the last steps goes on with the same only.
-        needs_bytes: how much it will be, where that is known; said when the disk is full.
-
-    Raises:
-        InputError: there is something at a target, or another process builds there.
-        MachineError: the disk is full, or the folder may not be written.
+        needs_bytes: said when the disk is full.
     """
     check_new(targets)
     scratches = list(dict.fromkeys(_scratch(target) for target in targets))

@@ -107,7 +107,6 @@ class WorkFolder:
 
         Raises:
             InputError: another identity, other things, or another process (without `wait`).
-            MachineError: no room, or no permission.
             StoreError: what is there does not say what it is.
         """
         wanted, also = json.loads(canonical_json(identity)), also or {}

@@ -30,11 +30,8 @@ def write_table(
     """Write columns as `.parquet` or `.csv`, by the suffix, in place; equal input gives equal bytes.
 
     Args:
-        columns: booleans, integers, floats (up to 64 bits) or text, all of one length.
+        columns: booleans, integers, floats (up to 64 bits) or Unicode text, all of one length.
         metadata: what to say of a column, as JSON; kept by Parquet only.
-
-    Raises:
-        InputError: another suffix or dtype, columns of different lengths, text that is not Unicode.
     """
     table = {name: _column(name, values) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in table.items()}
@@ -58,11 +55,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     In CSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
-    Args:
-        columns: read only these, in this order.
-
-    Raises:
-        InputError: the file is missing, damaged, of another kind, or lacks a column.
+    If `columns` are named, only these are read, in this order.
     """
     kind = regular(path).suffix.lower()
     if kind == ".npy":
@@ -99,9 +92,6 @@ def read_column(
         default: the column to take from a bare `FILE`; without it, or where it is absent, the only one that is not `id`.
 
     Returns: the values, and the column `id` as text, or None.
-
-    Raises:
-        InputError: no such file or column, or a bare `FILE` with several columns to choose from.
     """
     path, column = split_spec(spec)
     names = column_names(path)

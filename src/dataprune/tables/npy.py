@@ -46,12 +46,7 @@ def read_npy(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
 
 
 def read_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Read all arrays of an npz file, under the rules of `read_npy`.
-
-    Raises:
-        InputError: what `read_npy` refuses, a member that is no npy, or arrays of more than `files.UNPACKED_LIMIT_BYTES` in all.
-        MachineError: it does not fit in memory.
-    """
+    """Read all arrays of an npz file, at most `files.UNPACKED_LIMIT_BYTES` in all, under the rules of `read_npy`."""
     raises = (SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
     with reading(regular(path), "npz file", *raises), zipfile.ZipFile(path) as archive:
         total, limit = sum(member.file_size for member in archive.infolist()), files.UNPACKED_LIMIT_BYTES

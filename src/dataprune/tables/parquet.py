@@ -32,14 +32,11 @@ def write_parquet(
     path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]], metadata: Mapping[str, Mapping[str, object]]
 ) -> None:
     """Write columns, and with each what `metadata` says of it."""
-    fields, arrays = [], []
-    for name, values in table.items():
-        array = pyarrow.array(values, pyarrow.string()) if values.dtype == object else pyarrow.array(values)
-        said = {_METADATA_KEY: json.dumps(metadata[name], sort_keys=True, allow_nan=False)} if name in metadata else None
-        arrays.append(array)
-        fields.append(pyarrow.field(name, array.type, metadata=said))
+    arrays = {name: pyarrow.array(values, pyarrow.string() if values.dtype == object else None) for name, values in table.items()}
+    said = {name: {_METADATA_KEY: json.dumps(what, sort_keys=True, allow_nan=False)} for name, what in metadata.items()}
+    fields = [pyarrow.field(name, array.type, metadata=said.get(name)) for name, array in arrays.items()]
     with path.open("wb") as file:
-        pyarrow.parquet.write_table(pyarrow.table(arrays, pyarrow.schema(fields)), file, compression="zstd")
+        pyarrow.parquet.write_table(pyarrow.table(list(arrays.values()), pyarrow.schema(fields)), file, compression="zstd")
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, Notes]:
