@@ -25,17 +25,7 @@ TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
 _JPEG = b"\xff\xd8\xff"
 _EXIF_WITHIN = 65536  # an APP1 segment is at most 64 KB and stands near the start
 _ORIENTATION = 0x0112
-_FAILS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    MemoryError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_FAILS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, MemoryError, struct.error)
 
 
 class BadPicture(Exception):
@@ -134,7 +124,7 @@ def _refusing() -> Iterator[None]:
             yield
     except UnidentifiedImageError:
         raise BadPicture(f"no picture in a known format ({', '.join(FORMATS)})") from None
-    except _FAILS as error:
+    except (*_FAILS, Image.DecompressionBombError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise BadPicture(text.removeprefix("tjDecompressHeader3(): ")) from None
 

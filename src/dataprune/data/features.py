@@ -90,9 +90,8 @@ def read_features(path: str | Path) -> FeatureFile:
     A npy file holds (N, D) numbers and stays memory-mapped. A Parquet file holds a column of lists, or a column for each dimension;
     `id` names the rows and `label` is passed over. Shards of a folder are read in the order of their names.
 
-    Raises:
-        InputError: no such file, another kind, objects or text, shards of different width or kind, a gap in the shards' numbers.
-        StoreError: a file that dataprune wrote, and that is not as it was written.
+    Raises:   InputError for no such file, another kind, objects or text, shards of different width or kind, or a gap in their
+              numbers. StoreError for a file that dataprune wrote, and that is not as it was written.
     """
     path = store.as_written(Path(path))
     shards = _shards(path) if exists(path) and path.is_dir() else (path,)

@@ -148,16 +148,15 @@ def environment(values: Mapping[str, str]) -> Iterator[dict[str, str | None]]:
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
     """Have torch use `threads` threads within, whether it is imported already or not."""
-    torch = sys.modules.get("torch")
-    before = None if torch is None else torch.get_num_threads()
-    if torch is not None:
+    before = None
+    if torch := sys.modules.get("torch"):
+        before = torch.get_num_threads()
         torch.set_num_threads(threads)
     try:
         with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
             yield
     finally:
-        torch = sys.modules.get("torch")
-        if torch is not None:
+        if torch := sys.modules.get("torch"):
             wanted = os.environ.get("OMP_NUM_THREADS", "")
             torch.set_num_threads(before or (int(wanted) if wanted.isdigit() else default_workers()))
 

@@ -127,11 +127,6 @@ class _Worker:
             pass
         return self.tail.decode(errors="replace").strip()
 
-    def end(self) -> None:
-        self.executor.shutdown(wait=True, kill_workers=True)
-        self.messages.close()
-        self.output.close()
-
 
 @dataclass(eq=False)
 class ProcessPool:
@@ -208,7 +203,9 @@ class ProcessPool:
 
     def _end(self, worker: _Worker) -> None:
         self._started.remove(worker)
-        worker.end()
+        worker.executor.shutdown(wait=True, kill_workers=True)
+        worker.messages.close()
+        worker.output.close()
 
     def _new_worker(self) -> _Worker:
         from loky import ProcessPoolExecutor
