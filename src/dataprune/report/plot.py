@@ -30,10 +30,7 @@ def plot(thing: Drawable) -> "Figure":
 
     A score: how it is spread. Scores: how they correlate. Suspects: which labels look like which. A trace: accuracy by epoch. A
     run: its map of confidence against variability, or without these scores accuracy by epoch. A study or its summary: accuracy by
-    size or by window, with random and all data.
-
-    Raises:
-        InputError: it is none of these.
+    size or by window, with random and all data. Anything else is an `InputError`.
     """
     return draw(plot_data(thing))
 
@@ -51,8 +48,12 @@ def plot_data(thing: Drawable) -> Plot:
         case Trace():
             found = predictions_of(thing)
             return epochs_data(found.vote, found.trained, found.held_out, found.changed)
+        case Run() if {"variability", "confidence"} <= set(thing.scores):
+            variability, confidence = (thing.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
+            ties = tie_break([str(one) for one in thing.ids.tolist()], 0)
+            return map_of(variability, confidence, np.zeros(len(ties), bool), ties)
         case Run():
-            return _run(thing)
+            return plot_data(thing.trace)
         case Study():
             return plot_data(thing.summary)
         case Summary():
@@ -67,10 +68,3 @@ def _suspects(found: Suspects) -> Matrix:
     matrix = confusion_data(found.classes, counts)
     described = f"Given labels in rows, suggested ones in columns: {len(rows):,} of {len(found):,} labels are suspects."
     return Matrix("Suspected labels", described, matrix.rows, matrix.columns, matrix.strength, matrix.texts)
-
-
-def _run(run: Run) -> Plot:
-    if not {"variability", "confidence"} <= set(run.scores):
-        return plot_data(run.trace)
-    variability, confidence = (run.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
-    return map_of(variability, confidence, np.zeros(len(variability), bool), tie_break([str(one) for one in run.ids.tolist()], 0))

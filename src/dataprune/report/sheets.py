@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,13 +12,8 @@ from dataprune.report.figures import write_figure
 from dataprune.report.text import display_text
 from dataprune.tables import check_output
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 MOST_PICTURES = 1000
-CELL_INCHES = 1.1
-CAPTION_INCHES = 0.25
-HEADING_INCHES = 0.35
+CELL_INCHES, CAPTION_INCHES, HEADING_INCHES = 1.1, 0.25, 0.35
 CAPTION_LETTERS = 16  # what fits above a cell at 7 points
 
 
@@ -52,14 +46,9 @@ def sheet_data(
     names = [""] * len(images) if captions is None else [display_text(name, CAPTION_LETTERS) for name in captions]
     if len(names) != len(images):
         raise invalid("captions", f"be one for each of {len(images)} pictures", len(names))
-    return tuple(
-        SheetRow(
-            display_text(heading) if first == 0 else "",
-            np.asarray(images[first : first + columns]),
-            tuple(names[first : first + columns]),
-        )
-        for first in range(0, len(images), columns)
-    )
+    parts = [slice(first, first + columns) for first in range(0, len(images), columns)]
+    headings = (display_text(heading), *[""] * (len(parts) - 1))
+    return tuple(SheetRow(head, np.asarray(images[part]), tuple(names[part])) for head, part in zip(headings, parts, strict=True))
 
 
 def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
@@ -78,15 +67,12 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
             figure.text(0.05 / widest, (top - 0.08) / total, row.heading, fontsize=9, va="top", weight="bold", parse_math=False)
         for place, (pixels, caption) in enumerate(zip(row.pictures, row.captions, strict=True)):
             box = (place / widest + 0.03 / widest, (top - height + 0.03) / total, 0.94 / widest, (CELL_INCHES - 0.06) / total)
-            _draw_cell(figure.add_axes(box), pixels, caption)
+            axes = figure.add_axes(box)
+            axes.set_axis_off()
+            if pixels.shape[2] in (3, 4):
+                axes.imshow(pixels, interpolation="auto")
+            else:  # one channel, or so many that only the first can be shown
+                axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="auto")
+            axes.set_title(caption, fontsize=7, pad=2, parse_math=False)
         top -= height
     write_figure(figure, out)
-
-
-def _draw_cell(axes: "Axes", pixels: UInt8[np.ndarray, "height width channels"], caption: str) -> None:
-    axes.set_axis_off()
-    if pixels.shape[2] in (3, 4):
-        axes.imshow(pixels, interpolation="auto")
-    else:  # one channel, or so many that only the first can be shown
-        axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="auto")
-    axes.set_title(caption, fontsize=7, pad=2, parse_math=False)

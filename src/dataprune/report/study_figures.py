@@ -61,13 +61,26 @@ def study_plots(summary: Summary) -> dict[str, Plot]:
 
 def accuracy_data(summary: Summary) -> Chart | None:
     """Return accuracy against the share kept, with random and all data."""
-    return _over_sizes(summary, "value", "Accuracy by the share kept", "accuracy, %")
+    panels = []
+    for arm in _arms(summary.cells):
+        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
+        if max(map(len, curves.values()), default=0) > 1:
+            lines = (*_lines(summary, curves, "keep"), *_random(summary, arm, "keep"))
+            panels.append(Panel(ARMS.get(arm, arm), lines, _all_data(summary, arm)))
+    return _chart(summary, "Accuracy by the share kept", "kept, %", panels)
 
 
 def differences_data(summary: Summary) -> Chart | None:
     """Return the difference to random of the same size."""
-    title, label = "Difference to a random set of the same size", "accuracy minus that of random, points"
-    return _over_sizes(summary, "minus_random", title, label)
+    panels = []
+    for arm in _arms(summary.cells):
+        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
+        curves = {name: rows for name, rows in curves.items() if np.isfinite(summary.table["minus_random"][rows]).any()}
+        if max(map(len, curves.values()), default=0) > 1:
+            lines = _lines(summary, curves, "keep", "minus_random")
+            panels.append(Panel(ARMS.get(arm, arm), lines, (Level("random", STYLES["random"], 0.0),)))
+    title = "Difference to a random set of the same size"
+    return _chart(summary, title, "kept, %", panels, "accuracy minus that of random, points")
 
 
 def window_data(summary: Summary) -> Chart | None:
@@ -84,8 +97,7 @@ def window_data(summary: Summary) -> Chart | None:
             levels = [_level(summary, row, f"random, keep {summary.cells[row].keep:.0%}") for row in same]
             panels.append(Panel(ARMS.get(arm, arm), _lines(summary, curves, "start"), (*levels, *_all_data(summary, arm))))
     sizes = sorted({f"{cell.keep:.0%}" for cell in summary.cells if cell.strategy == "window"})
-    title = f"A window of {' or '.join(sizes)}, slid from easy to hard"
-    return Chart(title, _note(summary), "easier examples left out, %", "accuracy, %", tuple(panels)) if panels else None
+    return _chart(summary, f"A window of {' or '.join(sizes)}, slid from easy to hard", "easier examples left out, %", panels)
 
 
 def easy_hard_data(summary: Summary) -> Chart | None:
@@ -101,8 +113,7 @@ def easy_hard_data(summary: Summary) -> Chart | None:
                 lines.append(_line(summary, rows, "dropped", f"{score}, {label}", style))
         if {line.style.is_hollow for line in lines} == {True, False}:
             panels.append(Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "dropped")), _all_data(summary, arm)))
-    title = "Losing easy examples against losing hard ones"
-    return Chart(title, _note(summary), "dropped, %", "accuracy, %", tuple(panels)) if panels else None
+    return _chart(summary, "Losing easy examples against losing hard ones", "dropped, %", panels)
 
 
 def cells_data(summary: Summary) -> Rows:
@@ -193,21 +204,13 @@ def _style(cell: Cell) -> Style:
     return again(style, int(cell.strategy == "easiest" or cell.order == "hard-to-easy"))
 
 
-def _over_sizes(summary: Summary, what: str, title: str, y_label: str) -> Chart | None:
-    panels = []
-    for arm in _arms(summary.cells):
-        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
-        if what != "value":
-            curves = {name: rows for name, rows in curves.items() if np.isfinite(summary.table[what][rows]).any()}
-        if max(map(len, curves.values()), default=0) < 2:
-            continue
-        lines = _lines(summary, curves, "keep", what)
-        if what == "value":
-            panel = Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "keep")), _all_data(summary, arm))
-        else:
-            panel = Panel(ARMS.get(arm, arm), lines, (Level("random", STYLES["random"], 0.0),))
-        panels.append(panel)
-    return Chart(title, _note(summary), "kept, %", y_label, tuple(panels)) if panels else None
+def _chart(summary: Summary, title: str, x_label: str, panels: Sequence[Panel], y_label: str = "accuracy, %") -> Chart | None:
+    if not np.isfinite(summary.standard_deviation):
+        note = f"No intervals: {summary.no_interval}."
+    else:
+        basis = f"{pluralise(int(summary.table['n_seeds'].max()), 'seed')}, {summary.degrees_of_freedom} degrees of freedom"
+        note = f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."
+    return Chart(title, note, x_label, y_label, tuple(panels)) if panels else None
 
 
 def _compared(cells: Sequence[Cell], own: Sequence[int]) -> dict[str, list[int]]:
@@ -290,11 +293,3 @@ def _arms(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 def _without_arm(cell: Cell) -> str:
     return replace(cell, arm="").name
-
-
-def _note(summary: Summary) -> str:
-    if not np.isfinite(summary.standard_deviation):
-        return f"No intervals: {summary.no_interval}."
-    n_seeds = int(summary.table["n_seeds"].max())
-    basis = f"{pluralise(n_seeds, 'seed')}, {summary.degrees_of_freedom} degrees of freedom"
-    return f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."

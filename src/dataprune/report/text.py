@@ -4,8 +4,8 @@
 def display_text(text: object, most: int = 80) -> str:
     r"""Write an id, a class name or a path so that it fits one line and nothing in it is acted upon.
 
-    Control characters, escape sequences, line ends, marks that turn the direction of writing, and bytes that were no UTF-8 become
-    backslash escapes. What is longer than `most` characters loses its middle.
+    What is not printable (control characters, line ends, marks of direction, bytes that were no UTF-8) becomes backslash escapes;
+    what is longer than `most` characters loses its middle.
 
     Example:
         >>> display_text("cat\x1b[31m\n\u202egpj.exe")

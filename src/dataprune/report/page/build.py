@@ -44,17 +44,7 @@ def run_page(data: ReportData, options: Options) -> Page:
         "n_pictures": sum(1 for picture in payload["examples"]["picture"] if picture),
         "correlation": _table(correlations),
         "matrix": _table(confusion) | {"of": len(data.classes)},
-        "distributions": [
-            {
-                "name": one.score,
-                "rows": [
-                    {"name": name, "quantiles": [float(f"{value:.4g}") for value in values]}
-                    for name, values in zip(one.names, one.quantiles.tolist(), strict=True)
-                ],
-                "n_left_out": one.n_left_out,
-            }
-            for one in spreads
-        ],
+        "distributions": spreads,
     }
     return Page("run", context, payload, plots, {"correlations": correlations, "confusion": confusion})
 
@@ -116,7 +106,7 @@ def _feature_plots(data: ReportData) -> dict[str, Plot]:
 
 def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, Any]:
     """Return what the templates say of a run, but for its plots."""
-    manifest, names = data.manifest, data.class_names
+    manifest, names, told = data.manifest, data.class_names, data.predictions
     longest = 0 if data.images is None else max(data.images.shape[1:3])
     return {
         "title": display_text(options.title or f"Data report: {display_text(data.name, 60)}", 200),
@@ -128,7 +118,7 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
         "things": data.things,
         "is_pictures": manifest.data.kind == "images",
         "class_names": names,
-        "whose": WHOSE[data.predictions.which],
+        "whose": WHOSE[told.which],
         "missing": {name: display_text(reason, 600) for name, reason in data.missing.items()},
         "suspects": _suspects(data, chosen),
         "duplicates": _duplicates(data, chosen),
@@ -138,8 +128,8 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
             {"given": names[one.given], "to": names[one.predicted], "count": one.count, "e": chosen.wanted.at(one.rows)}
             for one in chosen.confused
         ],
-        "epochs": _epochs(data),
-        "held_out": bool(np.isfinite(data.predictions.held_out).any()),
+        "epochs": list(zip(told.vote, told.trained, told.held_out, told.changed, strict=True)),
+        "held_out": bool(np.isfinite(told.held_out).any()),
         "when": manifest.spec.when,
         "features_are": data.features_are,
         "clusters": None if manifest.features is None else manifest.features.k,
@@ -218,10 +208,9 @@ def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:
 def _scores(data: ReportData) -> list[dict[str, Any]]:
     rows = []
     for name, score in data.scores.items():
-        low, middle, high = (float(f"{value:.4g}") for value in np.quantile(score.values, (0, 0.5, 1)))
         formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name) or OWN_SCORES.get(name, "")
-        harder = "larger" if score.harder > 0 else "smaller"
-        rows.append({"name": name, "formula": formula, "harder": harder, "low": low, "median": middle, "high": high})
+        quantiles = np.quantile(score.values, (0, 0.5, 1)).tolist()
+        rows.append({"name": name, "formula": formula, "is_larger_harder": score.harder > 0, "quantiles": quantiles})
     return rows
 
 
@@ -235,14 +224,6 @@ def _table(data: Matrix) -> dict[str, Any]:
         for row in zip(data.texts, data.strength.tolist(), strict=True)
     ]
     return {"names": data.rows, "cells": cells, "about": f"{data.title}: {data.description}"}
-
-
-def _epochs(data: ReportData) -> list[dict[str, Any]]:
-    top = data.predictions
-    names = ("vote", "trained", "held_out", "changed")
-    rows = zip(*(getattr(top, name).tolist() for name in names), strict=True)
-    rounded = [[round(value, 4) if np.isfinite(value) else None for value in row] for row in rows]
-    return [dict(zip(("epoch", *names), (epoch, *row), strict=True)) for epoch, row in enumerate(rounded, start=1)]
 
 
 def _made(data: ReportData) -> list[list[str]]:

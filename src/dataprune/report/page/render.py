@@ -28,7 +28,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A page before it is HTML: what its template (run or study) says and its script needs, as plain JSON, and its plots by name.
+    """A page before it is HTML: what its template (run or study) says, what its script needs as plain JSON, its plots by name.
 
     The page shows `tables` as such: they are plots in files only.
     """
@@ -108,8 +108,8 @@ def script_json(value: Any) -> str:
 
 
 def _number(value: float | None, form: str, unit: float = 1, after: str = "") -> str:
-    """Write a number with a true minus sign, none as –, and nothing below zero that is not."""
-    if value is None:
+    """Write a number with a true minus sign, none and NaN as –, and nothing below zero that is not."""
+    if value is None or value != value:
         return "–"
     text = f"{value * unit:{form}}"
     if text.startswith("-"):
