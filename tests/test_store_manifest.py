@@ -106,8 +106,9 @@ class TestManifest:
             with pytest.raises(StoreError, match=r"run\.json` (is damaged|has format)"):
                 store.read_manifest(run, "run.json", dict)
 
-    def test_edited(self, run):
-        edited(run, lambda manifest: manifest.update(seed=2), resign=False)
+    @pytest.mark.parametrize("edit", [{"seed": 2}, {"seed": 2, "sha256": None}])
+    def test_edited(self, run, edit):
+        edited(run, lambda manifest: manifest.update(edit), resign=False)
         with pytest.raises(StoreError, match=r"run\.json` is damaged or was edited: its checksum does not fit"):
             store.read_manifest(run, "run.json", dict)
 

@@ -59,8 +59,8 @@ def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict):
         raise StoreError(f"`{path}` is damaged: it holds no table.")
-    expected = found.pop(seal, None if seal == SEAL else "none")
-    if expected is not None and expected != json_digest(found):
+    expected = found.pop(seal, None)
+    if expected != json_digest(found) and (expected is not None or seal != SEAL):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
     return found
 
