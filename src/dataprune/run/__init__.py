@@ -1,10 +1,10 @@
 """A run on disk: made, opened, verified, and what leaves it."""
 
-from dataprune.run.clusters import Clustering, ClusterSettings, add_features, cluster
+from dataprune.run.clusters import ClusterSettings, add_features, cluster
 from dataprune.run.embed import Embedding, check_features_out, embed
 from dataprune.run.encoders import EmbedProgress, EmbedSettings
 from dataprune.run.export import write_folder, write_kept, write_probabilities
-from dataprune.run.features import Matched, match
+from dataprune.run.features import match
 from dataprune.run.run import FEATURES, Run, feature_manifests, open_run, verify
 from dataprune.run.score import Progress, check_out, score
 from dataprune.run.suspects import find_suspects, write_suspects
@@ -12,11 +12,9 @@ from dataprune.run.suspects import find_suspects, write_suspects
 __all__ = [
     "FEATURES",
     "ClusterSettings",
-    "Clustering",
     "EmbedProgress",
     "EmbedSettings",
     "Embedding",
-    "Matched",
     "Progress",
     "Run",
     "add_features",

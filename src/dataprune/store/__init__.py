@@ -5,8 +5,6 @@ from dataprune.store.digests import array_digest, canonical_json, json_digest, s
 from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
 from dataprune.store.lock import lock
 from dataprune.store.manifest import (
-    FORMAT,
-    FileRecord,
     Listing,
     as_record,
     as_written,
@@ -23,9 +21,7 @@ from dataprune.store.transaction import check_new, publish_together
 from dataprune.store.workfolder import WorkFolder
 
 __all__ = [
-    "FORMAT",
     "Arrays",
-    "FileRecord",
     "Listing",
     "WorkFolder",
     "array_digest",

@@ -1,13 +1,12 @@
 """Columns, arrays and texts in Parquet, CSV, npy and text files."""
 
-from dataprune.tables.columns import Table, column_names, read_column, read_table, split_spec, write_table
+from dataprune.tables.columns import column_names, read_column, read_table, split_spec, write_table
 from dataprune.tables.files import TABLES, check_output, write_lines
 from dataprune.tables.npy import VECTOR_SUFFIXES, read_npy, read_npz, write_npy, write_vectors
 
 __all__ = [
     "TABLES",
     "VECTOR_SUFFIXES",
-    "Table",
     "check_output",
     "column_names",
     "read_column",
