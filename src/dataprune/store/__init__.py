@@ -5,6 +5,7 @@ from dataprune.store.digests import array_digest, canonical_json, json_digest, s
 from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
 from dataprune.store.lock import lock
 from dataprune.store.manifest import (
+    FileRecord,
     Listing,
     as_record,
     as_written,
@@ -22,6 +23,7 @@ from dataprune.store.workfolder import WorkFolder
 
 __all__ = [
     "Arrays",
+    "FileRecord",
     "Listing",
     "WorkFolder",
     "array_digest",
