@@ -54,7 +54,7 @@ def studied(
     own = tuple(Score(name, rng.random(N_TRAIN), 1, train.ids) for name in names)
     keep = tuple(round((place + 1) / (sizes + 1), 3) for place in range(sizes))
     spec = StudySpec("sweep", (Sweep("hardest", keep),), names, seeds=seeds, model="linear", epochs=EPOCHS)
-    run_trials.train_staged = partial(pretend, seconds, N_TEST)
+    run_trials.staged.train_staged = partial(pretend, seconds, N_TEST)
     begun, cpu = time.perf_counter(), time.process_time()
     done = run_study(Splits(train, None, test), spec, out, StudyInputs(scores=own), hardware, listener=heard.append)
     return done, time.perf_counter() - begun, time.process_time() - cpu

@@ -21,8 +21,7 @@ import numpy as np
 from record import record
 
 from dataprune.data import Splits, read_splits
-from dataprune.study.conditions import RUN, StudyInputs
-from dataprune.study.km import PIXELS
+from dataprune.study.conditions import PIXELS, RUN, StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
 from dataprune.study.spec import StudySpec, Sweep

@@ -68,7 +68,7 @@ def test_presets_are_those_of_the_report():
         ('preset = "a"\nseeds = "3"', "Expected `int`, got `str`.*seeds"),
         ('preset = "a"\nseeds = true', "Expected `int`, got `bool`.*seeds"),
         ('preset = "a"\nseeds = 0', "`seeds` must be at least 1"),
-        ('preset = "a"\nseeds = 5000', "how many seeds, not which one"),
+        ('preset = "a"\nseeds = 5000', "how many, not which one"),
         ('preset = "a"\nbudget = "time"', "`budget` must be one of epochs, steps"),
         ('preset = "a"\nnoise = 1.0', r"`noise` must be in \[0, 1\)"),
         ('preset = "a"\ntolerance = nan', "`tolerance` must be in"),

@@ -230,7 +230,7 @@ class TestMended:
             open_study(folder)
 
     def test_pixels_that_a_study_clusters(self, tmp_path):
-        from dataprune.study.km import pixel_features
+        from dataprune.study.conditions import pixel_features
         from study_toys import vectors
 
         data = vectors(60)

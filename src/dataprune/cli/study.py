@@ -202,8 +202,7 @@ def _inputs(
 ) -> "StudyInputs":
     from dataprune.data import read_features
     from dataprune.run.own_scores import is_score_file, score_of_file
-    from dataprune.study.conditions import StudyInputs
-    from dataprune.study.km import PIXELS
+    from dataprune.study.conditions import PIXELS, StudyInputs
     from dataprune.study.study import is_study
 
     for other in reuse:
@@ -220,7 +219,7 @@ def _inputs(
 
 
 def _tensorboard(folder: Path) -> Any:
-    from dataprune.study.tensorboard import TensorBoardLogger
+    from dataprune.study.run_trials import TensorBoardLogger
 
     return TensorBoardLogger(folder)
 

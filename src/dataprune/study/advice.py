@@ -9,12 +9,12 @@ import numpy as np
 
 from dataprune.errors import InputError, invalid
 from dataprune.study.cost import scoring_cost
+from dataprune.study.summary import Summary, Verdict
 from dataprune.study.wording import Note, note
 from dataprune.training.settings import Cost
 
 if TYPE_CHECKING:
     from dataprune.run import Run
-    from dataprune.study.summary import Summary
 
 SIZES = (0.9, 0.7, 0.5, 0.3)
 # Examples a class. CIFAR-10 has 5,000, CIFAR-100 500, the report's photos 1,000: the limits lie between such sets, no more is known
@@ -34,7 +34,6 @@ class Situation:
     """What advice rests on; None where it is not known.
 
     Attributes:
-        n_examples, n_classes: of the training set.
         smallest_class: examples in it.
         scores: names of the scores that the run has.
         wrong: the estimated number of wrong labels.
@@ -52,7 +51,6 @@ class Situation:
 
     @property
     def per_class(self) -> float | None:
-        """Examples a class, the mean."""
         return None if not self.n_classes else self.n_examples / self.n_classes
 
     @property
@@ -75,12 +73,9 @@ class Situation:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do at one size.
+    """What to do at one size: as the options of `dataprune prune`; `by` is "" for random, `strategy` "all" for not to prune.
 
-    Attributes:
-        keep: the size.
-        strategy, by, start, cut, balanced: as for `dataprune prune`; `by` is "" for random, `strategy` "all" for not to prune.
-        reasons: why, the strongest first.
+    `reasons` say why, the strongest first.
     """
 
     keep: float
@@ -96,18 +91,18 @@ class Advice:
         """The options of `dataprune prune` that do it; none for not to prune."""
         if self.strategy == "all":
             return ()
-        options = ["--keep", f"{self.keep:g}", "--strategy", self.strategy]
-        options += ["--by", self.by] if self.by else []
-        options += ["--start", f"{self.start:g}"] if self.start else []
-        options += ["--cut", f"{self.cut:g}"] if self.cut else []
+        options = ["--keep", f"{self.keep:g}", "--strategy", self.strategy, *(("--by", self.by) if self.by else ())]
+        options += [word for name, value in self._fractions for word in (f"--{name}", f"{value:g}")]
         return (*options, "--balanced") if self.balanced else tuple(options)
+
+    @property
+    def _fractions(self) -> list[tuple[str, float]]:
+        return [(name, value) for name, value in (("start", self.start), ("cut", self.cut)) if value]
 
     def __str__(self) -> str:
         if self.strategy == "all":
             return "keep all"
-        options = [f"start {self.start:g}"] if self.start else []
-        options += [f"cut {self.cut:g}"] if self.cut else []
-        options += ["balanced"] if self.balanced else []
+        options = [f"{name} {value:g}" for name, value in self._fractions] + ["balanced"] * self.balanced
         by = f" by {self.by}" if self.by else ""
         return f"{self.strategy}{by}" + (f" ({', '.join(options)})" if options else "")
 
@@ -133,12 +128,11 @@ def situation_of(run: "Run") -> Situation:
 
 def situation_from(trials: Mapping[str, Any]) -> Situation:
     """Read what can be known of a set from the trials of a study alone: its size and the scores that were tried."""
-    scores = dict.fromkeys(str(score) for score in trials["score"])
-    names = tuple(name for name in scores if name not in ("", "all", "random"))
-    return Situation(n_examples=int(np.max(trials["n_train"])), scores=names)
+    names = (name for name in dict.fromkeys(map(str, trials["score"])) if name not in ("", "all", "random"))
+    return Situation(n_examples=int(np.max(trials["n_train"])), scores=tuple(names))
 
 
-def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: "Summary | None" = None) -> tuple[Advice, ...]:
+def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: Summary | None = None) -> tuple[Advice, ...]:
     """Return for each size what to keep, and why.
 
     What a study of this very set has measured at a size overrules the rules: a score only where it is better than random beyond
@@ -152,11 +146,6 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: "Summar
     - With few examples, a class or in all, the easy ones are worth more than the hard ones (Sorscher et al.; docs/findings.md),
       and nothing is gained by pruning.
     - Where labels are wrong, the hardest examples are those: they are left out first (the report's sliding windows).
-
-    Args:
-        situation: of the set.
-        keep: sizes, in (0, 1].
-        summary: of a study of this set.
     """
     for size in keep:
         if not 0 < size <= 1:
@@ -169,15 +158,15 @@ def grouped(advices: Sequence[Advice]) -> list[tuple[tuple[Advice, ...], tuple[N
     groups: dict[tuple[str, tuple[Note, ...]], list[Advice]] = {}
     for one in advices:
         groups.setdefault((str(one), one.reasons), []).append(one)
-    said: dict[Note, None] = {}
+    said: set[Note] = set()
     found = []
     for (_, reasons), members in groups.items():
         found.append((tuple(members), tuple(one for one in reasons if one not in said)))
-        said |= dict.fromkeys(reasons)
+        said.update(reasons)
     return found
 
 
-def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Note, ...]:
+def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note, ...]:
     """Return whether pruning pays at all, and what the advice rests on."""
     reasons = [] if summary is None else [_most_dropped(summary)]
     if situation.few:
@@ -193,21 +182,18 @@ def overall(situation: Situation, summary: "Summary | None" = None) -> tuple[Not
     return (*reasons, note("no study")) if summary is None else tuple(reasons)
 
 
-def _most_dropped(summary: "Summary") -> Note:
+def _most_dropped(summary: Summary) -> Note:
     if summary.no_loss is not None:
         return note("droppable: unknown", why=summary.no_loss)
-    points = 100 * summary.tolerance
-    shown = [one for one in summary.droppable if one.keep < 1]
+    points, shown = 100 * summary.tolerance, [one for one in summary.droppable if one.keep < 1]
     if not shown:
         return note("droppable: none", points=points)
     least = min(one.keep for one in shown)
     return note("droppable", keep=least, points=points, names=", ".join(one.name for one in shown if one.keep == least))
 
 
-def _measured(keep: float, summary: "Summary | None") -> Advice | None:
+def _measured(keep: float, summary: Summary | None) -> Advice | None:
     """Advise by what was trained at this size; None where nothing was, or no random set."""
-    from dataprune.study.summary import Verdict
-
     if summary is None or keep >= 1:
         return None
     table, cells = summary.table, summary.cells
@@ -228,8 +214,7 @@ def _measured(keep: float, summary: "Summary | None") -> Advice | None:
     if not among:
         return Advice(keep, "random", (*_why_random(keep, tried, summary), *_loss(table, random[0])))
     row = max(among, key=lambda at: float(table[summary.measure][at]))
-    points, low, high = (float(100 * table[f"minus_random{end}"][row]) for end in ("", "_low", "_high"))
-    reasons = [note("best: against random", points=points, low=low, high=high), *_loss(table, row)]
+    reasons = [note("best: against random", **_points(table, "minus_random", row)), *_loss(table, row)]
     if row not in better:
         reasons.append(note("best: safe", points=100 * summary.tolerance))
     elif len(better) > 1:
@@ -237,25 +222,26 @@ def _measured(keep: float, summary: "Summary | None") -> Advice | None:
     return Advice(keep, cells[row].strategy, tuple(reasons), cells[row].score, cells[row].start)
 
 
-def _why_random(keep: float, tried: list[int], summary: "Summary") -> tuple[Note, ...]:
+def _why_random(keep: float, tried: list[int], summary: Summary) -> tuple[Note, ...]:
     if summary.no_interval is not None:
         return (note("random: not known", n=len(tried), keep=keep, why=summary.no_interval),)
-    seen = summary.smallest_differences[tried]
-    none = note("random: none better", n=len(tried), keep=keep)
-    return (
-        (none, note("random: would have been seen", points=100 * float(np.nanmedian(seen)))) if np.isfinite(seen).any() else (none,)
-    )
+    reasons, seen = [note("random: none better", n=len(tried), keep=keep)], summary.smallest_differences[tried]
+    if np.isfinite(seen).any():
+        reasons.append(note("random: would have been seen", points=100 * float(np.nanmedian(seen))))
+    return tuple(reasons)
+
+
+def _points(table: Mapping[str, np.ndarray], column: str, row: int) -> dict[str, float]:
+    ends = (("points", ""), ("low", "_low"), ("high", "_high"))
+    return {name: float(100 * table[f"{column}{end}"][row]) for name, end in ends}
 
 
 def _loss(table: Mapping[str, np.ndarray], row: int) -> tuple[Note, ...]:
-    points, low, high = (float(100 * table[f"minus_all{end}"][row]) for end in ("", "_low", "_high"))
-    if not np.isfinite(points):
+    found = _points(table, "minus_all", row)
+    if not np.isfinite(found["points"]):
         return ()
-    return (
-        note("against all", points=points, low=low, high=high)
-        if np.isfinite(low)
-        else note("against all: no interval", points=points),
-    )
+    has_interval = np.isfinite(found["low"])
+    return (note("against all", **found) if has_interval else note("against all: no interval", points=found["points"]),)
 
 
 def _by_rule(keep: float, situation: Situation) -> Advice:
@@ -265,26 +251,16 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
         return Advice(keep, "random", (note("few: easy", few=situation.few), note("few: random")), balanced=True)
     if keep < (0.7 if situation.has_many else 0.8) - 1e-9:
         return _stratified(keep, situation)
-    return _without_noise(keep, situation) if situation.noise >= NOISY else _hardest(keep, situation)
-
-
-def _large(situation: Situation) -> Note:
-    return note("hardest: many" if situation.has_many else "hardest: some")
-
-
-def _hardest(keep: float, situation: Situation) -> Advice:
-    score, why = _score(situation, FOR_HARDEST)
-    least = (note("score: least lost", score=score),) if score in ("std", "flip") else ()
-    return Advice(keep, "hardest", (_large(situation), *least, *why), score)
-
-
-def _without_noise(keep: float, situation: Situation) -> Advice:
-    """Keep the hardest but for as many as look wrong; where these do not fit, the easiest."""
+    large = note("hardest: many" if situation.has_many else "hardest: some")
+    if situation.noise < NOISY:
+        score, why = _score(situation, FOR_HARDEST)
+        least = (note("score: least lost", score=score),) if score in ("std", "flip") else ()
+        return Advice(keep, "hardest", (large, *least, *why), score)
+    # The hardest but for as many as look wrong; where these do not fit, the easiest.
     score, why = _score(situation, AGAINST_NOISE)
     share = float(np.ceil(100 * situation.noise) / 100)
     start = round(max(0.0, 1 - keep - share), 6)
-    reasons = (_large(situation), note("noise: window", share=share), *why)
-    return Advice(keep, "window" if start else "easiest", reasons, score, start)
+    return Advice(keep, "window" if start else "easiest", (large, note("noise: window", share=share), *why), score, start)
 
 
 def _stratified(keep: float, situation: Situation) -> Advice:

@@ -14,16 +14,13 @@ REPORTS_SPAN = (0.1, 0.7)
 
 @dataclass(frozen=True)
 class CurveArea:
-    """The area under one curve, as a share of the accuracy on all data: 1 is no loss at any size.
+    """The area under one curve, as a share of the accuracy on all data: 1 is no loss at any size; each with its 95 % interval.
 
     Attributes:
         arm, name: the curve, as `Cell.name`.
-        simpson, simpson_low, simpson_high: by Simpson's rule from 10 % to 70 % dropped, with its 95 % interval; NaN where it cannot
-            be had.
-        trapezoid, trapezoid_low, trapezoid_high: from nothing dropped to the most dropped.
-        to: the most dropped.
-        minus_random, minus_random_low, minus_random_high: the trapezoid less that of random, where that has the same sizes.
-        absent: why there is no `simpson`; None where there is one.
+        simpson: by Simpson's rule from 10 % to 70 % dropped; NaN where it cannot be had (`absent` says why).
+        trapezoid: from nothing dropped to the most dropped, `to`.
+        minus_random: the trapezoid less that of random, where that has the same sizes.
     """
 
     arm: str
@@ -50,9 +47,8 @@ def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.
         >>> simpson_weights(np.array([0.1, 0.4, 0.7]))[0].round(3).tolist()
         [0.167, 0.667, 0.167]
     """
-    first, last = REPORTS_SPAN
     n_sizes = len(dropped)
-    if n_sizes < 3 or abs(dropped[0] - first) > 1e-6 or abs(dropped[-1] - last) > 1e-6:
+    if n_sizes < 3 or not np.allclose(dropped[[0, -1]], REPORTS_SPAN, rtol=0, atol=1e-6):
         return None, note("area: span")
     if n_sizes % 2 == 0 or np.ptp(np.diff(dropped)) > 1e-6:
         return None, note("area: steps", n=n_sizes)
@@ -69,32 +65,27 @@ def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndar
         [0.25, 0.5, 0.25]
     """
     at = np.concatenate([[0.0], dropped])
-    steps = np.diff(at) / at[-1]
-    return np.concatenate([steps, [0.0]]) / 2 + np.concatenate([[0.0], steps]) / 2
+    return np.asarray(np.trapezoid(np.eye(len(at)), at) / at[-1])
 
 
 def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[CurveArea, ...]:
     """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data."""
-    curves = cells.curves()
-    randoms: dict[str, list[int]] = {}
-    for (arm, _), places in curves.items():
-        if cells.cells[places[0]].is_random:
-            randoms.setdefault(arm, places)
-    found = []
-    for (arm, name), places in curves.items():
-        everything = cells.all_of(cells.cells[places[0]])
+    curves, found = cells.curves(), []
+    dropped = {curve: np.array([cells.cells[place].dropped for place in places]) for curve, places in curves.items()}
+    randoms = {curve[0]: curve for curve, places in reversed(curves.items()) if cells.cells[places[0]].is_random}  # of each arm
+    for curve, places in curves.items():
+        everything, control = cells.all_of(cells.cells[places[0]]), randoms.get(curve[0], curve)
         if everything is None or len(places) < 2:
             continue
-        dropped = np.array([cells.cells[place].dropped for place in places])
-        weights, absent = simpson_weights(dropped)
-        simpson = (np.nan,) * 3 if weights is None else _share(fitted, everything, places, weights)
-        from_none = trapezoid_weights(dropped)
-        control = randoms.get(arm, [])
-        paired = (np.nan,) * 3
-        if control and control != places and [cells.cells[p].dropped for p in control] == [cells.cells[p].dropped for p in places]:
-            paired = _share(fitted, everything, [*places, *control], np.concatenate([from_none[1:], -from_none[1:]]))
+        weights, absent = simpson_weights(dropped[curve])
+        simpson = paired = (np.nan,) * 3
+        if weights is not None:
+            simpson = _share(fitted, everything, places, weights)
+        from_none = trapezoid_weights(dropped[curve])
+        if control != curve and np.array_equal(dropped[control], dropped[curve]):
+            paired = _share(fitted, everything, [*places, *curves[control]], np.concatenate([from_none[1:], -from_none[1:]]))
         whole = _share(fitted, everything, [everything, *places], from_none)
-        found.append(CurveArea(arm, name, *simpson, *whole, float(dropped[-1]), *paired, absent))
+        found.append(CurveArea(*curve, *simpson, *whole, float(dropped[curve][-1]), *paired, absent))
     return tuple(found)
 
 

@@ -6,22 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
-from dataprune import store
+from dataprune import store, tables
+from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import DatapruneError, InputError, invalid
-from dataprune.run import Run, open_run
+from dataprune.run import ClusterSettings, Run, cluster, match, open_run
 from dataprune.run import score as score_run
-from dataprune.scores import Score, Scores
+from dataprune.scores import Score, Scores, km
 from dataprune.study.grid import Condition
-from dataprune.study.km import PIXELS, km_scores, pixel_features
 from dataprune.study.presets import SCORES
 from dataprune.study.spec import StudySpec
 from dataprune.study.splits import StudyData, with_noise
 from dataprune.study.study import NOISY_RUN, RUN
 from dataprune.tables.join import join
+from dataprune.training.features import on_components, pixel_components, principal_components
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware, Settings
+
+PIXELS = "pixels"
+"""What stands for features that are made of the pixels."""
+SIDE = 16  # pictures are brought to about this side before their principal components are found
+WIDTH = 64  # components that are kept
+FEWEST_EACH = 5  # rows a cluster, on average
 
 Scorer = Callable[[Dataset, Path, Settings], Run]
 
@@ -72,10 +80,8 @@ class ScoreProvider:
         run = open_run(self.sources.run)
         seen, labels = run.manifest.spec.data, data.train.labels
         if seen == data.uncut:
-            raise InputError(
-                f"`run` {run.path} has seen all examples, also those that the study would cut off as test. Leave out --run: the "
-                "study then scores without them."
-            )
+            seen_test = "has seen all examples, also those that the study would cut off as test"
+            raise InputError(f"`run` {run.path} {seen_test}. Leave out --run: the study then scores without them.")
         if seen != data.train.fingerprint:
             here = f"{len(data.train):,} examples with fingerprint {data.train.fingerprint[:12]} here"
             same = len(run.ids) == len(data.train) and bool((run.ids == data.train.ids).all())
@@ -105,32 +111,21 @@ class ScoreProvider:
         has_features = self.sources.features is not None or bool(self.spec.clusters)
         from_run = [one for one in wanted if one not in scores and not (one == "km" and has_features)]
         if from_run or not wanted:
-            run = self._run(data, place, run_path, settings)
+            if run_path is None:
+                scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
+                run = scorer(data.train, self.folder / place, settings)
+            else:
+                run = open_run(run_path)
             scores |= _named(run.scores, from_run or [one for one in SCORES if one in run.scores and one not in scores])
         km = self._km(data.train) if ("km" in wanted or not wanted) and has_features else {}
         return Condition(name, data, scores, km)
 
-    def _run(self, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Run:
-        if run_path is None:
-            scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
-            return scorer(data.train, self.folder / place, settings)
-        return open_run(run_path)
-
     def _km(self, dataset: Dataset) -> dict[int, Score]:
-        features = self.sources.features
-        if features is None or isinstance(features, str):
-            if features not in (None, PIXELS):
-                raise invalid("features", f"be a file or '{PIXELS}'", repr(features))
-            given: FeatureFile | np.ndarray = pixel_features(dataset, self.folder)
-        else:
-            given = features
-        asked = self.spec.clusters or ("auto",)
-        return km_scores(given, dataset, asked, seed=self.spec.seed)
-
-
-def usual_scores(condition: Condition) -> tuple[str, ...]:
-    """Return the scores of a study that names none: those of the report that the run has."""
-    return tuple(name for name in SCORES if name in condition.scores or (name == "km" and condition.km))
+        given = self.sources.features
+        if isinstance(given, str) and given != PIXELS:
+            raise invalid("features", f"be a file or '{PIXELS}'", repr(given))
+        features = given if isinstance(given, FeatureFile) else pixel_features(dataset, self.folder)
+        return km_scores(features, dataset, self.spec.clusters or ("auto",), seed=self.spec.seed)
 
 
 def settings_of(run: Run) -> Settings:
@@ -146,15 +141,12 @@ def settings_of(run: Run) -> Settings:
 
 def _named(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
     """Return the scores that are asked for; where the run lacks one, the error names those that it has."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = scores[name]
-        except DatapruneError as error:
-            if name not in scores.absent:
-                raise
-            raise InputError(f"{error} The run has {', '.join(scores)}.") from None
-    return found
+    try:
+        return {name: scores[name] for name in names}
+    except DatapruneError as error:
+        if next(name for name in names if name not in scores) not in scores.absent:
+            raise
+        raise InputError(f"{error} The run has {', '.join(scores)}.") from None
 
 
 def _aligned(score: Score, dataset: Dataset) -> Score:
@@ -166,3 +158,44 @@ def _aligned(score: Score, dataset: Dataset) -> Score:
         return score
     rows = join(dataset.ids.tolist(), score.ids.tolist(), name, "the score that was given").rows
     return Score(score.name, score.values[rows], score.harder)
+
+
+def km_scores(features: FeatureFile | np.ndarray, dataset: Dataset, asked: Sequence[str], *, seed: int) -> dict[int, Score]:
+    """Score by each number of clusters that is asked for; those that come to the same number are one.
+
+    Args:
+        features: a file, or a row for each example.
+        asked: `auto`, `classes` or numbers; numbers beyond a fifth of the examples are left out.
+    """
+    place = np.arange(len(dataset))
+    found: Features = features
+    if isinstance(features, FeatureFile):
+        matched = match(features, dataset.ids)
+        found, place = matched.features, matched.place
+    most = max(2, len(dataset) // FEWEST_EACH)
+    scores: dict[int, Score] = {}
+    for one in asked:
+        if not one.isdecimal() or int(one) <= most:
+            clusters = cluster(found, ClusterSettings(one, dataset.n_classes, seed))
+            if clusters.k not in scores:
+                scores[clusters.k] = Score("km", km(found, clusters.clusters.centres)[place], 1)
+    if not scores:
+        raise invalid("clusters", f"be numbers of at most {most} for {len(dataset)} examples", ", ".join(asked))
+    return dict(sorted(scores.items()))
+
+
+def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examples features"]:
+    """Return the principal components of the pixels (or of given vectors), written once: a study that goes on finds the same."""
+    path = folder / f"pixels-{dataset.pixels_digest[:12]}.npy"
+    manifest = f"{path.name}.json"
+    if store.is_whole(folder, manifest):  # else it is made again
+        return np.ascontiguousarray(tables.read_npy(path))
+    if dataset.images is None:
+        rows = np.asarray(dataset.inputs)
+        made = principal_components(rows, WIDTH).of(rows)
+    else:
+        made = on_components(dataset.images, pixel_components(dataset.images, WIDTH, SIDE), SIDE)
+    with store.writing(path, made.nbytes) as temporary:
+        tables.write_npy(temporary, made)
+    store.write_manifest(folder, manifest, {}, [path.name])
+    return made

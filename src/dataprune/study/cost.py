@@ -22,11 +22,9 @@ def scoring_cost(phases: Iterable[Phase]) -> Cost:
 
 @dataclass(frozen=True)
 class CellCost:
-    """What one training of a cell costs, and when pruning to it has paid.
+    """What one training of a cell costs, the mean over its seeds, and when pruning to it has paid.
 
     Attributes:
-        cell: what is trained.
-        training: the mean over its seeds.
         saved: what one training saves against one on all data; below 0 where it costs more.
         pays_after: for each measure the number of trainings with which scoring is paid for; None for never, or where it is not
             known. Random needs no scores and pays from the first.
@@ -44,13 +42,9 @@ class CellCost:
 
 @dataclass(frozen=True, eq=False)
 class StudyCosts:
-    """The cost of scoring, of a training on all data, and of each cell.
+    """The cost of scoring, of a training on all data (NaN where the study has none), and of each other cell.
 
-    Attributes:
-        scoring: once.
-        everything: one training on all data; NaN where the study has none.
-        cells: in the order of the summary, without all data.
-        notes: what the figures leave out.
+    `notes` are what the figures leave out.
     """
 
     scoring: Cost
@@ -75,28 +69,22 @@ class StudyCosts:
 
 
 def study_costs(trials: Trials, scoring: Cost, measure: str = "test_accuracy") -> StudyCosts:
-    """Return what scoring and each training cost.
-
-    Args:
-        trials: the columns of `trials.parquet`.
-        scoring: of `scoring_cost`.
-        measure: which accuracy says that a training has ended.
-
-    Raises:
-        InputError: as `cell_table`.
-    """
+    """Return what scoring and each training cost; `measure` is the accuracy that says that a training has ended."""
     cells = cell_table(trials, measure)
     trainings = [_mean(trials, rows[rows >= 0]) for rows in cells.rows]
     found = []
     for cell, training in zip(cells.cells, trainings, strict=True):
-        if cell.is_all:
-            continue
-        control = cells.all_of(cell)
-        saved = UNKNOWN if control is None else Cost(*(trainings[control][name] - training[name] for name in MEASURES))
-        to_pay = scoring if cell.is_scored else NOTHING
-        found.append(CellCost(cell, training, saved, {name: _pays_after(to_pay[name], saved[name]) for name in MEASURES}))
+        if not cell.is_all:
+            control, to_pay = cells.all_of(cell), scoring if cell.is_scored else NOTHING
+            saved = UNKNOWN if control is None else Cost(*(trainings[control][name] - training[name] for name in MEASURES))
+            found.append(CellCost(cell, training, saved, {name: _pays_after(to_pay[name], saved[name]) for name in MEASURES}))
     home = next((training for cell, training in zip(cells.cells, trainings, strict=True) if cell.is_all), UNKNOWN)
-    return StudyCosts(scoring, home, tuple(found), tuple(_notes(found, home)))
+    notes = [note("cost: once")]
+    if not np.isfinite(home.seconds):
+        notes.append(note("cost: no control"))
+    elif found and all(one.saved.examples_seen <= 0.02 * home.examples_seen for one in found):
+        notes.append(note("cost: equal steps"))
+    return StudyCosts(scoring, home, tuple(found), tuple(notes))
 
 
 def _mean(trials: Trials, rows: np.ndarray) -> Cost:
@@ -109,15 +97,4 @@ def _mean(trials: Trials, rows: np.ndarray) -> Cost:
 
 def _pays_after(scoring: float, saved: float) -> int | None:
     """Return the first number of trainings whose savings exceed the cost of scoring."""
-    if not (np.isfinite(scoring) and saved > 0):
-        return None
-    return 1 if scoring <= 0 else floor(scoring / saved) + 1
-
-
-def _notes(found: list[CellCost], everything: Cost) -> list[Note]:
-    notes = [note("cost: once")]
-    if not np.isfinite(everything.seconds):
-        notes.append(note("cost: no control"))
-    elif found and all(one.saved.examples_seen <= 0.02 * everything.examples_seen for one in found):
-        notes.append(note("cost: equal steps"))
-    return notes
+    return (1 if scoring <= 0 else floor(scoring / saved) + 1) if np.isfinite(scoring) and saved > 0 else None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -13,7 +14,7 @@ from dataprune.scores import Score
 from dataprune.selection import select
 from dataprune.streams import torch_seed
 from dataprune.study.results_table import ALL, RANDOM, Cell
-from dataprune.study.spec import ORDERS, StudySpec, Sweep, Variant
+from dataprune.study.spec import ORDERS, StudySpec, Variant
 from dataprune.study.splits import StudyData
 from dataprune.study.trial import Trial
 from dataprune.training.fit import batches_of
@@ -27,10 +28,9 @@ EPOCHS = 6  # of a trial at REFERENCE_SIZE examples
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """One arm of a study: its data, and the scores made of them.
+    """One arm of a study ("" where there is one only): its data, and the scores made of them.
 
     Attributes:
-        name: "" where there is one arm only.
         scores: by the name they have in tables.
         km: the score `km` by the number of clusters, where it is made for this study.
     """
@@ -76,9 +76,7 @@ class _Request:
 
 def setups(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
     """Fill in the model and the recipe of the trials, or those of each variant."""
-    if not spec.variants:
-        return (_setup("", spec.model, spec.recipe, spec, dataset),)
-    return tuple(_varied(variant, spec, dataset) for variant in spec.variants)
+    return tuple(_setup(variant, spec, dataset) for variant in spec.variants or (Variant(""),))
 
 
 def grid(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[TrainingSetup]) -> Grid:
@@ -100,18 +98,9 @@ def grid(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[Tra
                 stages = _stages(spec, request, seed, notes)
                 kept = (np.flatnonzero(stage.trained_on[data.pool]) for stage in stages)
                 fixed[request.cell] = stages, tuple(map(data.pool_ids.sha256, kept))
-            trial = Trial(
-                request.cell,
-                data.train.fingerprint,
-                data.validation_key,
-                data.test.fingerprint if spec.judge == "test" else None,
-                *fixed[request.cell],
-                setup.model,
-                replace(setup.recipe, epochs=None),
-                setup.epochs,
-                seed,
-            )
-            trials.append(trial)
+            test, recipe = data.test.fingerprint if spec.judge == "test" else None, replace(setup.recipe, epochs=None)
+            sets = data.train.fingerprint, data.validation_key, test
+            trials.append(Trial(request.cell, *sets, *fixed[request.cell], setup.model, recipe, setup.epochs, seed))
     return Grid(tuple(trials), tuple(notes))
 
 
@@ -131,51 +120,37 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequenc
             if spec.stages:
                 yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition, first)
         for sweep in spec.parts:
-            if sweep.strategy != RANDOM:  # it is the control
-                for name, clusters, score in _scores(spec, condition):
-                    for cell in _cells(sweep, Cell(name, sweep.strategy, 1.0, 0.0, arm, "", clusters)):
-                        yield _Request(cell, condition, first, score)
-
-
-def _cells(sweep: Sweep, like: Cell) -> Iterator[Cell]:
-    if sweep.strategy in ORDERS:
-        like = replace(like, strategy="curriculum", order=sweep.strategy)
-    for keep in sweep.keep:
-        for start in sweep.start:
-            if start + keep > 1 + SLACK:
-                raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
-            yield replace(like, keep=keep, start=start)
-
-
-def _scores(spec: StudySpec, condition: Condition) -> Iterator[tuple[str, int, Score]]:
-    for name in spec.scores:
-        if name == "km" and condition.km:
-            for clusters, score in condition.km.items():
-                yield name, clusters, score
-        else:
-            yield name, 0, condition.scores[name]
+            if sweep.strategy == RANDOM:  # it is the control
+                continue
+            order = sweep.strategy if sweep.strategy in ORDERS else ""
+            for name in spec.scores:
+                scores = condition.km if name == "km" and condition.km else {0: condition.scores[name]}
+                for (clusters, score), keep, start in product(scores.items(), sweep.keep, sweep.start):
+                    if start + keep > 1 + SLACK:
+                        raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
+                    cell = Cell(name, "curriculum" if order else sweep.strategy, keep, start, arm, order, clusters)
+                    yield _Request(cell, condition, first, score)
 
 
 def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> tuple[Stage, ...]:
     """Return the rows that a cell trains on, stage by stage."""
     data, cell, setup = request.condition.data, request.cell, request.setup
-    pool, n_train = data.pool, len(data.train)
     if spec.stages and cell.order and cell.strategy != "recipe":
         schedule = scaled(spec.stages, setup.epochs)
-        masks = growing(pool[_order(request, seed)], [share for _, share in schedule], n_train)
+        masks = growing(data.pool[_order(request, seed)], [share for _, share in schedule], len(data.train))
         epochs = [length for length, _ in schedule]
     else:
-        mask = np.zeros(n_train, bool)
-        mask[pool if cell.keep == 1 else pool[_kept(spec, request, seed, notes)]] = True
+        mask = np.zeros(len(data.train), bool)
+        mask[data.pool if cell.keep == 1 else data.pool[_kept(spec, request, seed, notes)]] = True
         masks, epochs = (mask,), [setup.epochs]
-    return stages_by(masks, epochs, budget=spec.budget, batch=setup.recipe.batch, n_all=len(pool))
+    return stages_by(masks, epochs, budget=spec.budget, batch=setup.recipe.batch, n_all=len(data.pool))
 
 
 def _kept(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> Int64[np.ndarray, " kept"]:
     """Choose within the pool; a random set differs by the seed of the training, any other by nothing but its rule."""
     data, cell, score = request.condition.data, request.cell, request.score
     assert data.train.labels is not None
-    labels, n_classes = data.train.labels[data.pool], data.train.n_classes
+    labels = data.train.labels[data.pool]
     chosen = select(
         None if score is None else Score(score.name, score.values[data.pool], score.harder),
         cell.keep,
@@ -185,16 +160,12 @@ def _kept(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None])
         labels=labels,
         ids=data.pool_ids,
         seed=torch_seed(seed, "random") if score is None else spec.seed,
-    )
-    lost = np.flatnonzero(
-        (np.bincount(labels[chosen.rows], minlength=n_classes) == 0) & (np.bincount(labels, minlength=n_classes) > 0)
-    )
-    if len(lost):
+    ).rows
+    if lost := sorted(set(labels.tolist()) - set(labels[chosen].tolist())):
         names = join_some((repr(data.train.classes[index]) for index in lost), most=3)
-        rule = RANDOM if score is None else f"{cell.score} {cell.strategy}"
-        cure = "--balanced keeps the same share of each"
-        notes.setdefault(f"{rule}, keep {cell.keep:g}: no example is kept of class {names}; {cure}")
-    return chosen.rows
+        rule = f"{RANDOM if score is None else f'{cell.score} {cell.strategy}'}, keep {cell.keep:g}"
+        notes.setdefault(f"{rule}: no example is kept of class {names}; --balanced keeps the same share of each")
+    return chosen
 
 
 def _order(request: _Request, seed: int) -> Int64[np.ndarray, " pool"]:
@@ -223,41 +194,32 @@ def stages_by(
     masks: Sequence[Bool[np.ndarray, " examples"]], epochs: Sequence[int], *, budget: str, batch: int, n_all: int
 ) -> tuple[Stage, ...]:
     """Return the stages that train on each mask for so many epochs, or (`steps`) for the steps of so many on `n_all` examples."""
-    stages = []
-    for mask, length in zip(masks, epochs, strict=True):
-        if int(mask.sum()) < 2:
-            raise invalid("keep", "leave at least 2 examples to train on", int(mask.sum()), "Keep more.")
-        if budget == "epochs":
-            stages.append(whole_stage(mask, length, batch))
-        else:
-            stages.append(stage_of_steps(mask, length * batches_of(n_all, batch), batch))
-    return tuple(stages)
+    small = min((int(mask.sum()) for mask in masks), default=2)
+    if small < 2:
+        raise invalid("keep", "leave at least 2 examples to train on", small, "Keep more.")
+    if budget == "epochs":
+        return tuple(whole_stage(mask, length, batch) for mask, length in zip(masks, epochs, strict=True))
+    steps = [length * batches_of(n_all, batch) for length in epochs]
+    return tuple(stage_of_steps(mask, length, batch) for mask, length in zip(masks, steps, strict=True))
 
 
 def growing(
     order: Int64[np.ndarray, " pool"], shares: Sequence[float], n_examples: int
 ) -> tuple[Bool[np.ndarray, " examples"], ...]:
     """Return the masks, of length `n_examples`, of the first shares of rows in the order in which they come in."""
-    masks = []
-    for share in shares:
-        mask = np.zeros(n_examples, bool)
-        mask[order[: max(1, int(np.floor(share * len(order) + 0.5)))]] = True
-        masks.append(mask)
-    return tuple(masks)
+    ends = (max(1, int(np.floor(share * len(order) + 0.5))) for share in shares)
+    return tuple(np.isin(np.arange(n_examples), order[:end]) for end in ends)
 
 
-def _setup(name: str, model: str, recipe: str, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
-    model = model or ("mlp" if dataset.images is None else "proxy")
-    found = recipe_named(recipe or default_recipe(dataset, model))
-    epochs = spec.epochs or found.epochs or epochs_for(len(dataset), EPOCHS)
-    return TrainingSetup(name or found.name, model, replace(found, batch=spec.batch or found.batch, epochs=None), epochs)
-
-
-def _varied(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
+def _setup(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     changes = dict(variant.changes)
-    setup = _setup(variant.name, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe), spec, dataset)
+    model = changes.pop("model", spec.model) or ("mlp" if dataset.images is None else "proxy")
+    found = recipe_named(changes.pop("recipe", spec.recipe) or default_recipe(dataset, model))
+    epochs = spec.epochs or found.epochs or epochs_for(len(dataset), EPOCHS)
+    recipe = replace(found, batch=spec.batch or found.batch, epochs=None)
     try:
-        rate = changes.get("learning_rate", setup.recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
-        return replace(setup, recipe=replace(setup.recipe, **{**changes, "learning_rate": rate}))
+        rate = changes.get("learning_rate", recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
+        recipe = replace(recipe, **{**changes, "learning_rate": rate})
     except TypeError as error:
         raise invalid(f"variant '{variant.name}'", "have values of the right kind", repr(variant.changes), str(error)) from None
+    return TrainingSetup(variant.name or found.name, model, recipe, epochs)

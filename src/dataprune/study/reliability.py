@@ -24,13 +24,11 @@ class Reliability:
     """How far a score of an ensemble would be repeated by another ensemble of as many members.
 
     Attributes:
-        name: of the score.
-        half: members in a half.
+        half, members: members in a half, and in the two halves' ensemble.
         between_halves: the correlation of the two halves, the mean over splits; NaN where a half gave all examples the same
             (`absent` says so).
-        spread: the standard deviation of that over splits. They share members, so it says how much the split matters, and is no
+        spread: its standard deviation over splits. They share members, so it says how much the split matters, and is no
             standard error.
-        members: in the ensemble, in two equal halves.
         whole: expected correlation of this ensemble's score with that of another ensemble of as many members (Spearman and Brown).
     """
 
@@ -57,17 +55,13 @@ class Reliability:
         if not 0 < target < 1:
             raise invalid("target", "be in (0, 1)", f"{target:g}")
         r = self.between_halves
-        if not r > 0:
-            return None
-        if r >= 1:
-            return 1
+        if not 0 < r < 1:
+            return 1 if r >= 1 else None
         return max(1, ceil(self.half * target * (1 - r) / (r * (1 - target)) - 1e-9))
 
 
 def spearman_brown(correlation: float, times: float) -> float:
-    """Return the reliability of a mean over `times` as many parts, from that of the parts.
-
-    NaN where the parts contradict each other so much that there is none.
+    """Return the reliability of a mean over `times` as many parts, from that of the parts; NaN where they contradict each other.
 
     Source: Spearman 1910, Brown 1910.
 
@@ -97,10 +91,8 @@ def reliability(
         splits: random ones, at most; where there are fewer different ones, all.
     """
     if trace.n_members < FEWEST_MEMBERS:
-        raise InputError(
-            f"reliability needs {FEWEST_MEMBERS} members, got {trace.n_members}. Add some with `dataprune score --members "
-            f"{FEWEST_MEMBERS} --extend`."
-        )
+        cure = f"Add some with `dataprune score --members {FEWEST_MEMBERS} --extend`"
+        raise InputError(f"reliability needs {FEWEST_MEMBERS} members, got {trace.n_members}. {cure}.")
     half = trace.n_members // 2
     found: dict[str, list[float]] = {}
     for one, other in _halves(trace.n_members, splits, seed):
@@ -138,8 +130,6 @@ class Agreement:
     """How much the kept sets of all pairs of scores have in common, at several sizes.
 
     Attributes:
-        names: of the scores.
-        keep: the sizes.
         jaccard: (sizes, scores, scores): those in both sets as a share of those in either; 1 on the diagonal.
         by_chance: (sizes,) what two random sets of the size have: keep / (2 − keep).
     """

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Shaped
@@ -40,17 +42,14 @@ class Cell:
 
     @property
     def dropped(self) -> float:
-        """The share left out."""
         return round(1 - self.keep, 9)
 
     @property
     def is_all(self) -> bool:
-        """Whether it is the control on all data."""
         return self.strategy == ALL
 
     @property
     def is_random(self) -> bool:
-        """Whether it is a random control."""
         return self.score == RANDOM
 
     @property
@@ -83,8 +82,7 @@ class CellTable:
     Attributes:
         cells: in order: by arm; all data, random, then the scores; from large sets to small.
         seeds: ascending.
-        rows: (cells, seeds) the row of `trials` of each training, −1 where there is none that ended.
-        accuracies: (cells, seeds), NaN where there is none.
+        rows, accuracies: (cells, seeds) the row of `trials` of each training and its accuracy; −1 and NaN where none has ended.
         failed: rows of trials without an accuracy.
         arms: in the order in which the trials name them.
     """
@@ -99,19 +97,13 @@ class CellTable:
     def random_of(self, cell: Cell) -> int | None:
         """Return the index of the random control of this size and arm; of several, that of the same strategy, order and start."""
         same = [
-            index
+            (other.strategy != cell.strategy, other.order != cell.order, other.start != cell.start, index)
             for index, other in enumerate(self.cells)
             if other.is_random
-            and other.arm == cell.arm
-            and bool(other.order) == bool(cell.order)
+            and (other.arm, bool(other.order)) == (cell.arm, bool(cell.order))
             and abs(other.dropped - cell.dropped) < SAME_KEEP
         ]
-
-        def unlike(index: int) -> tuple[bool, bool, bool, int]:
-            other = self.cells[index]
-            return other.strategy != cell.strategy, other.order != cell.order, other.start != cell.start, index
-
-        return min(same, key=unlike, default=None) if cell.is_scored else None
+        return min(same)[-1] if same and cell.is_scored else None
 
     def all_of(self, cell: Cell) -> int | None:
         """Return the index of the control on all data of the same arm."""
@@ -134,10 +126,7 @@ class CellTable:
 def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     """Sort the trainings of a study into cells and seeds.
 
-    Args:
-        trials: the columns of `trials.parquet`. All data is what has `keep` 1 and no `order`; random is what has the strategy or
-            the score "random", or the score "".
-        measure: `test_accuracy`, or `validation_accuracy` where a choice is made.
+    All data is what has `keep` 1 and no `order`; random is what has the strategy or the score "random", or the score "".
 
     Raises:
         InputError: a column is missing, no training has an accuracy, or two of one cell have the same seed.
@@ -152,7 +141,8 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     if not ended:
         raise InputError("no training of this study has ended with an accuracy. Run the same `dataprune study` command again.")
     cell_of = {row: _cell(trials, row) for row in ended}
-    cells = sorted(set(cell_of.values()), key=_order)
+    of_curve = attrgetter("arm", "is_scored", "is_random", "score", "strategy", "order", "clusters", "start", "dropped")
+    cells = sorted(set(cell_of.values()), key=of_curve)
     seeds = sorted({int(trials["seed"][row]) for row in ended})
     rows = np.full((len(cells), len(seeds)), -1, np.int64)
     index = {cell: number for number, cell in enumerate(cells)}
@@ -170,19 +160,12 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
 
 
 def _cell(trials: Trials, row: int) -> Cell:
-    score, strategy = str(trials["score"][row]), str(trials["strategy"][row])
-    arm, order = (str(trials[name][row]) if name in trials else "" for name in ("arm", "order"))
-    clusters = int(trials["clusters"][row]) if "clusters" in trials else 0
-    start = float(trials["start"][row]) if "start" in trials else 0.0
-    keep = round(float(trials["keep"][row]), 9)
+    defaults: dict[str, Any] = {"arm": "", "order": "", "clusters": 0, "start": 0.0}
+    at = defaults | {name: values[row] for name, values in trials.items() if name in (*NEEDED, *defaults)}
+    score, strategy, arm, order = (str(at[name]) for name in ("score", "strategy", "arm", "order"))
+    keep, start = round(float(at["keep"]), 9), float(at["start"])
     if 1 - keep < SAME_KEEP and not order:
         return Cell(ALL, ALL, 1.0, arm=arm)
-    start = start if np.isfinite(start) else 0.0
-    if strategy == RANDOM or score in ("", RANDOM):
-        return Cell(RANDOM, strategy, keep, start, arm, order)
-    return Cell(score, strategy, keep, start, arm, order, clusters)
-
-
-def _order(cell: Cell) -> tuple[object, ...]:
-    kind = 0 if cell.is_all else 1 if cell.is_random else 2
-    return cell.arm, kind, cell.score, cell.strategy, cell.order, cell.clusters, cell.start, cell.dropped
+    is_random = strategy == RANDOM or score in ("", RANDOM)
+    clusters = 0 if is_random else int(at["clusters"])
+    return Cell(RANDOM if is_random else score, strategy, keep, start if np.isfinite(start) else 0.0, arm, order, clusters)

@@ -1,4 +1,4 @@
-"""Trains the trials of a study, side by side, writes each as it ends, and tells a listener of it."""
+"""Trains the trials of a study, side by side, writes each as it ends, and tells a listener (such as that of TensorBoard) of it."""
 
 import contextlib
 import shutil
@@ -14,25 +14,16 @@ from dataprune.data.handle import data_handle
 from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
-from dataprune.study.grid import Condition, Grid, TrainingSetup
-from dataprune.study.trial import Trial, TrialResult, borrowed, sound_trial, write_trial
+from dataprune.study.grid import Condition, Grid
+from dataprune.study.trial import Trial, TrialResult, sound_trial, write_trial
+from dataprune.training import staged
 from dataprune.training.checkpoint import is_seen, training_environment
 from dataprune.training.ensemble import Ensemble
-from dataprune.training.fit import Training, forward_flops
-from dataprune.training.inputs import example_shape
+from dataprune.training.fit import Training
 from dataprune.training.plan import Plan
 from dataprune.training.settings import Cost, Hardware
-from dataprune.training.staged import (
-    CHECKPOINT_SECONDS,
-    Places,
-    StagedDone,
-    StagedEpoch,
-    StagedJob,
-    forget_inputs,
-    packed,
-    train_staged,
-)
-from dataprune.workers import ExecutorConfig, Job, Outcome, Pool, default_workers, open_pool
+from dataprune.training.staged import StagedEpoch
+from dataprune.workers import Job, Outcome, Pool, default_workers, open_pool
 
 SCRATCH = "scratch"
 
@@ -42,8 +33,8 @@ class StudyProgress:
     """What a listener hears: the cost once, then each epoch and each trial that ended.
 
     Attributes:
-        done: trials that have ended of `total`, `found` of them before.
-        examples: through the networks so far, of `to_see`.
+        done, total, found: trials that have ended, of how many, and those found of before.
+        examples, to_see: through the networks so far, and in the end.
         running: the latest epoch of each trial that runs, by its name.
         cost: of all that is to be trained, before training, once; its seconds are those on the clock, NaN for under a minute.
         ended: the trial that has just ended, and its result.
@@ -75,12 +66,7 @@ class TrialContext:
     device: str
     reads_test: bool
     forward_flops: Mapping[str, int]
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-
-    @property
-    def executor_config(self) -> ExecutorConfig:
-        """Who trains on that device."""
-        return self.hardware.executor_config(self.device)
+    checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
 
     def flops(self, trial: Trial) -> int:
         """Count the operations of a training: three times those of a look at each example."""
@@ -88,21 +74,15 @@ class TrialContext:
 
     def cost(self, trials: Sequence[Trial], dataset: Dataset) -> Cost:
         """Return what trials will cost; work of some length is timed by a few steps on this machine."""
-        total, flops = sum(one.examples_seen for one in trials), sum(map(self.flops, trials))
         if not trials:
             return Cost(0.0, 0.0, 0.0)
-        config = self.executor_config
+        total, flops = sum(one.examples_seen for one in trials), sum(map(self.flops, trials))
+        config = self.hardware.executor_config(self.device)
         at_once = 1 if config.executor == "serial" else config.workers or default_workers()
         passes = max(1, round(total / len(dataset)))
         like = Ensemble(trials[0].model, trials[0].recipe, 1, passes, dataset.n_classes, when="online")
         seconds = Plan(dataset, like).timed_cost(1, self.device, 1).seconds
         return Cost(seconds / max(1, min(at_once, len(trials))), total, flops)
-
-
-def flops_by_model(trained: Sequence[TrainingSetup], dataset: Dataset) -> dict[str, int]:
-    """Count the operations of a look at one example, by model; InputError for one that is unknown or does not fit the examples."""
-    shape = example_shape(dataset.inputs)
-    return {setup.model: forward_flops(setup.model, shape, dataset.n_classes) for setup in trained}
 
 
 def found(asked: Grid, context: TrialContext, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
@@ -111,13 +91,13 @@ def found(asked: Grid, context: TrialContext, reuse: Sequence[Path], retry_faile
     for name, trial in asked.by_name.items():
         result = sound_trial(context.folder, name)
         if result is None:
-            result = borrowed(reuse, name)
+            elsewhere = (sound_trial(folder, name) for folder in reuse)
+            result = next((one for one in elsewhere if one is not None and one.status == "ok"), None)
             if result is None or dict(result.made_with or {}) != making:
                 continue
             write_trial(context.folder, trial, result)
-        elif result.status == "failed" and retry_failed:
-            continue
-        results[name] = result
+        if result.status == "ok" or not retry_failed:
+            results[name] = result
     return results
 
 
@@ -131,8 +111,7 @@ def train(
 ) -> Generator[tuple[str, TrialResult | str]]:
     """Train the trials that are not in `results`, and write each as it ends.
 
-    Returns:
-        The name of each trial that has ended, with its result; with the reason, of one that was lost with its worker.
+    Yields the name of each trial that has ended, with its result; with the reason, of one that was lost with its worker.
 
     Raises:
         MachineError: no room, no permission, no memory; what was finished is kept.
@@ -156,7 +135,7 @@ def train(
                 counter.ended(trial, result)
                 yield outcome.key, result
     finally:
-        forget_inputs()
+        staged.forget_inputs()
 
 
 def _outcomes(
@@ -164,12 +143,11 @@ def _outcomes(
 ) -> Generator[Outcome]:
     """Have the workers train; where they do not see the study's folder, without checkpoints there."""
     scratch = context.folder / SCRATCH
-    with open_pool(context.executor_config) as workers:
+    with open_pool(context.hardware.executor_config(context.device)) as workers:
         places = _places(conditions, scratch, context.reads_test, workers)
         n_classes, seen = conditions[0].data.train.n_classes, is_seen(scratch, workers)
-        folders = {name: scratch / name if seen else None for name in missing}
         jobs = (
-            Job(name, train_staged, _job(trial, places[trial.train], context, n_classes, folders[name]))
+            Job(name, staged.train_staged, _job(trial, places[trial.train], context, n_classes, scratch / name if seen else None))
             for name, trial in missing.items()
         )
         with contextlib.closing(workers.run(jobs, heard)) as outcomes:
@@ -191,9 +169,9 @@ class ProgressCounter:
     def __post_init__(self) -> None:
         self.to_see = sum(trial.examples_seen for trial in self.missing.values())
 
-    def heard(self, trial: str, epoch: StagedEpoch) -> None:
-        self.running[trial] = epoch
-        self.tell(epoch=(self.missing[trial], epoch))
+    def heard(self, name: str, epoch: StagedEpoch) -> None:
+        self.running[name] = epoch
+        self.tell(epoch=(self.missing[name], epoch))
 
     def ended(self, trial: Trial, result: TrialResult) -> None:
         self.running.pop(trial.name, None)
@@ -208,13 +186,11 @@ class ProgressCounter:
             self.listener(StudyProgress(done, self.total, self.found, through, self.to_see, dict(self.running), **news))
 
 
-def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, workers: Pool) -> dict[str, Places]:
+def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, workers: Pool) -> dict[str, staged.Places]:
     """Put the data where workers find them, by the fingerprint of the training data."""
     places = {}
     for number, condition in enumerate(conditions):
         data, folder = condition.data, scratch / f"data-{number}"
-        mask = np.zeros(len(data.train), bool)
-        mask[data.validation_rows] = True
         handles = {}
         for name, one in (("train", data.train), ("validation", data.validation), ("test", data.test)):
             if one is not None:
@@ -222,33 +198,33 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 if name != "test" or reads_test:
                     handles[name] = data_handle(one, folder / name, workers)
-        places[data.train.fingerprint] = Places(
+        places[data.train.fingerprint] = staged.Places(
             train=handles["train"],
             validation=handles.get("validation"),
-            validation_rows=packed(mask),
+            validation_rows=staged.packed(np.isin(np.arange(len(data.train)), data.validation_rows)),
             test=handles.get("test"),
             key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint if reads_test else ""]),
         )
     return places
 
 
-def _job(trial: Trial, places: Places, context: TrialContext, n_classes: int, scratch: Path | None) -> StagedJob:
+def _job(trial: Trial, places: staged.Places, context: TrialContext, n_classes: int, scratch: Path | None) -> staged.StagedJob:
     training = Training(trial.model, trial.recipe, trial.epochs, torch_seed(trial.seed, "trial"), n_classes, context.device)
-    stages = tuple((packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
-    return StagedJob(trial.name, training, stages, places, scratch, context.checkpoint_seconds)
+    stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
+    return staged.StagedJob(trial.name, training, stages, places, scratch, context.checkpoint_seconds)
 
 
 def _result(outcome: Outcome, flops: int) -> TrialResult | None:
     """Turn an outcome into a result; None for a trial that was lost with its worker. What the machine lacks is raised again."""
     if outcome.error is None:
-        done: StagedDone = outcome.value
+        done: staged.StagedDone = outcome.value
         return TrialResult(
             outcome.key,
             "ok",
             loss=done.loss,
             validation=done.validation,
             n_test=len(done.test_correct),
-            test_correct=packed(done.test_correct),
+            test_correct=staged.packed(done.test_correct),
             steps=done.steps,
             examples_seen=done.examples_seen,
             flops=flops,
@@ -260,3 +236,47 @@ def _result(outcome: Outcome, flops: int) -> TrialResult | None:
     if isinstance(outcome.exception, MachineError | OSError | MemoryError):
         raise outcome.exception
     return TrialResult(outcome.key, "failed", error=outcome.error, traceback=outcome.traceback or "")
+
+
+class TensorBoardLogger:
+    """Writes each trial's curve as event files, in a folder for each trial. Use as a context, and as a study's listener."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder; MachineError if the package is missing."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            cure = "pip install 'dataprune[tensorboard]'"
+            raise MachineError(f"TensorBoard files need a package that is not installed: {cure}.") from None
+        self._folder, self._open = folder, SummaryWriter
+        self._writers: dict[str, Any] = {}
+
+    def __enter__(self) -> "TensorBoardLogger":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def __call__(self, progress: StudyProgress) -> None:
+        """Take in one message of the study."""
+        if progress.epoch is not None:
+            trial, epoch = progress.epoch
+            writer = self._writer(trial)
+            writer.add_scalar("training loss", epoch.loss, epoch.epoch)
+            writer.add_scalar("validation accuracy", epoch.accuracy, epoch.epoch)
+        if progress.ended is not None:
+            trial, result = progress.ended
+            if result.status == "ok":
+                self._writer(trial).add_scalar("test accuracy", result.test_accuracy, len(result.loss))
+            if trial.name in self._writers:
+                self._writers.pop(trial.name).close()
+
+    def _writer(self, trial: Trial) -> Any:
+        if trial.name not in self._writers:
+            cell = trial.cell
+            words = [cell.arm, cell.score, cell.strategy, f"keep-{cell.keep:g}", f"start-{cell.start:g}", cell.order]
+            words += [f"clusters-{cell.clusters}" if cell.clusters else "", f"seed-{trial.seed}"]
+            name = "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in word) for word in words if word)
+            self._writers[trial.name] = self._open(str(self._folder / f"{name}_{trial.name[:8]}"))
+        return self._writers[trial.name]

@@ -16,33 +16,20 @@ from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, join_some
 from dataprune.run import open_run
 from dataprune.run.manifest import Phase
-from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, usual_scores
+from dataprune.study import study as stored
+from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
-from dataprune.study.run_trials import Listener, TrialContext, flops_by_model, found, train
+from dataprune.study.presets import SCORES
+from dataprune.study.results_table import EXTRAS
+from dataprune.study.run_trials import Listener, TrialContext, found, train
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
-from dataprune.study.study import (
-    FAILED,
-    MANIFEST,
-    NOISY_RUN,
-    RUN,
-    SPEC,
-    SUMMARY,
-    TRIALS,
-    DataSizes,
-    Study,
-    StudyIdentity,
-    StudyManifest,
-    StudySettings,
-    TrainingTotals,
-    is_study,
-    open_study,
-    read_identity,
-    row_of,
-)
+from dataprune.study.study import Study
 from dataprune.study.trial import ALGORITHM, FOLDER, Trial, TrialResult
 from dataprune.tables import write_table
 from dataprune.training.checkpoint import training_environment
+from dataprune.training.fit import forward_flops
+from dataprune.training.inputs import example_shape
 from dataprune.training.settings import Hardware
 
 TABLE_SECONDS = 30.0  # between two writings of the table while trials end; each trial's own file is there at once
@@ -87,19 +74,21 @@ def run_study(
     hardware.executor_config(hardware.resolved_device())  # refuses what does not go together, before anything is trained
     data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
     trained = setups(spec, data.train)
-    flops = flops_by_model(trained, data.train)  # refuses a model that is unknown or does not fit, before the folder is claimed
+    # Refuses a model that is unknown or does not fit, before the folder is claimed.
+    shape, n_classes = example_shape(data.train.inputs), data.train.n_classes
+    flops = {setup.model: forward_flops(setup.model, shape, n_classes) for setup in trained}
     provider = ScoreProvider(folder, spec, sources, hardware, scorer)
     provider.check_run(data)
     runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
-    if is_study(folder):
-        read_identity(folder)  # of another version, say
+    if stored.is_study(folder):
+        stored.read_identity(folder)  # of another version, say
     claim = asdict(runner.identity(spec))
     also = {name: claim.pop(name) for name in ("question", "sources")}  # another question is asked in the same folder
     with _work_folder(folder).work(claim, also=also, wait=wait):
         finished = runner.answered()
         if finished is None or (retry_failed and finished.failed):
             runner.work(listener, retry_failed)
-    return open_study(folder)
+    return stored.open_study(folder)
 
 
 def check_out(folder: Path) -> None:
@@ -108,7 +97,7 @@ def check_out(folder: Path) -> None:
 
 
 def _work_folder(folder: Path) -> store.WorkFolder:
-    return store.WorkFolder.in_folder(folder, "a study", claim=SPEC, manifest=MANIFEST)
+    return store.WorkFolder.in_folder(folder, "a study", claim=stored.SPEC, manifest=stored.MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -121,54 +110,49 @@ class StudyRunner:
     forward_flops: Mapping[str, int]
     device: str
 
-    @property
-    def folder(self) -> Path:
-        return self.provider.folder
-
-    @property
-    def spec(self) -> StudySpec:
-        return self.provider.spec
-
-    @property
-    def settings(self) -> StudySettings:
-        """What all trials of a folder have in common."""
+    def identity(self, spec: StudySpec) -> stored.StudyIdentity:
+        """Return what is written first."""
         base = self.trained[0]
-        return StudySettings(
+        settings = stored.StudySettings(
             train=self.data.train.fingerprint,
             validation=self.data.validation_key,
             test=self.data.test.fingerprint,
             model=base.model,
             recipe=base.recipe,
             epochs=base.epochs,
-            budget=self.spec.budget,
-            seed=self.spec.seed,
+            budget=spec.budget,
+            seed=spec.seed,
             algorithm=ALGORITHM,
             made_with=training_environment(self.device),
         )
-
-    def identity(self, spec: StudySpec) -> StudyIdentity:
-        """Return what is written first."""
-        return StudyIdentity(self.settings, to_toml(spec), self.provider.sources.record())
+        return stored.StudyIdentity(settings, to_toml(spec), self.provider.sources.record())
 
     def answered(self) -> Study | None:
         """Return the study in the folder if it is finished and whole, and of this very question."""
+        folder, spec = self.provider.folder, self.provider.spec
         try:
-            before = open_study(self.folder)
+            before = stored.open_study(folder)
         except DatapruneError:  # nothing yet, or a table that is damaged: it follows from the trials and is written anew
             return None
-        same = replace(self.spec, scores=self.spec.scores or before.spec.scores) == before.spec
-        same &= read_identity(self.folder).sources == self.provider.sources.record()
-        return before if same and before.is_finished and store.is_whole(self.folder, MANIFEST) else None
+        same = replace(spec, scores=spec.scores or before.spec.scores) == before.spec
+        same &= stored.read_identity(folder).sources == self.provider.sources.record()
+        return before if same and before.is_finished and store.is_whole(folder, stored.MANIFEST) else None
 
     def work(self, listener: Listener | None, retry_failed: bool) -> None:
         """Score, lay out the grid, train what is missing, write the tables and the manifest; WorkError if trials were lost."""
-        conditions = self.provider.conditions(self.data)
-        spec = replace(self.spec, scores=self.spec.scores or usual_scores(conditions[0]))
-        asked = grid(spec, conditions, self.trained)
-        context = TrialContext(self.folder, self.provider.hardware, self.device, spec.judge == "test", self.forward_flops)
-        results = found(asked, context, self.provider.sources.reuse, retry_failed)
-        self._renew(self.identity(spec))
-        self._write_trials(asked, results)
+        provider, folder, spec = self.provider, self.provider.folder, self.provider.spec
+        conditions = provider.conditions(self.data)
+        first = conditions[0]
+        usual = tuple(name for name in SCORES if name in first.scores or (name == "km" and first.km))
+        spec = replace(spec, scores=spec.scores or usual)
+        asked, identity = grid(spec, conditions, self.trained), self.identity(spec)
+        context = TrialContext(folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops)
+        results = found(asked, context, provider.sources.reuse, retry_failed)
+        if stored.read_identity(folder) != identity:  # the tables are of another question
+            for name in (stored.TRIALS, stored.SUMMARY):
+                (folder / name).unlink(missing_ok=True)
+        _work_folder(folder).renew(asdict(identity))
+        _write_trials(folder, asked, results)
         notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
         lost, written = [], time.monotonic()
         try:
@@ -179,88 +163,74 @@ class StudyRunner:
                         continue
                     results[name] = result
                     if time.monotonic() - written > TABLE_SECONDS:
-                        self._write_trials(asked, results)
+                        _write_trials(folder, asked, results)
                         written = time.monotonic()
         finally:
             with suppress(MachineError):  # a full disk has been said already, and the table follows from the trials
-                self._write_trials(asked, results)
+                _write_trials(folder, asked, results)
         if lost:
             raise WorkError(f"{join_some(lost, most=3)}. What was finished is kept: the same command goes on.")
         self._publish(asked, conditions, results, notes)
-
-    def _renew(self, identity: StudyIdentity) -> None:
-        if read_identity(self.folder) != identity:  # the tables are of another question
-            for name in (TRIALS, SUMMARY):
-                (self.folder / name).unlink(missing_ok=True)
-        _work_folder(self.folder).renew(asdict(identity))
-
-    def _write_trials(self, asked: Grid, results: Mapping[str, TrialResult]) -> None:
-        rows = [_row(trial, results.get(trial.name)) for trial in asked.trials]
-        columns = {name: np.array([row[name] for row in rows], _DTYPES[type(rows[0][name])]) for name in rows[0]}
-        with store.writing(self.folder / TRIALS) as temporary:
-            write_table(temporary, columns)
 
     def _publish(
         self, asked: Grid, conditions: Sequence[Condition], results: Mapping[str, TrialResult], notes: tuple[str, ...]
     ) -> None:
         """Write the summary, then the manifest: from here on the study is finished."""
-        present = open_study(self.folder)
-        files = [SPEC, TRIALS, *(f"{FOLDER}/{name}.json" for name in asked.by_name)]
+        folder = self.provider.folder
+        present = stored.open_study(folder)
+        files = [stored.SPEC, stored.TRIALS, *(f"{FOLDER}/{name}.json" for name in asked.by_name)]
         try:
             summary = present.summary
         except InputError as error:  # every trial failed
-            (self.folder / SUMMARY).unlink(missing_ok=True)
+            (folder / stored.SUMMARY).unlink(missing_ok=True)
             notes = (*notes, str(error))
         else:
-            with store.writing(self.folder / SUMMARY) as temporary:
+            with store.writing(folder / stored.SUMMARY) as temporary:
                 write_table(temporary, summary.table)
-            files.append(SUMMARY)
+            files.append(stored.SUMMARY)
         data, done = conditions[0].data, [results[name] for name in asked.by_name]
         n_validation = len(data.validation_rows) or len(data.validation or ())
-        places = [place for _, place in zip(conditions, (RUN, NOISY_RUN), strict=False)]
-        manifest = StudyManifest(
-            spec=self.settings,
+        seconds = round(sum(one.train_seconds for one in done), 3)
+        manifest = stored.StudyManifest(
+            spec=present.settings,
             question=to_toml(present.spec),
-            data=DataSizes(len(data.pool), n_validation, len(data.test), data.cut_test, tuple(data.train.classes)),
-            budget=self.spec.budget,
-            failed=sum(result.status == FAILED for result in done),
+            data=stored.DataSizes(len(data.pool), n_validation, len(data.test), data.cut_test, tuple(data.train.classes)),
+            budget=self.provider.spec.budget,
+            failed=sum(result.status == stored.FAILED for result in done),
             notes=notes,
-            scoring=tuple(map(self._scoring_cost, places)),
-            training=TrainingTotals(
-                round(sum(one.train_seconds for one in done), 3),
-                sum(one.examples_seen for one in done),
-                sum(one.flops for one in done),
-            ),
+            scoring=tuple(map(self._scoring_cost, (stored.RUN, stored.NOISY_RUN)[: len(conditions)])),
+            training=stored.TrainingTotals(seconds, sum(one.examples_seen for one in done), sum(one.flops for one in done)),
             machine={"device": self.device, "bit_exact": self.device == "cpu"},
             versions={name: version(name) for name in ("dataprune", "torch", "numpy")},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        store.write_manifest(self.folder, MANIFEST, manifest, files)
+        store.write_manifest(folder, stored.MANIFEST, manifest, files)
 
     def _scoring_cost(self, place: str) -> tuple[Phase, ...]:
         """Return what scoring cost, from the run's own record; nothing where no run was needed."""
         given = self.provider.sources.run
         try:
-            return open_run(given if place == RUN and given is not None else self.folder / place).manifest.cost
+            return open_run(given if place == stored.RUN and given is not None else self.provider.folder / place).manifest.cost
         except DatapruneError:
             return ()
 
 
+def _write_trials(folder: Path, asked: Grid, results: Mapping[str, TrialResult]) -> None:
+    rows = [_row(trial, results.get(trial.name)) for trial in asked.trials]
+    columns = {name: np.array([row[name] for row in rows], _DTYPES[type(rows[0][name])]) for name in rows[0]}
+    with store.writing(folder / stored.TRIALS) as temporary:
+        write_table(temporary, columns)
+
+
 def _row(trial: Trial, result: TrialResult | None) -> dict[str, Any]:
     """Return one row of `trials.parquet`."""
-    cell, ended = trial.cell, row_of(result)
     return {
         "trial": trial.name,
-        "score": cell.score,
-        "strategy": cell.strategy,
-        "keep": cell.keep,
-        "start": cell.start,
+        **{name: getattr(trial.cell, name) for name in ("score", "strategy", "keep", "start")},
         "n_train": trial.n_train,
         "seed": trial.seed,
         "epochs": sum(stage.epochs for stage in trial.stages),
         "steps": sum(stage.steps for stage in trial.stages),
-        **ended,
-        "arm": cell.arm,
-        "order": cell.order,
-        "clusters": cell.clusters,
+        **stored.row_of(result),
+        **{name: getattr(trial.cell, name) for name in EXTRAS},
     }

@@ -1,7 +1,6 @@
 """`StudySpec`: everything that a study asks, as a frozen value that is written as TOML and read from it."""
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +17,10 @@ from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
 """Strategies that leave nothing out, but begin with a part and add to it by `stages`."""
-CHOICES = {"budget": ("epochs", "steps"), "judge": ("test", "validation")}
+CHOICES = {"budget": ("epochs", "steps"), "judge": ("test", "validation"), "controls": ("random", "all")}
 MOST_SEEDS = 1000
-CHANGEABLE = (
-    "model",
-    "recipe",
-    "rate_factor",
-    *(one.name for one in dataclasses.fields(Recipe) if one.name not in ("name", "epochs")),
-)
+_OF_RECIPE = (one.name for one in dataclasses.fields(Recipe))
+CHANGEABLE = ("model", "recipe", "rate_factor", *(name for name in _OF_RECIPE if name not in ("name", "epochs")))
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,7 @@ class Sweep:
 
     Attributes:
         strategy: of `dataprune.selection.STRATEGIES`, or `easy-to-hard` or `hard-to-easy` (a curriculum, with the study's stages).
-        keep: fractions kept.
-        start: fractions of easier examples left out, for `window`.
+        keep, start: fractions kept, and of easier examples left out.
     """
 
     strategy: str
@@ -63,7 +57,6 @@ class Variant:
     """A recipe that is tried: the study's own with some of its fields changed.
 
     Attributes:
-        name: what it is called in tables.
         changes: `model`, `recipe`, `rate_factor` (on its learning rate) or fields of `dataprune.Recipe`, and their values.
     """
 
@@ -81,7 +74,6 @@ class StudySpec:
     """Everything that a study asks; what is 0 or "" follows from the data.
 
     Attributes:
-        preset: its name.
         parts: what is kept, by each of `scores`.
         scores: names of scores that the run has.
         seeds: how many trainings of each cell, with the seeds `seed`, `seed + 1` and so on.
@@ -126,45 +118,32 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise unknown_choice(name, getattr(self, name), choices)
-        for control in self.controls:
-            if control not in ("random", "all"):
-                raise unknown_choice("controls", control, ("random", "all"))
-        self._check_numbers()
-        if self.judge == "validation" and self.parts:
-            raise invalid("judge", "be test for a study of kept sets", "'validation'", "Only recipes are chosen on validation.")
-        self._check_stages()
+            for given in self.controls if name == "controls" else (getattr(self, name),):
+                if given not in choices:
+                    raise unknown_choice(name, given, choices)
+        ordered, shares = any(part.strategy in ORDERS for part in self.parts), [share for _, share in self.stages]
+        grows = not shares or (shares == sorted(shares) and shares[0] > 0 and shares[-1] == 1)
+        with_orders = "be given with the strategies easy-to-hard and hard-to-easy, and only with them"
+        for name, is_right, demand, cure in (
+            ("seeds", 1 <= self.seeds <= MOST_SEEDS, f"be at least 1, at most {MOST_SEEDS}", "It says how many, not which one."),
+            ("epochs", 0 <= self.epochs <= MOST_EPOCHS, f"be at least 0, at most {MOST_EPOCHS:,}", ""),
+            ("batch", self.batch >= 0, "be at least 0", ""),
+            ("validation_share", 0 < self.validation_share < 1, "be in (0, 1)", ""),
+            ("test_share", 0 < self.test_share < 1, "be in (0, 1)", ""),
+            ("noise", 0 <= self.noise < 1, "be in [0, 1)", ""),
+            ("tolerance", 0 <= self.tolerance < 1, "be in [0, 1)", "0.01 is one percentage point of accuracy."),
+            ("judge", self.judge == "test" or not self.parts, "be test for a study of kept sets", "Only recipes are chosen on it."),
+            ("stages", ordered == bool(self.stages), with_orders, ""),
+            ("stages", all(epochs >= 1 for epochs, _ in self.stages), "have at least 1 epoch each", ""),
+            ("stages", grows, "have growing shares in (0, 1] that end at 1", ""),
+        ):
+            if not is_right:
+                given = getattr(self, name)
+                raise invalid(name, demand, "none" if given == () else given, cure)
         names = {"scores": self.scores, "clusters": self.clusters, "variants": tuple(one.name for one in self.variants)}
-        for name, given in names.items():
-            if len(set(given)) != len(given):
-                raise invalid(name, "name each once", ", ".join(given))
-
-    def _check_numbers(self) -> None:
-        for name, least in (("seeds", 1), ("epochs", 0), ("batch", 0)):
-            if getattr(self, name) < least:
-                raise invalid(name, f"be at least {least}", getattr(self, name))
-        if self.epochs > MOST_EPOCHS:
-            raise invalid("epochs", f"be at most {MOST_EPOCHS:,}", self.epochs)
-        if self.seeds > MOST_SEEDS:
-            raise invalid("seeds", f"be at most {MOST_SEEDS}", self.seeds, "It is how many seeds, not which one.")
-        for name in ("validation_share", "test_share"):
-            if not 0 < getattr(self, name) < 1:
-                raise invalid(name, "be in (0, 1)", f"{getattr(self, name):g}")
-        if not 0 <= self.noise < 1:
-            raise invalid("noise", "be in [0, 1)", f"{self.noise:g}")
-        if not (math.isfinite(self.tolerance) and 0 <= self.tolerance < 1):
-            raise invalid("tolerance", "be in [0, 1)", f"{self.tolerance:g}", "0.01 is one percentage point of accuracy.")
-
-    def _check_stages(self) -> None:
-        if any(part.strategy in ORDERS for part in self.parts) != bool(self.stages):
-            with_what = "be given with the strategies easy-to-hard and hard-to-easy, and only with them"
-            raise invalid("stages", with_what, self.stages or "none")
-        shares = [share for _, share in self.stages]
-        if any(epochs < 1 for epochs, _ in self.stages):
-            raise invalid("stages", "have at least 1 epoch each", self.stages)
-        if shares and (shares != sorted(shares) or not shares[0] > 0 or shares[-1] != 1):
-            raise invalid("stages", "have growing shares in (0, 1] that end at 1", shares)
+        for name, several in names.items():
+            if len(set(several)) != len(several):
+                raise invalid(name, "name each once", ", ".join(several))
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
@@ -200,7 +179,7 @@ def to_toml(spec: StudySpec) -> str:
     """Write a spec as TOML.
 
     Example:
-        >>> print(to_toml(StudySpec("mine", scores=("el2n",)))[:38])
+        >>> print(to_toml(StudySpec("mine", scores=("el2n",)))[:40])
         preset = "mine"
         scores = [
             "el2n",
@@ -267,5 +246,6 @@ def _check_keys(where: str, given: Iterable[str], kind: type) -> None:
 
 def _variant(given: dict[str, Any]) -> dict[str, Any]:
     """Return the table of a variant, whose changes stand beside its name."""
-    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key != "name"}
-    return {**{key: value for key, value in given.items() if key == "name"}, "changes": changes}
+    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    own = {"name": changes.pop("name")} if "name" in changes else {}
+    return own | {"changes": changes}

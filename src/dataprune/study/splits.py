@@ -20,13 +20,10 @@ class StudyData:
     """The data of one arm of a study.
 
     Attributes:
-        train: what is scored.
         pool: rows of train that may be kept: all but those of validation.
         validation: the source's own, or None where it is cut from train.
-        test: looked at once for each trial.
         cut_test: the share of test that was cut from train before scoring; 0 where the source has its own.
         uncut: the fingerprint of the data before test was cut from it; of a run that saw these, test is not unseen.
-        notes: what one should know.
     """
 
     train: Dataset
@@ -45,9 +42,7 @@ class StudyData:
     @cached_property
     def validation_rows(self) -> Int64[np.ndarray, " validation"]:
         """Rows of train that are validation; none where the source has a split of its own."""
-        mask = np.ones(len(self.train), bool)
-        mask[self.pool] = False
-        return np.flatnonzero(mask)
+        return np.setdiff1d(np.arange(len(self.train)), self.pool)
 
     @cached_property
     def validation_key(self) -> str:
@@ -73,14 +68,19 @@ def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int
     if splits.validation is None:
         rows = _stratified(train, pool, validation_share, seed, "validation")
         pool = np.delete(pool, rows)
-    doubles = _shared_examples(train, test)
+    seen = set(map(_digest, train.inputs))
+    doubles = [repr(name) for name, row in zip(test.ids.tolist(), test.inputs, strict=True) if _digest(row) in seen]
     if doubles:
-        others = "is" if len(doubles) == 1 else "are"
-        notes.append(
-            f"{len(doubles):,} of the {len(test):,} test examples {others} in train too, byte by byte "
-            f"({join_some(map(repr, doubles), most=3)}): the accuracies are that much too good"
-        )
-    notes += _without_training(train, pool, test)
+        how = f"{'is' if len(doubles) == 1 else 'are'} in train too, byte by byte ({join_some(doubles, most=3)})"
+        notes.append(f"{len(doubles):,} of the {len(test):,} test examples {how}: the accuracies are that much too good")
+    assert train.labels is not None
+    assert test.labels is not None
+    trained = set(train.labels[pool].tolist())
+    if len(trained) < 2:
+        raise InputError("the data must hold at least two classes to be studied, got one.")
+    if missing := sorted(set(test.labels.tolist()) - trained):
+        names = join_some(repr(test.classes[index]) for index in missing)
+        notes.append(f"test has examples of class {names}, train has none")
     return StudyData(train, pool, splits.validation, test, test_share if uncut else 0.0, uncut, tuple(notes))
 
 
@@ -107,36 +107,10 @@ def _stratified(
     if not len(able) or len(rows) < 8:
         cure = f"Give --{name} DATA, or more examples." if name == "test" else "Give more examples."
         raise invalid(f"{name}_share", f"leave both {name} and train with examples", f"{share:g} of {len(rows)}", cure)
-    chosen = able[
-        select(
-            None,
-            share,
-            strategy="random",
-            balanced=True,
-            labels=dataset.labels[able],
-            ids=dataset.ids[able],
-            seed=torch_seed(seed, name),
-        ).rows
-    ]
-    return np.sort(chosen)
-
-
-def _shared_examples(train: Dataset, test: Dataset) -> list[str]:
-    """Name the test examples whose pixels (or features) are in train too."""
-    seen = {_digest(row) for row in train.inputs}
-    return [name for name, row in zip(test.ids.tolist(), test.inputs, strict=True) if _digest(row) in seen]
+    labels, ids = dataset.labels[able], dataset.ids[able]
+    chosen = select(None, share, strategy="random", balanced=True, labels=labels, ids=ids, seed=torch_seed(seed, name)).rows
+    return np.sort(able[chosen])
 
 
 def _digest(row: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()
-
-
-def _without_training(train: Dataset, pool: Int64[np.ndarray, " pool"], test: Dataset) -> list[str]:
-    """Name the classes that test asks for and no training example has."""
-    assert train.labels is not None
-    assert test.labels is not None
-    missing = sorted(set(np.unique(test.labels).tolist()) - set(np.unique(train.labels[pool]).tolist()))
-    if len(np.unique(train.labels[pool])) < 2:
-        raise InputError("the data must hold at least two classes to be studied, got one.")
-    names = [repr(test.classes[index]) for index in missing]
-    return [f"test has examples of class {join_some(names)}, train has none"] if names else []

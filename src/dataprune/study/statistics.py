@@ -53,24 +53,20 @@ class Estimate:
             return np.asarray(stdtr(self.degrees_of_freedom, -away / self.standard_error), np.float64)
 
     def smallest_difference(self, comparisons: int, power: float = POWER) -> Contrasts:
-        """Return the smallest true difference that a test at 5 % over so many comparisons would have seen, with this power.
-
-        By the first step of Holm's procedure, the strictest.
-        """
+        """Return the smallest true difference that a test at 5 % over so many comparisons (Holm's first step) would have seen."""
         first = t_quantile(1 - ALPHA / (2 * max(1, comparisons)), self.degrees_of_freedom)
         return np.asarray((first + t_quantile(power, self.degrees_of_freedom)) * self.standard_error)
 
 
 @dataclass(frozen=True, eq=False)
 class TwoWay:
-    """A table of accuracies, fitted.
+    """A table of accuracies, fitted; NaN for a cell without any training, and for spreads where nothing says.
 
     Attributes:
-        means: of each cell at the average seed; NaN for a cell without any training.
+        means: of each cell at the average seed.
         variance_power: b, how the variance of a training grows with the error of its cell: error^b.
-        standard_deviations: of one training of each cell around its mean and its seed's effect; NaN where nothing says.
+        standard_deviations: of one training of each cell around its mean and its seed's effect.
         degrees_of_freedom: of the noise.
-        n_seeds: seeds in the table.
         by_seed: whether the seed's effect could be taken out: seeds must connect the cells.
     """
 
@@ -112,10 +108,12 @@ class TwoWay:
         # The variance is own · noise + shared · seed effect, and the seeds' mean square is noise + per_seed · seed effect.
         of_seeds = shared / self._per_seed if self._per_seed > 0 else shared
         of_noise = np.where(own - of_seeds > 1e-12 * own, own - of_seeds, 0.0)
-        parts = np.stack(
-            [np.where(share > 0, share * scale, 0.0) for share, scale in ((of_noise, self._noise), (of_seeds, self._seeds))]
-        )
-        freedoms = np.stack([self._freedom_of_noise(scaled), np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
+        parts = np.stack([np.where(of > 0, of * scale, 0.0) for of, scale in ((of_noise, self._noise), (of_seeds, self._seeds))])
+        # The noise has the degrees of freedom of the variance of its logarithm, to which the growth adds its own.
+        shares = scaled**2 * np.diag(self._covariance)
+        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
+        freedom_of_noise = 2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance)
+        freedoms = np.stack([freedom_of_noise, np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
         variance = parts.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = variance**2 / (parts**2 / freedoms).sum(axis=0)
@@ -123,58 +121,44 @@ class TwoWay:
         variance[bad], freedom[bad] = np.nan, np.nan
         return Estimate(value, np.sqrt(variance), freedom)
 
-    def _freedom_of_noise(self, scaled: Float64[np.ndarray, "contrasts cells"]) -> Contrasts:
-        """Return the degrees of freedom of each contrast's variance from that of its logarithm; the growth adds its own."""
-        shares = scaled**2 * np.diag(self._covariance)
-        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
-        return np.asarray(2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance))
-
 
 def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
-    """Fit cells and seeds to a table of accuracies.
+    """Fit cells and seeds to a table of accuracies in [0, 1], NaN where there is no training.
 
-    Args:
-        accuracies: in [0, 1]; NaN where there is no training. Cells may have different seeds, and none.
-
-    Raises:
-        InputError: accuracies outside [0, 1].
     Source: two-way analysis of variance; Satterthwaite 1946; the growth of the spread by the marginal likelihood with flat means.
     """
     present = np.isfinite(accuracies)
-    if (accuracies[present] < 0).any() or (accuracies[present] > 1).any():
-        raise invalid("accuracies", "lie in [0, 1]", f"{np.nanmin(accuracies)} ... {np.nanmax(accuracies)}")
-    n_cells, n_seeds = len(accuracies), int(present.any(axis=0).sum())
+    observed, cell, counts = accuracies[present], np.nonzero(present)[0], present.sum(axis=1)
+    if (observed < 0).any() or (observed > 1).any():
+        raise invalid("accuracies", "lie in [0, 1]", f"{observed.min()} ... {observed.max()}")
+    n_cells, n_seeds, with_cells = len(accuracies), int(present.any(axis=0).sum()), np.flatnonzero(counts)
     design, by_seed = _design(present)
     inverse = np.linalg.pinv(design)
-    cell = np.nonzero(present)[0]
-    counts = present.sum(axis=1)
     freedom = len(design) - design.shape[1]
-    with np.errstate(invalid="ignore"):
-        raw = np.where(counts > 0, np.where(present, accuracies, 0.0).sum(axis=1) / counts, np.nan)
-    variance_power, units, noise = 0.0, np.ones(n_cells), float("nan")
-    log_errors, growth_variance = np.zeros(n_cells), 0.0
-    observed = accuracies[present]
+    noise = float("nan")
+    variance_power, units, log_errors, growth_variance = 0.0, np.ones(n_cells), np.zeros(n_cells), 0.0
     if freedom >= TREND_FROM:
-        log_errors = _log_errors(raw, counts)
-        variance_power, units = _growth(observed, cell, log_errors, design @ inverse)
         freedom -= 1
-        information = freedom * float(np.maximum(counts - 1, 0) @ log_errors**2) / max(1, int(np.maximum(counts - 1, 0).sum())) / 2
+        own = np.maximum(counts - 1, 0)  # degrees of freedom of each cell
+        errors = np.log(np.maximum(LEAST_ERROR, 1 - _means(observed, cell, counts)))
+        log_errors = np.where(counts > 0, errors - (own @ errors) / max(1, own.sum()), 0.0)
+        # b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least squares left.
+        all_units = np.exp(TREND_GRID[:, None] / 2 * log_errors)
+        all_scaled = observed / all_units[:, cell]
+        best = int(np.argmin(((all_scaled - all_scaled @ (design @ inverse)) ** 2).sum(axis=1)))
+        variance_power, units = float(TREND_GRID[best]), all_units[best]
+        information = freedom * float(own @ log_errors**2) / max(1, int(own.sum())) / 2
         growth_variance = 1 / information if information > 0 else 0.0
     scaled = observed / units[cell]
     coefficients = inverse @ scaled
     left = scaled - design @ coefficients
-    if freedom > 0:
+    if freedom > 0 and float(left @ left) / freedom > 1e-18:  # else all trainings of a cell are equal: no spread to judge by
         noise = float(left @ left) / freedom
-        noise = noise if noise > 1e-18 else float("nan")  # all trainings of a cell equal: no spread to judge by
-    with_cells = np.flatnonzero(counts)
     means, covariance = np.full(n_cells, np.nan), np.zeros((n_cells, n_cells))
     means[with_cells] = coefficients[: len(with_cells)] * units[with_cells]
-    both = inverse @ inverse.T
-    covariance[np.ix_(with_cells, with_cells)] = both[: len(with_cells), : len(with_cells)]
-    # What the seeds explain beyond the cells.
-    around = scaled - (np.bincount(cell, scaled, n_cells) / np.maximum(counts, 1))[cell]
-    explained = max(0.0, float(around @ around) - float(left @ left))
-    per_seed = (len(design) - len(with_cells)) / (n_seeds - 1) if by_seed and n_seeds > 1 else 0.0
+    covariance[np.ix_(with_cells, with_cells)] = (inverse @ inverse.T)[: len(with_cells), : len(with_cells)]
+    around = scaled - _means(scaled, cell, counts)[cell]
+    explained = max(0.0, float(around @ around) - float(left @ left))  # by the seeds, beyond the cells
     return TwoWay(
         means=means,
         variance_power=variance_power,
@@ -188,15 +172,12 @@ def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
         _covariance=covariance,
         _noise=noise,
         _seeds=explained / (n_seeds - 1) if n_seeds > 1 else float("nan"),
-        _per_seed=per_seed,
+        _per_seed=(len(design) - len(with_cells)) / (n_seeds - 1) if by_seed and n_seeds > 1 else 0.0,
     )
 
 
 def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests"]:
-    """Correct p-values for their number, so that the chance of any false finding among them is below the level.
-
-    Args:
-        p_values: NaN for a test that could not be made; it counts for nothing.
+    """Correct p-values for their number: the chance of any false finding is below the level. A NaN counts for nothing.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
 
@@ -221,9 +202,6 @@ def bootstrap(
     """Return the interval of each mean over at least two test examples, between two percentiles of means over examples drawn anew.
 
     Paired: all contrasts see the same draws.
-
-    Args:
-        differences: for each test example, such as the share of trainings that are right with the one set less that with the other.
 
     Source: Efron 1979.
     """
@@ -262,22 +240,6 @@ def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarra
     return (both, True) if is_connected else (cells, False)
 
 
-def _log_errors(means: Float64[np.ndarray, " cells"], counts: np.ndarray) -> Float64[np.ndarray, " cells"]:
-    """Return the logarithm of each cell's error, less their mean by degrees of freedom."""
-    errors = np.log(np.maximum(LEAST_ERROR, 1 - np.where(counts > 0, means, 0.0)))
-    freedoms = np.maximum(counts - 1, 0)
-    return np.asarray(np.where(counts > 0, errors - (freedoms @ errors) / max(1, freedoms.sum()), 0.0))
-
-
-def _growth(
-    observed: Float64[np.ndarray, " trials"],
-    cell: np.ndarray,
-    log_errors: Float64[np.ndarray, " cells"],
-    projection: Float64[np.ndarray, "trials trials"],
-) -> tuple[float, Float64[np.ndarray, " cells"]]:
-    """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least squares left."""
-    units = np.exp(TREND_GRID[:, None] / 2 * log_errors)
-    scaled = observed / units[:, cell]
-    left = scaled - scaled @ projection
-    best = int(np.argmin((left**2).sum(axis=1)))
-    return float(TREND_GRID[best]), units[best]
+def _means(values: Float64[np.ndarray, " trials"], cell: np.ndarray, counts: np.ndarray) -> Float64[np.ndarray, " cells"]:
+    """Return the mean of each cell; 0 without trainings."""
+    return np.asarray(np.bincount(cell, values, len(counts)) / np.maximum(counts, 1))

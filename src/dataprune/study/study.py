@@ -97,12 +97,7 @@ class StudyManifest:
 class Study:
     """A study on disk.
 
-    Attributes:
-        path: the folder.
-        spec: what it asks.
-        settings: what all its trials have in common.
-        trials: the columns of `trials.parquet`, a row for each cell and seed.
-        manifest: of a finished study; None while trials are open.
+    `trials` has the columns of `trials.parquet`, a row for each cell and seed; `manifest` is None while trials are open.
     """
 
     path: Path
@@ -144,8 +139,7 @@ class Study:
         lengths = {len(one) for one in answers if one is not None}
         if len(lengths) != 1:
             return None
-        empty = np.zeros(lengths.pop(), bool)
-        return np.stack([empty if one is None else one for one in answers])
+        return np.stack([np.zeros(max(lengths), bool) if one is None else one for one in answers])
 
     @cached_property
     def results(self) -> tuple[TrialResult | None, ...]:
@@ -161,10 +155,8 @@ class Study:
     def __repr__(self) -> str:
         status = self.trials["status"].tolist()
         ended = ", ".join(f"{status.count(name)} {name}" for name in (OK, FAILED, OPEN) if name in status)
-        lines = [f"Study {self.spec.preset!r} in {self.path}", f"  {len(status)} trainings: {ended}"]
-        if OK in status:
-            lines.append("  " + repr(self.summary).replace("\n", "\n  "))
-        return "\n".join(lines)
+        shown = "\n  " + repr(self.summary).replace("\n", "\n  ") if OK in status else ""
+        return f"Study {self.spec.preset!r} in {self.path}\n  {len(status)} trainings: {ended}{shown}"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self).splitlines()[0], self.summary.table if OK in self.trials["status"] else self.trials)
@@ -182,18 +174,20 @@ def open_study(path: str | Path) -> Study:
         raise InputError(f"`STUDY` must be a folder made by `dataprune study`, got {folder}.")
     identity = read_identity(folder)
     spec = from_toml(identity.question, str(folder / SPEC))
+    table, manifest = folder / TRIALS, None
     if (folder / MANIFEST).exists():
         manifest = store.read_manifest(folder, MANIFEST, StudyManifest)
-        for name in (TRIALS, SUMMARY):
-            is_there = (folder / name).exists()
-            if name in manifest.files and not (is_there and store.sha256(folder / name) == manifest.files[name].sha256):
-                raise StoreError(
-                    f"{folder / name} is damaged (its checksum differs). Run the same `dataprune study` command again."
-                )
-        return Study(folder, spec, identity.settings, _columns(folder), manifest)
-    if not (folder / TRIALS).exists():
+        for file in (table, folder / SUMMARY):
+            if file.name in manifest.files and not (file.exists() and store.sha256(file) == manifest.files[file.name].sha256):
+                raise StoreError(f"{file} is damaged (its checksum differs). Run the same `dataprune study` command again.")
+    elif not table.exists():
         raise InputError(f"the study in {folder} has trained nothing yet: the same `dataprune study` command goes on with it.")
-    return Study(folder, spec, identity.settings, _with_ended(folder, _columns(folder)), None)
+    columns = {name: np.array(values) for name, values in read_table(table).columns.items()}
+    for row in np.flatnonzero(columns["status"] == OPEN).tolist() if manifest is None else ():
+        if (result := sound_trial(folder, columns["trial"][row])) is not None:  # ended since the table was written
+            for name, value in row_of(result).items():
+                columns[name][row] = value
+    return Study(folder, spec, identity.settings, columns, manifest)
 
 
 def read_identity(folder: Path) -> StudyIdentity:
@@ -222,26 +216,17 @@ def verify_study(path: str | Path) -> list[str]:
         return found + store.faults(folder, MANIFEST)
     open_study(folder)
     for file in sorted((folder / FOLDER).glob("*.json")):
-        try:
-            read_trial(folder, file.stem)
-        except StoreError as error:
-            found.append(str(error))
+        found += _faults(read_trial, folder, file.stem)
     return found
 
 
 def row_of(result: TrialResult | None) -> dict[str, Any]:
     """Return the columns of `trials.parquet` that a result fills; None is a trial that has not ended."""
     done = TrialResult("", "failed") if result is None else result
-    return {
-        "validation_accuracy": done.validation_accuracy,
-        "test_accuracy": done.test_accuracy,
-        "train_seconds": done.train_seconds if done.status == OK else float("nan"),
-        "examples_seen": done.examples_seen,
-        "flops": done.flops,
-        "device": (done.made_with or {}).get("device", ""),
-        "status": OPEN if result is None else done.status,
-        "error": done.error,
-    }
+    same = ("validation_accuracy", "test_accuracy", "train_seconds", "examples_seen", "flops")
+    row = {name: getattr(done, name) for name in same} | ({} if done.status == OK else {"train_seconds": float("nan")})
+    device, status = (done.made_with or {}).get("device", ""), OPEN if result is None else done.status
+    return row | {"device": device, "status": status, "error": done.error}
 
 
 def _faults_of_parts(folder: Path) -> list[str]:
@@ -257,22 +242,10 @@ def _faults_of_parts(folder: Path) -> list[str]:
     return found
 
 
-def _faults(check: Callable[..., list[str]], *of: object) -> list[str]:
+def _faults(check: Callable[..., object], *of: object) -> list[str]:
+    """Return what a check finds, if it gives a list of that, or why it fails."""
     try:
-        return check(*of)
+        found = check(*of)
     except StoreError as error:
         return [str(error)]
-
-
-def _columns(folder: Path) -> dict[str, np.ndarray]:
-    return {name: np.array(values) for name, values in read_table(folder / TRIALS).columns.items()}
-
-
-def _with_ended(folder: Path, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Fill in the trials that have ended since the table was written."""
-    for row in np.flatnonzero(columns["status"] == OPEN).tolist():
-        result = sound_trial(folder, columns["trial"][row])
-        if result is not None:
-            for name, value in row_of(result).items():
-                columns[name][row] = value
-    return columns
+    return found if isinstance(found, list) else []

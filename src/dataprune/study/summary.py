@@ -1,6 +1,6 @@
 """What a study shows, and how sure that is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -19,6 +19,8 @@ from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 from dataprune.study.wording import Note, note
 
 TOLERANCE = 0.01
+COLUMNS = ("score", "strategy", "keep", "start")
+NUMBERS: dict[str, type] = {"keep": np.float64, "start": np.float64, "clusters": np.int64}
 
 
 class Verdict(StrEnum):
@@ -43,8 +45,8 @@ class Droppable:
     Attributes:
         arm, name: the curve, as `Cell.name`.
         keep: the smallest size shown to lose no more than the tolerance, with all larger ones; 1 where none was shown.
-        loss: of accuracy at that size against all data; NaN where none was shown.
-        at_most: the loss is at most this, with the confidence that the number of curves leaves.
+        loss: of accuracy at that size against all data, `at_most` this with the confidence that the number of curves leaves; NaN
+            where none was shown.
     """
 
     arm: str
@@ -62,8 +64,7 @@ class Summary:
         cells: what each row of the table is.
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
             size and to all data with theirs, a `Verdict`. Intervals are 95 % each, not corrected for their number; verdicts are.
-        areas: under the curve of each score and strategy.
-        droppable: for each of them the most that can be dropped.
+        areas, droppable: under the curve of each score and strategy, and the most that can be dropped by it.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
         standard_deviation, degrees_of_freedom: of one training around its cell and seed, pooled over cells, in accuracy.
         smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
@@ -90,9 +91,9 @@ class Summary:
 
     @cached_property
     def over_test(self) -> dict[str, np.ndarray] | None:
-        """For each row the 95 % intervals of the two differences over test examples, the trainings given.
+        """For each row the 95 % intervals of the two differences over test examples, given the trainings; takes seconds.
 
-        None where the answers to single test examples were not kept. Takes seconds for hundreds of cells, so only when asked for.
+        None where the answers to single test examples were not kept.
         """
         correct = self._correct() if callable(self._correct) else self._correct
         return None if correct is None else _over_test(self._table, correct)
@@ -154,22 +155,19 @@ def summarise(
     corrected = statistics.holm(random.p_values())
     verdicts = [_verdict(cells, cell, random.value[at], corrected[at]).value for at, cell in enumerate(cells.cells)]
     low, high = own.interval()
-    table = _cell_columns(cells)
+    table = _cell_columns(cells.cells, COLUMNS)
     table |= {"n_seeds": np.isfinite(cells.accuracies).sum(axis=1), measure: own.value, "low": low, "high": high}
     table |= _with_interval("minus_random", random) | _with_interval("minus_all", everything)
     table["verdict"] = np.array(verdicts, object)
-    for name in EXTRAS:
-        if name in trials:
-            table[name] = np.array([getattr(cell, name) for cell in cells.cells], np.int64 if name == "clusters" else object)
+    table |= _cell_columns(cells.cells, [name for name in EXTRAS if name in trials])
     n_verdicts = int(np.isfinite(corrected).sum())
     smallest = np.where(np.isfinite(corrected), random.smallest_difference(n_verdicts), np.nan)
-    arms = _arms(cells, fitted)
     return Summary(
         cells=cells.cells,
         table=table,
         areas=areas_of(cells, fitted),
         droppable=_droppable(cells, everything, tolerance),
-        arms=arms,
+        arms=_arms(cells, fitted),
         standard_deviation=fitted.standard_deviation,
         degrees_of_freedom=fitted.degrees_of_freedom,
         smallest_difference=float(np.nanmedian(smallest)) if n_verdicts else float("nan"),
@@ -182,13 +180,8 @@ def summarise(
     )
 
 
-def _cell_columns(cells: CellTable) -> dict[str, np.ndarray]:
-    return {
-        "score": np.array([cell.score for cell in cells.cells], object),
-        "strategy": np.array([cell.strategy for cell in cells.cells], object),
-        "keep": np.array([cell.keep for cell in cells.cells]),
-        "start": np.array([cell.start for cell in cells.cells]),
-    }
+def _cell_columns(cells: Sequence[Cell], names: Iterable[str]) -> dict[str, np.ndarray]:
+    return {name: np.array([getattr(cell, name) for cell in cells], NUMBERS.get(name, object)) for name in names}
 
 
 def _against(cells: CellTable, fitted: TwoWay, controls: list[int | None]) -> Estimate:
@@ -208,17 +201,15 @@ def _with_interval(name: str, found: Estimate) -> dict[str, np.ndarray]:
 
 
 def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> Verdict:
-    if cell.is_all:
-        return Verdict.ALL
-    if cell.is_random:
-        return Verdict.RANDOM
-    if cells.random_of(cell) is None:
-        return Verdict.NO_RANDOM
-    if not np.isfinite(corrected):
-        return Verdict.NO_SPREAD
-    if corrected > ALPHA:
-        return Verdict.SAME
-    return Verdict.BETTER if difference > 0 else Verdict.WORSE
+    kinds = (
+        (cell.is_all, Verdict.ALL),
+        (cell.is_random, Verdict.RANDOM),
+        (cells.random_of(cell) is None, Verdict.NO_RANDOM),
+        (not np.isfinite(corrected), Verdict.NO_SPREAD),
+        (corrected > ALPHA, Verdict.SAME),
+        (difference > 0, Verdict.BETTER),
+    )
+    return next((verdict for holds, verdict in kinds if holds), Verdict.WORSE)
 
 
 def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tuple[Droppable, ...]:
@@ -230,13 +221,10 @@ def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tupl
     level = ALPHA / max(1, len(curves))
     is_safe = everything.p_greater(-tolerance) <= level  # not where nothing is known
     bound = everything.value - statistics.t_quantile(1 - level, everything.degrees_of_freedom) * everything.standard_error
-    for (arm, name), indices in curves.items():
+    for curve, indices in curves.items():
         shown = list(takewhile(lambda index: bool(is_safe[index]), indices))
-        if shown:
-            last = shown[-1]
-            found.append(Droppable(arm, name, cells.cells[last].keep, -float(everything.value[last]), -float(bound[last])))
-        else:
-            found.append(Droppable(arm, name, 1.0, float("nan"), float("nan")))
+        keep = cells.cells[shown[-1]].keep if shown else 1.0
+        found.append(Droppable(*curve, keep, *(-float(one[shown[-1]]) if shown else np.nan for one in (everything.value, bound))))
     return tuple(found)
 
 
@@ -249,10 +237,8 @@ def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
     for row, (here, there) in enumerate(pairs):
         weights[row, here], weights[row, there] = 1, -1
     found = fitted.contrast(weights) if pairs else Estimate(np.zeros(0), np.zeros(0), np.zeros(0))
-    at = np.array([here for here, _ in pairs], np.int64)
-    columns = {name: values[at] for name, values in _cell_columns(cells).items()}
-    columns["arm"] = np.array([cells.cells[place].arm for place in at], object)
-    columns["minus_arm"] = np.array([first] * len(at), object)
+    columns = _cell_columns([cells.cells[here] for here, _ in pairs], (*COLUMNS, "arm"))
+    columns["minus_arm"] = np.array([first] * len(pairs), object)
     return columns | _with_interval("difference", found) | {"p": statistics.holm(found.p_values())}
 
 
@@ -261,15 +247,20 @@ def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) 
     columns: dict[str, np.ndarray] = {}
     for name, control_of in (("minus_random", cells.random_of), ("minus_all", cells.all_of)):
         controls = {index: control for index, cell in enumerate(cells.cells) if (control := control_of(cell)) is not None}
-        low, high = np.full((2, len(cells.cells)), np.nan)
+        ends = np.full((2, len(cells.cells)), np.nan)
         if controls:
-            low[list(controls)], high[list(controls)] = statistics.bootstrap(right[list(controls)] - right[list(controls.values())])
-        columns |= {f"{name}_low": low, f"{name}_high": high}
+            ends[:, list(controls)] = statistics.bootstrap(right[list(controls)] - right[list(controls.values())])
+        columns |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
     return columns
 
 
 def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[Note]:
-    notes = [_budget(trials)] if "steps" in trials and "epochs" in trials else []
+    notes = []
+    if "steps" in trials and "epochs" in trials:  # what the trainings had in common
+        given = (np.asarray(trials[name], np.float64) for name in ("steps", "epochs"))
+        steps, epochs = (set(values[np.isfinite(values)].tolist()) for values in given)
+        neither = note("budget: epochs", epochs=epochs.pop()) if len(epochs) == 1 else note("budget: neither")
+        notes.append(note("budget: steps", steps=steps.pop()) if len(steps) == 1 else neither)
     if len(cells.failed):
         notes.append(note("excluded", n_failed=len(cells.failed), n_trials=len(trials["keep"]), rows=join_some(cells.failed)))
     lacking = [cell.name + f" at keep {cell.keep:g}" for cell, row in zip(cells.cells, cells.rows, strict=True) if (row < 0).any()]
@@ -295,12 +286,3 @@ def _no_spread(n_seeds: int, degrees_of_freedom: int) -> Note:
     if n_seeds < 2:
         return note("one seed")
     return note("too few trainings") if degrees_of_freedom < 1 else note("no scatter", n_seeds=n_seeds)
-
-
-def _budget(trials: Trials) -> Note:
-    """Return from the trials what they had in common."""
-    epochs, steps = (np.unique(np.asarray(trials[name], np.float64)) for name in ("epochs", "steps"))
-    epochs, steps = epochs[np.isfinite(epochs)], steps[np.isfinite(steps)]
-    if len(steps) == 1:
-        return note("budget: steps", steps=float(steps[0]))
-    return note("budget: epochs", epochs=float(epochs[0])) if len(epochs) == 1 else note("budget: neither")

@@ -5,7 +5,7 @@ none of its large tables while it runs.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +36,7 @@ class Trial:
     Attributes:
         cell: what is asked; two cells that come to the same rows are the same trial.
         train, validation, test: fingerprints, or what stands for them; `test` is None where test is not looked at.
-        stages: what is trained on, one after the other.
-        subsets: for each stage the hash of the ids trained on.
+        subsets: for each of `stages` the hash of the ids trained on.
         epochs: of the recipe's schedule.
     """
 
@@ -55,20 +54,12 @@ class Trial:
     @cached_property
     def canonical(self) -> dict[str, Any]:
         """What is hashed, as plain JSON."""
-        recipe = dataclasses.asdict(self.recipe)
+        recipe = dataclasses.asdict(self.recipe) | {"milestones": list(self.recipe.milestones)}
         del recipe["name"]  # by another name it is the same recipe
         sizes = [int(stage.trained_on.sum()) for stage in self.stages]
-        return {
-            "algorithm": ALGORITHM,
-            "train": self.train,
-            "validation": self.validation,
-            "test": self.test,
-            "stages": [[ids, n, one.epochs, one.steps] for ids, n, one in zip(self.subsets, sizes, self.stages, strict=True)],
-            "model": self.model,
-            "recipe": recipe | {"milestones": list(self.recipe.milestones)},
-            "epochs": self.epochs,
-            "seed": self.seed,
-        }
+        stages = [[ids, n, one.epochs, one.steps] for ids, n, one in zip(self.subsets, sizes, self.stages, strict=True)]
+        same = {name: getattr(self, name) for name in ("train", "validation", "test", "model", "epochs", "seed")}
+        return {"algorithm": ALGORITHM, **same, "stages": stages, "recipe": recipe}
 
     @cached_property
     def name(self) -> str:
@@ -93,14 +84,10 @@ class TrialResult:
     """What came of a trial, as it lies on disk.
 
     Attributes:
-        trial: its name.
-        error: one line, and its traceback, of a failed one.
-        loss: (epochs,) mean training loss after each epoch.
-        validation: (epochs,) accuracy on validation after each epoch.
+        loss, validation: (epochs,) mean training loss and accuracy on validation after each epoch.
         n_test: test examples; 0 where test was not looked at.
         test_correct: a bit for each, whether it was right at the end.
-        steps: batches trained, and the examples in them.
-        flops: floating-point operations of training.
+        steps, examples_seen, flops: of training: batches, the examples in them, floating-point operations.
         train_seconds: of training alone; the only figure that is not the same each time.
         made_with: the kind of device and the versions that computed.
     """
@@ -137,8 +124,7 @@ class TrialResult:
     @property
     def test_accuracy(self) -> float:
         """Accuracy on test at the end; NaN for a failed trial, and where test was not looked at."""
-        correct = self.correct
-        return float("nan") if correct is None else float(correct.mean())
+        return float("nan") if self.correct is None else float(self.correct.mean())
 
 
 @dataclass(frozen=True)
@@ -175,11 +161,6 @@ def sound_trial(folder: Path, name: str) -> TrialResult | None:
         return read_trial(folder, name)
     except DatapruneError:
         return None
-
-
-def borrowed(folders: Sequence[Path], name: str) -> TrialResult | None:
-    """Look for a trial that went well in other studies."""
-    return next((one for folder in folders if (one := sound_trial(folder, name)) is not None and one.status == "ok"), None)
 
 
 def _name(canonical: object) -> str:

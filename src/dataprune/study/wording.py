@@ -18,10 +18,7 @@ EXPLANATIONS = {
     "excluded": "{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {rows})",
     "seeds missing": "not all seeds are there for {cells}; their means are adjusted to the same seeds",
     "no interval": "no intervals: {why}",
-    "spread": (
-        "a training scatters by {points:.2f} points around its cell and seed, pooled over {n_cells} cells: {freedom} degrees of "
-        "freedom"
-    ),
+    "spread": "a training scatters by {points:.2f} points around its cell and seed, over {n_cells} cells: {freedom} degrees of freedom",
     "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
     "not paired": "seeds and cells overlap too little, so differences are not paired by seed",
     "smallest difference": (
@@ -45,13 +42,9 @@ EXPLANATIONS = {
     "no sizes": "the study compares no sizes",
     "area: span": "it needs sizes from 10 % to 70 % dropped",
     "area: steps": "Simpson's rule needs an odd number of sizes in equal steps, got {n} sizes",
-    "cost: once": (
-        "scoring is paid once, whatever the number of scores and sizes; the search for the best of them, this study, is not counted"
-    ),
+    "cost: once": "scoring is paid once for all scores and sizes; the search for the best, this study, is not counted",
     "cost: no control": "without trainings on all data nothing is known about savings",
-    "cost: equal steps": (
-        "all trainings took as many steps as on all data: with equal steps pruning saves storage and labels, not training"
-    ),
+    "cost: equal steps": "with equal steps every training costs the same: pruning saves storage and labels, not training",
 }
 MEASURED_HERE = {
     "droppable: unknown": "how much can be dropped is not known: {why}",
@@ -70,9 +63,7 @@ MEASURED_HERE = {
     "against all: no interval": "{points:+z.1f} points against all data (no interval is known)",
 }
 COUNTED_HERE = {
-    "wrong: many": (
-        "about {wrong:,} labels ({share:.1%}) look wrong: look at those before anything is pruned (dataprune noise find)"
-    ),
+    "wrong: many": "about {wrong:,} labels ({share:.1%}) look wrong: look at those before pruning (dataprune noise find)",
     "wrong: few": "about {wrong:,} labels ({share:.1%}) look wrong, too few to decide",
     "memorised": "the members have memorised the labels: scores of the last epoch tell little here",
     "scoring cost": (
@@ -92,9 +83,7 @@ MEASURED_ELSEWHERE = {
     REPORT: {
         "hardest: some": "about 20 % of CIFAR-100, with 500 examples a class, went at no loss",
         "score: least lost": "{score} lost least over all sizes among the scores of its kind",
-        "noise: window": (
-            "the hardest {share:.0%} are left out: wrong labels gather there, and a window that reached them trained worse"
-        ),
+        "noise: window": "the hardest {share:.0%} are left out: wrong labels gather there, and windows that reach them train worse",
         "noise: cut": "--cut {cut:g} leaves out the hardest, where wrong labels gather",
     },
     DUAL: {
@@ -102,9 +91,7 @@ MEASURED_ELSEWHERE = {
         "stratified: some": (
             "on CIFAR-100 stratified had 77.2, 73.8, 68.7 % at 30, 50, 70 % dropped, random 75.2, 71.7, 64.9 (all data 78.4)"
         ),
-        "stratified: half": (
-            "on CIFAR-10 stratified had 95.1 % at 50 % dropped, random 93.2 and el2n's hardest 95.2 (all data 95.3)"
-        ),
+        "stratified: half": "on CIFAR-10 at 50 % dropped stratified had 95.1 %, random 93.2, el2n's hardest 95.2 (all data 95.3)",
         "stratified: small": (
             "on CIFAR-10 stratified had 92.7 and 91.3 % at 70 and 80 % dropped, random 90.5 and 88.3, el2n's hardest 91.6 and "
             "74.7 (all data 95.3)"
@@ -115,14 +102,10 @@ MEASURED_ELSEWHERE = {
             "of 5,000 pictures of CIFAR-10 the hardest by el2n, std or forget were a worse set than random ones at 70 % and "
             "below, and the easiest 40 % a better one by three to five points; of 1,293 digits, which networks learn at once, the"
             " hardest half by std or el2n was a better one by a point"
-        ),
+        )
     },
-    SORSCHER: {
-        "few: easy": "{few} are few: with little data the easy examples are worth more",
-    },
-    ZHENG: {
-        "stratified: cut": "at small sizes its authors leave out some of the hardest; try --cut 0.1 too",
-    },
+    SORSCHER: {"few: easy": "{few} are few: with little data the easy examples are worth more"},
+    ZHENG: {"stratified: cut": "at small sizes its authors leave out some of the hardest; try --cut 0.1 too"},
 }
 
 TEXTS: dict[str, tuple[str, Ground, str]] = {
@@ -137,11 +120,9 @@ TEXTS: dict[str, tuple[str, Ground, str]] = {
 
 @dataclass(frozen=True)
 class Note:
-    """Something that is said of a study, or a reason for an advice; make one with `note`.
+    """Something that is said of a study, or a reason for an advice: a code of `TEXTS`, and the values that its words hold.
 
-    Attributes:
-        code: which of `TEXTS`.
-        data: the values that the words hold, by name.
+    Make one with `note`.
     """
 
     code: str
@@ -149,7 +130,6 @@ class Note:
 
     @property
     def text(self) -> str:
-        """The words."""
         return _Words().vformat(TEXTS[self.code][0], (), dict(self.data))
 
     @property
