@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store, tables
-from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.run import ClusterSettings, Run, cluster, match, open_run
@@ -121,11 +120,25 @@ class ScoreProvider:
         return Condition(name, data, scores, km)
 
     def _km(self, dataset: Dataset) -> dict[int, Score]:
-        given = self.sources.features
-        if isinstance(given, str) and given != PIXELS:
+        """Score `km` by each number of clusters that is asked for, but those beyond a fifth of the examples; equal numbers are one."""
+        given, place = self.sources.features, np.arange(len(dataset))
+        if isinstance(given, FeatureFile):
+            matched = match(given, dataset.ids)
+            features, place = matched.features, matched.place
+        elif given in (None, PIXELS):
+            features = pixel_features(dataset, self.folder)
+        else:
             raise invalid("features", f"be a file or '{PIXELS}'", repr(given))
-        features = given if isinstance(given, FeatureFile) else pixel_features(dataset, self.folder)
-        return km_scores(features, dataset, self.spec.clusters or ("auto",), seed=self.spec.seed)
+        asked, most = self.spec.clusters or ("auto",), max(2, len(dataset) // FEWEST_EACH)
+        scores: dict[int, Score] = {}
+        for one in asked:
+            if not one.isdecimal() or int(one) <= most:
+                clusters = cluster(features, ClusterSettings(one, dataset.n_classes, self.spec.seed))
+                if clusters.k not in scores:
+                    scores[clusters.k] = Score("km", km(features, clusters.clusters.centres)[place], 1)
+        if not scores:
+            raise invalid("clusters", f"be numbers of at most {most} for {len(dataset)} examples", ", ".join(asked))
+        return dict(sorted(scores.items()))
 
 
 def settings_of(run: Run) -> Settings:
@@ -158,30 +171,6 @@ def _aligned(score: Score, dataset: Dataset) -> Score:
         return score
     rows = join(dataset.ids.tolist(), score.ids.tolist(), name, "the score that was given").rows
     return Score(score.name, score.values[rows], score.harder)
-
-
-def km_scores(features: FeatureFile | np.ndarray, dataset: Dataset, asked: Sequence[str], *, seed: int) -> dict[int, Score]:
-    """Score by each number of clusters that is asked for; those that come to the same number are one.
-
-    Args:
-        features: a file, or a row for each example.
-        asked: `auto`, `classes` or numbers; numbers beyond a fifth of the examples are left out.
-    """
-    place = np.arange(len(dataset))
-    found: Features = features
-    if isinstance(features, FeatureFile):
-        matched = match(features, dataset.ids)
-        found, place = matched.features, matched.place
-    most = max(2, len(dataset) // FEWEST_EACH)
-    scores: dict[int, Score] = {}
-    for one in asked:
-        if not one.isdecimal() or int(one) <= most:
-            clusters = cluster(found, ClusterSettings(one, dataset.n_classes, seed))
-            if clusters.k not in scores:
-                scores[clusters.k] = Score("km", km(found, clusters.clusters.centres)[place], 1)
-    if not scores:
-        raise invalid("clusters", f"be numbers of at most {most} for {len(dataset)} examples", ", ".join(asked))
-    return dict(sorted(scores.items()))
 
 
 def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examples features"]:

@@ -1,6 +1,7 @@
 """Trains the trials of a study, side by side, writes each as it ends, and tells a listener (such as that of TensorBoard) of it."""
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,10 +147,15 @@ def _outcomes(
     with open_pool(context.hardware.executor_config(context.device)) as workers:
         places = _places(conditions, scratch, context.reads_test, workers)
         n_classes, seen = conditions[0].data.train.n_classes, is_seen(scratch, workers)
-        jobs = (
-            Job(name, staged.train_staged, _job(trial, places[trial.train], context, n_classes, scratch / name if seen else None))
-            for name, trial in missing.items()
-        )
+
+        def job(name: str, trial: Trial) -> Job:
+            seed, own = torch_seed(trial.seed, "trial"), scratch / name if seen else None
+            training = Training(trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device)
+            stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
+            asked = staged.StagedJob(name, training, stages, places[trial.train], own, context.checkpoint_seconds)
+            return Job(name, staged.train_staged, asked)
+
+        jobs = itertools.starmap(job, missing.items())
         with contextlib.closing(workers.run(jobs, heard)) as outcomes:
             yield from outcomes
 
@@ -206,12 +212,6 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
             key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint if reads_test else ""]),
         )
     return places
-
-
-def _job(trial: Trial, places: staged.Places, context: TrialContext, n_classes: int, scratch: Path | None) -> staged.StagedJob:
-    training = Training(trial.model, trial.recipe, trial.epochs, torch_seed(trial.seed, "trial"), n_classes, context.device)
-    stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
-    return staged.StagedJob(trial.name, training, stages, places, scratch, context.checkpoint_seconds)
 
 
 def _result(outcome: Outcome, flops: int) -> TrialResult | None:
