@@ -120,7 +120,7 @@ class ScoreProvider:
         return Condition(name, data, scores, km)
 
     def _km(self, dataset: Dataset) -> dict[int, Score]:
-        """Score `km` by each number of clusters that is asked for, but those beyond a fifth of the examples; equal numbers are one."""
+        """Score `km` by each number of clusters asked for, but those beyond a fifth of the examples; equal numbers are one."""
         given, place = self.sources.features, np.arange(len(dataset))
         if isinstance(given, FeatureFile):
             matched = match(given, dataset.ids)

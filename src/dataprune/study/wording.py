@@ -18,7 +18,7 @@ EXPLANATIONS = {
     "excluded": "{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {rows})",
     "seeds missing": "not all seeds are there for {cells}; their means are adjusted to the same seeds",
     "no interval": "no intervals: {why}",
-    "spread": "a training scatters by {points:.2f} points around its cell and seed, over {n_cells} cells: {freedom} degrees of freedom",
+    "spread": "a training scatters by {points:.2f} points around cell and seed ({n_cells} cells, {freedom} degrees of freedom)",
     "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
     "not paired": "seeds and cells overlap too little, so differences are not paired by seed",
     "smallest difference": (
