@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store, tables
+from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.run import ClusterSettings, Run, cluster, match, open_run
@@ -124,7 +125,8 @@ class ScoreProvider:
         given, place = self.sources.features, np.arange(len(dataset))
         if isinstance(given, FeatureFile):
             matched = match(given, dataset.ids)
-            features, place = matched.features, matched.place
+            features: Features = matched
+            place = matched.place
         elif given in (None, PIXELS):
             features = pixel_features(dataset, self.folder)
         else:
