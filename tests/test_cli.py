@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +93,7 @@ class TestScore:
         def ends_with(member):
             manifest = dataclasses.replace(run.manifest, members=(run.manifest.members[0], member))
             broken = dataclasses.replace(run, manifest=manifest)
-            monkeypatch.setattr(sys.modules["dataprune.run"], "score", lambda *_, **__: broken)
+            monkeypatch.setattr(dp, "score", lambda *_, **__: broken)
 
         ends_with(MemberRecord(1, "failed", "training \x1b diverged"))
         code, out, err = cli("score", flowers, "--out", run_folder, *SETTINGS)

@@ -12,9 +12,9 @@ import time
 import pytest
 
 from command_line import SETTINGS, run_cli
-from dataprune.cli.lines import duration
+from dataprune.cli.lines import duration, hush
+from dataprune.cli.process import Stopped, signals_as_exceptions
 from dataprune.cli.progress import Progress, training
-from dataprune.cli.stop import Stopped, signals_as_exceptions
 from dataprune.report.text import pluralise
 from dataprune.run import Progress as RunProgress
 from dataprune.training.ensemble import Ensemble, EpochDone
@@ -41,7 +41,7 @@ class TestFaults:
         def fail(_):
             raise error
 
-        monkeypatch.setattr("dataprune.run.open_run", fail)
+        monkeypatch.setattr("dataprune.open_run", fail)
         got, out, err = cli_as_it_ends("prune", "x", "--keep", "1")
         assert (got, out) == (code, "")
         assert err.startswith(line)
@@ -98,7 +98,7 @@ class TestInterrupts:
         code = textwrap.dedent(
             """
             import sys, time
-            from dataprune.cli.stop import Stopped, signals_as_exceptions
+            from dataprune.cli.process import Stopped, signals_as_exceptions
             with signals_as_exceptions():
                 try:
                     print("ready", flush=True)
@@ -176,7 +176,8 @@ class Terminal(io.StringIO):
 def follow(quiet, done=1):
     """Let a training of two members be heard up to its second epoch."""
     ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
-    with Progress("training", quiet) as progress:
+    hush(quiet)
+    with Progress("training") as progress:
         hear = training(progress)
         hear(RunProgress(ensemble, 0, 6, cost=Cost(120.0, 0, 10**9)))
         hear(RunProgress(ensemble, done, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))

@@ -8,7 +8,7 @@ from docstring_parser import parse
 
 import dataprune as dp
 from dataprune.cli.app import COMMANDS, NOISE_COMMANDS
-from dataprune.cli.reading import Reading
+from dataprune.cli.options import Reading
 from dataprune.cli.study import Changes
 from dataprune.selection import STRATEGIES
 from dataprune.training.models import MODELS

@@ -59,7 +59,7 @@ class TestPaths:
         def fail(_):
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/x/y")
 
-        monkeypatch.setattr("dataprune.run.open_run", fail)
+        monkeypatch.setattr("dataprune.open_run", fail)
         code, _, err = cli("prune", "x", "--keep", "1")
         assert (code, err.count("\n")) == (4, 1)
         assert err.startswith("error: No such file or directory: /x/y. ")
@@ -113,7 +113,7 @@ class TestPaths:
         def fail(_):
             raise ImportError("cmath.so: failed to map segment from shared object")
 
-        monkeypatch.setattr("dataprune.run.open_run", fail)
+        monkeypatch.setattr("dataprune.open_run", fail)
         code, _, err = cli("prune", "x", "--keep", "1")
         assert (code, err.count("\n")) == (4, 1)
         assert err.startswith("error: a library cannot be loaded: cmath.so: failed to map segment from shared object. ")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and give the exit code; see `dataprune.cli.app.main`, whose import takes a moment."""
+    """Run one command line and give the exit code; see `dataprune.cli.process.main`, whose import takes a moment."""
     try:
-        from dataprune.cli.app import main as run
+        from dataprune.cli.process import main as run
     except KeyboardInterrupt:
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"error: interrupted\n")
         return 130

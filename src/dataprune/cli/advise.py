@@ -3,17 +3,11 @@
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import dataprune as dp
 from dataprune.cli.lines import say, warn
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text, pluralise
-
-if TYPE_CHECKING:
-    from dataprune.run import Run
-    from dataprune.study.advice import Situation
-    from dataprune.study.study import Study
-    from dataprune.study.summary import Summary
 
 
 def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path | None = None) -> None:
@@ -34,63 +28,52 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
     """
     from dataprune.study.advice import SIZES, grouped, overall, situation_from, situation_of
     from dataprune.study.advice import advise as advice_for
-    from dataprune.study.study import is_study, open_study
+    from dataprune.study.study import is_study
 
-    study = open_study(run_or_study) if is_study(run_or_study) else None
+    study = dp.open_study(run_or_study) if is_study(run_or_study) else None
     if study is None and run is not None:
         raise invalid("run", "go with a study", f"{run_or_study}, which is none", "A run needs no other run.")
-    summary = None if study is None else study.summary
     opened = _run_of(run_or_study, study, run)
+    summary = None if study is None else study.summary
+    sizes: tuple[float, ...] = SIZES
+    if summary is not None:
+        sizes = tuple(sorted({round(float(one), 6) for one in summary.table["keep"] if one < 1}, reverse=True)) or (1.0,)
     if opened is not None:
         situation = situation_of(opened)
     else:
         assert study is not None
         situation = situation_from(study.trials)
-    sizes = tuple(keep) if keep else SIZES if summary is None else _sizes_of(summary)
-    advices = advice_for(situation, sizes, summary)
-    say(f"{display_text(run_or_study)}: {_about(situation)}")
+    advices = advice_for(situation, tuple(keep) if keep else sizes, summary)
+    classes = "" if situation.n_classes is None else f" in {pluralise(situation.n_classes, 'class')}"
+    each = "" if situation.per_class is None else f", {situation.per_class:,.0f} a class"
+    say(f"{display_text(run_or_study)}: {pluralise(situation.n_examples, 'example')}{classes}{each}")
     if study is not None and not study.is_finished:
         warn("the study is not finished: this is what has been trained so far")
-    for reason in overall(situation, summary):
-        say(f"  - {reason}")
+    say(*(f"  - {reason}" for reason in overall(situation, summary)))
     for same, reasons in grouped(advices):
-        say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}")
-        for reason in reasons:
-            say(f"  - {reason}")
-    for note in () if summary is None else summary.notes:
-        say(f"note: {note}")
+        say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}", *(f"  - {reason}" for reason in reasons))
+    say(*(f"note: {note}" for note in (summary.notes if summary else ())))
     chosen = next((advice for advice in advices if advice.options), None)
     if chosen is not None:
         place = "RUN" if opened is None else shlex.quote(str(opened.path))
         say(f"next: dataprune prune {place} {shlex.join(chosen.options)} --out kept.csv")
 
 
-def _run_of(folder: Path, study: "Study | None", given: Path | None) -> "Run | None":
+def _run_of(folder: Path, study: "dp.Study | None", given: Path | None) -> "dp.Run | None":
     """Open the run that knows more of the set: the folder itself, the one that is given, or the one inside the study."""
-    from dataprune.run import open_run
     from dataprune.study.study import RUN
 
     if study is None:
-        return open_run(folder)
+        return dp.open_run(folder)
     if given is None:
         with suppress(DatapruneError):  # a study of a run elsewhere, or of no run
-            own = open_run(folder / RUN)
+            own = dp.open_run(folder / RUN)
             return own if own.manifest.spec.data == study.data else None
         return None
-    run = open_run(given)
-    if run.manifest.spec.data != study.data:
-        raise InputError(
-            f"`--run` {given} is of other data than the study: {pluralise(len(run.ids), 'example')} with fingerprint "
-            f"{run.manifest.spec.data[:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
-        )
-    return run
-
-
-def _sizes_of(summary: "Summary") -> tuple[float, ...]:
-    return tuple(sorted({round(float(keep), 6) for keep in summary.table["keep"] if keep < 1}, reverse=True)) or (1.0,)
-
-
-def _about(situation: "Situation") -> str:
-    classes = "" if situation.n_classes is None else f" in {pluralise(situation.n_classes, 'class')}"
-    each = "" if situation.per_class is None else f", {situation.per_class:,.0f} a class"
-    return f"{pluralise(situation.n_examples, 'example')}{classes}{each}"
+    run = dp.open_run(given)
+    if run.manifest.spec.data == study.data:
+        return run
+    raise InputError(
+        f"`--run` {given} is of other data than the study: {pluralise(len(run.ids), 'example')} with fingerprint "
+        f"{run.manifest.spec.data[:12]} there, fingerprint {study.data[:12]} in the study. Give the run it was made from."
+    )

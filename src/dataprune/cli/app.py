@@ -1,44 +1,33 @@
-"""The commands, and what the process returns: everything that fails becomes one line and an exit code."""
+"""The commands, their pages of help, and what is wrong with a command line, in our words."""
 
 import contextlib
 import difflib
-import errno
-import logging
-import os
 import re
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, get_args
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from inspect import getdoc
+from types import UnionType
+from typing import Any, get_args, get_origin
 
-from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Parameter, UnknownOptionError
-from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError, ValidationError
+from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter, exceptions
 
-import dataprune
+import dataprune as dp
 from dataprune.cli import noise
 from dataprune.cli.advise import advise
 from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
 from dataprune.cli.embed import embed
-from dataprune.cli.help import HelpPage
-from dataprune.cli.km import km
-from dataprune.cli.lines import LogLines, complain, flush, say
-from dataprune.cli.map import map_
+from dataprune.cli.features import km, map_
+from dataprune.cli.lines import hush, say
 from dataprune.cli.options import OPTIONS
 from dataprune.cli.prune import prune
-from dataprune.cli.report import report
+from dataprune.cli.report import export, report, verify
 from dataprune.cli.score import score
 from dataprune.cli.show import show
-from dataprune.cli.stop import INTERRUPTED, Stopped, signals_as_exceptions
 from dataprune.cli.study import study
-from dataprune.cli.verify import export, verify
-from dataprune.errors import DatapruneError, InputError, MachineError, invalid, unknown_choice
-from dataprune.report.text import display_text
+from dataprune.errors import invalid, unknown_choice
 
-TRACEBACK = "DATAPRUNE_TRACEBACK"
-STOPPED_LINE = "interrupted; what was finished is kept, the same command goes on"
 HELP = """Find out which examples of a training set are hard, and keep the part that is worth training on.
 
 First score a set, then prune it:
@@ -47,152 +36,127 @@ First score a set, then prune it:
 
 To see it work on a set that is built in, which takes about a minute: dataprune demo
 """
+FLAGS = [("--help, -h", "Display this message and exit."), ("--version", "Display application version.")]
+WIDEST = 90  # columns of a page of help
+INDENT = 24  # of what stands beside a name
 
-PAGE: Any = HelpPage()
 SHARED: dict[str, Any] = {
     "help_flags": ["--help", "-h"],
-    "help_format": "plaintext",
-    "help_formatter": PAGE,
     "group_arguments": OPTIONS,
     "group_parameters": OPTIONS,
     "default_parameter": Parameter(negative=(), allow_repeating=True),
 }
-app = App("dataprune", help=HELP, version=lambda: f"dataprune {dataprune.__version__}", version_flags=["--version"], **SHARED)
-noise_app = App("noise", help="Find, judge and correct wrong labels; or make them.", version_flags=[], sort_key=13, **SHARED)
-app.command(noise_app)
+app = App("dataprune", help=HELP, version_flags=["--version"], **SHARED)
+noise_app = App("noise", help="Find, judge and correct wrong labels; or make them.", version_flags=[], **SHARED)
 Command = Callable[..., int | None]
 COMMANDS: list[Command] = [demo, score, prune, embed, km, duplicates, show, study, advise, report, export, verify, map_]
 NOISE_COMMANDS: list[Command] = [noise.inject, noise.find, noise.check, noise.apply]
 for _parent, _commands in ((app, COMMANDS), (noise_app, NOISE_COMMANDS)):
-    for _place, _command in enumerate(_commands):
-        _parent.command(_command, sort_key=_place)
+    for _command in _commands:
+        _parent.command(_command)
+app.command(noise_app)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return the exit code.
-
-    Args:
-        arguments: without the program's name; None takes them from `sys.argv`.
-    """
-    _hold_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal or file that cannot hold a letter gets its escape
-            stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    with contextlib.suppress(OSError):  # the folder may have been removed
-        if "" not in sys.path and (here := os.getcwd()) not in sys.path:  # noqa: PTH109 only the text is wanted
-            sys.path.append(here)  # for `module:function`; last, so that a file here shadows nothing
-    with _logging_as_lines(), warnings.catch_warnings():
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")  # what libraries say to programmers
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        try:
-            with signals_as_exceptions():
-                code = _run(words)
-            flush()
-        except KeyboardInterrupt as stopped:
-            complain(STOPPED_LINE)
-            return stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED
-        except Exception as error:  # noqa: BLE001 the boundary: everything becomes one line
-            return _failed(error, words)
-    return code
+def run(words: list[str]) -> int:
+    """Parse a command line, do what it asks, and return the exit code."""
+    no_console: Any = object()  # cyclopts would make one of rich, which takes long to load
+    command, bound, _ = app.parse_args(words, console=no_console, error_console=no_console, exit_on_error=False, print_error=False)
+    hush(bound.arguments.get("quiet", False))
+    if command.__name__ == "version_print":
+        say(f"dataprune {dp.__version__}")
+    elif command.__name__ == "help_print":
+        say(*"\n".join(help_page(bound.arguments["tokens"])).rstrip().splitlines())
+    else:
+        return command(*bound.args, **bound.kwargs) or 0
+    return 0
 
 
-def _hold_closed_streams() -> None:
-    """Put nothing in the place of a stream that was closed before the start: else the next file that is opened takes its number,
-    and what a library prints goes into it."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+def help_page(words: Iterable[str]) -> Iterator[str]:
+    """Draw the page of a command: plain text in two columns."""
+    chain, apps, _ = app.parse_commands(words)
+    shown, width = apps[-1], max(60, min(WIDEST, shutil.get_terminal_size().columns))
+    command = shown.default_command
+    arguments = [] if command is None else [one for one in shown.assemble_argument_collection(parse_docstring=True) if one.show]
+    commands = [(name, _description(shown[name]).split("\n\n")[0]) for name in shown if not name.startswith("-")]
+    yield " ".join(("Usage: dataprune", *chain, *(_usage_words(arguments) if command else ["COMMAND"])))
+    yield ""
+    for paragraph in _description(shown).split("\n\n"):
+        is_code = any(line.startswith(" ") for line in paragraph.splitlines())
+        yield from (*(paragraph.splitlines() if is_code else textwrap.wrap(paragraph, width)), "")
+    yield "Options:" if command else "Commands:"
+    for label, words in [*((_label(one), _help(one)) for one in arguments), *commands, *(FLAGS if shown is app else [])]:
+        first, *rest = textwrap.wrap(words, width - INDENT, break_on_hyphens=False) or [""]
+        if len(label) + 4 > INDENT:
+            yield f"  {label}"
+            label = ""
+        yield f"  {label:<{INDENT - 2}}{first}".rstrip()
+        yield from (" " * INDENT + line for line in rest)
 
 
-def _run(words: list[str]) -> int:
-    """Parse and call."""
-    command, bound, _ = app.parse_args(words, console=PAGE, error_console=PAGE, exit_on_error=False, print_error=False)
-    if command.__module__.startswith("cyclopts"):  # the page of help, or the version
-        command(*bound.args, **bound.kwargs)
-        for line in PAGE.lines():
-            say(line)
-        return 0
-    return command(*bound.args, **bound.kwargs) or 0
+def _description(command: App) -> str:
+    """Return the help of an app, or the docstring of a command without its options."""
+    return (getdoc(command.default_command) or "").partition("\n\nArgs:")[0] if command.default_command else command.help
 
 
-def _failed(error: Exception, words: list[str]) -> int:
-    """Say in one line what failed, and return the exit code."""
-    if os.environ.get(TRACEBACK, "") not in ("", "0"):
-        traceback.print_exception(error)
-    if isinstance(error, CycloptsError):
-        cause = error.__cause__
-        complain(_as_typed(str(cause) if isinstance(cause, InputError) else _usage(error), words))
-        return InputError.exit_code
-    if isinstance(error, DatapruneError):
-        complain(_as_typed(str(error), words))
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        what = f": {_one_line(str(error))}" if str(error) else ""
-        complain(f"not enough memory{what}. Try fewer --workers or a smaller --image-size.")
-        return MachineError.exit_code
-    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):  # a shared object that cannot be mapped
-        complain(f"a library cannot be loaded: {_one_line(str(error))}. Is there a limit of memory, or is the installation broken?")
-        return MachineError.exit_code
-    if isinstance(error, OSError) and error.errno in (*_MACHINE, *_GONE):
-        where = _CURRENT if isinstance(error, FileNotFoundError) else ""  # without a name it is where the process is
-        where = where if error.filename is None else f": {os.fsdecode(error.filename)}"
-        complain(f"{error.strerror}{where}. What was finished is kept, the same command goes on.")
-        return MachineError.exit_code
-    if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename is not None:
-        complain(f"{error.strerror}: {display_text(os.fsdecode(error.filename), 203)}. Name another path.")
-        return InputError.exit_code
-    detail = f"{type(error).__name__}: {_one_line(str(error))}"
-    complain(f"internal: {detail} (this is a defect; set {TRACEBACK}=1 to see where)")
-    return 1
+def _usage_words(arguments: list[Argument]) -> list[str]:
+    named = [one for one in arguments if one.index is None]
+    required = [_label(one) for one in named if one.required]
+    places = [_label(one) if one.required else f"[{_label(one)}]" for one in arguments if one.index is not None]
+    return [*required, *(["[OPTIONS]"] if len(named) > len(required) else []), *places]
 
 
-_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # it was there when it was looked for
-_CURRENT = ": the current folder (it was removed)"
-_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENXIO)  # by no work of ours: something else has that name
+def _label(argument: Argument) -> str:
+    """Name an argument as it is typed, and what its value is."""
+    if argument.index is not None:
+        return argument.name.lstrip("-").upper()
+    kind = get_args(argument.hint)[0] if isinstance(argument.hint, UnionType) else argument.hint
+    many = get_origin(kind) is list
+    value = "CHOICE" if argument.get_choices() else (get_args(kind)[0] if many else kind).__name__.upper()
+    value = argument.parameter.metavar or ("" if kind is bool else value + "..." * many)
+    return f"{argument.name} {value}".rstrip()
 
 
-def _usage(error: CycloptsError) -> str:
+def _help(argument: Argument) -> str:
+    choices, default = argument.get_choices(), argument.field_info.default
+    words = [" ".join((argument.parameter.help or "").split())]
+    words += [f"[{', '.join(choices)}]"] if choices else []
+    words += ["[required]"] if argument.required else [] if default is None or default is False else [f"[default: {default}]"]
+    return " ".join(words)
+
+
+def usage(error: CycloptsError) -> str:
     """Say in our words what is wrong with a command line."""
     command = " ".join(("dataprune", *(error.command_chain or ())))
     see = f"See {command} --help."
     argument = error.argument
     name = "" if argument is None else argument.name
-    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+    if isinstance(error, exceptions.UnknownCommandError) and error.unused_tokens:
         names = [one for one in (error.app or app) if not one.startswith("-")]
         return f"{unknown_choice('command', error.unused_tokens[0], names)} {see}"
-    if isinstance(error, UnknownOptionError):
+    if isinstance(error, exceptions.UnknownOptionError):
         word, options = error.token.keyword or error.token.value, _options(error.argument_collection)
         if word not in options:
             return f"{_no_option(word, options)} {see}"
-        error = UnusedCliTokensError(unused_tokens=[word])  # behind a `--`
-    if isinstance(error, UnusedCliTokensError):
+        error = exceptions.UnusedCliTokensError(unused_tokens=[word])  # behind a `--`
+    if isinstance(error, exceptions.UnusedCliTokensError):
         return f"there are more arguments than {command} takes: {' '.join(error.unused_tokens or ())}. {see}"
-    if isinstance(error, MissingArgumentError):
+    if isinstance(error, exceptions.MissingArgumentError):
         mistyped = [one for one in error.unused_tokens or () if difflib.get_close_matches(name, [one]) and one != name]
         if mistyped:
             return f"{_no_option(mistyped[0], [name])} {see}"
         return f"`{name}` must be {'followed by its value' if error.keyword or (argument and argument.tokens) else 'given'}. {see}"
-    if isinstance(error, ValidationError) and argument is not None:
+    if isinstance(error, exceptions.ValidationError) and argument is not None:
         return str(invalid(name, error.exception_message, argument.value))
-    if isinstance(error, CoercionError) and error.token is not None:
+    if isinstance(error, exceptions.CoercionError) and error.token is not None:
         choices, value = get_args(error.target_type), error.token.value
         if choices and all(isinstance(one, str) for one in choices):
             return str(unknown_choice(name, value, choices))
         kind = {int: "a whole number", float: "a number"}.get(error.target_type or str, str(error.target_type))
         return str(invalid(name, f"be {kind}", repr(value)))
-    return f"{_one_line(str(error))} {see}"
+    return f"{' '.join(str(error).split())} {see}"
 
 
-def _no_option(word: str, options: list[str]) -> str:
-    near = difflib.get_close_matches(word, options, n=1)
-    return f"there is no option `{word}`.{f' Did you mean `{near[0]}`?' if near else ''}"
-
-
-def _as_typed(message: str, words: list[str]) -> str:
+def as_typed(message: str, words: list[str]) -> str:
     """Name an option as it is typed where a message begins with the name of a setting: `epochs` becomes `--epochs`."""
     found = re.match(r"`(\w+)`", message)
     if found is None:
@@ -205,19 +169,10 @@ def _as_typed(message: str, words: list[str]) -> str:
     return message
 
 
-def _options(arguments: Any) -> list[str]:
-    return [name for argument in arguments for name in argument.names if name.startswith("-")]
+def _no_option(word: str, options: list[str]) -> str:
+    near = difflib.get_close_matches(word, options, n=1)
+    return f"there is no option `{word}`.{f' Did you mean `{near[0]}`?' if near else ''}"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-@contextmanager
-def _logging_as_lines() -> Iterator[None]:
-    handler = LogLines(logging.WARNING)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
+def _options(arguments: ArgumentCollection | None) -> list[str]:
+    return [name for argument in arguments or () for name in argument.names if name.startswith("-")]

@@ -2,15 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import dataprune as dp
 from dataprune.cli.lines import say
 from dataprune.cli.options import Workers
-from dataprune.errors import InputError
-
-if TYPE_CHECKING:
-    from dataprune.data import Dataset
-    from dataprune.scores import Score
+from dataprune.errors import invalid
 
 KEEP = 0.7
 # The default network soon memorises these few pictures, which tells hard from easy badly; a small one does not.
@@ -30,51 +26,37 @@ def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> None
     Args:
         out: Folder for what it makes.
     """
+    from dataprune.cli.options import Reading, read_data
     from dataprune.cli.prune import say_kept
-    from dataprune.cli.reading import Reading, read_data
     from dataprune.cli.score import say_hardest, say_scores, train
-    from dataprune.report.page import Options, write_report
-    from dataprune.run import write_kept
-    from dataprune.selection import select
+    from dataprune.report.page import Options
     from dataprune.training.settings import Hardware, Settings
 
-    _check_ours(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / "run" / "spec.json").exists():  # overwrites nothing of anybody's
+        raise invalid("out", "be a new folder or one that the demo made", f"{out}, which holds other things", "Choose another.")
     say("1. Read the digits that scikit-learn brings along: handwritten, 8 x 8 pixels, ten classes.")
     dataset = read_data("digits", Reading(), workers)
-    say()
-    say("2. Score: train a few small networks and note what each says about every picture after every epoch.")
+    say("", "2. Score: train a few small networks and note what each says about every picture after every epoch.")
     settings = Settings(model=MODEL, recipe=RECIPE, members=MEMBERS, epochs=EPOCHS)
     run = train(dataset, out / "run", settings, Hardware(workers=workers))
     say_scores(run)
     score = run.scores["el2n"]
     say_hardest(score, run, 8)
     say("   el2n is the distance between what the networks answer and the label, from 0 (sure and right) to 1.41 (sure and wrong).")
-    say()
-    say(f"3. Prune: keep the {KEEP:.0%} that are hardest.")
-    kept = select(score, keep=KEEP)
-    write_kept(kept, out / "kept.csv", run)
+    say("", f"3. Prune: keep the {KEEP:.0%} that are hardest.")
+    kept = dp.select(score, keep=KEEP)
+    dp.write_kept(kept, out / "kept.csv", run)
     say_kept(kept, run)
-    say()
-    say("4. Look: the hardest and the easiest pictures.")
+    say("", "4. Look: the hardest and the easiest pictures.")
     _draw(dataset, score, out / "hardest-and-easiest.png")
     say(f"   {out / 'hardest-and-easiest.png'}")
-    say()
-    say("5. Report: one page with pictures, plots and tables; open it in a browser.")
-    page = write_report(run.path, out / "report.html", Options("The digits of scikit-learn"))
-    say(f"   {page.out}, {page.size_bytes / 1e6:.1f} MB")
-    say()
+    say("", "5. Report: one page with pictures, plots and tables; open it in a browser.")
+    page = dp.write_report(run.path, out / "report.html", Options("The digits of scikit-learn"))
+    say(f"   {page.out}, {page.size_bytes / 1e6:.1f} MB", "")
     _say_found(score, len(kept), out)
 
 
-def _check_ours(out: Path) -> None:
-    """Refuse a folder with other things in it, so that nothing of anybody's is overwritten."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "run" / "spec.json").exists():
-        raise InputError(
-            f"`out` must be a new folder or one that the demo made, got {out}, which holds other things. Choose another."
-        )
-
-
-def _draw(dataset: "Dataset", score: "Score", path: Path) -> None:
+def _draw(dataset: "dp.Dataset", score: "dp.Score", path: Path) -> None:
     import numpy as np
 
     from dataprune.cli.show import captions_of
@@ -88,20 +70,22 @@ def _draw(dataset: "Dataset", score: "Score", path: Path) -> None:
     draw_sheet(rows, path)
 
 
-def _say_found(score: "Score", n_kept: int, out: Path) -> None:
+def _say_found(score: "dp.Score", n_kept: int, out: Path) -> None:
     import numpy as np
 
     median = float(np.median(score.values))
     far = int((score.values > 0.5).sum())
-    say("What was found:")
-    say(f"   Half of the pictures have an el2n below {median:.3f}: the networks learn them without effort, and many are alike.")
-    say(f"   {far} of {len(score.values):,} have one above 0.5: untidy hands, or labels worth a second look.")
-    say(f"   {n_kept:,} are kept in {out / 'kept.csv'}, to show how: on so small a set pruning hardly pays.")
     run = shlex.quote(str(out / "run"))
-    say("What to try next:")
-    say(f"   open {out / 'report.html'} in a browser: what to drop, which labels to check")
-    say(f"   dataprune advise {run}                                    what to keep, at which size, and why")
-    say(f"   dataprune prune {run} --keep 0.3 --strategy stratified    keep few, but over the whole range")
-    say(f"   dataprune prune {run} --by forget --count 500 --balanced  another score, a number, the same share of each class")
-    say("   dataprune show digits --augment                           what training makes of the pictures")
-    say("   dataprune score FOLDER --out RUN                          your own pictures, in a folder for each class")
+    say(
+        "What was found:",
+        f"   Half of the pictures have an el2n below {median:.3f}: the networks learn them without effort, and many are alike.",
+        f"   {far} of {len(score.values):,} have one above 0.5: untidy hands, or labels worth a second look.",
+        f"   {n_kept:,} are kept in {out / 'kept.csv'}, to show how: on so small a set pruning hardly pays.",
+        "What to try next:",
+        f"   open {out / 'report.html'} in a browser: what to drop, which labels to check",
+        f"   dataprune advise {run}                                    what to keep, at which size, and why",
+        f"   dataprune prune {run} --keep 0.3 --strategy stratified    keep few, but over the whole range",
+        f"   dataprune prune {run} --by forget --count 500 --balanced  another score, a number, the same share of each class",
+        "   dataprune show digits --augment                           what training makes of the pictures",
+        "   dataprune score FOLDER --out RUN                          your own pictures, in a folder for each class",
+    )

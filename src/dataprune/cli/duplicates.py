@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dataprune.cli.lines import say, say_columns
-from dataprune.cli.options import FLAT, Data, Output, Quiet, Workers
+import dataprune as dp
+from dataprune.cli.lines import say, say_columns, warn
+from dataprune.cli.options import FLAT, Data, Output, Quiet, Reading, Workers, read_all, say_splits
 from dataprune.cli.progress import Progress, learning
-from dataprune.cli.reading import Reading, read_all, say_splits, warn_all
 from dataprune.errors import invalid
 from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware
@@ -14,9 +14,6 @@ from dataprune.training.settings import Hardware
 if TYPE_CHECKING:
     import numpy as np
 
-    from dataprune.data import Splits
-    from dataprune.run import Run
-    from dataprune.run.duplicates import Duplicates
 
 N_SHOWN = 8
 
@@ -56,8 +53,6 @@ def duplicates(
             vectors in units of the usual distance between neighbours, 0.1 by default.
         test: Take the test split from here.
     """
-    from dataprune.run import open_run
-    from dataprune.run.duplicates import find_duplicates, write_duplicates
     from dataprune.tables import TABLES, check_output
 
     if out is not None:
@@ -66,61 +61,59 @@ def duplicates(
         raise invalid("exact_only", "go without --distance and --features", "--distance" if features is None else "--features")
     if (run is not None) != (features == "trace"):
         raise invalid("run", "be given with --features trace, and only with it", "none" if run is None else str(run))
-    opened = None if run is None else open_run(run)
-    splits = read_all(data, reading, workers, run=opened, test=test, quiet=quiet)
-    say_splits(data, splits, quiet)
-    given, notes = (None, ()) if features is None else features_for(features, splits, opened, workers, quiet)
-    found = find_duplicates(splits, near=not exact_only, distance=distance, features=given)
-    warn_all((*notes, *found.notes))
+    opened = None if run is None else dp.open_run(run)
+    splits = read_all(data, reading, workers, run=opened, test=test)
+    say_splits(data, splits)
+    given, notes = (None, ()) if features is None else features_for(features, splits, opened, workers)
+    found = dp.find_duplicates(splits, near=not exact_only, distance=distance, features=given)
+    warn(*notes, *found.notes)
     if out is not None:
-        write_duplicates(found, out)
-    if not quiet:
-        say_duplicates(found, out)
-
-
-def features_for(
-    asked: str, splits: "Splits", run: "Run | None", workers: int | None, quiet: bool
-) -> "tuple[np.ndarray, tuple[str, ...]]":
-    """Read features, or make them with progress on stdout."""
-    from dataprune.data import read_features
-    from dataprune.run.encoders import METHODS
-    from dataprune.run.features import features_in, made_features
-
-    if asked not in METHODS and (":" not in asked or Path(asked).exists()):
-        return features_in(read_features(asked), splits)
-    with Progress("training", quiet) as progress:
-        return made_features(splits, asked, run=run, hardware=Hardware(workers=workers), listener=learning(progress)), ()
-
-
-def say_duplicates(found: "Duplicates", out: Path | None) -> None:
-    """Report how many pairs of which kind there are, the first of them, and what to do."""
-    exact, conflict, leak = found.is_exact, found.is_conflict, found.is_leak
-    if not len(found):
-        say(f"no duplicates among {pluralise(found.n_examples, 'example')}")
-    else:
-        say(f"{pluralise(len(found), 'pair')} of duplicates among {pluralise(found.n_examples, 'example')}")
-        rows: list[tuple[object, ...]] = [("", "exact", "near")]
-        kinds = (("different labels", conflict), ("in two splits", leak & ~conflict), ("others", ~leak & ~conflict))
-        rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds if which.any()]
-        say_columns(rows, right=(1, 2))
-        say("the first of them:" if len(found) > N_SHOWN else "they are:")
-        say_columns([("distance", "in", "one", "other"), *(_row(found, pair) for pair in range(min(N_SHOWN, len(found))))])
-        if conflict.any():
-            say("different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects.")
-        if leak.any():
-            count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
-            cure = "Remove them from train, not from test, so that figures stay comparable."
-            say(f"in two splits: {pluralise(count, 'example')} outside train can be memorised. {cure}")
+        dp.write_duplicates(found, out)
+    _say_duplicates(found)
     if out is not None:
         say(f"written: {out}")
     elif len(found):
         say("nothing was written; add --out duplicates.csv")
 
 
-def _row(found: "Duplicates", pair: int) -> tuple[object, ...]:
-    sides = ((found.ids, found.labels), (found.other_ids, found.other_labels))
+def features_for(
+    asked: str, splits: "dp.Splits", run: "dp.Run | None", workers: int | None
+) -> "tuple[np.ndarray, tuple[str, ...]]":
+    """Read features, or make them with progress on stdout."""
+    from dataprune.run.encoders import METHODS
+    from dataprune.run.features import features_in, made_features
+
+    if asked not in METHODS and (":" not in asked or Path(asked).exists()):
+        return features_in(dp.read_features(asked), splits)
+    with Progress("training") as progress:
+        return made_features(splits, asked, run=run, hardware=Hardware(workers=workers), listener=learning(progress)), ()
+
+
+def _say_duplicates(found: "dp.Duplicates") -> None:
+    """Report how many pairs of which kind there are, the first of them, and what to do."""
+    exact, conflict, leak = found.is_exact, found.is_conflict, found.is_leak
+    among = f"duplicates among {pluralise(found.n_examples, 'example')}"
+    if not len(found):
+        say(f"no {among}")
+        return
+    say(f"{pluralise(len(found), 'pair')} of {among}")
+    rows: list[tuple[object, ...]] = [("", "exact", "near")]
+    kinds = (("different labels", conflict), ("in two splits", leak & ~conflict), ("others", ~leak & ~conflict))
+    rows += [(name, f"{(which & exact).sum():,}", f"{(which & ~exact).sum():,}") for name, which in kinds if which.any()]
+    say_columns(rows, right=(1, 2))
+    say("the first of them:" if len(found) > N_SHOWN else "they are:")
+    say_columns([("distance", "in", "one", "other"), *(_row(found, pair) for pair in range(min(N_SHOWN, len(found))))])
+    if conflict.any():
+        say("different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects.")
+    if leak.any():
+        count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
+        cure = "Remove them from train, not from test, so that figures stay comparable."
+        say(f"in two splits: {pluralise(count, 'example')} outside train can be memorised. {cure}")
+
+
+def _row(found: "dp.Duplicates", pair: int) -> tuple[object, ...]:
     cells = []
-    for ids, labels in sides:
+    for ids, labels in ((found.ids, found.labels), (found.other_ids, found.other_labels)):
         label = int(labels[pair])
         cells.append(display_text(ids[pair], 50) + (f" ({display_text(found.classes[label], 20)})" if label >= 0 else ""))
     split, other_split = found.split[pair], found.other_split[pair]

@@ -2,20 +2,15 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import dataprune as dp
 from dataprune.cli.lines import duration, operations, say, warn
-from dataprune.cli.options import FLAT, Data, Device, Output, Quiet, Wait, Workers, at_least
+from dataprune.cli.options import FLAT, Data, Device, Output, Quiet, Reading, Wait, Workers, at_least, read_all, say_data
 from dataprune.cli.progress import Progress, learning
-from dataprune.cli.reading import Reading, read_all, say_data
 from dataprune.errors import invalid
 from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, SwavSettings
-
-if TYPE_CHECKING:
-    from dataprune.data import Dataset
-    from dataprune.run import Embedding, EmbedSettings, Run
-    from dataprune.run.manifest import EmbeddingManifest
 
 
 def embed(
@@ -53,7 +48,7 @@ def embed(
         components: For pixels: how many. Default: 128.
         executor: Train in this process, or in one beside it. Default: beside it on a CPU.
     """
-    from dataprune.run import EmbedSettings, check_features_out, open_run
+    from dataprune.run import check_features_out
     from dataprune.training.swav.recipe import swav_recipe_named
 
     hardware = Hardware(device, executor, workers)
@@ -62,23 +57,21 @@ def embed(
     if swav.recipe is not None:
         swav_recipe_named(swav.recipe)
     chosen = {} if components is None else {"components": components}
-    settings = EmbedSettings(method, swav, model=swav.model if method == "trace" else None, **chosen)
-    opened = None if run is None else open_run(run)
-    splits = read_all(data, reading, workers, run=opened, quiet=quiet)
-    say_data(data, splits.train, quiet)
-    made = make(splits.train, out, settings, hardware, test=splits.test, run=opened, wait=wait, quiet=quiet)
-    if not quiet:
-        shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.manifest.columns, 'column')}"
-        say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
-        normalize = "" if method == "swav" else " --normalize"  # those are of length one already
-        say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
+    settings = dp.EmbedSettings(method, swav, model=swav.model if method == "trace" else None, **chosen)
+    opened = None if run is None else dp.open_run(run)
+    splits = read_all(data, reading, workers, run=opened)
+    say_data(data, splits.train)
+    made = make(splits.train, out, settings, hardware, test=splits.test, run=opened, wait=wait)
+    shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.manifest.columns, 'column')}"
+    say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
+    normalize = "" if method == "swav" else " --normalize"  # those are of length one already
+    say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
 
 
 def _check_options(method: str, swav: SwavSettings, components: int | None) -> None:
     """Refuse an option that the method would not look at."""
-    default = SwavSettings()
     for name in ("effort", "recipe", "epochs", "batch", "layer"):
-        if method != "swav" and getattr(swav, name) != getattr(default, name):
+        if method != "swav" and getattr(swav, name) is not None:
             raise invalid(name, "go with --method swav", f"--method {method}")
     if components is not None and method != "pixels":
         raise invalid("components", "go with --method pixels", f"--method {method}")
@@ -87,40 +80,30 @@ def _check_options(method: str, swav: SwavSettings, components: int | None) -> N
 
 
 def make(
-    dataset: "Dataset",
+    dataset: "dp.Dataset",
     out: Path,
-    settings: "EmbedSettings",
+    settings: "dp.EmbedSettings",
     hardware: Hardware,
     *,
-    test: "Dataset | None" = None,
-    run: "Run | None" = None,
+    test: "dp.Dataset | None" = None,
+    run: "dp.Run | None" = None,
     wait: bool = False,
-    quiet: bool = False,
-) -> "Embedding":
+) -> "dp.Embedding":
     """Make features, with progress on stdout, then what they cost and how good they are."""
-    from dataprune.run import embed as make_features
 
-    with Progress("training", quiet) as progress:
-        made = make_features(dataset, out, settings, hardware, test=test, run=run, wait=wait, listener=learning(progress))
-    if quiet:
-        return made
-    if not progress.heard and settings.method == "swav":
-        say(f"{out} is finished since {made.manifest.finished}: nothing had to be trained")
-    elif settings.method == "swav":
+    with Progress("training") as progress:
+        made = dp.embed(dataset, out, settings, hardware, test=test, run=run, wait=wait, listener=learning(progress))
+    if settings.method == "swav":
         spent = made.manifest.cost[0]
-        clock = f"{duration(spent.wall_seconds)} on the clock"
-        say(f"cost: {clock}, {spent.examples_seen:,} examples seen, {operations(spent.flops)}")
-    _say_quality(made.manifest)
-    return made
-
-
-def _say_quality(made: "EmbeddingManifest") -> None:
-    quality = made.quality
-    if "explained_variance" in made.about:
-        say(f"{pluralise(made.columns, 'component')} hold {100 * made.about['explained_variance']:.1f} % of the variance")
+        cost = f"{duration(spent.wall_seconds)} on the clock, {spent.examples_seen:,} examples seen, {operations(spent.flops)}"
+        past = f"{out} is finished since {made.manifest.finished}: nothing had to be trained"
+        say(f"cost: {cost}" if progress.heard else past)
+    quality, variance = made.manifest.quality, made.manifest.about.get("explained_variance")
+    if variance is not None:
+        say(f"{pluralise(made.manifest.columns, 'component')} hold {100 * variance:.1f} % of the variance")
     if quality is None:
         say("quality: not measured, there are no labels")
-        return
+        return made
     pixels, accuracy = quality.pixels_knn_accuracy, quality.knn_accuracy
     control = "" if pixels is None else f"; of the bare pixels {100 * pixels:.1f} %"
     is_tested = quality.against == "test"
@@ -128,3 +111,4 @@ def _say_quality(made: "EmbeddingManifest") -> None:
     say(f"quality: the {quality.neighbours} nearest name the class of {100 * accuracy:.1f} % ({how}){control}")
     if pixels is not None and accuracy < pixels:
         warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --method")
+    return made

@@ -3,34 +3,41 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from dataprune.report.text import display_text
 
 LONGEST_LINE = 2000
+_is_quiet = False
 
 
-def say(line: str = "") -> None:
-    """Print one line on stdout."""
-    _write("stdout", line)
+def hush(quiet: bool) -> None:
+    """Let `say` print nothing from here on, as --quiet asks; or again."""
+    global _is_quiet
+    _is_quiet = quiet
 
 
-def warn(line: str) -> None:
-    """Print one line on stderr: the work goes on."""
-    _write("stderr", f"warning: {line}")
+def is_quiet() -> bool:
+    """Return whether `say` prints nothing."""
+    return _is_quiet
+
+
+def say(*lines: str) -> None:
+    """Print lines on stdout."""
+    for line in () if _is_quiet else lines:
+        _write("stdout", _line(line))
+
+
+def warn(*lines: str) -> None:
+    """Print lines on stderr: the work goes on."""
+    for line in lines:
+        _write("stderr", _line(f"warning: {line}"))
 
 
 def complain(line: str) -> None:
     """Print one line on stderr: the work has failed, or a part of it."""
-    _write("stderr", f"error: {line}")
-
-
-def mute(name: Literal["stdout", "stderr"]) -> None:
-    """Send what is still written there nowhere: its reader has gone (`| head`), which is no reason to stop the work."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, getattr(sys, name).fileno())
-    os.close(nowhere)
+    _write("stderr", _line(f"error: {line}"))
 
 
 class LogLines(logging.Handler):
@@ -41,13 +48,7 @@ class LogLines(logging.Handler):
 
 
 def say_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = (), most: int = 80) -> None:
-    """Print rows of equal length in aligned columns, indented.
-
-    Args:
-        rows: each cell is shown harmlessly and cut at `most` characters.
-        right: which columns are aligned on the right.
-        most: characters of a cell.
-    """
+    """Print rows of equal length in aligned columns, those of `right` on the right; a cell is cut at `most` characters."""
     from rich.cells import cell_len
 
     cells = [[display_text(cell, most) for cell in row] for row in rows]
@@ -83,29 +84,25 @@ def operations(flops: float) -> str:
 
 def flush() -> None:
     """Write what a library may have left in stdout's buffer, so that nothing is left to fail when Python ends."""
-    if sys.stdout is not None:
-        _attempt("stdout", sys.stdout.flush)
+    _write("stdout", "")
 
 
-def _write(name: Literal["stdout", "stderr"], line: str) -> None:
+def _write(name: Literal["stdout", "stderr"], text: str) -> None:
+    """Write; where that fails mute the stream, since Python would try the same again at its end, and fail for good."""
     stream = getattr(sys, name)
     if stream is None:  # closed before the start (`>&-`)
         return
-
-    def write() -> None:
-        stream.write(display_text(line, LONGEST_LINE) + "\n")
-        stream.flush()
-
-    _attempt(name, write)
-
-
-def _attempt(name: Literal["stdout", "stderr"], write: Callable[[], object]) -> None:
-    """Write; where that fails mute the stream, since Python would try the same again at its end, and fail for good."""
     try:
-        write()
-    except BrokenPipeError:
-        mute(name)
-    except OSError:
-        mute(name)
-        if name == "stdout":  # results that cannot be written are a failure; of stderr only the exit code is left
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        # That a reader has gone (`| head`) is no reason to stop; other results that cannot be written are a failure.
+        if name == "stdout" and not isinstance(error, BrokenPipeError):
             raise
+
+
+def _line(text: str) -> str:
+    return display_text(text, LONGEST_LINE) + "\n"

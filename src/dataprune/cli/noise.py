@@ -3,28 +3,35 @@
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import FLAT, Data, LinkTo, MovedData, Output, Quiet, Seed, folders_of, only_one
+from dataprune.cli.options import (
+    FLAT,
+    Data,
+    LinkTo,
+    MovedData,
+    Output,
+    Quiet,
+    Reading,
+    Seed,
+    dataset_for,
+    folders_of,
+    only_one,
+    read_data,
+)
 from dataprune.cli.prune import lost_classes
-from dataprune.cli.reading import Reading, read_data, warn_all
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import display_text, pluralise
 
-if TYPE_CHECKING:
-    from dataprune.noise import Evaluation, Suspects
-    from dataprune.noise.decide import Decisions
-    from dataprune.run import Run
-    from dataprune.run.export import Targets
-
 MOST_PAIRS = 5
 N_SHOWN = 10
-PROBABLE = 0.5  # and more: the label is probably wrong
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
 FEW_CLASSES = 20
+PROBABLE = 0.5  # and more: the label is probably wrong
 LONGEST_REASON = 240
 
 RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score, best with --folds 5.")]
@@ -65,22 +72,19 @@ def inject(
             look-alike: pairs of CIFAR-10 that people confuse; matrix: as --matrix says.
         matrix: For matrix: a .csv without a header, or .npy: row i, column j is the share of class i that is labelled j.
     """
-    from dataprune import noise
     from dataprune.run.export import read_matrix
     from dataprune.store import writing
     from dataprune.tables import TABLES, check_output, write_table
 
     check_output(out, TABLES)
     shares = None if matrix is None else read_matrix(matrix)
-    dataset = read_data(data, reading, quiet=quiet)
+    dataset = read_data(data, reading)
     if dataset.labels is None:
         raise InputError("the data have no labels that could be made wrong. Give --labels FILE.")
     ids = dataset.ids.tolist()
-    given = noise.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
+    given = dp.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
     with writing(out) as temporary:
         write_table(temporary, {"id": dataset.ids, "label": given, "clean_label": dataset.labels})
-    if quiet:
-        return
     changed = given != dataset.labels
     say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
     pairs = Counter(zip(dataset.labels[changed].tolist(), given[changed].tolist(), strict=True)).most_common()
@@ -116,20 +120,16 @@ def find(
     Args:
         out: Write a row for each example, .csv or .parquet.
     """
-    from dataprune.run.suspects import write_suspects
     from dataprune.tables import TABLES, check_output
 
     if out is not None:
         check_output(out, TABLES)
     found = found_in(run, probabilities, labels, seed)
     if out is not None:
-        write_suspects(found, out)
-    warn_all(found.notes)
-    if quiet:
-        return
-    say_estimate(found)
-    say_suspects(found)
-    say_conflicts(found)
+        dp.write_suspects(found, out)
+    warn(*found.notes)
+    _say_estimate(found)
+    _say_most_suspect(found)
     if out is not None:
         say(f"written: {out}, a row for each example, and {out.name}.json with the estimate")
         place = "" if run is None else f" {shlex.quote(str(run))}"
@@ -163,15 +163,15 @@ def check(
             column is named.
         suspects: Instead of RUN: what dataprune noise find wrote.
     """
-    from dataprune import noise
-    from dataprune.run.suspects import read_suspects, read_truth
+    from dataprune.noise import evaluate_classes
+    from dataprune.run.suspects import read_truth
 
     if suspects is not None:
         only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
-    found = found_in(run, probabilities, labels, seed) if suspects is None else read_suspects(suspects)
+    found = found_in(run, probabilities, labels, seed) if suspects is None else dp.read_suspects(suspects)
     true = read_truth(truth, found)
-    say_checked(noise.evaluate_suspects(found, true))
-    say_by_class(noise.evaluate_classes(found, true), found)
+    _say_checked(dp.evaluate_suspects(found, true))
+    _say_by_class(evaluate_classes(found, true), found)
 
 
 def apply(
@@ -209,66 +209,61 @@ def apply(
         out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
         copy_to: Copy the pictures that stay into a new folder DIR/class/.
     """
-    from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.noise.decide import CONFIDENCE, check_confidence, decide
-    from dataprune.run import open_run
+    from dataprune.noise.decide import CONFIDENCE, check_confidence
     from dataprune.run.decisions import read_decisions
-    from dataprune.run.export import Targets, write_cleaned
+    from dataprune.run.suspects import read_suspects_of
 
     asked = only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
     if confidence is not None and not relabel:
         raise invalid("confidence", "go with --relabel", asked)
     sure = CONFIDENCE if confidence is None else confidence
     check_confidence(sure)
-    targets = Targets(out, folders_of(copy_to, link_to))
+    targets = dp.Targets(out, folders_of(copy_to, link_to))
     targets.check()
     if run is None and (suspects or decisions) is None:
         raise InputError("give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote.")
     if run is None and targets.folders:
         raise InputError("--copy-to and --link-to need the RUN, which knows where the pictures lie.")
-    opened = None if run is None else open_run(run)
+    opened = None if run is None else dp.open_run(run)
+    table = decisions if suspects is None and opened is None else suspects
     found = None
-    if decisions is None or suspects is not None or opened is None:
-        found = _finding(opened, decisions if suspects is None and opened is None else suspects)
-    judged = found if opened is None else opened
+    if table is not None:
+        found = dp.read_suspects(table) if opened is None else read_suspects_of(opened, table)
+    elif opened is not None and decisions is None:
+        found = dp.find_suspects(opened)
+    judged = opened or found
     assert judged is not None
     if decisions is not None:
         decided = read_decisions(decisions, judged.ids.tolist(), judged.labels, judged.classes, found)
     else:
         assert found is not None
-        _warn_of_decisions(suspects, asked)
-        decided = decide(found, "drop" if drop else "relabel", confidence=sure)
-    dataset = opened.dataset(data) if opened is not None and targets.folders else None
-    if dataset is not None:
-        for folder, how in targets.folders.items():
-            refuse_output_inside_data(dataset, folder, f"--{how}-to")
-    write_cleaned(decided, targets, dataset)
-    say_decided(decided, sure, quiet=quiet)
+        if suspects is not None:
+            _warn_of_decisions(suspects, asked)
+        decided = dp.decide(found, "drop" if drop else "relabel", confidence=sure)
+    dp.write_cleaned(decided, targets, None if opened is None else dataset_for(targets.folders, opened, data))
+    _say_decided(decided, sure)
     if decisions is not None and decided.count("keep") == len(decided):
         warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
-    if not quiet:
-        _say_written(targets, len(decided.rows))
+    _say_written(targets, len(decided.rows))
 
 
-def found_in(run: Path | None, probabilities: Path | None, labels: str | None, seed: int) -> "Suspects":
+def found_in(run: Path | None, probabilities: Path | None, labels: str | None, seed: int) -> "dp.Suspects":
     """Judge the labels of a run, or of probabilities made elsewhere."""
-    from dataprune import noise
-    from dataprune.run import open_run
-    from dataprune.run.suspects import evidence_of_file, find_suspects
+    from dataprune.run.suspects import evidence_of_file
 
     if (run is None) == (probabilities is None):
         raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
     if run is not None:
         if labels is not None:
             raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
-        return find_suspects(open_run(run), seed=seed)
+        return dp.find_suspects(dp.open_run(run), seed=seed)
     assert probabilities is not None
     if labels is None:
         raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
-    return noise.find(evidence_of_file(probabilities, labels), seed=seed)
+    return dp.find_suspects(evidence_of_file(probabilities, labels), seed=seed)
 
 
-def say_estimate(found: "Suspects") -> None:
+def _say_estimate(found: "dp.Suspects") -> None:
     """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
     n = len(found)
     say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
@@ -278,9 +273,8 @@ def say_estimate(found: "Suspects") -> None:
     if found.looks_clean:
         say("the set looks clean: it shows no more than sets without any wrong label do")
     suspected = found.probability[found.is_suspect]
-    share = (
-        f", {(suspected >= PROBABLE).sum():,} of them probably wrong; {suspected.mean():.0%} are expected to be" if flagged else ""
-    )
+    probable = f", {(suspected >= PROBABLE).sum():,} of them probably wrong"
+    share = f"{probable}; {suspected.mean():.0%} are expected to be" if flagged else ""
     say(f"flagged: {pluralise(flagged, 'label')}{share}")
     if found.looks_clean and not flagged:
         return
@@ -291,28 +285,24 @@ def say_estimate(found: "Suspects") -> None:
     say_columns([("looked at", "are wrong", "found"), *rows], right=(0, 1, 2))
 
 
-def say_suspects(found: "Suspects") -> None:
-    """Print the most suspect labels, each with the reason; the likelier one of two that contradict each other only there."""
-    shown = found.is_suspect
-    if found.contradicted_by is not None:
-        shown = shown & ((found.contradicted_by < 0) | (found.probability >= PROBABLE))
-    rows = [row for row in found.order[:N_SHOWN].tolist() if shown[row]]
-    if rows:
+def _say_most_suspect(found: "dp.Suspects") -> None:
+    """Print the most suspect labels, each with the reason; then those that an identical example contradicts: one of both is wrong.
+
+    Of two that contradict each other only the likelier one is among the first.
+    """
+    order, shown, partner = found.order.tolist(), found.is_suspect, found.contradicted_by
+    if partner is not None:
+        shown = shown & ((partner < 0) | (found.probability >= PROBABLE))
+    if rows := [row for row in order[:N_SHOWN] if shown[row]]:
         say("most suspect:")
         _say_reasons(found, rows)
-
-
-def say_conflicts(found: "Suspects") -> None:
-    """Print the labels that an identical example contradicts: one of the two is wrong, whatever networks say."""
-    partner = found.contradicted_by
-    rows = [] if partner is None else [row for row in found.order.tolist() if partner[row] >= 0]
-    if rows:
+    if partner is not None and (rows := [row for row in order if partner[row] >= 0]):
         first = ", first" if len(rows) > N_SHOWN else ""
         say(f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}{first}")
         _say_reasons(found, rows[:N_SHOWN])
 
 
-def _say_reasons(found: "Suspects", rows: list[int]) -> None:
+def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
     cells: list[tuple[object, ...]] = [("wrong", "labelled", "rather", "id", "because")]
     for row in rows:
         names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
@@ -320,7 +310,7 @@ def _say_reasons(found: "Suspects", rows: list[int]) -> None:
     say_columns(cells, right=(0,), most=LONGEST_REASON)
 
 
-def say_checked(checked: "Evaluation") -> None:
+def _say_checked(checked: "dp.Evaluation") -> None:
     """Report what the finding is worth."""
     n = checked.n_examples
     say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({checked.n_wrong / n:.1%})")
@@ -347,7 +337,7 @@ def say_checked(checked: "Evaluation") -> None:
     say(f"every flagged label made its suggestion: {abs(better):,} {which} correct labels ({better / n:+.2%})")
 
 
-def say_by_class(parts: "tuple[Evaluation, ...]", found: "Suspects") -> None:
+def _say_by_class(parts: "tuple[dp.Evaluation, ...]", found: "dp.Suspects") -> None:
     """Print a line for each given label; of many classes those with the most wrong labels."""
     shown = sorted(range(len(parts)), key=lambda label: -parts[label].n_wrong)[:FEW_CLASSES]
     rows: list[tuple[str, ...]] = [("labelled", "examples", "wrong", "estimated", "flagged", "precision", "recall", "AP")]
@@ -362,50 +352,35 @@ def say_by_class(parts: "tuple[Evaluation, ...]", found: "Suspects") -> None:
         say(f"  and {pluralise(len(parts) - len(shown), 'other class')}")
 
 
-def _finding(run: "Run | None", suspects: Path | None) -> "Suspects":
-    """Read a finding, about this run's examples if there is one, or find anew."""
-    from dataprune.run.suspects import find_suspects, read_suspects, read_suspects_of
-
-    if suspects is None:
-        assert run is not None
-        return find_suspects(run)
-    return read_suspects(suspects) if run is None else read_suspects_of(run, suspects)
-
-
-def _warn_of_decisions(suspects: Path | None, asked: str) -> None:
+def _warn_of_decisions(suspects: Path, asked: str) -> None:
     """Warn where a person has filled in decisions that are not read."""
     from dataprune.tables import column_names, read_table
 
-    if suspects is None or "decision" not in column_names(suspects):
-        return
-    filled = sum(bool(str(cell).strip()) for cell in read_table(suspects, ["decision"]).columns["decision"].tolist())
-    if filled:
+    cells = read_table(suspects, ["decision"]).columns["decision"].tolist() if "decision" in column_names(suspects) else []
+    if filled := sum(bool(str(cell).strip()) for cell in cells):
         which = f"the column decision of {suspects}, filled in {pluralise(filled, 'row')}"
         warn(f"{asked} does not look at {which}; --decisions does")
 
 
-def say_decided(decided: "Decisions", confidence: float, *, quiet: bool) -> None:
+def _say_decided(decided: "dp.Decisions", confidence: float) -> None:
     """Report what was done to how many, and warn of classes that lose everything."""
-    if not quiet:
-        counts = {"drop": "dropped", "relabel": "relabelled", "keep": "kept as they are"}
-        done = ", ".join(f"{decided.count(one):,} {words}" for one, words in counts.items())
-        say(f"of {pluralise(len(decided), 'example')}: {done}")
-        if decided.n_left:
-            say(f"among those kept: {pluralise(decided.n_left, 'suspect')} whose suggested label is less than {confidence:g} sure")
-    lost = lost_classes(decided.given, decided.labels[decided.rows], decided.classes)
-    if lost:
+    counts = {"drop": "dropped", "relabel": "relabelled", "keep": "kept as they are"}
+    done = ", ".join(f"{decided.count(one):,} {words}" for one, words in counts.items())
+    say(f"of {pluralise(len(decided), 'example')}: {done}")
+    if decided.n_left:
+        say(f"among those kept: {pluralise(decided.n_left, 'suspect')} whose suggested label is less than {confidence:g} sure")
+    if lost := lost_classes(decided.given, decided.labels[decided.rows], decided.classes):
         warn(f"nothing is left of {lost}")
 
 
-def _say_written(targets: "Targets", n_left: int) -> None:
+def _say_written(targets: "dp.Targets", n_left: int) -> None:
     """Report what was written, and what it is for."""
     if targets.labels is not None:
         say(f"written: {targets.labels}")
     for folder, how in targets.folders.items():
         say(f"written: {folder}, {n_left:,} {'copies' if how == 'copy' else 'links'} in a folder for each class")
-    if targets.labels is not None:
-        say(f"next: dataprune score DATA --labels {shlex.quote(str(targets.labels))} --out RUN2")
-    elif targets.folders:
-        say(f"next: dataprune score {shlex.quote(str(next(iter(targets.folders))))} --out RUN2")
-    if not targets.paths:
+    if targets.paths:
+        place = f"{'' if targets.labels is None else 'DATA --labels '}{shlex.quote(str(targets.paths[0]))}"
+        say(f"next: dataprune score {place} --out RUN2")
+    else:
         say("nothing was written; add --out cleaned.csv, or --copy-to DIR")

@@ -1,12 +1,18 @@
-"""Options that several commands share, and what is refused of values once they are parsed."""
+"""Options that several commands share, what is refused of values once they are parsed, and how DATA is read."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
-from cyclopts import Argument, ArgumentCollection, Group, Parameter
+from cyclopts import ArgumentCollection, Group, Parameter
 
-from dataprune.errors import InputError, StoreError, invalid
+import dataprune as dp
+from dataprune.cli.lines import say, warn
+from dataprune.cli.progress import reading_progress
+from dataprune.errors import InputError, StoreError, invalid, join_some
+from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware, Settings
 
 MANIFESTS = ("run.json", "study.json")
@@ -36,11 +42,6 @@ def written(_: Any, path: Any) -> None:
     """Mark an option whose value is a path that is written; `check_values` looks for it."""
 
 
-def is_written(argument: Argument) -> bool:
-    """Return whether the value of an option is a path that is written."""
-    return written in cast(tuple[Any, ...], argument.parameter.validator)
-
-
 def check_values(arguments: ArgumentCollection) -> None:
     """Refuse an empty value, and a file to write that is read by the same command or belongs to a run or a study.
 
@@ -49,17 +50,20 @@ def check_values(arguments: ArgumentCollection) -> None:
     given = [(argument, token.value) for argument in arguments if argument.hint is not bool for token in argument.tokens]
     for argument, value in given:
         if not value:
-            raise invalid(
-                argument.name, "not be empty", "nothing", "Is a variable of the shell not set? Leave out what is not needed."
-            )
+            cure = "Is a variable of the shell not set? Leave out what is not needed."
+            raise invalid(argument.name, "not be empty", "nothing", cure)
+        if argument.value is None:  # cyclopts takes the word none for no value
+            raise invalid(argument.name, "have a value", repr(value), "Leave the option out for its default.")
         if int in (argument.hint, *get_args(argument.hint)) and "." in value:  # which would be rounded
             raise invalid(argument.name, "be a whole number", repr(value))
-    read = [value for argument, value in given if not is_written(argument)]
-    files = [one for value in read for one in (value, value.rpartition(":")[0]) if one and is_file(one)]
-    for argument, value in given:
-        if not is_written(argument) or not is_file(value):
+    outputs = [(argument, value) for argument, value in given if written in cast(tuple[Any, ...], argument.parameter.validator)]
+    read = [
+        value for one in given if one not in outputs for value in (one[1], one[1].rpartition(":")[0]) if value and is_file(value)
+    ]
+    for argument, value in outputs:
+        if not is_file(value):
             continue
-        if any(Path(value).samefile(one) for one in files):
+        if any(Path(value).samefile(one) for one in read):
             raise invalid(argument.name, "be another file than those that are read", value, "It would be lost: name another file.")
         for folder in Path(value).absolute().parents[:DEEPEST]:
             if _belongs(Path(value), folder):
@@ -99,11 +103,7 @@ def is_file(path: str | Path) -> bool:
 
 
 def only_one(options: dict[str, Any]) -> str:
-    """Return the one option of several that was given.
-
-    Raises:
-        InputError: none was given, or more than one.
-    """
+    """Return the one option of several that was given; none and more than one are refused."""
     given, names = [name for name, value in options.items() if value is not None and value is not False], list(options)
     if len(given) != 1:
         raise InputError(f"give one of {', '.join(names[:-1])} and {names[-1]}, got {' and '.join(given) or 'none'}.")
@@ -114,9 +114,93 @@ def folders_of(copy_to: Path | None, link_to: Path | None) -> dict[Path, Literal
     """Return the folders to write, and how."""
     if copy_to is not None and copy_to == link_to:
         raise invalid("link_to", "be another folder than --copy-to", str(link_to))
-    folders: dict[Path, Literal["copy", "link"]] = {}
-    folders |= {} if copy_to is None else {copy_to: "copy"}
-    return folders | ({} if link_to is None else {link_to: "link"})
+    asked: tuple[tuple[Path | None, Literal["copy", "link"]], ...] = ((copy_to, "copy"), (link_to, "link"))
+    return {folder: how for folder, how in asked if folder is not None}
+
+
+def dataset_for(folders: Mapping[Path, str], run: "dp.Run", data: str | None) -> "dp.Dataset | None":
+    """Read the pictures of a run that go into new folders, which must lie outside of the data."""
+    from dataprune.data.folders import refuse_output_inside_data
+
+    if not folders:
+        return None
+    dataset = run.dataset(data)
+    for folder, how in folders.items():
+        refuse_output_inside_data(dataset, folder, f"--{how}-to")
+    return dataset
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How DATA is read.
+
+    Attributes:
+        labels: Take the labels from this CSV or Parquet file, FILE or FILE:COLUMN: by its column id if it has one, else by row.
+            Indices or names.
+        image_size: Side in pixels to which pictures are brought. Default: their own up to 128, else by the median picture.
+        on_error: What to do about a file that cannot be read: stop before any work, or leave it out and list it.
+    """
+
+    labels: str | None = None
+    image_size: int | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 1:
+            raise invalid("image_size", "be at least 1", self.image_size)
+
+
+def read_data(data: str, reading: Reading, workers: int | None = None) -> "dp.Dataset":
+    """Read the training split of DATA, and say what it holds."""
+
+    with reading_progress() as progress:
+        dataset = dp.read(data, **vars(reading), workers=workers, progress=progress)
+    say_data(data, dataset)
+    return dataset
+
+
+def read_all(
+    data: str, reading: Reading, workers: int | None = None, *, run: "dp.Run | None" = None, test: str | None = None
+) -> "dp.Splits":
+    """Read all splits of DATA; for a run as they were read for it, with the run's labels."""
+
+    how: dict[str, Any] = vars(reading)
+    if run is not None:
+        for name in ("image_size", "labels"):
+            if how[name] is not None:
+                raise InputError(f"`{name}` must be left out with --run: the run says how its data were read and labelled.")
+        how = {"labels": None, **run.manifest.read}
+    with reading_progress() as progress:
+        splits = dp.read_splits(data, **how, workers=workers, test=test, progress=progress)
+    if run is None or len(splits.train) != len(run.labels):
+        return splits
+    return replace(splits, train=splits.train.with_labels(run.labels, run.classes))
+
+
+def say_data(data: str, dataset: "dp.Dataset") -> None:
+    """Report what was read, what a person should know about it, and what was left out."""
+    contents = [pluralise(len(dataset), "example")]
+    contents.append("no labels" if dataset.labels is None else pluralise(dataset.n_classes, "class"))
+    if dataset.images is None:
+        contents.append(f"features of {pluralise(dataset.inputs.shape[1], 'column')}")
+    else:
+        height, width, channels = dataset.images.shape[1:]
+        contents.append(f"pictures of {height} x {width} pixels in {pluralise(channels, 'channel')}")
+    if dataset.origin is not None:
+        contents.append(f"source: {dataset.origin.kind}, split {dataset.origin.split}")
+    say(f"read {display_text(data)}: {', '.join(contents)}")
+    warn(*dataset.notes)
+    if dataset.skipped:
+        bad = join_some((f"{display_text(item.path)} ({display_text(item.reason)})" for item in dataset.skipped), most=3)
+        warn(f"left out {pluralise(len(dataset.skipped), 'item')} that cannot be used: {bad}")
+
+
+def say_splits(data: str, splits: "dp.Splits") -> None:
+    """Report how many examples each split has, and what a person should know about them."""
+    parts = {name: part for name, part in vars(splits).items() if part is not None}
+    classes = "" if splits.train.labels is None else f" of {pluralise(splits.train.n_classes, 'class')}"
+    say(f"read {display_text(data)}: {', '.join(f'{name} {len(part):,}' for name, part in parts.items())} examples{classes}")
+    warn(*dict.fromkeys(note for part in parts.values() for note in part.notes))
 
 
 def _belongs(path: Path, folder: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from dataprune.cli.lines import duration, operations, say, warn
+from dataprune.cli.lines import duration, is_quiet, operations, say, warn
 from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
@@ -24,16 +24,10 @@ LOG_SECONDS = 10.0  # decoding adds a line to a log this often
 
 
 class Progress:
-    """Shows how far work is and how long it will take. Use as a context.
+    """Shows how far work is and how long it will take. Use as a context. `heard`: whether there was anything to do."""
 
-    Attributes:
-        heard: whether there was anything to do.
-        quiet: whether nothing is to be shown.
-    """
-
-    def __init__(self, name: str, quiet: bool) -> None:
-        self.heard, self.quiet = False, quiet
-        self._name = name
+    def __init__(self, name: str) -> None:
+        self.heard, self._name = False, name
         self._bar: Bar | None = None
         self._total, self._seconds = 0, 0.0
         self._first: tuple[int, float] | None = None
@@ -48,14 +42,10 @@ class Progress:
     def start(self, total: int, what: str = "", cost: "Cost | None" = None) -> None:
         """Say what is to be done in so many steps, and what it will cost."""
         self.heard, self._total = True, total
-        if self.quiet:
-            return
         if cost is not None:
-            is_timed = not math.isnan(cost.seconds)
-            self._seconds = cost.seconds if is_timed else 0.0
-            say(
-                f"to train: {what}, {operations(cost.flops)}, {f'about {duration(cost.seconds)}' if is_timed else 'under a minute'}"
-            )
+            self._seconds = 0.0 if math.isnan(cost.seconds) else cost.seconds
+            time_needed = "under a minute" if math.isnan(cost.seconds) else f"about {duration(cost.seconds)}"
+            say(f"to train: {what}, {operations(cost.flops)}, {time_needed}")
         elif what:
             say(what)
         self._bar = _bar_on_terminal()
@@ -66,8 +56,6 @@ class Progress:
     def step(self, done: int, status: str, line: str = "") -> None:
         """Show that so many steps are done: the status in the bar, or the line in a log."""
         self.heard = True
-        if self.quiet:
-            return
         left = self._left(done)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, status=status + left)
@@ -86,7 +74,7 @@ class Progress:
 
 
 def _bar_on_terminal() -> "Bar | None":
-    if sys.stdout is None or not sys.stdout.isatty():
+    if is_quiet() or sys.stdout is None or not sys.stdout.isatty():
         return None
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
@@ -100,10 +88,10 @@ def _bar_on_terminal() -> "Bar | None":
 
 
 @contextmanager
-def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+def reading_progress() -> Iterator[Callable[[int, int], None]]:
     """Yield a function that is told how many pictures are decoded, of how many."""
     last = time.monotonic()
-    with Progress("decoding", quiet) as progress:
+    with Progress("decoding") as progress:
 
         def hear(done: int, total: int) -> None:
             nonlocal last
@@ -114,11 +102,11 @@ def reading_progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]
             line = f"decoded {done:,} of {pluralise(total, 'picture')}" if is_due else ""
             progress.step(done, f"{done:,}/{total:,} pictures", line)
 
-        yield None if quiet else hear
+        yield hear
 
 
 def training(progress: Progress) -> Callable[["RunProgress"], None]:
-    """Return the listener of a run: the price, then each epoch of a member that is done."""
+    """Return the listener of a run: the cost, then each epoch of a member that is done."""
     latest: dict[int, EpochDone] = {}
 
     def hear(message: "RunProgress") -> None:
@@ -132,7 +120,7 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
         if (epoch := message.epoch) is None:
             return
         if not latest:
-            _say_resumed(progress, message.done - 1 + (plan.members - left) * plan.epochs, plan.members * plan.epochs)
+            _say_resumed(message.done - 1 + (plan.members - left) * plan.epochs, plan.members * plan.epochs)
         latest[epoch.member] = epoch
         loss = sum(one.loss for one in latest.values()) / len(latest)
         accuracy = sum(one.accuracy for one in latest.values()) / len(latest)
@@ -144,7 +132,7 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
 
 
 def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
-    """Return the listener of a training without labels: the price, then each epoch."""
+    """Return the listener of a training without labels: the cost, then each epoch."""
     heard = False
 
     def hear(message: "EmbedProgress") -> None:
@@ -154,7 +142,7 @@ def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
         if (epoch := message.epoch) is None:
             return
         if not heard:
-            _say_resumed(progress, message.done - 1, message.total)
+            _say_resumed(message.done - 1, message.total)
         heard = True
         status = f"epoch {message.done}/{message.total}: loss {epoch.loss:.3f}"
         progress.step(message.done, status, f"{status}, {duration(epoch.seconds)}")
@@ -163,12 +151,11 @@ def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
 
 
 def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
-    """Return the listener of a study: the price, then each trial that ended; on a terminal also the epochs of those that run."""
+    """Return the listener of a study: the cost, then each trial that ended; on a terminal also the epochs of those that run."""
 
     def hear(message: "StudyProgress") -> None:
         if message.cost is not None:
-            for note in message.notes:
-                warn(note)
+            warn(*message.notes)
             missing, found = message.total - message.found, f", {message.found:,} found" if message.found else ""
             what = f"{pluralise(missing, 'trial')}{found}, {message.to_see:,} examples to see"
             progress.start(message.to_see, what if missing else f"to train: nothing{found}", message.cost if missing else None)
@@ -186,8 +173,8 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
     return hear
 
 
-def _say_resumed(progress: Progress, done: int, total: int) -> None:
-    if done > 0 and not progress.quiet:
+def _say_resumed(done: int, total: int) -> None:
+    if done > 0:
         say(f"resuming: {done:,} of {pluralise(total, 'epoch')} done")
 
 

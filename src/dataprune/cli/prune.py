@@ -4,16 +4,15 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import Balanced, LinkTo, MovedData, Output, Run, Seed, folders_of, only_one
+from dataprune.cli.options import Balanced, LinkTo, MovedData, Output, Run, Seed, dataset_for, folders_of, only_one
 from dataprune.errors import join_some
 from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dataprune.run.run import Run as OpenRun
-    from dataprune.selection import Selection
 
 FEW_CLASSES = 20
 
@@ -57,28 +56,22 @@ def prune(
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
         copy_to: Copy the kept pictures into a new folder DIR/class/.
     """
-    from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run import open_run, write_folder, write_kept
     from dataprune.run.own_scores import score_named
-    from dataprune.selection import select
     from dataprune.store import check_new
 
     only_one({"--keep": keep, "--count": count})
-    opened = open_run(run)
+    opened = dp.open_run(run)
     score = score_named(opened, by or ("median_distance" if strategy == "moderate" else "el2n"))
-    kept = select(score, keep, count=count, strategy=strategy, balanced=balanced, start=start, cut=cut, seed=seed)
+    kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, start=start, cut=cut, seed=seed)
     folders = folders_of(copy_to, link_to)
     for folder in folders:
         check_new([folder])
-    dataset = opened.dataset(data) if folders else None
-    for folder, how in folders.items():
-        assert dataset is not None
-        refuse_output_inside_data(dataset, folder, f"--{how}-to")
+    dataset = dataset_for(folders, opened, data)
     if out is not None:
-        write_kept(kept, out, opened)
+        dp.write_kept(kept, out, opened)
     for folder, how in folders.items():
-        assert dataset is not None
-        write_folder(kept, dataset, folder, how)
+        assert dataset is not None, "read for them"
+        dp.write_folder(kept, dataset, folder, how)
     say_kept(kept, opened)
     if out is not None:
         say(f"written: {out}, and {out.name}.json with what was asked")
@@ -89,7 +82,7 @@ def prune(
         say(f"nothing was written; add --out kept.csv, or --copy-to DIR, to: {command}")
 
 
-def _same_command(run: Path, by: str | None, kept: "Selection", by_count: bool) -> str:
+def _same_command(run: Path, by: str | None, kept: "dp.Selection", by_count: bool) -> str:
     spec = kept.spec
     words = ["dataprune", "prune", str(run)]
     words += [] if by is None else ["--by", by]
@@ -100,7 +93,7 @@ def _same_command(run: Path, by: str | None, kept: "Selection", by_count: bool) 
     return f"{shlex.join(words)} ..."
 
 
-def say_kept(kept: "Selection", run: "OpenRun") -> None:
+def say_kept(kept: "dp.Selection", run: "dp.Run") -> None:
     """Report how much is kept of what, by class if there are few, and which classes are lost."""
     import numpy as np
 
@@ -110,10 +103,9 @@ def say_kept(kept: "Selection", run: "OpenRun") -> None:
         if len(run.classes) <= FEW_CLASSES:
             counts = [np.bincount(labels, minlength=len(run.classes)).tolist() for labels in (kept.labels, run.labels)]
             say_columns([("class", "kept", "of"), *zip(run.classes, *counts, strict=True)], right=(1, 2))
-        lost = lost_classes(run.labels, kept.labels, run.classes)
         few = "fewer examples are kept than there are classes"
         cure = few if kept.spec["balanced"] else "--balanced keeps the same share of each"
-        if lost:
+        if lost := lost_classes(run.labels, kept.labels, run.classes):
             warn(f"nothing is kept of {lost}; {cure}.")
     say(f"seed {kept.spec['seed']}, sha256 of the kept ids {kept.ids_hash}")
 

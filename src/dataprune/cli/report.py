@@ -1,15 +1,15 @@
-"""`dataprune report`: one page that shows a run or a study."""
+"""`dataprune report`: one page that shows a run or a study; `dataprune verify`: is it as it was written; `dataprune export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
-from dataprune.cli.lines import say, warn
-from dataprune.cli.options import MovedData, Output, at_least
+import dataprune as dp
+from dataprune.cli.lines import complain, say, warn
+from dataprune.cli.options import MovedData, Output, Run, at_least
+from dataprune.errors import InputError, StoreError
 from dataprune.report.text import display_text, pluralise
 
-if TYPE_CHECKING:
-    from dataprune.report.page import Written
-
+WHOM = {"all": "all networks", "in": "the networks trained on the example", "out": "the networks not trained on the example"}
 SERIOUS = ("pictures", "trials", "summary")  # what a person expects on the page and does not find
 
 
@@ -42,22 +42,81 @@ def report(
         figures: Also write the figures of the page as PNG and SVG files into this folder.
         features: Features of the run's examples, for a map of them (.npy, Parquet).
     """
-    from dataprune.report.page import Options, write_report
+    from dataprune.report.page import Options
 
     options = Options(title, max_pictures, static)
-    written = write_report(run_or_study, out, options, data=data, features=features, figures=figures)
+    written = dp.write_report(run_or_study, out, options, data=data, features=features, figures=figures)
     for what, reason in written.missing.items():
         if what in SERIOUS:
             warn(f"{what}: {reason}")
         else:
             say(f"left out: {'near duplicates' if what == 'near' else what}. {reason}")
-    say_written(written)
+    labels = f", {pluralise(written.n_suspects, 'label')} to check" if written.n_suspects else ""
+    pictures = f"{pluralise(written.n_pictures, 'picture')}{labels}"
+    say(f"written: {display_text(written.out)}, {written.size_bytes / 1e6:.1f} MB, {pictures}")
     if figures is not None:
         say(f"written: {figures}, {pluralise(len(written.figures), 'file')}")
 
 
-def say_written(written: "Written") -> None:
-    """Report where a page is and what is in it."""
-    labels = f", {pluralise(written.n_suspects, 'label')} to check" if written.n_suspects else ""
-    pictures = f"{pluralise(written.n_pictures, 'picture')}{labels}"
-    say(f"written: {display_text(written.out)}, {written.size_bytes / 1e6:.1f} MB, {pictures}")
+def verify(path: Path, /) -> int:
+    """Hash a run, a study or a file again and compare.
+
+    Prints each file that is missing, cut short or changed, and then ends with exit code 3; otherwise says that all is sound.
+
+    For example:
+        dataprune verify run
+        dataprune verify kept.csv
+
+    Args:
+        path: A folder made by dataprune score or study, or a file with its .json beside it, made by embed, km or prune.
+    """
+    from dataprune import store
+    from dataprune.run import feature_manifests
+    from dataprune.study.study import is_study, verify_study
+
+    manifest = None if path.is_dir() else store.manifest_beside(path)
+    if path.is_file() and manifest is None:
+        raise InputError(f"`{path}` has no {path.name}.json beside it that says how it was written.")
+    of_study = manifest is None and is_study(path)
+    if manifest is not None:
+        faults = store.faults(path.parent, manifest.name)
+    elif of_study:
+        faults = verify_study(path)
+    else:
+        faults = dp.verify(path)
+    for fault in faults:
+        complain(f"{path}: {fault}")
+    if faults:
+        return StoreError.exit_code
+    n_files = 1
+    if of_study:
+        study = dp.open_study(path)
+        if study.manifest is None:
+            ended, trials = (set(study.trials["trial"][which]) for which in (study.trials["status"] != "open", slice(None)))
+            say(f"sound so far, not finished: {pluralise(len(ended), 'trial')} of {len(trials):,}")
+            return 0
+        n_files = len(study.manifest.files)
+    elif manifest is None:
+        learned = [store.read_manifest(one.parent, one.name, store.Listing) for one in feature_manifests(path)]
+        n_files = len(dp.open_run(path).manifest.files) + sum(len(one.files) for one in learned)
+    say(f"sound: {pluralise(n_files, 'file')}")
+    return 0
+
+
+def export(run: Run, /, *, probabilities: Output, which: Literal["all", "in", "out"] = "all") -> None:
+    """Write the class probabilities of RUN.
+
+    Takes a run. Writes FILE with a row for each example, in the order of RUN/scores.parquet, which also holds ids and labels.
+
+    For example:
+        dataprune export run --probabilities p.npy --which out
+
+    Args:
+        probabilities: Write the class probabilities here, .npy (examples, classes), float32.
+        which: The mean over all networks, over those trained on the example, or over those that were not (--folds).
+    """
+    from dataprune.tables import check_output
+
+    check_output(probabilities, (".npy",), name="probabilities")
+    rows, columns = dp.write_probabilities(dp.open_run(run), probabilities, which)
+    say(f"written: {probabilities}, {pluralise(rows, 'row')} of {pluralise(columns, 'class')}, mean over {WHOM[which]}")

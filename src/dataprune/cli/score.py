@@ -2,19 +2,15 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import dataprune as dp
+from dataprune.cli.embed import make
 from dataprune.cli.lines import complain, duration, operations, say, say_columns, warn
-from dataprune.cli.options import FLAT, Data, Output, Quiet, Wait
+from dataprune.cli.options import FLAT, Data, Output, Quiet, Reading, Wait, read_data
 from dataprune.cli.progress import Progress, training
-from dataprune.cli.reading import Reading, read_data, warn_all
 from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
-
-if TYPE_CHECKING:
-    from dataprune.data import Dataset, FeatureFile
-    from dataprune.run import Run
-    from dataprune.scores import Score
 
 N_HARDEST = 5
 
@@ -50,94 +46,72 @@ def score(
         extend: Add members to a finished run, up to --members.
     """
     from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run import check_out
+    from dataprune.run import FEATURES, check_out
     from dataprune.training.recipes import recipe_named
     from dataprune.training.swav.recipe import plan_swav
 
     check_out(out)  # before what may take long
     if settings.recipe is not None:
         recipe_named(settings.recipe)
-    dataset = read_data(data, reading, hardware.workers, quiet=quiet)
+    dataset = read_data(data, reading, hardware.workers)
     refuse_output_inside_data(dataset, out)
     learns = features is not None and str(features) == "swav"
     if learns:
         plan_swav(dataset, SwavSettings(seed=settings.seed))
     file = None if features is None or learns else features_of(features, dataset)
-    run = train(dataset, out, settings, hardware, extend=extend, wait=wait, quiet=quiet)
+    run = train(dataset, out, settings, hardware, extend=extend, wait=wait)
     if learns:
-        file = learned_features(dataset, run, settings.seed, hardware, wait, quiet)
+        path = out / FEATURES / "swav.npy"  # in the run's folder, but no part of its identity
+        path.parent.mkdir(exist_ok=True)
+        make(dataset, path, dp.EmbedSettings(swav=SwavSettings(seed=settings.seed)), hardware, wait=wait)
+        file = dp.read_features(path)
     if file is not None:
-        run = add_scores_of(file, run, clusters, settings.seed, quiet)
-    if not quiet:
-        say_scores(run)
-        say_hardest(run.scores["el2n"], run, N_HARDEST)
-        say(f"scores: {out / 'scores.parquet'}, a row for each example")
-        say(f"about the run: {out / 'run.json'}")
-        say(f"next: dataprune advise {shlex.quote(str(out))}")
+        run = add_scores_of(file, run, clusters, settings.seed)
+    say_scores(run)
+    say_hardest(run.scores["el2n"], run, N_HARDEST)
+    say(f"scores: {out / 'scores.parquet'}, a row for each example")
+    say(f"about the run: {out / 'run.json'}")
+    say(f"next: dataprune advise {shlex.quote(str(out))}")
     return int(any(member.status == "failed" for member in run.manifest.members))
 
 
-def learned_features(dataset: "Dataset", run: "Run", seed: int, hardware: Hardware, wait: bool, quiet: bool) -> "FeatureFile":
-    """Learn features of the run's pictures into the run's folder, where they belong to no identity."""
-    from dataprune.cli.embed import make
-    from dataprune.data import read_features
-    from dataprune.run import FEATURES, EmbedSettings
-
-    (run.path / FEATURES).mkdir(exist_ok=True)
-    path = run.path / FEATURES / "swav.npy"
-    make(dataset, path, EmbedSettings(swav=SwavSettings(seed=seed)), hardware, wait=wait, quiet=quiet)
-    return read_features(path)
-
-
-def features_of(path: Path, dataset: "Dataset") -> "FeatureFile":
+def features_of(path: Path, dataset: "dp.Dataset") -> "dp.FeatureFile":
     """Open a feature file, and see before any training that it has a row for every example."""
-    from dataprune.data import read_features
     from dataprune.run import match
 
-    file = read_features(path)
-    excluded = match(file, dataset.ids).n_left_out
-    if excluded:
+    file = dp.read_features(path)
+    if excluded := match(file, dataset.ids).n_left_out:
         warn(f"{path} has {pluralise(excluded, 'row')} for ids that are not in the data; they are left out")
     return file
 
 
-def add_scores_of(file: "FeatureFile", run: "Run", clusters: str, seed: int, quiet: bool) -> "Run":
+def add_scores_of(file: "dp.FeatureFile", run: "dp.Run", clusters: str, seed: int) -> "dp.Run":
     """Add the scores of features to the run, and say into how many clusters these were cut."""
-    from dataprune.run import add_features
 
-    run = add_features(run, file, clusters, seed=seed)
+    run = dp.add_features(run, file, clusters, seed=seed)
     record = run.manifest.features
     assert record is not None, "just added"
-    if not quiet:
-        why = "the elbow of the inertia curve" if record.elbow else "no elbow" if record.curve else f"asked: {clusters}"
-        say(f"features: {file.path}, {pluralise(file.width, 'column')}; k-means with {pluralise(record.k, 'cluster')} ({why})")
-    warn_all(record.notes)
+    why = "the elbow of the inertia curve" if record.elbow else "no elbow" if record.curve else f"asked: {clusters}"
+    say(f"features: {file.path}, {pluralise(file.width, 'column')}; k-means with {pluralise(record.k, 'cluster')} ({why})")
+    warn(*record.notes)
     return run
 
 
 def train(
-    dataset: "Dataset",
-    out: Path,
-    settings: Settings,
-    hardware: Hardware,
-    *,
-    extend: bool = False,
-    wait: bool = False,
-    quiet: bool = False,
-) -> "Run":
+    dataset: "dp.Dataset", out: Path, settings: Settings, hardware: Hardware, *, extend: bool = False, wait: bool = False
+) -> "dp.Run":
     """Make the run, with progress and cost on stdout, and what failed on stderr."""
-    from dataprune.run import score as make_run
 
-    with Progress("training", quiet) as progress:
-        run = make_run(dataset, out, settings, hardware, extend=extend, wait=wait, listener=training(progress))
-    if not quiet and progress.heard:
+    with Progress("training") as progress:
+        run = dp.score(dataset, out, settings, hardware, extend=extend, wait=wait, listener=training(progress))
+    if progress.heard:
         spent = run.manifest.phase("train")
         assert spent is not None, "every run has one"
         clock = f"{duration(spent.wall_seconds)} on the clock, {duration(spent.seconds)} of members"
         say(f"cost: {clock}, {spent.examples_seen:,} examples seen, {operations(spent.flops)}")
-    elif not quiet:
+    else:
         say(f"{out} is finished since {run.manifest.finished}: nothing had to be trained")
-    warn_all(note for note in run.manifest.notes if note not in dataset.notes)
+    warn(*(note for note in run.manifest.notes if note not in dataset.notes))
     for member in run.manifest.members:
         if member.status != "ok":
             say_of = complain if member.status == "failed" else warn
@@ -145,7 +119,7 @@ def train(
     return run
 
 
-def say_scores(run: "Run") -> None:
+def say_scores(run: "dp.Run") -> None:
     """Print a line for each score: its range and its direction; then the scores that are absent, with the reason."""
     import numpy as np
 
@@ -158,7 +132,7 @@ def say_scores(run: "Run") -> None:
         say(f"no {name}: {reason}")
 
 
-def say_hardest(score: "Score", run: "Run", count: int) -> None:
+def say_hardest(score: "dp.Score", run: "dp.Run", count: int) -> None:
     """Print the hardest examples by a score, with their labels."""
     import numpy as np
 

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import dataprune as dp
 from dataprune.cli.lines import say
-from dataprune.cli.options import FLAT, Data, Output, Seed, at_least
-from dataprune.cli.reading import Reading, read_data
+from dataprune.cli.options import FLAT, Data, Output, Reading, Seed, at_least, read_data
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dataprune.data import Dataset
 
 AUGMENTED = 7  # versions beside each example
 MOST = 1000
@@ -65,7 +64,7 @@ def show(
     say(f"written: {out}, {pluralise(n_shown, 'example')}" + (f", each with {AUGMENTED} augmented versions" if augment else ""))
 
 
-def captions_of(dataset: "Dataset", rows: "np.ndarray") -> list[str]:
+def captions_of(dataset: "dp.Dataset", rows: "np.ndarray") -> list[str]:
     """Return the label's name of each example, or its id where there are no labels."""
     if dataset.labels is None:
         return [str(one) for one in dataset.ids[rows].tolist()]

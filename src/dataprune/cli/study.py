@@ -1,61 +1,56 @@
 """`dataprune study`: trains on kept sets and says what it shows."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
-from dataprune.cli.lines import complain, say
-from dataprune.cli.options import FLAT, Balanced, Batch, Data, Output, Quiet, Seed, Wait, at_least
+import dataprune as dp
+from dataprune.cli.lines import complain, hush, say, warn
+from dataprune.cli.options import FLAT, Balanced, Batch, Data, Output, Quiet, Reading, Seed, Wait, at_least, read_all, say_splits
 from dataprune.cli.progress import Progress, studying
-from dataprune.cli.reading import Reading, read_all, say_splits, warn_all
 from dataprune.cli.study_summary import say_summary
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, Settings
 
 if TYPE_CHECKING:
-    from dataprune.data import Dataset, Splits
-    from dataprune.run import Run
-    from dataprune.study.conditions import StudyInputs
     from dataprune.study.run_trials import StudyProgress
-    from dataprune.study.spec import StudySpec
-    from dataprune.study.study import Study
 
 PLOTS = "plots"
 
 
-def _words(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
-    words = tuple(one.strip() for one in tokens[-1].value.split(","))
-    if not all(words):
-        raise invalid(tokens[-1].keyword or "", "be names with commas between them", repr(tokens[-1].value))
-    return words
+def _with_commas(of_word: Callable[[str], Any], what: str, metavar: str) -> Parameter:
+    """Return an option whose value is taken apart at its commas."""
+
+    def parse(_: Any, tokens: Sequence[Token]) -> tuple[Any, ...]:
+        words = [one.strip() for one in tokens[-1].value.split(",")]
+        try:
+            if all(words):
+                return tuple(of_word(one) for one in words)
+        except ValueError:
+            pass
+        raise invalid(tokens[-1].keyword or "", f"be {what}", repr(tokens[-1].value))
+
+    return Parameter(converter=parse, n_tokens=1, metavar=metavar)
 
 
-def _fractions(_: Any, tokens: Sequence[Token]) -> tuple[float, ...]:
-    try:
-        return tuple(float(one) for one in _words(_, tokens))
-    except ValueError:
-        cure = "be fractions with commas between them, such as 0.9,0.5"
-        raise invalid(tokens[-1].keyword or "", cure, repr(tokens[-1].value)) from None
+def _stage(word: str) -> tuple[int, float]:
+    length, _, share = word.partition(":")
+    return int(length), float(share)
 
 
-def _stages(_: Any, tokens: Sequence[Token]) -> tuple[tuple[int, float], ...]:
-    try:
-        return tuple((int(length), float(share)) for length, _, share in (one.partition(":") for one in _words(_, tokens)))
-    except ValueError:
-        cure = "be EPOCHS:SHARE with commas between them, such as 10:0.5,20:1"
-        raise invalid(tokens[-1].keyword or "", cure, repr(tokens[-1].value)) from None
-
-
-Words = Annotated[tuple[str, ...] | None, Parameter(converter=_words, n_tokens=1, metavar="NAMES")]
-Fractions = Annotated[tuple[float, ...] | None, Parameter(converter=_fractions, n_tokens=1, metavar="FRACTIONS")]
+NAMES = _with_commas(str, "names with commas between them", "NAMES")
+FRACTIONS = _with_commas(float, "fractions with commas between them, such as 0.9,0.5", "FRACTIONS")
+STAGES = _with_commas(_stage, "EPOCHS:SHARE with commas between them, such as 10:0.5,20:1", "STAGES")
 AtLeastOne = Annotated[int | None, at_least(1)]
-Stages = Annotated[tuple[tuple[int, float], ...] | None, Parameter(converter=_stages, n_tokens=1, metavar="STAGES")]
+Words = Annotated[tuple[str, ...] | None, NAMES]
+Fractions = Annotated[tuple[float, ...] | None, FRACTIONS]
 
 
 @dataclass(frozen=True)
@@ -93,11 +88,11 @@ class Changes:
     batch: Batch = None
     noise: float | None = None
     clusters: Words = None
-    stages: Stages = None
+    stages: Annotated[tuple[tuple[int, float], ...] | None, STAGES] = None
     tolerance: float | None = None
     test_share: float | None = None
 
-    def of(self, spec: "StudySpec", seed: int) -> "StudySpec":
+    def of(self, spec: "dp.StudySpec", seed: int) -> "dp.StudySpec":
         """Return the spec with the changes."""
         from dataprune.study.presets import with_sweeps
 
@@ -152,9 +147,15 @@ def study(
         retry_failed: Train again what failed before.
         tensorboard: Write event files for TensorBoard, a folder for each trial.
     """
-    asked = changes.of(_spec(preset, spec), seed)
+    from dataprune.study.presets import QUESTIONS
+    from dataprune.study.spec import read_spec, to_toml
+
+    if preset is not None and spec is not None:
+        raise InputError("give one of --preset and --spec, got both.")
+    asked = changes.of(dp.preset(preset or "sweep") if spec is None else read_spec(spec), seed)
     if print_spec:
-        _print_spec(asked)
+        hush(False)  # here this is the result
+        say(*([f"# {QUESTIONS[asked.preset]}"] if asked.preset in QUESTIONS else []), *to_toml(asked).splitlines())
         return 0
     if out is None:
         raise invalid("out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
@@ -162,47 +163,27 @@ def study(
     from dataprune.study.runner import check_out
 
     check_out(out)
-    splits = read_all(data, reading, hardware.workers, test=test, quiet=quiet)
-    say_splits(data, splits, quiet)
+    splits = read_all(data, reading, hardware.workers, test=test)
+    say_splits(data, splits)
     refuse_output_inside_data(splits.train, out)
     if splits.test is not None and changes.test_share is not None:
         raise invalid("test_share", "be left out where the data have a test split", changes.test_share)
     inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed))
-    with nullcontext() if tensorboard is None else _tensorboard(tensorboard) as board:
-        done = _conduct(splits, asked, out, inputs, hardware, quiet=quiet, retry_failed=retry_failed, wait=wait, board=board)
-    _report(done, run, quiet)
+    make = partial(dp.run_study, splits, asked, out, inputs, hardware, retry_failed=retry_failed, wait=wait)
+    done = _conduct(make, hardware, tensorboard)
+    _report(done, run)
     for row in done.failed[:3]:
         complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
     if done.failed:
-        say(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
+        complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
     return int(bool(done.failed))
 
 
-def _spec(preset: str | None, file: Path | None) -> "StudySpec":
-    from dataprune.study.presets import preset as preset_named
-    from dataprune.study.spec import read_spec
-
-    if preset is not None and file is not None:
-        raise InputError("give one of --preset and --spec, got both.")
-    return preset_named(preset or "sweep") if file is None else read_spec(file)
-
-
-def _print_spec(spec: "StudySpec") -> None:
-    from dataprune.study.presets import QUESTIONS
-    from dataprune.study.spec import to_toml
-
-    if spec.preset in QUESTIONS:
-        say(f"# {QUESTIONS[spec.preset]}")
-    for line in to_toml(spec).splitlines():
-        say(line)
-
-
 def _inputs(
-    spec: "StudySpec", dataset: "Dataset", run: Path | None, reuse: list[Path], features: str | None, settings: Settings
-) -> "StudyInputs":
-    from dataprune.data import read_features
+    spec: "dp.StudySpec", dataset: "dp.Dataset", run: Path | None, reuse: list[Path], features: str | None, settings: Settings
+) -> "dp.StudyInputs":
     from dataprune.run.own_scores import is_score_file, score_of_file
-    from dataprune.study.conditions import PIXELS, StudyInputs
+    from dataprune.study.conditions import PIXELS
     from dataprune.study.study import is_study
 
     for other in reuse:
@@ -213,74 +194,49 @@ def _inputs(
     if spec.clusters and "km" not in spec.scores:
         named = f"the scores {', '.join(spec.scores) or 'of the run'}"
         raise invalid("clusters", "go with the score km", named, "Add --scores km.")
-    file = features if features is None or features == PIXELS else read_features(Path(features))
+    file = features if features is None or features == PIXELS else dp.read_features(Path(features))
     own = tuple(replace(score_of_file(name, dataset.ids), name=name) for name in spec.scores if is_score_file(name))
-    return StudyInputs(run, settings, file, tuple(reuse), own)
+    return dp.StudyInputs(run, settings, file, tuple(reuse), own)
 
 
-def _tensorboard(folder: Path) -> Any:
-    from dataprune.study.run_trials import TensorBoardLogger
-
-    return TensorBoardLogger(folder)
-
-
-def _conduct(
-    splits: "Splits",
-    spec: "StudySpec",
-    out: Path,
-    inputs: "StudyInputs",
-    hardware: Hardware,
-    *,
-    quiet: bool,
-    retry_failed: bool,
-    wait: bool,
-    board: Any,
-) -> "Study":
+def _conduct(make: Callable[..., "dp.Study"], hardware: Hardware, tensorboard: Path | None) -> "dp.Study":
     """Make the study, with progress and cost on stdout."""
     from dataprune.cli.score import train
-    from dataprune.study.runner import run_study
+    from dataprune.study.run_trials import TensorBoardLogger
 
-    def scored(dataset: "Dataset", folder: Path, settings: Settings) -> "Run":
-        if not quiet:
-            say(f"scoring into {folder}")
-        return train(dataset, folder, settings, hardware, quiet=quiet)
+    def scored(dataset: "dp.Dataset", folder: Path, settings: Settings) -> "dp.Run":
+        say(f"scoring into {folder}")
+        return train(dataset, folder, settings, hardware)
 
-    with Progress("studying", quiet) as progress:
-        show = studying(progress)
+    with nullcontext() if tensorboard is None else TensorBoardLogger(tensorboard) as board, Progress("studying") as progress:
+        listeners: list[Callable[[StudyProgress], None]] = [studying(progress), *([board] if board else [])]
 
         def hear(message: "StudyProgress") -> None:
-            show(message)
-            if board is not None:
-                board(message)
+            for listener in listeners:
+                listener(message)
 
-        done = run_study(splits, spec, out, inputs, hardware, retry_failed=retry_failed, wait=wait, listener=hear, scorer=scored)
+        done = make(listener=hear, scorer=scored)
     if not progress.heard and done.manifest is not None:
-        if not quiet:
-            say(f"{out} is finished since {done.manifest.finished}: nothing had to be trained")
-        warn_all(done.manifest.notes)
+        say(f"{done.path} is finished since {done.manifest.finished}: nothing had to be trained")
+        warn(*done.manifest.notes)
     return done
 
 
-def _report(done: "Study", run_folder: Path | None, quiet: bool) -> None:
+def _report(done: "dp.Study", run_folder: Path | None) -> None:
     """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_figures import write_study_plots
-    from dataprune.run import open_run
-    from dataprune.scores import Scores
     from dataprune.study.cost import scoring_cost
     from dataprune.study.study import RUN
 
     if not (done.trials["status"] == "ok").any():
         return
-    place = run_folder or done.path / RUN
-    run = open_run(place) if place.exists() else None
+    place, plots = run_folder or done.path / RUN, done.path / PLOTS
+    run = dp.open_run(place) if place.exists() else None
     named = [] if run is None else [run.scores[name] for name in done.spec.scores if name in run.scores]
-    files = write_study_plots(
-        done, done.path / PLOTS, Scores(named) if named else None, None if run is None else scoring_cost(run.manifest.cost)
-    )
-    if quiet:
-        return
+    cost = None if run is None else scoring_cost(run.manifest.cost)
+    files = write_study_plots(done, plots, dp.Scores(named) if named else None, cost)
     say_summary(done)
-    say(f"plots: {', '.join(file.name for file in files if file.suffix == '.png')} and .svg in {done.path / PLOTS}")
+    say(f"plots: {', '.join(file.name for file in files if file.suffix == '.png')} and .svg in {plots}")
     say(f"tables: {done.path / 'trials.parquet'}, a row for each training; {done.path / 'summary.parquet'}, a row for each cell")
     at = "" if run_folder is None else f" --run {shlex.quote(str(run_folder))}"
     say(f"next: dataprune advise {shlex.quote(str(done.path))}{at}")

@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+import dataprune as dp
 from dataprune.cli.lines import duration, operations, say, say_columns
 from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
-    from dataprune.study.study import Study
     from dataprune.study.summary import Summary
 
 MOST_ROWS = 200  # of the table that is printed; the file has all
 
 
-def say_summary(done: "Study") -> None:
+def say_summary(done: "dp.Study") -> None:
     """Print the table of cells, what can be dropped, and what the figures mean."""
     summary = done.summary
     table = summary.table
@@ -33,8 +33,7 @@ def say_summary(done: "Study") -> None:
     _say_areas(summary)
     _say_droppable(summary)
     _say_arms(summary)
-    for note in summary.notes:
-        say(f"note: {note}")
+    say(*(f"note: {note}" for note in summary.notes))
     if done.manifest is None:
         return
     trained = done.manifest.training
@@ -54,34 +53,30 @@ def _say_areas(summary: "Summary") -> None:
         parts += [_interval(one.minus_random_low, one.minus_random_high), _percent(one.simpson)]
         rows.append((*parts, _interval(one.simpson_low, one.simpson_high)))
     say_columns(rows, right=(1, 2, 3, 4, 5, 6))
-    for absent in dict.fromkeys(one.absent for one in summary.areas if one.absent):
-        say(f"  no area from 10 % to 70 % dropped: {absent}")
+    absent = dict.fromkeys(one.absent for one in summary.areas if one.absent)
+    say(*(f"  no area from 10 % to 70 % dropped: {why}" for why in absent))
 
 
 def _say_droppable(summary: "Summary") -> None:
     if summary.no_loss:
         say(f"how much can be dropped is not known: {summary.no_loss}")
         return
-    points = several_points(100 * summary.tolerance)
     for one in summary.droppable:
         name = one.name + (f", {one.arm}" if one.arm and one.arm not in one.name else "")
         if one.keep < 1:
-            say(
-                f"{name}: {1 - one.keep:.0%} can be dropped at a loss of at most {several_points(round(100 * one.at_most, 1))} "
-                f"(tolerance {100 * summary.tolerance:g})"
-            )
+            loss = f"at a loss of at most {several_points(round(100 * one.at_most, 1))} (tolerance {100 * summary.tolerance:g})"
+            say(f"{name}: {1 - one.keep:.0%} can be dropped {loss}")
         else:
-            say(f"{name}: no size shown to lose at most {points}")
+            say(f"{name}: no size shown to lose at most {several_points(100 * summary.tolerance)}")
 
 
 def _say_arms(summary: "Summary") -> None:
-    arms = summary.arms
-    if not len(arms["keep"]):
+    arms = [dict(zip(summary.arms, values, strict=True)) for values in zip(*summary.arms.values(), strict=True)]
+    if not arms:
         return
     say("what the arms differ by, points:")
     rows: list[tuple[str, ...]] = [("arm", "score", "keep", "start", "difference", "95 %")]
-    for row in range(len(arms["keep"])):
-        arm = {name: column[row] for name, column in arms.items()}
+    for arm in arms:
         names = (
             f"{arm['arm']} - {arm['minus_arm']}",
             str(arm["score"] or arm["strategy"]),

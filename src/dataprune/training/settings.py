@@ -57,22 +57,22 @@ class SwavSettings:
     """What a training without labels may be asked for; whatever is None follows from `effort` and the data.
 
     Attributes:
-        effort: For swav: how much to spend. Width and epochs follow from it.
+        effort: For swav: how much to spend. Width and epochs follow from it. Default: medium.
         recipe: For swav: fast (the default for colour), fast-gray, report (ResNet-18, two full crops, 200 epochs), or
             module:function.
         model: For swav: the network, as for dataprune score. For trace: its name again, if it is module:function.
         epochs: For swav: passes over the set. Default: by effort and size.
         batch: For swav: examples a step. Default: the recipe's.
-        layer: For swav: what the network's last layer sees, or the scores of the prototypes.
+        layer: For swav: what the network's last layer sees, or the scores of the prototypes. Default: backbone.
         seed: Number from which weights, crops and order follow; the same number gives the same result.
     """
 
-    effort: Literal["low", "medium", "high"] = "medium"
+    effort: Literal["low", "medium", "high"] | None = None
     recipe: str | None = None
     model: str | None = None
     epochs: int | None = None
     batch: int | None = None
-    layer: Literal["backbone", "prototypes"] = "backbone"
+    layer: Literal["backbone", "prototypes"] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -151,13 +151,14 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
         raise InputError(f"--method swav learns from pictures, and the data hold vectors of {columns} columns. {cure}.")
     if len(dataset) < 4:
         raise invalid("data", "hold at least 4 examples", len(dataset))
-    for name, choices in (("effort", EPOCHS), ("layer", LAYERS)):
-        if getattr(settings, name) not in choices:
-            raise unknown_choice(name, getattr(settings, name), choices)
+    effort, layer = settings.effort or "medium", settings.layer or "backbone"
+    for name, value, choices in (("effort", effort, EPOCHS), ("layer", layer, LAYERS)):
+        if value not in choices:
+            raise unknown_choice(name, value, choices)
     recipe = swav_recipe_named(settings.recipe or ("fast-gray" if dataset.images.shape[3] == 1 else "fast"))
     if settings.recipe is None:
-        recipe = replace(recipe, width=WIDTHS[settings.effort])
-    scaled = EPOCHS[settings.effort] * float(np.clip((REFERENCE_SIZE / len(dataset)) ** SIZE_EXPONENT, FEWEST, MOST))
+        recipe = replace(recipe, width=WIDTHS[effort])
+    scaled = EPOCHS[effort] * float(np.clip((REFERENCE_SIZE / len(dataset)) ** SIZE_EXPONENT, FEWEST, MOST))
     epochs = settings.epochs or recipe.steps.epochs or max(1, round(scaled))
     batch = min(settings.batch or recipe.steps.batch, len(dataset))
     recipe = replace(
@@ -168,4 +169,4 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
     )
     # The queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set.
     queue = max(0, ROWS_PER_PROTOTYPE * recipe.prototypes - batch) if recipe.queue is None else recipe.queue
-    return Swav(recipe, epochs, max(0, min(queue, len(dataset) - batch)), settings.layer, settings.seed)
+    return Swav(recipe, epochs, max(0, min(queue, len(dataset) - batch)), layer, settings.seed)
