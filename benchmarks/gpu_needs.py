@@ -32,7 +32,7 @@ def lacking(wanted: list[str]) -> list[str]:
 
 
 def _is_for_others(requirement: str) -> bool:
-    """Return whether a requirement has a condition at all: what is here works, so those of its conditions are here or not wanted."""
+    """Return whether a requirement has a condition: what is here works, so its conditions hold or are not wanted."""
     return ";" in requirement
 
 

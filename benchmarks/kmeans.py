@@ -1,4 +1,4 @@
-"""k-means against scikit-learn's with its own start and against faiss', on one thread each: time and inertia; and over Parquet shards.
+"""k-means beside scikit-learn with its own start and faiss, on one thread each: time and inertia; and over Parquet shards.
 
     python benchmarks/kmeans.py [--rows 50000] [--columns 512] [--clusters 100] [--iterations 20] [--rounds 3]
     python benchmarks/kmeans.py --stream [--rows 5000000] [--columns 128] [--clusters 100] [--iterations 5]

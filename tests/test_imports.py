@@ -1,4 +1,4 @@
-"""Rules of the house that the import contract in pyproject.toml cannot say. Each rule gives its faults, and is shown one that it must see."""
+"""Rules that the import contract in pyproject.toml cannot say. Each gives its faults, and is shown one that it must see."""
 
 import ast
 from collections.abc import Iterator

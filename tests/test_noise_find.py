@@ -264,7 +264,8 @@ BAD = [
     ),
     (
         {"out_of_sample": np.array([[3.0, 1.0], [0.2, 0.8], [5.0, 2.0]])},
-        "`out_of_sample` must sum to 1 in each row, got the sum 4 in row 0 (rows 0, 2). These look like logits: give their softmax.",
+        "`out_of_sample` must sum to 1 in each row, got the sum 4 in row 0 (rows 0, 2). These look like "
+        "logits: give their softmax.",
     ),
     ({"out_of_sample": changed(2, [0.4, 0.4])}, "`out_of_sample` must sum to 1 in each row, got the sum 0.8 in row 2 (rows 2)."),
     (

@@ -124,7 +124,8 @@ def test_each_reason_is_given_once_and_equal_advice_is_one_line():
 
 
 def test_what_can_be_dropped_and_what_is_advised_agree():
-    # At one point above random and all data, el2n is shown to lose nothing, which random is not; but it is not shown to beat random.
+    # At one point above random and all data, el2n is shown to lose nothing, which random is not;
+    # but it is not shown to beat random.
     draw, rows = np.random.default_rng(4), []
     for seed in range(3):
         rows += [("all", "all", 1.0, 0.0, seed, 0.93)]

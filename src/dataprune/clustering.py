@@ -211,7 +211,7 @@ def elbow(ks: ArrayLike, inertias: ArrayLike, sensitivity: float = 1.0) -> int |
 
 
 def blocks(features: Features) -> Iterator[tuple[int, Float32[np.ndarray, "rows dimensions"]]]:
-    """Yield the number of the first row and the rows as float32, block by block; NaN and infinite values are refused (with rows)."""
+    """Yield the number of the first row and the rows as float32, block by block; NaN and infinity are refused (with rows)."""
     n_rows, width = shape_of(features)
     height = max(1, min(BLOCK_ROWS, BLOCK_VALUES // width))
     start = 0

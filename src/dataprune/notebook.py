@@ -13,8 +13,8 @@ def html_table(title: str, columns: Mapping[str, Any], most: int = MOST_ROWS) ->
     """Return the first rows of some columns of one length as HTML; everything in them is escaped, floats have four digits.
 
     Example:
-        >>> html_table("2 suspects", {"id": ["a<b"], "probability": [0.98765]})
-        '<table><caption>2 suspects</caption><tr><th>id</th><th>probability</th></tr><tr><td>a&lt;b</td><td>0.9877</td></tr></table>'
+        >>> html_table("1 label", {"id": ["a<b"], "probability": [0.98765]})
+        '<table><caption>1 label</caption><tr><th>id</th><th>probability</th></tr><tr><td>a&lt;b</td><td>0.9877</td></tr></table>'
     """
     length = max((len(values) for values in columns.values()), default=0)
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)

@@ -32,7 +32,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(run, tmp_path_factory):
-    """Return a folder with features of `embed`, the output of `km`, and kept sets in every format, each with its .json beside it."""
+    """Return a folder with features of `embed`, the output of `km`, kept sets in every format, each with its .json."""
     from dataprune.cli import main
 
     folder = tmp_path_factory.mktemp("files")

@@ -118,7 +118,7 @@ def choose_size(pictures: Pictures, workers: int | None) -> int:
 
 
 def verify(dataset: Dataset) -> None:
-    """Hash the blocks of a data set's pack, if it has one, anew; raise StoreError for damaged ones, which reading again rebuilds."""
+    """Hash the blocks of a data set's pack, if it has one; raise StoreError for damaged ones, which reading again rebuilds."""
     if dataset.pack is not None:
         _check_blocks(dataset.pack, store.read_manifest(dataset.pack, MANIFEST, _Manifest))
 

@@ -77,7 +77,7 @@ def _directions(
     mean: Float64[np.ndarray, " features"],
     deviation: Float64[np.ndarray, " features"],
 ) -> Float32[np.ndarray, "examples features"]:
-    """Standardise columns and bring rows to length one (zeros stay): of a network trained by directions only these mean anything."""
+    """Standardise columns and bring rows to length one (zeros stay): of a network trained by directions only directions count."""
     moved = (features - mean) / np.where(deviation > 0, deviation, 1.0)
     length = np.linalg.norm(moved, axis=1, keepdims=True)
     return np.asarray(moved / np.where(length > 0, length, 1.0), np.float32)

@@ -108,7 +108,7 @@ class CurveRecord:
 
 @dataclass(frozen=True)
 class FeaturesRecord:
-    """Features, and how they were cut into clusters; `asked` is auto, classes or a number. Of a run, and beside what `km` writes."""
+    """Features, and how they were cut into clusters; `asked` is auto, classes or a number. Of a run and of what `km` writes."""
 
     digest: str
     asked: str

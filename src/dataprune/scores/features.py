@@ -45,7 +45,7 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
 
 
 def km(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples"]:
-    """Measure each example's Euclidean distance to the nearest centre, as `clustering.fit` gives them; `assign` says what is refused.
+    """Return each example's Euclidean distance to the nearest centre, as `fit` gives them; `assign` says what is refused.
 
     Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance, as in the report on CIFAR and vegetables.
 

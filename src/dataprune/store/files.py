@@ -159,7 +159,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def _explained(path: Path, temporary: Path, needs_bytes: int | None, passes: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """Say what the file system said of `path` in words, unless it spoke of another file or `passes`; remove `temporary` at the end."""
+    """Raise what the file system said of `path` in words, unless of another file or `passes`; remove `temporary`."""
     try:
         yield
     except passes:

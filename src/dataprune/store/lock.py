@@ -17,7 +17,7 @@ def lock(
 ) -> Iterator[None]:
     """Be the only one who writes in `folder` while the block runs; the kernel lets go when the process ends.
 
-    Beside the lock lies a note of who holds it since when; a note without a lock means nothing. The folder is made where it is missing.
+    Beside the lock lies a note of who holds it since when; a note without a lock means nothing. A missing folder is made.
 
     Where another one holds it, `wait` for as long as that takes, or raise InputError. `name` is what the user asked for, where that
     is not the folder but lies beside it.
