@@ -17,7 +17,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-types test-faults test-slow test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports api clean
+.PHONY: demo test test-long test-types test-faults test-slow test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -27,6 +27,9 @@ test: .venv/dev  ## the default tier of tests
 
 test-types: .venv/dev  ## the tests of the core with every annotation checked at each call, shapes too
 	CHECK_TYPES=1 $(PYTEST) -q -n $(TEST_WORKERS) --dist worksteal $(TYPED_TESTS)
+
+test-long: .venv/dev  ## kills and whole stories, many seconds each
+	$(PYTEST) -q -m long -n $(TEST_WORKERS) --dist worksteal
 
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
 	$(PYTEST) -q -m faults tests/faults

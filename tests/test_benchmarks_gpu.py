@@ -19,6 +19,7 @@ def gpu(*arguments, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=wanted, check=False, timeout=600)
 
 
+@pytest.mark.long
 def test_every_part_runs_on_a_cpu_and_agrees_with_itself(tmp_path):
     done = gpu("--device", "cpu", "--small", "--results", tmp_path / "results.jsonl", PYTHONWARNINGS="error")
     assert done.returncode == 0, done.stderr

@@ -197,6 +197,7 @@ class TestStreams:
     """In processes of their own: a shell closes or redirects the streams."""
 
     @pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+    @pytest.mark.long
     def test_streams_closed_before_the_start_do_not_stop_the_work(self, flowers, run_folder, tmp_path, closed):
         arguments = ["score", str(flowers), "--out", str(tmp_path / "run"), *SETTINGS]
         assert run_with(lambda: [os.close(number) for number in closed], arguments) == 0

@@ -168,8 +168,9 @@ def test_huggingface(tmp_path):
 def test_a_name_is_loaded_by_the_library(tmp_path, monkeypatch):
     """The library takes a local folder for a name too, so its real loading code runs without a network."""
     datasets = pytest.importorskip("datasets")
-    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.setenv(variable, "1")
+    hub = pytest.importorskip("huggingface_hub")  # both read their variables when they are imported, which was before
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "home" / "datasets"))
     squares = np.random.default_rng(1).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)

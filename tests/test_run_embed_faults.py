@@ -107,6 +107,7 @@ class TestInterrupted:
         with pytest.raises(StoreError, match=r"damaged.*Choose another file"):
             embed(digits, tmp_path / "x.npy", PIXELS)
 
+    @pytest.mark.long
     def test_killed_with_its_worker_the_same_command_gives_the_same_bytes(self, tmp_path):
         asked = ["embed", "digits", "--epochs", "60", "--batch", "512", "--out", "x.npy"]
         command = [sys.executable, "-m", "dataprune", *asked]

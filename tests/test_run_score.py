@@ -259,6 +259,7 @@ with tempfile.TemporaryDirectory() as folder:  # what is imported late is import
 """
 
 
+@pytest.mark.long
 def test_a_run_killed_at_any_moment_resumes_to_identical_bytes(tmp_path):
     """Right before a file event, drawn from each fifth of them; a little after one, amid a file; while workers are at work."""
     data, settings, draw = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy"), random.Random()

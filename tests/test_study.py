@@ -295,6 +295,7 @@ def kill_and_go_on(out, executor, kills, seed):
 @pytest.mark.parametrize(
     ("executor", "kills"), [("serial", 3), pytest.param("processes", 10, marks=pytest.mark.slow)], ids=["three", "ten"]
 )
+@pytest.mark.long
 def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, executor, kills):
     never = toy_study(tmp_path / "never", toy_spec("half", **STUDY))
     killed = kill_and_go_on(tmp_path / "killed", executor, kills, seed=kills)
@@ -303,6 +304,7 @@ def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, exe
     assert verify_study(killed.path) == []
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_costs_only_its_trials(finished, tmp_path):
     """The driver starts its trials again, and nothing of the others is lost."""
     killed = []

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from fault_kit import some_digits, vectors_file
 
@@ -51,6 +52,7 @@ def test_help_of_each_command(tmp_path):
     assert strictly(HELP, tmp_path) == (0, "")
 
 
+@pytest.mark.long
 def test_a_small_story(tmp_path):
     digits = some_digits()
     np.savez(tmp_path / "digits.npz", x=np.array(digits.images), y=np.array(digits.labels))

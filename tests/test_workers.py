@@ -58,6 +58,7 @@ class TestSerial:
 
 
 class TestProcesses:
+    @pytest.mark.long
     def test_a_forked_child_does_not_hide_the_death(self, tmp_path):
         def die(x, report):
             if os.fork() == 0:
