@@ -413,6 +413,7 @@ class TestShow:
 
 
 class TestDemo:
+    @pytest.mark.long
     def test_story_and_again(self, cli, tmp_path):
         """As users run it, and the story is true: most digits are easy, and few are called untidy."""
         code, out, err = cli("demo", "--out", tmp_path / "demo")

@@ -66,6 +66,7 @@ def test_extras_are_known():
     assert {"datasets", "ray", "tensorboard", "hypothesis", "cleanlab", "mypy", "xdist"} <= outside_the_core()
 
 
+@pytest.mark.long
 def test_score_prune_find_and_report(folder):
     quick = ("--members", "2", "--epochs", "2", "--model", "linear", "--executor", "serial", "--quiet")
     alone(
