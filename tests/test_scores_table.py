@@ -311,7 +311,10 @@ def test_a_constant_score_correlates_with_none():
 
 class TestShown:
     SCORES = Scores(
-        [Score("aum", np.array([2.0, -1.0]), -1, np.array(["<a>", "b"])), Score("flip", [0, 3], 1, np.array(["<a>", "b"]))]
+        [
+            Score("aum", np.array([2.0, -1.0]), -1, np.array(["<a>", "b"])),
+            Score("flip", np.array([0, 3]), 1, np.array(["<a>", "b"])),
+        ]
     )
 
     def test_what_is_printed_says_size_range_and_direction(self):
