@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprune.data import Dataset, Origin, Skipped, Splits, from_arrays, pack
+from dataprune.data import Dataset, EncoderRecord, Origin, Skipped, Splits, from_arrays, pack
 from dataprune.errors import InputError
 
 IDS = np.array(["a", "b", "c", "d"], np.dtypes.StringDType())
@@ -150,3 +150,45 @@ def test_splits_share_their_shape():
 
 def test_verify_has_nothing_to_do_in_memory():
     pack.verify(make())
+
+
+def encoded(n=6, name="eyes"):
+    draws = np.random.default_rng(0)
+    pictures = from_arrays(draws.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8), np.arange(n) % 2)
+    record = EncoderRecord(name, "00", 8, "as they are")
+    features = draws.normal(size=(n, 4)).astype(np.float16)
+    return dataclasses.replace(pictures, features=features, mirrored=-features, encoder=record)
+
+
+def test_pictures_and_vectors_travel_together():
+    data = encoded()
+    some = data.take(np.array([4, 1]))
+    assert (some.content == data.images[[4, 1]]).all()
+    assert (some.inputs == data.features[[4, 1]]).all()
+    assert (some.mirrored == -some.features).all()
+    assert some.with_labels(np.array([0, 1])).encoder == data.encoder
+    assert "images (8, 8, 3), features (4,)" in repr(data)
+
+
+def test_the_encoder_is_a_part_of_the_fingerprint_and_its_bits_are_not():
+    data, bare = encoded(), encoded().bare
+    assert bare.features is bare.mirrored is bare.encoder is None
+    assert bare.bare is bare
+    assert bare.inputs is bare.images
+    assert data.fingerprint != bare.fingerprint
+    assert (
+        data.fingerprint == bare.fingerprint_by(data.encoder) == dataclasses.replace(data, features=data.features + 1).fingerprint
+    )
+    assert data.fingerprint != encoded(name="others").fingerprint
+    by_hand, moved = (dataclasses.replace(one, encoder=None) for one in (data, moved))
+    assert len({one.fingerprint for one in (by_hand, moved, data, bare)}) == 4
+
+
+def test_vectors_beside_pictures_must_fit():
+    data = encoded()
+    with pytest.raises(InputError, match="features"):
+        dataclasses.replace(data, features=data.features[:-1], mirrored=None)
+    with pytest.raises(InputError, match="mirrored"):
+        dataclasses.replace(data, mirrored=data.features[:, :2])
+    with pytest.raises(InputError, match="encoded"):
+        Splits(data, test=data.bare)

@@ -12,7 +12,7 @@ from dataprune.workers import ExecutorConfig, Job, run_jobs
 def test_arrays_in_memory_are_written_once(tmp_path):
     data = from_arrays(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), [0, 1])
     shared = share(data, tmp_path)
-    inputs, labels = open_shared(pickle.loads(pickle.dumps(shared)))
+    inputs, labels, _ = open_shared(pickle.loads(pickle.dumps(shared)))
     assert np.array_equal(inputs, data.images)
     assert labels.tolist() == [0, 1]
     assert isinstance(inputs, np.memmap)
@@ -39,7 +39,7 @@ def test_part_of_a_map_is_written(tmp_path):
     np.save(tmp_path / "f.npy", features)
     data = read(tmp_path / "f.npy")
     for rows in (np.array([1, 2]), np.array([5, 0]), np.arange(5, -1, -1)):
-        inputs, _ = open_shared(share(data.take(rows), tmp_path / "scratch"))
+        inputs, *_ = open_shared(share(data.take(rows), tmp_path / "scratch"))
         assert np.array_equal(inputs, features[rows])
 
 

@@ -56,10 +56,10 @@ def test_decoded_once(own_cache, source, decodings):
     assert again.pack == packs(own_cache)[0]
     names = {path.name for path in again.pack.iterdir()}
     assert names - {".lock"} == {"pixels.npy", "manifest.json"}
-    assert first.pixels_digest == first.take(np.arange(6)).pixels_digest
+    assert first.content_digest == first.take(np.arange(6)).content_digest
     from dataprune.store import array_digest
 
-    assert first.pixels_digest == array_digest(np.array(first.images))
+    assert first.content_digest == array_digest(np.array(first.images))
 
 
 def test_key_follows_files_and_size(own_cache, source, decodings):

@@ -44,7 +44,7 @@ def from_arrays(
     known = tuple(map(str, () if classes is None else classes))
     labels, known = (None, ()) if y is None else resolve(_one_column(np.asarray(y), "y", len(inputs)), known)
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
-    return Dataset(labels, names, known, images, features, Origin("arrays", "", "train"))
+    return Dataset(labels, names, known, images, features, origin=Origin("arrays", "", "train"))
 
 
 def read_npy(path: Path) -> Source:

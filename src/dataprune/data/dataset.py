@@ -3,20 +3,20 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 
 from dataprune import store
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
 
 IDS = np.dtypes.StringDType()
-_ARRAYS = ("ids", "labels", "images", "features", "paths")
+_ARRAYS = ("ids", "labels", "images", "features", "mirrored", "paths")
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,28 @@ class Origin:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class EncoderRecord:
+    """Which frozen function made the vectors of a data set: a part of its identity.
+
+    `weights` is the SHA-256 of the weights, "" where nothing is known of them; `size` the side of the pictures that it sees.
+    """
+
+    name: str
+    weights: str
+    size: int | None
+    preprocessing: str
+    precision: str = "float32"
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples with ids and, mostly, given labels. Immutable: the arrays are read-only.
 
-    Exactly one of `images` and `features` is there. `notes` are warnings for a person, `paths` the files of the examples (object
-    array of `Path`, for copying and linking), `pack` the folder of the packed cache that holds exactly these images.
-    Outside the fingerprint: origin, paths, skipped, notes, pack.
+    What people see are the `images`; what networks see are the `features`, vectors that were given or that an `encoder` made of the
+    images, else the images. `mirrored` are the vectors of the mirrored images. `notes` are warnings for a person, `paths` the files
+    of the examples (object array of `Path`, for copying and linking), `pack` the folder of the packed cache that holds exactly
+    these images. Outside the fingerprint: origin, paths, skipped, notes, pack.
 
     Raises:   InputError if lengths differ, ids repeat, labels are outside the classes, or there is no example.
     """
@@ -52,7 +67,9 @@ class Dataset:
     ids: np.ndarray
     classes: tuple[str, ...] = ()
     images: UInt8[np.ndarray, "examples height width channels"] | None = None
-    features: Float32[np.ndarray, "examples features"] | None = None
+    features: Float[np.ndarray, "examples features"] | None = None
+    mirrored: Float[np.ndarray, "examples features"] | None = None
+    encoder: EncoderRecord | None = None
     origin: Origin | None = None
     paths: np.ndarray | None = None
     skipped: tuple[Skipped, ...] = ()
@@ -61,8 +78,8 @@ class Dataset:
     known_digest: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.images is None) == (self.features is None):
-            raise invalid("Dataset", "have either `images` or `features`", "both" if self.images is not None else "neither")
+        if self.images is None and self.features is None:
+            raise invalid("Dataset", "have `images` or `features`", "neither")
         put = object.__setattr__
         put(self, "ids", np.asarray(self.ids, dtype=IDS))
         put(self, "classes", tuple(self.classes))
@@ -76,8 +93,9 @@ class Dataset:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        kind = "images" if self.images is not None else "features"
-        return f"Dataset({len(self):,} examples, {kind} {self.inputs.shape[1:]}, {self.n_classes} classes)"
+        kinds = {"images": self.images, "features": self.features}
+        held = ", ".join(f"{kind} {array.shape[1:]}" for kind, array in kinds.items() if array is not None)
+        return f"Dataset({len(self):,} examples, {held}, {self.n_classes} classes)"
 
     def _repr_html_(self) -> str:
         labels = {} if self.labels is None else {"label": [self.classes[label] for label in self.labels.tolist()]}
@@ -90,21 +108,44 @@ class Dataset:
 
     @property
     def inputs(self) -> np.ndarray:
-        """The images or, where there are none, the features."""
-        inputs = self.images if self.images is not None else self.features
-        assert inputs is not None
-        return inputs
+        """What networks see: the features or, where there are none, the content."""
+        return self.content if self.features is None else self.features
+
+    @property
+    def content(self) -> np.ndarray:
+        """What people see: the images or, where there are none, the features."""
+        content = self.features if self.images is None else self.images
+        assert content is not None
+        return content
+
+    @property
+    def bare(self) -> "Dataset":
+        """The same data without what stands beside their content: as they were before they were encoded."""
+        if self.images is None or self.features is None:
+            return self
+        return replace(self, features=None, mirrored=None, encoder=None, known_digest=self.content_digest)
 
     @cached_property
-    def pixels_digest(self) -> str:
-        """SHA-256 (hex) over type, shape and bytes of the inputs; a packed cache brings it along."""
-        return self.known_digest or store.array_digest(self.inputs)
+    def content_digest(self) -> str:
+        """SHA-256 (hex) over type, shape and bytes of the content; a packed cache brings it along."""
+        return self.known_digest or store.array_digest(self.content)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over inputs, labels, ids and classes: two data sets with equal fingerprints are the same."""
+        """SHA-256 (hex) over content, labels, ids, classes and, beside the content, the encoder or else the features.
+
+        Two data sets with equal fingerprints are the same.
+        """
+        return self.fingerprint_by(self.encoder)
+
+    def fingerprint_by(self, encoder: EncoderRecord | None) -> str:
+        """Return the fingerprint that the data set has once an encoder has made its features."""
         labels = b"none" if self.labels is None else self.labels.astype("<i8").tobytes()
-        parts = (b"dataset 1", self.pixels_digest.encode(), labels, _joined(self.ids.tolist()), _joined(self.classes))
+        parts = [b"dataset 1", self.content_digest.encode(), labels, _joined(self.ids.tolist()), _joined(self.classes)]
+        if encoder is not None:
+            parts.append(store.json_digest(asdict(encoder)).encode())
+        elif self.features is not None and self.images is not None:
+            parts.append(store.array_digest(self.features).encode())
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def take(self, rows: Int64[np.ndarray, " taken"]) -> "Dataset":
@@ -127,7 +168,7 @@ class Dataset:
         """Return the same examples with other labels, and other classes if they are named; pixels are shared."""
         names = () if labels is None else self.classes if classes is None else tuple(classes)
         checked = None if labels is None else np.ascontiguousarray(labels, dtype=np.int64)
-        return replace(self, labels=checked, classes=names, known_digest=self.pixels_digest)
+        return replace(self, labels=checked, classes=names, known_digest=self.content_digest)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,10 +180,12 @@ class Splits:
     test: Dataset | None = None
 
     def __post_init__(self) -> None:
-        shape = self.train.inputs.shape[1:]
+        shape = self.train.content.shape[1:]
         for name, other in self._named().items():
-            if other.inputs.shape[1:] != shape:
-                raise invalid(name, f"have examples of the shape of train, {shape}", str(other.inputs.shape[1:]))
+            if other.content.shape[1:] != shape:
+                raise invalid(name, f"have examples of the shape of train, {shape}", str(other.content.shape[1:]))
+            if other.inputs.shape[1:] != self.train.inputs.shape[1:] or other.encoder != self.train.encoder:
+                raise invalid(name, "be encoded as train is", other.encoder.name if other.encoder else "not encoded")
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(one):,}" for name, one in self._named().items())
@@ -187,16 +230,16 @@ def _joined(texts: Iterable[str]) -> bytes:
 
 
 def _check(dataset: Dataset) -> None:
-    inputs, n = dataset.inputs, len(dataset.inputs)
-    kind, wanted, dims = ("images", "uint8", 4) if dataset.images is not None else ("features", "float32", 2)
-    if inputs.dtype != wanted or inputs.ndim != dims:
-        got = f"{inputs.dtype} of shape {inputs.shape}"
-        raise invalid(kind, f"be {wanted} with {dims} dimensions", got, "`from_arrays` converts.")
+    n = len(dataset.content)
+    _check_kind("images", dataset.images, ("uint8",), 4)
+    _check_kind("features", dataset.features, ("float32", "float16"), 2)
+    if dataset.mirrored is not None and (dataset.features is None or dataset.mirrored.shape != dataset.features.shape):
+        raise invalid("mirrored", "have the shape of `features`", str(dataset.mirrored.shape))
     if len(set(dataset.classes)) != len(dataset.classes):
         raise invalid("classes", "have different names", join_some(dataset.classes))
     if n == 0:
         raise InputError("the data hold no example")
-    for name in ("ids", "labels", "paths"):
+    for name in ("ids", "labels", "features", "paths"):
         if (array := getattr(dataset, name)) is not None and len(array) != n:
             raise invalid(name, f"have one entry for each of the {n} examples", len(array))
     counts = Counter(dataset.ids.tolist())
@@ -208,3 +251,9 @@ def _check(dataset: Dataset) -> None:
     if len(outside):
         rows = join_some((f"{dataset.labels[row]} in row {row}" for row in outside[:5]), len(outside))
         raise invalid("labels", f"be in [0, {dataset.n_classes})", rows)
+
+
+def _check_kind(name: str, array: np.ndarray | None, kinds: tuple[str, ...], dims: int) -> None:
+    if array is not None and (array.dtype not in kinds or array.ndim != dims):
+        got = f"{array.dtype} of shape {array.shape}"
+        raise invalid(name, f"be {kinds[0]} with {dims} dimensions", got, "`from_arrays` converts.")

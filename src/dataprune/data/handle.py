@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,16 +15,26 @@ from dataprune.workers import Pool
 
 @dataclass(frozen=True)
 class DataHandle:
-    """Where inputs and labels lie as npy files, fit to be sent to another process; or the arrays, for machines that see no file."""
+    """Where inputs, labels and mirrored vectors lie as npy files, fit to be sent to another process; or the arrays, for machines
+    that see no file."""
 
     inputs: Path | np.ndarray
     labels: Path | np.ndarray | None
+    mirrored: Path | np.ndarray | None = None
+
+
+class Shared(NamedTuple):
+    """What networks see of a data set, their labels, and what they see of the mirrored pictures where that is an encoder's."""
+
+    inputs: np.ndarray
+    labels: Int64[np.ndarray, " examples"] | None
+    mirrored: np.ndarray | None
 
 
 def share(dataset: Dataset, folder: Path) -> DataHandle:
     """Describe a data set for other processes: mapped arrays by their own file, others written once to `folder`."""
-    labels = None if dataset.labels is None else _placed(dataset.labels, folder / "labels.npy")
-    return DataHandle(_placed(dataset.inputs, folder / "inputs.npy"), labels)
+    arrays = {"inputs": dataset.inputs, "labels": dataset.labels, "mirrored": dataset.mirrored}
+    return DataHandle(*(None if one is None else _placed(one, folder / f"{name}.npy") for name, one in arrays.items()))  # type: ignore[arg-type]
 
 
 def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
@@ -33,25 +44,24 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
         MachineError: some machine does not see the files, and the arrays are too large to travel; the folder cannot be written.
     """
     shared = share(dataset, folder)
-    unseen = pool.nodes_without([path for path in (shared.inputs, shared.labels) if isinstance(path, Path)])
+    unseen = pool.nodes_without([path for path in vars(shared).values() if isinstance(path, Path)])
     if not unseen:
         return shared
-    most, needed = pool.max_payload_bytes(), dataset.inputs.nbytes
+    arrays = (dataset.inputs, dataset.labels, dataset.mirrored)
+    most, needed = pool.max_payload_bytes(), sum(one.nbytes for one in arrays if one is not None)
     if most is not None and needed > most:
         raise MachineError(
             f"{shared.inputs} cannot be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
             f"{most >> 20:,} MB (a fifth of the object store) that may travel. Put $DATAPRUNE_CACHE and the output into a folder "
             "that every node sees, or start Ray with a larger object store."
         )
-    labels = None if dataset.labels is None else np.ascontiguousarray(dataset.labels)
-    return DataHandle(np.ascontiguousarray(dataset.inputs), labels)
+    return DataHandle(*(None if one is None else np.ascontiguousarray(one) for one in arrays))  # type: ignore[arg-type]
 
 
-def open_shared(shared: DataHandle) -> tuple[np.ndarray, Int64[np.ndarray, " examples"] | None]:
-    """Open what `share` described: read-only maps of the inputs and of the labels, or the arrays that came along."""
-    inputs, labels = (tables.read_npy(one, mmap=True) if isinstance(one, Path) else one for one in (shared.inputs, shared.labels))
-    assert inputs is not None
-    return inputs, labels
+def open_shared(shared: DataHandle) -> Shared:
+    """Open what `share` described: read-only maps, or the arrays that came along."""
+    opened = (tables.read_npy(one, mmap=True) if isinstance(one, Path) else one for one in vars(shared).values())
+    return Shared(*opened)
 
 
 def _placed(array: np.ndarray, target: Path) -> Path:

@@ -113,7 +113,7 @@ def find_duplicates(
     for name, part in parts:
         if (part.images is not None) != has_pictures:
             raise InputError(f"{name} holds {'features' if has_pictures else 'pictures'}, train does not.")
-    found = find_pairs([part.inputs for _, part in parts], near=near, limit=distance, features=features)
+    found = find_pairs([part.content for _, part in parts], near=near, limit=distance, features=features)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
     rows = np.concatenate([np.arange(len(part)) for _, part in parts])
@@ -151,7 +151,7 @@ def with_duplicates(found: Suspects, run: Run) -> Suspects:
 
 def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
     """Make suspects of the labels that contradict those of identical examples."""
-    return with_conflicts(found, conflicts(identical([dataset.inputs]), found.labels))
+    return with_conflicts(found, conflicts(identical([dataset.content]), found.labels))
 
 
 def write_duplicates(found: Duplicates, out: str | Path) -> None:

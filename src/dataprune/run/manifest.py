@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
-from dataprune.data.dataset import Skipped
+from dataprune.data.dataset import EncoderRecord, Skipped
 from dataprune.store.manifest import FileRecord
 from dataprune.training.recipes import Recipe
 
@@ -38,6 +38,7 @@ class RunSpec:
     folds: int = 0
     repeats: int = 1
     rounds: int = 1
+    encoder: EncoderRecord | None = None
     algorithm: int = ALGORITHM
 
     @property
@@ -50,6 +51,8 @@ class RunSpec:
         """The spec as it lies on disk and is hashed."""
         plain = asdict(self)
         del plain["recipe"]["epochs"]
+        if self.encoder is None:
+            del plain["encoder"]
         plain["recipe"]["milestones"] = list(self.recipe.milestones)
         return plain
 

@@ -109,7 +109,7 @@ class Run:
             found = found.take(np.flatnonzero(keep))
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
-        if found.fingerprint != self.manifest.spec.data:
+        if found.fingerprint_by(self.manifest.spec.encoder) != self.manifest.spec.data:
             differ = f"fingerprint {found.fingerprint[:12]}, the run has {self.manifest.spec.data[:12]}"
             raise InputError(
                 f"the data in {place} are not those of {self.path}: {differ}. Give the original data with --data DATA."

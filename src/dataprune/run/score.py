@@ -74,7 +74,7 @@ def score(
     planned, work = plan(dataset, settings), _work_folder(out)
     ensemble = planned.ensemble
     asked = {one.name: getattr(ensemble, one.name) for one in fields(ensemble)} | {"recipe": replace(ensemble.recipe, epochs=None)}
-    spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), **asked)
+    spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), encoder=dataset.encoder, **asked)
     if not work.claimed.exists():
         _ = planned.forward_flops  # refuses a model that is unknown or does not fit, before the folder is claimed
     grows = "members" if extend and not ensemble.folds else None
@@ -209,7 +209,7 @@ class _Scoring:
         training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
         manifest = RunManifest(
             spec=self.spec,
-            data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.inputs.shape[1:]), kind),
+            data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), kind),
             members=tuple(members),
             scores={name: {"harder": one.harder} for name, one in scores.items()},
             absent_scores=dict(scores.absent),

@@ -177,7 +177,7 @@ def _aligned(score: Score, dataset: Dataset) -> Score:
 
 def pixel_features(dataset: Dataset, folder: Path) -> Float32[np.ndarray, "examples features"]:
     """Return the principal components of the pixels (or of given vectors), written once: a study that goes on finds the same."""
-    path = folder / f"pixels-{dataset.pixels_digest[:12]}.npy"
+    path = folder / f"pixels-{dataset.content_digest[:12]}.npy"
     manifest = f"{path.name}.json"
     if store.is_whole(folder, manifest):  # else it is made again
         return np.ascontiguousarray(tables.read_npy(path))

@@ -213,7 +213,7 @@ def growing(
 
 def _setup(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     changes = dict(variant.changes)
-    model = changes.pop("model", spec.model) or ("mlp" if dataset.images is None else "proxy")
+    model = changes.pop("model", spec.model) or ("proxy" if dataset.features is None else "mlp")
     found = recipe_named(changes.pop("recipe", spec.recipe) or default_recipe(dataset, model))
     epochs = spec.epochs or found.epochs or epochs_for(len(dataset), EPOCHS)
     recipe = replace(found, batch=spec.batch or found.batch, epochs=None)

@@ -68,8 +68,8 @@ def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int
     if splits.validation is None:
         rows = _stratified(train, pool, validation_share, seed, "validation")
         pool = np.delete(pool, rows)
-    seen = set(map(_digest, train.inputs))
-    doubles = [repr(name) for name, row in zip(test.ids.tolist(), test.inputs, strict=True) if _digest(row) in seen]
+    seen = set(map(_digest, train.content))
+    doubles = [repr(name) for name, row in zip(test.ids.tolist(), test.content, strict=True) if _digest(row) in seen]
     if doubles:
         how = f"{'is' if len(doubles) == 1 else 'are'} in train too, byte by byte ({join_some(doubles, most=3)})"
         notes.append(f"{len(doubles):,} of the {len(test):,} test examples {how}: the accuracies are that much too good")

@@ -206,7 +206,7 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
 
     begun = before = time.perf_counter()
     ensemble = job.ensemble
-    inputs, labels = open_shared(job.shared)
+    inputs, labels, _ = open_shared(job.shared)
     assert labels is not None
     trained_on = training_mask(ensemble, labels, job.member)
     if job.excluded is not None:

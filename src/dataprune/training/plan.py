@@ -92,7 +92,7 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
     if settings.folds > len(dataset):
         raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, epochs = EFFORTS[settings.effort]
-    model = settings.model or ("mlp" if dataset.images is None else "proxy")
+    model = settings.model or ("proxy" if dataset.features is None else "mlp")
     recipe = recipe_named(settings.recipe or default_recipe(dataset, model))
     epochs = settings.epochs or recipe.epochs or epochs_for(len(dataset), epochs)
     recipe = dataclasses.replace(recipe, epochs=epochs, batch=settings.batch or recipe.batch)
@@ -125,10 +125,10 @@ def check_trainable(dataset: Dataset) -> None:
 
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     """Name the recipe by which a model is trained on a set if none is asked for."""
-    if dataset.images is None:
+    if dataset.features is not None:
         return "fast-vectors"
     plain = "-plain" if model in WITHOUT_NORMALISATION else ""
-    return f"fast{plain}-gray" if dataset.images.shape[3] == 1 else f"fast{plain}"
+    return f"fast{plain}-gray" if dataset.content.shape[3] == 1 else f"fast{plain}"
 
 
 def epochs_for(n_examples: int, epochs: int) -> int:

@@ -63,7 +63,7 @@ def train_swav(
     on_message: Callable[[SwavEpochDone], None] = lambda message: None,
 ) -> Outcome:
     """Train in a worker (value of the outcome: `SwavDone`), from the last checkpoint in the scratch folder on."""
-    job = Job("swav", _run_swav, SwavJob(swav, share(dataset, scratch), dataset.pixels_digest, scratch, device))
+    job = Job("swav", _run_swav, SwavJob(swav, share(dataset.bare, scratch), dataset.content_digest, scratch, device))
     return next(run_jobs([job], ExecutorConfig(executor, 1), lambda _, message: on_message(message)))
 
 
@@ -75,8 +75,8 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
 
     with one_thread(device):
         normalise = swav.recipe.steps.normalise
-        known = None if dataset is trained_on else Inputs(trained_on.inputs, normalise, device)
-        inputs = Inputs(dataset.inputs, normalise, device, like=known)
+        known = None if dataset is trained_on else Inputs(trained_on.content, normalise, device)
+        inputs = Inputs(dataset.content, normalise, device, like=known)
         return embed_rows(swav, inputs, dict(weights.arrays), swav.layer)
 
 
@@ -115,7 +115,7 @@ def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
     from dataprune.training.models import prepare
     from dataprune.training.swav.fit import SwavNetwork
 
-    recipe, shape, n = swav.recipe, example_shape(dataset.inputs), len(dataset)
+    recipe, shape, n = swav.recipe, example_shape(dataset.content), len(dataset)
     prepare(recipe.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         model = SwavNetwork(recipe, shape).eval()
@@ -139,5 +139,5 @@ def timed_swav_cost(dataset: Dataset, swav: Swav, device: str) -> Cost:
     steps = replace(recipe.steps, batch=max(2, n_rows // 2))
     few = replace(swav, recipe=replace(recipe, steps=steps), queue=0)
     with one_thread(device):
-        fit = SwavFit(few, Inputs(np.ascontiguousarray(dataset.inputs[:n_rows]), steps.normalise, device))
+        fit = SwavFit(few, Inputs(np.ascontiguousarray(dataset.content[:n_rows]), steps.normalise, device))
         return replace(cost, seconds=seconds_of(fit.train_epoch) * cost.examples_seen / n_rows)
