@@ -60,6 +60,7 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
     found = noise.find(evidence)
     seconds = {"read_cpu_seconds": round(read - begun, 1), "find_cpu_seconds": round(time.process_time() - read, 1)}
     wrong = evidence.labels != truth
+    estimated, *interval = (None if one is None else round(one) for one in (found.n_wrong, found.n_wrong_low, found.n_wrong_high))
     result: dict[str, object] = {
         "set": Path(run.path).name,
         "n_examples": len(truth),
@@ -67,8 +68,9 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
         "folds": run.manifest.spec.folds,
         "rounds": run.manifest.spec.rounds,
         "wrong": int(wrong.sum()),
-        "estimated": round(found.n_wrong),
-        "interval": [round(found.n_wrong_low), round(found.n_wrong_high)],
+        "estimated": estimated,
+        "interval": interval,
+        "why_no_count": found.why_no_count,
         "looks_clean": found.looks_clean,
         "default": summary(noise.evaluate_suspects(found, truth)),
         **seconds,

@@ -1,5 +1,7 @@
 """A finding measured against true labels: by hand, and against scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +104,11 @@ def test_a_truth_of_another_set_is_refused():
 
 def test_a_finding_shows_itself_in_a_notebook():
     found = suspects([0, 1], [1, 0])
-    assert repr(found) == "Suspects(2 labels, 3 classes: 2 wrong (1 to 3), 1 flagged)"
+    assert repr(found) == "Suspects(2 labels, 3 classes: 2 (1 to 3) wrong, 1 flagged)"
+    vague = replace(found, n_wrong=None, n_wrong_low=0.0, n_wrong_high=1.1, why_no_count="fits_disagree")
+    assert vague.count_in_words == "no number: hardly any to half"
+    assert replace(vague, n_wrong_low=None).count_in_words == "no number"
+    assert not vague.looks_clean
+    assert np.isnan(evaluate_suspects(vague, [0, 1]).n_estimated)
     assert "<td>a</td>" in found._repr_html_()
     assert found.to_pandas()["is_suspect"].tolist() == [True, False]

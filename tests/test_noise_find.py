@@ -83,9 +83,10 @@ def test_networks_that_saw_every_label_never_call_a_set_clean():
     truth, given, _, learned = made(0.0)
     in_sample, margin = two_views(truth, given, learned)
     found = find(Evidence(given, in_sample=in_sample, margin=margin))
-    assert found.sampling == "in"
+    assert (found.sampling, found.why_no_count, found.n_wrong, found.accuracy) == ("in", "in_sample", None, None)
     assert not found.looks_clean
-    assert "every network was trained on every label" in found.notes[0]
+    assert not found.is_suspect.any()
+    assert "--folds 5" in found.notes[0]
 
 
 def test_networks_that_know_all_labels_by_heart_still_rank_by_their_margins():
@@ -171,7 +172,7 @@ def test_reasons_in_words():
     votes = np.array([[1, 9, 0], [6, 4, 0], [0, 2, 8]])
     new = np.array([[0, 2, 0], [0, 2, 0], [0, 0, 2]])
     p = np.array([[0.1, 0.85, 0.05], [0.3, 0.6, 0.1], [0.05, 0.05, 0.9]])
-    from dataprune.noise.find import reasons
+    from dataprune.noise.words import reasons
 
     evidence = Evidence(np.array([0, 0, 2]), out_of_sample=p, votes=votes, out_of_sample_votes=new, classes=("cat", "dog", "emu"))
     suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])
@@ -309,13 +310,17 @@ def test_classes_that_never_occur_are_named_and_break_nothing():
     assert evaluate_suspects(found, truth).f1 > 0.5
 
 
-def test_more_than_half_is_doubted():
-    """Networks that were stopped early are wrong themselves: what they say of labels is then no estimate to believe."""
+def test_networks_that_are_wrong_themselves_give_an_order_and_no_number():
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 5, 600)
     named = np.where(draw.random(600) < 0.35, labels, draw.integers(0, 5, 600))
     p = np.full((600, 5), 0.02, np.float32)
     p[np.arange(600), named] = 0.92
-    found = find(Evidence(labels, in_sample=p))
-    assert found.n_wrong > 300
-    assert any(note.startswith("more than half of the labels would be wrong, and the networks name") for note in found.notes)
+    found = find(Evidence(labels, out_of_sample=p))
+    assert (found.n_wrong, found.why_no_count) == (None, "too_weak")
+    assert found.accuracy == pytest.approx((named == labels).mean())
+    assert not found.is_suspect.any()
+    assert found.expected_precision(10) is None
+    assert found.reason[found.order[0]]
+    chance = find(Evidence(labels, out_of_sample=p[draw.permutation(600)]))
+    assert (chance.n_wrong, chance.why_no_count) == (None, "near_chance")

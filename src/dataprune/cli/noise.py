@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +30,7 @@ from dataprune.report.text import display_text, pluralise
 
 MOST_PAIRS = 5
 N_SHOWN = 10
+WORTH_LOOKING = (10, 20, 50)
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
 FEW_CLASSES = 20
 PROBABLE = 0.5  # and more: the label is probably wrong
@@ -111,7 +113,8 @@ def find(
 
     Takes a run, best one with --folds, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE
     with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect and reason, and FILE.json with
-    the estimate. Without --out it only says what it finds.
+    the estimate. Where what the networks say carries no number, there is an order to look in, and no label is flagged by it.
+    Without --out it only says what it finds.
 
     For example:
         dataprune score flowers/train --folds 5 --rounds 2 --out run
@@ -134,8 +137,10 @@ def find(
         say(f"written: {out}, a row for each example, and {out.name}.json with the estimate")
         place = "" if run is None else f" {shlex.quote(str(run))}"
         file = shlex.quote(str(out))
-        say(f"next: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
-        say(f"or: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
+        if found.n_wrong is not None:
+            say(f"next: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
+        first = "next" if found.n_wrong is None else "or"
+        say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
     elif run is not None:
         say(f"nothing was written; add --out suspects.csv to: {shlex.join(['dataprune', 'noise', 'find', str(run)])}")
 
@@ -267,6 +272,9 @@ def _say_estimate(found: "dp.Suspects") -> None:
     """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
     n = len(found)
     say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
+    if found.n_wrong is None:
+        say(f"wrong labels: {found.count_in_words}; most suspect first is an order to look in, no more")
+        return
     interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
     say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
     flagged = int(found.is_suspect.sum())
@@ -276,12 +284,13 @@ def _say_estimate(found: "dp.Suspects") -> None:
     probable = f", {(suspected >= PROBABLE).sum():,} of them probably wrong"
     share = f"{probable}; {suspected.mean():.0%} are expected to be" if flagged else ""
     say(f"flagged: {pluralise(flagged, 'label')}{share}")
-    if found.looks_clean and not flagged:
-        return
-    budgets = [max(1, round(share * n)) for share in BUDGETS if share * n >= 1]
-    precisions = [found.expected_precision(count) for count in budgets]
+    budgets = sorted({count for count in (*WORTH_LOOKING, *(round(share * n) for share in BUDGETS)) if 1 <= count <= n})
     say("what is expected when the most suspect are looked at:")
-    rows = [(f"{n:,}", f"{precision:.0%}", f"{precision * n:,.0f}") for n, precision in zip(budgets, precisions, strict=True)]
+    rows = [
+        (f"{count:,}", f"{precision:.0%}", f"{precision * count:,.0f}")
+        for count in budgets
+        if (precision := found.expected_precision(count)) is not None
+    ]
     say_columns([("looked at", "are wrong", "found"), *rows], right=(0, 1, 2))
 
 
@@ -290,15 +299,13 @@ def _say_most_suspect(found: "dp.Suspects") -> None:
 
     Of two that contradict each other only the likelier one is among the first.
     """
-    order, shown, partner = found.order.tolist(), found.is_suspect, found.contradicted_by
-    if partner is not None:
-        shown = shown & ((partner < 0) | (found.probability >= PROBABLE))
-    if rows := [row for row in order[:N_SHOWN] if shown[row]]:
-        say("most suspect:")
-        _say_reasons(found, rows)
+    order, partner, probability = found.order.tolist(), found.contradicted_by, found.probability
+    first = (row for row in order if partner is None or partner[row] < 0 or probability[row] >= PROBABLE)
+    say("most suspect:")
+    _say_reasons(found, list(islice(first, N_SHOWN)))
     if partner is not None and (rows := [row for row in order if partner[row] >= 0]):
-        first = ", first" if len(rows) > N_SHOWN else ""
-        say(f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}{first}")
+        more = ", first" if len(rows) > N_SHOWN else ""
+        say(f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}{more}")
         _say_reasons(found, rows[:N_SHOWN])
 
 
@@ -306,7 +313,8 @@ def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
     cells: list[tuple[object, ...]] = [("wrong", "labelled", "rather", "id", "because")]
     for row in rows:
         names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
-        cells.append((f"{found.probability[row]:.0%}", *names, display_text(found.ids[row], 50), found.reason[row]))
+        wrong = "?" if found.n_wrong is None else f"{found.probability[row]:.0%}"
+        cells.append((wrong, *names, display_text(found.ids[row], 50), found.reason[row]))
     say_columns(cells, right=(0,), most=LONGEST_REASON)
 
 
@@ -315,8 +323,11 @@ def _say_checked(checked: "dp.Evaluation") -> None:
     n = checked.n_examples
     say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({checked.n_wrong / n:.1%})")
     verdict = "holds the true number" if checked.covers else "does not hold the true number"
-    off = f", {checked.n_estimated / checked.n_wrong - 1:+.0%}" if checked.n_wrong else ""
-    say(f"estimated: {checked.n_estimated:,.0f}{off}; the interval {checked.n_low:,.0f} to {checked.n_high:,.0f} {verdict}")
+    if checked.n_estimated == checked.n_estimated:
+        off = f", {checked.n_estimated / checked.n_wrong - 1:+.0%}" if checked.n_wrong else ""
+        say(f"estimated: {checked.n_estimated:,.0f}{off}; the interval {checked.n_low:,.0f} to {checked.n_high:,.0f} {verdict}")
+    else:
+        say("estimated: no number, since the evidence carries none")
     say(f"flagged: {checked.n_flagged:,} ({checked.n_flagged / n:.1%})")
     say(f"expected calibration error of the probabilities: {checked.calibration_error:.3f}")
     if not checked.n_wrong:

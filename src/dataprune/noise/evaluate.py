@@ -20,7 +20,8 @@ class Evaluation:
 
     Attributes:
         n_examples, n_wrong: how many were judged, and how many of their labels are wrong.
-        n_estimated, n_low, n_high, n_flagged: how many the finding says, its interval, and how many it flags.
+        n_estimated, n_low, n_high, n_flagged: how many the finding says, its interval, and how many it flags; NaN where it gives no
+            number.
         auroc: chance that a wrong label has a higher score than a right one, ties by half.
         average_precision: mean of the precision at each wrong label, from the highest score down; ties are taken together.
         precision_at_count: share of wrong labels among as many of the highest scores as there are wrong labels.
@@ -62,7 +63,8 @@ def evaluate_suspects(suspects: Suspects, truth: ArrayLike) -> Evaluation:
     true = checked_labels(truth, suspects.n_classes)
     if len(true) != len(suspects):
         raise invalid("truth", f"have one label for each of the {len(suspects)} examples", len(true))
-    return _evaluated(suspects, true, np.ones(len(true), bool), (suspects.n_wrong, suspects.n_wrong_low, suspects.n_wrong_high))
+    estimate = (suspects.n_wrong, suspects.n_wrong_low, suspects.n_wrong_high)
+    return _evaluated(suspects, true, np.ones(len(true), bool), estimate if suspects.n_wrong is not None else (None,) * 3)
 
 
 def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, ...]:
@@ -75,13 +77,13 @@ def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, 
     parts = []
     for label in range(suspects.n_classes):
         rows = suspects.labels == label
-        estimated = float(suspects.probability[rows].sum())
+        estimated = None if suspects.n_wrong is None else float(suspects.probability[rows].sum())
         parts.append(_evaluated(suspects, true, rows, (estimated, estimated, estimated)))
     return tuple(parts)
 
 
 def _evaluated(
-    suspects: Suspects, true: Labels, rows: Bool[np.ndarray, " examples"], estimate: tuple[float, float, float]
+    suspects: Suspects, true: Labels, rows: Bool[np.ndarray, " examples"], estimate: tuple[float | None, ...]
 ) -> Evaluation:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -89,14 +91,15 @@ def _evaluated(
     flagged, score = suspects.is_suspect[rows], suspects.score[rows]
     suggested_right = (suspects.suggested_label == true)[rows]
     n_wrong, n_flagged, n_found = int(wrong.sum()), int(flagged.sum()), int((wrong & flagged).sum())
+    n_estimated, n_low, n_high = (float("nan") if value is None else value for value in estimate)
     has_both = 0 < n_wrong < len(wrong)
     found, taken = _curve(score, wrong)
     return Evaluation(
         n_examples=len(wrong),
         n_wrong=n_wrong,
-        n_estimated=estimate[0],
-        n_low=estimate[1],
-        n_high=estimate[2],
+        n_estimated=n_estimated,
+        n_low=n_low,
+        n_high=n_high,
         n_flagged=n_flagged,
         auroc=float(roc_auc_score(wrong, score)) if has_both else float("nan"),
         average_precision=float(average_precision_score(wrong, score)) if n_wrong else float("nan"),

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from dataprune.errors import join_some
 from dataprune.noise.evidence import Evidence, Labels, Probabilities, Table, Values
+from dataprune.noise.ground import agreement, why_no_count
 from dataprune.noise.posterior import ELSEWHERE, FIT_ROWS, OURS, Noise, fit_from, fit_noise, logs, true_classes
 from dataprune.noise.suspects import Suspects
+from dataprune.noise.words import WORTH_WORDS, method_of, notes_of, reasons
 from dataprune.streams import generator
 
 # The two views err on the same hard examples, so their log-odds must not be added as if they were independent. The weights are
@@ -34,9 +35,8 @@ LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given lab
 LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
 MODEL_ERROR = 0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
-CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
 RIDGE = 1e-3  # holds the slope of `_read_by`
-WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
+WORTH_LOOKING = 50  # but of as many there is always
 CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
@@ -56,22 +56,27 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     odds = _to_sum(_joined(evidence, noise, first), n_wrong)
     probability = _sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     suggested, share = _suggested(evidence, true)
+    why = why_no_count(evidence, n_wrong)
+    is_counted = why == ""
+    rated = np.maximum(probability, WORTH_WORDS * (odds >= np.sort(odds)[-min(len(odds), WORTH_LOOKING)]))
     return Suspects(
         ids=np.asarray(evidence.ids),
         labels=evidence.labels,
         suggested_label=suggested,
         probability=probability,
         score=odds,
-        is_suspect=_flagged(probability),
-        reason=reasons(evidence, suggested, probability, probability * share),
-        n_wrong=n_wrong,
-        n_wrong_low=low,
-        n_wrong_high=high,
+        is_suspect=_flagged(probability) & is_counted,
+        reason=reasons(evidence, suggested, rated, probability * share),
+        n_wrong=n_wrong if is_counted else None,
+        n_wrong_low=low if is_counted else None,
+        n_wrong_high=high if is_counted else None,
         classes=evidence.classes,
         sampling=evidence.sampling,
-        method=_method(evidence),
-        notes=_notes(evidence, n_wrong),
+        method=method_of(evidence),
+        notes=notes_of(evidence, why),
         suggested_probability=probability * share,
+        why_no_count=why,
+        accuracy=None if evidence.sampling == "in" else agreement(evidence),
     )
 
 
@@ -202,68 +207,3 @@ def _log_odds(probability: Values) -> Values:
 
 def _sigmoid(odds: Values) -> Values:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0))))
-
-
-def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
-    """Return for each label that may be wrong what speaks against it; empty texts for the others."""
-    texts = np.full(len(evidence), "", dtype=object)
-    for row in np.flatnonzero(probability >= WORTH_WORDS).tolist():
-        label, other = int(evidence.labels[row]), int(suggested[row])
-        texts[row] = _reason(evidence, row, label, other, float(suggested_probability[row]))
-    return texts
-
-
-def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -> str:
-    label_name, other_name = evidence.classes[label], evidence.classes[other]
-    if evidence.votes is None:
-        p = evidence.probabilities[row]
-        return f"the probabilities give {other_name} {p[other]:.0%}, {label_name} {p[label]:.0%}"
-    votes = evidence.votes[row]
-    total = int(votes.sum())
-    agreeing = "all" if votes[other] == total else _number(int(votes[other]))
-    said = f"{agreeing} of {total} networks say {other_name} ({sure:.0%} sure), {_number(int(votes[label]))} {label_name}"
-    rest = total - int(votes[other]) - int(votes[label])
-    if rest >= max(1, votes[other]):
-        said += f", {rest} something else"
-    new = np.zeros(1) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row]
-    if not new.any() or votes[other] > votes[label]:
-        return said
-    return f"{said}; of the {int(new.sum())} that did not see it {_number(int(new[other]))} {other_name}"
-
-
-def _number(count: int) -> str:
-    return "none" if count == 0 else str(count)
-
-
-def _method(evidence: Evidence) -> str:
-    """Return on what the finding rests."""
-    said = {
-        "out": "probabilities taken as those of networks that did not see the example",
-        "in": "in-sample: networks that were trained on every label",
-        "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
-    }[evidence.sampling]
-    return said if not evidence.retrained else f"{said}; half of them or more trained again without suspects"
-
-
-def _notes(evidence: Evidence, n_wrong: float) -> tuple[str, ...]:
-    """Return what one should know of the evidence, given how many labels it would make wrong."""
-    notes = list(evidence.notes)
-    counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
-    never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
-    if never:
-        notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
-    named = evidence.probabilities.argmax(axis=1)
-    agree = float((named == evidence.labels).mean())
-    chance = float(np.bincount(named, minlength=evidence.n_classes) @ counts) / len(evidence) ** 2
-    if agree <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
-        said = (
-            f"the networks name the given label of {agree:.0%} of the examples, which chance would do too ({chance:.0%}), so they"
-        )
-        notes.append(f"{said} tell nothing about labels: have they learned, and do their answers lie in the order of the labels?")
-    elif n_wrong > len(evidence) / 2:
-        said = f"more than half of the labels would be wrong, and the networks name {agree:.0%} of them"
-        notes.append(f"{said}: likelier they have learned too little; train for more epochs before you believe it")
-    if evidence.sampling == "in":
-        said = "every network was trained on every label, wrong ones too, so some are memorised and the estimates are too low"
-        notes.append(f"{said}; score with --folds 5 for networks that did not see them")
-    return tuple(notes)

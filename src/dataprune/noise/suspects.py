@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -13,6 +13,8 @@ from dataprune.streams import tie_break
 
 CLEAN_SHARE = 0.02
 """Below this estimated share of wrong labels a set is said to look clean; see docs/log.md for what clean sets give."""
+
+WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +28,18 @@ class Suspects:
         score: higher is more suspect: the log-odds of `probability`, also where that is too near to 0 or 1 to be claimed.
         is_suspect: whether the label is flagged.
         reason: in words; empty where there is nothing to say.
-        n_wrong, n_wrong_low, n_wrong_high: how many labels are wrong, estimated, and the ends of the 95 % interval.
+        n_wrong: how many labels are wrong, estimated; None where the evidence carries no number. Then no label is flagged by it,
+            and `probability` ranks, no more.
+        n_wrong_low, n_wrong_high: the ends of the 95 % interval; without a number all that the fits allow, or None.
         classes: K names.
         sampling: whether the networks that spoke had seen the example: "out" (none had), "in" (all had), "both".
         method: how it was found, in words.
         notes: cautions for a person.
         suggested_probability: that the suggested label is right, in [0, 1]; None where a table was read that does not hold it.
         contradicted_by: row of an identical example with another label, −1 where there is none; None where it was not looked for.
+        why_no_count: why there is no number, or "": "in_sample", all networks were trained on every label; "near_chance", they name
+            hardly more labels than chance; "too_weak", too few; "fits_disagree", equally good fits of the noise differ too much.
+        accuracy: share of the labels that networks name which did not see them; None where all saw them.
     """
 
     ids: np.ndarray
@@ -42,15 +49,17 @@ class Suspects:
     score: Float64[np.ndarray, " examples"]
     is_suspect: Bool[np.ndarray, " examples"]
     reason: np.ndarray
-    n_wrong: float
-    n_wrong_low: float
-    n_wrong_high: float
+    n_wrong: float | None
+    n_wrong_low: float | None
+    n_wrong_high: float | None
     classes: tuple[str, ...]
     sampling: str
     method: str
     notes: tuple[str, ...] = ()
     suggested_probability: Float64[np.ndarray, " examples"] | None = None
     contradicted_by: Int64[np.ndarray, " examples"] | None = None
+    why_no_count: WhyNoCount = ""
+    accuracy: float | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,18 +83,31 @@ class Suspects:
 
     @property
     def looks_clean(self) -> bool:
-        """Whether the set shows no more wrong labels than sets without any do. Networks that saw every label cannot tell."""
-        return self.sampling != "in" and self.n_wrong <= CLEAN_SHARE * len(self)
+        """Whether the set shows no more wrong labels than sets without any do."""
+        return self.n_wrong is not None and self.n_wrong <= CLEAN_SHARE * len(self)
 
-    def expected_precision(self, count: int) -> float:
-        """Return which share of the `count` most suspect labels is expected to be wrong."""
+    @property
+    def count_in_words(self) -> str:
+        """How many labels are wrong, as far as it is known.
+
+        Example: "143 (102 to 185)", "no number: none to two in five", "no number".
+        """
+        low, high = self.n_wrong_low, self.n_wrong_high
+        if self.n_wrong is not None:
+            return f"{self.n_wrong:,.0f} ({low:,.0f} to {high:,.0f})"
+        if low is None or high is None:
+            return "no number"
+        return f"no number: {share_in_words(low / len(self))} to {share_in_words(high / len(self))}"
+
+    def expected_precision(self, count: int) -> float | None:
+        """Return which share of the `count` most suspect labels is expected to be wrong; None where there is no number."""
         if not 1 <= count <= len(self):
             raise invalid("count", f"be in 1 ... {len(self)}", count)
-        return float(self.probability[self.order[:count]].mean())
+        return None if self.n_wrong is None else float(self.probability[self.order[:count]].mean())
 
     def __repr__(self) -> str:
-        found = f"{self.n_wrong:,.0f} wrong ({self.n_wrong_low:,.0f} to {self.n_wrong_high:,.0f})"
-        return f"Suspects({len(self):,} labels, {self.n_classes} classes: {found}, {int(self.is_suspect.sum()):,} flagged)"
+        found = f"{self.count_in_words} wrong, {int(self.is_suspect.sum()):,} flagged"
+        return f"Suspects({len(self):,} labels, {self.n_classes} classes: {found})"
 
     def _repr_html_(self) -> str:
         rows = self.order[:20]
@@ -99,3 +121,27 @@ class Suspects:
         names = np.array(self.classes, dtype=object)
         columns = {"id": self.ids, "label": names[self.labels], "suggested_label": names[self.suggested_label]}
         return columns | {"probability": self.probability, "reason": self.reason}
+
+
+def share_in_words(share: float) -> str:
+    """Name a share that is known roughly, as the nearest of a few.
+
+    Example:
+        >>> share_in_words(0.004), share_in_words(0.21), share_in_words(0.97)
+        ('hardly any', 'one in five', 'nearly all')
+    """
+    return min(SHARES, key=lambda one: abs(np.arcsin(np.sqrt(SHARES[one])) - np.arcsin(np.sqrt(min(1.0, share)))))
+
+
+SHARES = {
+    "hardly any": 0.0,
+    "one in twenty": 0.05,
+    "one in ten": 0.1,
+    "one in five": 0.2,
+    "one in three": 1 / 3,
+    "half": 0.5,
+    "two in three": 2 / 3,
+    "four in five": 0.8,
+    "nearly all": 1.0,
+}
+"""Of all labels, for where there is no number; compared on the scale where shares near 0 and 1 are further apart."""

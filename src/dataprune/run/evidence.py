@@ -97,8 +97,11 @@ def evidence_of_trace(
 
 
 def excluded(found: Suspects) -> Bool[np.ndarray, " examples"]:
-    """Return which examples the next round is not trained on: the probably wrong ones, of a label at most half, the surest."""
-    suspect = found.probability >= LEFT_OUT
+    """Return which examples the next round is not trained on: the probably wrong ones, of a label at most half, the surest.
+
+    None where the evidence carries no number of wrong labels.
+    """
+    suspect = (found.probability >= LEFT_OUT) & (found.n_wrong is not None)
     for label in np.unique(found.labels):
         rows = np.flatnonzero(suspect & (found.labels == label))
         most = int(MOST_LEFT_OUT * (found.labels == label).sum())

@@ -12,6 +12,7 @@ from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels, resolve
 from dataprune.errors import check_type, invalid
 from dataprune.noise import Evidence, Suspects
+from dataprune.noise.suspects import WhyNoCount
 from dataprune.run.duplicates import with_duplicates
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
@@ -33,7 +34,8 @@ def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
         seed: of samples.
 
     Returns:
-        For each example the probability that its label is wrong, and how many are in all, with an interval.
+        For each example the probability that its label is wrong, and how many are in all, with an interval; or, where the evidence
+        carries no number, an order to look in and why.
     """
     check_type("source", source, Run | Evidence, "Open a run's folder with `open_run`.")
     if isinstance(source, Evidence):
@@ -66,9 +68,11 @@ def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
 class FindingRecord:
     """What lies beside a finding's table: what it says in all, as in `Suspects`."""
 
-    n_wrong: float
-    n_wrong_low: float
-    n_wrong_high: float
+    n_wrong: float | None
+    n_wrong_low: float | None
+    n_wrong_high: float | None
+    why_no_count: WhyNoCount
+    accuracy: float | None
     classes: tuple[str, ...]
     sampling: Literal["in", "out", "both"]
     method: str

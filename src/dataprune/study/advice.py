@@ -113,7 +113,8 @@ def situation_of(run: "Run") -> Situation:
 
     wrong = None
     with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
-        wrong = round(float(find_suspects(run).n_wrong))
+        found = find_suspects(run)
+        wrong = None if found.n_wrong is None else round(found.n_wrong)
     counts = np.array(run.manifest.data.class_counts)
     return Situation(
         n_examples=run.manifest.data.n_examples,

@@ -154,7 +154,7 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
         "probable": len(probable),
         "to_check": len(probable) or len(data.suspect_rows),
         "shown": len(chosen.suspects),
-        "estimate": [round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high)],
+        "estimate": found.count_in_words,
         "notes": [capitalise(display_text(note, 600)) for note in found.notes],
         "pairs": [{"given": names[given], "to": names[other], "count": count} for given, other, count in looks_like],
         "contradictions": contradictions[:MOST_CONTRADICTIONS],

@@ -45,14 +45,16 @@ def _labels(data: ReportData) -> Finding:
             f"Suspects were not judged: {data.missing.get('suspects', 'no reason given')}",
             link="#confusion",
         )
-    low, wrong, high = (round(float(value)) for value in (found.n_wrong_low, found.n_wrong, found.n_wrong_high))
-    about = f"About {wrong:,} labels are" if wrong else "No label is"
-    text = f"{about} estimated to be wrong ({low:,} to {high:,}; {percent(wrong / n, 1)} of the set)."
+    if found.n_wrong is None:
+        text = f"How many labels are wrong cannot be told here ({found.count_in_words}); there is an order to look in."
+    else:
+        text = f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
     if found.looks_clean:
         text += " A set without wrong labels would show about as much."
     rows, n_flagged = data.probable_rows, len(data.suspect_rows)
     if not n_flagged:
-        return Finding("No label looks wrong", text, link="#suspects")
+        title = "No label looks wrong" if found.n_wrong is not None else "Wrong labels cannot be counted here"
+        return Finding(title, text, link="#suspects")
     text += f" {len(rows):,} of {n_flagged:,} flagged {'is' if len(rows) == 1 else 'are'} probably wrong, the surest first."
     for given, other, count in frequent_pairs(data.labels[rows], found.suggested_label[rows], len(data.classes))[:1]:
         names = data.class_names
@@ -76,7 +78,7 @@ def drop_finding(data: ReportData) -> Finding:
         n_classes=int((counts > 0).sum()),
         smallest_class=int(counts[counts > 0].min()),
         scores=tuple(data.scores),
-        wrong=None if data.suspects is None else round(float(data.suspects.n_wrong)),
+        wrong=None if data.suspects is None or data.suspects.n_wrong is None else round(data.suspects.n_wrong),
         memorised=data.manifest.memorised,
     )
     advised = [advise(situation, [round(1 - dropped, 2)])[0] for dropped in np.arange(share, STEP / 2, -STEP).tolist()]

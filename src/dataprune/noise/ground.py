@@ -1,0 +1,29 @@
+"""Whether evidence carries a number of wrong labels, or an order to look in and no more."""
+
+import numpy as np
+
+from dataprune.noise.evidence import Evidence
+from dataprune.noise.suspects import WhyNoCount
+
+CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
+
+
+def agreement(evidence: Evidence) -> float:
+    """Return the share of the given labels that the networks name."""
+    return float((evidence.probabilities.argmax(axis=1) == evidence.labels).mean())
+
+
+def chance_of(evidence: Evidence) -> float:
+    """Return how many labels the networks would name if what they name did not depend on the example."""
+    named = np.bincount(evidence.probabilities.argmax(axis=1), minlength=evidence.n_classes)
+    return float(named @ np.bincount(evidence.labels, minlength=evidence.n_classes)) / len(evidence) ** 2
+
+
+def why_no_count(evidence: Evidence, n_wrong: float) -> WhyNoCount:
+    """Return why the evidence carries no number of wrong labels; "" where it does."""
+    chance = chance_of(evidence)
+    if evidence.sampling == "in":
+        return "in_sample"
+    if agreement(evidence) <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
+        return "near_chance"
+    return "too_weak" if n_wrong > len(evidence) / 2 else ""

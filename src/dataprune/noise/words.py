@@ -1,0 +1,74 @@
+"""What a finding says in words: on what it rests, why a label is suspect, what to beware of."""
+
+import numpy as np
+
+from dataprune.errors import join_some
+from dataprune.noise.evidence import Evidence, Labels, Values
+from dataprune.noise.ground import agreement, chance_of
+from dataprune.noise.suspects import WhyNoCount
+
+WHY_NO_COUNT: dict[WhyNoCount, str] = {
+    "in_sample": "every network was trained on every label, wrong ones too, so wrong labels are ranked, but neither counted nor "
+    "flagged; score with --folds 5 for networks that did not see them",
+    "near_chance": "the networks name the given label of {agree} of the examples, which chance would do too ({chance}), so they "
+    "tell nothing about labels: have they learned, and do their answers lie in the order of the labels?",
+    "too_weak": "the networks name the given label of {agree} of the examples, too few to tell wrong labels from what they have "
+    "not learned, so these are ranked, but neither counted nor flagged; train for more epochs, or look at the first of the list",
+    "fits_disagree": "fits of the noise that explain the labels equally well count too differently, so wrong labels are ranked, "
+    "but neither counted nor flagged; more examples or better networks would tell, or a look at a sample of the labels",
+}
+WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
+
+
+def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
+    """Return for each label that may be wrong what speaks against it; empty texts for the others."""
+    texts = np.full(len(evidence), "", dtype=object)
+    for row in np.flatnonzero(probability >= WORTH_WORDS).tolist():
+        label, other = int(evidence.labels[row]), int(suggested[row])
+        texts[row] = _reason(evidence, row, label, other, float(suggested_probability[row]))
+    return texts
+
+
+def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -> str:
+    label_name, other_name = evidence.classes[label], evidence.classes[other]
+    if evidence.votes is None:
+        p = evidence.probabilities[row]
+        return f"the probabilities give {other_name} {p[other]:.0%}, {label_name} {p[label]:.0%}"
+    votes = evidence.votes[row]
+    total = int(votes.sum())
+    agreeing = "all" if votes[other] == total else _number(int(votes[other]))
+    said = f"{agreeing} of {total} networks say {other_name} ({sure:.0%} sure), {_number(int(votes[label]))} {label_name}"
+    rest = total - int(votes[other]) - int(votes[label])
+    if rest >= max(1, votes[other]):
+        said += f", {rest} something else"
+    new = np.zeros(1) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row]
+    if not new.any() or votes[other] > votes[label]:
+        return said
+    return f"{said}; of the {int(new.sum())} that did not see it {_number(int(new[other]))} {other_name}"
+
+
+def _number(count: int) -> str:
+    return "none" if count == 0 else str(count)
+
+
+def method_of(evidence: Evidence) -> str:
+    """Return on what the finding rests."""
+    said = {
+        "out": "probabilities taken as those of networks that did not see the example",
+        "in": "in-sample: networks that were trained on every label",
+        "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
+    }[evidence.sampling]
+    return said if not evidence.retrained else f"{said}; half of them or more trained again without suspects"
+
+
+def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
+    """Return what one should know of the evidence."""
+    notes = list(evidence.notes)
+    counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
+    never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
+    if never:
+        notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
+    if why:
+        agree, chance = f"{agreement(evidence):.0%}", f"{chance_of(evidence):.0%}"
+        notes.append(WHY_NO_COUNT[why].format(agree=agree, chance=chance))
+    return tuple(notes)
