@@ -42,16 +42,17 @@ def test_every_type_and_layout_gives_the_same_features(kind, is_fortran, columns
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros(3), r"shape \(N, D\), \(N, H, W\) or \(N, H, W, channels\), got shape \(3,\)"),
+        (np.zeros(3), r"\(N, D\).*got shape \(3,\)"),
         (np.zeros((2, 3, 4, 5, 6), np.uint8), "got shape"),
-        (np.zeros((2, 8, 8), np.float32), r"be uint8 where it holds pictures, got float32. Scale to 0–255"),
-        (np.zeros((2, 3, 32, 32), np.uint8), r"have its channels last, got shape \(2, 3, 32, 32\). Use x.transpose\(0, 2, 3, 1\)"),
+        (np.full((2, 8, 8), -1.5, np.float32), r"x.*-1\.5.*np\.interp"),
+        (np.zeros((2, 20, 30, 13), np.uint8), r"channels.*\(2, 20, 30, 13\).*squares"),
+        (np.zeros((200, 32, 3), np.uint8), r"x\[None\]"),
         (np.zeros((2, 0, 8), np.uint8), "pictures with pixels"),
         (np.zeros((2, 0)), "at least one column"),
         (np.zeros((0, 8, 8), np.uint8), "no example"),
         (np.array([[1.0, 2], [np.nan, 1], [1, np.inf]]), "`x` must be finite, got NaN or infinity in row 1, 2"),
         (np.array([[1.0], [1e300]]), "infinity in row 1"),
-        (np.array([["a", "b"]]), "got shape"),
+        (np.array([["a", "b"]]), "hold numbers.*<U1"),
     ],
 )
 def test_other_arrays_are_refused(x, message):
@@ -138,8 +139,8 @@ def test_npz(tmp_path):
 
 
 def test_npz_that_does_not_fit(tmp_path):
-    np.savez(tmp_path / "a.npz", images=GRAY)
-    with pytest.raises(InputError, match=r"`a.npz` must hold an array `x` \(and `y`\), got the arrays images"):
+    np.savez(tmp_path / "a.npz", embeddings=GRAY)
+    with pytest.raises(InputError, match=r"`a.npz` must hold an array `x` \(and `y`\), got the arrays embeddings"):
         read(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=GRAY, y=[0, 1])
     with pytest.raises(InputError, match="`y` must hold one label for each of the 3 examples"):

@@ -187,6 +187,16 @@ def npzs(folder: Path) -> Iterator[bytes]:
         into = io.BytesIO()
         write(into, x=np.zeros((4, 2, 2, 3), np.uint8), y=np.arange(4))
         yield into.getvalue()
+    pictures, columns = np.arange(4 * 36).reshape(4, 6, 6), {"train_labels": np.array([[0], [1]] * 2), "test_labels": np.eye(4)}
+    for arrays in (
+        {"train_images": pictures.astype("u2") * 99, "test_images": pictures.astype("u2"), **columns},
+        {"x_train": (pictures / 143).astype("f4"), "y_train": np.array(["a", "b"] * 2), "ids": np.arange(4)},
+        {"arr_1": pictures[:, None].astype("u1"), "arr_0": np.arange(4)},
+        {"Xval": np.ones((2, 3)), "data": np.zeros((4, 784), "u1"), "targets": np.arange(4.0)},
+    ):
+        into = io.BytesIO()
+        np.savez(into, **arrays)
+        yield into.getvalue()
     into = io.BytesIO()
     with zipfile.ZipFile(into, "w") as archive:
         archive.writestr("../x.npy", next(npys(folder)))

@@ -1,78 +1,111 @@
 """Arrays as data sets: npy, npz, the built-in digits, and arrays in memory."""
 
+import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.data.dataset import IDS, Dataset, Origin
 from dataprune.data.labels import encode_splits, resolve
-from dataprune.data.source import Part, Source, row_ids
+from dataprune.data.pixels import MOST_CHANNELS, Layout, as_pictures
+from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, row_ids
 from dataprune.errors import InputError, invalid, join_some
 
 DIGITS_TRAIN = 1437
 _BLOCK = 65536  # rows looked at together when features are checked
-_NPZ_NAMES = {"train": ("", "_train"), "validation": ("_validation", "_val", "_valid"), "test": ("_test",)}
+_SQUARE = 8  # pictures in rows are at least so large
+_INPUTS = ("x", "image", "images", "img", "imgs", "data", "features", "inputs", "pixels")
+_LABELS = ("y", "label", "labels", "target", "targets")
 
 
 def from_arrays(
-    x: np.ndarray,
+    x: Sequence[Any] | np.ndarray,
     y: Sequence[Any] | np.ndarray | None = None,
     *,
     ids: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """Make a data set of arrays. They are not copied where their type and order already fit: do not change them afterwards.
+    """Make a data set of arrays or tensors. They are not copied where type and order already fit: do not change them afterwards.
 
     Args:
-        x: uint8 pictures (N, H, W) or (N, H, W, channels), or numbers (N, D), which become float32 features.
-        y: class indices from 0 on, or names; none for data without labels.
+        x: pictures (N, H, W), (N, H, W, channels) or (N, channels, H, W), or numbers (N, D), which become float32 features.
+            Pictures become uint8 with channels last; `notes` say how. What is not certain is refused.
+        y: class indices from 0 on, or names, (N,) or (N, 1); or one-hot rows (N, K); none for data without labels.
         ids: unique texts, by default the row numbers.
         classes: names of the classes by index; by default the names in `y`, sorted, or the indices as text.
-    Raises:   InputError for other shapes and types, NaN or infinity in features (with rows), labels that do not fit.
+    Raises:   InputError for other shapes and values, NaN or infinity (in features with rows), labels that do not fit.
 
     Example:
         >>> from_arrays(np.zeros((3, 8, 8), np.uint8), [0, 1, 1])
         Dataset(3 examples, images (8, 8, 1), 2 classes)
     """
-    inputs = _as_inputs(x if isinstance(x, np.memmap) else np.asarray(x), "x")
+    return of_arrays(as_array(x, "x"), y, ids, classes, "torch" if hasattr(x, "detach") else "unknown")
+
+
+def of_arrays(
+    x: np.ndarray, y: Any, ids: Sequence[str] | None, classes: Sequence[str] | None, layout: Layout, notes: tuple[str, ...] = ()
+) -> Dataset:
+    """Make a data set as `from_arrays`, of an array whose layout may be known."""
+    given, said = _as_inputs({"x": x}, layout)
+    inputs, notes = given["x"], (*notes, *said)
     names = np.asarray(row_ids(len(inputs)) if ids is None else [str(name) for name in ids], IDS)
-    known = tuple(map(str, () if classes is None else classes))
-    labels, known = (None, ()) if y is None else resolve(_one_column(np.asarray(y), "y", len(inputs)), known)
+    known, labels = tuple(map(str, () if classes is None else classes)), None
+    if y is not None:
+        column, said = _one_column(as_array(y, "y"), "y", len(inputs))
+        labels, known = resolve(column, known)
+        notes += said
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
-    return Dataset(labels, names, known, images, features, origin=Origin("arrays", "", "train"))
+    origin = Origin("arrays", "", "train")
+    return Dataset(labels, names, () if labels is None else known, images, features, origin=origin, notes=notes)
+
+
+def as_array(x: Any, name: str) -> np.ndarray:
+    """Return an array of an array, a tensor or lists; a memory map stays one."""
+    if isinstance(x, np.memmap):
+        return x
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+        x = x.float() if x.is_floating_point() and x.element_size() < 4 else x  # bfloat16 is unknown to NumPy
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise invalid(name, "be an array, or lists of one length", " ".join(str(error).split())[:100]) from None
 
 
 def read_npy(path: Path) -> Source:
     """Read features (N, D) or pictures from a .npy file; what already has the right type stays memory-mapped."""
-    inputs = _as_inputs(tables.read_npy(store.as_written(path), mmap=True), path.name)
-    return Source("npy", os.path.realpath(path), {"train": Part(row_ids(len(inputs)), inputs=inputs)})
+    inputs, notes = _as_inputs({path.name: tables.read_npy(store.as_written(path), mmap=True)})
+    part = Part(row_ids(len(inputs[path.name])), inputs=inputs[path.name])
+    return Source("npy", os.path.realpath(path), {"train": part}, notes=notes)
 
 
 def read_npz(path: Path) -> Source:
-    """Read `x` (or `x_train`), `y` and, where they are, `x_test`, `y_test`, `x_validation`, `y_validation` from a .npz file."""
+    """Read the inputs and labels of all splits from a .npz file, by the names of its arrays.
+
+    Inputs are called x, images, data or features, labels y, labels or targets, alone or with a word for the split before or after
+    (`x_test`, `train_images`); or both lie there without names, as `arr_0` and `arr_1`.
+    """
     arrays = tables.read_npz(path)
-    inputs: dict[str, np.ndarray] = {}
-    given: dict[str, np.ndarray] = {}
-    for split, endings in _NPZ_NAMES.items():
-        ending = next((ending for ending in endings if f"x{ending}" in arrays), None)
-        if ending is None:
-            continue
-        inputs[split] = _as_inputs(arrays[f"x{ending}"], f"x{ending}")
-        if f"y{ending}" in arrays:
-            given[split] = _one_column(arrays[f"y{ending}"], f"y{ending}", len(inputs[split]))
-    if "train" not in inputs:
-        raise invalid(path.name, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}")
-    if len({array.shape[1:] for array in inputs.values()}) > 1:
-        shapes = join_some(f"{split} {array.shape[1:]}" for split, array in inputs.items())
+    names, passed = _named(arrays, path.name)
+    inputs, notes = _as_inputs({x: arrays[x] for x, _ in names.values()})
+    if len({one.shape[1:] for one in inputs.values()}) > 1:
+        shapes = join_some(f"{split} {inputs[x].shape[1:]}" for split, (x, _) in names.items())
         raise InputError(f"{path.name}: the splits differ in shape: {shapes}.")
+    given: dict[str, np.ndarray] = {}
+    for split, (x, y) in names.items():
+        if y is not None:
+            given[split], said = _one_column(arrays[y], y, len(inputs[x]))
+            notes += said
     labels, classes = encode_splits(given)
-    parts = {split: Part(row_ids(len(array)), labels.get(split), inputs=array) for split, array in inputs.items()}
-    return Source("npz", os.path.realpath(path), parts, classes)
+    parts = {split: Part(row_ids(len(inputs[x])), labels.get(split), inputs=inputs[x]) for split, (x, _) in names.items()}
+    notes += (f"passed over in {path.name}: {join_some(f'`{name}` {arrays[name].shape}' for name in passed)}",) if passed else ()
+    return Source("npz", os.path.realpath(path), parts, classes, notes)
 
 
 def read_digits() -> Source:
@@ -90,20 +123,53 @@ def read_digits() -> Source:
     return Source("digits", "digits", parts, tuple("0123456789"))
 
 
-def _as_inputs(x: np.ndarray, name: str) -> UInt8[np.ndarray, "n height width channels"] | Float32[np.ndarray, "n features"]:
-    """Bring an array into one of the two forms: uint8 pictures with channels last, or finite float32 features."""
-    if x.ndim == 2 and x.dtype.kind in "iufb":
-        return _features(x, name)
-    if x.ndim not in (3, 4):
-        raise invalid(name, "have shape (N, D), (N, H, W) or (N, H, W, channels)", f"shape {x.shape}")
-    if x.dtype != np.uint8:
-        raise invalid(name, "be uint8 where it holds pictures", x.dtype, "Scale to 0–255: (255 * x).round().astype('uint8').")
-    if 0 in x.shape[1:]:
-        raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
-    if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3, 4):
-        raise invalid(name, "have its channels last", f"shape {x.shape}", f"Use {name}.transpose(0, 2, 3, 1).")
-    pixels = np.require(x, np.uint8, "C")  # what fits stays as it is, also as a memory map
-    return pixels if x.ndim == 4 else pixels[:, :, :, None]
+def _named(arrays: dict[str, np.ndarray], file: str) -> tuple[dict[str, tuple[str, str | None]], list[str]]:
+    """Find the arrays of inputs and labels of each split by their names; return those without a part apart."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in arrays:
+        words = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"^([xyXY])(?=t|v)", r"\1_", name)).lower())
+        splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+        stem = "_".join(word for word in words if word not in SPLIT_NAMES)
+        role = "x" if stem in _INPUTS else "y" if stem in _LABELS else ""
+        if role and len(splits) <= 1:
+            found.setdefault((splits.pop() if splits else "train", role), []).append(name)
+    if not found and {"arr_0"} <= set(arrays) <= {"arr_0", "arr_1"}:
+        by_size = sorted(arrays, key=lambda name: -arrays[name].ndim)
+        found = {("train", role): [name] for role, name in zip("xy", by_size, strict=False)}
+    for (split, role), names in found.items():
+        exact = [name for name in names if name.lower() == role]  # what is called so is meant, whatever lies beside it
+        if len(names) > 1 and not exact:
+            what = "inputs" if role == "x" else "labels"
+            raise invalid(file, f"hold one array of {what} for {split}", join_some(names), f"Call the one that is meant `{role}`.")
+        found[split, role] = exact[:1] or names
+    if ("train", "x") not in found:
+        cure = "Write it with np.savez(FILE, x=..., y=..., x_test=..., y_test=...)."
+        raise invalid(file, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}", cure)
+    parts = {split: (found[split, "x"][0], found.get((split, "y"), [None])[0]) for split in SPLITS if (split, "x") in found}
+    return parts, [name for name in arrays if not any(name in pair for pair in parts.values())]
+
+
+def _as_inputs(arrays: Mapping[str, np.ndarray], layout: Layout = "unknown") -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Bring arrays into one of the two forms: uint8 pictures with channels last, or finite float32 features; say what was done."""
+    pictures, notes = {}, []
+    for name, x in arrays.items():
+        if x.ndim not in (2, 3, 4) or x.dtype.kind not in "iufb":
+            wanted = "hold numbers of shape (N, D), (N, H, W) or (N, H, W, channels)"
+            raise invalid(name, wanted, f"{x.dtype} of shape {x.shape}" if x.dtype.kind not in "iufb" else f"shape {x.shape}")
+        if x.ndim == 2:
+            side = math.isqrt(x.shape[1])
+            if x.dtype == np.uint8 and side >= _SQUARE and side**2 == x.shape[1]:
+                cure = f"if it holds pictures of {side} × {side}, give {name}.reshape(-1, {side}, {side})"
+                notes.append(f"`{name}` has rows of {side**2} bytes and is read as features; {cure}")
+            continue
+        if 0 in x.shape[1:]:
+            raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
+        if x.ndim == 3 and x.shape[2] <= MOST_CHANNELS < x.shape[1]:
+            cure = f"Of one picture give {name}[None]; sequences are no pictures: make features (N, D) of them."
+            raise invalid(name, "have pictures of more than a few pixels a side", f"shape {x.shape}", cure)
+        pictures[name] = x
+    made, said = as_pictures(pictures, layout)
+    return {name: made[name] if name in made else _features(x, name) for name, x in arrays.items()}, (*notes, *said)
 
 
 def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
@@ -119,8 +185,14 @@ def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
     return features
 
 
-def _one_column(y: np.ndarray, name: str, n: int) -> np.ndarray:
+def _one_column(y: np.ndarray, name: str, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return one label for each example, of a column or of one-hot rows."""
+    if y.ndim == 2 and y.shape[1] > 1 and len(y) == n and y.dtype.kind in "iufb":
+        if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
+            return y.argmax(axis=1), (f"`{name}` is one-hot: read as the places of its ones, of {y.shape[1]} classes",)
+        cure = "Several labels for an example, and probabilities, are not supported."
+        raise invalid(name, "hold one label for each example, or rows with a single 1", f"shape {y.shape} with other rows", cure)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) != n:
         raise invalid(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
-    return y
+    return y, ()

@@ -83,7 +83,7 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     Raises:   BadPicture for 32-bit integer and floating-point pixels, whose range is unknown.
     """
     mode = picture.mode
-    if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):
+    if is_deep(picture):
         gray = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if mode in ("I", "F"):
@@ -91,6 +91,11 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
     return np.asarray(picture.convert("RGB"))
+
+
+def is_deep(picture: Image.Image) -> bool:
+    """Return whether a picture has 16 bits."""
+    return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
 
 
 def write_png(path: Path, pixels: UInt8[np.ndarray, "height width channels"]) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.data.arrays import from_arrays
+from dataprune.data.arrays import as_array, of_arrays
 from dataprune.data.dataset import Dataset
-from dataprune.data.decode import BadPicture, to_rgb
+from dataprune.data.decode import BadPicture, is_deep, to_rgb
 from dataprune.data.labels import are_absent, encode_splits
+from dataprune.data.pixels import FAINT, UNIT_NOTE, Layout
 from dataprune.data.source import CHUNK, SPLIT_NAMES, Chunk, Part, Pictures, Read, Source, read_file, read_stored, row_ids
 from dataprune.errors import InputError, MachineError, invalid
 
@@ -21,35 +22,27 @@ _READ_TWICE = 8  # so many other items, for what does not touch the first
 def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> Dataset:
     """Make a data set of a map-style torch `Dataset` whose items are (picture, label).
 
-    A picture may be a Pillow picture (becomes RGB), or a tensor or array: uint8, or floating point in [0, 1], which is multiplied
-    by 255 and rounded; channels first or last, or none. A floating-point vector is a row of features. All must have one size.
+    A picture may be a Pillow picture (becomes RGB; gray with 16 bits), a tensor (channels first), or an array as `from_arrays`
+    takes it; a vector is a row of features. All must have one size, and are read alike: see `Dataset.notes`.
 
     Args:     dataset: has `__len__` and `__getitem__`, and no augmentation. ids: by default the row numbers.
               classes: by default `dataset.classes`, else the indices as text.
-    Raises:   InputError if an item differs when it is read again, sizes differ, values are outside [0, 1], or labels do not fit.
+    Raises:   InputError if an item differs when it is read again, sizes differ, or as `from_arrays`.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise invalid("dataset", "be a map-style data set with `__len__` and `__getitem__`", type(dataset).__name__)
     if len(dataset) == 0:
         raise InputError("the data hold no example")
-    first, label = _torch_item(dataset, 0)
     _refuse_augmented(dataset)
-    x = np.empty((len(dataset), *first.shape), first.dtype)
-    x[0] = first
-    labels = [label]
-    for row in range(1, len(dataset)):
-        pixels, label = _torch_item(dataset, row)
-        if pixels.shape != first.shape or pixels.dtype != first.dtype:
-            cure = "Resize them all to one size first."
-            raise invalid(f"picture {row}", f"have the shape of the first, {first.shape}", pixels.shape, cure)
-        x[row] = pixels
-        labels.append(label)
+    collected = _collected(dataset, as_unit=True) or _collected(dataset, as_unit=False)
+    assert collected is not None
+    x, labels, layout, notes = collected
     missing = [row for row, label in enumerate(labels) if label is None]
     if missing and len(missing) < len(labels):
         raise invalid("labels", "be there for every example", f"none in row {missing[0]}")
-    if missing:
-        return from_arrays(x, None, ids=ids)
-    return from_arrays(x, np.asarray(labels), ids=ids, classes=getattr(dataset, "classes", None) if classes is None else classes)
+    y = None if missing else as_array(labels, "y")
+    known = getattr(dataset, "classes", None) if classes is None else classes
+    return of_arrays(x, y, ids, None if y is None else known, layout, notes)
 
 
 def is_huggingface(thing: Any) -> bool:
@@ -86,47 +79,62 @@ def huggingface_source(thing: Any, image: str | None = None, label: str | None =
     return Source("huggingface", path, parts, classes)
 
 
-def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any]:
+def _collected(dataset: Any, as_unit: bool) -> tuple[np.ndarray, list[Any], Layout, tuple[str, ...]] | None:
+    """Read all items: inputs as they are, labels, and where pictures have their channels.
+
+    With `as_unit`, numbers in [0, 1] become bytes at once, a quarter of the memory; None where others turn up, or next to none.
+    """
+    first, _, layout = _torch_item(dataset, 0)
+    as_unit &= first.ndim > 1 and first.dtype.kind == "f"
+    x, labels = np.empty((len(dataset), *first.shape), np.uint8 if as_unit else first.dtype), []
+    for row in range(len(dataset)):
+        pixels, label, how = _torch_item(dataset, row)
+        if (pixels.shape, pixels.dtype, how) != (first.shape, first.dtype, layout):
+            what, cure = f"{pixels.dtype} of shape {pixels.shape}", "Bring them all to one size and type first."
+            raise invalid(f"picture {row}", f"be like the first, {first.dtype} of shape {first.shape}", what, cure)
+        if as_unit:
+            if not (pixels.min() >= 0 and pixels.max() <= 1):
+                return None
+            pixels = np.rint(pixels * 255.0)
+        x[row] = pixels
+        labels.append(label)
+    if as_unit and 0 < x.max() < FAINT:
+        return None
+    return x, labels, layout, (UNIT_NOTE.format("`x`", first.dtype),) if as_unit else ()
+
+
+def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any, Layout]:
     item = dataset[row]
     if not isinstance(item, tuple | list) or len(item) < 2:
         raise invalid(f"item {row}", "be (picture, label)", type(item).__name__)
     label = item[1]
-    label = label.item() if hasattr(label, "item") and getattr(label, "ndim", 0) == 0 else label
-    return _pixels(item[0], f"picture {row}"), label
+    if hasattr(label, "ndim"):
+        label = label.item() if label.ndim == 0 else as_array(label, f"label {row}")
+    pixels, layout = _pixels(item[0], f"picture {row}")
+    return pixels, label, layout
 
 
-def _pixels(picture: Any, name: str) -> np.ndarray:
+def _pixels(picture: Any, name: str) -> tuple[np.ndarray, Layout]:
     from PIL import Image
 
     if isinstance(picture, Image.Image):
+        if is_deep(picture):
+            return np.asarray(picture).astype(np.uint16), "last"
         try:
-            return to_rgb(picture)
+            return to_rgb(picture), "last"
         except BadPicture as bad:
             raise InputError(f"{name}: {bad}") from None
-    is_tensor = hasattr(picture, "detach")
-    array = np.asarray(picture.detach().cpu() if is_tensor else picture)
-    if array.ndim == 1 and array.dtype.kind in "iuf":
-        return array.astype(np.float32)
-    if array.ndim not in (2, 3):
-        raise invalid(name, "have two or three dimensions", f"shape {array.shape}")
-    if array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            got = f"{array.min():.3g} to {array.max():.3g}"
-            raise invalid(name, "be in [0, 1] where it is floating point", got, "Leave out the normalisation.")
-        array = np.rint(array * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise invalid(name, "be uint8 or floating point", str(array.dtype))
-    if array.ndim == 2:
-        return array[:, :, None]
-    # A tensor is channels first by torch's custom, an array channels last; the other is taken where only it makes sense.
-    could_be_first, could_be_last = array.shape[0] <= 4, array.shape[2] <= 4
-    return array.transpose(1, 2, 0) if could_be_first and (is_tensor or not could_be_last) else array
+    array = as_array(picture, name)
+    if array.ndim not in (1, 2, 3) or array.size == 0:
+        raise invalid(name, "have one to three dimensions", f"shape {array.shape}")
+    is_vector = array.ndim == 1 and array.dtype.kind in "iuf"
+    return array.astype(np.float32) if is_vector else array, "torch" if hasattr(picture, "detach") else "unknown"
 
 
 def _refuse_augmented(dataset: Any) -> None:
     for row in sorted({0, *np.linspace(0, len(dataset) - 1, _READ_TWICE + 1).astype(int).tolist()}):
         once = _torch_item(dataset, row)[0]
-        if not all(np.array_equal(once, _torch_item(dataset, row)[0]) for _ in range(1 if row else _READ_AGAIN)):
+        if not all(np.array_equal(once, _torch_item(dataset, row)[0], equal_nan=True) for _ in range(1 if row else _READ_AGAIN)):
             cure = "Give it without augmentation (no random transforms): training augments by itself."
             raise InputError(f"item {row} of the data set differs when it is read again. {cure}")
 

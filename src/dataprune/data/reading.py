@@ -135,11 +135,11 @@ def _in_memory(source: Any) -> Dataset | None:
         return source
     if isinstance(source, str | os.PathLike) or objects.is_huggingface(source):
         return None
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) or (hasattr(source, "detach") and hasattr(source, "ndim")):
         return from_arrays(source)
     is_pair = isinstance(source, tuple) and len(source) == 2
     if is_pair and all(hasattr(part, "__array__") or isinstance(part, list) for part in source):
-        return from_arrays(np.asarray(source[0]), np.asarray(source[1]))
+        return from_arrays(*source)
     is_map = hasattr(source, "__getitem__") and hasattr(source, "__len__")
     if is_map and not isinstance(source, dict | list | tuple | bytes | bytearray) and not hasattr(source, "iloc"):
         return objects.from_torch(source)

@@ -1,0 +1,135 @@
+"""Numbers as pictures: which axis holds the channels and what the values mean; converted where both are certain, else refused."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dataprune.errors import invalid
+
+Layout = Literal["unknown", "torch", "last"]
+MOST_CHANNELS = 4  # of gray, with alpha, RGB and RGBA: more is no usual picture, fewer pixels a side no usual side
+_BLOCK_BYTES = 2**26  # numbers looked at together
+FAINT = 16  # a largest value below this, of 255, would leave next to nothing of what was given
+UNIT_NOTE = "{} is {} in [0, 1]: multiplied by 255"
+_CURE = "Give them as they were before, or scale them: np.interp({0}, ({0}.min(), {0}.max()), (0, 255)).round().astype('uint8')."
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What the numbers of some arrays have in common."""
+
+    low: float
+    high: float
+    are_whole: bool
+
+
+def as_pictures(
+    arrays: Mapping[str, np.ndarray], layout: Layout = "unknown"
+) -> tuple[dict[str, UInt8[np.ndarray, "n height width channels"]], tuple[str, ...]]:
+    """Make uint8 pictures with channels last of arrays (N, H, W), (N, H, W, channels) or (N, channels, H, W); say what was done.
+
+    Arrays of one kind of number are read alike: what is white in one is white in all. uint8 is taken as it is; whole numbers from
+    0 by the fewest bits, at least 8, that hold the largest; other numbers in [0, 1] times 255, from 0 to between 128 and 255 as
+    they are, rounded. Everything else is refused with what would help.
+
+    Args:     layout: `torch` has its channels first by custom, `last` is known to have them last.
+    """
+    notes: list[str] = []
+    upright = {}
+    for name, x in arrays.items():
+        first = x.ndim == 4 and layout != "last" and _has_channels_first(x.shape, name, layout)
+        if layout == "torch" and x.ndim == 4 and not first:
+            notes.append(f"`{name}` has its channels last, as {x.shape}, and is read so")
+        if first and (layout != "torch"):
+            n_channels, height, width = x.shape[1:]
+            notes.append(f"`{name}` has its channels first: read as pictures of {height} × {width} with {n_channels} channels")
+        upright[name] = np.moveaxis(x, 1, 3) if first else x if x.ndim == 4 else x[:, :, :, None]
+    kinds: dict[str, list[str]] = {}
+    for name, x in upright.items():
+        kinds.setdefault("bytes" if x.dtype == np.uint8 else x.dtype.kind.replace("i", "u"), []).append(name)
+    for kind, names in kinds.items():
+        if kind != "bytes":
+            convert, said = _conversion(kind, names, upright)
+            notes.append(said)
+            upright |= {name: _converted(upright[name], convert) for name in names}
+    return {name: np.require(x, np.uint8, "C") for name, x in upright.items()}, tuple(notes)
+
+
+def bits_of(largest: float) -> int:
+    """Return the fewest bits, at least 8, that hold a whole number.
+
+    By whole bits, and not by the largest value itself, a part of the data, or more of it, is read as the whole was.
+    """
+    return max(8, int(largest).bit_length())
+
+
+def to_bytes(x: np.ndarray, bits: int) -> UInt8[np.ndarray, "..."]:
+    """Scale whole numbers of so many bits to 8, rounded; what is beyond them becomes white."""
+    scaled: np.ndarray = np.rint(np.minimum(x, 2**bits - 1) * (255 / (2**bits - 1)))
+    return scaled.astype(np.uint8)
+
+
+def _has_channels_first(shape: tuple[int, ...], name: str, layout: Layout) -> bool:
+    """Tell by the lengths of the axes: channels are few, and where two axes are equal they are the sides."""
+    one, two, three = shape[1:]
+    could_be_first, could_be_last = one <= MOST_CHANNELS, three <= MOST_CHANNELS
+    if layout == "torch":
+        return could_be_first or not could_be_last or two == three
+    square_first, square_last = two == three != one, one == two != three
+    if (square_first or square_last) and could_be_first == could_be_last:
+        return square_first
+    if could_be_first != could_be_last and not (square_last if could_be_first else square_first):
+        return could_be_first
+    if one == two == three == 1:
+        return False
+    cure = f"Have at least {MOST_CHANNELS + 1} pixels a side (pad), in squares where there are more than {MOST_CHANNELS} channels."
+    raise invalid(name, "show by its shape where the channels are", f"shape {shape}", cure)
+
+
+def _conversion(kind: str, names: list[str], arrays: Mapping[str, np.ndarray]) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """Return how numbers of one kind become 0…255, and that in words."""
+    called, types = " and ".join(f"`{name}`" for name in names), "/".join(sorted({str(arrays[name].dtype) for name in names}))
+    if kind == "b":
+        return lambda x: x * np.uint8(255), f"{called} holds true and false: read as white and black"
+    found = _values(names[0], [arrays[name] for name in names])
+    given, cure = f"{types} from {found.low:.6g} to {found.high:.6g}", _CURE.format(names[0] if names[0].isidentifier() else "x")
+    is_unit = kind == "f" and found.high <= 1
+    if found.low < 0 or found.high > 65535 or (is_unit and 0 < found.high * 255 < FAINT):
+        raise invalid(names[0], "be pictures of 0…255, 0…1 or up to 16 bits", given, cure)
+    if is_unit:
+        return lambda x: np.rint(x * 255.0), UNIT_NOTE.format(called, types)
+    bits = bits_of(found.high)
+    if not found.are_whole and not 128 <= found.high <= 255:
+        raise invalid(names[0], "be in [0, 1], or up to 255, where it is floating point", given, cure)
+    if bits == 8:
+        rounded = "" if found.are_whole else ", rounded"
+        return np.rint if not found.are_whole else lambda x: x, f"{called} is {given}: read as 0…255{rounded}"
+    return lambda x: to_bytes(x, bits), f"{called} is {given}: read as {bits} bits, so {2**bits - 1:,} is white"
+
+
+def _values(name: str, arrays: list[np.ndarray]) -> _Values:
+    low, high, are_whole = np.inf, -np.inf, True
+    for x in arrays:
+        for block in _blocks(x):
+            if x.dtype.kind == "f" and not np.isfinite(block).all():
+                raise invalid(name, "be finite", "NaN or infinity")
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            are_whole = are_whole and (x.dtype.kind in "iu" or bool((block == np.floor(block)).all()))
+    return _Values(low, high, are_whole) if low <= high else _Values(0, 0, True)
+
+
+def _converted(x: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> UInt8[np.ndarray, "n height width channels"]:
+    made, start = np.empty(x.shape, np.uint8), 0
+    for block in _blocks(x):
+        made[start : start + len(block)] = convert(block)
+        start += len(block)
+    return made
+
+
+def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
+    for start in range(0, len(x), step):
+        yield x[start : start + step]
