@@ -12,7 +12,7 @@ from PIL import Image
 
 from dataprune.data import pack, read
 from dataprune.data import source as source_module
-from dataprune.data.pack import choose_size
+from dataprune.data.pack import Form, measured
 from dataprune.data.source import Pictures, file_chunks
 from dataprune.errors import InputError, MachineError, StoreError
 
@@ -55,7 +55,7 @@ def test_decoded_once(own_cache, source, decodings):
     assert isinstance(again.images, np.memmap)
     assert again.pack == packs(own_cache)[0]
     names = {path.name for path in again.pack.iterdir()}
-    assert names - {".lock"} == {"pixels.npy", "manifest.json"}
+    assert names - {".lock"} == {"pixels.npy", "digests.npy", "manifest.json"}
     assert first.content_digest == first.take(np.arange(6)).content_digest
     from dataprune.store import array_digest
 
@@ -263,17 +263,17 @@ def test_choose_size_by_the_headers(tmp_path):
             paths.append(str(path))
         return Pictures(file_chunks(paths), (), 0)
 
-    assert choose_size(listing((32, 32), (32, 32)), 1) == 32
-    assert choose_size(listing((128, 128)), 1) == 128
-    assert choose_size(listing((129, 129), (129, 129)), 1) == 128
-    assert choose_size(listing((30, 60), (60, 31), (100, 50)), 1) == 24  # median short side 31
-    assert choose_size(listing((5, 6), (5, 6), (5, 6), (5, 6)), 1) == 8
+    assert measured(listing((32, 32), (32, 32)), Form(), 1).size == 32
+    assert measured(listing((128, 128)), Form(), 1).size == 128
+    assert measured(listing((129, 129), (129, 129)), Form(), 1).size == 128
+    assert measured(listing((30, 60), (60, 31), (100, 50)), Form(), 1).size == 24  # median short side 31
+    assert measured(listing((5, 6), (5, 6), (5, 6), (5, 6)), Form(), 1).size == 8
     broken = tmp_path / "broken.png"
     broken.write_text("x")
-    assert choose_size(Pictures(file_chunks([str(broken)]), (), 0), 1) == 8
+    assert measured(Pictures(file_chunks([str(broken)]), (), 0), Form(), 1).size == 8
 
 
 def test_a_header_beyond_the_first_bytes_is_found(tmp_path):
     big = tmp_path / "a.jpg"
     Image.new("RGB", (24, 24)).save(big, icc_profile=bytes(200_000))
-    assert choose_size(Pictures(file_chunks([str(big)]), (), 0), 1) == 24
+    assert measured(Pictures(file_chunks([str(big)]), (), 0), Form(), 1).size == 24

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dataprune as dp
 from dataprune.errors import InputError
@@ -145,3 +146,121 @@ class TestArrays:
         assert found.images.shape == (12, 3, 7, 3)
         assert np.abs(found.images / 255 - x.permute(0, 2, 3, 1).numpy()).max() < 0.002
         assert dp.read(x.bfloat16()).images.shape == (12, 3, 7, 3)
+
+
+class TestInformation:
+    """S8, S9: nothing is lost in silence."""
+
+    def test_sixteen_bits_that_use_few(self, tmp_path):
+        rng = np.random.default_rng(0)
+        for label, base in (("low", 20), ("high", 3000)):
+            for number in range(3):
+                path = tmp_path / "d" / label / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((base + rng.integers(0, 50, (16, 16))).astype(np.uint16)).save(path)
+        found = dp.read(tmp_path / "d")
+        assert found.images.max() > 128
+        assert any("4,095" in note for note in found.notes)
+
+    def test_exact_means_the_whole_picture(self, tmp_path):
+        centre = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        for label, side in (("a", 0), ("b", 255)):
+            wide = np.full((32, 96, 3), side, np.uint8)
+            wide[:, 32:64] = centre
+            (tmp_path / "d" / label).mkdir(parents=True)
+            Image.fromarray(wide).save(tmp_path / "d" / label / "wide.png")
+        found = dp.find_duplicates(dp.read_splits(tmp_path / "d"), near=False)
+        assert len(found) == 0
+
+    def test_one_scale_for_all_splits_also_of_another_source(self, tmp_path):
+        values = {"d/train": 3000, "d/test": 300, "other": 200, "bright": 9000}
+        for folder, value in values.items():
+            for label in "ab":
+                path = tmp_path / folder / label / "0.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = np.full((16, 16), value + ord(label), np.uint16)
+                pixels[:, 8:] = 0
+                Image.fromarray(pixels).save(path)
+        for size in (None, 8):
+            splits = dp.read_splits(tmp_path / "d", image_size=size)
+            assert splits.train.images[:, 0, 0].max() == round(3098 * 255 / 4095)
+            assert splits.test.images[:, 0, 0].max() == round(398 * 255 / 4095)
+            assert dp.read(tmp_path / "d", split="test", image_size=size).fingerprint == splits.test.fingerprint
+            assert dp.read_splits(tmp_path / "d", test=tmp_path / "other", image_size=size).test.images.max() == round(
+                298 * 255 / 4095
+            )
+        bright = dp.read_splits(tmp_path / "d", test=tmp_path / "bright").test
+        assert (bright.images[:, :, 0] == 255).all()
+        assert any("beyond" in note for note in bright.notes)
+        assert not dp.read(tmp_path / "bright").notes[0].startswith("2 of 2")
+
+    def test_values_far_from_zero_stay_apart(self, tmp_path):
+        values = np.arange(32_700, 32_700 + 64, dtype=np.uint16).reshape(8, 8)
+        (tmp_path / "d" / "a").mkdir(parents=True)
+        Image.fromarray(values).save(tmp_path / "d" / "a" / "0.png")
+        assert len(np.unique(dp.read(tmp_path / "d").images)) == 64
+        assert len(np.unique(dp.from_arrays(values[None]).images)) == 64
+
+    def test_white_shapes_on_transparent_ground_stay_visible(self, tmp_path):
+        (tmp_path / "d" / "a").mkdir(parents=True)
+        for number, (shade, opaque) in enumerate(((255, slice(0, 4)), (255, slice(2, 6)), (0, slice(0, 4)))):
+            pixels = np.full((8, 8, 4), shade, np.uint8)
+            pixels[..., 3] = 0
+            pixels[opaque, :, 3] = 255
+            Image.fromarray(pixels).save(tmp_path / "d" / "a" / f"{number}.png")
+        found = dp.read(tmp_path / "d")
+        assert [sorted(np.unique(one)) for one in found.images] == [[0, 255]] * 3
+        assert any(note.startswith("2 of 3") and "black" in note for note in found.notes)
+        assert len(dp.find_duplicates(found, near=False)) == 0
+
+    def test_large_jpegs_are_exact_by_what_is_encoded(self, tmp_path):
+        whole = np.random.default_rng(0).integers(0, 255, (160, 320, 3), dtype=np.uint8)
+        other = whole.copy()
+        other[:, :20] = 0
+        for name, pixels, more in (("a/0", whole, {}), ("a/1", whole, {"comment": b"copied"}), ("b/2", other, {})):
+            (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "d" / f"{name}.jpg", **more)
+        found = dp.find_duplicates(dp.read_splits(tmp_path / "d", image_size=16), near=False)
+        assert [(one, other) for one, other in zip(found.ids, found.other_ids, strict=True)] == [("a/0.jpg", "a/1.jpg")]
+
+
+class TestFit:
+    """Squares cut what people labelled: crop, pad or stretch."""
+
+    @pytest.fixture
+    def wide(self, tmp_path):
+        pixels = np.zeros((16, 48, 3), np.uint8)
+        pixels[:, :16], pixels[:, 16:32], pixels[:, 32:] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+        for label in "ab":
+            (tmp_path / "d" / label).mkdir(parents=True)
+            for number in range(12):
+                pixels[0, 0] = number
+                Image.fromarray(pixels // (1 + 3 * (label == "b"))).save(tmp_path / "d" / label / f"{number}.png")
+        return tmp_path / "d"
+
+    def test_what_is_seen(self, wide):
+        crop, pad, stretch = (dp.read(wide, image_size=48, fit=fit).images[0] for fit in ("crop", "pad", "stretch"))
+        assert (crop[24, 24] == (0, 250, 0)).all()
+        assert crop[:, :, 2].mean() < 5
+        assert not pad[:15].any()
+        assert not pad[33:].any()
+        assert [pad[24, at].argmax() for at in (8, 24, 40)] == [0, 1, 2]
+        assert [stretch[40, at].argmax() for at in (8, 24, 40)] == [0, 1, 2]
+        assert dp.read(wide, fit="pad").images.shape[1] == 48
+        assert dp.read(wide).images.shape[1] == 16
+        tall = np.moveaxis(np.asarray(pad), 0, 1)
+        arrays = dp.read(np.asarray(tall[None, :, 16:32]), image_size=48, fit="pad").images[0]
+        assert np.array_equal(arrays, tall)
+        with pytest.raises(InputError, match="fit"):
+            dp.read(wide, fit="squash")
+
+    def test_it_is_part_of_the_identity(self, wide, tmp_path, cli):
+        how = ("--members", "2", "--epochs", "8", "--model", "simple", "--folds", "0", "--out", tmp_path / "run")
+        code, _, err = cli("score", wide, "--fit", "stretch", *how)
+        assert code == 0, err
+        run = dp.open_run(tmp_path / "run")
+        assert run.manifest.read == {"fit": "stretch"}
+        assert run.dataset().fingerprint == run.manifest.spec.data
+        code, _, err = cli("score", wide, *how)
+        assert code == 2
+        assert "data" in err

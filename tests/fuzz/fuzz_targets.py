@@ -90,9 +90,10 @@ def pictures(folder: Path) -> Iterator[bytes]:
 def read_picture(content: bytes, folder: Path) -> None:
     before, decode.MAX_PIXELS = decode.MAX_PIXELS, PIXELS
     try:
-        pixels = decode.decode(content, 8)
-        assert pixels.shape == (8, 8, 3)
+        for fit in decode.FITS:
+            assert decode.decode(content, 8, fit).pixels.shape == (8, 8, 3)
         decode.picture_size(content)
+        decode.extremes(content)
     finally:
         decode.MAX_PIXELS = before
 

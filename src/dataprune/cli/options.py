@@ -139,11 +139,13 @@ class Reading:
             Indices or names.
         image_size: Side in pixels to which pictures are brought. Default: their own up to 128, else by the median picture.
         on_error: What to do about a file that cannot be read: stop before any work, or leave it out and list it.
+        fit: How pictures become squares: their centre, or all of them with black borders, or stretched.
     """
 
     labels: str | None = None
     image_size: int | None = None
     on_error: Literal["fail", "skip"] = "fail"
+    fit: Literal["crop", "pad", "stretch"] = "crop"
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:
@@ -166,8 +168,8 @@ def read_all(
 
     how: dict[str, Any] = vars(reading)
     if run is not None:
-        for name in ("image_size", "labels"):
-            if how[name] is not None:
+        for name in ("image_size", "labels", "fit"):
+            if how[name] != getattr(Reading(), name):
                 raise InputError(f"`{name}` must be left out with --run: the run says how its data were read and labelled.")
         how = {"labels": None, **run.manifest.read}
     with reading_progress() as progress:

@@ -16,7 +16,7 @@ from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
 
 IDS = np.dtypes.StringDType()
-_ARRAYS = ("ids", "labels", "images", "features", "mirrored", "paths")
+_ARRAYS = ("ids", "labels", "images", "features", "mirrored", "paths", "digests")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Dataset:
     What people see are the `images`; what networks see are the `features`, vectors that were given or that an `encoder` made of the
     images, else the images. `mirrored` are the vectors of the mirrored images. `notes` are warnings for a person, `paths` the files
     of the examples (object array of `Path`, for copying and linking), `pack` the folder of the packed cache that holds exactly
-    these images. Outside the fingerprint: origin, paths, skipped, notes, pack.
+    these images, `digests` (N, 16) what the whole pictures held before they were brought to squares. Outside the fingerprint:
+    origin, paths, skipped, notes, pack, digests.
 
     Raises:   InputError if lengths differ, ids repeat, labels are outside the classes, or there is no example.
     """
@@ -76,6 +77,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     pack: Path | None = None
     known_digest: str | None = field(default=None, repr=False)
+    digests: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.images is None and self.features is None:
@@ -117,6 +119,11 @@ class Dataset:
         content = self.features if self.images is None else self.images
         assert content is not None
         return content
+
+    @property
+    def whole(self) -> np.ndarray:
+        """What is equal of examples that are the same: digests of their whole pictures or, where there are none, the content."""
+        return self.content if self.digests is None else self.digests
 
     @property
     def bare(self) -> "Dataset":
@@ -239,7 +246,7 @@ def _check(dataset: Dataset) -> None:
         raise invalid("classes", "have different names", join_some(dataset.classes))
     if n == 0:
         raise InputError("the data hold no example")
-    for name in ("ids", "labels", "features", "paths"):
+    for name in ("ids", "labels", "features", "paths", "digests"):
         if (array := getattr(dataset, name)) is not None and len(array) != n:
             raise invalid(name, f"have one entry for each of the {n} examples", len(array))
     counts = Counter(dataset.ids.tolist())

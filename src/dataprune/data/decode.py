@@ -1,11 +1,13 @@
 """Encoded pictures to pixels, by rules that give the same pixels everywhere; and pixels to a PNG file or a small WebP."""
 
 import contextlib
+import hashlib
 import io
 import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import PIL
@@ -13,7 +15,9 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-DECODER = 1
+from dataprune.data.pixels import Scale
+
+DECODER = 2
 """Version of the rules below; it is part of a pack's key, so a change of the rules decodes anew."""
 
 MAX_PIXELS = 100_000_000
@@ -21,10 +25,17 @@ MAX_FILE_BYTES = 512 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
+Fit = Literal["crop", "pad", "stretch"]
+FITS: tuple[Fit, ...] = get_args(Fit)
+Remark = Literal["", "beyond", "low byte", "on black"]
+DIGEST_BYTES = 16
+ALL_BITS = Scale(0, 16)
+
 TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
-_JPEG = b"\xff\xd8\xff"
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 _EXIF_WITHIN = 65536  # an APP1 segment is at most 64 KB and stands near the start
 _ORIENTATION = 0x0112
+_ADOBE, _ABOUT = 0xEE, frozenset({*range(0xE0, 0xF0), 0xFE})  # segments of a JPEG: says the colours; says nothing of pixels
 _FAILS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, MemoryError, struct.error)
 
 
@@ -37,6 +48,14 @@ def versions() -> str:
     return f"decoder {DECODER}, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
 
 
+class Decoded(NamedTuple):
+    """A picture as a square, the digest of the whole picture, and what is remarkable: see `Remark`."""
+
+    pixels: UInt8[np.ndarray, "size size 3"]
+    digest: bytes
+    remark: Remark
+
+
 def picture_size(data: bytes) -> tuple[int, int]:
     """Read height and width from the header (before any turning by EXIF), without decoding; raise BadPicture as `decode`."""
     if data[:3] == _JPEG:
@@ -45,36 +64,67 @@ def picture_size(data: bytes) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def decode(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Decode a picture to an RGB square: the centre square, resized with an antialiasing bicubic filter.
+def extremes(data: bytes) -> tuple[int, int] | None:
+    """Return the smallest and the largest gray value of a picture of 16 bits; None for every other picture."""
+    if data[:3] == _JPEG:
+        return None
+    with _pillow(data) as picture:
+        if not is_deep(picture):
+            return None
+        with _refusing():
+            values = _deep_values(picture)
+    return int(values.min()), int(values.max())
 
-    Gray becomes RGB; alpha is laid over white; 16-bit values lose their low byte; CMYK is converted by Pillow without a colour
-    profile; of an animation the first frame counts; EXIF orientation is applied.
 
-    Args:     data: the file's bytes. size: side of the result in pixels, at least 1.
+def decode(data: bytes, size: int, fit: Fit = "crop", scale: Scale = ALL_BITS) -> Decoded:
+    """Decode a picture to an RGB square, resized with an antialiasing bicubic filter.
+
+    Gray becomes RGB; alpha is laid over white, or over black where the picture would vanish in white; gray values of 16 bits are
+    scaled, colours of 16 bits lose their low byte; CMYK is converted by Pillow without a
+    colour profile; of an animation the first frame counts; EXIF orientation is applied.
+
+    Args:     data: the file's bytes. size: side of the result in pixels, at least 1. fit: as `fit_square`.
     Raises:   BadPicture for anything truncated, damaged, unknown, empty, or above 100 million pixels.
     """
     if not data:
         raise BadPicture("empty (0 bytes)")
-    pixels = _decode_jpeg(data, size) if data[:3] == _JPEG else None
-    return fit_square(_decode_pillow(data) if pixels is None else pixels, size)
+    whole = (_decode_jpeg(data, size) if data[:3] == _JPEG else None) or _decode_pillow(data, scale)
+    return whole._replace(pixels=fit_square(whole.pixels, size, fit))
 
 
-def fit_square(pixels: UInt8[np.ndarray, "height width channels"], size: int) -> UInt8[np.ndarray, "size size channels"]:
-    """Cut the centre square and resize it (bicubic, antialiased) to `size`; a square of that size comes back as it is."""
+def fit_square(
+    pixels: UInt8[np.ndarray, "height width channels"], size: int, fit: Fit = "crop"
+) -> UInt8[np.ndarray, "size size channels"]:
+    """Bring a picture to a square (bicubic, antialiased): its centre, or all of it with black borders, or out of proportion.
+
+    A square of that size comes back as it is.
+    """
     height, width, channels = pixels.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    if side == size:
+    if side == size and (fit == "crop" or height == width):
         return np.ascontiguousarray(pixels[top : top + side, left : left + side])
-    box = (left, top, left + side, top + side)
+    box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, width, height)
+    wide, high = (max(1, round(one * size / max(height, width))) if fit == "pad" else size for one in (width, height))
 
     def resized(plane: np.ndarray) -> np.ndarray:
         # reducing_gap: Pillow first shrinks by whole factors down to 3 × the target, then filters; the difference is not visible.
         picture = Image.fromarray(np.ascontiguousarray(plane))
-        return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
+        return np.asarray(picture.resize((wide, high), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
 
-    return resized(pixels) if channels == 3 else np.stack([resized(pixels[:, :, c]) for c in range(channels)], axis=-1)
+    made = resized(pixels) if channels == 3 else np.stack([resized(pixels[:, :, c]) for c in range(channels)], axis=-1)
+    if (high, wide) == (size, size):
+        return made
+    square = np.zeros((size, size, channels), np.uint8)
+    top, left = (size - high) // 2, (size - wide) // 2
+    square[top : top + high, left : left + wide] = made
+    return square
+
+
+def digest_of(pixels: np.ndarray, more: bytes = b"") -> bytes:
+    """Return a digest by which two pictures are the same or not."""
+    start = f"{pixels.dtype.str} {pixels.shape} ".encode() + more
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=DIGEST_BYTES, key=hashlib.sha256(start).digest()).digest()
 
 
 def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
@@ -82,15 +132,7 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
 
     Raises:   BadPicture for 32-bit integer and floating-point pixels, whose range is unknown.
     """
-    mode = picture.mode
-    if is_deep(picture):
-        gray = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2)
-    if mode in ("I", "F"):
-        raise BadPicture(f"32-bit pixels (mode {mode}) have no known range: convert the picture to 8 or 16 bit")
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
+    return _whole(picture, ALL_BITS).pixels
 
 
 def is_deep(picture: Image.Image) -> bool:
@@ -134,7 +176,33 @@ def _refusing() -> Iterator[None]:
         raise BadPicture(text.removeprefix("tjDecompressHeader3(): ")) from None
 
 
-def _decode_jpeg(data: bytes, size: int) -> np.ndarray | None:
+def _whole(picture: Image.Image, scale: Scale) -> Decoded:
+    """Convert a whole picture to RGB; its digest is of all that it holds."""
+    mode = picture.mode
+    if is_deep(picture):
+        deep = _deep_values(picture)
+        gray = np.repeat(scale.to_bytes(deep)[:, :, None], 3, axis=2)
+        return Decoded(gray, digest_of(deep), "beyond" if deep.min() < scale.start or deep.max() > scale.top else "")
+    if mode in ("I", "F"):
+        raise BadPicture(f"32-bit pixels (mode {mode}) have no known range: convert the picture to 8 or 16 bit")
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        alpha, grounds = np.asarray(picture)[:, :, 3], ("white", "black")
+        white, black = (
+            np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, one), picture))[:, :, :3] for one in grounds
+        )
+        vanishes = bool((white == white[0, 0]).all()) and not bool((black == black[0, 0]).all())
+        rgb = np.ascontiguousarray(black if vanishes else white)
+        return Decoded(rgb, digest_of(rgb, alpha.tobytes() if (alpha < 255).any() else b""), "on black" if vanishes else "")
+    rgb = np.asarray(picture.convert("RGB"))
+    return Decoded(rgb, digest_of(rgb), "")
+
+
+def _deep_values(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture).astype(np.int64).clip(0, 2**16 - 1).astype(np.uint16)
+
+
+def _decode_jpeg(data: bytes, size: int) -> Decoded | None:
     """Decode strictly; None for CMYK and YCCK, which are checked here and converted by Pillow."""
     height, width, space = _jpeg_header(data)
     with _refusing():
@@ -148,11 +216,23 @@ def _decode_jpeg(data: bytes, size: int) -> np.ndarray | None:
     if b"Exif" in data[:_EXIF_WITHIN]:
         with contextlib.suppress(BadPicture), _refusing(), Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             orientation = picture.getexif().get(_ORIENTATION)  # where it cannot be read, the pixels are sound all the same
-    if not isinstance(orientation, int) or not 2 <= orientation <= 8:
-        return pixels
-    upright = Image.fromarray(pixels)
-    upright.getexif()[_ORIENTATION] = orientation
-    return np.asarray(ImageOps.exif_transpose(upright))
+    if isinstance(orientation, int) and 2 <= orientation <= 8:
+        upright = Image.fromarray(pixels)
+        upright.getexif()[_ORIENTATION] = orientation
+        pixels = np.asarray(ImageOps.exif_transpose(upright))
+    # Of a picture that was not decoded in full, what is encoded speaks: small differences may be lost in the scaling.
+    return Decoded(pixels, digest_of(pixels, _bare_jpeg(data) if enough else b""), "")
+
+
+def _bare_jpeg(data: bytes) -> bytes:
+    """Return a JPEG file without segments that change no pixel: comments, profiles, Exif, thumbnails."""
+    kept, at = [data[:2]], 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (0xDA, 0xFF):
+        end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+        if data[at + 1] == _ADOBE or data[at + 1] not in _ABOUT:
+            kept.append(data[at:end])
+        at = end
+    return b"".join([*kept, data[at:]])
 
 
 def _jpeg_header(data: bytes) -> tuple[int, int, str]:
@@ -176,13 +256,15 @@ def _pillow(data: bytes) -> Image.Image:
     return picture
 
 
-def _decode_pillow(data: bytes) -> np.ndarray:
+def _decode_pillow(data: bytes, scale: Scale) -> Decoded:
     with _refusing():
-        if data[:4] == b"\x89PNG":
+        if data[:4] == _PNG:
             with _pillow(data) as picture:
                 picture.verify()  # the checksum of every chunk, which loading does not look at
         with _pillow(data) as picture:
             picture.load()
             turned = ImageOps.exif_transpose(picture)
             turned.format = picture.format
-            return to_rgb(turned)
+            found = _whole(turned, scale)
+    # Of 16-bit colours Pillow gives the high byte only. In a PNG file, depth and kind stand here.
+    return found._replace(remark="low byte") if data[:4] == _PNG and data[24] == 16 and data[25] != 0 else found

@@ -1,6 +1,7 @@
 """The packed cache: pictures are decoded once, in parallel, into a memory-mapped array that is checked when it is opened.
 
-A pack is a folder of `pixels.npy` and `manifest.json` (last), keyed by the files' paths, sizes and times, the side and the decoder.
+A pack is a folder of `pixels.npy`, `digests.npy` (of the whole pictures) and `manifest.json` (last), keyed by the files' paths,
+sizes and times, the form of the squares and the decoder.
 """
 
 import contextlib
@@ -9,23 +10,25 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dataprune import store, tables
 from dataprune.data.dataset import Dataset
-from dataprune.data.decode import BadPicture, decode, picture_size, versions
+from dataprune.data.decode import ALL_BITS, DIGEST_BYTES, BadPicture, Fit, decode, extremes, picture_size, versions
+from dataprune.data.pixels import Scale, scale_of
 from dataprune.data.source import CHUNK, Chunk, Pictures
 from dataprune.errors import DatapruneError, InputError, StoreError, WorkError
 from dataprune.workers import Executor, ExecutorConfig, Job, Report, default_workers, run_jobs
 
-PIXELS = "pixels.npy"
+PIXELS, DIGESTS = "pixels.npy", "digests.npy"
 MANIFEST = "manifest.json"
 BLOCK_BYTES = 16 * 2**20
 CHECK_BYTES = 2 * 2**30  # up to here every block is hashed at opening (about a second per GB and thread); larger packs by `verify`
@@ -41,23 +44,52 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Form:
+    """The squares that pictures are brought to; what is None follows from the pictures.
+
+    Attributes:
+        size: side in pixels.
+        fit: as `decode.fit_square`.
+        scale: of gray pictures of 16 bits, where there are any.
+    """
+
+    size: int | None = None
+    fit: Fit = "crop"
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True)
 class _Manifest:
     count: int
     size: int
+    scale: Scale | None
     digest: str
     bytes: int
     blocks: tuple[str, ...]
     skipped: tuple[tuple[int, str], ...]
+    remarks: Mapping[str, int]
+    files: Mapping[str, store.FileRecord] = field(default_factory=dict)
+
+
+class _Made(NamedTuple):
+    """What came of a chunk beside its pixels: rows that could not be decoded, with reasons; digests; counts of remarks."""
+
+    start: int
+    skipped: list[tuple[int, str]]
+    digests: bytes
+    remarks: Counter[str]
 
 
 @dataclass(frozen=True)
 class Pack:
-    """An opened pack: pictures that could be decoded, and the rows (of the source) of those that could not, with reasons."""
+    """An opened pack: pictures that could be decoded, digests of the whole of them, and the rows of those that could not."""
 
     folder: Path
     images: np.ndarray | None
+    digests: np.ndarray | None
     digest: str
     skipped: tuple[tuple[int, str], ...]
+    notes: tuple[str, ...]
 
 
 def cache_root() -> tuple[Path, str | None]:
@@ -81,40 +113,48 @@ def cache_root() -> tuple[Path, str | None]:
     return fallback, f"{home} cannot be used: decoded pictures are kept in {fallback}; set DATAPRUNE_CACHE to keep them elsewhere"
 
 
-def open_pack(pictures: Pictures, image_size: int | None, workers: int | None = None, progress: Progress | None = None) -> Pack:
+def open_pack(pictures: Pictures, form: Form, workers: int | None = None, progress: Progress | None = None) -> Pack:
     """Open the pack of these pictures; decode them first if there is none, or a damaged one.
 
-    Args:     image_size: side in pixels, or None to choose it by the pictures. workers: processes to decode with, by default
-              one a core. progress: called with (done, all) while decoding.
+    Args:     form: what the pictures are brought to. workers: processes to decode with, by default one a core. progress: called
+              with (done, all) while decoding.
     Raises:   MachineError if the cache cannot be written, or the disk is full. StoreError if a pack is damaged right after it was
               made. WorkError if a worker is lost again and again.
     """
-    folder = _folder(pictures, image_size)
+    folder = _folder(pictures, form)
     if found := _opened_or_none(folder):
         return found
     with store.lock(folder, wait=True):
         if found := _opened_or_none(folder):  # another process may have made it while this one waited
             return found
         store.sweep(folder)
-        _build(pictures, image_size, folder, workers, progress)
+        _build(pictures, form, folder, workers, progress)
     return _opened(folder)
 
 
-def choose_size(pictures: Pictures, workers: int | None) -> int:
-    """Choose a side by the headers: the pictures' own if all are squares of one size up to 128, else the median short side.
+def measured(pictures: Pictures, form: Form, workers: int | None) -> Form:
+    """Fill in by the headers what a form leaves open; a pack that is there says it at once.
 
-    The median is cut to 128, then down to a multiple of 8, at least 8. A pack that is there says it at once.
+    The side is the pictures' own if all are squares of one size up to 128, else the median short side (with `pad` the long one),
+    cut to 128, then down to a multiple of 8, at least 8. The scale holds the values of all 16-bit pictures.
     """
     with contextlib.suppress(InputError, StoreError):
-        return store.read_manifest(_folder(pictures, None), MANIFEST, _Manifest).size
-    measured = (np.array(found, np.int32).reshape(-1, 2) for found in _results(_measure_chunk, pictures, workers, None))
-    sizes = np.concatenate([np.zeros((0, 2), np.int32), *measured])
+        found = store.read_manifest(_folder(pictures, form), MANIFEST, _Manifest)
+        return replace(form, size=found.size, scale=found.scale)
+    rows = (np.array(found, np.int32).reshape(-1, 4) for found in _results(_measure_chunk, pictures, workers, None))
+    sizes = np.concatenate([np.zeros((0, 4), np.int32), *rows])
     if len(sizes) == 0:
-        return 8  # no picture can be opened; decoding will list the reasons
-    first = int(sizes[0, 0])
-    if first <= OWN_SIZE_UP_TO and (sizes == first).all():
-        return first
-    return max(8, min(OWN_SIZE_UP_TO, int(np.median(sizes.min(axis=1)))) // 8 * 8)
+        return replace(form, size=form.size or 8)  # no picture can be opened; decoding will list the reasons
+    sides, deep, first = sizes[:, :2], sizes[sizes[:, 3] >= 0, 2:], int(sizes[0, 0])
+    middle = int(np.median(sides.max(axis=1) if form.fit == "pad" else sides.min(axis=1)))
+    own = first if first <= OWN_SIZE_UP_TO and (sides == first).all() else None
+    size = form.size or own or max(8, min(OWN_SIZE_UP_TO, middle) // 8 * 8)
+    return replace(form, size=size, scale=form.scale or (scale_of(deep.min(), deep.max()) if len(deep) else None))
+
+
+def scale_in(folder: Path | None) -> Scale | None:
+    """Return the scale of the gray pictures of 16 bits in a pack, where there are any."""
+    return None if folder is None else store.read_manifest(folder, MANIFEST, _Manifest).scale
 
 
 def verify(dataset: Dataset) -> None:
@@ -123,8 +163,8 @@ def verify(dataset: Dataset) -> None:
         _check_blocks(dataset.pack, store.read_manifest(dataset.pack, MANIFEST, _Manifest))
 
 
-def _folder(pictures: Pictures, image_size: int | None) -> Path:
-    digest = hashlib.sha256(f"{versions()}\0{image_size}\0".encode())
+def _folder(pictures: Pictures, form: Form) -> Path:
+    digest = hashlib.sha256(f"{versions()}\0{form.size} {form.fit} {form.scale}\0".encode())
     for item in pictures.identity:
         digest.update(hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest())
     return cache_root()[0] / "packs" / digest.hexdigest()
@@ -142,18 +182,36 @@ def _opened_or_none(folder: Path) -> Pack | None:
 
 def _opened(folder: Path) -> Pack:
     manifest = store.read_manifest(folder, MANIFEST, _Manifest)
+    about = (manifest.digest, manifest.skipped, tuple(_notes(manifest)))
     if not manifest.count:
-        return Pack(folder, None, manifest.digest, manifest.skipped)
+        return Pack(folder, None, None, *about)
     path = folder / PIXELS
     if not path.is_file() or path.stat().st_size <= CHECK_BYTES:
         _check_blocks(folder, manifest)
     try:
-        images = tables.read_npy(path, mmap=True)
+        images, digests = tables.read_npy(path, mmap=True), tables.read_npy(folder / DIGESTS)
     except InputError as error:
         raise _damaged(folder, str(error)) from None
     if images.dtype != np.uint8 or images.shape != (manifest.count, manifest.size, manifest.size, 3):
         raise _damaged(folder, f"{PIXELS} has shape {images.shape}.")
-    return Pack(folder, images, manifest.digest, manifest.skipped)
+    if store.sha256(folder / DIGESTS) != manifest.files[DIGESTS].sha256 or digests.shape != (manifest.count, DIGEST_BYTES):
+        raise _damaged(folder, f"checksum of {DIGESTS} is wrong.")
+    return Pack(folder, images, digests, *about)
+
+
+def _notes(manifest: _Manifest) -> Iterator[str]:
+    """Say what was decided of some pictures, or is lost of them."""
+    if manifest.scale not in (None, ALL_BITS):
+        start, top = manifest.scale.start, manifest.scale.top
+        yield f"16-bit pictures use few of 65,536 values: scaled so that {start:,} is black and {top:,} white, in all splits"
+    said = {
+        "beyond": "of 16 bits hold values beyond those of train, which become black or white",
+        "low byte": "have colours of 16 bits, of which the low byte is not read",
+        "on black": "are white on transparent ground and were laid over black, others over white",
+    }
+    yield from (
+        f"{count:,} of {manifest.count:,} pictures {said[code]}" for code, count in manifest.remarks.items() if code in said
+    )
 
 
 def _damaged(folder: Path, what: str) -> StoreError:
@@ -183,19 +241,24 @@ def _block_digests(path: Path) -> list[str]:
         return list(threads.map(digest, range(0, max(path.stat().st_size, 1), BLOCK_BYTES)))
 
 
-def _build(pictures: Pictures, image_size: int | None, folder: Path, workers: int | None, progress: Progress | None) -> None:
+def _build(pictures: Pictures, form: Form, folder: Path, workers: int | None, progress: Progress | None) -> None:
     """Decode all pictures into `folder`. Pictures that cannot be decoded are left out and listed in the manifest."""
-    size = image_size or choose_size(pictures, workers)
-    total = pictures.count
+    form = measured(pictures, form, workers)
+    size, total = form.size or 8, pictures.count
     with store.writing(folder / PIXELS, total * size * size * 3) as path:
-        decode_chunk = partial(_decode_chunk, path, _reserve(path, total, size), size)
-        skipped = sorted(item for found in _results(decode_chunk, pictures, workers, progress) for item in found)
+        decode_chunk = partial(_decode_chunk, path, _reserve(path, total, size), form)
+        made = sorted(_results(decode_chunk, pictures, workers, progress), key=lambda one: one.start)
+        skipped = [item for one in made for item in one.skipped]
         if skipped:
             _drop_rows(path, [row for row, _ in skipped])
         digest = store.array_digest(tables.read_npy(path, mmap=True))
-        count, n_bytes = total - len(skipped), path.stat().st_size
-        manifest = _Manifest(count, size, digest, n_bytes, tuple(_block_digests(path)), tuple(skipped))
-    store.write_manifest(folder, MANIFEST, {**asdict(manifest), "decoder": versions()}, [])
+        about = (digest, path.stat().st_size, tuple(_block_digests(path)), tuple(skipped))
+    digests = np.frombuffer(b"".join(one.digests for one in made), np.uint8).reshape(-1, DIGEST_BYTES)
+    with store.writing(folder / DIGESTS, digests.nbytes) as path:
+        tables.write_npy(path, digests)
+    remarks = sum((one.remarks for one in made), Counter[str]())
+    manifest = asdict(_Manifest(total - len(skipped), size, form.scale, *about, remarks=dict(sorted(remarks.items()))))
+    store.write_manifest(folder, MANIFEST, {**manifest, "decoder": versions()}, [DIGESTS])
 
 
 def _reserve(path: Path, count: int, size: int) -> int:
@@ -207,32 +270,36 @@ def _reserve(path: Path, count: int, size: int) -> int:
     return pixels.offset
 
 
-def _decode_chunk(path: Path, offset: int, size: int, chunk: Chunk, report: Report) -> list[tuple[int, str]]:
-    """Decode one chunk and write its rows at their place; return the rows that could not be decoded, with reasons."""
-    skipped: list[tuple[int, str]] = []
-    empty, done = np.zeros((size, size, 3), np.uint8), 0
+def _decode_chunk(path: Path, offset: int, form: Form, chunk: Chunk, report: Report) -> _Made:
+    """Decode one chunk and write its rows at their place."""
+    size, scale = form.size or 0, form.scale or ALL_BITS
+    made = _Made(chunk.start, [], b"", Counter())
+    empty, done, digests = np.zeros((size, size, 3), np.uint8), 0, []
     with path.open("r+b", buffering=BUFFER_BYTES) as file:  # not through a map, where a full disk kills the process
         file.seek(offset + chunk.start * empty.nbytes)
         for done, read in enumerate(chunk.open(), 1):
             try:
-                file.write(decode(read(-1), size).data)
+                found = decode(read(-1), size, form.fit, scale)
+                file.write(found.pixels.data)
+                digests.append(found.digest)
+                made.remarks[found.remark] += 1
             except BadPicture as bad:
                 file.write(empty.data)
-                skipped.append((chunk.start + done - 1, str(bad)))
+                made.skipped.append((chunk.start + done - 1, str(bad)))
             if done % CHUNK == 0 or done == chunk.count:
                 report((done - 1) % CHUNK + 1)
     if done != chunk.count:
         raise InputError(f"the source changed while it was read: {done} pictures where {chunk.count} were listed.")
-    return skipped
+    return made._replace(digests=b"".join(digests))
 
 
-def _measure_chunk(chunk: Chunk, report: Report) -> list[tuple[int, int]]:
-    """Return height and width of each picture of a chunk whose header can be read, most from its first bytes."""
+def _measure_chunk(chunk: Chunk, report: Report) -> list[tuple[int, int, int, int]]:
+    """Return height, width and extreme values (of 16-bit gray, else −1) of each picture that can be read, most from the header."""
     sizes = []
     for read in chunk.open():
         for limit in (_HEAD_BYTES, -1):
             with contextlib.suppress(BadPicture):
-                sizes.append(picture_size(read(limit)))
+                sizes.append((*picture_size(data := read(limit)), *(extremes(data) or (-1, -1))))
                 break
     return sizes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,6 +11,7 @@ from dataprune.errors import invalid
 
 Layout = Literal["unknown", "torch", "last"]
 MOST_CHANNELS = 4  # of gray, with alpha, RGB and RGBA: more is no usual picture, fewer pixels a side no usual side
+_NARROW = 3  # bits that values far from 0 would leave unused
 _BLOCK_BYTES = 2**26  # numbers looked at together
 FAINT = 16  # a largest value below this, of 255, would leave next to nothing of what was given
 UNIT_NOTE = "{} is {} in [0, 1]: multiplied by 255"
@@ -58,18 +59,38 @@ def as_pictures(
     return {name: np.require(x, np.uint8, "C") for name, x in upright.items()}, tuple(notes)
 
 
-def bits_of(largest: float) -> int:
-    """Return the fewest bits, at least 8, that hold a whole number.
+class Scale(NamedTuple):
+    """Whole numbers of more than a byte as bytes: `start` becomes black and `top`, `bits` higher, white.
 
-    By whole bits, and not by the largest value itself, a part of the data, or more of it, is read as the whole was.
+    By whole bits, and not by the extreme values themselves, a part of the data, or more of it, is read as the whole was.
     """
-    return max(8, int(largest).bit_length())
+
+    start: int
+    bits: int
+
+    @property
+    def top(self) -> int:
+        """The value that becomes white."""
+        return self.start + (1 << self.bits) - 1
+
+    def to_bytes(self, x: np.ndarray) -> UInt8[np.ndarray, "..."]:
+        """Scale and round; what lies beyond becomes black or white."""
+        scaled: np.ndarray = np.rint((np.clip(x, self.start, self.top) - float(self.start)) * (255 / (2**self.bits - 1)))
+        return scaled.astype(np.uint8)
 
 
-def to_bytes(x: np.ndarray, bits: int) -> UInt8[np.ndarray, "..."]:
-    """Scale whole numbers of so many bits to 8, rounded; what is beyond them becomes white."""
-    scaled: np.ndarray = np.rint(np.minimum(x, 2**bits - 1) * (255 / (2**bits - 1)))
-    return scaled.astype(np.uint8)
+def scale_of(low: float, high: float) -> Scale:
+    """Return the scale for values from `low` to `high`: from 0, unless they would share an eighth of the range or less.
+
+    Example:
+        >>> scale_of(20, 3050), scale_of(200, 250), scale_of(30_000, 30_100)
+        (Scale(start=0, bits=12), Scale(start=0, bits=8), Scale(start=29952, bits=8))
+    """
+    whole, used = (max(8, int(most).bit_length()) for most in (high, high - low))
+    if whole - used < _NARROW:
+        return Scale(0, whole)
+    start = int(low) >> (used - 1) << (used - 1)
+    return Scale(start, max(8, (int(high) - start).bit_length()))
 
 
 def _has_channels_first(shape: tuple[int, ...], name: str, layout: Layout) -> bool:
@@ -101,13 +122,13 @@ def _conversion(kind: str, names: list[str], arrays: Mapping[str, np.ndarray]) -
         raise invalid(names[0], "be pictures of 0…255, 0…1 or up to 16 bits", given, cure)
     if is_unit:
         return lambda x: np.rint(x * 255.0), UNIT_NOTE.format(called, types)
-    bits = bits_of(found.high)
     if not found.are_whole and not 128 <= found.high <= 255:
         raise invalid(names[0], "be in [0, 1], or up to 255, where it is floating point", given, cure)
-    if bits == 8:
+    scale = scale_of(found.low, found.high)
+    if scale == (0, 8):
         rounded = "" if found.are_whole else ", rounded"
         return np.rint if not found.are_whole else lambda x: x, f"{called} is {given}: read as 0…255{rounded}"
-    return lambda x: to_bytes(x, bits), f"{called} is {given}: read as {bits} bits, so {2**bits - 1:,} is white"
+    return scale.to_bytes, f"{called} is {given}: scaled so that {scale.start:,} is black and {scale.top:,} white"
 
 
 def _values(name: str, arrays: list[np.ndarray]) -> _Values:

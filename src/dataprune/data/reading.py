@@ -12,10 +12,11 @@ from dataprune.data import objects, pack
 from dataprune.data.arrays import from_arrays, read_digits, read_npy, read_npz
 from dataprune.data.cifar import read_cifar
 from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
-from dataprune.data.decode import fit_square
+from dataprune.data.decode import FITS, Fit, digest_of, fit_square
 from dataprune.data.folders import read_folder
 from dataprune.data.labels import LabelFile, read_labels
 from dataprune.data.parquet import holds_pictures, read_parquet
+from dataprune.data.pixels import Scale
 from dataprune.data.source import SPLITS, Source, plain, refuse_bad
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
@@ -36,8 +37,12 @@ class _Options:
     on_error: str = "fail"
     workers: int | None = None
     progress: pack.Progress | None = None
+    fit: Fit = "crop"
+    scale: Scale | None = None  # of 16-bit pictures, where another source says it
 
     def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise unknown_choice("fit", self.fit, FITS)
         if self.on_error not in ("fail", "skip"):
             raise unknown_choice("on_error", self.on_error, ("fail", "skip"))
         size = self.image_size
@@ -54,6 +59,7 @@ def read(
     on_error: str = "fail",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    fit: Fit = "crop",
 ) -> Dataset:
     """Read one split of a source, by default the training split; a source without splits is all train.
 
@@ -70,6 +76,7 @@ def read(
         on_error: `fail` on items that cannot be used, or `skip` them into `Dataset.skipped`.
         workers: processes that decode, by default one a core; few pictures are decoded in this process.
         progress: called with (done, all) while decoding.
+        fit: how pictures become squares: `crop` cuts out the centre, `pad` adds black borders, `stretch` changes their proportions.
     Raises:
         InputError: the source is missing, empty, or of no known kind; bad items under `fail`; labels that do not fit.
         MachineError: the cache cannot be written, or is full; an extra is missing.
@@ -78,7 +85,7 @@ def read(
         >>> read("digits")
         Dataset(1,437 examples, images (8, 8, 1), 10 classes)
     """
-    options = _Options(None if labels is None else read_labels(os.fspath(labels)), image_size, on_error, workers, progress)
+    options = _Options(None if labels is None else read_labels(os.fspath(labels)), image_size, on_error, workers, progress, fit)
     if (given := _in_memory(source)) is None:
         return _open(_find(source, options), split, options)
     if split != "train":
@@ -95,6 +102,7 @@ def read_splits(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     test: Any = None,
+    fit: Fit = "crop",
 ) -> Splits:
     """Read all splits of a source; options are those of `read`. All splits share their classes and the size of the pictures.
 
@@ -104,7 +112,7 @@ def read_splits(
     Raises:   InputError as `read`, and if `test` differs from train in shape.
     """
     file = None if labels is None else read_labels(os.fspath(labels))
-    options = _Options(file, image_size, on_error, workers, progress)
+    options = _Options(file, image_size, on_error, workers, progress, fit)
     if (given := _in_memory(source)) is not None:
         splits = Splits(_adapted(given, options))
     else:
@@ -188,16 +196,16 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
     opened = None
     skipped, rows = list(part.bad), np.arange(len(part.ids))
     if part.pictures is not None:
-        opened = pack.open_pack(part.pictures, _size(found, split, options), options.workers, options.progress)
+        opened = pack.open_pack(part.pictures, _form(found, split, options), options.workers, options.progress)
         skipped += [Skipped(part.ids[row], reason) for row, reason in opened.skipped]
         rows = np.delete(rows, [row for row, _ in opened.skipped])
-        notes += filter(None, [pack.cache_root()[1]])
+        notes += filter(None, [*opened.notes, pack.cache_root()[1]])
     if options.on_error == "fail" or not len(rows):
         refuse_bad(skipped, where)  # all of them in one message, those found by listing and those found by decoding
     if labels is not None:
         labels = labels[rows]
         notes += _class_notes(labels, classes, split)
-    inputs = _resized(part.inputs, options.image_size) if opened is None else opened.images
+    inputs = _resized(part.inputs, options) if opened is None else opened.images
     assert inputs is not None
     dataset = Dataset(
         labels=labels,
@@ -211,6 +219,7 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
         notes=tuple(notes),
         pack=None if opened is None else opened.folder,
         known_digest=None if opened is None else opened.digest,
+        digests=_digests(part.inputs, inputs) if opened is None else opened.digests,
     )
     return dataset if keep is None else _without_dropped(dataset, keep[rows], options)
 
@@ -225,30 +234,40 @@ def _without_dropped(dataset: Dataset, keep: np.ndarray, options: _Options) -> D
     return replace(dataset.take(np.flatnonzero(keep)), notes=(*dataset.notes, note))
 
 
-def _size(found: Source, split: str, options: _Options) -> int | None:
-    """Return the size that was asked for; else every split has the size that the training split would choose."""
+def _form(found: Source, split: str, options: _Options) -> pack.Form:
+    """Return the form that was asked for; else every split has the size and the scale that the training split would choose."""
     train = found.parts["train"].pictures if "train" in found.parts else None
-    if options.image_size is not None or split == "train" or train is None or train.count == 0:
-        return options.image_size
-    return pack.choose_size(train, options.workers)
+    asked = pack.Form(options.image_size, options.fit, options.scale)
+    if split == "train" or train is None or train.count == 0:
+        return asked
+    return pack.measured(train, asked, options.workers)
 
 
-def _resized(inputs: np.ndarray | None, size: int | None) -> np.ndarray:
+def _resized(inputs: np.ndarray | None, options: _Options) -> np.ndarray:
     """Resize pictures that came as arrays, where that was asked for."""
     assert inputs is not None
+    size = options.image_size
     if size is None or (inputs.ndim == 4 and inputs.shape[1:3] == (size, size)):
         return inputs
     if inputs.ndim == 2:
         raise invalid("image_size", "be left out for feature vectors", size)
     square = np.dtype((np.uint8, (size, size, inputs.shape[3])))
-    return np.fromiter((fit_square(pixels, size) for pixels in inputs), square, len(inputs))
+    return np.fromiter((fit_square(pixels, size, options.fit) for pixels in inputs), square, len(inputs))
+
+
+def _digests(given: np.ndarray | None, inputs: np.ndarray) -> np.ndarray | None:
+    """Return digests of whole pictures, where they were resized."""
+    if given is None or given is inputs:
+        return None
+    return np.stack([np.frombuffer(digest_of(pixels), np.uint8) for pixels in given])
 
 
 def _adapted(dataset: Dataset, options: _Options) -> Dataset:
     """Apply what was asked for to data that were in memory already."""
-    inputs = _resized(dataset.inputs, options.image_size)
+    inputs = _resized(dataset.inputs, options)
     if inputs is not dataset.inputs:
-        dataset = replace(dataset, images=inputs, pack=None, known_digest=None)
+        digests = _digests(dataset.images, inputs) if dataset.digests is None else dataset.digests
+        dataset = replace(dataset, images=inputs, pack=None, known_digest=None, digests=digests)
     if options.labels is None:
         return dataset
     aligned = options.labels.align(dataset.ids.tolist(), dataset.classes)
@@ -258,6 +277,7 @@ def _adapted(dataset: Dataset, options: _Options) -> Dataset:
 
 def _origin(found: Source, split: str, options: _Options) -> Origin:
     asked = {"split": (split, "train"), "image_size": (options.image_size, None), "on_error": (options.on_error, "fail")}
+    asked["fit"] = (options.fit, "crop")
     given: dict[str, Any] = {name: value for name, (value, usual) in asked.items() if value != usual}
     if options.labels is not None:
         given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
@@ -276,7 +296,7 @@ def _read_test(test: Any, train: Dataset, options: _Options) -> Dataset:
     """Read the test split from a source of its own, its pictures in the size of train's."""
     square = train.images is not None and train.images.shape[1] == train.images.shape[2]
     size = train.inputs.shape[1] if square else options.image_size
-    options = replace(options, labels=None, image_size=size)
+    options = replace(options, labels=None, image_size=size, scale=pack.scale_in(train.pack))
     if (given := _in_memory(test)) is not None:
         return _adapted(given, options)
     found = _find(test, options)

@@ -69,7 +69,12 @@ def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
 
 
 def find_pairs(
-    inputs: Sequence[np.ndarray], *, near: bool = True, limit: float | None = None, features: np.ndarray | None = None
+    inputs: Sequence[np.ndarray],
+    *,
+    near: bool = True,
+    limit: float | None = None,
+    features: np.ndarray | None = None,
+    whole: Sequence[np.ndarray] | None = None,
 ) -> Pairs:
     """Find identical and nearly identical examples.
 
@@ -89,6 +94,7 @@ def find_pairs(
             None is the measured default.
         features: (n, D) numbers by which near ones are found, also a memory map, numbered through like `inputs`; examples beyond
             their end are compared exactly only. Takes as long as 20 neighbours of each, and 400 bytes for each.
+        whole: rows that are equal where examples are identical, in place of `inputs`: digests of pictures before they were cut.
 
     Returns:
         Exact pairs by row (of n identical examples, n − 1, each with the first), then near ones among the different, by distance.
@@ -96,7 +102,7 @@ def find_pairs(
     shapes = {part.shape[1:] for part in inputs}
     if len(shapes) > 1:
         raise invalid("inputs", "have examples of one shape", ", ".join(map(str, sorted(shapes))))
-    first = identical(inputs)
+    first = identical(inputs if whole is None else whole)
     again = np.flatnonzero(first != np.arange(len(first)))
     exact = Pairs(first[again], again, np.zeros(len(again), np.float32), np.ones(len(again), bool))
     if not near:

@@ -28,7 +28,7 @@ class Duplicates:
         ids, other_ids: of the one that comes first in the source, and of the other.
         split, other_split: where they lie: "train", "validation" or "test".
         distance: 0 for identical ones; as in `noise.duplicates.find_pairs` for near ones.
-        is_exact: whether every pixel, or every number, is the same.
+        is_exact: whether every pixel of the whole pictures, or every number, is the same.
         labels, other_labels: class indices, −1 without labels.
         rows, other_rows: rows within their splits.
         n_examples: how many examples were looked at.
@@ -113,7 +113,8 @@ def find_duplicates(
     for name, part in parts:
         if (part.images is not None) != has_pictures:
             raise InputError(f"{name} holds {'features' if has_pictures else 'pictures'}, train does not.")
-    found = find_pairs([part.content for _, part in parts], near=near, limit=distance, features=features)
+    whole, notes = _whole([part for _, part in parts])
+    found = find_pairs([part.content for _, part in parts], near=near, limit=distance, features=features, whole=whole)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
     rows = np.concatenate([np.arange(len(part)) for _, part in parts])
@@ -135,7 +136,7 @@ def find_duplicates(
         other_rows=rows[second],
         classes=parts[0][1].classes,
         n_examples=len(ids),
-        notes=found.notes,
+        notes=(*notes, *found.notes),
         limit=found.limit,
     )
 
@@ -151,7 +152,7 @@ def with_duplicates(found: Suspects, run: Run) -> Suspects:
 
 def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
     """Make suspects of the labels that contradict those of identical examples."""
-    return with_conflicts(found, conflicts(identical([dataset.content]), found.labels))
+    return with_conflicts(found, conflicts(identical([dataset.whole]), found.labels))
 
 
 def write_duplicates(found: Duplicates, out: str | Path) -> None:
@@ -160,6 +161,13 @@ def write_duplicates(found: Duplicates, out: str | Path) -> None:
     check_type("found", found, Duplicates)
     with store.writing(path) as temporary:
         write_table(temporary, found.table())
+
+
+def _whole(parts: list[Dataset]) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Return what is equal of identical examples: of whole pictures, where those of all splits are known."""
+    have = [part.digests is not None for part in parts]
+    note = "identical means: equal as squares, since one split came from files and another as arrays"
+    return [part.whole if all(have) else part.content for part in parts], (note,) if any(have) and not all(have) else ()
 
 
 def _conflicts(labels: Int64[np.ndarray, " pairs"], others: Int64[np.ndarray, " pairs"]) -> Bool[np.ndarray, " pairs"]:
