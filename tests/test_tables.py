@@ -177,7 +177,7 @@ class TestTable:
         with pytest.raises(InputError, match="`metadata` must be of columns of the table, got b"):
             write_table(tmp_path / "t.csv", {"a": [1]}, {"b": {}})
         (tmp_path / "t.xlsx").touch()
-        with pytest.raises(InputError, match=r"must end in \.parquet, \.csv or \.npy"):
+        with pytest.raises(InputError, match=r"must end in .*\.parquet or \.npy"):
             read_table(tmp_path / "t.xlsx")
 
     @pytest.mark.parametrize(

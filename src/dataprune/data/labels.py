@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from jaxtyping import Bool, Int64
 from dataprune import tables
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.tables.join import join
+
+_PLAIN = (str, bytes, int, float, np.generic, Decimal, date, type(None))
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,12 @@ def _places(texts: Iterable[str], classes: Iterable[str]) -> Int64[np.ndarray, "
 def _texts(values: np.ndarray) -> list[str]:
     texts = []
     for row, value in enumerate(values.tolist()):
+        value = value.item() if getattr(value, "ndim", None) == 0 else value
         if isinstance(value, Iterable) and not isinstance(value, str | bytes):  # a list or structure of a nested column
-            raise invalid("labels", "be one name or number for each example", f"a {type(value).__name__} in row {row}")
+            got = f"a {type(value).__name__} in row {row}"
+            raise invalid("labels", "be one name or number for each example", got, "Multi-label data are not supported.")
+        if not isinstance(value, _PLAIN):
+            raise invalid("labels", "be names or numbers", f"an object of the type {type(value).__name__} in row {row}")
         if value is None or value != value or value == "":
             raise invalid("labels", "be there for every example", f"none in row {row}")
         texts.append(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))

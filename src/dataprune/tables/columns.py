@@ -11,7 +11,12 @@ from jaxtyping import Shaped
 from dataprune.errors import invalid, join_some
 from dataprune.tables.csv import csv_rows, read_csv, write_csv
 from dataprune.tables.files import chosen, exists, regular, texts, unicode_text
+from dataprune.tables.jsonl import read_jsonl
 from dataprune.tables.npy import read_npy
+
+JSON_LINES = (".jsonl", ".ndjson")
+READABLE = (".csv", ".tsv", *JSON_LINES, ".parquet")
+"""Endings of tables of named columns."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,9 @@ def write_table(
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
-    """Read `.parquet`, `.csv`, or a one-dimensional `.npy` as the column `value`.
+    """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or a one-dimensional `.npy` as the column `value`.
 
-    In CSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
+    In CSV and TSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
     If `columns` are named, only these are read, in this order.
@@ -63,23 +68,36 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
         if values.ndim != 1:
             raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
         return Table(dict.fromkeys(chosen(path, ["value"], columns), values), {})
-    if kind == ".csv":
+    if kind in (".csv", ".tsv"):
         return Table(read_csv(path, columns), {})
+    if kind in JSON_LINES:
+        return Table(read_jsonl(path, columns), {})
     if kind == ".parquet":
         from dataprune.tables.parquet import read_parquet
 
         return Table(*read_parquet(path, columns))
-    raise invalid(str(path), "end in .parquet, .csv or .npy", repr(path.suffix))
+    raise invalid(str(path), f"end in {', '.join(READABLE)} or .npy", repr(path.suffix))
 
 
 def column_names(path: Path) -> list[str]:
-    """List a table's columns without reading them."""
+    """List a table's columns; only JSON lines are read for that."""
     kind = regular(path).suffix.lower()
     if kind == ".parquet":
         from dataprune.tables import parquet
 
         return parquet.column_names(path)
-    return next(csv_rows(path)) if kind == ".csv" else ["value"]
+    if kind in JSON_LINES:
+        return list(read_jsonl(path, None))
+    return next(csv_rows(path)) if kind in (".csv", ".tsv") else ["value"]
+
+
+def flat_columns(path: Path) -> list[str] | None:
+    """List those columns of a table that can be read; None stands for all."""
+    if regular(path).suffix.lower() != ".parquet":
+        return None
+    from dataprune.tables import parquet
+
+    return parquet.column_names(path, flat=True)
 
 
 def read_column(
