@@ -188,3 +188,49 @@ def test_a_name_is_loaded_by_the_library(tmp_path, monkeypatch):
 def test_huggingface_checks_what_it_is_given():
     with pytest.raises(InputError, match=r"must be a datasets\.Dataset, got ndarray"):
         from_huggingface(PIXELS)
+
+
+class FakeFeature:
+    names = ("x", "y")
+
+
+class FakeHuggingFace:
+    """The part of `datasets.Dataset` that is used, for machines without that library."""
+
+    column_names = ("image", "label")
+    _fingerprint = "0123"
+    cast_column = None
+
+    def __init__(self, blobs, labels):
+        self.blobs, self.labels = blobs, labels
+        self.features = {"image": object(), "label": FakeFeature()}
+
+    def __len__(self):
+        return len(self.blobs)
+
+    def __getitem__(self, what):
+        if isinstance(what, slice):
+            return {"image": [{"bytes": blob, "path": None} for blob in self.blobs[what]]}
+        return self.labels
+
+    def select_columns(self, names):
+        return self
+
+
+def test_huggingface_in_its_outline(monkeypatch):
+    import io
+    import sys
+    import types
+
+    blobs = []
+    for pixels in PIXELS:
+        file = io.BytesIO()
+        Image.fromarray(pixels[:, :6]).save(file, "PNG")
+        blobs.append(file.getvalue())
+    fake = FakeHuggingFace(blobs, [0, 1, 1, 0, 1])
+    monkeypatch.setattr(fake, "cast_column", lambda column, kind: fake, raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(Image=lambda decode: None))
+    found = from_huggingface(fake)
+    assert np.array_equal(found.images, PIXELS[:, :, :6])
+    assert found.labels.tolist() == [0, 1, 1, 0, 1]
+    assert found.classes == ("x", "y")
