@@ -97,7 +97,7 @@ def test_origin_finds_the_data_again_from_anywhere(tmp_path, monkeypatch):
 def test_names_that_are_no_source(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(InputError, match=rf"`DATA` must be a folder, a file that ends in \.parquet.*got {message}"):
+    with pytest.raises(InputError, match=rf"`DATA` must be a folder, a file that ends in .*\.parquet.*got {message}"):
         read(name)
 
 

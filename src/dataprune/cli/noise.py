@@ -1,6 +1,5 @@
 """`dataprune noise`: labels made wrong on purpose, found, judged and corrected."""
 
-import csv
 import shlex
 from collections import Counter
 from itertools import islice
@@ -40,20 +39,10 @@ LONGEST_REASON = 240
 RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score, best with --folds 5.")]
 Probabilities = Annotated[
     Path | None,
-    Parameter(
-        help="Instead of RUN: class probabilities of a model of your own that did not see the examples: .npy (N, classes), or .csv "
-        "or .parquet with a column called like each class and one that names the examples."
-    ),
+    Parameter(help="Instead of RUN: class probabilities of a model of your own that did not see the examples, .npy (N, classes)."),
 ]
 GivenLabels = Annotated[
     str | None, Parameter(help="With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.")
-]
-Classes = Annotated[
-    str | None,
-    Parameter(
-        help="With --probabilities FILE.npy: which class each column is, a,b,c. Default: names in alphabetical order, numbers as "
-        "numbers of columns; refused where far more labels agree with another order, which is named."
-    ),
 ]
 
 
@@ -85,8 +74,6 @@ def inject(
             look-alike: pairs of CIFAR-10 that people confuse; matrix: as --matrix says.
         matrix: For matrix: a .csv without a header, or .npy: row i, column j is the share of class i that is labelled j.
     """
-    import numpy as np
-
     from dataprune.run.export import read_matrix
     from dataprune.store import writing
     from dataprune.tables import TABLES, check_output, write_table
@@ -99,8 +86,7 @@ def inject(
     ids = dataset.ids.tolist()
     given = dp.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
     with writing(out) as temporary:
-        named = np.array(dataset.classes, object)
-        write_table(temporary, {"id": dataset.ids, "label": named[given], "clean_label": named[dataset.labels]})
+        write_table(temporary, {"id": dataset.ids, "label": given, "clean_label": dataset.labels})
     changed = given != dataset.labels
     say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
     pairs = Counter(zip(dataset.labels[changed].tolist(), given[changed].tolist(), strict=True)).most_common()
@@ -120,7 +106,6 @@ def find(
     out: Output | None = None,
     probabilities: Probabilities = None,
     labels: GivenLabels = None,
-    classes: Classes = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -142,7 +127,7 @@ def find(
 
     if out is not None:
         check_output(out, TABLES)
-    found = found_in(run, probabilities, labels, classes, seed)
+    found = found_in(run, probabilities, labels, seed)
     if out is not None:
         dp.write_suspects(found, out)
     warn(*found.notes)
@@ -168,7 +153,6 @@ def check(
     suspects: Path | None = None,
     probabilities: Probabilities = None,
     labels: GivenLabels = None,
-    classes: Classes = None,
     seed: Seed = 0,
 ) -> None:
     """Measure how well the wrong labels of RUN are found, where the true ones are known.
@@ -189,9 +173,8 @@ def check(
 
     if suspects is not None:
         only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
-    found = found_in(run, probabilities, labels, classes, seed) if suspects is None else dp.read_suspects(suspects)
-    true, notes = read_truth(truth, found)
-    warn(*notes)
+    found = found_in(run, probabilities, labels, seed) if suspects is None else dp.read_suspects(suspects)
+    true = read_truth(truth, found)
     _say_checked(dp.evaluate_suspects(found, true))
     _say_by_class(evaluate_classes(found, true), found)
 
@@ -269,14 +252,12 @@ def apply(
     _say_written(targets, len(decided.rows))
 
 
-def found_in(run: Path | None, probabilities: Path | None, labels: str | None, classes: str | None, seed: int) -> "dp.Suspects":
+def found_in(run: Path | None, probabilities: Path | None, labels: str | None, seed: int) -> "dp.Suspects":
     """Judge the labels of a run, or of probabilities made elsewhere."""
     from dataprune.run.suspects import evidence_of_file
 
     if (run is None) == (probabilities is None):
         raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
-    if classes is not None and (probabilities is None or probabilities.suffix.lower() != ".npy"):
-        raise invalid("classes", "go with --probabilities FILE.npy, whose columns have no names", classes)
     if run is not None:
         if labels is not None:
             raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
@@ -284,7 +265,7 @@ def found_in(run: Path | None, probabilities: Path | None, labels: str | None, c
     assert probabilities is not None
     if labels is None:
         raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
-    return dp.find_suspects(evidence_of_file(probabilities, labels, next(csv.reader([classes or ""]), [])), seed=seed)
+    return dp.find_suspects(evidence_of_file(probabilities, labels), seed=seed)
 
 
 def _say_estimate(found: "dp.Suspects") -> None:

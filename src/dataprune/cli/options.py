@@ -75,9 +75,10 @@ OPTIONS = Group("Options", validator=check_values)
 Data = Annotated[
     str,
     Parameter(
-        help="The training set: a folder class/*.jpg, or train/ and test/ with classes inside; a flat folder with --labels; a "
-        "Parquet file or folder of images; a .npz file (x, y); a .npy file of features; CIFAR-10/100 files as their authors ship "
-        "them; hf:NAME; or the built-in set digits."
+        help="The training set: a folder class/*.jpg, or train/ and test/ with classes inside; a flat folder with --labels, or "
+        "with a table of labels in it; a table of pictures (CSV, TSV, JSON lines, Parquet); a tar of WebDataset, or a folder of "
+        "such; a .npz file (x, y); a .npy file of features; CIFAR-10/100 files as their authors ship them; hf:NAME; or the "
+        "built-in set digits."
     ),
 ]
 Run = Annotated[Path, Parameter(help="A folder made by dataprune score.")]
@@ -140,12 +141,16 @@ class Reading:
         image_size: Side in pixels to which pictures are brought. Default: their own up to 128, else by the median picture.
         on_error: What to do about a file that cannot be read: stop before any work, or leave it out and list it.
         fit: How pictures become squares: their centre, or all of them with black borders, or stretched.
+        image_column: Column of a table that names or holds the pictures. Default: the one that does.
+        label_column: Column of a table with the labels. Default: the one that is called so.
     """
 
     labels: str | None = None
     image_size: int | None = None
     on_error: Literal["fail", "skip"] = "fail"
     fit: Literal["crop", "pad", "stretch"] = "crop"
+    image_column: str | None = None
+    label_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:
@@ -168,7 +173,7 @@ def read_all(
 
     how: dict[str, Any] = vars(reading)
     if run is not None:
-        for name in ("image_size", "labels", "fit"):
+        for name in ("image_size", "labels", "fit", "image_column", "label_column"):
             if how[name] != getattr(Reading(), name):
                 raise InputError(f"`{name}` must be left out with --run: the run says how its data were read and labelled.")
         how = {"labels": None, **run.manifest.read}

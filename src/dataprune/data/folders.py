@@ -1,61 +1,96 @@
-"""Folders of pictures: which files are pictures, and which class and split each is of."""
+"""Folders of pictures: which class and split each picture is of, by the folders that it lies in."""
 
 import os
-import stat
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from dataprune.data.dataset import Dataset, Skipped
 from dataprune.data.decode import SUFFIXES
-from dataprune.data.source import SPLIT_NAMES, Part, Pictures, Source, file_chunks, plain
+from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, by_split, plain, shared_folders, split_of
+from dataprune.data.walk import File, Walk, circle_notes, file_pictures, without_doubles
 from dataprune.errors import InputError, invalid, join_some
 
-_IGNORED = frozenset({"__MACOSX"})
-_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device", stat.S_IFDIR: "folder"}
+_PLAIN = frozenset({"image", "images", "img", "imgs", "jpg", "jpegs", "photos", "pictures"})
 
 
 @dataclass(frozen=True)
-class _File:
-    """One picture: its id is the path relative to the root."""
+class Place:
+    """A folder whose pictures belong to one split: to one class, or to classes by the folders in it."""
 
-    id: str
-    path: str
-    label: str | None
-    state: os.stat_result
-
-
-@dataclass
-class _Walk:
-    """What one walk through a split collects."""
-
-    files: list[_File] = field(default_factory=list)
-    bad: list[Skipped] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)  # endings of files that are no pictures
-    links: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)  # class folders, also empty ones
+    folder: str  # with a slash at its end, or empty
+    split: str
+    label: str | None = None
 
 
-def read_folder(root: Path, labelled: bool) -> Source:
+def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
     """List the pictures of a folder: `class/*.jpg`, `train/ test/ [validation/]` with classes inside, or flat.
 
     Where it is `labelled` from elsewhere, pictures beside class folders are welcome.
     """
-    base = os.path.realpath(root)
-    splits, notes = _splits(base)
-    walks = {split: _walk(base, folder) for split, folder in splits.items()}
-    classes = tuple(sorted({file.label for walk in walks.values() for file in walk.files if file.label is not None}))
-    if not any(walk.files or walk.bad for walk in walks.values()):
-        others = sum((walk.others for walk in walks.values()), Counter[str]())
-        passed = f" (passed over: {_counted(others)})" if others else ""
+    if not found.files and not found.bad:
+        passed = f" (passed over: {_counted(found.others)})" if found.others else ""
         endings = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         cure = f"It must hold class/*.jpg, or train/ and test/ with classes inside; files that end in {endings} are read."
         raise InputError(f"no picture in {plain(root)}{passed}. {cure}")
-    parts = {split: _part(base, walk, classes, labelled) for split, walk in walks.items()}
-    return Source("folder", base, parts, classes, tuple(notes))
+    places, notes = layout([file.id for file in found.files] or [f"{item.path}/" for item in found.bad], plain(root), labelled)
+    taken: dict[str, list[tuple[File, str | None]]] = {split: [] for split in SPLITS if any(p.split == split for p in places)}
+    for file in found.files:
+        if (place := place_of(file.id, places)) is not None:
+            taken[place.split].append((file, label_at(file.id, place)))
+    for split, group in taken.items():
+        sole = {label for _, label in group}
+        if len(sole) == 1 and (label := next(iter(sole))) is not None and label.casefold() in _PLAIN:
+            notes.append(f"the pictures of {split} lie in one folder {label}, which is taken for no class")
+            taken[split] = [(file, None) for file, _ in group]
+    named = {label for group in taken.values() for _, label in group if label is not None}
+    classes = tuple(sorted(named))
+    parts = {split: _part(found, group, split, places, classes, labelled) for split, group in taken.items()}
+    return Source("folder", found.base, parts, classes, (*notes, *circle_notes(found)))
+
+
+def layout(ids: Iterable[str], where: str = "the folder", labelled: bool = False) -> tuple[list[Place], list[str]]:
+    """Decide which folders are splits and which are classes, from the paths of all pictures; say what was guessed.
+
+    Raises:   InputError if both readings are as good.
+    """
+    tree = _Tree(ids)
+    root = tree.unwrapped("")
+    notes = [f"the pictures are read below {root}"] if root else []
+    splits, said = _splits(tree, root, where, labelled)
+    notes += said
+    if splits:
+        inner = {split: tree.without_repeats(folder, split) for split, folder in splits.items()}
+        sole = {tuple(tree.below[folder]) for folder in inner.values()}
+        if len(sole) == 1 and all(tree.unwrapped(folder) != folder for folder in inner.values()):
+            inner = {split: f"{folder}{next(iter(sole))[0]}/" for split, folder in inner.items()}
+        return [Place(folder, split) for split, folder in inner.items()], notes
+    classes = sorted(tree.below[root])
+    inside = [tree.below[f"{root}{name}/"] for name in classes]
+    if len(classes) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+        words = {name: split_of(name) for name in sorted(inside[0])}
+        if "train" in words.values() and len({*words.values()} - {None}) == len(words):
+            notes.append(f"every class folder holds the splits {join_some(words)}")
+            return [Place(f"{root}{label}/{name}/", str(split), label) for label in classes for name, split in words.items()], notes
+        cure = "if those are the classes, the labels here are wrong: give them with labels=FILE (--labels)"
+        notes.append(f"every class folder holds the same folders ({join_some(words)}); {cure}")
+    return [Place(root, "train")], notes
+
+
+def place_of(name: str, places: Iterable[Place]) -> Place | None:
+    """Return the place that a picture lies in."""
+    return next((place for place in places if name.startswith(place.folder)), None)
+
+
+def label_at(name: str, place: Place) -> str | None:
+    """Return the class of a picture at its place, None right in the place."""
+    if place.label is not None:
+        return place.label
+    folder, slash, _ = name.removeprefix(place.folder).partition("/")
+    return folder if slash else None
 
 
 def refuse_output_inside_data(dataset: Dataset, out: Path, name: str = "out") -> None:
@@ -66,125 +101,101 @@ def refuse_output_inside_data(dataset: Dataset, out: Path, name: str = "out") ->
     if dataset.origin is None or dataset.origin.kind != "folder":
         return
     classes = Path(dataset.origin.path)
-    tops = {str(one).partition("/")[0] for one in dataset.ids}
-    if len(tops) == 1 and (split := tops.pop()).casefold() in SPLIT_NAMES:
-        classes /= split
+    for part in shared_folders(str(one) for one in dataset.ids):
+        if split_of(part) is None:
+            break
+        classes /= part
     real = Path(os.path.realpath(out))
     if real.is_relative_to(classes) and not any(part.startswith(".") for part in real.relative_to(classes).parts):
         raise invalid(name, f"lie outside the data in {classes}", str(out), "It would be taken for a class: choose another folder.")
 
 
-def _splits(base: str) -> tuple[dict[str, str], list[str]]:
-    """Decide whether the folders of the root are splits or classes (a class may be called "train")."""
-    folders = [entry for entry in _entries(base) if entry.is_dir(follow_symlinks=False)]
-    named: dict[str, str] = {}
-    for entry in folders:
-        if split := SPLIT_NAMES.get(entry.name.casefold()):
-            path = named.setdefault(split, entry.path)
-            if path != entry.path:
-                raise InputError(f"{plain(base)} has two folders for the split {split}: {PurePath(path).name} and {entry.name}.")
-    others = [entry.name for entry in folders if entry.path not in named.values()]
-    has_classes = "train" in named and any(entry.is_dir(follow_symlinks=False) for entry in _entries(named["train"]))
-    if "train" not in named or (others and not has_classes and len(named) == 1):
-        return {"train": base}, []
-    notes = [f"passed over beside the splits: {join_some(plain(name) for name in others)}"] if others else []
-    return named, notes
+class _Tree:
+    """Which folders hold pictures: right in them, or in which folders of theirs."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.below: dict[str, set[str]] = defaultdict(set)
+        self.direct: set[str] = set()
+        for folder in {one.rpartition("/")[0] for one in ids}:
+            self.direct.add(f"{folder}/" if folder else "")
+            above = ""
+            for part in folder.split("/") if folder else ():
+                self.below[above].add(part)
+                above += f"{part}/"
+
+    def unwrapped(self, folder: str) -> str:
+        """Go down while there is nothing but one folder, which holds folders only and is no split."""
+        while folder not in self.direct and len(self.below[folder]) == 1:
+            inner = f"{folder}{next(iter(self.below[folder]))}/"
+            if inner in self.direct or split_of(inner.split("/")[-2]):
+                break
+            folder = inner
+        return folder
+
+    def without_repeats(self, folder: str, split: str) -> str:
+        """Go down while a folder of a split holds nothing but one that is called so again, as archives are unpacked."""
+        while folder not in self.direct and len(self.below[folder]) == 1:
+            (name,) = self.below[folder]
+            if split_of(name) != split:
+                break
+            folder += f"{name}/"
+        return folder
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """List a folder in a fixed order, without hidden files."""
-    try:
-        with os.scandir(folder) as listing:
-            entries = [entry for entry in listing if not entry.name.startswith(".") and entry.name not in _IGNORED]
-    except OSError as error:
-        raise InputError(f"cannot list {plain(folder)}: {error.strerror}.") from None
-    return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+def _splits(tree: _Tree, root: str, where: str, labelled: bool) -> tuple[dict[str, str], list[str]]:
+    """Return the folder of each split, none where the folders are classes (a class may be called "train")."""
+    words = {name: split for name in sorted(tree.below[root]) if (split := split_of(name))}
+    if not words:
+        return {}, []
+    is_exact = any(name.casefold() in SPLIT_NAMES for name in words)
+    found = by_split(words, where) if is_exact or len(set(words.values())) > 1 or len(tree.below[root]) == 1 else {}
+    others = sorted(tree.below[root] - set(found.values()))
+    has_classes = "train" in found and bool(tree.below[f"{root}{found['train']}/"])
+    if "train" not in found or (len(found) == 1 and others and not has_classes):
+        said = f"read as classes, though they may be splits by their names (no train and another go together): {join_some(words)}"
+        return {}, [said]
+    strangers = [name for name in others if split_of(name) is None]
+    if strangers and not has_classes and not labelled:
+        shown, rest = join_some(found.values()), join_some(strangers)
+        reading = f"{shown} may be splits, with {rest} beside them, or classes as {rest} are"
+        raise InputError(f"{where}: {reading}. Name the folder of one split as DATA, move what is none, or rename the classes.")
+    notes = [f"passed over beside the splits: {join_some(others)}"] if others else []
+    guessed = [f"{name} as {split}" for split, name in found.items() if name.casefold() != split]
+    notes += [f"folders read as splits: {join_some(guessed)}"] if guessed else []
+    return {split: f"{root}{name}/" for split, name in found.items()}, notes
 
 
-def _walk(base: str, split: str) -> _Walk:
-    """Collect the pictures below one split, each with its class: the first folder below the split."""
-    walk = _Walk()
-    waiting: list[tuple[str, str | None]] = [(split, None)]
-    while waiting:
-        folder, label = waiting.pop()
-        try:
-            entries = _entries(folder)
-        except InputError as error:
-            walk.bad.append(Skipped(plain(folder), str(error)))
-            continue
-        for entry in entries:
-            if _is_picture_name(entry.name) or not entry.is_dir(follow_symlinks=False):
-                _take_file(base, entry, label, walk)
-                continue
-            if label is None:
-                walk.folders.append(plain(entry.name))
-            waiting.append((entry.path, label or plain(entry.name)))
-    walk.files.sort(key=lambda file: file.id.encode("utf-8", "surrogatepass"))
-    return walk
-
-
-def _is_picture_name(name: str) -> bool:
-    stem, dot, ending = name.rpartition(".")
-    return bool(stem) and dot + ending.lower() in SUFFIXES
-
-
-def _take_file(base: str, entry: os.DirEntry[str], label: str | None, walk: _Walk) -> None:
-    """File one entry under pictures, bad items or passed over. Only its name and state are looked at."""
-    name = plain(os.path.relpath(entry.path, base)).replace(os.sep, "/")
-    target = Path(os.path.realpath(entry.path)) if entry.is_symlink() else None
-    is_picture, is_inside = _is_picture_name(entry.name), target is None or target.is_relative_to(base)
-    if target is not None and target.is_dir() and is_inside and not is_picture:
-        walk.links.append(name)  # what it leads to is walked at its own place: loops end here, nothing is seen twice
-        return
-    try:
-        state = entry.stat()
-    except OSError as error:
-        dangling = f"a link to nothing ({plain(Path(entry.path).readlink())})" if target is not None else None
-        walk.bad.append(Skipped(name, dangling or f"cannot be read: {error.strerror}"))
-        return
-    if target is not None and not is_inside:
-        walk.bad.append(Skipped(name, f"a link out of the folder, to {plain(target)}"))
-    elif not is_picture:
-        walk.others[PurePath(plain(entry.name)).suffix or "without ending"] += 1
-    elif not stat.S_ISREG(state.st_mode):
-        walk.bad.append(Skipped(name, f"a {_KINDS.get(stat.S_IFMT(state.st_mode), 'special file')}, not a picture"))
-    elif state.st_size == 0:
-        walk.bad.append(Skipped(name, "empty (0 bytes)"))
-    else:
-        walk.files.append(_File(name, entry.path, label, state))
-
-
-def _part(base: str, walk: _Walk, classes: tuple[str, ...], labelled: bool) -> Part:
-    files, filled = walk.files, {file.label for file in walk.files}
+def _part(
+    found: Walk, taken: list[tuple[File, str | None]], split: str, places: list[Place], classes: tuple[str, ...], labelled: bool
+) -> Part:
+    label_of = {file.id: label for file, label in taken}
+    files, notes = without_doubles([file for file, _ in taken])
+    own = [place for place in places if place.split == split]
+    bad = [item for item in found.bad if place_of(item.path, own)]
     # A folder whose pictures are all bad is not empty as well: one mistake, one line.
-    bad_in = "".join(f"/{item.path}/" for item in walk.bad)
-    empty = [name for name in walk.folders if name not in filled and f"/{name}/" not in bad_in]
-    bad = walk.bad + [Skipped(name, "a class folder with no picture") for name in empty]
-    if len(filled) > 1 and None in filled and not labelled:
-        bad += [Skipped(file.id, "lies outside any class folder") for file in files if file.label is None]
-        files = [file for file in files if file.label is not None]
-    index: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
-    has_labels = bool(files) and all(file.label is not None for file in files)
-    labels = np.array([index[file.label] for file in files], np.int64) if has_labels else None
-    paths = [file.path for file in files]
-    identity = (base, *(f"{file.id}\0{file.state.st_size}\0{file.state.st_mtime_ns}" for file in files))
-    pictures = Pictures(file_chunks(paths), identity, sum(file.state.st_size for file in files))
-    return Part([file.id for file in files], labels, pictures, paths=paths, bad=tuple(bad), notes=tuple(_notes(walk)))
+    filled = {file.id.rpartition("/")[0] for file in files} | {item.path for item in bad}
+    if not any(place.label for place in own) and any(label_of.values()):
+        folders = [one for one in found.folders if (place := place_of(one, own)) and "/" not in one.removeprefix(place.folder)]
+        empty = [one for one in sorted(folders) if not any(f"{name}/".startswith(f"{one}/") for name in filled)]
+        bad += [Skipped(name, "a class folder with no picture") for name in empty]
+    if len({label_of[file.id] for file in files}) > 1 and not labelled:
+        bad += [Skipped(file.id, "lies outside any class folder") for file in files if label_of[file.id] is None]
+        files = [file for file in files if label_of[file.id] is not None]
+    index = {name: index for index, name in enumerate(classes)}
+    given = [label for file in files if (label := label_of[file.id]) is not None]
+    labels = np.array([index[label] for label in given], np.int64) if files and len(given) == len(files) else None
+    others = [name for name in found.others if place_of(name, own)]
+    notes = [*_passed(others), *notes]
+    ids, paths = [file.id for file in files], [file.path for file in files]
+    return Part(ids, labels, file_pictures(found.base, files), paths=paths, bad=tuple(bad), notes=tuple(notes))
 
 
-def _counted(others: Counter[str]) -> str:
-    return join_some(f"{count} {ending}" for ending, count in sorted(others.items(), key=lambda item: (-item[1], item[0])))
+def _counted(others: Iterable[str]) -> str:
+    counts = Counter(PurePosixPath(name).suffix or "without ending" for name in others)
+    return join_some(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _notes(walk: _Walk) -> Iterator[str]:
-    if walk.others:
-        total = walk.others.total()
-        what = "1 file that is no picture by its" if total == 1 else f"{total} files that are no pictures by their"
-        yield f"passed over {what} ending: {_counted(walk.others)}"
-    if walk.links:
-        yield f"links to folders inside the source were not followed, their pictures count once: {join_some(walk.links)}"
-    by_inode: dict[tuple[int, int], list[str]] = {}
-    for file in walk.files:
-        by_inode.setdefault((file.state.st_dev, file.state.st_ino), []).append(file.id)
-    if doubles := [" = ".join(names) for names in by_inode.values() if len(names) > 1]:
-        yield f"the same file under several names (links): {join_some(doubles)}"
+def _passed(others: list[str]) -> Iterator[str]:
+    if others:
+        what = "1 file that is no picture by its" if len(others) == 1 else f"{len(others)} files that are no pictures by their"
+        yield f"passed over {what} ending: {_counted(others)}"

@@ -2,18 +2,21 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dataprune.data.arrays import as_array, of_arrays
+from dataprune.data.columns import Columns, label_column
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, is_deep, to_rgb
 from dataprune.data.labels import are_absent, encode_splits
 from dataprune.data.pixels import FAINT, UNIT_NOTE, Layout
-from dataprune.data.source import CHUNK, SPLIT_NAMES, Chunk, Part, Pictures, Read, Source, read_file, read_stored, row_ids
-from dataprune.errors import InputError, MachineError, invalid
+from dataprune.data.source import CHUNK, Chunk, Part, Pictures, Read, Source, by_split, read_file, read_stored, row_ids
+from dataprune.errors import InputError, MachineError, invalid, join_some
 
 _READ_AGAIN = 16  # a random flip of the first item stays hidden with probability 2⁻¹⁶
 _READ_TWICE = 8  # so many other items, for what does not touch the first
@@ -50,7 +53,7 @@ def is_huggingface(thing: Any) -> bool:
     return all(hasattr(_one_of(thing), name) for name in ("cast_column", "column_names", "features", "__len__"))
 
 
-def load_huggingface(name: str) -> Source:
+def load_huggingface(name: str, columns: Columns) -> Source:
     """Load `hf:NAME` through Hugging Face's library; raise MachineError without it, or without a network."""
     try:
         import datasets
@@ -61,22 +64,30 @@ def load_huggingface(name: str) -> Source:
     except Exception as error:  # noqa: BLE001 the library raises many kinds for a name that is none
         kind = MachineError if isinstance(error, ConnectionError | TimeoutError) else InputError
         raise kind(f"cannot load hf:{name}: {' '.join(str(error).split())[:200]}") from None
-    return huggingface_source(loaded, path=f"hf:{name}")
+    return huggingface_source(loaded, columns, path=f"hf:{name}")
 
 
-def huggingface_source(thing: Any, image: str | None = None, label: str | None = None, path: str = "") -> Source:
-    """List the splits of a `datasets.Dataset` or `DatasetDict`; by default of `image` and `label`, or the only such columns."""
-    image, label = image or _column(thing, "image", "Image"), label or _column(thing, "label", "ClassLabel")
+def huggingface_source(thing: Any, columns: Columns, path: str = "") -> Source:
+    """List the splits of a `datasets.Dataset` or `DatasetDict`: of the columns that are named, else of those by name and type."""
     splits = {str(name): part for name, part in thing.items()} if isinstance(thing, dict) else {"train": thing}
-    named = {SPLIT_NAMES[name]: part for name, part in splits.items() if name in SPLIT_NAMES}
+    named = by_split(splits, "the data set")
     if "train" not in named:
         raise invalid("data set", "have a split `train`", ", ".join(splits) or "none")
-    features = named["train"].features or {}
-    classes = tuple(getattr(features.get(label), "names", None) or ())
-    values = {split: np.asarray(part[label]) for split, part in named.items() if label in part.column_names}
+    left = [name for name in splits if name not in named.values()]
+    notes = [f"splits that are not used: {join_some(left)}"] if left else []
+    train = splits[named["train"]]
+    if train.format["type"] == "custom":
+        notes.append("the transform of the data set is not applied: its columns are read as they are stored")
+    stored = {split: splits[name].with_format(None) for split, name in named.items()}
+    image = columns.image or _column(train, "image", "Image")
+    names = [name for name in train.column_names if name != image]
+    typed = [name for name in names if type((train.features or {}).get(name)).__name__ == "ClassLabel"]
+    label, said = label_column(names, lambda name: _values(stored["train"], name), columns.label, typed)
+    classes = tuple(getattr((train.features or {}).get(label), "names", None) or ())
+    values = {split: _values(part, label) for split, part in stored.items() if label and label in part.column_names}
     labels, classes = encode_splits({split: array for split, array in values.items() if not are_absent(array)}, classes)
-    parts = {split: _huggingface_part(part, image, labels.get(split)) for split, part in named.items()}
-    return Source("huggingface", path, parts, classes)
+    parts = {split: _huggingface_part(part, image, labels.get(split)) for split, part in stored.items()}
+    return Source("huggingface", path, parts, classes, (*notes, *said))
 
 
 def _collected(dataset: Any, as_unit: bool) -> tuple[np.ndarray, list[Any], Layout, tuple[str, ...]] | None:
@@ -157,8 +168,26 @@ def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Pa
     raw = dataset.cast_column(image, datasets.Image(decode=False)).select_columns([image])
     count, starts = len(raw), range(0, len(raw), CHUNK)
     chunks = tuple(Chunk(start, min(CHUNK, count - start), partial(_rows, raw, image, start)) for start in starts)
-    identity = (f"huggingface {hashlib.sha256(str(dataset._fingerprint).encode()).hexdigest()}", image, str(count))
+    known = hashlib.sha256(str(dataset._fingerprint).encode()).hexdigest()
+    identity = (f"huggingface {known}", image, str(count), *_states(raw, image))
     return Part(row_ids(count), labels, Pictures(chunks, identity, 0, portable=False))
+
+
+def _states(raw: Any, image: str) -> Iterator[str]:
+    """Say which files outside the data set hold its pictures, in which state: its own fingerprint does not change with them."""
+    for chunk in raw.data.column(image).chunks:
+        for path, is_outside in zip(chunk.field("path").to_pylist(), chunk.field("bytes").is_null().to_pylist(), strict=True):
+            if path and is_outside:
+                with suppress(OSError, ValueError):
+                    state = Path(path).stat()
+                    yield f"{path}\0{state.st_size}\0{state.st_mtime_ns}"
+
+
+def _values(dataset: Any, name: str) -> np.ndarray:
+    """Return a column; lists in it stay lists."""
+    values = list(dataset[name])
+    numbers = all(type(value) in (int, float, bool) for value in values)
+    return np.array(values) if numbers else np.fromiter(values, object, len(values))
 
 
 def _rows(dataset: Any, column: str, start: int) -> Iterator[Read]:

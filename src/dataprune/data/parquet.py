@@ -1,85 +1,62 @@
 """Parquet files in the Hugging Face image layout: a column of pictures (bytes and path) and mostly one of labels."""
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dataprune.data.columns import Columns, label_column
 from dataprune.data.labels import are_absent, encode_splits
-from dataprune.data.source import CHUNK, SPLIT_NAMES, SPLITS, Chunk, Part, Pictures, Read, Source, plain, read_stored, row_ids
+from dataprune.data.source import CHUNK, SPLITS, Chunk, Part, Pictures, Read, Source, plain, read_stored, row_ids, split_of
 from dataprune.errors import InputError, invalid, join_some
-
-_LABELS = ("label", "labels", "fine_label")
 
 
 @dataclass(frozen=True)
 class _File:
-    """What the footer of one file in the layout says."""
+    """What the footer of one file in the layout says; `features` are those of Hugging Face's library, by column."""
 
     path: str
+    name: str  # relative to the folder that was asked for
     rows: tuple[int, ...]  # of each row group
     image: str
     has_paths: bool
-    label: str | None
-    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    features: dict[str, Any]
 
 
-def read_parquet(path: Path) -> Source:
-    """Read ids and labels of a Parquet file, or of a folder of them with splits by name (`train*`, `test*`, `validation*`).
+def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source | None:
+    """Read ids and labels of Parquet files in the layout, splits by the words in their names and folders; None if no file is.
 
-    A row's id is its `image.path` where these are unique in the split, else the row number. Labels of −1 throughout mean "none".
+    A row's id is its `image.path` where these are unique in the split, else the row number. Labels of -1 throughout mean "none".
+
+    Args:     files: their paths, by their names relative to `base`.
     """
-    base = Path(os.path.realpath(path))
-    files, passed = _layout_files(base)
-    if not files:
-        why = f" Passed over: {join_some(passed)}." if passed else ""
-        raise InputError(f"no Parquet file with an `image` column of bytes and path in {plain(path)}.{why}")
-    splits, unnamed = _by_split(files) if base.is_dir() else ({"train": files}, [])
-    passed += [f"{plain(Path(file.path).name)} (no split in its name)" for file in unnamed]
-    notes = [f"passed over beside the pictures: {join_some(passed)}"] if passed else []
-    values = {split: _label_column(group) for split, group in splits.items() if all(file.label for file in group)}
-    absent = [split for split, array in values.items() if are_absent(array)]
-    notes += [f"the labels of {split} are all −1, so it counts as having none" for split in absent]
-    labels, classes = _labels(files, {split: array for split, array in values.items() if split not in absent})
-    parts = {split: _part(str(base), group, labels.get(split)) for split, group in splits.items()}
-    return Source("parquet", str(base), parts, classes, tuple(notes))
-
-
-def holds_pictures(folder: Path) -> bool:
-    """Return whether a folder, or one right below it, holds a Parquet file in the layout; other tables may lie beside pictures."""
-    for path in chain(folder.glob("*.parquet"), folder.glob("*/*.parquet")):
-        with contextlib.suppress(InputError):
-            if path.is_file() and _footer(path):  # a pipe would be waited for
-                return True
-    return False
-
-
-def _layout_files(path: Path) -> tuple[list[_File], list[str]]:
-    if path.is_file():
-        return [_footer(path)], []
-    found, passed = [], []
-    for file in sorted(path.rglob("*.parquet")):
-        name = plain(file.relative_to(path))
-        if any(part.startswith(".") for part in file.relative_to(path).parts) or file.is_dir():
-            continue
-        if not file.resolve().is_relative_to(path) or not file.is_file():
-            passed.append(f"{name} (a link out of the folder, or no regular file)")
-            continue
+    found, passed = list[_File](), list[str]()
+    for name, path in files.items():
         try:
-            found.append(_footer(file))
+            found.append(_footer(path, name, columns.image))
         except InputError as error:
             passed.append(f"{name} ({error})")
-    return found, passed
+    if not found:
+        return None
+    splits, unnamed = _by_split(found) if is_folder else ({"train": found}, [])
+    passed += [f"{file.name} (no split in its name)" for file in unnamed]
+    notes = [f"passed over beside the pictures: {join_some(passed)}"] if passed else []
+    label, said = _label_name(found, columns)
+    notes += said
+    values = {split: _column(group, label) for split, group in splits.items() if all(label in file.columns for file in group)}
+    absent = [split for split, array in values.items() if are_absent(array)]
+    notes += [f"the labels of {split} are all −1, so it counts as having none" for split in absent]
+    labels, classes = _labels(found, label, {split: array for split, array in values.items() if split not in absent})
+    parts = {split: _part(base, group, labels.get(split)) for split, group in splits.items()}
+    return Source("parquet", base, parts, classes, tuple(notes))
 
 
-def _footer(path: Path) -> _File:
+def _footer(path: str, name: str, asked: str | None) -> _File:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,41 +66,66 @@ def _footer(path: Path) -> _File:
             rows = tuple(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{plain(path)} is no readable Parquet file: {' '.join(str(error).split())[:200]}") from None
-    images = [field for field in schema if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0]
-    image = next((field for field in images if field.name == "image"), images[0] if len(images) == 1 else None)
-    if image is None:
-        raise InputError(f"no `image` column of bytes and path among {', '.join(schema.names)}")
-    label = next((name for name in _LABELS if name in schema.names), None)
-    has_paths = image.type.get_field_index("path") >= 0
-    return _File(str(path), rows, image.name, has_paths, label, _class_names(schema.metadata or {}, label))
+    images = {field.name: field for field in schema if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0}
+    image = asked or ("image" if "image" in images or len(images) != 1 else next(iter(images)))
+    if image not in images:
+        raise InputError(f"no `{image}` column of bytes and path among {', '.join(schema.names)}")
+    has_paths = images[image].type.get_field_index("path") >= 0
+    return _File(path, name, rows, image, has_paths, tuple(schema.names), _features(schema.metadata or {}))
 
 
-def _class_names(metadata: dict[bytes, bytes], label: str | None) -> tuple[str, ...]:
-    """Find the names of the ClassLabel in the metadata that Hugging Face's library writes."""
+def _features(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return what Hugging Face's library writes about the columns."""
     try:
         written: Any = json.loads(metadata.get(b"huggingface", b"{}"))
-        names = written["info"]["features"][label]["names"]
+        found = written["info"]["features"]
+        return found if isinstance(found, dict) else {}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _label_name(files: list[_File], columns: Columns) -> tuple[str, list[str]]:
+    """Choose the column of labels by the names and types of the first file's columns."""
+    names = [name for name in files[0].columns if name != files[0].image]
+    typed = [name for name in names if _class_names(files[0].features, name)]
+    label, notes = label_column(names, lambda name: _column(files[:1], name), columns.label, typed)
+    return label or "", notes
+
+
+def _class_names(features: dict[str, Any], label: str) -> tuple[str, ...]:
+    """Find the names of a column of the type ClassLabel."""
+    try:
+        names = features[label]["names"]
         if isinstance(names, dict):  # an older form: {"0": "airplane", ...}
             names = [names[key] for key in sorted(names, key=int)]
         return tuple(str(name) for name in names)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return ()
 
 
 def _by_split(files: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
     """Sort files by the split in their names; return those without one apart, or as train where none has one."""
     splits: dict[str, list[_File]] = {split: [] for split in (*SPLITS, "")}
+    above: dict[str, str] = {}
     for file in files:
-        name = Path(file.path).name.casefold()
-        splits[next((split for prefix, split in SPLIT_NAMES.items() if name.startswith(prefix)), "")].append(file)
+        parts = file.name.removesuffix(".parquet").split("/")
+        words = {split: at for at, part in enumerate(parts) if (split := split_of(part))}
+        if len(words) > 1:
+            raise InputError(f"{file.name} may be {' and '.join(words)} by its name. Name one file or folder as DATA.")
+        for split, at in words.items():
+            above.setdefault("/".join(parts[:at]), split)
+        splits[next(iter(words), "")].append(file)
+    if len(above) > 1:
+        both = join_some(folder or "the folder itself" for folder in sorted(above))
+        raise InputError(f"{both} both hold splits. Name one of them as DATA.")
     unnamed = splits.pop("")
     named = {split: group for split, group in splits.items() if group}
     return (named, unnamed) if named else ({"train": unnamed}, [])
 
 
-def _labels(files: list[_File], values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def _labels(files: list[_File], label: str, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Return class indices of all splits, of the classes that the files name, or that the values make."""
-    named = {file.names for file in files if file.names} if values else set()
+    named = {names for file in files if (names := _class_names(file.features, label))} if values else set()
     if len(named) > 1:
         shown = join_some(("/".join(names[:4]) for names in sorted(named)), most=2)
         raise InputError(f"the Parquet files name different classes: {shown}.")
@@ -131,15 +133,15 @@ def _labels(files: list[_File], values: dict[str, np.ndarray]) -> tuple[dict[str
     return encode_splits(values, named.pop() if named and are_numbers else ())
 
 
-def _label_column(group: Sequence[_File]) -> np.ndarray:
-    """Read the label column of a split's files; nulls stay None (text) or NaN (numbers) and are refused later, with their rows."""
+def _column(group: Sequence[_File], name: str) -> np.ndarray:
+    """Read a column of a split's files; nulls stay None (text) or NaN (numbers) and are refused later, with their rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [pq.ParquetFile(file.path).read([file.label]).column(0) for file in group]
+    columns = [pq.ParquetFile(file.path).read([name]).column(0) for file in group]
     columns = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in columns]
     if len(types := {str(column.type) for column in columns}) > 1:
-        raise invalid("label", "have one type in all files", join_some(sorted(types)))
+        raise invalid(name, "have one type in all files", join_some(sorted(types)))
     return np.concatenate([column.to_numpy() for column in columns])
 
 

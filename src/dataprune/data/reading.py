@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,24 @@ import numpy as np
 from dataprune.data import objects, pack
 from dataprune.data.arrays import from_arrays, read_digits, read_npy, read_npz
 from dataprune.data.cifar import read_cifar
+from dataprune.data.columns import Columns
 from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
 from dataprune.data.decode import FITS, Fit, digest_of, fit_square
 from dataprune.data.folders import read_folder
 from dataprune.data.labels import LabelFile, read_labels
-from dataprune.data.parquet import holds_pictures, read_parquet
+from dataprune.data.parquet import read_parquet
 from dataprune.data.pixels import Scale
 from dataprune.data.source import SPLITS, Source, plain, refuse_bad
+from dataprune.data.table import read_beside, read_table
+from dataprune.data.walk import walk
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
+from dataprune.tables import READABLE
 
-READERS: dict[str, Callable[[Path], Source]] = {".parquet": read_parquet, ".npy": read_npy, ".npz": read_npz}
-"""The readers of files, by their ending; folders are told apart in `_find`."""
+READERS: dict[str, Callable[[Path], Source]] = {".npy": read_npy, ".npz": read_npz}
+"""The readers of files without columns, by their ending; those with columns, and folders, are told apart in `_find`."""
 
 MAX_SIZE = 4096
-_KINDS = f"a folder, a file that ends in {', '.join(READERS)}, hf:NAME or digits"
+_KINDS = f"a folder, a file that ends in {', '.join((*READABLE, *READERS))}, hf:NAME or digits"
 _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
 
 
@@ -39,6 +43,7 @@ class _Options:
     progress: pack.Progress | None = None
     fit: Fit = "crop"
     scale: Scale | None = None  # of 16-bit pictures, where another source says it
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -60,6 +65,8 @@ def read(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     fit: Fit = "crop",
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> Dataset:
     """Read one split of a source, by default the training split; a source without splits is all train.
 
@@ -77,6 +84,8 @@ def read(
         workers: processes that decode, by default one a core; few pictures are decoded in this process.
         progress: called with (done, all) while decoding.
         fit: how pictures become squares: `crop` cuts out the centre, `pad` adds black borders, `stretch` changes their proportions.
+        image_column: column of a table that names or holds the pictures; by default the one that does.
+        label_column: column of a table with the labels; by default the one that is called so.
     Raises:
         InputError: the source is missing, empty, or of no known kind; bad items under `fail`; labels that do not fit.
         MachineError: the cache cannot be written, or is full; an extra is missing.
@@ -85,11 +94,13 @@ def read(
         >>> read("digits")
         Dataset(1,437 examples, images (8, 8, 1), 10 classes)
     """
-    options = _Options(None if labels is None else read_labels(os.fspath(labels)), image_size, on_error, workers, progress, fit)
+    file = None if labels is None else read_labels(os.fspath(labels))
+    options = _Options(file, image_size, on_error, workers, progress, fit, columns=Columns(image_column, label_column))
     if (given := _in_memory(source)) is None:
         return _open(_find(source, options), split, options)
     if split != "train":
         raise invalid("split", "be train for data in memory", repr(split))
+    _refuse_columns(options)
     return _adapted(given, options)
 
 
@@ -101,6 +112,8 @@ def read_splits(
     on_error: str = "fail",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
     test: Any = None,
     fit: Fit = "crop",
 ) -> Splits:
@@ -112,16 +125,16 @@ def read_splits(
     Raises:   InputError as `read`, and if `test` differs from train in shape.
     """
     file = None if labels is None else read_labels(os.fspath(labels))
-    options = _Options(file, image_size, on_error, workers, progress, fit)
+    options = _Options(file, image_size, on_error, workers, progress, fit, columns=Columns(image_column, label_column))
     if (given := _in_memory(source)) is not None:
+        _refuse_columns(options)
         splits = Splits(_adapted(given, options))
     else:
         found = _find(source, options)
         opened = {"train": _open(found, "train", options)}
         for split in SPLITS[1:]:
             if split in found.parts and not (split == "test" and test is not None):
-                part = found.parts[split]
-                fits = file is not None and part.labels is None and file.names_all(part.ids)
+                fits = file is not None and file.names is not None and found.parts[split].labels is None
                 opened[split] = _open(found, split, options if fits else replace(options, labels=None))
         splits = Splits(**opened)
     return splits if test is None else splits.with_test(_read_test(test, splits.train, options))
@@ -135,7 +148,7 @@ def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label"
     """
     if not objects.is_huggingface(dataset) or isinstance(dataset, Mapping):
         raise invalid("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
-    return _open(objects.huggingface_source(dataset, image, label), "train", _Options())
+    return _open(objects.huggingface_source(dataset, Columns(image, label)), "train", _Options())
 
 
 def _in_memory(source: Any) -> Dataset | None:
@@ -157,26 +170,49 @@ def _in_memory(source: Any) -> Dataset | None:
 
 def _find(source: Any, options: _Options) -> Source:
     """Return what lies under a name, or in a data set of Hugging Face's, listed and not yet decoded."""
+    columns = options.columns
     if not isinstance(source, str | os.PathLike):
-        return objects.huggingface_source(source)
+        return objects.huggingface_source(source, columns)
     text = os.fspath(source)
+    if text.startswith("hf:"):
+        return objects.load_huggingface(text.removeprefix("hf:"), columns)
+    path = Path(text)
+    if text != "digits" and (not text or not os.path.lexists(path)):
+        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
+    if text != "digits" and path.is_dir():
+        return _find_in(path, options)
+    ending = path.suffix.lower()
+    if path.is_file() and ending in READABLE:
+        packed = read_parquet({path.name: text}, os.path.realpath(path), columns, False) if ending == ".parquet" else None
+        return packed or read_table(path, columns)
+    _refuse_columns(options)
     if text == "digits":
         return read_digits()
-    if text.startswith("hf:"):
-        return objects.load_huggingface(text.removeprefix("hf:"))
-    path = Path(text)
-    if not text or not os.path.lexists(path):
-        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
-    if path.is_dir():
-        try:
-            found = read_cifar(path) or (read_parquet(path) if holds_pictures(path) else None)
-        except PermissionError as error:
-            raise InputError(f"cannot list {plain(path)}: {error.strerror}.") from None
-        return found or read_folder(path, labelled=options.labels is not None)
-    if not path.is_file() or path.suffix.lower() not in READERS:
+    if not path.is_file() or ending not in READERS:
         got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
         raise invalid("DATA", f"be {_KINDS}", got)
-    return READERS[path.suffix.lower()](path)
+    return READERS[ending](path)
+
+
+def _refuse_columns(options: _Options) -> None:
+    if options.columns.asked:
+        raise invalid(options.columns.asked, "be left out for data without columns", repr(options.columns))
+
+
+def _find_in(folder: Path, options: _Options) -> Source:
+    """Return what lies in a folder: CIFAR files, else Parquet files of pictures, else pictures with or without tables."""
+    columns = options.columns
+    try:
+        if not columns.asked and (cifar := read_cifar(folder)):
+            return cifar
+        found = walk(folder)
+    except PermissionError as error:
+        raise InputError(f"cannot list {plain(folder)}: {error.strerror}.") from None
+    packed = {name: f"{found.base}/{name}" for name in found.others if name.lower().endswith(".parquet")}
+    if packed and (source := read_parquet(packed, found.base, columns, True)):
+        return source
+    beside = read_beside(found, columns) if options.labels is None or columns.asked else None
+    return beside or read_folder(folder, found, labelled=options.labels is not None)
 
 
 def _open(found: Source, split: str, options: _Options) -> Dataset:
@@ -229,8 +265,8 @@ def _without_dropped(dataset: Dataset, keep: np.ndarray, options: _Options) -> D
     """Leave out the examples that a file of labels drops, with a note of how many."""
     assert options.labels is not None
     if not keep.any():
-        raise invalid("labels", "keep at least one example", f"none in {options.labels.sheet.source}")
-    file, n_dropped = options.labels.sheet.source, len(keep) - keep.sum()
+        raise invalid("labels", "keep at least one example", f"none in {options.labels.source}")
+    file, n_dropped = options.labels.source, len(keep) - keep.sum()
     note = f"{n_dropped:,} of {len(keep):,} examples are left out, as the column decision of {file} says"
     return replace(dataset.take(np.flatnonzero(keep)), notes=(*dataset.notes, note))
 
@@ -277,11 +313,17 @@ def _adapted(dataset: Dataset, options: _Options) -> Dataset:
 
 
 def _origin(found: Source, split: str, options: _Options) -> Origin:
-    asked = {"split": (split, "train"), "image_size": (options.image_size, None), "on_error": (options.on_error, "fail")}
-    asked["fit"] = (options.fit, "crop")
+    asked = {
+        "split": (split, "train"),
+        "image_size": (options.image_size, None),
+        "on_error": (options.on_error, "fail"),
+        "fit": (options.fit, "crop"),
+        "image_column": (options.columns.image, None),
+        "label_column": (options.columns.label, None),
+    }
     given: dict[str, Any] = {name: value for name, (value, usual) in asked.items() if value != usual}
     if options.labels is not None:
-        given["labels"] = os.path.abspath(options.labels.sheet.source)  # noqa: PTH100 a column may follow the file's name
+        given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
     return Origin(found.kind, found.path, split, given)
 
 

@@ -1,10 +1,12 @@
 """What a reader finds before a picture is decoded: the splits of a source, their ids and labels, and how to get at the pictures."""
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,13 @@ from dataprune.data.decode import MAX_FILE_BYTES, BadPicture
 from dataprune.errors import InputError, join_some
 
 SPLITS = ("train", "validation", "test")
-SPLIT_NAMES = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""The words for a split that Hugging Face's library knows, too."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 CHUNK = 512  # pictures of one job: 25 MB of pixels at 128 × 128, and far more work than starting the job
 
 Read = Callable[[int], bytes]
@@ -97,6 +105,40 @@ def read_stored(data: bytes | None, missing: str, limit: int = -1) -> bytes:
     if data is None:
         raise BadPicture(missing)
     return data
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a word of a file's or folder's name stands for; None without such a word, or with several.
+
+    Example:
+        >>> [split_of(name) for name in ("seg_train", "Testing", "trainLabels.csv", "cifar-test.parquet", "trainval", "latest")]
+        ['train', 'test', 'train', 'test', None, None]
+    """
+    found = {SPLIT_NAMES[word] for part in _WORD.findall(name) if (word := part.lower()) in SPLIT_NAMES}
+    return found.pop() if len(found) == 1 else None
+
+
+def by_split(names: Iterable[str], where: str) -> dict[str, str]:
+    """Return the name of each split: the one that is called by the word alone, else the one that has it in it.
+
+    Raises:   InputError if two are as good.
+    """
+    found: dict[str, str] = {}
+    words = {name: split for name in names if (split := split_of(name))}
+    for split in SPLITS:
+        of_split = [name for name in words if words[name] == split]
+        best = [name for name in of_split if name.casefold() in SPLIT_NAMES] or of_split
+        if len(best) > 1:
+            raise InputError(f"{where} has two folders for the split {split}: {' and '.join(best)}. Name the one meant as DATA.")
+        if best:
+            found[split] = best[0]
+    return found
+
+
+def shared_folders(paths: Iterable[str]) -> list[str]:
+    """Return the folders that all paths begin with."""
+    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
+    return [names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels)]
 
 
 def row_ids(count: int) -> list[str]:

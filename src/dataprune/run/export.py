@@ -30,8 +30,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None
 
     Args:
         out: ends in `.txt` (one id a line), `.csv` or `.parquet` (`id, label, row, score`), or `.npy` (rows, int64).
-        run: whose score chose it. With it labels are written, by their names, and `<out>.json` also names the data, by their
-            fingerprint, and the run, by its settings'.
+        run: whose score chose it. With it `<out>.json` also names the data, by their fingerprint, and the run, by its settings'.
     """
     path = check_output(out, KEPT)
     check_type("kept", kept, Selection)
@@ -41,9 +40,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None
         elif path.suffix.lower() == ".npy":
             tables.write_npy(temporary, kept.rows)
         else:
-            columns = {"id": kept.ids, "label": None, "row": kept.rows, "score": kept.scores}
-            if run is not None and kept.labels is not None:
-                columns["label"] = np.array(run.classes, object)[kept.labels]
+            columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores}
             tables.write_table(temporary, {name: values for name, values in columns.items() if values is not None})
     said = {**kept.spec, "n_examples": kept.n_total}
     if run is not None:

@@ -1,7 +1,6 @@
 """A finished run, read back: its scores, its trace, what it cost."""
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,11 +48,7 @@ class Run:
         """Every score by name, with ids and labels."""
         table = read_table(self.path / SCORES_FILE)
         try:
-            labels = table.columns["label"]
-            if labels.dtype == object:  # earlier versions wrote indices
-                index_of = {name: index for index, name in enumerate(self.classes)}
-                labels = np.array([index_of[name] for name in labels.tolist()])
-            labels = labels.astype(np.int64)
+            labels = table.columns["label"].astype(np.int64)
             ids = np.array(table.columns["id"], dtype=np.dtypes.StringDType())
             found = [
                 Score(name, values, int(str(table.metadata[name]["harder"])), ids, labels)
@@ -172,8 +167,8 @@ def write_local(folder: Path, **places: str | None) -> None:
     store.write_json(folder / LOCAL, local(folder) | places)
 
 
-def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Sequence[str]) -> None:
-    """Write one row for each example in source order: id, label by name, then a column for each score with its sign as metadata."""
+def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Int64[np.ndarray, " examples"] | None) -> None:
+    """Write one row for each example in source order: id, label, then a column for each score with its sign as metadata."""
     columns: dict[str, Any] = {"id": ids, "label": labels}
     metadata: dict[str, dict[str, object]] = {}
     for name, one in scores.items():

@@ -1,6 +1,5 @@
 """Suspect labels of a run or of probabilities made elsewhere, and findings in files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -10,8 +9,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import noise, store, tables
-from dataprune.data.labels import LabelFile, read_labels
-from dataprune.errors import InputError, check_type, invalid, join_some
+from dataprune.data.labels import LabelFile, read_labels, resolve
+from dataprune.errors import check_type, invalid
 from dataprune.noise import Evidence, Suspects
 from dataprune.noise.suspects import WhyNoCount
 from dataprune.run.duplicates import with_duplicates
@@ -44,57 +43,25 @@ def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
     return with_duplicates(noise.find(evidence_of(source), seed=seed), source)
 
 
-def evidence_of_file(probabilities: Path, labels: str, classes: Sequence[str] = ()) -> Evidence:
+def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
     """Read probabilities made elsewhere, of networks that did not see the examples, and the labels they judge.
 
     Args:
-        probabilities: .npy, a row for each example and a column for each class. Or .csv or .parquet with a column for each class,
-            called like it, and one that names the examples.
-        labels: `FILE[:COLUMN]`, names or class indices; by the names of the examples where both files have them, else by row.
-        classes: in the order of the columns of .npy; else labels that are names are taken in alphabetical order, numbers as
-            column numbers, or in their order where they are too large for that.
-
-    Raises:
-        InputError: what does not fit; and, without `classes`, an order of the columns with which far more labels agree.
+        probabilities: .npy, a row for each example and a column for each class.
+        labels: `FILE[:COLUMN]`, a row for each row of the probabilities; class indices, or names, whose alphabetical order is
+            then that of the columns. A column `id` names the examples.
     """
-    p, ids, named = _probabilities(probabilities)
-    file, known, notes = read_labels(labels), named or tuple(classes), tuple[str, ...]()
-    if ids is None:
-        key, names = file.sheet.own_names()
-        given, found = file.resolved(key, known)
-        ids = names if key else None
-    else:
-        aligned = file.align(ids, known)
-        given, found, notes = aligned.labels, aligned.classes, aligned.notes
+    p = noise.checked_probabilities(tables.read_npy(probabilities), str(probabilities))
+    file = read_labels(labels)
+    given, classes = resolve(file.values, ())
     if len(given) != len(p):
         raise invalid("labels", f"have one row for each of the {len(p)} rows of {probabilities}", f"{len(given)} in {labels}")
-    numbers = [int(name) for name in found if name.isdecimal()] if not known else []
-    if len(numbers) == len(found) and max(numbers, default=p.shape[1]) < p.shape[1]:
-        given, found = np.array(numbers)[given], tuple(str(index) for index in range(p.shape[1]))
-    if len(found) != p.shape[1]:
-        cure = "Name them, in the order of the columns, with --classes."
-        raise invalid("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(found)} classes in {labels}", cure)
-    better = noise.better_order(p, given)
-    if better is not None:
-        order = [found[index] for index in better.order.tolist()]
-        agree = f"{better.n_agree:,} of {len(p):,} labels agree with {probabilities}, but {better.n_better:,} if its columns are"
-        if not known:
-            cure = f"Say which: --classes {','.join(order)}, or --classes {','.join(found)} if so many labels are wrong."
-            raise InputError(f"with the columns {join_some(found)}, {agree} {join_some(order)}. {cure}")
-        notes = (*notes, f"{agree} {join_some(order)}")
-    return Evidence(given, p, ids=None if ids is None else np.array(ids, np.dtypes.StringDType()), classes=found, notes=notes)
-
-
-def _probabilities(path: Path) -> tuple[np.ndarray, list[str] | None, tuple[str, ...]]:
-    """Read a matrix; of a table also the names of its rows and columns."""
-    if path.suffix.lower() not in TABLES:
-        return noise.checked_probabilities(tables.read_npy(path), str(path)), None, ()
-    sheet = tables.read_sheet(path)
-    key, ids = sheet.own_names()
-    if key is None:
-        raise invalid(str(path), "have a column that names the examples", join_some(sheet.names), "Call it id.")
-    columns = tables.read_table(path, [name for name in sheet.names if name != key]).columns
-    return noise.checked_probabilities(np.stack(list(columns.values()), axis=1), str(path)), ids, tuple(columns)
+    numbered = classes == tuple(str(index) for index in range(len(classes)))
+    if len(classes) > p.shape[1] or (len(classes) < p.shape[1] and not numbered):
+        raise invalid("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(classes)} classes in {labels}")
+    names = classes if not numbered else tuple(str(index) for index in range(p.shape[1]))
+    ids = None if file.names is None else np.array(file.names, dtype=np.dtypes.StringDType())
+    return Evidence(given, out_of_sample=p, ids=ids, classes=names)
 
 
 @dataclass(frozen=True)
@@ -115,8 +82,6 @@ class FindingRecord:
 def write_suspects(found: Suspects, out: str | Path) -> None:
     """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
 
-    Labels are written as the names of their classes.
-
     The last column, `decision`, is empty: a person fills it in (keep, drop or relabel), and `read_decisions` takes the file.
     """
     out = check_output(out, TABLES)
@@ -124,8 +89,10 @@ def write_suspects(found: Suspects, out: str | Path) -> None:
     names = np.array(found.classes, dtype=object)
     columns = {
         "id": found.ids,
-        "label": names[found.labels],
-        "suggested_label": names[found.suggested_label],
+        "label": found.labels,
+        "suggested_label": found.suggested_label,
+        "label_name": names[found.labels],
+        "suggested_name": names[found.suggested_label],
         "probability": found.probability,
         "score": found.score,
         "rank": found.rank,
@@ -156,11 +123,11 @@ def read_suspects(path: str | Path) -> Suspects:
         about = msgspec.convert(store.read_json(beside), FindingRecord)
     except msgspec.ValidationError:
         raise invalid(*needs, f"other things in {beside.name}", "Write it again.") from None
-    table = _checked_table(path, about.classes)
+    table = _checked_table(path, len(about.classes))
     return Suspects(
         ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
-        labels=table["label"],
-        suggested_label=table["suggested_label"],
+        labels=table["label"].astype(np.int64),
+        suggested_label=table["suggested_label"].astype(np.int64),
         probability=table["probability"].astype(np.float64),
         suggested_probability=table["suggested_probability"].astype(np.float64) if "suggested_probability" in table else None,
         score=table["score"].astype(np.float64),
@@ -170,19 +137,13 @@ def read_suspects(path: str | Path) -> Suspects:
     )
 
 
-def _checked_table(path: Path, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _checked_table(path: Path, n_classes: int) -> dict[str, np.ndarray]:
     """Read the columns of a finding, which somebody may have edited, and refuse those that hold other things."""
     there = tables.column_names(path)
     table = tables.read_table(path, [*COLUMNS, *(name for name in OPTIONAL if name in there)]).columns
-    # Earlier versions wrote indices, and the names beside them.
-    columns = {"label": "label_name", "suggested_label": "suggested_name"}
-    columns = {name: earlier if earlier in there else name for name, earlier in columns.items()}
-    texts, index_of = tables.read_table(path, list(columns.values()), as_text=True).columns, {n: i for i, n in enumerate(classes)}
-    for name, column in columns.items():
-        cells = [str(one) for one in texts[column].tolist()]
-        if unknown := [one for one in cells if one not in index_of]:
-            raise invalid(f"{path}:{column}", f"hold names of the classes ({join_some(classes)})", repr(unknown[0]), "Find again.")
-        table[name] = np.array([index_of[one] for one in cells], np.int64)
+    for name in ("label", "suggested_label"):
+        if table[name].dtype.kind not in "iu" or not ((table[name] >= 0) & (table[name] < n_classes)).all():
+            raise invalid(f"{path}:{name}", f"hold class indices in [0, {n_classes})", "other values", "Find again.")
     for name in ("probability", *OPTIONAL):
         if name in table and not (table[name].dtype.kind in "iuf" and ((table[name] >= 0) & (table[name] <= 1)).all()):
             raise invalid(f"{path}:{name}", "hold probabilities", "other values", "Find again.")
@@ -205,18 +166,15 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
     return replace(found, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
-def read_truth(source: str, found: Suspects) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...]]:
+def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
     """Read true labels, in the order of a finding.
 
     Args:
-        source: `FILE[:COLUMN]`, by the column that names the examples, else by row; without COLUMN it is `clean_label`, or the only
-            one left.
-
-    Returns:
-        Class indices, and what was guessed, in words.
+        source: `FILE[:COLUMN]`, by its column `id` if it has one, else by row; without COLUMN it is `clean_label`, or the only one.
     """
-    aligned = LabelFile(tables.read_sheet(source, "clean_label"), "truth").align(found.ids.tolist(), found.classes)
-    return aligned.labels, aligned.notes
+    values, names = tables.read_column(source, "clean_label")
+    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")
+    return file.align([str(one) for one in found.ids.tolist()], found.classes).labels
 
 
 def _beside(path: Path) -> Path:

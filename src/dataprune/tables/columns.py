@@ -11,7 +11,12 @@ from jaxtyping import Shaped
 from dataprune.errors import invalid, join_some
 from dataprune.tables.csv import csv_rows, read_csv, write_csv
 from dataprune.tables.files import chosen, exists, regular, texts, unicode_text
+from dataprune.tables.jsonl import read_jsonl
 from dataprune.tables.npy import read_npy
+
+JSON_LINES = (".jsonl", ".ndjson")
+READABLE = (".csv", ".tsv", *JSON_LINES, ".parquet")
+"""Endings of tables of named columns."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,13 @@ def write_table(
         raise invalid(str(path), "end in .parquet or .csv", repr(path.suffix))
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False) -> Table:
-    """Read `.parquet`, `.csv`, or a one-dimensional `.npy` as the column `value`.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
+    """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or a one-dimensional `.npy` as the column `value`.
 
-    In CSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
+    In CSV and TSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
-    If `columns` are named, only these are read, in this order; `as_text` leaves the cells of CSV as they stand there.
+    If `columns` are named, only these are read, in this order.
     """
     kind = regular(path).suffix.lower()
     if kind == ".npy":
@@ -63,23 +68,62 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: boo
         if values.ndim != 1:
             raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
         return Table(dict.fromkeys(chosen(path, ["value"], columns), values), {})
-    if kind == ".csv":
-        return Table(read_csv(path, columns, as_text), {})
+    if kind in (".csv", ".tsv"):
+        return Table(read_csv(path, columns), {})
+    if kind in JSON_LINES:
+        return Table(read_jsonl(path, columns), {})
     if kind == ".parquet":
         from dataprune.tables.parquet import read_parquet
 
         return Table(*read_parquet(path, columns))
-    raise invalid(str(path), "end in .parquet, .csv or .npy", repr(path.suffix))
+    raise invalid(str(path), f"end in {', '.join(READABLE)} or .npy", repr(path.suffix))
 
 
 def column_names(path: Path) -> list[str]:
-    """List a table's columns without reading them."""
+    """List a table's columns; only JSON lines are read for that."""
     kind = regular(path).suffix.lower()
     if kind == ".parquet":
         from dataprune.tables import parquet
 
         return parquet.column_names(path)
-    return next(csv_rows(path)) if kind == ".csv" else ["value"]
+    if kind in JSON_LINES:
+        return list(read_jsonl(path, None))
+    return next(csv_rows(path)) if kind in (".csv", ".tsv") else ["value"]
+
+
+def flat_columns(path: Path) -> list[str] | None:
+    """List those columns of a table that can be read; None stands for all."""
+    if regular(path).suffix.lower() != ".parquet":
+        return None
+    from dataprune.tables import parquet
+
+    return parquet.column_names(path, flat=True)
+
+
+def read_column(
+    spec: str | Path, default: str | None = None
+) -> tuple[Shaped[np.ndarray, " rows"], Shaped[np.ndarray, " rows"] | None]:
+    """Read one column, `FILE` or `FILE:COLUMN`, and the ids of its rows where the file has them.
+
+    Args:
+        spec: an existing file of that whole name is meant before a part of it is taken for a column.
+        default: the column to take from a bare `FILE`; without it, or where it is absent, the only one that is not `id`.
+
+    Returns: the values, and the column `id` as text, or None.
+    """
+    path, column = split_spec(spec)
+    names = column_names(path)
+    if column is None:
+        others = [name for name in names if name != "id"]
+        column = default if default in names else others[0] if len(others) == 1 else None
+        if column is None:
+            raise invalid(str(path), "be followed by :COLUMN", repr(str(spec)), f"It has the columns {join_some(names, most=30)}.")
+    wanted = dict.fromkeys((column, "id") if "id" in names else (column,))
+    table = read_table(path, list(wanted)).columns
+    ids = table.get("id")
+    if ids is not None and ids.dtype != object:
+        ids = texts([str(value) for value in ids.tolist()])
+    return table[column], ids
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:

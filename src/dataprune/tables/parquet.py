@@ -22,18 +22,10 @@ Columns = dict[str, Shaped[np.ndarray, " rows"]]
 Notes = dict[str, dict[str, object]]
 
 
-def column_names(path: Path) -> list[str]:
-    """List the columns of a Parquet file without reading them."""
+def column_names(path: Path, flat: bool = False) -> list[str]:
+    """List the columns of a Parquet file, or those of numbers or text, without reading them."""
     with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        return list(pyarrow.parquet.read_schema(file).names)
-
-
-def key_columns(path: Path) -> list[str]:
-    """List the columns of a Parquet file that may name its rows: texts and whole numbers."""
-    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        kinds = {field.name: field.type for field in pyarrow.parquet.read_schema(file)}
-    plain = {name: kind.value_type if pyarrow.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
-    return [name for name, kind in plain.items() if kind in _TEXT or pyarrow.types.is_integer(kind)]
+        return [field.name for field in pyarrow.parquet.read_schema(file) if not flat or _is_flat(_behind(field.type))]
 
 
 def write_parquet(
@@ -88,7 +80,15 @@ def write_parquet_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors:
 
 def _checked_kind(kind: Any, where: str) -> Any:
     """Return a column's type, behind its dictionary if it has one, if it can be read."""
-    kind, types = kind.value_type if pyarrow.types.is_dictionary(kind) else kind, pyarrow.types
-    if kind not in _TEXT and not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
+    if not _is_flat(_behind(kind)):
         raise invalid(where, "hold numbers or text", kind)
-    return kind
+    return _behind(kind)
+
+
+def _behind(kind: Any) -> Any:
+    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+
+
+def _is_flat(kind: Any) -> bool:
+    types = pyarrow.types
+    return kind in _TEXT or types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
