@@ -178,7 +178,7 @@ def test_code_compiles_and_calls_what_there_is(page: Path) -> None:
         ("dp.nothing", "dp.nothing is not public"),
         ("from dataprune import nothing", "dataprune.nothing is not public"),
         ("from dataprune.run import score", "dataprune.run.score is not public"),
-        ("dp.select(scores['el2n'], kep=0.7)", "dp.select: got an unexpected keyword argument 'kep'"),
+        ("dp.read('flowers', lables='l.csv')", "dp.read: got an unexpected keyword argument 'lables'"),
         ("dp.Recorder(labels)", "dp.Recorder: missing a required argument: 'n_classes'"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dataprune.errors import InputError
 from dataprune.scores import Score
-from dataprune.selection import STRATEGIES, select
+from dataprune.selection import STRATEGIES, Views, select
 from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.selection.select import largest_remainders
 from dataprune.selection.strategies import water_level
@@ -107,10 +107,18 @@ def test_random_needs_no_score():
 # Properties
 
 
+def views_of(difficulty, labels):
+    """Return views with equal rows among them, that follow the examples wherever they lie."""
+    features = np.stack([1.0 + difficulty, labels - 1.5, difficulty * labels], axis=1)
+    answers = np.exp(-np.abs(np.arange(4) - labels[:, None] - difficulty[:, None] / 2))
+    answers /= answers.sum(axis=1, keepdims=True)
+    return Views(features, answers, np.stack([answers[:, 0], answers[:, 1]]))
+
+
 @st.composite
 def problems(draw):
     n = draw(st.integers(1, 40))
-    difficulty = np.array(draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0]), min_size=n, max_size=n)))
+    difficulty = np.array(draw(st.lists(st.sampled_from([0.25, 0.5, 1.0, 2.0, 7.0]), min_size=n, max_size=n)))
     labels = np.array(draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
     return difficulty, labels, draw(st.integers(0, 3))
 
@@ -124,25 +132,28 @@ def test_sets_are_exact_nested_and_ignore_the_order_of_rows(strategy, problem, d
     order = np.array(data.draw(st.permutations(range(n))))
     before: set[str] = set()
     for keep in (0.05, 0.3, 0.5, 0.71, 1.0):
-        kept = select(difficulty, keep=keep, strategy=strategy, ids=names(n), labels=labels, seed=seed)
+        options = {"strategy": strategy, "keep": keep, "seed": seed}
+        kept = select(difficulty, ids=names(n), labels=labels, views=views_of(difficulty, labels), **options)
         assert len(kept) == max(1, int(np.floor(keep * n + 0.5)))
         assert (np.diff(kept.rows) > 0).all()
         assert kept.mask.sum() == len(kept)
-        other = select(difficulty[order], keep=keep, strategy=strategy, ids=names(n)[order], labels=labels[order], seed=seed)
+        views = views_of(difficulty[order], labels[order])
+        other = select(difficulty[order], ids=names(n)[order], labels=labels[order], views=views, **options)
         assert set(other.ids) == set(kept.ids)
         assert other.ids_hash == kept.ids_hash
-        assert before <= set(kept.ids)
+        assert before <= set(kept.ids) or not STRATEGIES[strategy].nested
         before = set(kept.ids)
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"metriq"}))
 @given(problem=problems(), keep=st.floats(0.01, 1.0), data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_balanced_sets_are_exact_proportional_and_ignore_order_and_names_of_classes(strategy, problem, keep, data):
     difficulty, labels, seed = problem
     n = len(labels)
     options = {"keep": keep, "strategy": strategy, "balanced": True, "seed": seed}
-    kept = select(difficulty, ids=names(n), labels=labels, **options)
+    views = views_of(difficulty, labels)
+    kept = select(difficulty, ids=names(n), labels=labels, views=views, **options)
     count = max(1, int(np.floor(keep * n + 0.5)))
     assert len(kept) == count
     classes, sizes = np.unique(labels, return_counts=True)
@@ -153,9 +164,13 @@ def test_balanced_sets_are_exact_proportional_and_ignore_order_and_names_of_clas
     if (sizes * count >= n).all():  # no class had to be held at one
         assert (np.abs(got - sizes * count / n) < 1).all()
     order = np.array(data.draw(st.permutations(range(n))))
-    assert set(select(difficulty[order], ids=names(n)[order], labels=labels[order], **options).ids) == set(kept.ids)
+    moved = views_of(difficulty[order], labels[order])
+    again = select(difficulty[order], ids=names(n)[order], labels=labels[order], views=moved, **options)
+    assert set(again.ids) == set(kept.ids)
     renamed = np.array([5, 1, 9, 0])[labels]
-    assert set(select(difficulty, ids=names(n), labels=renamed, **options).ids) == set(kept.ids)
+    if "probabilities" in STRATEGIES[strategy].needs:  # whose columns are the classes
+        return
+    assert set(select(difficulty, ids=names(n), labels=renamed, views=views, **options).ids) == set(kept.ids)
 
 
 @given(problem=problems(), start=st.floats(0, 0.99), share=st.floats(0, 1))
@@ -200,10 +215,12 @@ def test_balanced_budgets_add_up():
 
 def test_ties_and_short_strata_do_not_lose_items():
     """Published: too few items on ties or short strata."""
-    difficulty = np.concatenate([np.zeros(97), [1.0, 1.0, 50.0]])
+    difficulty, labels = np.concatenate([np.zeros(97), [1.0, 1.0, 50.0]]), np.arange(100) % 4
     for strategy in STRATEGIES:
         for count in (1, 2, 50, 98, 99, 100):
-            assert len(select(difficulty, count=count, strategy=strategy)) == count
+            assert (
+                len(select(difficulty, count=count, strategy=strategy, labels=labels, views=views_of(difficulty, labels))) == count
+            )
 
 
 def test_a_permutation_is_no_score():
@@ -222,12 +239,18 @@ def test_a_permutation_is_no_score():
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_no_matrix_of_examples_by_examples(strategy):
     """Published: 20 GB at 50,000 examples."""
-    difficulty, labels = np.random.default_rng(0).normal(size=20_000), np.arange(20_000) % 10
+    import scipy.stats  # noqa: F401  beta's; not to be counted
+
+    looks = set(STRATEGIES[strategy].needs) & {"features", "probabilities"}
+    n = 8_000 if looks else 20_000
+    difficulty, labels = np.random.default_rng(0).normal(size=n), np.arange(n) % 10
     tracemalloc.start()
-    select(difficulty, keep=0.5, strategy=strategy, labels=labels, balanced=True)
+    options = {"keep": 0.02, "views": views_of(np.abs(difficulty), labels % 4)} if looks else {"keep": 0.5}
+    options |= {"views": Views(p_label=np.abs(difficulty)[None] % 1)} if strategy == "beta" else {}
+    select(np.abs(difficulty), strategy=strategy, labels=labels % 4, balanced=strategy != "metriq", **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20_000 * 1000
+    assert peak < (8_000 * 8_000 * 2 if "features" in looks else 20_000 * 1000)  # half of what a matrix in single precision takes
 
 
 def test_global_random_state_is_neither_read_nor_set():
@@ -283,10 +306,9 @@ def test_what_a_kept_set_says():
         "strategy": "hardest",
         "keep": 2 / 6,
         "count": 2,
-        "start": 0.0,
-        "cut": 0.0,
         "balanced": False,
         "seed": 5,
+        "options": {},
         "score": "aum",
         "ids_sha256": digest,
     }
@@ -324,12 +346,12 @@ def test_torch_subset_and_sampler():
 def mine(tmp_path, monkeypatch):
     (tmp_path / "my_strategies.py").write_text(
         "import numpy as np\n"
-        "def near_one(difficulty, labels, count, generator):\n    return np.argsort(abs(difficulty - 1))[:count]\n"
-        "def drawn(difficulty, labels, count, generator):\n    return generator.permutation(len(difficulty))[:count]\n"
-        "def short(difficulty, labels, count, generator):\n    return np.arange(count - 1)\n"
-        "def doubled(difficulty, labels, count, generator):\n    return np.zeros(count, int)\n"
-        "def outside(difficulty, labels, count, generator):\n    return np.arange(count) + 5\n"
-        "def floats(difficulty, labels, count, generator):\n    return np.arange(float(count))\n"
+        "def near_one(group, count, generator):\n    return np.argsort(abs(group.difficulty - 1))[:count]\n"
+        "def drawn(group, count, generator):\n    return generator.permutation(len(group))[:count]\n"
+        "def short(group, count, generator):\n    return np.arange(count - 1)\n"
+        "def doubled(group, count, generator):\n    return np.zeros(count, int)\n"
+        "def outside(group, count, generator):\n    return np.arange(count) + 5\n"
+        "def floats(group, count, generator):\n    return np.arange(float(count))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -411,7 +433,7 @@ def test_names_what_is_wrong(options, message):
 def test_scores_that_cannot_be_selected_by():
     with pytest.raises(InputError, match=r"score 'given' is NaN or infinite for 1 examples \(rows 1\)"):
         select([0.1, float("nan")], keep=0.5)
-    with pytest.raises(InputError, match=r"`score` must be given for strategy 'hardest', got None. Only 'random' needs none."):
+    with pytest.raises(InputError, match="strategy 'hardest' needs a score, and there is none"):
         select(None, keep=0.5, ids=["a"])
     with pytest.raises(InputError, match="without a score, give `ids` or `labels`: they say how many examples there are"):
         select(None, keep=0.5, strategy="random")

@@ -43,7 +43,11 @@ from .scores import Score as Score
 from .scores import Scores as Scores
 from .scores import correlations as correlations
 from .scores import score_trace as score_trace
+from .selection import STRATEGIES as STRATEGIES
+from .selection import Group as Group
 from .selection import Selection as Selection
+from .selection import Strategy as Strategy
+from .selection import Views as Views
 from .selection import select as select
 from .study.conditions import StudyInputs as StudyInputs
 from .study.presets import preset as preset

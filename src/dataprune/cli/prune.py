@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import Balanced, LinkTo, MovedData, Output, Run, Seed, dataset_for, folders_of, only_one
-from dataprune.errors import join_some
+from dataprune.errors import invalid, join_some, unknown_choice
 from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def prune(
     balanced: Balanced = False,
     start: float = 0.0,
     cut: float = 0.0,
+    cut_by: str | None = None,
+    features: Path | None = None,
+    option: tuple[str, ...] = (),
     seed: Seed = 0,
     out: Output | None = None,
     copy_to: Path | None = None,
@@ -46,23 +49,36 @@ def prune(
     Args:
         by: Which score decides: a column of RUN/scores.parquet, or FILE:COLUMN with one number for each example, higher is harder
             (matched by the file's column id if it has one, else by row), or module:function of a trace. Default: el2n; for moderate
-            median_distance.
+            median_distance, for beta dual.
         keep: Fraction to keep, above 0 and at most 1: 0.7 keeps 70 %.
         count: How many examples to keep, in place of --keep.
-        strategy: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over the whole
-            range), or module:function.
+        strategy: By the score: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over
+            the whole range), beta (with --by dual), metriq (most of the classes with most errors). By features: k-center, herding,
+            graph-cut, facility-location, d2 (and the score), semdedup, craig and gradmatch (and the networks' answers). Or
+            module:function.
         start: For window: leave out this fraction of the easiest.
         cut: For stratified: leave out this fraction of the hardest first.
+        cut_by: For stratified: the score that decides what is hardest for --cut, as for --by. Default: the same.
+        features: Vectors for strategies that look at them, .npy or .parquet. Default: those that RUN has.
+        option: NAME=VALUE of a strategy, can be repeated: alpha (graph-cut), neighbours and gamma (d2), clusters, easy and epsilon
+            (semdedup: with epsilon and no size, what is less like than 1 - epsilon is kept), exponent (beta), ridge (gradmatch).
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
         copy_to: Copy the kept pictures into a new folder DIR/class/.
     """
     from dataprune.run.own_scores import score_named
+    from dataprune.run.views import needs_of, views_of
     from dataprune.store import check_new
 
-    only_one({"--keep": keep, "--count": count})
+    if strategy != "semdedup" or not any(one.startswith("epsilon=") for one in option):
+        only_one({"--keep": keep, "--count": count})
+    options = {"start": start, "cut": cut} | _numbers(option)
+    if ":" not in strategy and strategy not in dp.STRATEGIES:
+        raise unknown_choice("strategy", strategy, dp.STRATEGIES)
     opened = dp.open_run(run)
-    score = score_named(opened, by or ("median_distance" if strategy == "moderate" else "el2n"))
-    kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, start=start, cut=cut, seed=seed)
+    score = score_named(opened, by or ("median_distance" if strategy == "moderate" else "dual" if strategy == "beta" else "el2n"))
+    cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
+    views = views_of(opened, needs_of([strategy]), features, cut_score)
+    kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
     folders = folders_of(copy_to, link_to)
     for folder in folders:
         check_new([folder])
@@ -89,8 +105,20 @@ def _same_command(run: Path, by: str | None, kept: "dp.Selection", by_count: boo
     words += ["--count", str(spec["count"])] if by_count else ["--keep", f"{spec['keep']:g}"]
     words += [] if spec["strategy"] == "hardest" else ["--strategy", str(spec["strategy"])]
     words += ["--balanced"] if spec["balanced"] else []
-    words += [word for name in ("start", "cut", "seed") if spec[name] for word in (f"--{name}", f"{spec[name]:g}")]
+    words += [word for name, value in spec["options"].items() if value for word in ("--option", f"{name}={value:g}")]
+    words += ["--seed", str(spec["seed"])] if spec["seed"] else []
     return f"{shlex.join(words)} ..."
+
+
+def _numbers(options: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for one in options:
+        name, _, value = one.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise invalid("--option", "read NAME=VALUE with a number", repr(one), "For example --option gamma=0.5.") from None
+    return found
 
 
 def say_kept(kept: "dp.Selection", run: "dp.Run") -> None:

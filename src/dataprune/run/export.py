@@ -40,7 +40,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None
         elif path.suffix.lower() == ".npy":
             tables.write_npy(temporary, kept.rows)
         else:
-            columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores}
+            columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores, "weight": kept.weights}
             tables.write_table(temporary, {name: values for name, values in columns.items() if values is not None})
     said = {**kept.spec, "n_examples": kept.n_total}
     if run is not None:

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.plugins import call
 from dataprune.scores import Score
+from dataprune.selection.group import Chosen, Group, Strategy, Views, check_needs
 from dataprune.selection.ids import Ids
 from dataprune.selection.selection import Selection
-from dataprune.selection.strategies import STRATEGIES, Group, share
+from dataprune.selection.strategies import STRATEGIES, share
 from dataprune.streams import generator
 from dataprune.trace.member import checked_labels
 
@@ -22,6 +23,8 @@ Counts = Int64[np.ndarray, " classes"]
 
 # 0.7 + 0.3 may exceed 1 by a rounding error.
 _SLACK = 1e-9
+FRACTIONS = ("start", "cut")
+"""Options that are fractions of all examples; with `keep` they are at most 1."""
 
 
 def select(
@@ -31,31 +34,31 @@ def select(
     count: int | None = None,
     strategy: str = "hardest",
     balanced: bool = False,
-    start: float = 0.0,
-    cut: float = 0.0,
     labels: ArrayLike | None = None,
     ids: ArrayLike | Ids | None = None,
+    views: Views | None = None,
     seed: int = 0,
+    **options: float,
 ) -> Selection:
     """Choose the examples to keep.
 
     Ties are broken by a hash of `seed` and the id. So the kept set does not depend on the order of rows, and as `keep` grows the
-    sets are nested (balanced ones within each class's quota).
+    sets are nested (balanced ones within each class's quota; not those of "beta" and "metriq").
 
     Args:
-        score: of the examples; a bare array is a difficulty (higher is harder). None for "random", with `ids` or `labels`.
+        score: of the examples; a bare array is a difficulty (higher is harder). None for strategies that need none, with `ids`,
+            `labels` or `views`.
         keep: the fraction kept, in (0, 1]: floor(keep · N + 0.5) examples, at least 1.
         count: how many are kept, in place of `keep`.
-        strategy: "hardest", "easiest", "window" (beginning at `start`), "random", "moderate" (the middle band), "stratified"
-            (evenly over the range, after a `cut` of the hardest), or `"module:function"`, a function of difficulty, labels, count
-            and a NumPy generator that gives row numbers.
+        strategy: of `STRATEGIES`, whose entries say what each needs and which options it takes; or `"module:function"`, a function
+            of a `Group`, a count and a NumPy generator that gives row numbers of the group.
         balanced: give each class its share of the budget (largest remainders; at least one each where the budget allows) and
             use the strategy inside each class.
-        start: with "window", the fraction of easier examples that are left out.
-        cut: with "stratified", the fraction of the hardest that is left out.
         labels: (N,) class indices, if the score does not carry them.
         ids: (N,) different strings, if the score does not carry them; row numbers if there are none. `Ids` remember their hashes.
+        views: features, probabilities and more, for strategies that look at them.
         seed: of the tie-breaking hash, and of "random".
+        options: of the strategy: `start` of "window", `cut` of "stratified", `neighbours` and `gamma` of "d2", and so on.
 
     Raises:
         InputError: what does not fit, also integers that are a permutation and so look like a ranking, not a score.
@@ -64,25 +67,43 @@ def select(
         >>> select([0.1, 0.9, 0.5, 0.7], keep=0.5).rows.tolist()
         [1, 3]
     """
-    examples = _examples(score, labels, ids)
-    n_kept = _count(keep, count, examples.n_total)
-    _check_options(strategy, start, cut, n_kept / examples.n_total if keep is None else keep)
-    if score is None and strategy != "random":
-        raise invalid("score", f"be given for strategy '{strategy}'", "None", "Only 'random' needs none.")
+    rule = _strategy(strategy)
+    examples = _examples(score, labels, ids, views)
+    asked = _options(strategy, rule, options)
+    whole = examples.group(seed, asked)
+    check_needs(strategy, rule.needs, whole, score is not None)
     if balanced and examples.labels is None:
         raise invalid("labels", "be given to balance by class", "none")
-    hashes = examples.ids.ties(seed)
+    if balanced and strategy == "metriq":
+        raise invalid("balanced", "be left out for strategy 'metriq'", True, "It shares the budget over the classes itself.")
+    if keep is None and count is None and rule.size is not None:
+        count = rule.size(whole)
+    n_kept = _count(keep, count, examples.n_total)
+    _check_fractions(asked, n_kept / examples.n_total if keep is None else keep)
     parts = []
-    for members, quota in _budget(examples, hashes, n_kept, balanced):
-        group = Group(examples.difficulty[members], hashes[members], start, cut)
-        parts.append(members[_chosen(strategy, group, examples.labels_of(members), quota, seed)])
-    rows = np.sort(np.concatenate(parts))
+    for members, quota in _budget(examples, whole.hashes, n_kept, balanced):
+        group = whole if len(members) == len(whole) else whole.take(members)
+        found = _chosen(strategy, rule, group, quota, seed)
+        parts.append(Chosen(members[found.rows], found.weights))
+    kept = np.concatenate([part.rows for part in parts])
+    order = np.argsort(kept)
+    rows = kept[order]
+    weights = [part.weights for part in parts if part.weights is not None]
     fraction = n_kept / examples.n_total if keep is None else float(keep)
-    spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "start": start, "cut": cut, "balanced": balanced, "seed": seed}
+    spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "balanced": balanced, "seed": seed, "options": asked}
     spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": examples.ids.sha256(rows)}
-    scores = None if examples.values is None else examples.values[rows]
-    about = examples.n_total, strategy, fraction, spec, _notes(examples, rows)
-    return Selection(rows, examples.ids.names[rows], examples.labels_of(rows), scores, *about)
+    return Selection(
+        rows=rows,
+        ids=examples.ids.names[rows],
+        labels=None if examples.labels is None else examples.labels[rows],
+        scores=None if examples.values is None else examples.values[rows],
+        n_total=examples.n_total,
+        strategy=strategy,
+        keep=fraction,
+        spec=spec,
+        notes=_notes(examples, rows),
+        weights=np.concatenate(weights)[order] if weights else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +114,23 @@ class _Examples:
     difficulty: Float64[np.ndarray, " examples"]
     ids: Ids
     labels: Labels | None
+    views: Views
 
     @property
     def n_total(self) -> int:
         return len(self.difficulty)
 
-    def labels_of(self, rows: Rows) -> np.ndarray | None:
-        return None if self.labels is None else self.labels[rows]
+    def group(self, seed: int, options: dict[str, float]) -> Group:
+        """Return all examples as one group."""
+        return Group(self.difficulty, self.ids.ties(seed), self.labels, self.views, options)
 
 
-def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | Ids | None) -> _Examples:
+def _examples(
+    score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | Ids | None, views: Views | None
+) -> _Examples:
+    views = views or Views()
     if score is None:
-        known = labels if ids is None else ids
+        known = next((one for one in (ids, labels, views.features, views.probabilities) if one is not None), None)
         if known is None:
             raise InputError("without a score, give `ids` or `labels`: they say how many examples there are.")
         values, difficulty = None, np.zeros(len(known if isinstance(known, Ids) else np.asarray(known)))
@@ -122,7 +148,8 @@ def _examples(score: Score | ArrayLike | None, labels: ArrayLike | None, ids: Ar
     for what, given in (("labels", classes), ("ids", names.names)):
         if given is not None and given.shape != (n_total,):
             raise invalid(what, f"be one for each of {n_total} examples", f"shape {given.shape}")
-    return _Examples(values, difficulty, names, classes)
+    views.check(n_total)
+    return _Examples(values, difficulty, names, classes, views)
 
 
 def _difficulty(array: ArrayLike) -> np.ndarray:
@@ -149,16 +176,34 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
     return max(1, share(keep, n_total))
 
 
-def _check_options(strategy: str, start: float, cut: float, keep: float) -> None:
-    if strategy not in STRATEGIES and ":" not in strategy:
-        raise unknown_choice("strategy", strategy, STRATEGIES)
-    for name, value, owner in (("start", start, "window"), ("cut", cut, "stratified")):
-        if not 0 <= value < 1:
+def _strategy(name: str) -> Strategy:
+    if ":" in name:
+        return Strategy(lambda group, count: (), ())  # called by its name, with a generator
+    if name not in STRATEGIES:
+        raise unknown_choice("strategy", name, STRATEGIES)
+    return STRATEGIES[name]
+
+
+def _options(strategy: str, rule: Strategy, given: dict[str, float]) -> dict[str, float]:
+    """Return the options of a strategy with their defaults; refuse what is another's, or no number at least 0."""
+    owners = {option: name for name, one in STRATEGIES.items() for option in one.options}
+    for name, value in given.items():
+        if name not in owners:
+            raise unknown_choice("option", name, owners)
+        if name in FRACTIONS and not 0 <= value < 1:  # also refuses NaN
             raise invalid(name, "be in [0, 1)", value, "It is a fraction of all examples.")
-        if value and strategy != owner:
-            raise invalid(name, f"be 0 for strategy '{strategy}'", value, f"It belongs to '{owner}'.")
-        if value + keep > 1 + _SLACK:
-            cure = f"Lower `{name}` to {max(0.0, 1 - keep):.6g} or keep less."
+        if not 0 <= value < np.inf:
+            raise invalid(name, "be 0 or more", value)
+        if value and name not in rule.options and ":" not in strategy:
+            raise invalid(name, f"be 0 for strategy '{strategy}'", value, f"It belongs to '{owners[name]}'.")
+    known = dict(given) if ":" in strategy else {name: given.get(name, default) for name, default in rule.options.items()}
+    return {name: float(value) for name, value in known.items()}
+
+
+def _check_fractions(options: dict[str, float], keep: float) -> None:
+    for name in FRACTIONS:
+        if options.get(name, 0.0) + keep > 1 + _SLACK:
+            value, cure = options[name], f"Lower `{name}` to {max(0.0, 1 - keep):.6g} or keep less."
             raise invalid(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
 
 
@@ -200,11 +245,12 @@ def largest_remainders(sizes: Counts, count: int, tie_breaks: UInt64[np.ndarray,
         quotas[held], shares[held] = 1, False
 
 
-def _chosen(strategy: str, group: Group, labels: Labels | None, count: int, seed: int) -> Rows:
-    if strategy in STRATEGIES:
-        return STRATEGIES[strategy](group, count)
+def _chosen(strategy: str, rule: Strategy, group: Group, count: int, seed: int) -> Chosen:
+    if ":" not in strategy:
+        found = rule.choose(group, count)
+        return found if isinstance(found, Chosen) else Chosen(found)
     stream = generator(seed, "strategy", strategy, int(group.hashes.min()))
-    rows, who = np.asarray(call(strategy, group.difficulty, labels, count, stream)), f"strategy '{strategy}'"
+    rows, who = np.asarray(call(strategy, group, count, stream)), f"strategy '{strategy}'"
     if rows.shape != (count,) or not np.issubdtype(rows.dtype, np.integer):
         raise invalid(who, f"give exactly {count} row numbers", f"{rows.dtype} of shape {rows.shape}")
     bad = rows[(rows < 0) | (rows >= len(group.hashes))]
@@ -213,7 +259,7 @@ def _chosen(strategy: str, group: Group, labels: Labels | None, count: int, seed
     unique, counts = np.unique(rows, return_counts=True)
     if len(unique) != count:
         raise invalid(who, "give each row once", f"repeats of {join_some(unique[counts > 1])}")
-    return rows.astype(np.int64)
+    return Chosen(rows.astype(np.int64))
 
 
 def _notes(examples: _Examples, rows: Rows) -> tuple[str, ...]:

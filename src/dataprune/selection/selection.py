@@ -24,8 +24,9 @@ class Selection:
         rows: (kept,) int64 row numbers in the scored set, ascending.
         ids, labels, scores: (kept,) their names, class indices and values of the score, in its own sign, if there are any.
         keep: the fraction asked for (the kept share, if a count was asked for).
-        spec: everything that defines the set: strategy, keep, count, start, cut, balanced, seed, score, ids_sha256.
+        spec: everything that defines the set: strategy, keep, count, balanced, seed, options, score, ids_sha256.
         notes: what one should know about it, such as classes that keep no example.
+        weights: (kept,) how much each counts in training, of strategies that say so (`craig`, `gradmatch`).
     """
 
     rows: Int64[np.ndarray, " kept"]
@@ -37,6 +38,7 @@ class Selection:
     keep: float
     spec: dict[str, Any]
     notes: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,9 +80,9 @@ class Selection:
         return html_table(repr(self), self._columns())
 
     def to_pandas(self) -> Any:
-        """Return a row for each kept example as a `pandas.DataFrame`: row, id, and label (an index) and score if there are any."""
+        """Return a row for each kept example as a `pandas.DataFrame`: row, id; label (an index), score, weight if there."""
         return data_frame(self._columns())
 
     def _columns(self) -> dict[str, np.ndarray]:
-        columns = {"row": self.rows, "id": self.ids, "label": self.labels, "score": self.scores}
+        columns = {"row": self.rows, "id": self.ids, "label": self.labels, "score": self.scores, "weight": self.weights}
         return {name: values for name, values in columns.items() if values is not None}

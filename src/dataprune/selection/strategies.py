@@ -3,29 +3,21 @@
 Each is an order or a quota and, within equal difficulty, the order of a seeded hash: never a position.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
+from dataprune.errors import InputError
+from dataprune.selection.gradients import gradmatch
+from dataprune.selection.graph import d2, semdedup, semdedup_size
+from dataprune.selection.greedy import craig, facility_location, graph_cut, herding, k_center
+from dataprune.selection.group import Group, Rows, Strategy, Values
+
 STRATA = 50
 """Equal-width strata of `stratified` (Zheng et al. 2023, section 4)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Examples to choose from: all, or those of one class."""
-
-    difficulty: Float64[np.ndarray, " examples"]  # higher is harder
-    hashes: UInt64[np.ndarray, " examples"]  # all different; break ties
-    start: float = 0.0  # where the window begins, as a fraction of the examples from the easiest
-    cut: float = 0.0  # which fraction of the hardest `stratified` leaves out
-
-    @property
-    def order(self) -> Int64[np.ndarray, " examples"]:
-        """From easiest to hardest."""
-        return np.lexsort((self.hashes, self.difficulty)).astype(np.int64)
+BETA = 15.0
+"""The concentration of `beta` (Cho et al. 2025, section 4)."""
+SUREST = 10
+"""Of so many examples of the highest score `beta` takes the mean confidence."""
 
 
 def share(fraction: float, n_examples: int) -> int:
@@ -35,7 +27,7 @@ def share(fraction: float, n_examples: int) -> int:
 
 def hardest(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
     """Keep the hardest."""
-    return group.order[len(group.hashes) - count :]
+    return group.order[len(group) - count :]
 
 
 def easiest(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
@@ -46,13 +38,13 @@ def easiest(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
 def window(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
     """Keep a window of the order from easiest to hardest, beginning at `start`."""
     # Rounding start and count both up may pass the end by one.
-    first = min(share(group.start, len(group.hashes)), len(group.hashes) - count)
+    first = min(share(group.options["start"], len(group)), len(group) - count)
     return group.order[first : first + count]
 
 
 def random(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
     """Keep a random part, whatever the difficulty: the first in the order of the hashes."""
-    return np.argsort(group.hashes)[:count].astype(np.int64)
+    return group.by_hash[:count]
 
 
 def moderate(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
@@ -70,15 +62,16 @@ def moderate(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
 
 
 def stratified(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
-    """Cover the range of difficulty: equal-width strata share the budget, after the hardest `cut` is left out.
+    """Cover the range of difficulty: equal-width strata share the budget, after the hardest `cut` (by `cut_by`, if given) goes.
 
     There is a water level: each stratum gives its size or the level, whichever is less, and what is left over goes one each to the
     largest. So the quotas grow with the budget, and kept sets are nested. Within a stratum the hash decides.
 
-    Source: Zheng et al. 2023, arXiv:2210.15809, algorithm 1. Departs: the cut is by the same score; draws are by hash.
+    Source: Zheng et al. 2023, arXiv:2210.15809, algorithm 1. Departs: draws are by hash.
     """
+    cut_by = group.difficulty if group.views.cut_by is None else group.views.cut_by
     # Rounding the cut and the budget both up may pass the end by one.
-    left = group.order[: max(count, len(group.hashes) - share(group.cut, len(group.hashes)))]
+    left = np.lexsort((group.hashes, cut_by))[: max(count, len(group) - share(group.options["cut"], len(group)))]
     difficulty = group.difficulty[left]
     low, high = difficulty.min(), difficulty.max()
     scaled = (difficulty - low) / (high - low) if high > low else np.zeros(len(left))
@@ -108,6 +101,117 @@ def water_level(sizes: Int64[np.ndarray, " strata"], count: int) -> Int64[np.nda
     return quotas
 
 
-STRATEGIES: dict[str, Callable[[Group, int], Int64[np.ndarray, " kept"]]] = {
-    keep.__name__: keep for keep in (hardest, easiest, window, random, moderate, stratified)
+def beta(group: Group, count: int) -> Rows:
+    """Draw with a chance that follows the score, and how sure networks were of the label: the fewer are kept, the surer.
+
+    The chance is the score times the density of a beta distribution at the label's mean probability over epochs. Its parameters
+    follow from the share r that is left out and the mean confidence M of the ten highest scores: b = 15 (1 − M)(1 − r^exponent),
+    a = 16 − b. Meant for `dual`; the draws are by hash, without replacement. Kept sets are not nested.
+
+    Args:
+        group: option `exponent`, larger for simpler data.
+
+    Source: Cho et al. 2025, arXiv:2502.06905, section 4. Departs: probabilities of exactly 0 or 1 are moved by 1e-6.
+    """
+    chances = beta_chances(group, count)
+    with np.errstate(divide="ignore"):
+        drawn = ((group.hashes >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
+        keys = np.log(drawn) / chances  # Efraimidis & Spirakis 2006; -inf without a chance
+    return np.lexsort((group.hashes, -keys))[:count].astype(np.int64)
+
+
+def beta_chances(group: Group, count: int) -> Values:
+    """Return the chance of each example to be drawn first."""
+    from scipy.stats import beta as beta_distribution
+
+    score = group.difficulty
+    if score.min() < 0 or score.max() == 0:
+        found = "values below 0" if score.min() < 0 else "only 0"
+        raise InputError(f"strategy 'beta' needs a score of 0 or more that is harder where larger, got {found}. Take `dual`.")
+    assert group.views.p_label is not None
+    confidence = np.clip(np.asarray(group.views.p_label, np.float64).mean(axis=0), 1e-6, 1 - 1e-6)
+    surest = float(confidence[group.order[-SUREST:]].mean())
+    b = BETA * (1 - surest) * (1 - (1 - count / len(group)) ** group.options["exponent"])
+    chances = beta_distribution.pdf(confidence, BETA + 1 - b, max(b, 1e-6)) * score
+    return np.asarray(chances / chances.sum())
+
+
+def metriq(group: Group, count: int) -> Rows:
+    """Keep most of the classes that networks get wrong most: a class's kept share follows its error, up to all of it.
+
+    Within a class the hash decides. What full classes cannot take goes to the others in proportion; sizes are exact.
+
+    Source: Vysogorets et al. 2024, arXiv:2404.05579 ("MetriQ").
+    """
+    assert group.labels is not None
+    _, place = np.unique(group.labels, return_inverse=True)
+    right = np.asarray(group.views.probabilities).argmax(axis=1) == group.labels
+    sizes = np.bincount(place)
+    by_hash = np.lexsort((group.hashes, place))
+    first = group.hashes[by_hash[np.cumsum(sizes) - sizes]]
+    quotas = error_quotas(sizes, 1.0 - np.bincount(place, right) / sizes, count, first)
+    ranks = np.arange(len(place)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.asarray(by_hash[ranks < quotas[place[by_hash]]])
+
+
+def error_quotas(
+    sizes: Int64[np.ndarray, " classes"],
+    errors: Float64[np.ndarray, " classes"],
+    count: int,
+    tie_breaks: UInt64[np.ndarray, " classes"],
+) -> Int64[np.ndarray, " classes"]:
+    """Share a budget so that kept shares are in proportion to errors, none above 1; the quotas add up to `count` exactly.
+
+    Where classes without an error are all that is left, they share the rest by size.
+
+    Example:
+        >>> error_quotas(np.array([10, 10]), np.array([0.1, 0.3]), 8, np.array([0, 1], np.uint64)).tolist()
+        [2, 6]
+    """
+    exact = np.zeros(len(sizes))
+    free = np.ones(len(sizes), bool)
+    while (rest := count - exact.sum()) > 1e-9 and free.any():
+        weights = np.where(free, sizes * errors, 0.0)
+        weights = weights if weights.sum() > 0 else np.where(free, sizes, 0.0)
+        exact[free] = 0.0
+        rest = count - exact.sum()
+        exact += rest * weights / weights.sum()
+        full = free & (exact >= sizes)
+        exact[full], free = sizes[full], free & ~full
+        if not full.any():
+            break
+    quotas = np.floor(exact + 1e-9).astype(np.int64)
+    most = np.lexsort((tie_breaks, quotas - exact))
+    most = most[quotas[most] < sizes[most]]
+    quotas[most[: count - int(quotas.sum())]] += 1
+    return quotas
+
+
+_SCORE_AND_FEATURES, _FEATURES = ("score", "features"), ("features",)
+_GRADIENTS = ("labels", "features", "probabilities")
+
+STRATEGIES: dict[str, Strategy] = {
+    "hardest": Strategy(hardest, source="Paul et al. 2021, arXiv:2107.07075"),
+    "easiest": Strategy(easiest, source="Sorscher et al. 2022, arXiv:2206.14486"),
+    "window": Strategy(window, options={"start": 0.0}),
+    "random": Strategy(random, ()),
+    "moderate": Strategy(moderate, source="Xia et al. 2023, ICLR"),
+    "stratified": Strategy(stratified, options={"cut": 0.0}, source="Zheng et al. 2023, arXiv:2210.15809"),
+    "beta": Strategy(beta, ("score", "p_label"), {"exponent": 4.0}, False, "Cho et al. 2025, arXiv:2502.06905"),
+    "metriq": Strategy(metriq, ("labels", "probabilities"), nested=False, source="Vysogorets et al. 2024, arXiv:2404.05579"),
+    "k-center": Strategy(k_center, _FEATURES, source="Sener & Savarese 2018, arXiv:1708.00489"),
+    "herding": Strategy(herding, _FEATURES, source="Welling 2009, ICML"),
+    "graph-cut": Strategy(graph_cut, _FEATURES, {"alpha": 1.0}, source="Iyer et al. 2021, arXiv:2006.15412"),
+    "facility-location": Strategy(facility_location, _FEATURES, source="Wei et al. 2015, ICML"),
+    "craig": Strategy(craig, _GRADIENTS, source="Mirzasoleiman et al. 2020, arXiv:1906.01827"),
+    "gradmatch": Strategy(gradmatch, _GRADIENTS, {"ridge": 1.0}, source="Killamsetty et al. 2021, arXiv:2103.00123"),
+    "d2": Strategy(d2, _SCORE_AND_FEATURES, {"neighbours": 10, "gamma": 1.0}, source="Maharana et al. 2024, arXiv:2310.07931"),
+    "semdedup": Strategy(
+        semdedup,
+        _FEATURES,
+        {"clusters": 0, "easy": 0, "epsilon": 0.0},
+        source="Abbas et al. 2023, arXiv:2303.09540",
+        size=semdedup_size,
+    ),
 }
+"""The strategies by name, with what each looks at."""

@@ -1,7 +1,7 @@
 """Where the scores of a study come from: a run, a scoring of its own, features, or elsewhere."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.run import ClusterSettings, Run, cluster, match, open_run
 from dataprune.run import score as score_run
+from dataprune.run.views import needs_of, views_of
 from dataprune.scores import Score, Scores, km
+from dataprune.selection import Views
 from dataprune.study.grid import Condition
 from dataprune.study.presets import SCORES
-from dataprune.study.spec import StudySpec
+from dataprune.study.spec import ORDERS, StudySpec
 from dataprune.study.splits import StudyData, with_noise
 from dataprune.study.study import NOISY_RUN, RUN
 from dataprune.tables.join import join
@@ -105,20 +107,33 @@ class ScoreProvider:
 
     def _condition(self, name: str, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Condition:
         wanted = self.spec.scores
+        needs = needs_of({part.strategy for part in self.spec.parts} - set(ORDERS))
+        views = Views(self._features(data.train)) if "features" in needs else Views()
+        asks_networks = bool(needs & {"probabilities", "p_label"})
         if all(part.strategy == "random" for part in self.spec.parts):  # no score is needed
             return Condition(name, data, {}, {})
         scores = {score.name: _aligned(score, data.train) for score in self.sources.scores}
         has_features = self.sources.features is not None or bool(self.spec.clusters)
         from_run = [one for one in wanted if one not in scores and not (one == "km" and has_features)]
-        if from_run or not wanted:
+        if from_run or asks_networks or not wanted:
             if run_path is None:
                 scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
                 run = scorer(data.train, self.folder / place, settings)
             else:
                 run = open_run(run_path)
-            scores |= _named(run.scores, from_run or [one for one in SCORES if one in run.scores and one not in scores])
+            views = replace(views_of(run, needs - {"features"}), features=views.features)
+            names = from_run if wanted else [one for one in SCORES if one in run.scores and one not in scores]
+            scores |= _named(run.scores, names)
         km = self._km(data.train) if ("km" in wanted or not wanted) and has_features else {}
-        return Condition(name, data, scores, km)
+        return Condition(name, data, scores, km, views)
+
+    def _features(self, dataset: Dataset) -> np.ndarray:
+        """Return the features that strategies look at, a row for each training example."""
+        given = self.sources.features
+        if isinstance(given, FeatureFile):
+            matched = match(given, dataset.ids)
+            return np.asarray(np.concatenate(list(matched))[matched.place])
+        return pixel_features(dataset, self.folder) if dataset.features is None or given == PIXELS else dataset.features
 
     def _km(self, dataset: Dataset) -> dict[int, Score]:
         """Score `km` by each number of clusters asked for, but those beyond a fifth of the examples; equal numbers are one."""

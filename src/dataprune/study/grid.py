@@ -1,7 +1,7 @@
 """The trials that answer a study's question: cells, the rows that each trains on, and by which network and recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64
 from dataprune.data import Dataset
 from dataprune.errors import invalid, join_some
 from dataprune.scores import Score
-from dataprune.selection import select
+from dataprune.selection import STRATEGIES, Views, select
 from dataprune.streams import torch_seed
 from dataprune.study.results_table import ALL, RANDOM, Cell
 from dataprune.study.spec import ORDERS, StudySpec, Variant
@@ -23,6 +23,8 @@ from dataprune.training.recipes import Recipe, recipe_named
 from dataprune.training.staged import Stage, stage_of_steps, whole_stage
 
 SLACK = 1e-9
+NO_SCORE = "no score"
+"""The score's name in the cells of strategies that look at other things."""
 EPOCHS = 6  # of a trial at REFERENCE_SIZE examples
 
 
@@ -33,12 +35,14 @@ class Condition:
     Attributes:
         scores: by the name they have in tables.
         km: the score `km` by the number of clusters, where it is made for this study.
+        views: what strategies look at beside a score, of all of the training data.
     """
 
     name: str
     data: StudyData
     scores: Mapping[str, Score]
     km: Mapping[int, Score]
+    views: Views = field(default_factory=Views)
 
 
 @dataclass(frozen=True)
@@ -123,13 +127,20 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequenc
             if sweep.strategy == RANDOM:  # it is the control
                 continue
             order = sweep.strategy if sweep.strategy in ORDERS else ""
-            for name in spec.scores:
-                scores = condition.km if name == "km" and condition.km else {0: condition.scores[name]}
+            for name in spec.scores if order or "score" in STRATEGIES[sweep.strategy].needs else (NO_SCORE,):
+                if sweep.strategy == "beta" and condition.scores[name].difficulty.min() < 0:
+                    continue  # its chances follow a score of 0 or more
+                scores = condition.km if name == "km" and condition.km else {0: condition.scores.get(name) or _no_score(condition)}
                 for (clusters, score), keep, start in product(scores.items(), sweep.keep, sweep.start):
                     if start + keep > 1 + SLACK:
                         raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
                     cell = Cell(name, "curriculum" if order else sweep.strategy, keep, start, arm, order, clusters)
                     yield _Request(cell, condition, first, score)
+
+
+def _no_score(condition: Condition) -> Score:
+    """Return what stands for a score where the strategy looks at other things."""
+    return Score(NO_SCORE, np.zeros(len(condition.data.train)))
 
 
 def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> tuple[Stage, ...]:
@@ -155,10 +166,11 @@ def _kept(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None])
         None if score is None else Score(score.name, score.values[data.pool], score.harder),
         cell.keep,
         strategy=cell.strategy,
-        balanced=spec.balanced,
+        balanced=spec.balanced and cell.strategy != "metriq",
         start=cell.start,
         labels=labels,
         ids=data.pool_ids,
+        views=request.condition.views.take(data.pool),
         seed=torch_seed(seed, "random") if score is None else spec.seed,
     ).rows
     if lost := sorted(set(labels.tolist()) - set(labels[chosen].tolist())):

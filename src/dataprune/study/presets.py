@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dataprune.errors import invalid, unknown_choice
+from dataprune.selection import STRATEGIES
 from dataprune.study.spec import ORDERS, StudySpec, Sweep, Variant
 
 SCORES = ("el2n", "std", "pred_sum", "flip", "forget", "km")
@@ -10,6 +11,8 @@ SCORES = ("el2n", "std", "pred_sum", "flip", "forget", "km")
 
 SEVEN = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56, 0.57, 0.58, 0.59, 0.6)
+SMALL = (0.1, 0.2, 0.4)
+METHODS = tuple(name for name in STRATEGIES if name not in ("window", "random"))
 STAGES = ((10, 0.5), (5, 0.6), (5, 0.7), (5, 0.8), (5, 0.9), (40, 1.0))
 
 PRESETS: dict[str, StudySpec] = {
@@ -21,6 +24,7 @@ PRESETS: dict[str, StudySpec] = {
         StudySpec("easy-vs-hard", (Sweep("hardest", SEVEN), Sweep("easiest", (*SEVEN, 0.2, 0.1)))),
         StudySpec("noise-window", (Sweep("window", (0.4,), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),), noise=0.1),
         StudySpec("clusters", (Sweep("hardest", SEVEN),), ("km",), clusters=("classes", "auto", "5", "20", "50", "100", "200")),
+        StudySpec("methods", tuple(Sweep(one, SMALL) for one in METHODS), noise=0.1, balanced=True),
         StudySpec("curriculum", (Sweep("easy-to-hard"), Sweep("hard-to-easy")), stages=STAGES),
         StudySpec(
             "recipes",
@@ -47,6 +51,7 @@ QUESTIONS = {
     "easy-vs-hard": "what does it cost to lose the hardest, and what the easiest?",
     "noise-window": "what changes when a tenth of the labels of each class is wrong?",
     "clusters": "how many clusters should km have?",
+    "methods": "which score and which strategy keep most accuracy at small sizes, with and without wrong labels?",
     "curriculum": "does the order of training matter: easy first, or hard first?",
     "recipes": "which recipe trains best on all data, by validation?",
 }

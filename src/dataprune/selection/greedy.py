@@ -1,0 +1,266 @@
+"""Greedy strategies over features: k-center, herding, graph cut, facility location, and CRAIG over gradients of the last layer.
+
+All break ties by the hash, and are nested: a larger budget goes on where a smaller one stopped. Growth for n examples of D
+features, of which m are kept: time n · m · D for k-center (products of matrices), herding and graph cut (products of a matrix and
+a vector, so slower); n² · D for facility location and CRAIG, whose memory is n² up to 4,096 examples and 256 n beyond. Balanced,
+n and m are those of a class; CRAIG is within classes in any case.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from dataprune.clustering import refuse_rows
+from dataprune.errors import invalid
+from dataprune.selection.group import Chosen, Group, Rows
+
+PENDING = 64  # centres between two products with all rows
+LOOKED = 256  # rows whose distance is brought up to date at once
+DENSE = 4096  # examples of which all pairs are held; of more
+NEAREST = 256  # similarities of each
+BLOCK = 2**22  # similarities that are made at once
+SINGLE = 2**24  # numbers beyond which a product of a matrix and a vector is made in single precision
+
+Matrix = Float64[np.ndarray, "examples features"]
+
+
+def k_center(group: Group, count: int) -> Rows:
+    """Keep examples that lie far from each other: each next one is farthest from those that are kept (Euclidean).
+
+    The first is drawn by hash. No example is farther from a kept one than twice the least possible radius.
+
+    Source: Sener & Savarese 2018, arXiv:1708.00489, algorithm 1 (Gonzalez 1985).
+    """
+    order = group.by_hash
+    return np.asarray(order[farthest_first(np.asarray(group.features[order], np.float64), count)])
+
+
+def farthest_first(x: Matrix, count: int, first: int = 0) -> Rows:
+    """Return rows of which each is farthest from all before it; of equals the lowest row.
+
+    Distances are brought up to date lazily: they only shrink, so an old one is a bound, and only rows that may be the farthest
+    are looked at again; after `PENDING` centres all are, by one product.
+    """
+    x = x - x.mean(axis=0)
+    squares = np.einsum("nd,nd->n", x, x)
+    bound, known = np.full(len(x), np.inf), np.zeros(len(x), np.int64)
+    chosen = [first]
+
+    def look(rows: Rows | slice, since: int) -> None:
+        centres = np.array(chosen[since:])
+        away = squares[rows, None] + squares[centres] - 2 * x[rows] @ x[centres].T
+        bound[rows] = np.minimum(bound[rows], np.maximum(away.min(axis=1), 0.0))
+        known[rows] = len(chosen)
+        bound[centres] = -1.0
+
+    base = 0
+    while len(chosen) < count:
+        if base == 0 or len(chosen) - base >= PENDING:
+            look(slice(None), base)
+            base = len(chosen)
+        bound[chosen[-1]] = -1.0
+        while True:
+            best = int(bound.argmax())
+            if known[best] == len(chosen):
+                break
+            size = min(LOOKED, len(x))
+            rows = np.argpartition(bound, -size)[-size:]
+            look(np.union1d(rows[known[rows] < len(chosen)], [best]), base)
+        chosen.append(best)
+    return np.array(chosen[:count], np.int64)
+
+
+def herding(group: Group, count: int) -> Rows:
+    """Keep examples whose mean stays near the mean of all: each next one points most towards what is missing.
+
+    Source: Welling 2009, "Herding dynamical weights to learn", ICML. Departs: no example is taken twice.
+    """
+    order = group.by_hash
+    x = np.asarray(group.features[order], np.float64)
+    mean = x.mean(axis=0)
+    return np.asarray(order[_steered(x, count, mean, mean, 1.0)])
+
+
+def graph_cut(group: Group, count: int) -> Rows:
+    """Keep examples that are like all others (by `alpha`) and unlike each other: the similarity is (1 + cosine) / 2.
+
+    The function is alpha · Σ over all i and kept j of s(i, j) − Σ over kept i and j of s(i, j); each next example adds most.
+
+    Source: Iyer et al. 2021, arXiv:2006.15412.
+    """
+    order = group.by_hash
+    x = unit_rows(group.features[order])
+    # With this similarity the gain is linear in the example, so nothing is kept for pairs.
+    towards = group.options["alpha"] * x.sum(axis=0)
+    return np.asarray(order[_steered(x, count, towards, np.zeros_like(towards), 2.0)])
+
+
+def _steered(x: Matrix, count: int, towards: Float64[np.ndarray, " features"], drift: np.ndarray, step: float) -> Rows:
+    """Take the row with the largest product with a vector, which then moves by `drift` − `step` times that row; and so on."""
+    held = x.astype(np.float32) if x.size > SINGLE else x
+    taken = np.zeros(len(x))
+    chosen = np.empty(count, np.int64)
+    for place in range(count):
+        chosen[place] = best = int((held @ towards.astype(held.dtype) + taken).argmax())
+        taken[best] = -np.inf
+        towards = towards + drift - step * x[best]
+    return chosen
+
+
+def facility_location(group: Group, count: int) -> Rows:
+    """Keep examples such that each of all has one like it: the similarity is (1 + cosine) / 2.
+
+    The function is Σ over all i of the largest s(i, j) over kept j; each next example adds most (lazily evaluated). Of more than
+    4,096 examples only the similarities to each one's 256 nearest count.
+
+    Source: Wei et al. 2015, ICML; Minoux 1978 for lazy evaluation.
+    """
+    order = group.by_hash
+    x = unit_rows(group.features[order]).astype(np.float32)
+    pairs = _pairs(np.arange(len(x)), lambda rows: np.asarray(0.5 + 0.5 * (x[rows] @ x.T)))
+    return np.asarray(order[_covering([pairs], count)])
+
+
+def craig(group: Group, count: int) -> Chosen:
+    """Keep examples whose gradients stand for those of all: within each class each gradient has a near one that is kept.
+
+    The gradient is the last layer's, (p − onehot(label)) ⊗ (features, 1); the similarity is the class's largest Euclidean distance
+    minus the distance. A kept example weighs as many as it is the nearest to.
+
+    Source: Mirzasoleiman et al. 2020, arXiv:1906.01827, with facility location as in its algorithm 1.
+    """
+    order = group.by_hash
+    errors, x = errors_of(group.take(order)), with_bias(group.features[order])
+    assert group.labels is not None
+    labels = group.labels[order]
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    parts = [_pairs(rows, _nearness(errors[rows], x[rows])) for rows in classes]
+    chosen = _covering(parts, count)
+    return Chosen(order[chosen], _numbers_stood_for(parts, chosen))
+
+
+def errors_of(group: Group) -> Float64[np.ndarray, "examples classes"]:
+    """Return p − onehot(label): the loss's gradient by the logits."""
+    assert group.labels is not None
+    errors = np.array(group.views.probabilities, np.float64)
+    if group.labels.max() >= errors.shape[1]:
+        raise invalid("probabilities", f"have a column for each class, {group.labels.max() + 1} or more", errors.shape[1])
+    errors[np.arange(len(errors)), group.labels] -= 1.0
+    return errors
+
+
+def with_bias(features: np.ndarray) -> Matrix:
+    """Return features with a column of ones, the input of the last layer's bias."""
+    return np.column_stack([np.asarray(features, np.float64), np.ones(len(features))])
+
+
+def unit_rows(features: np.ndarray) -> Matrix:
+    """Bring rows to length 1; a row of zeros is refused."""
+    x = np.asarray(features, np.float64)
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    refuse_rows(lengths[:, 0] == 0, 0, "all zero", "which have no direction. ")
+    return np.asarray(x / lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Similarities of the examples of one class, or of all: `places` are theirs among all.
+
+    Attributes:
+        dense: (n, n) all of them, symmetric; or else
+        start, rows, values: by column those to the examples of which it is among the nearest.
+    """
+
+    places: Rows
+    dense: Float32[np.ndarray, "n n"] | None = None
+    start: Int64[np.ndarray, " columns"] | None = None
+    rows: np.ndarray | None = None
+    values: Float32[np.ndarray, " pairs"] | None = None
+
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return to which examples, by their places, the similarities of one are held, and those."""
+        if self.dense is not None:
+            return self.places, self.dense[j]
+        assert self.start is not None
+        assert self.rows is not None
+        assert self.values is not None
+        part = slice(int(self.start[j]), int(self.start[j + 1]))
+        return self.places[self.rows[part]], self.values[part]
+
+    def sums(self) -> Float64[np.ndarray, " n"]:
+        """Return the sum of each column."""
+        if self.dense is not None:
+            return np.asarray(self.dense.sum(axis=0, dtype=np.float64))
+        return np.array([self.column(j)[1].sum(dtype=np.float64) for j in range(len(self.places))])
+
+
+def _pairs(places: Rows, block: Callable[[slice], np.ndarray]) -> _Pairs:
+    """Hold the largest similarities of each example, 256 of more than 4,096 examples; `block` gives those of some rows to all."""
+    from scipy.sparse import csr_array
+
+    n = len(places)
+    k, step = n if n <= DENSE else NEAREST, max(1, BLOCK // n)
+    parts = [slice(start, min(n, start + step)) for start in range(0, n, step)]
+    if k == n:
+        return _Pairs(places, np.concatenate([block(part).astype(np.float32, copy=False) for part in parts]))
+    columns, values = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    for part in parts:
+        made = block(part)
+        columns[part] = np.argpartition(made, n - k, axis=1)[:, n - k :]
+        values[part] = np.take_along_axis(made, columns[part], axis=1)
+    by_column = csr_array((values.ravel(), columns.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)).tocsc()
+    return _Pairs(places, None, by_column.indptr.astype(np.int64), by_column.indices, by_column.data)
+
+
+def _nearness(errors: np.ndarray, x: Matrix) -> Callable[[slice], np.ndarray]:
+    """Return how near gradients are to each other, without making them: products of outer products are products of products."""
+    squares = np.einsum("nk,nk->n", errors, errors) * np.einsum("nd,nd->n", x, x)
+
+    def distances(rows: slice) -> np.ndarray:
+        products = (errors[rows] @ errors.T) * (x[rows] @ x.T)
+        return np.asarray(np.sqrt(np.maximum(squares[rows, None] + squares - 2 * products, 0.0)))
+
+    step = max(1, BLOCK // len(x))
+    farthest = max(float(distances(slice(start, start + step)).max()) for start in range(0, len(x), step))
+    return lambda rows: np.asarray(farthest - distances(rows))
+
+
+def _covering(parts: list[_Pairs], count: int) -> Rows:
+    """Take the examples that add most to the sum of each one's largest similarity, one after the other."""
+    n = sum(len(part.places) for part in parts)
+    covered, of, within = np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    gains = np.zeros(n)
+    for number, part in enumerate(parts):
+        of[part.places], within[part.places], gains[part.places] = number, np.arange(len(part.places)), part.sums()
+    heap = [(-gain, j) for j, gain in enumerate(gains.tolist())]
+    heapq.heapify(heap)
+    chosen = np.empty(count, np.int64)
+    for place in range(count):
+        while True:
+            _, j = heapq.heappop(heap)
+            rows, values = parts[of[j]].column(int(within[j]))
+            entry = (-float(np.maximum(values - covered[rows], 0.0).sum()), j)
+            if not heap or entry <= heap[0]:
+                break
+            heapq.heappush(heap, entry)
+        chosen[place] = j
+        covered[rows] = np.maximum(covered[rows], values)
+    return chosen
+
+
+def _numbers_stood_for(parts: list[_Pairs], chosen: Rows) -> Float64[np.ndarray, " chosen"]:
+    """Count for each chosen example those to which it is the most similar of the chosen; of equals the first."""
+    n = sum(len(part.places) for part in parts)
+    best, owner, place = np.full(n, -np.inf), np.full(n, -1), np.full(n, n)
+    place[chosen] = np.arange(len(chosen))
+    for part in parts:
+        for j in np.argsort(place[part.places], kind="stable").tolist():
+            if place[part.places[j]] == n:
+                break
+            rows, values = part.column(j)
+            nearer = values > best[rows]
+            best[rows[nearer]], owner[rows[nearer]] = values[nearer], place[part.places[j]]
+    return np.bincount(owner[owner >= 0], minlength=len(chosen)).astype(np.float64)
