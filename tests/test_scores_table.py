@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import statistics
 import sys
 import tracemalloc
 
@@ -12,15 +13,16 @@ from hypothesis import strategies as st
 
 from dataprune.errors import InputError, MachineError
 from dataprune.scores import SCORES, Score, Scores, correlations, score_trace
-from dataprune.scores.table import aum, el2n, forget, forget_toneva, std
+from dataprune.scores.dynamics import aum, forget, forget_toneva
+from dataprune.scores.ensemble import el2n, std
 from dataprune.selection import select
 from dataprune.trace import Trace
 from toys import ANSWERS, LABELS, PROBABILITIES, random_logits, record, toy_member, toy_trace, trace_of
 
 # Probabilities lie in the trace in half precision: 11 bits.
-TOLERANCE = {"std": {"rtol": 1e-3, "atol": 1e-3}}  # stored probabilities are of half precision
-LABEL_BLIND = ("std", "entropy", "flip")  # scores in which the label plays no part
-WITHOUT_FEATURES = sorted(set(SCORES) - {"grand"})
+TOLERANCE = {name: {"rtol": 1e-3, "atol": 1e-3} for name in ("std", "least_confidence", "top_two_margin")}
+LABEL_BLIND = ("std", "entropy", "flip", "tdds", "least_confidence", "top_two_margin")  # scores in which the label plays no part
+WITHOUT_FEATURES = sorted(set(SCORES) - {"grand", "memorization"})
 
 
 def close(name, values, expected):
@@ -50,6 +52,21 @@ def naive(labels, logits):
             for t in range(n_epochs):
                 row = logits[e, t, i]
                 found["aum"][i] += (row[y] - max(row[k] for k in range(n_classes) if k != y)) / n_epochs / n_members
+                found["loss_mean"][i] -= math.log(own[t]) / n_epochs / n_members
+                found["aleatoric"][i] += own[t] * (1 - own[t]) / n_epochs / n_members
+                found["el2n_sum"][i] += math.dist(p[e][t], [float(k == y) for k in range(n_classes)]) / n_members
+            spread = statistics.stdev(own)  # fewer epochs than ten: one window of all
+            found["dyn_unc"][i] += spread / n_members
+            found["dual"][i] += (1 - sum(own) / n_epochs) * spread / n_members
+            changes = [
+                sum(b * abs(math.log(b) - math.log(a)) for a, b in zip(p[e][t], p[e][t + 1], strict=True))
+                for t in range(n_epochs - 1)
+            ]
+            found["tdds"][i] += 0.9 * math.dist(changes, [sum(changes) / len(changes)] * len(changes)) / n_members
+            found["first_learned"][i] += ([*right, True].index(True) + 1) / n_members
+            largest = sorted(p[e][-1])[-2:]
+            found["least_confidence"][i] += (1 - largest[1]) / n_members
+            found["top_two_margin"][i] += (largest[1] - largest[0]) / n_members
             found["entropy"][i] -= sum(x * math.log(x) for x in p[e][-1]) / n_members
         for k in range(n_classes):
             values = [p[e][-1][k] for e in range(n_members)]
@@ -63,16 +80,16 @@ def softmax(row):
     return [x / sum(exponents) for x in exponents]
 
 
-@pytest.mark.parametrize("name", sorted(SCORES))
+@pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_by_hand(name):
-    scores = score_trace(toy_trace())
+    scores = score_trace(toy_trace(), "all")
     close(name, scores[name].values, ANSWERS[name])
     close(name, SCORES[name].function(toy_trace()), ANSWERS[name])
 
 
 def test_against_naive_loops():
     labels, logits = random_logits(seed=5)
-    scores = score_trace(trace_of(labels, logits))
+    scores = score_trace(trace_of(labels, logits), "all")
     for name, expected in naive(labels, logits).items():
         close(name, scores[name].values, expected)
 
@@ -86,10 +103,10 @@ def test_harder_points_at_wrong_labels(name):
     difficulty = score_trace(trace_of(given_labels, logits), [name])[name].difficulty
     with_true_labels = score_trace(trace_of(labels, logits), [name])[name].difficulty
     assert np.allclose(difficulty, with_true_labels, rtol=1e-3, atol=1e-3) == (name in LABEL_BLIND)
-    if name in ("flip", "variability", "forget"):  # about change, not about being wrong
+    if name in ("flip", "variability", "forget", "dyn_unc", "dual"):  # about change, not about being wrong
         steady = np.tile(logits[:, -1:], (1, 6, 1, 1))
         assert difficulty.mean() > score_trace(trace_of(given_labels, steady), [name])[name].difficulty.mean()
-    elif name not in LABEL_BLIND:
+    elif name not in (*LABEL_BLIND, "aleatoric"):  # which is largest in the middle
         assert difficulty[wrong].mean() > difficulty[~wrong].mean()
 
 
@@ -97,11 +114,11 @@ def test_harder_points_at_wrong_labels(name):
 @settings(max_examples=8, deadline=None)
 def test_permuting_examples_permutes_scores_and_renaming_classes_changes_nothing(seed):
     labels, logits = random_logits(seed=seed, members=2, epochs=3, examples=12, classes=4)
-    scores = score_trace(trace_of(labels, logits))
+    scores = score_trace(trace_of(labels, logits), "all")
     order = np.random.default_rng(seed).permutation(12)
-    permuted = score_trace(trace_of(labels[order], logits[:, :, order]))
+    permuted = score_trace(trace_of(labels[order], logits[:, :, order]), "all")
     names = np.random.default_rng(seed + 1).permutation(4)
-    renamed = score_trace(trace_of(np.argsort(names)[labels], logits[..., names]))
+    renamed = score_trace(trace_of(np.argsort(names)[labels], logits[..., names]), "all")
     for name in scores:
         np.testing.assert_allclose(permuted[name].values, scores[name].values[order], rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(renamed[name].values, scores[name].values, rtol=2e-5, atol=1e-6)
@@ -110,10 +127,10 @@ def test_permuting_examples_permutes_scores_and_renaming_classes_changes_nothing
 def test_chunks_do_not_matter(monkeypatch):
     labels, logits = random_logits()
     trace = trace_of(labels, logits)
-    whole = score_trace(trace)
+    whole = score_trace(trace, "all")
     monkeypatch.setattr("dataprune.trace.trace.CHUNK_VALUES", 3 * 5 * 7)
     assert [chunk.n_examples for chunk in trace.chunks()] == [7, 7, 6]
-    parts = score_trace(trace)
+    parts = score_trace(trace, "all")
     for name in whole:
         np.testing.assert_allclose(parts[name].values, whole[name].values, rtol=1e-12)
 
@@ -180,7 +197,7 @@ def test_scoring_is_bounded_in_members_and_epochs(monkeypatch):
         labels, logits = random_logits(members=1, epochs=epochs, examples=4000, classes=3)
         trace = Trace([record(logits[0], labels)] * members, labels)
         tracemalloc.start()
-        score_trace(trace)
+        score_trace(trace, "all")
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
@@ -200,6 +217,7 @@ def test_absent_scores_have_a_reason():
         "flip": "flip needs two epochs, got 1. Train with --epochs 2 or more.",
         "forget": "forget needs two epochs, got 1. Train with --epochs 2 or more.",
         "forget_toneva": "forget_toneva needs two epochs, got 1. Train with --epochs 2 or more.",
+        "dual": "dual needs two epochs, got 1. Train with --epochs 2 or more.",
         "variability": "variability needs two epochs, got 1. Train with --epochs 2 or more.",
         "grand": "the trace has no channel 'grand' (members 0). Pass features=, the last layer's inputs, to Recorder.update.",
     }
@@ -233,7 +251,9 @@ def test_scores_of_your_own(tmp_path, monkeypatch):
     assert score.harder == -1
     with pytest.raises(InputError, match=r"score 'my_scores:nothing' is NaN or infinite for 4 examples \(rows 0, 1, 2, 3\)"):
         score_trace(toy_trace(), ["my_scores:nothing"])
-    with pytest.raises(InputError, match=r"`score 'my_scores:short'` must give 4 numbers for as many examples, got shape \(1,\)"):
+    with pytest.raises(
+        InputError, match=r"`score 'my_scores:short'` must give 4 numbers for as many examples, got float64 of shape \(1,\)"
+    ):
         score_trace(toy_trace(), ["my_scores:short"])
 
 

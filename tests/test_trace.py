@@ -174,7 +174,7 @@ def test_probabilities_by_who_saw_the_example():
     expected = np.stack([(first[0] + second[0]) / 2, first[1], second[2], first[3]])
     np.testing.assert_allclose(trace.probabilities("in"), expected, rtol=1e-3)
     np.testing.assert_allclose(trace[1:4].probabilities("out"), np.stack([second[1], first[2], second[3]]), rtol=1e-3)
-    with pytest.raises(InputError, match=r"which='out'` is not there for 1 of 4 examples \(rows 0\): .* Score with --folds"):
+    with pytest.raises(InputError, match=r"evidence 'out' is not there for 1 of 4 examples \(rows 0\): .* Score with --folds"):
         trace.probabilities("out")
     assert (trace.trained_on == TRAINED_ON).all()
 

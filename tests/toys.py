@@ -38,6 +38,8 @@ EL2N = np.array(
         _ROOT(0.015),
     ]
 )
+# Σ p |log p − log p before| after the second and the third epoch.
+CHANGES = (PROBABILITIES[:, 1:] * np.abs(np.diff(np.log(PROBABILITIES), axis=1))).sum(axis=3)
 ANSWERS = {
     "el2n": EL2N,
     # Two members: the unbiased standard deviation is |difference| / sqrt(2).
@@ -75,6 +77,33 @@ ANSWERS = {
             -(0.9 * _LOG(0.9) + 0.1 * _LOG(0.05)),
         ]
     ),
+    # One window of all three epochs: unbiased standard deviations, and these times 1 − mean.
+    "dyn_unc": np.array(
+        [
+            0.0,
+            (_ROOT(0.14 / 2) + _ROOT(0.06 / 2)) / 2,
+            np.mean([np.std([0.1, 0.1, 0.2], ddof=1), np.std([0.2, 0.25, 0.7], ddof=1)]),
+            np.mean([np.std([0.3, 0.5, 0.9], ddof=1), np.std([0.7, 0.8, 0.9], ddof=1)]),
+        ]
+    ),
+    "dual": np.array(
+        [
+            0.0,
+            (0.4 * _ROOT(0.14 / 2) + 0.6 * _ROOT(0.06 / 2)) / 2,
+            np.mean([(1 - 0.4 / 3) * np.std([0.1, 0.1, 0.2], ddof=1), (1 - 1.15 / 3) * np.std([0.2, 0.25, 0.7], ddof=1)]),
+            np.mean([(1 - 1.7 / 3) * np.std([0.3, 0.5, 0.9], ddof=1), 0.2 * np.std([0.7, 0.8, 0.9], ddof=1)]),
+        ]
+    ),
+    # Two changes lie |difference| / sqrt(2) from their mean, as a norm.
+    "tdds": 0.9 / _ROOT(2) * np.abs(np.diff(CHANGES, axis=1)[:, 0]).mean(axis=0),
+    "el2n_sum": _ROOT(np.square(PROBABILITIES - np.eye(3)[LABELS]).sum(axis=3)).sum(axis=1).mean(axis=0),
+    "aleatoric": np.array([0.2, 1.24 / 6, 0.8975 / 6, 1.01 / 6]),
+    "loss_mean": -np.array(
+        [_LOG(0.48) / 2, _LOG(0.7 * 0.3 * 0.8 * 0.3 * 0.6 * 0.3) / 6, _LOG(0.002 * 0.035) / 6, _LOG(0.135 * 0.504) / 6]
+    ),
+    "first_learned": np.array([1.0, 1.5, 3.5, 1.5]),
+    "least_confidence": np.array([0.3, 0.35, 0.35, 0.1]),
+    "top_two_margin": np.array([0.5, 0.45, 0.45, 0.85]),
 }
 
 

@@ -197,14 +197,12 @@ def _labels(file: "dp.FeatureFile", spec: str | None, run: "dp.Run | None" = Non
 
 def _score(file: "dp.FeatureFile", color: str, run: "dp.Run | None") -> "np.ndarray":
     """Find the score of each row, in a file or in the run."""
-    from dataprune.run.own_scores import score_of_file
+    from dataprune.run.own_scores import known_score, score_of_file
 
-    if run is not None and color in run.scores:
-        return _in_rows(file, run, run.scores[color].values)
     if ":" not in color and not is_file(color):
         if run is None:
             raise invalid("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
-        return run.scores[color].values  # refuses it, and says what there is
+        return _in_rows(file, run, known_score(run, color).values)
     return score_of_file(color, file.ids).values
 
 

@@ -2,13 +2,14 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import Balanced, LinkTo, MovedData, Output, Run, Seed, dataset_for, folders_of, only_one
+from dataprune.cli.options import FLAT, Balanced, LinkTo, MovedData, Output, Run, Seed, dataset_for, folders_of, only_one
 from dataprune.errors import invalid, join_some, unknown_choice
 from dataprune.report.text import display_text, pluralise
+from dataprune.training.settings import ScoreReading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ def prune(
     by: str | None = None,
     keep: float | None = None,
     count: int | None = None,
+    reading: Annotated[ScoreReading, FLAT] = ScoreReading(),
     strategy: str = "hardest",
     balanced: Balanced = False,
     start: float = 0.0,
@@ -47,9 +49,9 @@ def prune(
         dataprune prune run --by forget --count 5000 --balanced --copy-to flowers-small
 
     Args:
-        by: Which score decides: a column of RUN/scores.parquet, or FILE:COLUMN with one number for each example, higher is harder
-            (matched by the file's column id if it has one, else by row), or module:function of a trace. Default: el2n; for moderate
-            median_distance, for beta dual.
+        by: Which score decides: a column of RUN/scores.parquet or another of docs/scores.md, computed when asked for;
+            FILE:COLUMN with one number for each example, higher is harder (matched by the file's column id if it has one, else by
+            row); or module:function of a trace. Default: el2n; for moderate median_distance, for beta dual.
         keep: Fraction to keep, above 0 and at most 1: 0.7 keeps 70 %.
         count: How many examples to keep, in place of --keep.
         strategy: By the score: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over
@@ -75,7 +77,8 @@ def prune(
     if ":" not in strategy and strategy not in dp.STRATEGIES:
         raise unknown_choice("strategy", strategy, dp.STRATEGIES)
     opened = dp.open_run(run)
-    score = score_named(opened, by or ("median_distance" if strategy == "moderate" else "dual" if strategy == "beta" else "el2n"))
+    usual = {"moderate": "median_distance", "beta": "dual"}.get(strategy, "el2n")
+    score = score_named(opened, by or usual, reading)
     cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
     views = views_of(opened, needs_of([strategy]), features, cut_score)
     kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
@@ -94,14 +97,15 @@ def prune(
     for folder, how in folders.items():
         say(f"written: {folder}, {'copies' if how == 'copy' else 'links'} in a folder for each class")
     if out is None and not folders:
-        command = _same_command(run, by, kept, count is not None)
+        command = _same_command(run, by, reading, kept, count is not None)
         say(f"nothing was written; add --out kept.csv, or --copy-to DIR, to: {command}")
 
 
-def _same_command(run: Path, by: str | None, kept: "dp.Selection", by_count: bool) -> str:
+def _same_command(run: Path, by: str | None, reading: ScoreReading, kept: "dp.Selection", by_count: bool) -> str:
     spec = kept.spec
     words = ["dataprune", "prune", str(run)]
     words += [] if by is None else ["--by", by]
+    words += [word for name, value in vars(reading).items() if value not in (None, "all") for word in (f"--{name}", str(value))]
     words += ["--count", str(spec["count"])] if by_count else ["--keep", f"{spec['keep']:g}"]
     words += [] if spec["strategy"] == "hardest" else ["--strategy", str(spec["strategy"])]
     words += ["--balanced"] if spec["balanced"] else []

@@ -41,7 +41,8 @@ def score(
     Args:
         out: Folder for the results; made if it is not there. One folder, one run.
         features: Features of the examples made elsewhere (.npy, Parquet, or a folder of them; by id if they have one, else by row),
-            or swav to learn some from the pictures: adds km, km_cosine and prototype_distance, also to a finished run.
+            or swav to learn some from the pictures: adds km, km_cosine, prototype_distance, knn_agreement and
+            outlier_distance, also to a finished run.
         clusters: For --features: how many clusters (auto, classes or a number), as for dataprune km.
         extend: Add members to a finished run, up to --members.
     """
@@ -130,6 +131,8 @@ def say_scores(run: "dp.Run") -> None:
     say_columns(rows, right=(1, 2, 3))
     for name, reason in run.scores.absent.items():
         say(f"no {name}: {reason}")
+    more = sorted(set(dp.SCORES) - set(run.scores) - set(run.scores.absent))
+    say(f"also from this run, where a command asks for them: {', '.join(more)}")
 
 
 def say_hardest(score: "dp.Score", run: "dp.Run", count: int) -> None:

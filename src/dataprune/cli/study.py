@@ -225,6 +225,7 @@ def _conduct(make: Callable[..., "dp.Study"], hardware: Hardware, tensorboard: P
 def _report(done: "dp.Study", run_folder: Path | None) -> None:
     """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_figures import write_study_plots
+    from dataprune.run.own_scores import known_score
     from dataprune.study.cost import scoring_cost
     from dataprune.study.study import RUN
 
@@ -232,7 +233,8 @@ def _report(done: "dp.Study", run_folder: Path | None) -> None:
         return
     place, plots = run_folder or done.path / RUN, done.path / PLOTS
     run = dp.open_run(place) if place.exists() else None
-    named = [] if run is None else [run.scores[name] for name in done.spec.scores if name in run.scores]
+    known = [] if run is None else [name for name in done.spec.scores if name in run.scores or name in dp.SCORES]
+    named = [] if run is None else [known_score(run, name) for name in known]
     cost = None if run is None else scoring_cost(run.manifest.cost)
     files = write_study_plots(done, plots, dp.Scores(named) if named else None, cost)
     say_summary(done)

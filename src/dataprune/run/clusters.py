@@ -15,13 +15,14 @@ from dataprune.errors import DatapruneError, InputError, WorkError, check_type, 
 from dataprune.run.features import Matched, match
 from dataprune.run.manifest import CurveRecord, FeaturesRecord, Phase
 from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local, write_scores
-from dataprune.scores import FEATURE_SCORES, Score, Scores, km_cosine, prototype_distance
+from dataprune.scores import FEATURE_SCORES, Score, Scores, km_cosine, knn_scores, prototype_distance
 from dataprune.tables import TABLES, check_output, read_table, write_table
 from dataprune.workers import ExecutorConfig, Job, Report, run_jobs
 
 FEW = 20  # below so many, the classes' number is a bad number of clusters: in the report on CIFAR-10, 5 was worst and 10 next
 CURVE_ROWS, CURVE_ITERATIONS = 20_000, 30
 PART_ROWS = 2**18  # that one job assigns
+MOST_PRODUCTS = 2**41  # of all pairs of rows, up to which neighbours are searched without being asked: a minute or two
 
 Assigned = tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]
 
@@ -182,7 +183,7 @@ def score_features(
         if not finished:
             found = cluster(file, settings)
             nearest, distance = _assigned(file, found.clusters.centres, settings.normalize, executor_config)
-            metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"]}}
+            metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"].formula}}
             with store.writing(out) as temporary:
                 write_table(temporary, {"id": file.ids, "km": distance, "cluster": nearest}, metadata)
             about = {**asdict(found.record(file, settings)), "identity": identity}
@@ -192,7 +193,7 @@ def score_features(
 
 
 def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: int = 0, restarts: int = 1) -> Run:
-    """Add `km`, `km_cosine` and `prototype_distance` of given features to a finished run, without training.
+    """Add `km`, `km_cosine`, `prototype_distance`, `knn_agreement` and `outlier_distance` of features to a run, without training.
 
     Features are matched by id if their file has ids, else row by row. Asked again with the same file and settings, the run is
     given back at once; other features or settings replace the columns.
@@ -262,7 +263,15 @@ def _scores(matched: Matched, found: Clustering, run: Run, settings: ClusterSett
     except InputError as reason:
         absent["km_cosine"] = str(reason)
     present["prototype_distance"] = prototype_distance(matched, labels)
-    return Scores([Score(name, values[matched.place], 1, run.ids, run.labels) for name, values in present.items()], absent)
+    try:
+        if matched.rows**2 * matched.width > MOST_PRODUCTS:
+            work = f"comparing all pairs of {matched.rows:,} rows of {matched.width:,} columns takes long"
+            raise InputError(f"{work}; it is done where the score is asked for, as by prune --by.")
+        present["knn_agreement"], present["outlier_distance"] = knn_scores(np.concatenate(list(matched)), labels)
+    except InputError as reason:
+        absent |= dict.fromkeys(("knn_agreement", "outlier_distance"), str(reason))
+    found_scores = ((name, values[matched.place], FEATURE_SCORES[name].harder) for name, values in present.items())
+    return Scores([Score(name, values, harder, run.ids, run.labels) for name, values, harder in found_scores], absent)
 
 
 def _publish(run: Run, added: Scores, record: FeaturesRecord, cost: Phase) -> None:

@@ -1,32 +1,64 @@
 """Scores by name: of a run, of a file that somebody made, or a function of the trace."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dataprune import store, tables
-from dataprune.errors import invalid, join_some
+from dataprune.errors import invalid, join_some, unknown_choice
+from dataprune.run.features import match
 from dataprune.run.run import Run
-from dataprune.scores import Score, score_trace
+from dataprune.scores import ALIASES, FEATURE_SCORES, SCORES, Score, canonical, score_trace
 from dataprune.tables.join import join
+from dataprune.training.settings import ScoreReading
 
 logger = logging.getLogger(__name__)
 
 SCORE_FILES = (".csv", ".parquet", ".npy")
 
 
-def score_named(run: Run, by: str) -> Score:
-    """Return the score that a name means: of the run, `FILE` or `FILE:COLUMN`, or `module:function` of the trace.
+def score_named(run: Run, by: str, reading: ScoreReading = ScoreReading()) -> Score:
+    """Return the score that a name means: of the run or the tables, `FILE` or `FILE:COLUMN`, or `module:function` of the trace.
 
     Raises:
-        InputError: there is no such score; the nearest name is offered.
+        InputError: there is no such score; the nearest name is offered. Or what it needs is not there.
     """
-    if by in run.scores:
-        return run.scores[by]
-    if is_score_file(by):
+    own = ":" in by.strip(":") and not is_score_file(by)
+    if by not in run.scores and is_score_file(by) and reading == ScoreReading():
         return score_of_file(by, run.ids, run.labels)
-    return score_trace(run.trace, [by])[by] if ":" in by.strip(":") else run.scores[by]
+    if reading == ScoreReading() and not own:
+        return known_score(run, by)
+    name = canonical(by)
+    if name not in SCORES and not own:
+        cure = "Leave out --until, --window and --evidence."
+        raise invalid("by", "name a score of the trace to be read anew", repr(by), cure)
+    trace = run.trace if reading.until is None else run.trace.until(reading.until)
+    score = score_trace(trace, [name], evidence=reading.evidence, window=reading.window)[name]
+    return replace(score, name=f"{name} ({reading.words})") if reading.words else score
+
+
+def known_score(run: Run, name: str) -> Score:
+    """Return a score of the run; one of the tables that it has no column of is computed from its trace or its features.
+
+    Raises:
+        InputError: there is no such score, or it is absent; no name of code or of a file is followed.
+    """
+    ours = name if name in run.scores else canonical(name)
+    if ours in run.scores:
+        return run.scores[ours]
+    if ours in SCORES:
+        return score_trace(run.trace, [ours])[ours]
+    spec = FEATURE_SCORES.get(ours)
+    if spec is not None and spec.function is not None:
+        matched = match(run.features(), run.ids)
+        features = np.concatenate(list(matched))[matched.place]
+        return Score(ours, spec.function(features, run.labels, run.manifest.spec.seed), spec.harder, run.ids, run.labels)
+    if ours in run.scores.absent:
+        return run.scores[ours]  # which says why
+    there = [*run.scores, *SCORES, *ALIASES, *(one for one, other in FEATURE_SCORES.items() if other.function)]
+    raise unknown_choice("score", name, there)
 
 
 def is_score_file(name: str) -> bool:

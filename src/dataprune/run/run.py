@@ -172,8 +172,8 @@ def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Int64[np.n
     columns: dict[str, Any] = {"id": ids, "label": labels}
     metadata: dict[str, dict[str, object]] = {}
     for name, one in scores.items():
-        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name)
-        columns[name], metadata[name] = one.values, {"harder": one.harder} | ({} if formula is None else {"formula": formula})
+        spec = SCORES.get(name) or FEATURE_SCORES.get(name)
+        columns[name], metadata[name] = one.values, {"harder": one.harder} | ({} if spec is None else {"formula": spec.formula})
     with store.writing(path) as temporary:
         write_table(temporary, columns, metadata)
 

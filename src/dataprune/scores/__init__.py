@@ -1,19 +1,29 @@
 """Difficulty scores: one number for each example, computed from a trace or from features."""
 
-from dataprune.scores.features import FEATURE_SCORES, km, km_cosine, median_distance, prototype_distance
+from dataprune.scores.features import km, km_cosine, median_distance, prototype_distance
+from dataprune.scores.neighbours import knn_scores
+from dataprune.scores.of_trace import score_trace
 from dataprune.scores.score import Score, Scores, correlations
-from dataprune.scores.table import SCORES, ScoreSpec, score_trace
+from dataprune.scores.shapley import knn_shapley
+from dataprune.scores.table import ALIASES, FEATURE_SCORES, SCORES, FeatureSpec, ScoreSpec, canonical
+from dataprune.scores.zcore import zcore
 
 __all__ = [
+    "ALIASES",
     "FEATURE_SCORES",
     "SCORES",
+    "FeatureSpec",
     "Score",
     "ScoreSpec",
     "Scores",
+    "canonical",
     "correlations",
     "km",
     "km_cosine",
+    "knn_scores",
+    "knn_shapley",
     "median_distance",
     "prototype_distance",
     "score_trace",
+    "zcore",
 ]

@@ -12,13 +12,6 @@ from dataprune.trace.member import checked_labels
 
 BLOCK_VALUES = 2**23  # 64 MB of float64
 
-FEATURE_SCORES = {
-    "km": "Euclidean distance to the nearest centre of k-means",
-    "km_cosine": "1 − cosine to the nearest centre of k-means on unit vectors",
-    "prototype_distance": "Euclidean distance to the mean of the class",
-}
-"""The scores of feature vectors that were given, each in one line; larger is harder."""
-
 
 def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarray, " examples"]:
     """Measure each example's Euclidean distance to the median feature vector of its class, coordinate by coordinate, in float64.

@@ -1,10 +1,12 @@
-"""Nearest neighbours by scikit-learn, pairs within a distance, and how good features are by the labels of neighbours."""
+"""Nearest neighbours by scikit-learn: pairs within a distance, two scores, and how good features are by neighbours' labels."""
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
+from numpy.typing import ArrayLike
 
 from dataprune.clustering import BLOCK_ROWS, refuse_rows, shape_of
 from dataprune.errors import InputError, invalid, unknown_choice
+from dataprune.trace.member import checked_labels
 
 SHARPNESS = 0.07  # Wu et al. 2018, arXiv:1805.01978, section 3.4
 
@@ -42,8 +44,8 @@ def nearest(
         raise invalid("k", f"be from 1 to {most}", k)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
         middle = features.mean(axis=0, dtype=np.float64) if metric == "euclidean" else None
-    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(_placed(features, middle, "features"))
-    distances, rows = search.kneighbors(None if queries is None else _placed(queries, middle, "queries"))
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(placed(features, middle, "features"))
+    distances, rows = search.kneighbors(None if queries is None else placed(queries, middle, "queries"))
     # Between unit vectors the squared distance is 2 − 2 cosine.
     distances = distances**2 / 2 if metric == "cosine" else distances
     order = np.lexsort((rows, distances))  # of equals, the first
@@ -79,6 +81,33 @@ def close_pairs(
     first, second = np.minimum(query, row), np.maximum(query, row)
     pairs, once = np.unique(np.stack([first, second]), axis=1, return_index=True)
     return distances[query, place][once], pairs[0], pairs[1]
+
+
+def knn_scores(
+    features: np.ndarray, labels: ArrayLike, k: int = 10
+) -> tuple[Float64[np.ndarray, " examples"], Float64[np.ndarray, " examples"]]:
+    """Return of each example the share of its k nearest by cosine that have its label, and its mean distance to them.
+
+    The first is least for wrong labels (Zhu et al. 2022, arXiv:2110.06283; departs: a share, of the others only), the second, the
+    mean of 1 − cosine, largest for outliers (Kuan and Mueller 2022, arXiv:2207.03061; departs: not turned by exp(−d / median)).
+    Copies are each other's nearest neighbours.
+
+    Args:
+        k: neighbours; of fewer examples all others are taken.
+
+    Raises:
+        InputError: what `nearest` refuses, labels of another number.
+
+    Example:
+        >>> share, distance = knn_scores(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), [0, 0, 0], k=1)
+        >>> share.tolist(), distance.round(3).tolist()
+        ([1.0, 1.0, 1.0], [0.0, 0.0, 1.0])
+    """
+    classes = checked_labels(labels)
+    if len(classes) != len(features):
+        raise invalid("labels", f"be as many as features: {len(features)}", len(classes))
+    distances, rows = nearest(features, None, max(1, min(k, len(features) - 1)))
+    return (classes[rows] == classes[:, None]).mean(axis=1), distances.mean(axis=1, dtype=np.float64)
 
 
 def knn_accuracy(
@@ -122,9 +151,9 @@ def _with_direction(features: Float32[np.ndarray, "rows columns"], place: int) -
     return wider
 
 
-def _placed(features: np.ndarray, middle: Float64[np.ndarray, " columns"] | None, name: str) -> Float32[np.ndarray, "rows columns"]:
+def placed(features: np.ndarray, middle: Float64[np.ndarray, " columns"] | None, name: str) -> Float32[np.ndarray, "rows columns"]:
     """Move rows to lie around 0, where single precision loses least, or without a middle bring them to length 1."""
-    placed = np.empty(features.shape, np.float32)
+    out = np.empty(features.shape, np.float32)
     for start in range(0, len(features), BLOCK_ROWS):
         block = np.asarray(features[start : start + BLOCK_ROWS], np.float64)
         refuse_rows(np.asarray(~np.isfinite(block).all(axis=1)), start, "NaN or infinite", name=name)
@@ -135,5 +164,5 @@ def _placed(features: np.ndarray, middle: Float64[np.ndarray, " columns"] | None
             block /= np.linalg.norm(block, axis=1, keepdims=True)
         else:
             block = block - middle
-        placed[start : start + len(block)] = block
-    return placed
+        out[start : start + len(block)] = block
+    return out

@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.notebook import MOST_ROWS, data_frame, html_table
+from dataprune.scores.table import SCORES, canonical
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,6 +114,11 @@ class Scores(Mapping[str, Score]):
             return self._scores[name]
         if name in self.absent:
             raise _NoScore(f"score '{name}' is absent: {self.absent[name]}")
+        ours = canonical(name)
+        if ours != name and ours in self:
+            raise _NoScore(f"there is no score '{name}' here. It is called '{ours}'.")
+        if ours in SCORES:
+            raise _NoScore(f"score '{ours}' was not computed. Ask for it: score_trace(trace, ['{ours}']).")
         raise _NoScore(str(unknown_choice("score", name, self._scores)))
 
     def __iter__(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Where the scores of a study come from: a run, a scoring of its own, features, or elsewhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from jaxtyping import Float32
 from dataprune import store, tables
 from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import DatapruneError, InputError, invalid
+from dataprune.errors import InputError, invalid
 from dataprune.run import ClusterSettings, Run, cluster, match, open_run
 from dataprune.run import score as score_run
+from dataprune.run.own_scores import known_score
 from dataprune.run.views import needs_of, views_of
-from dataprune.scores import Score, Scores, km
+from dataprune.scores import Score, km
 from dataprune.selection import Views
 from dataprune.study.grid import Condition
 from dataprune.study.presets import SCORES
@@ -123,7 +124,7 @@ class ScoreProvider:
                 run = open_run(run_path)
             views = replace(views_of(run, needs - {"features"}), features=views.features)
             names = from_run if wanted else [one for one in SCORES if one in run.scores and one not in scores]
-            scores |= _named(run.scores, names)
+            scores |= {one: known_score(run, one) for one in names}
         km = self._km(data.train) if ("km" in wanted or not wanted) and has_features else {}
         return Condition(name, data, scores, km, views)
 
@@ -167,16 +168,6 @@ def settings_of(run: Run) -> Settings:
         raise invalid("run", asked, what, "Leave out --run.")
     same = {name: getattr(spec, name) for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "seed")}
     return Settings(**same, recipe=spec.recipe.name, batch=spec.recipe.batch)
-
-
-def _named(scores: Scores, names: Sequence[str]) -> dict[str, Score]:
-    """Return the scores that are asked for; where the run lacks one, the error names those that it has."""
-    try:
-        return {name: scores[name] for name in names}
-    except DatapruneError as error:
-        if next(name for name in names if name not in scores) not in scores.absent:
-            raise
-        raise InputError(f"{error} The run has {', '.join(scores)}.") from None
 
 
 def _aligned(score: Score, dataset: Dataset) -> Score:

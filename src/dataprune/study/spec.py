@@ -12,6 +12,7 @@ import tomli_w
 
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.notebook import data_frame, html_table
+from dataprune.scores import canonical
 from dataprune.selection import STRATEGIES
 from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
@@ -117,6 +118,7 @@ class StudySpec:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", tuple(canonical(name) for name in self.scores))
         for name, choices in CHOICES.items():
             for given in self.controls if name == "controls" else (getattr(self, name),):
                 if given not in choices:

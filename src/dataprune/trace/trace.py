@@ -40,6 +40,7 @@ class Trace:
         self._labels = checked_labels(labels)
         self._ids = ids
         self._start, self._stop = 0, len(self._labels)
+        self._epochs: int | None = None  # of the members', where it ends before they do
         _check_members(self._members, self._labels)
         if ids is not None and len(ids) != len(self._labels):
             raise invalid("ids", f"be as many as labels: {len(self._labels)}", len(ids))
@@ -52,7 +53,7 @@ class Trace:
     @property
     def n_epochs(self) -> int:
         """T."""
-        return int(self._members[0].info["epochs"])
+        return self._epochs or int(self._members[0].info["epochs"])
 
     @property
     def n_examples(self) -> int:
@@ -108,6 +109,45 @@ class Trace:
         view._members = tuple(self._members[place] for place in members)
         return view
 
+    def until(self, epoch: int) -> "Trace":
+        """Return the trace as if training had ended after `epoch` of its epochs; nothing is read.
+
+        The probabilities of all classes are recorded after the last epoch only: before, scores that need them are absent.
+        """
+        if not 1 <= epoch <= self.n_epochs:
+            raise invalid("until", f"be from 1 to {self.n_epochs}, the epochs of the trace", epoch)
+        view = copy.copy(self)
+        view._epochs = int(epoch)
+        return view
+
+    def cross_fitted(self, evidence: Literal["in", "out"]) -> "Iterator[tuple[Int64[np.ndarray, ' rows'], Trace]]":
+        """Yield rows, and their trace by those members only that were trained on them ("in") or were not ("out").
+
+        Other members speak for other examples, so a place in such a trace is not always the same member's. All channels are read
+        at once: take `chunks` first.
+
+        Raises:
+            InputError: an example has no such member.
+        """
+        speaks = self._speaking(evidence)
+        counts, order = speaks.sum(axis=0), np.argsort(~speaks, axis=0, kind="stable")
+        held = [name for name in CHANNELS if all(name in member.arrays for member in self._members)]
+        values = {name: self.channel(name) for name in held}
+        if self._ends_whole:
+            values["probabilities"] = np.stack([self.member_probabilities(member) for member in range(self.n_members)])
+        info = {"epochs": self.n_epochs, "n_classes": self.n_classes, "when": self.when}
+        for count in np.unique(counts).tolist():
+            rows = np.flatnonzero(counts == count)
+            members = []
+            for place in order[:count, rows]:
+                arrays = {name: values[name][place, :, rows].T for name in held} | {
+                    "trained_on": np.full(len(rows), evidence == "in")
+                }
+                if "probabilities" in values:
+                    arrays["probabilities"] = values["probabilities"][place, rows]
+                members.append(MemberTrace(arrays, info))
+            yield rows, Trace(members, self.labels[rows], None if self.ids is None else self.ids[rows])
+
     def chunks(self, size: int | None = None) -> "Iterator[Trace]":
         """Yield the trace piece by piece: views of `size` examples, by default as many as fit a bounded memory."""
         if size is None:
@@ -136,6 +176,10 @@ class Trace:
         other classes. `mirrored` gives the mean with those of the mirror image, where the member holds them.
         """
         arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
+        if not self._ends_whole:
+            raise InputError(
+                f"the probabilities of all classes after epoch {self._epochs} are not recorded, only those at the end."
+            )
         if "probabilities" in arrays:
             p = np.asarray(arrays["probabilities"][rows]).astype(np.float32)
         elif "top_probabilities" in arrays:
@@ -158,26 +202,35 @@ class Trace:
     @property
     def has_mirrored(self) -> bool:
         """Whether some member holds its answers to mirror images."""
-        return any("mirrored" in member.arrays for member in self._members)
+        return self._ends_whole and any("mirrored" in member.arrays for member in self._members)
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
         """Return the class probabilities at the last epoch, whose rows sum to 1: the mean over all members, over those trained on
         the example ("in") or over those that were not ("out"); an example without such a member is an error."""
-        if which not in ("all", "in", "out"):
-            raise unknown_choice("which", which, ("all", "in", "out"))
-        seen = self.trained_on
-        counted = np.ones_like(seen) if which == "all" else seen if which == "in" else ~seen
-        n_members = counted.sum(axis=0)
-        lacking = np.flatnonzero(n_members == 0) + self._start
-        if len(lacking):
-            cure = "Score with --folds, so that each example is left out by some member." if which == "out" else "Use 'all'."
-            every = "was trained on" if which == "out" else "left out"
-            where = f"{len(lacking)} of {self.n_examples} examples (rows {join_some(lacking)})"
-            raise InputError(f"`which='{which}'` is not there for {where}: every member {every} them. {cure}")
+        counted = self._speaking(which)
         total: Float64[np.ndarray, "examples classes"] = np.zeros((self.n_examples, self.n_classes), np.float64)
         for member in range(self.n_members):
             total += self.member_probabilities(member) * counted[member][:, None]
-        return np.asarray(total / n_members[:, None], dtype=np.float32)
+        return np.asarray(total / counted.sum(axis=0)[:, None], dtype=np.float32)
+
+    @property
+    def _ends_whole(self) -> bool:
+        """Whether it ends where the training did, after which more is recorded than the channels."""
+        return self.n_epochs == int(self._members[0].info["epochs"])
+
+    def _speaking(self, evidence: str) -> Bool[np.ndarray, "members examples"]:
+        """Return which members speak for which example; an example for which none does is an error."""
+        if evidence not in ("all", "in", "out"):
+            raise unknown_choice("evidence", evidence, ("all", "in", "out"))
+        seen = self.trained_on
+        speaks = np.ones_like(seen) if evidence == "all" else seen if evidence == "in" else ~seen
+        lacking = np.flatnonzero(~speaks.any(axis=0)) + self._start
+        if len(lacking):
+            cure = "Score with --folds, so that each example is left out by some member." if evidence == "out" else "Use 'all'."
+            every = "was trained on" if evidence == "out" else "left out"
+            where = f"{len(lacking)} of {self.n_examples} examples (rows {join_some(lacking)})"
+            raise InputError(f"evidence '{evidence}' is not there for {where}: every member {every} them. {cure}")
+        return speaks
 
     def _read(self, name: str, epochs: slice | int) -> np.ndarray:
         if name not in CHANNELS:
@@ -186,7 +239,9 @@ class Trace:
         if lacking:
             cure = "Pass features=, the last layer's inputs, to Recorder.update." if name == "grand" else "Record it again."
             raise InputError(f"the trace has no channel '{name}' (members {join_some(lacking)}). {cure}")
-        return np.stack([np.asarray(member.arrays[name][epochs, self._start : self._stop]) for member in self._members])
+        return np.stack(
+            [np.asarray(member.arrays[name][: self.n_epochs][epochs, self._start : self._stop]) for member in self._members]
+        )
 
 
 def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " examples"]) -> None:

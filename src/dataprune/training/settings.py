@@ -1,4 +1,4 @@
-"""What a training may be asked for, where it runs, what it costs. The command line takes options and their help from here."""
+"""What a training may be asked for, where it runs, what it costs, how its trace is read. Options and their help are from here."""
 
 import re
 import time
@@ -50,6 +50,29 @@ class Settings:
     def __post_init__(self) -> None:
         _check_least(self, 1, "members", "epochs", "batch", "repeats", "rounds")
         _check_least(self, 0, "folds")
+
+
+@dataclass(frozen=True)
+class ScoreReading:
+    """How a score is read anew from the trace of a run, in place of its column.
+
+    Attributes:
+        until: Score as if training had ended after so many epochs.
+        window: Epochs in a window of dual, dyn_unc and tdds, and those that el2n_sum adds up. Default: 10, or all of fewer.
+        evidence: Which networks speak for an example: all, those trained on it (in), or those that were not (out; needs --folds).
+    """
+
+    until: int | None = None
+    window: int | None = None
+    evidence: Literal["all", "in", "out"] = "all"
+
+    @property
+    def words(self) -> str:
+        """Say what departs from a plain reading."""
+        said = [f"until epoch {self.until}"] if self.until is not None else []
+        said += [f"windows of {self.window} epochs"] if self.window is not None else []
+        said += [] if self.evidence == "all" else [f"{self.evidence}-of-sample" if self.evidence == "out" else "in-sample"]
+        return ", ".join(said)
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,8 @@ def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:
 def _scores(data: ReportData) -> list[dict[str, Any]]:
     rows = []
     for name, score in data.scores.items():
-        formula = SCORES[name].formula if name in SCORES else FEATURE_SCORES.get(name) or OWN_SCORES.get(name, "")
+        spec = SCORES.get(name) or FEATURE_SCORES.get(name)
+        formula = OWN_SCORES.get(name, "") if spec is None else spec.formula
         quantiles = np.quantile(score.values, (0, 0.5, 1)).tolist()
         rows.append({"name": name, "formula": formula, "is_larger_harder": score.harder > 0, "quantiles": quantiles})
     return rows

@@ -1,0 +1,102 @@
+"""Scores of how hard an example is after the last recorded epoch; means over members."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float32
+
+from dataprune.errors import InputError
+from dataprune.scores.dynamics import Values
+from dataprune.trace import Trace
+
+
+def el2n(trace: Trace) -> Values:
+    """Measure the error of the prediction as a vector: ‖p − onehot(label)‖₂, in [0, √2], the mean over members.
+
+    Neither a sum nor a mean over epochs. Its value depends on how long was trained: scores of different numbers of epochs cannot
+    be compared.
+
+    Source: section 2. Departs: p comes from the pass over clean images after the epoch (with when="clean"), and how early that
+        epoch lies and how many members are averaged (there ten) is the caller's choice.
+    """
+    return np.asarray(trace.last("el2n").mean(axis=0, dtype=np.float64))
+
+
+def grand(trace: Trace) -> Values:
+    """Measure the norm of the loss's gradient in the last layer: ‖p − onehot(label)‖₂ · √(‖h‖² + 1), the mean over members.
+
+    h is the last layer's input, the 1 its bias. Source: section 2. Departs: the gradient of the last layer, not of all weights.
+    """
+    return np.asarray(trace.last("grand").mean(axis=0, dtype=np.float64))
+
+
+def entropy(trace: Trace) -> Values:
+    """Measure how undecided the members are: −Σ p log p in nats, in [0, log K], the mean over members.
+
+    The mean of the members' entropies, not the entropy of their mean: members that are sure of different classes count 0 here (and
+    high in `std`). The label plays no part.
+    """
+    return np.asarray(trace.last("entropy").mean(axis=0, dtype=np.float64))
+
+
+def std(trace: Trace) -> Values:
+    """Measure how much members disagree: the unbiased standard deviation of p over members, summed over classes.
+
+    The label plays no part.
+    """
+    if trace.n_members < 2:
+        raise InputError("std needs two members that learned, got 1. Train with more --members.")
+    mean = np.zeros((trace.n_examples, trace.n_classes))
+    squares = np.zeros_like(mean)
+    for member in range(trace.n_members):  # one member in memory at a time (Welford 1962)
+        p = trace.member_probabilities(member).astype(np.float64)
+        before = p - mean
+        mean += before / (member + 1)
+        squares += before * (p - mean)
+    return np.asarray(np.sqrt(squares / (trace.n_members - 1)).sum(axis=1))
+
+
+def pred_sum(trace: Trace) -> Values:
+    """Count the members that predict the label ("true prediction sum"): 0 ... E."""
+    return np.asarray((trace.last("predicted") == trace.labels).sum(axis=0, dtype=np.float64))
+
+
+def least_confidence(trace: Trace) -> Values:
+    """Measure 1 − the largest probability, in [0, 1 − 1/K], the mean over members. The label plays no part."""
+    return _of_probabilities(trace, lambda p: _others(p).sum(axis=1))
+
+
+def top_two_margin(trace: Trace) -> Values:
+    """Measure the largest probability minus the second, in [0, 1], the mean over members. The label plays no part."""
+    return _of_probabilities(trace, lambda p: p.max(axis=1) - _others(p).max(axis=1))
+
+
+def memorization(trace: Trace) -> Values:
+    """Measure p(label) by the members trained on an example minus that by the others, each the mean over members, in [-1, 1].
+
+    Needs, for each example, members of both kinds; the more, the less it is chance.
+
+    Departs: the label's probability, which says more of few members than the share of them that predict it.
+    """
+    seen, p = trace.trained_on, trace.last("p_label").astype(np.float64)
+    lacking = np.flatnonzero(seen.all(axis=0) | ~seen.any(axis=0))
+    if len(lacking):
+        raise InputError(
+            f"memorization needs a member that was trained on an example and one that was not, and {len(lacking)} of "
+            f"{trace.n_examples} examples lack one. Score with --folds, and let all members count."
+        )
+    return np.asarray((p * seen).sum(axis=0) / seen.sum(axis=0) - (p * ~seen).sum(axis=0) / (~seen).sum(axis=0))
+
+
+def _of_probabilities(trace: Trace, measure: Callable[[np.ndarray], np.ndarray]) -> Values:
+    found = np.zeros(trace.n_examples)
+    for member in range(trace.n_members):
+        found += measure(trace.member_probabilities(member))
+    return found / trace.n_members
+
+
+def _others(p: Float32[np.ndarray, "examples classes"]) -> Float32[np.ndarray, "examples classes"]:
+    """Return the probabilities with the largest of each row set to 0."""
+    others = p.copy()
+    np.put_along_axis(others, p.argmax(axis=1)[:, None], 0.0, axis=1)
+    return others
