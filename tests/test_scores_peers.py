@@ -14,20 +14,8 @@ SINGLE = 1e-6  # of single precision, in which channels are stored, relative to 
 HALF = 1e-3  # of half precision, in which the last epoch's probabilities are
 
 
-WANTED = {
-    "features",
-    "labels",
-    "probs",
-    "copies",
-    "epoch_probs",
-    "dual",
-    "dynunc",
-    "cleanlab",
-    "pydvl",
-    "zcore",
-    "moderate",
-    "paper",
-}
+OF_DATA = {"features", "labels", "probs", "copies", "epoch_probs"}
+OF_PEERS = {"dual", "dynunc", "cleanlab", "pydvl", "zcore", "moderate", "paper"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +45,7 @@ def trace(peers):
 def selection(shared_data):
     """Give inputs and values; names of the two do not collide."""
     files = [np.load(shared_data / "peers" / f"selection_{name}.npz") for name in ("inputs", "values")]
-    return {name: file[name] for file in files for name in file.files if name.split(".")[0] in WANTED}
+    return {name: file[name] for file in files for name in file.files if name.split(".")[0] in OF_DATA | OF_PEERS}
 
 
 @pytest.mark.parametrize(

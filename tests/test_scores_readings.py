@@ -90,9 +90,7 @@ class TestEvidence:
         _, logits, trace = folded()
         seen = trace.trained_on
         seen[0, :3] = False  # two members did not see row 1 ... 2
-        members = [
-            record(random_logits(members=4, epochs=5, examples=24)[1][m], trace.labels, trained_on=seen[m]) for m in range(4)
-        ]
+        members = [record(logits[m], trace.labels, trained_on=seen[m]) for m in range(4)]
         mixed = Trace(members, trace.labels)
         values = mixed.last("el2n").astype(np.float64)
         for evidence, speaks in (("out", ~seen), ("in", seen)):

@@ -66,8 +66,8 @@ def check_type(name: str, value: object, kind: type | UnionType, cure: str = "")
         raise invalid(name, f"be of type {' or '.join(one.__name__ for one in kinds)}", type(value).__name__, cure)
 
 
-def unknown_choice(name: str, value: str, choices: Iterable[str]) -> InputError:
-    """Build the error for a name that is not among `choices`, with the nearest one offered.
+def unknown_choice(name: str, value: str, choices: Iterable[str], also: Iterable[str] = ()) -> InputError:
+    """Build the error for a name that is not among `choices`, with the nearest one offered, of these or of other words for them.
 
     Example:
         >>> str(unknown_choice("score", "el2m", ["el2n", "std"]))
@@ -76,7 +76,7 @@ def unknown_choice(name: str, value: str, choices: Iterable[str]) -> InputError:
     valid = sorted(choices)
     if not valid:
         return invalid(name, "name one that is there", repr(value), "There is none.")
-    near = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value), [*valid, *also], n=1, cutoff=0.5)
     return invalid(name, f"be one of {join_some(valid, most=30)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
 
 

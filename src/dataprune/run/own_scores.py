@@ -57,8 +57,8 @@ def known_score(run: Run, name: str) -> Score:
         return Score(ours, spec.function(features, run.labels, run.manifest.spec.seed), spec.harder, run.ids, run.labels)
     if ours in run.scores.absent:
         return run.scores[ours]  # which says why
-    there = [*run.scores, *SCORES, *ALIASES, *(one for one, other in FEATURE_SCORES.items() if other.function)]
-    raise unknown_choice("score", name, there)
+    there = {*run.scores, *SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
+    raise unknown_choice("score", name, there, also=ALIASES)
 
 
 def is_score_file(name: str) -> bool:

@@ -82,6 +82,6 @@ def _spec(name: str) -> ScoreSpec:
     if name in SCORES:
         return SCORES[name]
     if ":" not in name:
-        raise unknown_choice("score", name, [*SCORES, *ALIASES])
+        raise unknown_choice("score", name, SCORES, also=ALIASES)
     harder = int(getattr(load(name), "harder", 1))
     return ScoreSpec(lambda trace: call(name, trace), harder, f"see {name}", "a trace", name)

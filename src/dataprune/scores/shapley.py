@@ -1,5 +1,6 @@
 """Shapley values of examples for a nearest-neighbour classifier: how much each helps to classify the others. Exact."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -42,7 +43,6 @@ def knn_shapley(
         >>> knn_shapley(np.array([[0.0], [1.0]]), [0, 1], queries=np.array([[0.1]]), query_labels=[0], k=1, metric="euclidean")
         array([1., 0.])
     """
-    from loky import cpu_count
     from threadpoolctl import threadpool_limits
 
     if (queries is None) != (query_labels is None):
@@ -82,7 +82,7 @@ def knn_shapley(
 
     step = max(1, BLOCK_VALUES // len(x))
     parts = [slice(start, start + step) for start in range(0, len(q), step)]
-    with threadpool_limits(1), ThreadPoolExecutor(min(MOST_THREADS, cpu_count())) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         return np.asarray(sum(pool.map(values_of, parts), np.zeros(len(x))) / len(q))
 
 

@@ -157,11 +157,11 @@ class Trace:
 
     def channel(self, name: str) -> Shaped[np.ndarray, "members epochs examples"]:
         """Read one channel for all members and epochs; one that a member has not recorded is an error."""
-        return self._read(name, slice(None))
+        return self._read(name, slice(self.n_epochs))
 
     def last(self, name: str) -> Shaped[np.ndarray, "members examples"]:
         """Read one channel for all members at the last epoch only."""
-        return self._read(name, -1)
+        return self._read(name, self.n_epochs - 1)
 
     @property
     def trained_on(self) -> Bool[np.ndarray, "members examples"]:
@@ -239,9 +239,7 @@ class Trace:
         if lacking:
             cure = "Pass features=, the last layer's inputs, to Recorder.update." if name == "grand" else "Record it again."
             raise InputError(f"the trace has no channel '{name}' (members {join_some(lacking)}). {cure}")
-        return np.stack(
-            [np.asarray(member.arrays[name][: self.n_epochs][epochs, self._start : self._stop]) for member in self._members]
-        )
+        return np.stack([np.asarray(member.arrays[name][epochs, self._start : self._stop]) for member in self._members])
 
 
 def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " examples"]) -> None:
