@@ -123,7 +123,7 @@ class Run:
             InputError: it was scored without, or they are not there any more, or are others. No message names their place.
         """
         if self.manifest.features is None:
-            raise InputError("the run was scored without features.")
+            raise InputError("the run was scored without features. Add them: dataprune score DATA --out RUN --features FILE.")
         place, found, fault = local(self.path).get("features"), None, "are not where they were any more"
         if isinstance(place, str) and (self.path / place).exists():
             try:
