@@ -89,7 +89,7 @@ class TestEvidence:
     def test_members_may_be_of_different_numbers(self):
         _, logits, trace = folded()
         seen = trace.trained_on
-        seen[0, :3] = False  # two members did not see row 1 ... 2
+        seen[0, :3] = False  # two members did not see rows 1 and 2
         members = [record(logits[m], trace.labels, trained_on=seen[m]) for m in range(4)]
         mixed = Trace(members, trace.labels)
         values = mixed.last("el2n").astype(np.float64)
