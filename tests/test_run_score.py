@@ -223,7 +223,7 @@ def test_features_are_scored_too(tmp_path):
     labels = np.arange(200) % 4
     features = rng.normal(size=(200, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
     run = score(from_arrays(features, labels), tmp_path / "run", Settings(members=2, epochs=8), SERIAL)
-    assert run.manifest.spec.model == "mlp"
+    assert run.manifest.spec.model == "linear"
     assert (run.trace.probabilities().argmax(1) == labels).mean() > 0.8
 
 

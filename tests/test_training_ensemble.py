@@ -141,7 +141,7 @@ def test_the_trace_holds_what_the_member_said(dataset, tmp_path):
     from dataprune.training.inputs import Inputs
 
     fit = Fit(Training("proxy", RECIPE, 3, 0, 3), Inputs(dataset.images, "own", "cpu"), dataset.labels, np.ones(48, bool))
-    fit.restore(stored, {"epoch": 3, "loss": 0.0, "plateau": {"factor": 1.0, "best": None, "bad_epochs": 0}})
+    fit.restore(stored, {"epoch": 3, "loss": 0.0, "plateau": {"factor": 1.0, "best": None, "bad_epochs": 0}, "strength": None})
     for rows, logits, features in fit.predict():
         p = logits.softmax(1).numpy()
         onehot = np.eye(3)[dataset.labels[rows]]

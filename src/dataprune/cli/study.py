@@ -66,7 +66,7 @@ class Changes:
         strategy: Strategies in place of the preset's, with commas: hardest,stratified. As for dataprune prune.
         budget: Give every training the same epochs, or the same number of batches. Default: epochs.
         epochs: Epochs of a training on all data. Default: by the size.
-        model: What is trained, as for dataprune score. Default: proxy, or mlp.
+        model: What is trained, as for dataprune score. Default: proxy, or linear for features.
         recipe: How, as for dataprune score. Default: the fast one for the data.
         noise: A second arm in which this share of each class is labelled wrongly.
         clusters: For km: numbers of clusters, auto or classes, with commas.

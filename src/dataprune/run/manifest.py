@@ -75,7 +75,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class MemberRecord:
-    """What came of a member: `file` holds its trace, None where it failed; `made_with` names versions and kind of device."""
+    """What came of a member: `file` holds its trace, None where it failed; `made_with` names versions and kind of device;
+    `strength` is the inverse of weight decay times rows that cross-validation chose, where it did."""
 
     member: int
     status: Literal["ok", "at chance", "diverged", "failed"]
@@ -87,6 +88,7 @@ class MemberRecord:
     seconds: float = 0.0
     examples_seen: int = 0
     peak_bytes: int = 0
+    strength: float | None = None
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def check_environment(record: MemberRecord, device: str) -> None:
 
 def _publish(folder: Path, done: MemberDone, device: str) -> MemberRecord:
     file, digest, made_with = member_file(done.member), store.sha256(done.path), training_environment(device)
-    cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes)
+    cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes, done.strength)
     record = MemberRecord(done.member, done.status, REASONS[done.status], file, digest, made_with, *cost)  # type: ignore[arg-type]
     store.write_sealed(folder / note_file(done.member), asdict(record))
     done.path.replace(folder / member_file(done.member))

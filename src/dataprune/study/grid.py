@@ -18,8 +18,8 @@ from dataprune.study.spec import ORDERS, StudySpec, Variant
 from dataprune.study.splits import StudyData
 from dataprune.study.trial import Trial
 from dataprune.training.fit import batches_of
-from dataprune.training.plan import default_recipe, epochs_for
-from dataprune.training.recipes import Recipe, recipe_named
+from dataprune.training.plan import epochs_for, model_and_recipe
+from dataprune.training.recipes import Recipe
 from dataprune.training.staged import Stage, stage_of_steps, whole_stage
 
 SLACK = 1e-9
@@ -225,10 +225,10 @@ def growing(
 
 def _setup(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     changes = dict(variant.changes)
-    model = changes.pop("model", spec.model) or ("proxy" if dataset.features is None else "mlp")
-    found = recipe_named(changes.pop("recipe", spec.recipe) or default_recipe(dataset, model))
-    epochs = spec.epochs or found.epochs or epochs_for(len(dataset), EPOCHS)
-    recipe = replace(found, batch=spec.batch or found.batch, epochs=None)
+    model, found = model_and_recipe(dataset, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe))
+    found = replace(found, batch=spec.batch or found.batch)
+    epochs = spec.epochs or epochs_for(len(dataset), EPOCHS, found)
+    recipe = replace(found, epochs=None)
     try:
         rate = changes.get("learning_rate", recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
         recipe = replace(recipe, **{**changes, "learning_rate": rate})

@@ -22,6 +22,7 @@ from dataprune.training.checkpoint import is_seen, training_environment
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.fit import Training
 from dataprune.training.plan import Plan
+from dataprune.training.probe import search_flops
 from dataprune.training.settings import Cost, Hardware
 from dataprune.training.staged import StagedEpoch
 from dataprune.workers import Job, Outcome, Pool, default_workers, open_pool
@@ -70,8 +71,10 @@ class TrialContext:
     checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
 
     def flops(self, trial: Trial) -> int:
-        """Count the operations of a training: three times those of a look at each example."""
-        return 3 * self.forward_flops[trial.model] * trial.examples_seen
+        """Count the operations of a training: three times those of a look at each example, and what chooses its strength."""
+        forward = self.forward_flops[trial.model]
+        search = search_flops(trial.n_train, forward) if trial.recipe.weight_decay is None else 0
+        return 3 * forward * trial.examples_seen + search
 
     def cost(self, trials: Sequence[Trial], dataset: Dataset) -> Cost:
         """Return what trials will cost; work of some length is timed by a few steps on this machine."""

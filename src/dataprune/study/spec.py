@@ -80,7 +80,7 @@ class StudySpec:
         seeds: how many trainings of each cell, with the seeds `seed`, `seed + 1` and so on.
         seed: of the splits and ties too.
         budget: `epochs` gives every trial the same passes over what it keeps, `steps` the same number of batches.
-        model: of the trials, by name; "" is `proxy` for pictures and `mlp` for vectors.
+        model: of the trials, by name; "" is `proxy` for pictures and `linear` for vectors.
         recipe: of the trials, by name; "" is the fast one for the data.
         epochs: of a training on all data; 0 follows from the number of examples.
         batch: examples a step; 0 is the recipe's own.

@@ -24,12 +24,12 @@ class Draws:
 
 
 def draw(recipe: Recipe, n_examples: int, side: tuple[int, ...], seed: int, epoch: int, device: torch.device) -> Draws:
-    """Draw the augmentation of an epoch for pictures of a height and width; the seed is the member's own."""
+    """Draw the augmentation of an epoch for pictures of a height and width, or vectors of no side; the seed is the member's own."""
 
     def whole_numbers(name: str, low: int, high: int) -> Tensor:
         return torch.from_numpy(generator(seed, "augment", name, epoch).integers(low, high, n_examples)).to(device)
 
-    down, right = (padding(recipe, length) for length in side)
+    down, right = (padding(recipe, length) for length in side or (1, 1))
     angle, largest = None, math.radians(recipe.rotation)
     if largest:
         angles = generator(seed, "augment", "angle", epoch).uniform(-largest, largest, n_examples)

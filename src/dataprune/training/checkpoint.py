@@ -15,7 +15,7 @@ from dataprune.store import Arrays, canonical_json, open_arrays, read_json, save
 from dataprune.workers import Pool
 
 CHECKPOINT = "checkpoint.json"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,10 @@ class Ensemble:
 
         return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device)
 
-    def sees_mirrored(self, shape: tuple[int, ...]) -> bool:
-        """Return whether members look at the mirror images of data (N, ...) too, at the end: they learned from such, and their
-        answers are kept whole."""
-        is_small = shape[0] * self.n_classes <= FULL_VALUES
-        return len(shape) == 4 and self.recipe.flip and self.when == "clean" and is_small
+    def sees_mirrored(self, n_examples: int, have_mirrored: bool) -> bool:
+        """Return whether members look at the mirror images too, at the end: the data have such, members learned from them, and
+        their answers are kept whole."""
+        return have_mirrored and self.recipe.flip and self.when == "clean" and n_examples * self.n_classes <= FULL_VALUES
 
 
 def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
@@ -142,7 +141,8 @@ class EpochDone:
 class MemberDone:
     """A finished member: its trace file, its accuracy on what it was trained on, what it took in all.
 
-    `content` is that of the file, where the driver does not see it.
+    `strength` is that of the regularisation, where the recipe has it chosen (see `probe`); `content` is that of the file, where the
+    driver does not see it.
     """
 
     member: int
@@ -152,6 +152,7 @@ class MemberDone:
     examples_seen: int
     seconds: float
     peak_bytes: int
+    strength: float | None = None
     content: bytes | None = None
 
 
@@ -206,13 +207,14 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
 
     begun = before = time.perf_counter()
     ensemble = job.ensemble
-    inputs, labels, _ = open_shared(job.shared)
+    seen, labels, seen_mirrored = open_shared(job.shared)
     assert labels is not None
     trained_on = training_mask(ensemble, labels, job.member)
     if job.excluded is not None:
         trained_on &= ~job.excluded
     seed = torch_seed(ensemble.seed, "member", job.member)
-    fit = Fit(ensemble.training(seed, job.device), Inputs(inputs, ensemble.recipe.normalise, job.device), labels, trained_on)
+    inputs = Inputs(seen, ensemble.recipe.normalise, job.device, mirrored=seen_mirrored)
+    fit = Fit(ensemble.training(seed, job.device), inputs, labels, trained_on)
     about = labels, ensemble.n_classes, ensemble.epochs
     recorder = Recorder(*about, trained_on=trained_on, when=ensemble.when, seed=seed, last_bias=fit.last_bias)
     checkpoints = job.checkpoints(folder)
@@ -229,14 +231,14 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
         before = now
     accuracy, loss = recorder.accuracy(ensemble.epochs - 1), recorder.loss(ensemble.epochs - 1)
     mirrored: np.ndarray | None = None
-    if ensemble.sees_mirrored(inputs.shape):
+    if ensemble.sees_mirrored(len(labels), inputs.have_mirrored):
         looks = fit.predict(mirrored=True)
         mirrored = np.concatenate([logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in looks])
     trace = recorder.finish(weights_of(fit.model), _status(accuracy, loss, labels), mirrored)
     path = folder / "trace.safetensors"
     save_member(path, trace)
     n_seen, seconds = int(trained_on.sum()) * ensemble.epochs, time.perf_counter() - begun
-    return MemberDone(job.member, path, trace.info["status"], accuracy, n_seen, seconds, peak_bytes())
+    return MemberDone(job.member, path, trace.info["status"], accuracy, n_seen, seconds, peak_bytes(), fit.strength)
 
 
 def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from dataprune.errors import WorkError, invalid
 from dataprune.streams import generator, torch_seed
-from dataprune.training import augment
+from dataprune.training import augment, probe
 from dataprune.training.inputs import Inputs, predict_batch
 from dataprune.training.models import build, last_linear, prepare
 from dataprune.training.recipes import Plateau, Recipe, rate_at
@@ -161,7 +161,8 @@ class Fit(Fitting):
         super().__init__(model, training.recipe, inputs)
         self.training, self.trained_on = training, trained_on
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
-        self.plateau = Plateau()
+        self.plateau, self.peak = Plateau(), 1.0
+        self.strength: float | None = None
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
@@ -176,20 +177,36 @@ class Fit(Fitting):
         if part is None:
             n_steps = training.epochs * self.n_batches
             part = Part(self.trained_on, self.n_batches, self.n_batches, epoch * self.n_batches, n_steps, epoch)
+        self._regularise(part)
         order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
         rows = torch.from_numpy(order[part.trained_on[order]]).to(self.inputs.home)  # once: a copy a step would make a GPU wait
         batches = torch.tensor_split(rows, part.n_batches)[: part.taken]
         draws = None
-        if self.inputs.are_images:
+        if self.inputs.have_mirrored:
             draws = augment.draw(recipe, len(self.inputs), self.inputs.shape[1:], training.seed, epoch, self.inputs.home)
 
         def losses() -> Iterator[Tensor]:
             for step, batch in enumerate(batches, part.first_step):
-                self.set_rate(rate_at(recipe, step, part.n_steps, part.epoch) * self.plateau.factor)
+                self.set_rate(rate_at(recipe, step, part.n_steps, part.epoch) * self.peak * self.plateau.factor)
                 yield self._step(batch, draws, on_batch)
 
         self.run_epoch(batches, losses(), training.seed, "dropout", epoch)
         self.plateau = self.plateau.after(self.loss, recipe)
+
+    def _regularise(self, part: Part) -> None:
+        """Set weight decay and peak rate where the recipe has the strength chosen: once, on the rows of this training."""
+        training, recipe = self.training, self.training.recipe
+        if recipe.weight_decay is not None:
+            return
+        if self.strength is None:
+            every = np.flatnonzero(self.trained_on)
+            rows = generator(training.seed, "strength").permutation(every)[: probe.MOST_ROWS]
+            x = self.inputs.batch(torch.from_numpy(rows)).cpu().numpy()
+            self.strength = probe.choose_strength(x, self.labels.cpu().numpy()[rows], len(every))
+        labels = self.labels.cpu().numpy()[part.trained_on]
+        decay = probe.decay_of(self.strength, len(labels))
+        self.optimiser.param_groups[0]["weight_decay"] = decay
+        self.peak = probe.rate_of(decay, labels, len(labels) / part.n_batches, part.n_steps, recipe.momentum)
 
     def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
         x = self.inputs.batch(rows, draws)
@@ -218,18 +235,17 @@ class Fit(Fitting):
         for start in range(0, len(every), step):
             some = every[start : start + step]
             with torch.inference_mode(), mixed_precision(self.device):
-                seen = inputs.batch(some)
-                logits = self.model(seen.flip(-1) if mirrored else seen)
+                logits = self.model(inputs.batch(some, mirrored=mirrored))
             yield some, logits, self._tap.seen
 
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
-        return super().info() | {"plateau": asdict(self.plateau)}
+        return super().info() | {"plateau": asdict(self.plateau), "strength": self.strength}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
         super().restore(arrays, info)
-        self.plateau = Plateau(**info["plateau"])
+        self.plateau, self.strength = Plateau(**info["plateau"]), info["strength"]
 
 
 def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
@@ -258,7 +274,7 @@ class FeatureTap:
 def optimiser_for(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
     """Build the recipe's optimiser; only matrices and kernels decay."""
     groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay or 0.0},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]

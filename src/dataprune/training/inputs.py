@@ -23,11 +23,14 @@ DEVICE_SHARE = 0.6  # of a GPU's free memory that a data set may take
 class Inputs:
     """A data set on a device: pictures stay uint8 until a batch is gathered, vectors are float32."""
 
-    def __init__(self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None) -> None:
+    def __init__(
+        self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None, mirrored: np.ndarray | None = None
+    ) -> None:
         """Place the data: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
 
         Args:
             normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
+            mirrored: (N, D) the vectors of the mirror images, where there are such.
             like: take shift and scale from these instead, as test data do from the training data.
         """
         self.device = open_device(device)
@@ -45,20 +48,26 @@ class Inputs:
             self.scale = torch.from_numpy(1 / deviation).to(self.device)
         else:
             self.shift, self.scale = like.shift, like.scale
+        self.mirrored = None if mirrored is None else torch.from_numpy(np.asarray(mirrored)).to(self.home)
+        self.in_ball = normalise == "ball" and not self.are_images
         if self.are_images:
             self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
 
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def have_mirrored(self) -> bool:
+        """Whether networks can be shown the mirror images too."""
+        return self.are_images or self.mirrored is not None
+
     def batch(
-        self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None
+        self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None, *, mirrored: bool = False
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
-        """Gather rows, augmented by the draws (on `home`) if given, normalised, channels last in memory."""
+        """Gather rows, augmented by the draws (on `home`) if given or all `mirrored`, normalised, channels last in memory."""
         at_home = rows.to(self.home)
         if not self.are_images:
-            vectors: Tensor = (self.data[at_home].to(self.device) - self.shift) * self.scale
-            return vectors
+            return self._vectors(at_home, draws, mirrored)
         pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
         pixels = pixels.to(self.device)
         lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
@@ -66,7 +75,16 @@ class Inputs:
         if draws is not None and draws.angle is not None:
             rotated = augment.rotate(pictures, draws.angle[at_home].to(self.device))
             return rotated.contiguous(memory_format=torch.channels_last)
-        return pictures
+        return pictures.flip(-1) if mirrored else pictures
+
+    def _vectors(self, rows: Tensor, draws: augment.Draws | None, mirrored: bool) -> Float[Tensor, "batch features"]:
+        vectors = self.data[rows]
+        if self.mirrored is not None and mirrored:
+            vectors = self.mirrored[rows]
+        elif self.mirrored is not None and draws is not None and draws.mirrored is not None:
+            vectors = torch.where(draws.mirrored[rows].bool()[:, None], self.mirrored[rows], vectors)
+        vectors = (vectors.to(self.device).float() - self.shift) * self.scale
+        return vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_(min=1) if self.in_ball else vectors
 
 
 def example_shape(inputs: np.ndarray) -> tuple[int, ...]:
@@ -96,7 +114,10 @@ def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray
     most = min(NORMALISE_ROWS, max(1, NORMALISE_VALUES // max(1, inputs[0].size // n_columns)))
     sample = inputs[:: max(1, -(-len(inputs) // most))]
     mean, deviation = _image_moments(sample) if inputs.ndim == 4 else _vector_moments(sample)
-    deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0  # a constant column becomes zero, not infinity
+    constant = deviation <= 1e-6 * np.abs(mean)
+    deviation[constant] = 1.0  # a constant column becomes zero, not infinity
+    if normalise == "ball" and inputs.ndim == 2:
+        deviation = deviation * np.sqrt(max(1, n_columns - constant.sum()))
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 

@@ -164,9 +164,9 @@ def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
 
 
 MODELS: dict[str, Build] = {
-    make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, simple, resnet18, plain18, mlp, linear)
+    make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, simple, resnet18, plain18, linear, mlp)
 }
-VECTOR_MODELS = ("mlp", "linear")
+VECTOR_MODELS = ("linear", "mlp")
 
 
 def last_linear(model: nn.Module, n_classes: int) -> nn.Linear | None:

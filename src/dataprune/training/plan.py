@@ -12,7 +12,8 @@ from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.trace.member import MODES
 from dataprune.training.ensemble import Ensemble
-from dataprune.training.recipes import recipe_named
+from dataprune.training.probe import search_flops
+from dataprune.training.recipes import Recipe, recipe_named
 from dataprune.training.settings import UNTIMED_FLOPS, Cost, Settings, seconds_of
 
 # Members, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that find the wrong labels of CIFAR-10.
@@ -21,6 +22,7 @@ REFERENCE_SIZE = 50_000
 # A fifth of the examples needs 1.4 times the epochs to learn, and many more only make networks memorise labels, wrong ones too.
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
+FEWEST_STEPS = 256  # of a probe: with fewer it does not reach its optimum
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 
 
@@ -45,6 +47,8 @@ class Plan:
         trained, looked_at = self._shares
         epochs = members * self.ensemble.epochs
         flops = int(self.forward_flops * (3 * trained + looked_at) * epochs)
+        if self.ensemble.recipe.weight_decay is None:
+            flops += members * search_flops(round(len(self.dataset) * trained), self.forward_flops // len(self.dataset))
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
 
     def timed_cost(self, members: int, device: str, at_once: int) -> Cost:
@@ -64,7 +68,8 @@ class Plan:
         trained = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
         if ensemble.when != "clean":
             return trained, 1 - trained
-        return trained, 1.0 + ensemble.sees_mirrored(self.dataset.inputs.shape) / ensemble.epochs
+        have_mirrored = self.dataset.features is None or self.dataset.mirrored is not None
+        return trained, 1.0 + ensemble.sees_mirrored(len(self.dataset), have_mirrored) / ensemble.epochs
 
     def _batch_seconds(self, device: str) -> tuple[float, float]:
         """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first of a folder
@@ -77,7 +82,8 @@ class Plan:
         rows = np.arange(n_rows) * len(dataset) // n_rows
         assert dataset.labels is not None
         with one_thread(device):
-            inputs = Inputs(np.ascontiguousarray(dataset.inputs[rows]), training.recipe.normalise, device)
+            mirrored = None if dataset.mirrored is None else dataset.mirrored[rows]
+            inputs = Inputs(np.ascontiguousarray(dataset.inputs[rows]), training.recipe.normalise, device, mirrored=mirrored)
             fit = Fit(training, inputs, dataset.labels[rows], np.ones(n_rows, bool))
             of_batch = training.recipe.batch / n_rows
             return seconds_of(fit.train_epoch) * of_batch, seconds_of(lambda: deque(fit.predict(), 0)) * of_batch
@@ -92,10 +98,10 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
     if settings.folds > len(dataset):
         raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, epochs = EFFORTS[settings.effort]
-    model = settings.model or ("proxy" if dataset.features is None else "mlp")
-    recipe = recipe_named(settings.recipe or default_recipe(dataset, model))
-    epochs = settings.epochs or recipe.epochs or epochs_for(len(dataset), epochs)
-    recipe = dataclasses.replace(recipe, epochs=epochs, batch=settings.batch or recipe.batch)
+    model, recipe = model_and_recipe(dataset, settings.model, settings.recipe)
+    recipe = dataclasses.replace(recipe, batch=settings.batch or recipe.batch)
+    epochs = settings.epochs or epochs_for(len(dataset), epochs, recipe)
+    recipe = dataclasses.replace(recipe, epochs=epochs)
     ensemble = Ensemble(
         model=model,
         recipe=recipe,
@@ -123,20 +129,34 @@ def check_trainable(dataset: Dataset) -> None:
         raise invalid("data", "hold at least 4 examples", len(dataset))
 
 
+def model_and_recipe(dataset: Dataset, model: str | None, recipe: str | None) -> tuple[str, Recipe]:
+    """Return the model and the recipe for a set, by their names or the defaults; what does not go together is refused."""
+    model = model or ("proxy" if dataset.features is None else "linear")
+    found = recipe_named(recipe or default_recipe(dataset, model))
+    if found.weight_decay is None and (model, dataset.inputs.ndim) != ("linear", 2):
+        seen = "pictures" if dataset.features is None else "vectors"
+        got = f"{found.name!r} for {model} on {seen}"
+        raise invalid("recipe", "name a weight_decay for other models than linear on vectors", got)
+    return model, found
+
+
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     """Name the recipe by which a model is trained on a set if none is asked for."""
     if dataset.features is not None:
-        return "fast-vectors"
+        return "probe" if model == "linear" else "fast-vectors"
     plain = "-plain" if model in WITHOUT_NORMALISATION else ""
     return f"fast{plain}-gray" if dataset.content.shape[3] == 1 else f"fast{plain}"
 
 
-def epochs_for(n_examples: int, epochs: int) -> int:
-    """Return the epochs for a set, given those at REFERENCE_SIZE: somewhat more for smaller sets.
+def epochs_for(n_examples: int, epochs: int, recipe: Recipe) -> int:
+    """Return the recipe's epochs or those for a set, given those at REFERENCE_SIZE: somewhat more for smaller sets.
 
     Example:
-        >>> [epochs_for(n, 6) for n in (1_000, 50_000, 1_000_000)]
+        >>> [epochs_for(n, 6, Recipe("r")) for n in (1_000, 50_000, 1_000_000)]
         [9, 6, 3]
     """
+    if recipe.epochs is not None:
+        return recipe.epochs
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))
-    return max(1, round(epochs * factor))
+    fewest = 1 if recipe.weight_decay is not None else -(-FEWEST_STEPS * recipe.batch // n_examples)
+    return max(fewest, round(epochs * factor), 1)

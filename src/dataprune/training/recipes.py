@@ -10,7 +10,7 @@ from dataprune.plugins import named
 CHOICES = {
     "optimiser": ("sgd", "adam", "adamw"),
     "schedule": ("triangle", "cosine", "constant", "steps", "plateau"),
-    "normalise": ("own", "half", "none"),
+    "normalise": ("own", "half", "none", "ball"),
 }
 MOST_EPOCHS = 1_000_000  # more is a slip of the finger
 
@@ -21,16 +21,20 @@ class Recipe:
 
     Attributes:
         optimiser: `sgd` (Nesterov's momentum if `nesterov`), `adam` or `adamw`.
-        learning_rate: the peak of the schedule, for a loss averaged over the batch.
+        learning_rate: the peak of the schedule, for a loss averaged over the batch; without `weight_decay`, that peak in units of
+            the rate that suits the strength chosen.
         schedule: `triangle` (linear up over `warmup`, linear down to zero), `cosine` (the same with a cosine), `constant`,
             `steps` (times `factor` at each epoch of `milestones`) or `plateau` (times `factor` when the training loss has
             not improved for more than `patience` epochs).
-        weight_decay: on matrices and kernels only, not on biases and normalisation.
+        weight_decay: on matrices and kernels only, not on biases and normalisation. None chooses it for each training by
+            cross-validation on the rows and given labels that it trains on; for `linear` on vectors only.
         batch: examples a step; an epoch is cut into equal batches of about this size, so none is tiny and none is left out.
         epochs: None lets `score` choose them by the size of the set.
         crop: reflect padding of the random crop, as a share of the picture's side (0.125 means 4 pixels at 32).
         rotation: largest angle of the random rotation, degrees.
-        normalise: `own` (the set's mean and deviation of each channel), `half` (0.5 and 0.5) or `none` (values in [0, 1]).
+        flip: mirror every other picture, or take the vector of its mirror image where the data hold it.
+        normalise: `own` (the set's mean and deviation of each channel or column), `half` (0.5 and 0.5), `none` (values in [0, 1]),
+            or `ball`: vectors as by `own`, then divided by their usual length, and longer ones brought to length one.
     """
 
     name: str
@@ -38,7 +42,7 @@ class Recipe:
     learning_rate: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
+    weight_decay: float | None = 5e-4
     schedule: Literal["triangle", "cosine", "constant", "steps", "plateau"] = "triangle"
     warmup: float = 0.25
     milestones: tuple[int, ...] = ()
@@ -49,7 +53,7 @@ class Recipe:
     crop: float = 0.0625
     flip: bool = True
     rotation: float = 0.0
-    normalise: Literal["own", "half", "none"] = "own"
+    normalise: Literal["own", "half", "none", "ball"] = "own"
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -60,7 +64,8 @@ class Recipe:
             ("learning_rate", 0 < self.learning_rate < math.inf, "be a positive number"),
             ("momentum", 0 <= self.momentum < 1, "be in [0, 1)"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "be in [0, 1)"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "be a number that is not negative"),
+            ("weight_decay", 0 <= (self.weight_decay or 0) < math.inf, "be a number that is not negative"),
+            ("optimiser", self.weight_decay is not None or self.optimiser == "sgd", "be sgd without a weight_decay"),
             ("factor", 0 <= self.factor < math.inf, "be a number that is not negative"),
             ("patience", 0 <= self.patience < math.inf, "be a number that is not negative"),
             ("batch", self.batch >= 1, "be at least 1"),
@@ -89,11 +94,11 @@ FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, let
 # Networks without normalisation layers (`simple`, `mlp`, `linear`) diverge at the rate of `fast`.
 FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2)
 FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2, flip=False)
-FAST_VECTORS = Recipe("fast-vectors", optimiser="adamw", learning_rate=2e-3, weight_decay=1e-2, crop=0.0, flip=False)
+FAST_VECTORS = Recipe("fast-vectors", optimiser="adamw", learning_rate=2e-3, weight_decay=1e-2, crop=0.0)
+PROBE = Recipe("probe", learning_rate=1.0, weight_decay=None, batch=64, crop=0.0, normalise="ball")
 
-RECIPES: dict[str, Recipe] = {
-    r.name: r for r in (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)
-}
+_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE)
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*_GENERAL, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -131,7 +131,7 @@ def _train(job: StagedJob, folder: Path, report: Report) -> StagedDone:
     labels = _labels(places.train)
     stages = [Stage(unpacked(bits, len(labels)), epochs, steps) for bits, epochs, steps in job.stages]
     parts = epochs_of(stages, training)
-    fit = Fit(training, train, labels, stages[0].trained_on)
+    fit = Fit(training, train, labels, np.any([stage.trained_on for stage in stages], axis=0))
     checkpoints = Checkpoints.of(folder, training.device, trial=job.name)  # which is the hash of all that defines it
     history = _History()
     if (last := checkpoints.latest()) is not None:
@@ -193,7 +193,8 @@ def _inputs(places: Places, normalise: str, device: str) -> tuple[Inputs, Inputs
     if key not in _placed:
         while len(_placed) >= MOST_PLACED:
             del _placed[next(iter(_placed))]
-        train = Inputs(open_shared(places.train)[0], normalise, device)
+        seen = open_shared(places.train)
+        train = Inputs(seen.inputs, normalise, device, mirrored=seen.mirrored)
         validation, test = (
             None if shared is None else Inputs(open_shared(shared)[0], normalise, device, like=train)
             for shared in (places.validation, places.test)

@@ -185,7 +185,8 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
     if path is None and dataset is not None and dataset.features is not None:
         return dataset.features, "the feature vectors themselves"
     if path is None and known is None:
-        missing["features"] = "The run has pictures only: give vectors with --features FILE, or score with --features."
+        are_kept = "pictures only" if run.manifest.data.kind == "images" else "no copy of its vectors"
+        missing["features"] = f"The run has {are_kept}: give vectors with --features FILE, or score with --features."
         return None, ""
     try:
         file = run.features() if path is None else read_features(path)
