@@ -18,9 +18,10 @@ class TestArrays:
         assert np.array_equal(dp.from_arrays(x, np.arange(40) % 4).images, x.transpose(0, 2, 3, 1))
 
     def test_many_channels_first_are_never_taken_for_rows(self):
-        found = dp.from_arrays(np.zeros((40, 10, 16, 16), np.uint8), np.arange(40) % 4)
-        assert found.images.shape == (40, 16, 16, 10)
-        assert any("10 channels" in note for note in found.notes)
+        x = np.zeros((40, 10, 16, 16), np.uint8)
+        with pytest.raises(InputError, match="channels"):
+            dp.from_arrays(x)
+        assert dp.from_arrays(x.transpose(0, 2, 3, 1)).images.shape == (40, 16, 16, 10)
 
     def test_torch_is_channels_first(self):
         import torch
@@ -111,7 +112,7 @@ class TestArrays:
         ("shape", "sides"),
         [
             *(((3, 20, 30), (20, 30, 3)), ((20, 30, 3), (20, 30, 3)), ((1, 9, 9), (9, 9, 1)), ((9, 9, 4), (9, 9, 4))),
-            *(((13, 20, 20), (20, 20, 13)), ((20, 20, 13), (20, 20, 13)), ((2, 16, 9), (16, 9, 2)), ((2, 2, 3), (2, 2, 3))),
+            *(((13, 20, 20), None), ((20, 20, 13), (20, 20, 13)), ((2, 16, 9), (16, 9, 2)), ((2, 2, 3), (2, 2, 3))),
             *(((13, 20, 30), None), ((3, 3, 16), None), ((16, 3, 3), None), ((3, 8, 4), None), ((9, 9, 9), None)),
         ],
     )
@@ -127,8 +128,7 @@ class TestArrays:
         with pytest.raises(InputError, match=r"pad.*squares"):
             dp.from_arrays(x)
         padded = np.pad(x, ((0, 0), (0, 0), (0, 10), (0, 0)))
-        for given in (padded, padded.transpose(0, 2, 3, 1)):
-            assert np.array_equal(dp.from_arrays(given).images[:, :20], x.transpose(0, 2, 3, 1))
+        assert np.array_equal(dp.from_arrays(padded.transpose(0, 2, 3, 1)).images[:, :20], x.transpose(0, 2, 3, 1))
 
     def test_several_labels_and_shares_are_refused(self):
         for y in (np.ones((4, 3)), np.full((4, 3), 1 / 3), [[0], [0, 1], [1], [0]]):
@@ -254,8 +254,15 @@ class TestFit:
         with pytest.raises(InputError, match="fit"):
             dp.read(wide, fit="squash")
 
-    def test_it_is_part_of_the_identity(self, wide, tmp_path, cli):
-        how = ("--members", "2", "--epochs", "8", "--model", "simple", "--folds", "0", "--out", tmp_path / "run")
+    def test_it_is_part_of_what_is_read_again(self, wide):
+        found = dp.read(wide, fit="stretch")
+        assert found.origin.options == {"fit": "stretch"}
+        assert dp.read(found.origin.path, **found.origin.options).fingerprint == found.fingerprint
+        assert len({dp.read(wide, image_size=16, fit=fit).fingerprint for fit in ("crop", "pad", "stretch")}) == 3
+
+    @pytest.mark.long
+    def test_it_is_part_of_the_identity_of_a_run(self, wide, tmp_path, cli):
+        how = ("--members", "2", "--epochs", "8", "--model", "simple", "--executor", "serial", "--out", tmp_path / "run")
         code, _, err = cli("score", wide, "--fit", "stretch", *how)
         assert code == 0, err
         run = dp.open_run(tmp_path / "run")

@@ -277,6 +277,8 @@ def refuse_rows(is_bad: Shaped[np.ndarray, " rows"], start: int, fault: str, why
 def shape_of(features: Features) -> tuple[int, int]:
     """Return how many rows and columns there are; none are refused, and what is no number."""
     if not isinstance(features, np.ndarray):
+        if not hasattr(features, "width"):
+            raise invalid("features", "be an array or a feature file", type(features).__name__, "Make one with np.asarray(...).")
         return features.rows, features.width
     if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "iufb":
         raise invalid("features", "be numbers of shape (examples, dimensions)", f"{features.dtype} of shape {features.shape}")

@@ -197,9 +197,7 @@ def say_data(data: str, dataset: "dp.Dataset") -> None:
         contents.append(f"source: {dataset.origin.kind}, split {dataset.origin.split}")
     say(f"read {display_text(data)}: {', '.join(contents)}")
     warn(*dataset.notes)
-    if dataset.skipped:
-        bad = join_some((f"{display_text(item.path)} ({display_text(item.reason)})" for item in dataset.skipped), most=3)
-        warn(f"left out {pluralise(len(dataset.skipped), 'item')} that cannot be used: {bad}")
+    _warn_of_skipped(dataset)
 
 
 def say_splits(data: str, splits: "dp.Splits") -> None:
@@ -208,6 +206,13 @@ def say_splits(data: str, splits: "dp.Splits") -> None:
     classes = "" if splits.train.labels is None else f" of {pluralise(splits.train.n_classes, 'class')}"
     say(f"read {display_text(data)}: {', '.join(f'{name} {len(part):,}' for name, part in parts.items())} examples{classes}")
     warn(*dict.fromkeys(note for part in parts.values() for note in part.notes))
+    _warn_of_skipped(*parts.values())
+
+
+def _warn_of_skipped(*parts: "dp.Dataset") -> None:
+    if skipped := [item for part in parts for item in part.skipped]:
+        bad = join_some((f"{display_text(item.path)} ({display_text(item.reason)})" for item in skipped), most=3)
+        warn(f"left out {pluralise(len(skipped), 'item')} that cannot be used: {bad}")
 
 
 def _belongs(path: Path, folder: Path) -> bool:

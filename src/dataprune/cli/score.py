@@ -48,12 +48,11 @@ def score(
     """
     from dataprune.data.folders import refuse_output_inside_data
     from dataprune.run import FEATURES, check_out
-    from dataprune.training.recipes import recipe_named
+    from dataprune.training.plan import check_names
     from dataprune.training.swav.recipe import plan_swav
 
     check_out(out)  # before what may take long
-    if settings.recipe is not None:
-        recipe_named(settings.recipe)
+    check_names(settings.model, settings.recipe)
     dataset = read_data(data, reading, hardware.workers)
     refuse_output_inside_data(dataset, out)
     learns = features is not None and str(features) == "swav"
@@ -112,11 +111,10 @@ def train(
         say(f"cost: {clock}, {spent.examples_seen:,} examples seen, {operations(spent.flops)}")
     else:
         say(f"{out} is finished since {run.manifest.finished}: nothing had to be trained")
-    warn(*(note for note in run.manifest.notes if note not in dataset.notes))
+    warn(*(note for note in run.manifest.notes if note not in (*dataset.notes, *run.manifest.lost)))
     for member in run.manifest.members:
         if member.status != "ok":
-            say_of = complain if member.status == "failed" else warn
-            say_of(f"member {member.member} ({member.status}): {member.reason}")
+            (complain if member.status == "failed" else warn)(member.said)
     return run
 
 

@@ -160,9 +160,12 @@ def study(
     if out is None:
         raise invalid("out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
     from dataprune.data.folders import refuse_output_inside_data
+    from dataprune.run.own_scores import is_score_file
+    from dataprune.study.conditions import check_question
     from dataprune.study.runner import check_out
 
     check_out(out)
+    check_question(asked, run, features is not None, [name for name in asked.scores if is_score_file(name)])
     splits = read_all(data, reading, hardware.workers, test=test)
     say_splits(data, splits)
     refuse_output_inside_data(splits.train, out)

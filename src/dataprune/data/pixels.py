@@ -100,13 +100,13 @@ def _has_channels_first(shape: tuple[int, ...], name: str, layout: Layout) -> bo
     if layout == "torch":
         return could_be_first or not could_be_last or two == three
     square_first, square_last = two == three != one, one == two != three
-    if (square_first or square_last) and could_be_first == could_be_last:
+    if could_be_first and could_be_last and square_first != square_last:
         return square_first
     if could_be_first != could_be_last and not (square_last if could_be_first else square_first):
         return could_be_first
-    if one == two == three == 1:
+    if (square_last and not could_be_first) or one == two == three == 1:
         return False
-    cure = f"Have at least {MOST_CHANNELS + 1} pixels a side (pad), in squares where there are more than {MOST_CHANNELS} channels."
+    cure = f"Put them last; pad to {MOST_CHANNELS + 1} pixels a side, and to squares where there are over {MOST_CHANNELS} channels."
     raise invalid(name, "show by its shape where the channels are", f"shape {shape}", cure)
 
 

@@ -53,16 +53,14 @@ class Evidence:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        shapes = [array.shape for array in (self.out_of_sample, self.in_sample) if array is not None]
-        if not shapes:
+        given, put = [name for name in ("out_of_sample", "in_sample") if getattr(self, name) is not None], object.__setattr__
+        if not given:
             raise invalid("Evidence", "hold `out_of_sample` or `in_sample` probabilities", "neither")
-        n_examples, n_classes = shapes[0]
-        put = object.__setattr__
+        for name in given:
+            put(self, name, checked_probabilities(getattr(self, name), name))
+        n_examples, n_classes = getattr(self, given[0]).shape
         put(self, "labels", checked_labels(self.labels, n_classes))
-        for name in ("out_of_sample", "in_sample"):
-            array = getattr(self, name)
-            if array is not None:
-                put(self, name, checked_probabilities(array, name))
+        put(self, "classes", tuple(map(str, self.classes)))
         tables = ("out_of_sample", "in_sample", "votes", "out_of_sample_votes")
         for name in ("labels", "margin", "ids", *tables):
             array = getattr(self, name)
@@ -76,7 +74,7 @@ class Evidence:
             raise InputError("all labels are equal, so none can be told wrong. A finding needs at least two classes.")
         if self.ids is None:
             put(self, "ids", np.array([str(row) for row in range(n_examples)], dtype=np.dtypes.StringDType()))
-        put(self, "classes", tuple(self.classes) or tuple(str(index) for index in range(n_classes)))
+        put(self, "classes", self.classes or tuple(str(index) for index in range(n_classes)))
 
     def __len__(self) -> int:
         return len(self.labels)

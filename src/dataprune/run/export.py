@@ -86,6 +86,10 @@ class Targets:
     labels: Path | None = None
     folders: Mapping[Path, How] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:  # texts are paths too
+        object.__setattr__(self, "labels", None if self.labels is None else Path(self.labels))
+        object.__setattr__(self, "folders", {Path(folder): how for folder, how in self.folders.items()})
+
     @property
     def paths(self) -> list[Path]:
         """All of them."""

@@ -90,6 +90,11 @@ class MemberRecord:
     peak_bytes: int = 0
     strength: float | None = None
 
+    @property
+    def said(self) -> str:
+        """What became of it, in a line."""
+        return f"member {self.member} ({self.status}): {self.reason}"
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -172,6 +177,11 @@ class RunManifest:
     def learned(self) -> tuple[MemberRecord, ...]:
         """Members that learned: they feed the scores."""
         return tuple(member for member in self.members if member.status == "ok")
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What became of the members that feed no score, one line each."""
+        return tuple(one.said for one in self.members if one.status != "ok")
 
     @property
     def memorised(self) -> bool:

@@ -78,7 +78,7 @@ class Run:
     @property
     def failed(self) -> list[str]:
         """What did not work out, member by member, in words; empty for a sound run."""
-        return [f"member {one.member}: {one.reason}" for one in self.manifest.members if one.status != "ok"]
+        return list(self.manifest.lost)
 
     def __repr__(self) -> str:
         data, spec = self.manifest.data, self.manifest.spec
@@ -96,13 +96,13 @@ class Run:
         columns = {"id": self.ids, "label": np.array(self.classes, object)[self.labels]}
         return columns | {name: score.values for name, score in self.scores.items()}
 
-    def dataset(self, data: str | Path | None = None) -> Dataset:
+    def dataset(self, data: str | Path | Dataset | None = None) -> Dataset:
         """Read the source again, from `data`, or from where it lay when it was scored.
 
         Raises:
             InputError: it is not there, or it is not the data that was scored.
         """
-        place = self._place() if data is None else data
+        place = self.place if data is None else data
         found = read(place, **self.manifest.read)
         keep = np.isin(found.ids, self.ids)  # a file of labels may have dropped some when the run was made; it is not read again
         if len(found) > len(self.ids) == keep.sum():
@@ -134,8 +134,9 @@ class Run:
             raise InputError(f"the features that the run was scored with {fault}. Give them with --features FILE.")
         return found
 
-    def _place(self) -> str:
-        """Return where the source lay when it was scored, if it is still there."""
+    @property
+    def place(self) -> str:
+        """Where the source lay when it was scored, if it is still there."""
         noted = local(self.path)
         if "source" not in noted:
             raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.")

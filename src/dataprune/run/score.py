@@ -1,5 +1,6 @@
 """Data → train → trace → scores → manifest: makes a run, finds a finished one, goes on with an interrupted one."""
 
+import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -22,9 +23,11 @@ from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
 from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.features import penultimate
-from dataprune.training.plan import Plan, plan
+from dataprune.training.plan import Plan, check_names, plan
 from dataprune.training.settings import Cost, Hardware, Settings
 from dataprune.workers import default_workers
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def score(
         WorkError: no member learned anything.
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
+    check_names(settings.model, settings.recipe)
     dataset = read(source)
     planned, work = plan(dataset, settings), _work_folder(out)
     ensemble = planned.ensemble
@@ -84,7 +88,11 @@ def score(
         if not finished:
             pack.verify(dataset)
             _Scoring(work, planned, spec, hardware, hardware.resolved_device(), listener).make()
-    return open_run(work.output)
+    run = open_run(work.output)
+    if listener is None:  # who listens says it in words of their own
+        for line in run.failed:
+            _log.warning("%s", line)
+    return run
 
 
 def check_out(out: str | Path) -> None:
@@ -220,7 +228,7 @@ class _Scoring:
             machine=MachineRecord(platform.machine(), self.device, self.device == "cpu"),
             **made_now(),
         )
-        manifest = replace(manifest, notes=(*dataset.notes, *_doubts(manifest)))
+        manifest = replace(manifest, notes=(*dataset.notes, *manifest.lost, *_doubts(manifest)))
         files = [SPEC, SCORES_FILE, *(str(member.file) for member in trained), *(note_file(member.member) for member in members)]
         store.write_manifest(self.folder, MANIFEST, manifest.plain, files)
 

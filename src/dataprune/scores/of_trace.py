@@ -72,7 +72,7 @@ def score_trace(
 
 
 def _checked(name: str, values: object, view: Trace) -> np.ndarray:
-    found = np.asarray(values)
+    found = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     if found.shape != (len(view),) or not (np.issubdtype(found.dtype, np.number) or found.dtype == bool):
         raise invalid(f"score '{name}'", f"give {len(view)} numbers for as many examples", f"{found.dtype} of shape {found.shape}")
     return found

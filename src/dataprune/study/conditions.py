@@ -1,6 +1,6 @@
 """Where the scores of a study come from: a run, a scoring of its own, features, or elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from jaxtyping import Float32
 from dataprune import store, tables
 from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
-from dataprune.errors import InputError, invalid
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.run import ClusterSettings, Run, cluster, match, open_run
 from dataprune.run import score as score_run
 from dataprune.run.own_scores import known_score
 from dataprune.run.views import needs_of, views_of
-from dataprune.scores import Score, km
+from dataprune.scores import ALIASES, Score, km
+from dataprune.scores import SCORES as SCORED
 from dataprune.selection import Views
 from dataprune.study.grid import Condition
 from dataprune.study.presets import SCORES
@@ -25,6 +26,7 @@ from dataprune.study.splits import StudyData, with_noise
 from dataprune.study.study import NOISY_RUN, RUN
 from dataprune.tables.join import join
 from dataprune.training.features import on_components, pixel_components, principal_components
+from dataprune.training.plan import check_names
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware, Settings
 
@@ -64,6 +66,27 @@ class StudyInputs:
             "features": features.digest if isinstance(features, FeatureFile) else features,
             "scores": {one.name: store.array_digest(one.difficulty) for one in self.scores},
         }
+
+
+def check_question(spec: StudySpec, run: Path | None, has_features: bool, given: Collection[str] = ()) -> None:
+    """Refuse what no training can answer, before the data are read: unknown models, recipes and scores, and a `km` of nothing.
+
+    Args:     has_features: whether features are given, or the pixels asked for. given: names of scores made elsewhere.
+    """
+    for changes in ({"model": spec.model, "recipe": spec.recipe}, *(one.changes for one in spec.variants)):
+        check_names(changes.get("model"), changes.get("recipe"))
+    asked = [name for name in spec.scores if name not in given and not (name == "km" and (has_features or spec.clusters))]
+    if all(part.strategy == "random" for part in spec.parts):
+        return
+    known = {*SCORED, "median_distance"}
+    if run is not None:
+        opened = open_run(run)
+        for name in [one for one in asked if one not in known.union(opened.scores)]:
+            known_score(opened, name)
+    elif "km" in asked:
+        raise invalid("features", "be given for the score km", "none", "Add --features FILE, or --features pixels.")
+    elif unknown := [name for name in asked if name not in known]:
+        raise unknown_choice("scores", unknown[0], {*known, "km"}, also=ALIASES)
 
 
 @dataclass(frozen=True)

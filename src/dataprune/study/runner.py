@@ -17,7 +17,7 @@ from dataprune.errors import DatapruneError, InputError, MachineError, WorkError
 from dataprune.run import open_run
 from dataprune.run.manifest import Phase
 from dataprune.study import study as stored
-from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs
+from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, check_question
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
 from dataprune.study.presets import SCORES
 from dataprune.study.results_table import EXTRAS
@@ -71,6 +71,7 @@ def run_study(
     """
     sources, hardware, folder = sources or StudyInputs(), hardware or Hardware(), Path(out)
     check_out(folder)
+    check_question(spec, sources.run, sources.features is not None, {one.name for one in sources.scores})
     hardware.executor_config(hardware.resolved_device())  # refuses what does not go together, before anything is trained
     data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
     trained = setups(spec, data.train)

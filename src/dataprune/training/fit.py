@@ -295,7 +295,24 @@ def forward_flops(model: str, shape: tuple[int, ...], n_classes: int) -> int:
     """Count the operations of one example's forward pass; training is three times that."""
     prepare(model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
-        return count_flops(build(model, shape, n_classes).eval(), shape)
+        network = build(model, shape, n_classes).eval()
+        if ":" in model:
+            check_outputs(model, network, shape, n_classes)
+        return count_flops(network, shape)
+
+
+def check_outputs(model: str, network: nn.Module, shape: tuple[int, ...], n_classes: int) -> None:
+    """Refuse a network of one's own that does not take the examples, or gives other than a number for each class."""
+    try:
+        with torch.inference_mode():
+            given = network(torch.zeros((2, *shape)))
+    except Exception as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise invalid("model", f"take examples of shape {shape}", f"{got} from {model}") from error
+    what = str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__
+    if what != str((2, n_classes)):
+        cure = "Return the logits alone."
+        raise invalid("model", f"give a tensor of shape (N, {n_classes})", f"{what} for 2 examples, from {model}", cure)
 
 
 def count_flops(network: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> int:

@@ -23,6 +23,14 @@ def prepare(name: str) -> None:
         load(name)
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that means no model, before anything is read."""
+    if ":" in name:
+        load(name)
+    elif name not in MODELS:
+        raise unknown_choice("model", name, MODELS)
+
+
 def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Build a network of `MODELS`, or by `module:function` of a function `(shape, n_classes) -> nn.Module`.
 
@@ -33,8 +41,7 @@ def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
         if not isinstance(model, nn.Module):
             raise invalid("model", "be a function that returns a torch.nn.Module", f"{type(model).__name__} from {name}")
         return model
-    if name not in MODELS:
-        raise unknown_choice("model", name, MODELS)
+    check_name(name)
     if len(shape) == 1 and name not in VECTOR_MODELS:
         raise invalid("model", f"be one of {', '.join(VECTOR_MODELS)} for feature vectors", repr(name))
     return MODELS[name](shape, n_classes)

@@ -9,8 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.errors import InputError, invalid, unknown_choice
-from dataprune.trace.member import MODES
+from dataprune.errors import InputError, invalid
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.probe import search_flops
 from dataprune.training.recipes import Recipe, recipe_named
@@ -92,9 +91,6 @@ class Plan:
 def plan(dataset: Dataset, settings: Settings) -> Plan:
     """Fill in what the settings leave open; a set without labels or of one class is refused."""
     check_trainable(dataset)
-    for name, choices in (("effort", EFFORTS), ("when", MODES)):
-        if getattr(settings, name) not in choices:
-            raise unknown_choice(name, getattr(settings, name), choices)
     if settings.folds > len(dataset):
         raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, epochs = EFFORTS[settings.effort]
@@ -115,6 +111,16 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
         seed=settings.seed,
     )
     return Plan(dataset, ensemble)
+
+
+def check_names(model: str | None, recipe: str | None) -> None:
+    """Refuse a model or a recipe that there is not, before anything is read."""
+    if recipe:
+        recipe_named(recipe)
+    if model:
+        from dataprune.training.models import check_name
+
+        check_name(model)
 
 
 def check_trainable(dataset: Dataset) -> None:

@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import TYPE_CHECKING, Literal, get_args
 
-from dataprune.errors import invalid
+from dataprune.errors import invalid, unknown_choice
 
 if TYPE_CHECKING:
     from dataprune.workers import ExecutorConfig
@@ -48,8 +49,11 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_least(self, 1, "members", "epochs", "batch", "repeats", "rounds")
         _check_least(self, 0, "folds")
+        if self.folds == 1:
+            raise invalid("folds", "be 0 (no folds) or at least 2", self.folds)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class SwavSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_least(self, 1, "epochs", "batch")
 
 
@@ -122,6 +127,7 @@ class Hardware:
     gpus: float | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         if self.device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
             raise invalid("device", "be cpu, cuda (or cuda:1) or mps", repr(self.device))
         _check_least(self, 1, "workers")
@@ -150,6 +156,19 @@ class Hardware:
         executor = self.executor or ("processes" if device == "cpu" else "serial")
         gpus = self.gpus if self.gpus is not None else float(executor == "ray" and device != "cpu")
         return ExecutorConfig(executor, self.workers, address=self.address, gpus=gpus)
+
+
+def _check_kinds(settings: "Settings | SwavSettings | Hardware") -> None:
+    """Refuse what is none of the choices that a field names, and what is no whole number where it wants one."""
+    for one in fields(settings):
+        value, kinds = getattr(settings, one.name), (one.type, *get_args(one.type))
+        choices = [choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str)]
+        if value is None and type(None) in kinds:
+            continue
+        if choices and value not in choices:
+            raise unknown_choice(one.name, value, choices)
+        if int in kinds and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise invalid(one.name, "be a whole number", repr(value))
 
 
 def _check_least(settings: object, least: int, *names: str) -> None:

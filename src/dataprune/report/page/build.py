@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dataprune import store
+from dataprune.errors import join_some
 from dataprune.report import run_figures
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
@@ -15,7 +16,7 @@ from dataprune.report.page.data import ReportData
 from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, choose, records, shown_id
 from dataprune.report.page.findings import findings, summary, took
 from dataprune.report.page.render import Options, Page
-from dataprune.report.text import capitalise, display_text
+from dataprune.report.text import capitalise, display_text, pluralise
 from dataprune.scores import FEATURE_SCORES, SCORES
 from dataprune.streams import generator
 
@@ -112,7 +113,7 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
         "title": display_text(options.title or f"Data report: {display_text(data.name, 60)}", 200),
         "summary": summary(data),
         "findings": [asdict(one) for one in findings(data)],
-        "cautions": [capitalise(display_text(note, 600)) for note in manifest.notes],
+        "cautions": [capitalise(display_text(note, 600)) for note in (*_left_out(data), *manifest.notes)],
         "leading": data.leading,
         "leading_why": MEMORISED if manifest.memorised and data.leading == "aum" else "",
         "things": data.things,
@@ -140,6 +141,15 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
         "max_pictures": options.max_pictures,
         "side": "none" if not longest else "tiny" if longest <= 16 else "small" if longest <= 48 else "large",  # how it is enlarged
     }
+
+
+def _left_out(data: ReportData) -> list[str]:
+    """Say what is not on the page: what was left out of the data, and pictures that are gone since."""
+    notes, skipped = list(data.gone), data.manifest.skipped
+    if skipped:
+        shown = join_some((f"{one.path} ({one.reason})" for one in skipped), most=3)
+        notes.append(f"left out of the data, as they could not be used: {pluralise(len(skipped), 'item')}, {shown}")
+    return notes
 
 
 def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:

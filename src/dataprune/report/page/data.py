@@ -12,11 +12,11 @@ from jaxtyping import Int64
 
 from dataprune import noise, store
 from dataprune.clustering import take
-from dataprune.data import Dataset, Splits, read_features, read_splits
-from dataprune.errors import DatapruneError, InputError, StoreError
+from dataprune.data import Dataset, Splits, read, read_features, read_splits
+from dataprune.errors import DatapruneError, InputError, StoreError, join_some
 from dataprune.noise import Suspects
 from dataprune.report.page.predictions import EnsemblePredictions, predictions_of
-from dataprune.report.text import capitalise, display_text
+from dataprune.report.text import capitalise, display_text, pluralise
 from dataprune.run import Run, match
 from dataprune.run.duplicates import Duplicates, find_duplicates, with_identical
 from dataprune.run.evidence import evidence_of
@@ -49,6 +49,7 @@ class ReportData:
         features, features_are: vectors for the map and for the nearest examples, and what these are, in words.
         pair_rows: (P, 2) rows of the duplicates: beyond the set's size N row N + k is `others[k]`, of another split.
         missing: for each absent part ("pictures", "suspects", "duplicates", "near", "features") the reason, in words.
+        gone: which pictures are not there any more, in words.
     """
 
     name: str
@@ -57,7 +58,7 @@ class ReportData:
     labels: Int64[np.ndarray, " examples"]
     scores: Scores
     predictions: EnsemblePredictions
-    images: np.ndarray | None = None
+    images: "np.ndarray | Remaining | None" = None
     features: np.ndarray | None = None
     features_are: str = ""
     suspects: Suspects | None = None
@@ -65,6 +66,7 @@ class ReportData:
     pair_rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     others: tuple[Other, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -113,7 +115,7 @@ class ReportData:
         return rows if self.suspects is None else rows[self.suspects.probability[rows] >= PROBABLE]
 
 
-def gather(run: Run, data: str | None = None, features: Path | None = None) -> ReportData:
+def gather(run: Run, data: str | Path | Dataset | None = None, features: Path | None = None) -> ReportData:
     """Collect what the page of a run is made of.
 
     Args:
@@ -121,9 +123,10 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> R
         features: vectors of the same examples, for the map and the nearest examples.
     """
     missing: dict[str, str] = {}
-    dataset = _dataset(run, data, missing)
+    images: np.ndarray | Remaining | None
+    dataset, rest = _dataset(run, data, missing)
     vectors, features_are = _features(run, dataset, features, missing)
-    images, suspects = None if dataset is None else dataset.images, None
+    images, suspects = rest if dataset is None else dataset.images, None
     try:
         suspects = noise.find(evidence_of(run))
         suspects = suspects if dataset is None else with_identical(suspects, dataset)
@@ -131,7 +134,7 @@ def gather(run: Run, data: str | None = None, features: Path | None = None) -> R
         missing["suspects"] = str(reason)
     told = predictions_of(run.trace)
     about = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, told, images, vectors, features_are, suspects)
-    return ReportData(*about, *_duplicates(dataset, missing), missing)
+    return ReportData(*about, *_duplicates(dataset, missing), missing, () if rest is None else (rest.said,))
 
 
 def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:
@@ -156,15 +159,54 @@ def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other
     return np.array(rows, np.int64).reshape(-1, 2), tuple(others)
 
 
-def _dataset(run: Run, data: str | None, missing: dict[str, str]) -> Dataset | None:
+@dataclass(frozen=True, eq=False)
+class Remaining:
+    """The pictures of a run of which some are gone: by the run's rows, None for those."""
+
+    images: np.ndarray
+    place: dict[int, int]
+    said: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    def __getitem__(self, row: int) -> np.ndarray | None:
+        return np.asarray(self.images[self.place[row]]) if row in self.place else None
+
+
+def _dataset(run: Run, data: str | Path | Dataset | None, missing: dict[str, str]) -> tuple[Dataset | None, Remaining | None]:
+    """Return the data of a run or, where pictures are gone, those that remain."""
     try:
-        return run.dataset(data)
+        return run.dataset(data), None
     except DatapruneError:
+        with suppress(DatapruneError):
+            if (rest := _remaining(run, data)) is not None:
+                return None, rest
         if data is not None:
             raise
         # In words of our own: the page may be sent to somebody, and where the data lay is nobody's business but the owner's.
         missing["pictures"] = f"{_why_not(run)} Give the data with --data DATA."
+        return None, None
+
+
+def _remaining(run: Run, data: str | Path | Dataset | None) -> Remaining | None:
+    """Read the pictures that are still there, in the run's size; None if none is gone: then some are others than were scored.
+
+    Only of folders, where an id is a path: a row number would name another example once one is gone.
+    """
+    if run.manifest.data.kind != "images":
         return None
+    height, width, *_ = run.manifest.data.shape
+    size = {"image_size": height} if height == width else {}
+    found = read(run.place if data is None else data, **{**run.manifest.read, **size, "on_error": "skip"})
+    row_of = {name: row for row, name in enumerate(run.ids.tolist())}
+    place = {row_of[name]: at for at, name in enumerate(found.ids.tolist()) if name in row_of}
+    gone = [name for name, row in row_of.items() if row not in place]
+    if found.images is None or found.origin is None or found.origin.kind != "folder" or not gone or not place:
+        return None
+    said = f"{pluralise(len(gone), 'picture')} gone or unreadable, so not shown: {join_some(gone, most=3)}"
+    return Remaining(found.images, place, f"{said}; whether the others are as they were scored cannot be checked")
 
 
 def _why_not(run: Run) -> str:
@@ -208,7 +250,7 @@ def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Dupli
     """Look for duplicates within and across the splits of the run's source; the run's own labels stay."""
     try:
         if dataset is None:
-            raise InputError("The data were not found, so nothing could be compared.")
+            raise InputError("The data were not found, or not all of them, so nothing could be compared.")
         splits, origin = Splits(dataset), dataset.origin
         if origin is not None and origin.path:
             with suppress(DatapruneError):

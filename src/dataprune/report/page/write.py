@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprune import store
+from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid
 from dataprune.report.figures import write_plots
 from dataprune.report.page.build import run_page
@@ -33,7 +34,7 @@ def write_report(
     out: str | Path,
     options: Options | None = None,
     *,
-    data: str | None = None,
+    data: str | Path | Dataset | None = None,
     features: str | Path | None = None,
     figures: str | Path | None = None,
 ) -> Written:
@@ -42,7 +43,7 @@ def write_report(
     Args:
         folder: of the run or the study.
         out: ends in .html.
-        data: where a run's data lie now, if they were moved.
+        data: where a run's data lie now, if they were moved; or the data.
         features: vectors of the run's examples, for the map and the nearest examples.
         figures: a folder for the page's figures as PNG and SVG.
 
