@@ -61,7 +61,7 @@ def test_options_change_the_spec(cli):
         (["--clusters", "5"], "`--clusters` must go with the score km"),
         (["--test-share", "0.2"], "left out where the data have a test split"),
         (["--reuse", "nowhere"], "a folder made by dataprune study, got nowhere"),
-        (["--scores", "nothing", *QUICK], "`score` must be one of aleatoric, aum, "),
+        (["--scores", "nothing", *QUICK], "`--scores` must be one of aleatoric, aum, "),
         (["--recipe", "fats"], "`--recipe` must be one of"),
         (["--model", "prxy"], "`--model` must be one of"),
     ],
