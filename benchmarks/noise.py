@@ -71,7 +71,6 @@ def figures(run: dp.Run, truth: np.ndarray) -> dict[str, object]:
         "estimated": estimated,
         "interval": interval,
         "why_no_count": found.why_no_count,
-        "looks_clean": found.looks_clean,
         "default": summary(noise.evaluate_suspects(found, truth)),
         **seconds,
     }

@@ -108,7 +108,7 @@ def test_a_finding_shows_itself_in_a_notebook():
     vague = replace(found, n_wrong=None, n_wrong_low=0.0, n_wrong_high=1.1, why_no_count="fits_disagree")
     assert vague.count_in_words == "no number: hardly any to half"
     assert replace(vague, n_wrong_low=None).count_in_words == "no number"
-    assert not vague.looks_clean
+    assert not vague.are_few
     assert np.isnan(evaluate_suspects(vague, [0, 1]).n_estimated)
     assert "<td>a</td>" in found._repr_html_()
     assert found.to_pandas()["is_suspect"].tolist() == [True, False]

@@ -278,20 +278,19 @@ def _say_estimate(found: "dp.Suspects") -> None:
     interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
     say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
     flagged = int(found.is_suspect.sum())
-    if found.looks_clean:
-        say("the set looks clean: it shows no more than sets without any wrong label do")
+    if found.are_few:
+        say("few are wrong, if any: a set without any shows about as much. A look at the first of the list tells which it is")
     suspected = found.probability[found.is_suspect]
     probable = f", {(suspected >= PROBABLE).sum():,} of them probably wrong"
     share = f"{probable}; {suspected.mean():.0%} are expected to be" if flagged else ""
     say(f"flagged: {pluralise(flagged, 'label')}{share}")
     budgets = sorted({count for count in (*WORTH_LOOKING, *(round(share * n) for share in BUDGETS)) if 1 <= count <= n})
     say("what is expected when the most suspect are looked at:")
-    rows = [
-        (f"{count:,}", f"{precision:.0%}", f"{precision * count:,.0f}")
-        for count in budgets
-        if (precision := found.expected_precision(count)) is not None
-    ]
-    say_columns([("looked at", "are wrong", "found"), *rows], right=(0, 1, 2))
+    rows = [("looked at", "are wrong", "between")]
+    for count in budgets:
+        if expected := found.expected_wrong(count):
+            rows.append((f"{count:,}", f"{expected[0]:,.0f}", f"{expected[1]:,.0f} and {expected[2]:,.0f}"))
+    say_columns(rows, right=(0, 1))
 
 
 def _say_most_suspect(found: "dp.Suspects") -> None:

@@ -1,11 +1,24 @@
 """Whether evidence carries a number of wrong labels, or an order to look in and no more."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from dataprune.noise.evidence import Evidence
 from dataprune.noise.suspects import WhyNoCount
 
+MOST_WIDTH = 0.5  # of all labels: a wider interval is no number
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How many labels are wrong, a 95 % interval, and whether most of its width is that of the fits, not of the networks."""
+
+    n_wrong: float
+    low: float
+    high: float
+    is_of_fits: bool
 
 
 def agreement(evidence: Evidence) -> float:
@@ -19,11 +32,15 @@ def chance_of(evidence: Evidence) -> float:
     return float(named @ np.bincount(evidence.labels, minlength=evidence.n_classes)) / len(evidence) ** 2
 
 
-def why_no_count(evidence: Evidence, n_wrong: float) -> WhyNoCount:
+def why_no_count(evidence: Evidence, estimate: Estimate) -> WhyNoCount:
     """Return why the evidence carries no number of wrong labels; "" where it does."""
     chance = chance_of(evidence)
     if evidence.sampling == "in":
         return "in_sample"
     if agreement(evidence) <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
         return "near_chance"
-    return "too_weak" if n_wrong > len(evidence) / 2 else ""
+    if estimate.n_wrong > len(evidence) / 2:
+        return "too_weak"
+    if estimate.high - estimate.low > MOST_WIDTH * len(evidence):
+        return "fits_disagree" if estimate.is_of_fits else "too_weak"
+    return ""

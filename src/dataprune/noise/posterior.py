@@ -5,36 +5,38 @@ the true class follows a distribution that the networks' probabilities determine
 the true class by a transition matrix. Both are fitted to the given labels; nothing else is known.
 
 Source: the transition matrix as in Patrini et al. 2017, arXiv:1609.03683, learned by expectation maximisation as in Dawid and
-Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599. Departs: all fitted together, and how far
-a matrix with an entry for each pair of classes is believed is chosen by the likelihood of held-out labels.
+Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599; fits averaged by held-out likelihood after
+Yao et al. 2018, arXiv:1704.02030. Departs: all fitted together, and how far a matrix with an entry for each pair of classes is
+believed is weighed by the likelihood of held-out labels.
 
 What given labels cannot tell: people err more on examples that look ambiguous, and in the way in which these look. A share of
 labels given by looks (drawn from what the networks hold for the true class) leaves the distribution of the given labels as it is,
 and changes their meaning only. So this share is a judgement and no fit, made where the noise goes between classes that look alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
 
 from dataprune.noise.evidence import Labels, Probabilities, Table, Values
+from dataprune.noise.fit import MIXED_FLOOR, Start, alike, em, held_out, leaky_logs, surest
 from dataprune.streams import generator
 
-# A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; chosen among these.
+# A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; averaged over these.
 STRENGTHS = (np.inf, 300.0, 30.0, 3.0)
-LOWEST = 1e-4  # half precision, in which probabilities are stored, knows little below
 FIT_ROWS = 20_000
+FIT_NUMBERS = 1_000_000  # rows times classes
+FOLDS, FEW_FOLDS = 5, 2
+FEW_ROWS = 5_000  # from which on two folds tell as much as five
+REPEATED_ROWS, MOST_REPEATS = 1_000, 4  # the folds of a small set are drawn again until so many rows were left out
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
-ITERATIONS = 25
-SURE_PRIOR = 5.0  # examples' worth of the start, beside those that are sure
-MOST_NOISE = 0.9  # of what no label would tell
-# The share of labels given by looks, and the correlation of the noise with the networks' confusions from which on it begins and is
-# reached. Human labels have .85, noise from each class into the next .43 or less; see docs/log.md.
-LOOKS = 0.2
+WORTH_WEIGHT = 0.01  # a fit of less weight is left out
+CHUNK_ROWS = 65_536
+# The correlation of the noise with the networks' confusions from which on labels are held for given by looks in part, and in full.
+# Human labels have .85, noise from each class into the next .43 or less; see docs/log.md.
 LOOKS_FROM, LOOKS_FULL = 0.5, 0.9
-TOLERANCE = 2e-5  # nats an example
-RIDGE = 1e-3  # holds the bias where nothing speaks for it: adding the same to all classes changes nothing
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ class Prior:
     learned: float  # how much of the noise they have learned, so that it must be taken out of their probabilities; all is 1
     share: float  # of labels to begin with that tell nothing
     doubts: bool
+    looks: float  # the share of labels given by looks, where the noise goes between classes that look alike
 
 
 # Measured in docs/log.md.
-OURS = Prior(learned=0.6, share=0.1, doubts=False)
-ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True)
+OURS = Prior(learned=0.6, share=0.1, doubts=False, looks=0.2)
+ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True, looks=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,162 +70,156 @@ class Noise:
     by_looks: float = 0.0  # the share of labels that was given by how the example looks
 
 
-def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEWHERE, *, seed: int = 0) -> Noise:
-    """Fit the model to the given labels and what networks say that did not see them; of many examples 20,000 are enough."""
-    rows = generator(seed, "noise", "fit").permutation(len(labels))[:FIT_ROWS]
-    log_p, y = logs(probabilities[rows]), labels[rows]
-    start = Noise(1.0, np.zeros(log_p.shape[1]), _alike(prior.share, y, log_p.shape[1]), prior.learned, np.inf)
-    if log_p.shape[1] > MOST_CLASSES:
-        return fit_from(start, log_p, y)
-    halves = (slice(None, len(rows) // 2), slice(len(rows) // 2, None))
-    fits, held_out = [], []
-    for strength in STRENGTHS:
-        begun = [_begun(start, log_p[half], y[half]) if prior.doubts and np.isfinite(strength) else start for half in halves]
-        found = [fit_from(replace(begun[i], strength=strength), log_p[half], y[half]) for i, half in enumerate(halves)]
-        held_out.append(np.concatenate([log_likelihoods(found[i], log_p[halves[1 - i]], y[halves[1 - i]]) for i in (0, 1)]))
-        fits.append(found[0])
-    noise = fit_from(fits[_chosen(held_out, prior.doubts)], log_p, y)
-    return replace(noise, by_looks=_by_looks(noise, log_p, y))
+@dataclass(frozen=True, eq=False)
+class Average:
+    """Models that explain the labels, by weight; `folds` are the shares of wrong labels by models fitted without a fold."""
+
+    noises: tuple[Noise, ...]
+    weights: Values
+    folds: Float64[np.ndarray, "repeats folds"]
+
+    @property
+    def best(self) -> Noise:
+        """The model of the most weight."""
+        return self.noises[int(self.weights.argmax())]
 
 
-def fit_from(noise: Noise, log_p: Table, labels: Labels, iterations: int = ITERATIONS) -> Noise:
-    """Improve a model by expectation maximisation."""
-    before = -np.inf
-    for step in range(iterations):
-        evidence = _unmixed(log_p, noise)
-        noise = _sharpened(noise, evidence, labels)
-        joint = true_given(noise, evidence, labels)
-        likelihood = float(np.log(joint.sum(axis=1)).mean())
-        noise = replace(noise, transition=_transition(joint, labels, noise.strength))
-        if step > 3 and likelihood - before < TOLERANCE:
-            break
-        before = likelihood
-    return noise
+def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEWHERE, *, seed: int = 0) -> Average:
+    """Fit models to the given labels and what networks say that did not see them, and weigh them by labels left out of the fit.
+
+    Of many examples a sample is enough.
+    """
+    p, y = sample(probabilities, labels, seed)
+    n, n_classes = p.shape
+    strengths = STRENGTHS if n_classes <= MOST_CLASSES else STRENGTHS[:1]
+    everything = np.arange(n)[None]
+    fits = [fit(p, y, prior, strength, everything)[0] for strength in strengths]
+    if len(fits) == 1:
+        return Average(tuple(fits), np.ones(1), np.full((1, 1), share_wrong(fits[0], p, y)))
+    n_folds = FOLDS if n < FEW_ROWS else FEW_FOLDS
+    repeats = int(np.clip(-(-REPEATED_ROWS // n), 1, MOST_REPEATS))
+    draw = generator(seed, "noise", "folds")
+    dealt = np.stack([draw.permutation(n)[: n // n_folds * n_folds].reshape(n_folds, -1) for _ in range(repeats)])
+    left_out = dealt.reshape(repeats * n_folds, -1)
+    kept = np.stack([np.setdiff1d(one.ravel(), part, assume_unique=True) for one in dealt for part in one])
+    folded = [fit(p, y, prior, strength, kept) for strength in strengths]
+    logs = np.zeros((len(strengths), n))
+    for found, told in zip(folded, logs, strict=True):
+        np.add.at(told, left_out, held_out(p[left_out], y[left_out], _start(found)))
+    weights = weigh(logs / repeats, prior.doubts)
+    worth = np.flatnonzero(weights >= WORTH_WEIGHT)
+    weights = weights[worth] / weights[worth].sum()
+    shares = np.array([[share_wrong(one, p, y) for one in folded[place]] for place in worth])
+    noises = tuple(replace(fits[place], by_looks=_by_looks(fits[place], p, y, prior.looks)) for place in worth)
+    return Average(noises, weights, (weights @ shares).reshape(repeats, n_folds))
 
 
-def true_classes(noise: Noise, probabilities: Probabilities, labels: Labels) -> Table:
-    """Return P(true class | what the networks say, the given label); rows sum to 1."""
-    clean = clean_probabilities(noise, logs(probabilities))
-    rows = np.arange(len(labels))
-    given = noise.transition[:, labels].T + noise.by_looks * clean[rows, labels][:, None]
-    given[rows, labels] -= noise.by_looks
-    joint = np.maximum(clean * given, 1e-12)
-    joint /= joint.sum(axis=1, keepdims=True)
-    return np.asarray(joint)
+def sample(probabilities: Probabilities, labels: Labels, seed: int) -> tuple[Probabilities, Labels]:
+    """Draw the rows that models are fitted to; all where they are few."""
+    most = int(np.clip(FIT_NUMBERS // probabilities.shape[1], FIT_ROWS // 5, FIT_ROWS))
+    rows = generator(seed, "noise", "fit").permutation(len(labels))[:most]
+    return np.asarray(probabilities[rows], np.float32), labels[rows]
 
 
-def clean_probabilities(noise: Noise, log_p: Table) -> Table:
-    """Return the probability of each true class before the given label is looked at."""
-    return np.asarray(np.exp(_log_softmax(noise.sharpness * _unmixed(log_p, noise) + noise.bias)))
+def fit(p: Probabilities, y: Labels, prior: Prior, strength: float, rows: Labels) -> list[Noise]:
+    """Fit a model to each set of rows (fits, rows)."""
+    begun, n_classes = [], p.shape[1]
+    for one in rows:
+        transition = alike(prior.share, y[one], n_classes)
+        begun.append(surest(p[one], y[one], transition) if prior.doubts and np.isfinite(strength) else transition)
+    count = len(rows)
+    start = Start(np.ones(count), np.zeros((count, n_classes)), np.stack(begun), prior.learned, strength)
+    found = em(p[rows], y[rows], start)
+    return [
+        Noise(float(s), b, t, prior.learned, strength)
+        for s, b, t in zip(found.sharpness, found.bias, found.transition, strict=True)
+    ]
 
 
-def log_likelihoods(noise: Noise, log_p: Table, labels: Labels) -> Values:
-    """Return the log-probability of each given label, in nats."""
-    return np.asarray(np.log(true_given(noise, _unmixed(log_p, noise), labels).sum(axis=1)))
+def weigh(logs: Float64[np.ndarray, "fits examples"], doubts: bool) -> Values:
+    """Weigh fits by the log-probabilities of labels left out of them; of the first fit all pairs of classes are alike.
+
+    Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and
+    where it is in doubt, noise is meant.
+    """
+    from scipy.special import ndtr, softmax
+
+    totals = logs[1:].sum(axis=1)
+    gain = logs[1 + int(totals.argmax())] - logs[0]
+    error = float(gain.std()) * np.sqrt(len(gain)) + 1e-9
+    pairs = float(ndtr(gain.sum() / error + (1.0 if doubts else 0.0)))
+    return np.append(1 - pairs, pairs * softmax(totals))
 
 
-def logs(probabilities: Probabilities) -> Table:
-    """Return log-probabilities, none below that of what half precision can tell."""
-    return np.asarray(np.log(np.maximum(probabilities, LOWEST, dtype=np.float64)))
+def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -> tuple[Values, Table]:
+    """Return the log-odds that each label is wrong, and P(true class | what the networks say, the given label); rows sum to 1.
+
+    The log-odds are not cut off: they tell any two examples apart that the networks tell apart.
+    """
+    odds, tables = [], []
+    for begin in range(0, len(labels), CHUNK_ROWS):
+        p, y = probabilities[begin : begin + CHUNK_ROWS], labels[begin : begin + CHUNK_ROWS]
+        rows = np.arange(len(y))
+        joint = np.full(p.shape, -np.inf)
+        for noise, weight in zip(average.noises, average.weights, strict=True):
+            one = _log_joint(noise, p, y)
+            np.logaddexp(joint, one - _log_sum(one)[:, None] + np.log(weight), out=joint)
+        tables.append(np.exp(joint))
+        own = joint[rows, y]
+        joint[rows, y] = -np.inf
+        odds.append(_log_sum(joint) - own)
+    return np.concatenate(odds), np.concatenate(tables)
 
 
-def true_given(noise: Noise, evidence: Table, labels: Labels) -> Table:
-    """Return P(true class and the given label), from log-probabilities out of which the noise was taken."""
-    return np.asarray(np.exp(_log_softmax(noise.sharpness * evidence + noise.bias)) * noise.transition[:, labels].T)
+def share_wrong(noise: Noise, probabilities: Probabilities, labels: Labels) -> float:
+    """Return the expected share of wrong labels by one model."""
+    joint = _log_joint(noise, probabilities, labels)
+    own = joint[np.arange(len(labels)), labels]
+    return float(1.0 - np.exp(own - _log_sum(joint)).mean())
 
 
-def _by_looks(noise: Noise, log_p: Table, labels: Labels) -> float:
+def clean_log_probabilities(noise: Noise, probabilities: Probabilities) -> Table:
+    """Return the log-probability of each true class before the given label is looked at."""
+    p = np.maximum(probabilities, np.float32(1e-37), dtype=np.float64)
+    mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
+    values = noise.sharpness * leaky_logs(np.maximum(p @ np.linalg.inv(mixed), MIXED_FLOOR * p)) + noise.bias
+    return np.asarray(values - _log_sum(values)[:, None])
+
+
+def _log_joint(noise: Noise, probabilities: Probabilities, labels: Labels) -> Table:
+    """Return log P(true class and the given label | what the networks say)."""
+    clean, rows = clean_log_probabilities(noise, probabilities), np.arange(len(labels))
+    given = noise.transition[:, labels].T
+    if noise.by_looks:
+        given = given + noise.by_looks * np.exp(clean[rows, labels])[:, None]
+        given[rows, labels] -= noise.by_looks
+    return np.asarray(clean + np.log(np.maximum(given, 1e-12)))
+
+
+def _by_looks(noise: Noise, p: Probabilities, labels: Labels, share: float) -> float:
     """Judge from where the noise goes whether labels were given by looks.
 
     Networks learn noise from class i into j as a confusion of i with j, so it is compared with how they confuse j with i.
     """
-    if np.isinf(noise.strength) or len(noise.bias) < 3:
+    if share == 0 or np.isinf(noise.strength) or len(noise.bias) < 3:
         return 0.0
-    clean = clean_probabilities(noise, log_p)
-    true = clean * noise.transition[:, labels].T
-    true /= true.sum(axis=1, keepdims=True)
+    joint = _log_joint(noise, p, labels)
+    true, clean = np.exp(joint - _log_sum(joint)[:, None]), np.exp(clean_log_probabilities(noise, p))
     confused = true.T @ clean / np.maximum(true.sum(axis=0), 1e-9)[:, None]
     pairs = ~np.eye(len(confused), dtype=bool)
     here, there = noise.transition[pairs], confused.T[pairs]
     if here.std() == 0 or there.std() == 0:
         return 0.0
-    alike = float(np.corrcoef(here, there)[0, 1])
-    return LOOKS * float(np.clip((alike - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
+    correlation = float(np.corrcoef(here, there)[0, 1])
+    return share * float(np.clip((correlation - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
 
 
-def _chosen(held_out: list[Values], doubts: bool) -> int:
-    """Choose by held-out labels whether all pairs of classes are alike (the first) or how far each has its own rate.
-
-    Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and
-    where it is in doubt, noise is meant.
-    """
-    best = 1 + int(np.argmax([values.sum() for values in held_out[1:]]))
-    gain = held_out[best] - held_out[0]
-    allowed = float(gain.std()) * np.sqrt(len(gain)) if doubts else 0.0
-    return best if gain.sum() > -allowed else 0
+def _start(found: Sequence[Noise]) -> Start:
+    sharpness, bias = np.array([one.sharpness for one in found]), np.stack([one.bias for one in found])
+    return Start(sharpness, bias, np.stack([one.transition for one in found]), found[0].learned, found[0].strength)
 
 
-def _begun(start: Noise, log_p: Table, labels: Labels) -> Noise:
-    """Begin a matrix with an entry for each pair where noise shows best: at the surest third of the examples of each prediction."""
-    predicted = log_p.argmax(axis=1)
-    ordered = np.sort(log_p, axis=1)
-    lead = ordered[:, -1] - ordered[:, -2]
-    counts = np.zeros((len(start.bias), len(start.bias)))
-    for k in range(len(counts)):
-        rows = np.flatnonzero(predicted == k)
-        surest = rows[np.argsort(-lead[rows], kind="stable")[: -(-len(rows) // 3)]]
-        counts[k] = np.bincount(labels[surest], minlength=len(counts))
-    drawn = counts + SURE_PRIOR * start.transition
-    return replace(start, transition=drawn / drawn.sum(axis=1, keepdims=True))
-
-
-def _alike(share: float, labels: Labels, n_classes: int) -> Float64[np.ndarray, "classes classes"]:
-    """Return the transition matrix of noise into all classes that occur alike, with a share of what no label would tell."""
-    occurs = np.bincount(labels, minlength=n_classes) > 0
-    return np.asarray((1 - share) * np.eye(n_classes) + share * occurs / occurs.sum())
-
-
-def _unmixed(log_p: Table, noise: Noise) -> Table:
-    """Take out of the probabilities the noise that the networks have learned."""
-    mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
-    p = np.maximum(np.exp(log_p) @ np.linalg.inv(mixed), LOWEST)
-    return np.asarray(np.log(p / p.sum(axis=1, keepdims=True)))
-
-
-def _sharpened(noise: Noise, evidence: Table, labels: Labels) -> Noise:
-    """Fit sharpness and bias to what the model now holds for the true classes."""
-    from scipy.optimize import minimize
-
-    true = true_given(noise, evidence, labels)
-    true /= true.sum(axis=1, keepdims=True)
-
-    def misfit(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the cross-entropy of a sharpness (its logarithm comes first) and a bias, and its gradient."""
-        sharpness, bias = float(np.exp(parameters[0])), parameters[1:]
-        log_q = _log_softmax(sharpness * evidence + bias)
-        gap = np.exp(log_q) - true
-        value = -float((true * log_q).sum()) + RIDGE * float(bias @ bias)
-        return value, np.append((gap * evidence).sum() * sharpness, gap.sum(axis=0) + 2 * RIDGE * bias)
-
-    start = np.append(np.log(noise.sharpness), noise.bias)
-    found = minimize(misfit, start, jac=True, method="L-BFGS-B", options={"maxiter": 6}).x
-    return replace(noise, sharpness=float(np.exp(found[0])), bias=np.asarray(found[1:]))
-
-
-def _transition(joint: Table, labels: Labels, strength: float) -> Float64[np.ndarray, "classes classes"]:
-    """Count how often each true class came to be each given one, drawn towards noise that is alike for all."""
-    true = joint / joint.sum(axis=1, keepdims=True)
-    counts = np.zeros((true.shape[1], true.shape[1]))
-    np.add.at(counts.T, labels, true)
-    told = 1 - 1 / max(2, len(np.unique(labels)))
-    share = float(np.clip((1 - np.trace(counts) / len(labels)) / told, 1e-6, MOST_NOISE))
-    alike = _alike(share, labels, len(counts))
-    if np.isinf(strength):
-        return alike
-    drawn = counts + strength * alike
-    return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))
-
-
-def _log_softmax(values: Table) -> Table:
-    moved = values - values.max(axis=1, keepdims=True)
-    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
+def _log_sum(values: Table) -> Values:
+    """Return the logarithm of each row's sum of exponentials."""
+    most = values.max(axis=1)
+    return np.asarray(most + np.log(np.exp(values - most[:, None]).sum(axis=1)))

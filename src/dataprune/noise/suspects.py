@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dataprune.errors import invalid
+from dataprune.noise.evidence import Values
 from dataprune.notebook import data_frame, html_table
 from dataprune.streams import tie_break
 
-CLEAN_SHARE = 0.02
-"""Below this estimated share of wrong labels a set is said to look clean; see docs/log.md for what clean sets give."""
+FEW_SHARE = 0.02
+"""Up to this estimated share of wrong labels a set cannot be told from one without any: what clean sets give, see docs/log.md."""
 
 WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"]
 
@@ -82,9 +83,9 @@ class Suspects:
         return rank
 
     @property
-    def looks_clean(self) -> bool:
-        """Whether the set shows no more wrong labels than sets without any do."""
-        return self.n_wrong is not None and self.n_wrong <= CLEAN_SHARE * len(self)
+    def are_few(self) -> bool:
+        """Whether so few labels are wrong, if any, that the set cannot be told from one without; a look at the first can tell."""
+        return self.n_wrong is not None and self.n_wrong <= FEW_SHARE * len(self)
 
     @property
     def count_in_words(self) -> str:
@@ -99,11 +100,27 @@ class Suspects:
             return "no number"
         return f"no number: {share_in_words(low / len(self))} to {share_in_words(high / len(self))}"
 
-    def expected_precision(self, count: int) -> float | None:
-        """Return which share of the `count` most suspect labels is expected to be wrong; None where there is no number."""
+    def expected_wrong(self, count: int) -> tuple[float, float, float] | None:
+        """Return how many of the `count` most suspect labels are expected to be wrong, and a 95 % range; None without a number.
+
+        The ends are what is expected where as many labels are wrong as the ends of the interval say, and two standard deviations of
+        so many draws beyond.
+        """
         if not 1 <= count <= len(self):
             raise invalid("count", f"be in 1 ... {len(self)}", count)
-        return None if self.n_wrong is None else float(self.probability[self.order[:count]].mean())
+        if self.n_wrong is None:
+            return None
+        first = self.order[:count]
+        low, high = (sigmoid(self.score[first] + shift) for shift in self._shifts)
+        ends = (p.sum() + sign * 2 * np.sqrt((p * (1 - p)).sum()) for p, sign in ((low, -1), (high, 1)))
+        low_end, high_end = (float(np.clip(end, 0, count)) for end in ends)
+        return float(self.probability[first].sum()), low_end, high_end
+
+    @cached_property
+    def _shifts(self) -> tuple[float, float]:
+        assert self.n_wrong_low is not None
+        assert self.n_wrong_high is not None
+        return shift_to_sum(self.score, self.n_wrong_low), shift_to_sum(self.score, self.n_wrong_high)
 
     def __repr__(self) -> str:
         found = f"{self.count_in_words} wrong, {int(self.is_suspect.sum()):,} flagged"
@@ -121,6 +138,26 @@ class Suspects:
         names = np.array(self.classes, dtype=object)
         columns = {"id": self.ids, "label": names[self.labels], "suggested_label": names[self.suggested_label]}
         return columns | {"probability": self.probability, "reason": self.reason}
+
+
+def shift_to_sum(odds: Values, total: float) -> float:
+    """Return what must be added to log-odds so that the probabilities add up to `total`."""
+    low, high = -float(odds.max()) - 60.0, -float(odds.min()) + 60.0
+    shift = 0.0
+    for _ in range(60):
+        p = sigmoid(odds + shift)
+        gap, slope = float(p.sum()) - total, float((p * (1 - p)).sum())
+        if abs(gap) <= 1e-6 * max(total, 1e-3):
+            break
+        low, high = (low, shift) if gap > 0 else (shift, high)
+        newton = shift - gap / slope if slope > 0 else low
+        shift = newton if low < newton < high else (low + high) / 2
+    return shift
+
+
+def sigmoid(odds: Values) -> Values:
+    """Return the probabilities of log-odds."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0))))
 
 
 def share_in_words(share: float) -> str:

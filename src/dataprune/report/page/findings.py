@@ -49,8 +49,8 @@ def _labels(data: ReportData) -> Finding:
         text = f"How many labels are wrong cannot be told here ({found.count_in_words}); there is an order to look in."
     else:
         text = f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
-    if found.looks_clean:
-        text += " A set without wrong labels would show about as much."
+    if found.are_few:
+        text += " A set without any would show about as much; the first of the list tell which it is."
     rows, n_flagged = data.probable_rows, len(data.suspect_rows)
     if not n_flagged:
         title = "No label looks wrong" if found.n_wrong is not None else "Wrong labels cannot be counted here"
