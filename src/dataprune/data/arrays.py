@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.data.dataset import IDS, Dataset, Origin
-from dataprune.data.labels import encode_splits, resolve
+from dataprune.data.labels import class_notes, encode_splits, resolve
 from dataprune.data.pixels import MOST_CHANNELS, Layout, as_pictures
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, row_ids
 from dataprune.errors import InputError, invalid, join_some
@@ -59,7 +59,7 @@ def of_arrays(
     if y is not None:
         column, said = _one_column(as_array(y, "y"), "y", len(inputs))
         labels, known = resolve(column, known)
-        notes += said
+        notes += (*said, *class_notes(labels, known, "train"))
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
     origin = Origin("arrays", "", "train")
     return Dataset(labels, names, () if labels is None else known, images, features, origin=origin, notes=notes)

@@ -142,6 +142,14 @@ def are_absent(values: np.ndarray) -> bool:
     return values.dtype.kind in "if" and len(values) > 0 and bool((values == -1).all())
 
 
+def class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:
+    """Name classes with no example, and in train those with one."""
+    counts = np.bincount(labels, minlength=len(classes))
+    few = {"no example": 0} | ({"one example only": 1} if split == "train" else {})
+    named = {what: [repr(classes[index]) for index in np.flatnonzero(counts == count)] for what, count in few.items()}
+    return [f"{what} in {split} of class {join_some(names)}" for what, names in named.items() if names]
+
+
 def _refuse_rows(name: str, requirement: str, values: np.ndarray, wrong: np.ndarray) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):

@@ -15,13 +15,13 @@ from dataprune.data.columns import Columns
 from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
 from dataprune.data.decode import FITS, Fit, digest_of, fit_square
 from dataprune.data.folders import read_folder
-from dataprune.data.labels import LabelFile, read_labels
+from dataprune.data.labels import LabelFile, class_notes, read_labels
 from dataprune.data.parquet import read_parquet
 from dataprune.data.pixels import Scale
 from dataprune.data.source import SPLITS, Source, plain, refuse_bad
 from dataprune.data.table import read_beside, read_table
 from dataprune.data.walk import walk
-from dataprune.errors import InputError, invalid, join_some, unknown_choice
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.tables import READABLE
 
 READERS: dict[str, Callable[[Path], Source]] = {".npy": read_npy, ".npz": read_npz}
@@ -241,7 +241,7 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
         refuse_bad(skipped, where)  # all of them in one message, those found by listing and those found by decoding
     if labels is not None:
         labels = labels[rows]
-        notes += _class_notes(labels, classes, split)
+        notes += class_notes(labels, classes, split)
     inputs = _resized(part.inputs, options) if opened is None else opened.images
     assert inputs is not None
     dataset = Dataset(
@@ -325,14 +325,6 @@ def _origin(found: Source, split: str, options: _Options) -> Origin:
     if options.labels is not None:
         given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
     return Origin(found.kind, found.path, split, given)
-
-
-def _class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:
-    """Name classes with no example, and in train those with one."""
-    counts = np.bincount(labels, minlength=len(classes))
-    few = {"no example": 0} | ({"one example only": 1} if split == "train" else {})
-    named = {what: [repr(classes[index]) for index in np.flatnonzero(counts == count)] for what, count in few.items()}
-    return [f"{what} in {split} of class {join_some(names)}" for what, names in named.items() if names]
 
 
 def _read_test(test: Any, train: Dataset, options: _Options) -> Dataset:
