@@ -124,7 +124,7 @@ def spread(trace):
     return trace.channel("margin").std(axis=(0, 1))
 
 
-def first(difficulty, labels, count, generator):
+def first(group, count, generator):
     return range(count)
 """
 

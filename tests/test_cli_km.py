@@ -18,6 +18,8 @@ from dataprune.report.figures import write_plot
 from dataprune.report.maps import COLOURS, MARKERS, map_data
 from dataprune.report.run_figures import inertia_data
 from dataprune.run import ClusterSettings, add_features, cluster
+from dataprune.run.own_scores import known_score
+from dataprune.scores import knn_scores
 
 GROUPS, EACH = 6, 40
 
@@ -143,7 +145,19 @@ class TestScore:
         before = (run.path / "run.json").read_bytes()
         assert cli(*again)[0] == 0
         assert (run.path / "run.json").read_bytes() == before
-        assert cli("prune", run.path, "--by", "km", "--keep", "0.5")[0] == 0
+        share, distance = knn_scores(x, found.labels)
+        assert np.array_equal(found.scores["knn_agreement"].values, share)
+        assert np.allclose(found.scores["outlier_distance"].values, distance, atol=1e-6)
+        assert [found.scores[n].harder for n in ("knn_agreement", "outlier_distance")] == [-1, 1]
+        for name in ("km", "zcore", "data-shapley"):
+            assert cli("prune", run.path, "--by", name, "--keep", "0.5")[0] == 0
+
+    def test_of_very_many_pairs_neighbours_are_compared_where_a_score_is_asked_for(self, run, file, monkeypatch):
+        monkeypatch.setattr("dataprune.run.clusters.MOST_PRODUCTS", 10)
+        found = add_features(run, read_features(file), "4")
+        assert "asked for" in found.scores.absent["knn_agreement"]
+        expected = knn_scores(np.load(file), run.labels)[1]
+        assert np.allclose(known_score(found, "outlier").values, expected, atol=1e-6)
 
     def test_ids_match_rows_in_any_order_and_others_are_left_out(self, run, file, tmp_path):
         x, order = np.load(file), np.random.default_rng(1).permutation(len(run.ids))

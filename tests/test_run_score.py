@@ -14,13 +14,14 @@ from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run import open_run, score, verify
+from dataprune.run.own_scores import known_score, score_named
 from dataprune.run.run import SCORES_FILE
 from dataprune.run.score import Progress
-from dataprune.scores import SCORES
+from dataprune.scores import SCORES, score_trace
 from dataprune.training.fit import Fit
 from dataprune.training.plan import plan
 from dataprune.training.recipes import Recipe
-from dataprune.training.settings import Hardware, Settings
+from dataprune.training.settings import Hardware, ScoreReading, Settings
 from fork_kit import Forks
 
 QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
@@ -241,9 +242,9 @@ KILLED = """
 import tempfile
 import numpy as np
 from dataprune.data import read
-from dataprune.scores import SCORES
+from dataprune.scores import SCORES, score_trace
 from dataprune.run import score
-from dataprune.training.settings import Hardware, Settings
+from dataprune.training.settings import Hardware, ScoreReading, Settings
 from kill_everywhere import killed_at
 
 data, settings = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy")
@@ -296,3 +297,31 @@ def test_two_processes_on_one_run_the_second_says_so(digits, tmp_path):
     store.check_writable(folder)
     with store.lock(folder), pytest.raises(InputError, match=f"process {os.getpid()}"):
         score(digits, folder, QUICK, SERIAL)
+
+
+class TestScoresThatAreAskedFor:
+    """Scores that are no column are computed from the run's trace, and read in other ways where that is asked for."""
+
+    def test_by_name_and_by_another_word(self, run):
+        for name in ("dyn_unc", "Dyn-Unc"):
+            assert np.array_equal(score_named(run, name).values, score_trace(run.trace, ["dyn_unc"])["dyn_unc"].values)
+        assert score_named(run, "forgetting").name == "forget_toneva"
+        with pytest.raises(InputError, match="Did you mean 'forgetting'"):
+            score_named(run, "forgeting")
+
+    def test_read_anew(self, run):
+        found = score_named(run, "el2n", ScoreReading(until=1))
+        assert found.name == "el2n (until epoch 1)"
+        np.testing.assert_allclose(found.values, run.trace.channel("el2n")[:, 0].mean(axis=0), rtol=1e-6)
+        with pytest.raises(InputError, match="evidence 'out' is not there"):
+            score_named(run, "el2n", ScoreReading(evidence="out"))
+        for other in ("median_distance", "scores.csv:mine"):
+            with pytest.raises(InputError, match="name a score of the trace"):
+                score_named(run, other, ScoreReading(until=1))
+
+    def test_of_features_that_are_not_there(self, run):
+        for name in ("zcore", "km", "simifeat"):
+            with pytest.raises(InputError, match=r"scored without features. Add them: .* --features"):
+                score_named(run, name)
+        with pytest.raises(InputError, match="must be one of"):
+            known_score(run, "os:getcwd")  # code is only followed where a person names it

@@ -213,7 +213,7 @@ def test_scoring_is_bounded_in_members_and_epochs(monkeypatch):
 def test_absent_scores_have_a_reason():
     scores = score_trace(trace_of(*random_logits(members=1, epochs=1)))
     assert scores.absent == {
-        "std": "std needs two members that learned, got 1. Train with more --members.",
+        "std": "std needs two members that learned, got 1. Train with more --members or --repeats.",
         "flip": "flip needs two epochs, got 1. Train with --epochs 2 or more.",
         "forget": "forget needs two epochs, got 1. Train with --epochs 2 or more.",
         "forget_toneva": "forget_toneva needs two epochs, got 1. Train with --epochs 2 or more.",
@@ -225,7 +225,10 @@ def test_absent_scores_have_a_reason():
     assert scores.get("std") is None
     with pytest.raises(InputError) as caught:
         scores["std"]
-    assert str(caught.value) == "score 'std' is absent: std needs two members that learned, got 1. Train with more --members."
+    assert (
+        str(caught.value)
+        == "score 'std' is absent: std needs two members that learned, got 1. Train with more --members or --repeats."
+    )
     with pytest.raises(InputError, match=r"`score` must be one of .*, got 'el2'. Did you mean 'el2n'"):
         scores["el2"]
     with pytest.raises(InputError, match="std needs two members"):

@@ -119,8 +119,10 @@ def train(
 
 
 def say_scores(run: "dp.Run") -> None:
-    """Print a line for each score: its range and its direction; then the scores that are absent, with the reason."""
+    """Print a line for each score: its range and its direction; then what is absent, with the reason, and what can be had yet."""
     import numpy as np
+
+    from dataprune.scores import FEATURE_SCORES
 
     rows: list[tuple[str, ...]] = [("score", "min", "median", "max", "harder means")]
     for name, one in run.scores.items():
@@ -129,7 +131,8 @@ def say_scores(run: "dp.Run") -> None:
     say_columns(rows, right=(1, 2, 3))
     for name, reason in run.scores.absent.items():
         say(f"no {name}: {reason}")
-    more = sorted(set(dp.SCORES) - set(run.scores) - set(run.scores.absent))
+    of_features = FEATURE_SCORES if run.manifest.features else ()
+    more = sorted({*dp.SCORES, *of_features} - {*run.scores, *run.scores.absent})
     say(f"also from this run, where a command asks for them: {', '.join(more)}")
 
 

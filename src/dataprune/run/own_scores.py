@@ -46,17 +46,17 @@ def known_score(run: Run, name: str) -> Score:
         InputError: there is no such score, or it is absent; no name of code or of a file is followed.
     """
     ours = name if name in run.scores else canonical(name)
-    if ours in run.scores:
-        return run.scores[ours]
-    if ours in SCORES:
-        return score_trace(run.trace, [ours])[ours]
     spec = FEATURE_SCORES.get(ours)
-    if spec is not None and spec.function is not None:
-        matched = match(run.features(), run.ids)
-        features = np.concatenate(list(matched))[matched.place]
-        return Score(ours, spec.function(features, run.labels, run.manifest.spec.seed), spec.harder, run.ids, run.labels)
-    if ours in run.scores.absent:
-        return run.scores[ours]  # which says why
+    if ours in SCORES and ours not in run.scores:
+        return score_trace(run.trace, [ours])[ours]
+    if spec is not None and ours not in run.scores:
+        file = run.features()  # or what to do where there are none
+        if spec.function is not None:
+            matched = match(file, run.ids)
+            features = np.concatenate(list(matched))[matched.place]
+            return Score(ours, spec.function(features, run.labels, run.manifest.spec.seed), spec.harder, run.ids, run.labels)
+    if ours in run.scores or ours in run.scores.absent:
+        return run.scores[ours]  # or why it is absent
     there = {*run.scores, *SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
     raise unknown_choice("score", name, there, also=ALIASES)
 

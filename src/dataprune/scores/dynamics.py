@@ -75,8 +75,8 @@ def aleatoric(trace: Trace) -> Values:
 
     Large are examples in the middle; those that are always wrong have little.
     """
-    p = trace.channel("p_label").astype(np.float64)
-    return np.asarray((p * (1 - p)).mean(axis=(0, 1)))
+    p = trace.channel("p_label")
+    return np.asarray((p * (1 - p)).mean(axis=(0, 1), dtype=np.float64))
 
 
 def loss_mean(trace: Trace) -> Values:
@@ -85,11 +85,14 @@ def loss_mean(trace: Trace) -> Values:
     Where p(label) rounds to 0 or 1, log(1 + exp(−margin)) stands for it, which the loss is never below: exact for two classes, and
     at most log(K − 1) too little for a p(label) below 1e-38.
     """
-    p = trace.channel("p_label")
-    bound = np.logaddexp(0.0, -trace.channel("margin").astype(np.float64))
-    held = p >= np.finfo(np.float32).tiny
-    loss = -np.log(p, where=held, out=np.zeros_like(bound))
-    return np.asarray(np.maximum(loss, bound).mean(axis=(0, 1)))
+    p, least = trace.channel("p_label"), np.finfo(np.float32).tiny
+    with np.errstate(divide="ignore"):
+        loss = -np.log(p)
+    edge = (p < least) | (p > 0.99)
+    margin = trace.channel("margin")[edge]
+    bound = np.log1p(np.exp(-np.abs(margin))) - np.minimum(margin, 0)
+    loss[edge] = np.where(p[edge] < least, bound, np.maximum(loss[edge], bound))
+    return np.asarray(loss.mean(axis=(0, 1), dtype=np.float64))
 
 
 def first_learned(trace: Trace) -> Values:
@@ -97,8 +100,8 @@ def first_learned(trace: Trace) -> Values:
 
     Departs: T + 1 in place of infinity, so that a mean over members exists; counted over the recorded passes.
     """
-    right = _right(trace)
-    return np.asarray(np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, trace.n_epochs + 1.0).mean(axis=0))
+    epochs = np.arange(1, trace.n_epochs + 1, dtype=np.float32)[:, None]
+    return np.asarray(np.where(_right(trace), epochs, epochs[-1] + 1).min(axis=1).mean(axis=0, dtype=np.float64))
 
 
 # Over windows of neighbouring epochs, or up to an epoch. `window` is a number of epochs: 10, or all of fewer, if not given.
@@ -138,15 +141,14 @@ def tdds(trace: Trace, window: int | None = None) -> Values:
     changes = trace.channel("kl_previous_abs")[:, 1:]
     found = np.zeros(trace.n_examples)
     for start in range(trace.n_epochs - width + 1):
-        part = changes[:, start : start + width - 1].astype(np.float64)
-        spread = np.sqrt(np.square(part - part.mean(axis=1, keepdims=True)).sum(axis=1))
-        found = found * (1 - DECAY) + DECAY * spread.mean(axis=0)
+        spread = changes[:, start : start + width - 1].std(axis=1) * np.sqrt(width - 1)
+        found = found * (1 - DECAY) + DECAY * spread.mean(axis=0, dtype=np.float64)
     return found
 
 
 def _over_windows(trace: Trace, window: int | None, name: str, measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Values:
     width = _width(trace, window, name, 2)
-    p = trace.channel("p_label").astype(np.float64)
+    p = trace.channel("p_label")
     n_windows = trace.n_epochs - width + 1
     found = np.zeros((trace.n_members, trace.n_examples))
     for start in range(n_windows):
@@ -165,7 +167,7 @@ def _width(trace: Trace, window: int | None, name: str, least: int) -> int:
 
 
 def _right(trace: Trace) -> Bool[np.ndarray, "members epochs examples"]:
-    return np.asarray(trace.channel("predicted") == trace.labels)
+    return np.asarray(trace.channel("predicted") == trace.labels.astype(np.int32))
 
 
 def _n_forgotten(right: Bool[np.ndarray, "members epochs examples"]) -> Float64[np.ndarray, "members examples"]:

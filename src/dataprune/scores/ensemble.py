@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float32
 
 from dataprune.errors import InputError
 from dataprune.scores.dynamics import Values
@@ -45,7 +44,7 @@ def std(trace: Trace) -> Values:
     The label plays no part.
     """
     if trace.n_members < 2:
-        raise InputError("std needs two members that learned, got 1. Train with more --members.")
+        raise InputError("std needs two members that learned, got 1. Train with more --members or --repeats.")
     mean = np.zeros((trace.n_examples, trace.n_classes))
     squares = np.zeros_like(mean)
     for member in range(trace.n_members):  # one member in memory at a time (Welford 1962)
@@ -63,12 +62,12 @@ def pred_sum(trace: Trace) -> Values:
 
 def least_confidence(trace: Trace) -> Values:
     """Measure 1 − the largest probability, in [0, 1 − 1/K], the mean over members. The label plays no part."""
-    return _of_probabilities(trace, lambda p: _others(p).sum(axis=1))
+    return _of_probabilities(trace, lambda largest, second, others: others)
 
 
 def top_two_margin(trace: Trace) -> Values:
     """Measure the largest probability minus the second, in [0, 1], the mean over members. The label plays no part."""
-    return _of_probabilities(trace, lambda p: p.max(axis=1) - _others(p).max(axis=1))
+    return _of_probabilities(trace, lambda largest, second, others: largest - second)
 
 
 def memorization(trace: Trace) -> Values:
@@ -88,15 +87,15 @@ def memorization(trace: Trace) -> Values:
     return np.asarray((p * seen).sum(axis=0) / seen.sum(axis=0) - (p * ~seen).sum(axis=0) / (~seen).sum(axis=0))
 
 
-def _of_probabilities(trace: Trace, measure: Callable[[np.ndarray], np.ndarray]) -> Values:
+def _of_probabilities(trace: Trace, measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Values:
+    """Average over members what is measured of the largest probability, the second, and the sum of all but the largest."""
     found = np.zeros(trace.n_examples)
     for member in range(trace.n_members):
-        found += measure(trace.member_probabilities(member))
+        largest, second, others = np.zeros((3, trace.n_examples), np.float32)
+        for p in np.ascontiguousarray(trace.member_probabilities(member).T):  # class by class, faster than along short rows
+            smaller = np.minimum(largest, p)
+            others += smaller
+            np.maximum(second, smaller, out=second)
+            np.maximum(largest, p, out=largest)
+        found += measure(largest, second, others)
     return found / trace.n_members
-
-
-def _others(p: Float32[np.ndarray, "examples classes"]) -> Float32[np.ndarray, "examples classes"]:
-    """Return the probabilities with the largest of each row set to 0."""
-    others = p.copy()
-    np.put_along_axis(others, p.argmax(axis=1)[:, None], 0.0, axis=1)
-    return others

@@ -178,7 +178,7 @@ class Trace:
         arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
         if not self._ends_whole:
             raise InputError(
-                f"the probabilities of all classes after epoch {self._epochs} are not recorded, only those at the end."
+                f"probabilities of all classes are not recorded after epoch {self._epochs}, only at the end. Take the whole trace."
             )
         if "probabilities" in arrays:
             p = np.asarray(arrays["probabilities"][rows]).astype(np.float32)
@@ -191,7 +191,7 @@ class Trace:
             raise InputError(f"member {member} holds no probabilities of its last epoch. Record it with Recorder.finish().")
         p_label = np.asarray(arrays["p_label"][-1, rows])
         np.put_along_axis(p, self.labels[:, None], 0.0, axis=1)
-        others = p.sum(axis=1)
+        others = np.einsum("nk->n", p)  # along short rows faster than a sum
         p *= np.divide(1.0 - p_label, others, out=np.zeros_like(others), where=others > 0)[:, None]
         np.put_along_axis(p, self.labels[:, None], p_label[:, None], axis=1)
         if mirrored and "mirrored" in arrays:
