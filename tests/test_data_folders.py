@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dataprune.data import read, read_splits
+from dataprune.data.decode import FORMATS
 from dataprune.errors import InputError
 
 
@@ -125,7 +126,7 @@ def test_bad_items_are_named_and_can_be_skipped(tmp_path):
         found = read(tmp_path, on_error="skip")
     assert found.ids.tolist() == ["a/ok.png", "b/ok.png"]
     assert {item.path: item.reason for item in found.skipped} == {
-        "a/text.jpg": f"no picture in a known format ({', '.join(('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM'))})",
+        "a/text.jpg": f"no picture in a known format ({', '.join(FORMATS)})",
         "a/zero.png": "empty (0 bytes)",
         "a/folder.jpg": "a folder, not a picture",
         "a/pipe.png": "a pipe, not a picture",

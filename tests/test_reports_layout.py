@@ -144,6 +144,31 @@ class TestLost:
             (tmp_path / label / "0.jpg").rename(tmp_path / label / f"0.{ending}")
         assert len(dp.read(tmp_path)) == 2
 
+    def test_subsets_keep_the_names_of_the_classes(self):
+        from torch.utils.data import ConcatDataset, Dataset, Subset
+
+        class Set(Dataset):
+            classes = ("ant", "bee")
+
+            def __len__(self):
+                return 6
+
+            def __getitem__(self, row):
+                return np.full((8, 8, 3), row, np.uint8), row % 2
+
+        part = Subset(Subset(Set(), [1, 3, 4, 5]), [0, 1, 2])
+        assert list(given(dp.read(part)).values()) == ["bee", "bee", "ant"]
+        assert set(given(dp.read(ConcatDataset([part, Set()]))).values()) == {"ant", "bee"}
+
+    def test_objects_inside_arrays_of_objects_are_one_line(self):
+        x = np.zeros((3, 8, 8, 3), np.uint8)
+        for labels in ([object()] * 3, [{1}, {1, 2}, {2}], [np.arange(2), np.arange(3), np.arange(1)]):
+            with pytest.raises(InputError, match="labels"):
+                dp.from_arrays(x, np.fromiter(labels, object, 3))
+        pictures = np.fromiter([np.zeros((8, 8)), np.zeros((9, 8)), None], object, 3)
+        with pytest.raises(InputError, match="x"):
+            dp.from_arrays(pictures, [0, 1, 0])
+
     def test_metadata_beside_the_pictures(self, tmp_path):
         for number in range(4):
             picture(tmp_path / "d" / f"{number}.png", 9 * number)

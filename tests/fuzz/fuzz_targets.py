@@ -9,6 +9,7 @@ import io
 import json
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -354,6 +355,72 @@ def specs(folder: Path) -> Iterator[bytes]:
         yield to_toml(preset(name)).encode()
 
 
+def picture_tables(mark: str) -> Callable[[Path], Iterator[bytes]]:
+    def seeds(folder: Path) -> Iterator[bytes]:
+        for rows in (
+            ["file_name,label", "0.png,cat", "1.png,dog", "a/2.png,cat"],
+            ["id,breed,split", "0,x,train", "1,y,test", "2,x,train", "0,x,train"],
+            ["image_id,rust,scab", "0,1,0", "1,0,1", "./2,1,0"],
+            ["path,class_id,class_name", "/k/0.png,1,b", "/k/1.png,0,a"],
+        ):
+            yield "\n".join(rows).replace(",", mark).encode()
+
+    return seeds
+
+
+def picture_lines(folder: Path) -> Iterator[bytes]:
+    yield b'{"file_name": "0.png", "label": 1}\n{"file_name": "1.png", "label": 0}\n\n{"file_name": "a/2.png", "label": null}\n'
+    yield b'{"image": "0.png", "class": "a", "box": [1, 2]}\r\n{"image": "caf\\u00e9.png", "class": "b", "x": {"y": 1}}'
+    yield b'{"image": "0.png", "labels": ["a", "b"]}\n{"image": "1.png", "labels": ["b"]}\n'
+
+
+def read_pictures_of(suffix: str) -> Callable[[bytes, Path], None]:
+    """Read a table as DATA and as the table beside the pictures of a folder: what either makes of it names each picture once."""
+
+    def reader(content: bytes, folder: Path) -> None:
+        from dataprune.data import table, walk
+        from dataprune.data.columns import Columns
+
+        for name in ("0.png", "1.png", "a/2.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"x")
+        path = file_of(folder, f"t{suffix}", content)
+        any_of(
+            lambda: check_source(table.read_table(path, Columns())),
+            lambda: check_source(table.read_beside(walk.walk(folder), Columns())),
+        )
+
+    return reader
+
+
+def check_source(source: object) -> None:
+    for part in getattr(source, "parts", {}).values():
+        assert len(set(part.ids)) == len(part.ids) == part.pictures.count
+        assert part.labels is None or len(part.labels) == len(part.ids)
+
+
+def tar_files(folder: Path) -> Iterator[bytes]:
+    for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        made = b""
+        for name, content in (("0.png", b"x"), ("0.cls", b"1"), ("d/1.png", b"yy"), ("d/1.json", b'{"label": 2, "e": "b"}')):
+            info = tarfile.TarInfo(name if kind == tarfile.USTAR_FORMAT else name.replace("d/", "é/" * 60))
+            info.size = len(content)
+            made += info.tobuf(kind) + content.ljust(512, b"\0")
+        yield made + bytes(1024)
+
+
+def read_any_tar(content: bytes, folder: Path) -> None:
+    from dataprune.data.columns import Columns
+    from dataprune.data.tars import read_tars
+
+    path = file_of(folder, "t.tar", content)
+    source = read_tars({"t.tar": str(path)}, str(folder), Columns(), False)
+    check_source(source)
+    for chunk in source.parts["train"].pictures.chunks:
+        for read_one in chunk.open():
+            read_one(-1)
+
+
 TARGETS: dict[str, Target] = {
     "picture": Target(pictures, read_picture),
     "cifar-batch": Target(batches, lambda content, folder: cifar(folder, data_batch_1=content)),
@@ -370,4 +437,8 @@ TARGETS: dict[str, Target] = {
     "run": Target(manifests, read_manifest),
     "trial": Target(trials, read_any_trial),
     "sealed": Target(sealed_files, read_any_sealed),
+    "pictures-csv": Target(picture_tables(","), read_pictures_of(".csv")),
+    "pictures-tsv": Target(picture_tables("\t"), read_pictures_of(".tsv")),
+    "pictures-jsonl": Target(picture_lines, read_pictures_of(".jsonl")),
+    "tar": Target(tar_files, read_any_tar),
 }

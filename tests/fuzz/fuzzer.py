@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 SECONDS_EACH, MEGABYTES = 20, 3000  # bounds of one input; the memory is the whole process's, libraries included
 LONGEST = 8192  # bytes
 INSTRUMENTED = ["dataprune.data", "dataprune.tables", "dataprune.store", "dataprune.trace", "dataprune.run", "dataprune.study"]
-INSTRUMENTED += ["zipfile", "tomllib", "numpy.lib._format_impl", "numpy.lib.format", "pickletools"]
+INSTRUMENTED += ["zipfile", "tarfile", "json", "csv", "tomllib", "numpy.lib._format_impl", "numpy.lib.format", "pickletools"]
 
 
 def main() -> None:

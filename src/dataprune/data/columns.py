@@ -9,8 +9,8 @@ from dataprune.data.source import SPLIT_NAMES
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 _CALLED = [
-    *("label", "labels", "class", "classes", "target", "targets", "finelabel", "category", "classname", "labelname", "classid"),
-    *("labelid", "categoryid", "diagnosis", "species", "breed"),
+    *("label", "cls", "labels", "class", "classes", "target", "targets", "finelabel", "category"),
+    *("classname", "labelname", "classid", "labelid", "categoryid", "diagnosis", "species", "breed"),
 ]
 """What a column of labels is called, in lower case and without separators."""
 _MULTI = "Multi-label data are not supported: give one label with label_column (--label-column) or labels (--labels)."

@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -22,8 +23,10 @@ DECODER = 2
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".heif"]
+)
 
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[Fit, ...] = get_args(Fit)
@@ -44,8 +47,11 @@ class BadPicture(Exception):
 
 
 def versions() -> str:
-    """Name all that decides which pixels come out: our rules and the two libraries."""
-    return f"decoder {DECODER}, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
+    """Name all that decides which pixels come out: our rules and the libraries."""
+    said = f"decoder {DECODER}, simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        said += f", pillow-heif {metadata.version('pillow-heif')}"
+    return said
 
 
 class Decoded(NamedTuple):
@@ -250,10 +256,22 @@ def _check_pixels(height: int, width: int) -> None:
 
 
 def _pillow(data: bytes) -> Image.Image:
+    is_heic = data[4:8] == b"ftyp" and data[8:12] not in (b"avif", b"avis")
+    formats = (_heif(),) if is_heic else FORMATS
     with _refusing():
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = Image.open(io.BytesIO(data), formats=formats)
     _check_pixels(picture.height, picture.width)
     return picture
+
+
+def _heif() -> str:
+    """Return what Pillow calls HEIC, once it can read it."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise BadPicture("HEIC needs pillow-heif: pip install 'dataprune[heic]'") from None
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return "HEIF"
 
 
 def _decode_pillow(data: bytes, scale: Scale) -> Decoded:

@@ -63,7 +63,7 @@ def layout(ids: Iterable[str], where: str = "the folder", labelled: bool = False
     splits, said = _splits(tree, root, where, labelled)
     notes += said
     if splits:
-        inner = {split: tree.without_repeats(folder, split) for split, folder in splits.items()}
+        inner = {split: tree.without_repeats(folder) for split, folder in splits.items()}
         sole = {tuple(tree.below[folder]) for folder in inner.values()}
         if len(sole) == 1 and all(tree.unwrapped(folder) != folder for folder in inner.values()):
             inner = {split: f"{folder}{next(iter(sole))[0]}/" for split, folder in inner.items()}
@@ -132,12 +132,9 @@ class _Tree:
             folder = inner
         return folder
 
-    def without_repeats(self, folder: str, split: str) -> str:
-        """Go down while a folder of a split holds nothing but one that is called so again, as archives are unpacked."""
-        while folder not in self.direct and len(self.below[folder]) == 1:
-            (name,) = self.below[folder]
-            if split_of(name) != split:
-                break
+    def without_repeats(self, folder: str) -> str:
+        """Go down while a folder holds nothing but one that is called as it is, as archives are unpacked."""
+        while folder not in self.direct and self.below[folder] == {name := folder.split("/")[-2]}:
             folder += f"{name}/"
         return folder
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -148,6 +149,17 @@ def class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> lis
     few = {"no example": 0} | ({"one example only": 1} if split == "train" else {})
     named = {what: [repr(classes[index]) for index in np.flatnonzero(counts == count)] for what, count in few.items()}
     return [f"{what} in {split} of class {join_some(names)}" for what, names in named.items() if names]
+
+
+def as_column(values: Sequence[Any]) -> np.ndarray:
+    """Return values as an array of numbers if all are, else as they are; NumPy would make one text of a number and a word."""
+    are_numbers = all(type(value) in (int, float, bool) for value in values)
+    return np.array(values) if are_numbers and len(values) else np.fromiter(values, object, len(values))
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a value stands for no label."""
+    return label is None or label == "" or label != label
 
 
 def _refuse_rows(name: str, requirement: str, values: np.ndarray, wrong: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from dataprune.data.arrays import as_array, of_arrays
 from dataprune.data.columns import Columns, label_column
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, is_deep, to_rgb
-from dataprune.data.labels import are_absent, encode_splits
+from dataprune.data.labels import are_absent, as_column, encode_splits
 from dataprune.data.pixels import FAINT, UNIT_NOTE, Layout
 from dataprune.data.source import CHUNK, Chunk, Part, Pictures, Read, Source, by_split, read_file, read_stored, row_ids
 from dataprune.errors import InputError, MachineError, invalid, join_some
@@ -44,8 +44,17 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
     if missing and len(missing) < len(labels):
         raise invalid("labels", "be there for every example", f"none in row {missing[0]}")
     y = None if missing else as_array(labels, "y")
-    known = getattr(dataset, "classes", None) if classes is None else classes
+    known = _class_names(dataset) if classes is None else classes
     return of_arrays(x, y, ids, None if y is None else known, layout, notes)
+
+
+def _class_names(dataset: Any) -> Any:
+    """Return the names of the classes of a data set, of what a `Subset` is of, or of all that were joined, where they agree."""
+    if (names := getattr(dataset, "classes", None)) is not None:
+        return names
+    inner = [dataset.dataset] if hasattr(dataset, "dataset") else list(getattr(dataset, "datasets", ()))
+    found = {tuple(names) if names is not None else None for names in map(_class_names, inner)}
+    return found.pop() if len(found) == 1 else None
 
 
 def is_huggingface(thing: Any) -> bool:
@@ -185,9 +194,7 @@ def _states(raw: Any, image: str) -> Iterator[str]:
 
 def _values(dataset: Any, name: str) -> np.ndarray:
     """Return a column; lists in it stay lists."""
-    values = list(dataset[name])
-    numbers = all(type(value) in (int, float, bool) for value in values)
-    return np.array(values) if numbers else np.fromiter(values, object, len(values))
+    return as_column(list(dataset[name]))
 
 
 def _rows(dataset: Any, column: str, start: int) -> Iterator[Read]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dataprune.data.columns import Columns, label_column
 from dataprune.data.labels import are_absent, encode_splits
-from dataprune.data.source import CHUNK, SPLITS, Chunk, Part, Pictures, Read, Source, plain, read_stored, row_ids, split_of
+from dataprune.data.source import CHUNK, Chunk, Part, Pictures, Read, Source, files_by_split, plain, read_stored, row_ids
 from dataprune.errors import InputError, invalid, join_some
 
 
@@ -43,8 +43,10 @@ def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folde
             passed.append(f"{name} ({error})")
     if not found:
         return None
-    splits, unnamed = _by_split(found) if is_folder else ({"train": found}, [])
-    passed += [f"{file.name} (no split in its name)" for file in unnamed]
+    of_name = {file.name: file for file in found}
+    sorted_names, unnamed = files_by_split(of_name) if is_folder else ({"train": list(of_name)}, [])
+    splits = {split: [of_name[name] for name in names] for split, names in sorted_names.items()}
+    passed += [f"{name} (no split in its name)" for name in unnamed]
     notes = [f"passed over beside the pictures: {join_some(passed)}"] if passed else []
     label, said = _label_name(found, columns)
     notes += said
@@ -101,26 +103,6 @@ def _class_names(features: dict[str, Any], label: str) -> tuple[str, ...]:
         return tuple(str(name) for name in names)
     except (ValueError, KeyError, TypeError):
         return ()
-
-
-def _by_split(files: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
-    """Sort files by the split in their names; return those without one apart, or as train where none has one."""
-    splits: dict[str, list[_File]] = {split: [] for split in (*SPLITS, "")}
-    above: dict[str, str] = {}
-    for file in files:
-        parts = file.name.removesuffix(".parquet").split("/")
-        words = {split: at for at, part in enumerate(parts) if (split := split_of(part))}
-        if len(words) > 1:
-            raise InputError(f"{file.name} may be {' and '.join(words)} by its name. Name one file or folder as DATA.")
-        for split, at in words.items():
-            above.setdefault("/".join(parts[:at]), split)
-        splits[next(iter(words), "")].append(file)
-    if len(above) > 1:
-        both = join_some(folder or "the folder itself" for folder in sorted(above))
-        raise InputError(f"{both} both hold splits. Name one of them as DATA.")
-    unnamed = splits.pop("")
-    named = {split: group for split, group in splits.items() if group}
-    return (named, unnamed) if named else ({"train": unnamed}, [])
 
 
 def _labels(files: list[_File], label: str, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

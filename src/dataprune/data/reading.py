@@ -20,6 +20,7 @@ from dataprune.data.parquet import read_parquet
 from dataprune.data.pixels import Scale
 from dataprune.data.source import SPLITS, Source, plain, refuse_bad
 from dataprune.data.table import read_beside, read_table
+from dataprune.data.tars import COMPRESSED, ENDING, read_tars
 from dataprune.data.walk import walk
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.tables import READABLE
@@ -28,7 +29,7 @@ READERS: dict[str, Callable[[Path], Source]] = {".npy": read_npy, ".npz": read_n
 """The readers of files without columns, by their ending; those with columns, and folders, are told apart in `_find`."""
 
 MAX_SIZE = 4096
-_KINDS = f"a folder, a file that ends in {', '.join((*READABLE, *READERS))}, hf:NAME or digits"
+_KINDS = f"a folder, a file that ends in {', '.join((*READABLE, *READERS, ENDING))}, hf:NAME or digits"
 _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
 
 
@@ -185,6 +186,8 @@ def _find(source: Any, options: _Options) -> Source:
     if path.is_file() and ending in READABLE:
         packed = read_parquet({path.name: text}, os.path.realpath(path), columns, False) if ending == ".parquet" else None
         return packed or read_table(path, columns)
+    if path.is_file() and text.lower().endswith((ENDING, *COMPRESSED)):
+        return read_tars({path.name: text}, os.path.realpath(path), columns, False)
     _refuse_columns(options)
     if text == "digits":
         return read_digits()
@@ -211,6 +214,9 @@ def _find_in(folder: Path, options: _Options) -> Source:
     packed = {name: f"{found.base}/{name}" for name in found.others if name.lower().endswith(".parquet")}
     if packed and (source := read_parquet(packed, found.base, columns, True)):
         return source
+    tars = {name: f"{found.base}/{name}" for name in found.others if name.lower().endswith((ENDING, *COMPRESSED))}
+    if tars and not found.files:
+        return read_tars(tars, found.base, columns, True)
     beside = read_beside(found, columns) if options.labels is None or columns.asked else None
     return beside or read_folder(folder, found, labelled=options.labels is not None)
 

@@ -135,6 +135,27 @@ def by_split(names: Iterable[str], where: str) -> dict[str, str]:
     return found
 
 
+def files_by_split(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Sort files by the split in their names or folders'; return those without one apart, or as train where none has one.
+
+    Raises:   InputError if a name has words for two splits, or if two folders hold splits.
+    """
+    splits: dict[str, list[str]] = {split: [] for split in (*SPLITS, "")}
+    above = set[str]()
+    for name in names:
+        parts = [*name.split("/")[:-1], name.rpartition("/")[2].rpartition(".")[0]]
+        words = {split: at for at, part in enumerate(parts) if (split := split_of(part))}
+        if len(words) > 1:
+            raise InputError(f"{name} may be {' and '.join(words)} by its name. Name one file or folder as DATA.")
+        above |= {"/".join(parts[:at]) or "the folder itself" for at in words.values()}
+        splits[next(iter(words), "")].append(name)
+    if len(above) > 1:
+        raise InputError(f"{join_some(sorted(above))} all hold splits. Name one of them as DATA.")
+    unnamed = splits.pop("")
+    named = {split: group for split, group in splits.items() if group}
+    return (named, unnamed) if named else ({"train": unnamed}, [])
+
+
 def shared_folders(paths: Iterable[str]) -> list[str]:
     """Return the folders that all paths begin with."""
     levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)

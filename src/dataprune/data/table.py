@@ -14,7 +14,7 @@ from dataprune import tables
 from dataprune.data.columns import Columns, labels_of, same_partition, split_column
 from dataprune.data.dataset import Skipped
 from dataprune.data.folders import Place, label_at, layout, place_of
-from dataprune.data.labels import are_absent, encode_splits
+from dataprune.data.labels import are_absent, as_column, encode_splits, is_missing
 from dataprune.data.shelf import Shelf
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, plain, split_of
 from dataprune.data.walk import File, Walk, file_pictures, listed
@@ -246,20 +246,14 @@ def _name(path: str, text: str, base: str) -> str:
 
 def _usable(found: dict[str, _Row], is_labelled: bool) -> tuple[list[File], np.ndarray | None, list[Skipped]]:
     """Return the pictures of a split with their labels, if it has any, and the rows that cannot be used."""
-    has_labels = is_labelled and not all(_is_missing(row.label) for row in found.values())
+    has_labels = is_labelled and not all(is_missing(row.label) for row in found.values())
     files, labels, bad = list[File](), list[Any](), list[Skipped]()
     for name, row in found.items():
         if isinstance(row.item, Skipped):
             bad.append(row.item)
-        elif has_labels and _is_missing(row.label):
+        elif has_labels and is_missing(row.label):
             bad.append(Skipped(name, "has no label"))
         else:
             files.append(row.item)
             labels.append(row.label)
-    are_numbers = all(type(label) in (int, float, bool) for label in labels)
-    array = np.array(labels) if are_numbers else np.fromiter(labels, object, len(labels))
-    return files, array if has_labels else None, bad
-
-
-def _is_missing(label: Any) -> bool:
-    return label is None or label == "" or label != label
+    return files, as_column(labels) if has_labels else None, bad
