@@ -283,3 +283,34 @@ def test_image_size_is_checked(tmp_path, size):
 def test_on_error_is_checked(tmp_path):
     with pytest.raises(InputError, match=r"`on_error` must be one of fail, skip, got 'skipp'\. Did you mean 'skip'"):
         read(tmp_path, on_error="skipp")
+
+
+def test_splits_in_the_names_of_all_pictures(tmp_path):
+    put(tmp_path, *(f"{label}/{split}_{n}.png" for label in "ab" for split in ("train", "test") for n in range(2)))
+    splits = read_splits(tmp_path)
+    assert splits.test.ids.tolist() == [f"{label}/test_{n}.png" for label in "ab" for n in range(2)]
+    put(tmp_path, "a/other.png")
+    assert read_splits(tmp_path).test is None
+    assert any("words for splits" in note for note in read(tmp_path).notes)
+
+
+def test_split_folders_in_every_class_folder(tmp_path):
+    put(tmp_path, *(f"{label}/{split}/{n}.png" for label in "ab" for split in ("train", "test") for n in range(2)))
+    splits = read_splits(tmp_path)
+    assert splits.train.classes == ("a", "b")
+    assert (splits.train.labels.tolist(), splits.test.labels.tolist()) == ([0, 0, 1, 1], [0, 0, 1, 1])
+
+
+def test_archives_unpacked_twice(tmp_path):
+    names = [f"seg_{split}/seg_{split}/{label}/1.png" for label in "ab" for split in ("train", "test")]
+    put(tmp_path, *names, "seg_pred/seg_pred/1.png")
+    splits = read_splits(tmp_path)
+    assert splits.train.classes == ("a", "b")
+    assert (len(splits.train), len(splits.test)) == (2, 2)
+    assert any("seg_pred" in note for note in splits.train.notes)
+
+
+def test_flat_splits_beside_flat_classes_are_refused_with_both_readings(tmp_path):
+    put(tmp_path, "train/1.png", "test/2.png", "bus/3.png", "car/4.png")
+    with pytest.raises(InputError, match=r"splits.*bus, car.*classes"):
+        read(tmp_path)

@@ -249,3 +249,33 @@ def test_a_table_of_pictures_elsewhere_by_command(tmp_path, cli):
     assert code == 0, err
     assert "4 examples" in out
     assert "2 classes" in out
+
+
+def test_a_table_beside_folders_that_is_not_used_is_said(tmp_path):
+    put(tmp_path, *(f"part_{n // 3}/{n}.jpg" for n in range(6)))
+    write(tmp_path / "meta.csv", [{"image_id": n, "dx": "xy"[n % 2], "sex": "mf"[n // 3]} for n in range(6)])
+    assert noted(read(tmp_path), "meta.csv", "label_column")
+    assert given(read(tmp_path, label_column="dx")) == {f"part_{n // 3}/{n}.jpg": "xy"[n % 2] for n in range(6)}
+
+
+def test_tables_of_other_pictures_disagree_with_no_folder(tmp_path):
+    put(tmp_path, *(f"Train/{c}/{n}.png" for c in "01" for n in "ab"), "Test/x.png", "Test/y.png", "Meta/0.png", "Meta/1.png")
+    write(tmp_path / "Meta.csv", [{"Path": f"Meta/{c}.png", "ClassId": c} for c in "01"])
+    write(tmp_path / "Train.csv", [{"Path": f"Train/{c}/{n}.png", "ClassId": c} for c in "01" for n in "ab"])
+    assert given(read(tmp_path)) == {f"Train/{c}/{n}.png": c for c in "01" for n in "ab"}
+
+
+def test_several_rows_for_a_picture_are_multi_label(tmp_path):
+    put(tmp_path, "images/aa.jpg", "images/bb.jpg")
+    rows = [{"ImageID": name, "LabelName": label} for name in ("aa", "bb") for label in ("/m/0", "/m/1", "/m/2")]
+    with pytest.raises(InputError, match="Multi-label"):
+        read(write(tmp_path / "t.csv", rows))
+
+
+def test_spaces_after_commas(tmp_path):
+    put(tmp_path, "train/0.jpg", "train/1.jpg", "valid/2.jpg", "valid/3.jpg")
+    for split, numbers in (("train", (0, 1)), ("valid", (2, 3))):
+        rows = "".join(f"{n}.jpg, {n % 2}, {1 - n % 2}\n" for n in numbers)
+        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{rows}")
+    splits = read_splits(tmp_path)
+    assert given(splits.validation) == {"valid/2.jpg": "dog", "valid/3.jpg": "cat"}

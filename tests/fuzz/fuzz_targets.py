@@ -387,7 +387,7 @@ def read_pictures_of(suffix: str) -> Callable[[bytes, Path], None]:
         path = file_of(folder, f"t{suffix}", content)
         any_of(
             lambda: check_source(table.read_table(path, Columns())),
-            lambda: check_source(table.read_beside(walk.walk(folder), Columns())),
+            lambda: check_source(table.read_beside(walk.walk(folder), Columns())[0]),
         )
 
     return reader

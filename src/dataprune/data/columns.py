@@ -90,6 +90,11 @@ def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequen
     ] if rest else []
 
 
+def is_called_label(name: str) -> bool:
+    """Return whether a column is called as labels are."""
+    return _plain(name) in _CALLED
+
+
 def split_column(cells: Mapping[str, np.ndarray], passed: Sequence[str]) -> str | None:
     """Return the column all of whose values are words for splits; InputError if there are several."""
     found = [

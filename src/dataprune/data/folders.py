@@ -14,7 +14,7 @@ from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, by_split, p
 from dataprune.data.walk import File, Walk, circle_notes, file_pictures, without_doubles
 from dataprune.errors import InputError, invalid, join_some
 
-_PLAIN = frozenset({"image", "images", "img", "imgs", "jpg", "jpegs", "photos", "pictures"})
+_PLAIN = frozenset({"data", "image", "images", "img", "imgs", "jpg", "jpegs", "photos", "pictures"})
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,13 @@ def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
     for file in found.files:
         if (place := place_of(file.id, places)) is not None:
             taken[place.split].append((file, label_at(file.id, place)))
+    words = {file.id: split_of(PurePosixPath(file.id).stem) for file in found.files}
+    if list(taken) == ["train"] and {"train"} < (said := set(words.values())):
+        if None in said:
+            notes.append("some names of pictures hold words for splits, which are not taken for splits, as others hold none")
+        else:
+            notes.append("the splits are taken from the names of the pictures")
+            taken = {split: [pair for pair in taken["train"] if words[pair[0].id] == split] for split in SPLITS if split in said}
     for split, group in taken.items():
         sole = {label for _, label in group}
         if len(sole) == 1 and (label := next(iter(sole))) is not None and label.casefold() in _PLAIN:

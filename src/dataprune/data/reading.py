@@ -217,8 +217,11 @@ def _find_in(folder: Path, options: _Options) -> Source:
     tars = {name: f"{found.base}/{name}" for name in found.others if name.lower().endswith((ENDING, *COMPRESSED))}
     if tars and not found.files:
         return read_tars(tars, found.base, columns, True)
-    beside = read_beside(found, columns) if options.labels is None or columns.asked else None
-    return beside or read_folder(folder, found, labelled=options.labels is not None)
+    beside, said = read_beside(found, columns) if options.labels is None or columns.asked else (None, [])
+    if beside is not None:
+        return beside
+    source = read_folder(folder, found, labelled=options.labels is not None)
+    return replace(source, notes=(*source.notes, *said))
 
 
 def _open(found: Source, split: str, options: _Options) -> Dataset:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataprune import tables
-from dataprune.data.columns import Columns, labels_of, same_partition, split_column
+from dataprune.data.columns import Columns, is_called_label, labels_of, same_partition, split_column
 from dataprune.data.dataset import Skipped
 from dataprune.data.folders import Place, label_at, layout, place_of
 from dataprune.data.labels import are_absent, as_column, encode_splits, is_missing
@@ -56,8 +56,8 @@ def read_table(path: Path, columns: Columns) -> Source:
     return _source(os.path.realpath(path), [sheet], shelf, [])
 
 
-def read_beside(found: Walk, columns: Columns) -> Source | None:
-    """Read the tables beside the pictures of a folder, if they say the labels; else return None.
+def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]]:
+    """Read the tables beside the pictures of a folder, if they say the labels; else return None, and which name them all the same.
 
     `metadata.*` do where they have labels, as in Hugging Face's library; others where the folders say none, or a column is named.
 
@@ -77,27 +77,30 @@ def read_beside(found: Walk, columns: Columns) -> Source | None:
     if columns.asked and not sheets:
         raise invalid(columns.asked, "be left out where no table names the pictures", f"{plain(found.base)} without one that fits")
     if not any(sheet.labels is not None for sheet in sheets):
-        return None
+        named = [sheet.path.name for sheet in sheets if 2 * len(sheet.cells[sheet.image]) >= len(own)]
+        cure = "name its column of labels with label_column (--label-column)"
+        return None, [f"{name} names the pictures, and is not used: {cure}, if it has one" for name in named]
     source = _source(found.base, sheets, shelf, places)
     if columns.asked or _is_metadata(sheets[0].path.name):
-        return source
+        return source, []
     if 2 * sum(len(part.ids) + len(part.bad) for part in source.parts.values()) < len(own):
-        return None  # a list of classes, or of some pictures
+        return None, []  # a list of classes, or of some pictures
     if has_classes:
         _refuse_disagreement(source, own, sheets)
-    return None if has_classes else source
+    return None if has_classes else source, []
 
 
 def _refuse_disagreement(source: Source, own: dict[str, str | None], sheets: Sequence[_Sheet]) -> None:
     """Refuse folders and tables that would make other classes; a few labels that are other ones are a list of corrections."""
     for part in source.parts.values():
-        if part.labels is None:
+        named = [] if part.labels is None else [source.classes[label] for label in part.labels]
+        both_say = [(name, str(own[one]), one) for name, one in zip(named, part.ids, strict=True) if own.get(one) is not None]
+        if not both_say:
             continue
-        given = np.array([source.classes[label] for label in part.labels], object)
-        folders = np.array([str(own.get(one)) for one in part.ids], object)
+        given, folders, ids = (np.array(column, object) for column in zip(*both_say, strict=True))
         if set(given) != set(folders) and not same_partition(given, folders):
             by = join_some(sheet.path.name for sheet in sheets)
-            both = f"{part.ids[0]} is of {folders[0]!r} by its folder, of {given[0]!r} by {by}"
+            both = f"{ids[0]} is of {folders[0]!r} by its folder, of {given[0]!r} by {by}"
             cure = f"Name the table as DATA ({sheets[0].path}), or labels=FILE (--labels), or move it away."
             raise invalid("labels", "be clear: the folders and a table name other classes", both, cure)
 
@@ -147,10 +150,11 @@ def _image_column(path: Path, cells: dict[str, np.ndarray], shelf: Shelf, column
         return columns.image
     named: dict[str, list[str]] = {}
     for name, column in cells.items():
-        texts = [str(cell) for cell in column[:_SAMPLE].tolist()] if column.dtype.kind in "iuO" and name != columns.label else []
+        is_other = column.dtype.kind not in "iuO" or name == columns.label or is_called_label(name)
+        texts = [] if is_other else [str(cell) for cell in column[:_SAMPLE].tolist()]
         meant = [_meant(one, split_of(path.stem), shelf.base) for one in shelf.find(texts, str(path.parent))]
         found = [one[0] if len(one) == 1 else "" for one in meant]
-        if len(set(found) - {""}) * 2 > len(texts):
+        if 2 * sum(map(bool, found)) > len(texts):
             named[name] = found
     most = max((len(set(found)) for found in named.values()), default=0)
     best = [name for name, found in named.items() if len(set(found)) == most]

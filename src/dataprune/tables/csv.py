@@ -40,7 +40,7 @@ def csv_rows(path: Path) -> Iterator[list[str]]:
     """Yield the header, then the rows, each of the header's length."""
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = (row for row in csv.reader(file, delimiter=mark, strict=True) if row)
+        rows = (row for row in csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True) if row)
         header = next(rows, None)
         if header is None or len(set(header)) < len(header):
             raise invalid(str(path), "begin with a header that names each column once", header or "an empty file")
