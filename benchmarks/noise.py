@@ -21,7 +21,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 import dataprune as dp
 from dataprune import noise
 from dataprune.run.evidence import evidence_of
-from dataprune.tables import read_column
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
     rows = None if asked.rows is None else np.arange(*(int(part) for part in asked.rows.split(":")))
-    truth = None if asked.truth is None else read_column(asked.truth)[0].astype(np.int64)
+    truth = None if asked.truth is None else dp.read(asked.data, labels=asked.truth).labels
     truth = truth if truth is None or rows is None else truth[rows]
     if asked.data is not None:
         data = dp.read(asked.data, labels=asked.labels)

@@ -17,7 +17,6 @@ from record import record
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import dataprune as dp
-from dataprune.tables import read_column
 
 
 def main() -> None:
@@ -36,7 +35,8 @@ def main() -> None:
     begun = time.perf_counter()
     data = dp.read(asked.data, labels=asked.labels)
     read_seconds = time.perf_counter() - begun
-    truth = read_column(asked.truth)[0].astype(np.int64)
+    truth = dp.read(asked.data, labels=asked.truth).labels
+    assert truth is not None
     if asked.rows:
         first, last = (int(part) for part in asked.rows.split(":"))
         rows = np.arange(first, last)

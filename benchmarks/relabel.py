@@ -20,7 +20,6 @@ import dataprune as dp
 from dataprune import noise
 from dataprune.noise.decide import CONFIDENCE, Decisions, decide
 from dataprune.run import find_suspects, open_run
-from dataprune.tables import read_column
 from dataprune.workers import Job, Report, run_jobs
 
 ARMS = ("given", "dropped", "relabelled", "true")
@@ -81,8 +80,9 @@ def read(asked: argparse.Namespace) -> tuple[dp.Dataset, np.ndarray, dp.Dataset]
         raise SystemExit("DATA needs labels and a test split.")
     truth = train.labels
     if asked.truth:
-        truth = read_column(asked.truth)[0].astype(np.int64)
-        train = train.with_labels(read_column(asked.labels)[0].astype(np.int64))
+        train, true = (dp.read(asked.data, labels=one) for one in (asked.labels, asked.truth))
+        assert true.labels is not None
+        truth = true.labels
     if asked.rows:
         first, last = (int(part) for part in asked.rows.split(":"))
         train, truth = train.take(np.arange(first, last)), truth[first:last]

@@ -121,13 +121,19 @@ class TestDecisionsFile:
 
     def test_in_the_table_of_a_finding_the_label_is_the_given_one(self, tmp_path):
         """And the names of what is suggested count, not the indices, where classes are called by other numbers."""
-        text = "id,label,suggested_label,suggested_name,decision\na,0,2,C,relabel\nf,1,0,A,relabel\n=d,2,1,B,\n"
+        text = "id,label,suggested_label,decision\na,A,C,relabel\nf,B,A,relabel\n=d,C,B,\n"
         assert self.read(tmp_path, text).labels.tolist() == [2, 1, 2, 0, 0]
         sheet = tmp_path / "numbers.csv"
-        sheet.write_text("id,label,suggested_label,suggested_name,decision\na,0,1,2,relabel\nf,1,2,3,relabel\n")
+        sheet.write_text("id,label,suggested_label,decision\na,1,2,relabel\nf,2,3,relabel\n")
         assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 2]
-        sheet.write_text("id,label,suggested_label,decision\na,0,1,relabel\n")
-        assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 1]
+
+    def test_in_a_finding_of_earlier_versions_the_names_count_and_not_the_indices(self, tmp_path):
+        names = "id,label,suggested_label,label_name,suggested_name,decision\n"
+        rows = f"{names}a,0,2,A,C,relabel\nf,1,0,B,A,relabel\n=d,2,1,C,B,\n"
+        assert self.read(tmp_path, rows).labels.tolist() == [2, 1, 2, 0, 0]
+        sheet = tmp_path / "numbers.csv"
+        sheet.write_text(f"{names}a,0,1,1,2,relabel\nf,1,2,2,3,relabel\n")
+        assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 2]
 
     def test_as_the_page_of_a_run_saves_it(self, tmp_path):
         text = '"id","decision","label"\n"b\nc","relabel","C"\n"a","drop",""\n"=d","keep",""\n'

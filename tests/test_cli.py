@@ -263,7 +263,7 @@ class TestPrune:
             table = tables.read_table(tmp_path / f"kept.{ending}").columns
             assert table["id"].tolist() == want.ids.tolist()
             assert table["row"].tolist() == want.rows.tolist()
-            assert table["label"].tolist() == want.labels.tolist()
+            assert table["label"].tolist() == [CLASSES[label] for label in want.labels]
             assert np.array_equal(table["score"], want.scores)
 
     def test_copies_and_links_are_the_kept_pictures(self, cli, run_folder, flowers, tmp_path):
@@ -336,7 +336,7 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("columns", "words"),
         [
-            ({"mine": [1.0, 2.0]}, "be a score of the 24 examples, got 2 rows"),
+            ({"mine": [1.0, 2.0]}, "one row for each of the 24 examples, got 2 rows"),
             ({"id": ["a", "a"], "mine": [1.0, 2.0]}, "name every id once"),
             ({"id": ["a", "b"], "mine": [1.0, 2.0]}, "have a row for every example"),
             ({"mine": [*range(23), float("nan")]}, "(rows 23)"),

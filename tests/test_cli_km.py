@@ -182,7 +182,7 @@ class TestScore:
         np.save(file, np.load(file)[:5])
         code, _, err = cli("score", flowers, "--out", tmp_path / "new", *SETTINGS, "--features", file)
         assert code == 2
-        assert "`--features` must have one row for each of the 24 examples, got 5 in" in err
+        assert "`--features` must have one row for each of the 24 examples, got 5 rows in" in err
         assert not (tmp_path / "new").exists()
 
     def test_an_id_without_features_is_named(self, run, tmp_path):

@@ -35,7 +35,7 @@ def test_npy_of_every_type_and_layout(tmp_path, kind):
     for number, array in enumerate((X, np.asfortranarray(X))):
         np.save(tmp_path / f"{number}.npy", array.astype(kind))
         file = read_features(tmp_path / f"{number}.npy")
-        assert (file.rows, file.width, len(file), file.given_ids) == (4, 3, 4, None)
+        assert (file.rows, file.width, len(file), file.keys) == (4, 3, 4, {})
         assert np.array_equal(vectors(file), X)
         assert np.array_equal(vectors(file), X), "a second time"
 
@@ -120,7 +120,7 @@ def ragged(folder):
 
 
 def text_column(folder):
-    pq.write_table(pa.table({"x": pa.array([1.0]), "name": pa.array(["a"])}), folder / "x.parquet")
+    pq.write_table(pa.table({"x": pa.array([1.0]), "seen": pa.array([True])}), folder / "x.parquet")
     return folder / "x.parquet"
 
 
@@ -145,7 +145,7 @@ def cut_short(folder):
         (lambda folder: folder, "must hold files that end in .npy or .parquet, got none."),
         (lambda folder: folder / "none.npy", "none.npy` must be an existing file, got no such file."),
         (lambda folder: folder / "x.txt", "must end in .npy or .parquet, or be a folder of such files, got '.txt'."),
-        (text_column, "must hold feature vectors, got the columns x, name."),
+        (text_column, "must hold feature vectors, got the columns x, seen."),
         (flat, "must hold numbers of shape (examples, dimensions), got float32 of shape (3,)."),
         (cut_short, "must be a readable Parquet file, but:"),
     ],

@@ -50,14 +50,14 @@ def test_the_fingerprint_follows_the_labels(tmp_path):
 def test_ids_that_are_not_in_the_data_are_noted(tmp_path):
     found = labelled(tmp_path, "id,label\np,0\nq,0\nr,0\ns,0\nt,1\n")
     assert found.labels.tolist() == [0, 0, 0, 0]
-    assert any("has labels for ids that are not in the data: 't'" in note for note in found.notes)
+    assert any("has rows for ids that are not in the data: 't'" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("label\n0\n1\n2\n", "one row for each of the 4 examples, got 3 in"),
-        ("label\n0\n1\n2\n0\n1\n", "one row for each of the 4 examples, got 5 in"),
+        ("label\n0\n1\n2\n", "one row for each of the 4 examples, got 3 rows in"),
+        ("label\n0\n1\n2\n0\n1\n", "one row for each of the 4 examples, got 5 rows in"),
         ("id,label\np,0\nq,1\n", "a row for every example, got none for the id 'r', 's'"),
         ("id,label\np,0\nq,1\nr,1\ns,1\np,1\n", "name every id once, got 'p' more than once"),
         ("label\n0\n1\n3\n9\n", r"in \[0, 3\), got 3 in row 2, 9 in row 3"),
@@ -65,7 +65,7 @@ def test_ids_that_are_not_in_the_data_are_noted(tmp_path):
         ("label\n0\n1.5\n1\n1\n", "got 1.5 in row 1"),
         ("label\n0\nnan\n1\n1\n", "got nan in row 1"),
         ("label\nant\nbee\ndog\nant\n", r"known classes \(ant, bee, cat\), got 'dog' in row 2"),
-        ("id,a,b\np,0,1\nq,0,1\nr,0,1\ns,0,1\n", r"followed by :COLUMN.*a, b"),
+        ("id,a,b\np,0,7\nq,0,7\nr,0,7\ns,0,7\n", r"followed by :COLUMN.*a, b"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, text, message):

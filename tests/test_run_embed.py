@@ -82,7 +82,7 @@ class TestWhole:
         numbers, named = (embed(few, tmp_path / name, PIXELS) for name in ("a.npy", "b.parquet"))
         assert np.array_equal(numbers.features, named.features)
         assert named.features.dtype == np.float32
-        assert read_features(named.path).given_ids.tolist() == few.ids.tolist() != sorted(few.ids.tolist())
+        assert read_features(named.path).ids.tolist() == few.ids.tolist() != sorted(few.ids.tolist())
         written = named.path.read_bytes()
         named.path.unlink()
         assert embed(few, named.path, PIXELS).path.read_bytes() == written

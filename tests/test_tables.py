@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataprune.errors import InputError
-from dataprune.tables import files, read_column, read_npy, read_npz, read_table, write_lines, write_npy, write_table
+from dataprune.tables import files, read_npy, read_npz, read_sheet, read_table, write_lines, write_npy, write_table
 
 UNICODE = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 AWKWARD = [
@@ -232,45 +232,43 @@ class TestTable:
             read_table(tmp_path / "t.parquet")
 
 
-class TestColumn:
+class TestSheet:
     @pytest.fixture
     def scores(self, tmp_path):
         write_table(tmp_path / "s.csv", {"id": ["1", "2"], "el2n": [0.5, 1.0], "a:b": [3, 4]})
         return tmp_path / "s.csv"
 
+    @staticmethod
+    def read(spec, ids, default=None):
+        sheet = read_sheet(spec, default)
+        joined = sheet.join(ids, "by")
+        return sheet.typed(sheet.wanted(joined.key))[joined.rows].tolist()
+
     def test_by_name(self, scores):
-        values, ids = read_column(f"{scores}:el2n")
-        assert values.tolist() == [0.5, 1.0]
-        assert ids is not None
-        assert ids.tolist() == ["1", "2"]
-        assert read_column(f"{scores}:a:b")[0].tolist() == [3, 4]
+        assert self.read(f"{scores}:el2n", ["2", "1"]) == [1.0, 0.5]
+        assert self.read(f"{scores}:a:b", ["2", "1"]) == [4, 3]
 
     def test_default_or_the_only_one(self, scores, tmp_path):
-        assert read_column(scores, default="el2n")[0].tolist() == [0.5, 1.0]
+        assert self.read(scores, ["1", "2"], default="el2n") == [0.5, 1.0]
         write_table(tmp_path / "one.parquet", {"id": [7, 8], "score": [1, 2]})
-        values, ids = read_column(tmp_path / "one.parquet", default="el2n")
-        assert values.tolist() == [1, 2]
-        assert ids is not None
-        assert ids.tolist() == ["7", "8"]
+        assert self.read(tmp_path / "one.parquet", ["8", "7"], default="el2n") == [2, 1]
         with pytest.raises(InputError, match=r"must be followed by :COLUMN, .*It has the columns id, el2n, a:b\."):
-            read_column(scores)
+            self.read(scores, ["1", "2"])
 
     def test_npy_and_id_itself(self, scores, tmp_path):
         write_npy(tmp_path / "v.npy", np.arange(3))
-        values, ids = read_column(str(tmp_path / "v.npy"))
-        assert values.tolist() == [0, 1, 2]
-        assert ids is None
-        assert read_column(f"{scores}:id")[0].tolist() == ["1", "2"]
+        assert self.read(str(tmp_path / "v.npy"), ["a", "b", "c"]) == [0, 1, 2]
+        assert self.read(f"{scores}:id", ["a", "b"]) == ["1", "2"]
 
     def test_a_file_of_the_whole_name_wins(self, scores, tmp_path):
         write_table(tmp_path / "s.csv:el2n.csv", {"x": [9]})
-        assert read_column(f"{scores}:el2n.csv")[0].tolist() == [9]
+        assert self.read(f"{scores}:el2n.csv", ["a"]) == [9]
 
     def test_absent(self, scores, tmp_path):
         with pytest.raises(InputError, match=r"got 'el2m'\. Did you mean 'el2n'"):
-            read_column(f"{scores}:el2m")
+            read_sheet(f"{scores}:el2m")
         with pytest.raises(InputError, match="must be an existing FILE or FILE:COLUMN, got no such file"):
-            read_column(f"{tmp_path}/none.csv:el2n")
+            read_sheet(f"{tmp_path}/none.csv:el2n")
 
 
 def npy_bytes(array, version=(1, 0)):

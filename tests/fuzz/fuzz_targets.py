@@ -151,7 +151,7 @@ def read_any_labels(suffix: str) -> Callable[[bytes, Path], None]:
         path = file_of(folder, f"x{suffix}", content)
         found = read_labels(str(path))
         any_of(
-            lambda: found.align([f"i{row}" for row in range(len(found.values))], ()),
+            lambda: found.align([f"i{row}" for row in range(found.sheet.n_rows)], ()),
             lambda: found.align([f"i{row}" for row in range(4)], ("a", "b", "c")),
         )
 

@@ -45,7 +45,7 @@ def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> None
     say("   el2n is the distance between what the networks answer and the label, from 0 (sure and right) to 1.41 (sure and wrong).")
     say("", f"3. Prune: keep the {KEEP:.0%} that are hardest.")
     kept = dp.select(score, keep=KEEP)
-    dp.write_kept(kept, out / "kept.csv", run)
+    dp.write_kept(kept, out / "kept.csv", run, overwrite=True)
     say_kept(kept, run)
     say("", "4. Look: the hardest and the easiest pictures.")
     _draw(dataset, score, out / "hardest-and-easiest.png")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import FLAT, Data, Output, Quiet, Reading, Workers, read_all, say_splits
+from dataprune.cli.options import FLAT, Data, Output, Overwrite, Quiet, Reading, Workers, read_all, say_splits
 from dataprune.cli.progress import Progress, learning
 from dataprune.errors import invalid
 from dataprune.report.text import display_text, pluralise
@@ -30,6 +30,7 @@ def duplicates(
     test: str | None = None,
     reading: Annotated[Reading, FLAT] = Reading(),
     workers: Workers = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Find examples of DATA that are there twice.
@@ -44,9 +45,9 @@ def duplicates(
     Args:
         out: Write id, other_id, kind, distance, label, other_label, split, other_split: .csv or .parquet.
         exact_only: Look for identical examples only, which takes seconds.
-        features: Find near duplicates by features in place of pixels: of a file (.npy, Parquet, or a folder of them; by id if they
-            have one, else by row; of all splits, or of train only), swav to learn some from the pictures, trace for those of a
-            run's first network (with --run), or module:function.
+        features: Find near duplicates by features in place of pixels: of a file (.npy, Parquet, or a folder of them; by the column
+            that names the examples, else by row; of all splits, or of train only), swav to learn some from the pictures, trace for
+            those of a run's first network (with --run), or module:function.
         run: For --features trace: a folder made by dataprune score.
         distance: How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default;
             with --features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are
@@ -68,7 +69,7 @@ def duplicates(
     found = dp.find_duplicates(splits, near=not exact_only, distance=distance, features=given)
     warn(*notes, *found.notes)
     if out is not None:
-        dp.write_duplicates(found, out)
+        dp.write_duplicates(found, out, overwrite=overwrite)
     _say_duplicates(found)
     if out is not None:
         say(f"written: {out}")

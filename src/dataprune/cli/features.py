@@ -33,7 +33,7 @@ Clusters = Annotated[
 ]
 FeatureLabels = Annotated[
     str | None,
-    Parameter(help="Labels of the rows, FILE or FILE:COLUMN, CSV or Parquet: by its column id if it has one, else by row."),
+    Parameter(help="Labels of the rows, FILE or FILE:COLUMN, CSV or Parquet: by the column that names the rows, else by row."),
 ]
 
 

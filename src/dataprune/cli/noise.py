@@ -1,5 +1,6 @@
 """`dataprune noise`: labels made wrong on purpose, found, judged and corrected."""
 
+import csv
 import shlex
 from collections import Counter
 from itertools import islice
@@ -16,6 +17,7 @@ from dataprune.cli.options import (
     LinkTo,
     MovedData,
     Output,
+    Overwrite,
     Quiet,
     Reading,
     Seed,
@@ -39,10 +41,20 @@ LONGEST_REASON = 240
 RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score, best with --folds 5.")]
 Probabilities = Annotated[
     Path | None,
-    Parameter(help="Instead of RUN: class probabilities of a model of your own that did not see the examples, .npy (N, classes)."),
+    Parameter(
+        help="Instead of RUN: class probabilities of a model of your own that did not see the examples: .npy (N, classes), or .csv "
+        "or .parquet with a column called like each class and one that names the examples."
+    ),
 ]
 GivenLabels = Annotated[
     str | None, Parameter(help="With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.")
+]
+Classes = Annotated[
+    str | None,
+    Parameter(
+        help="With --probabilities FILE.npy: which class each column is, a,b,c. Default: names in alphabetical order, numbers as "
+        "numbers of columns; refused where far more labels agree with another order, which is named."
+    ),
 ]
 
 
@@ -56,6 +68,7 @@ def inject(
     matrix: Path | None = None,
     reading: Annotated[Reading, FLAT] = Reading(),
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Make an exact number of labels of DATA wrong, and keep the truth.
@@ -74,6 +87,8 @@ def inject(
             look-alike: pairs of CIFAR-10 that people confuse; matrix: as --matrix says.
         matrix: For matrix: a .csv without a header, or .npy: row i, column j is the share of class i that is labelled j.
     """
+    import numpy as np
+
     from dataprune.run.export import read_matrix
     from dataprune.store import writing
     from dataprune.tables import TABLES, check_output, write_table
@@ -85,8 +100,9 @@ def inject(
         raise InputError("the data have no labels that could be made wrong. Give --labels FILE.")
     ids = dataset.ids.tolist()
     given = dp.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
-    with writing(out) as temporary:
-        write_table(temporary, {"id": dataset.ids, "label": given, "clean_label": dataset.labels})
+    with writing(out, overwrite=overwrite) as temporary:
+        named = np.array(dataset.classes, object)
+        write_table(temporary, {"id": dataset.ids, "label": named[given], "clean_label": named[dataset.labels]})
     changed = given != dataset.labels
     say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
     pairs = Counter(zip(dataset.labels[changed].tolist(), given[changed].tolist(), strict=True)).most_common()
@@ -106,7 +122,9 @@ def find(
     out: Output | None = None,
     probabilities: Probabilities = None,
     labels: GivenLabels = None,
+    classes: Classes = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
@@ -127,14 +145,14 @@ def find(
 
     if out is not None:
         check_output(out, TABLES)
-    found = found_in(run, probabilities, labels, seed)
-    if out is not None:
-        dp.write_suspects(found, out)
+    found = found_in(run, probabilities, labels, classes, seed)
+    n_carried = 0 if out is None else dp.write_suspects(found, out, overwrite=overwrite)
     warn(*found.notes)
     _say_estimate(found)
     _say_most_suspect(found)
     if out is not None:
-        say(f"written: {out}, a row for each example, and {out.name}.json with the estimate")
+        carried = f"; {pluralise(n_carried, 'decision')} carried over" if n_carried else ""
+        say(f"written: {out}, a row for each example, and {out.name}.json with the estimate{carried}")
         place = "" if run is None else f" {shlex.quote(str(run))}"
         file = shlex.quote(str(out))
         if found.n_wrong is not None:
@@ -153,6 +171,7 @@ def check(
     suspects: Path | None = None,
     probabilities: Probabilities = None,
     labels: GivenLabels = None,
+    classes: Classes = None,
     seed: Seed = 0,
 ) -> None:
     """Measure how well the wrong labels of RUN are found, where the true ones are known.
@@ -164,8 +183,8 @@ def check(
         dataprune noise check run --truth noisy.csv:clean_label
 
     Args:
-        truth: The true labels, FILE or FILE:COLUMN, CSV or Parquet: by its column id if it has one, else by row; clean_label if no
-            column is named.
+        truth: The true labels, FILE or FILE:COLUMN, by the column that names the examples, else by row;
+            clean_label if no column is named.
         suspects: Instead of RUN: what dataprune noise find wrote.
     """
     from dataprune.noise import evaluate_classes
@@ -173,8 +192,9 @@ def check(
 
     if suspects is not None:
         only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
-    found = found_in(run, probabilities, labels, seed) if suspects is None else dp.read_suspects(suspects)
-    true = read_truth(truth, found)
+    found = found_in(run, probabilities, labels, classes, seed) if suspects is None else dp.read_suspects(suspects)
+    true, notes = read_truth(truth, found)
+    warn(*notes)
     _say_checked(dp.evaluate_suspects(found, true))
     _say_by_class(evaluate_classes(found, true), found)
 
@@ -252,12 +272,14 @@ def apply(
     _say_written(targets, len(decided.rows))
 
 
-def found_in(run: Path | None, probabilities: Path | None, labels: str | None, seed: int) -> "dp.Suspects":
+def found_in(run: Path | None, probabilities: Path | None, labels: str | None, classes: str | None, seed: int) -> "dp.Suspects":
     """Judge the labels of a run, or of probabilities made elsewhere."""
     from dataprune.run.suspects import evidence_of_file
 
     if (run is None) == (probabilities is None):
         raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
+    if classes is not None and (probabilities is None or probabilities.suffix.lower() != ".npy"):
+        raise invalid("classes", "go with --probabilities FILE.npy, whose columns have no names", classes)
     if run is not None:
         if labels is not None:
             raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
@@ -265,7 +287,7 @@ def found_in(run: Path | None, probabilities: Path | None, labels: str | None, s
     assert probabilities is not None
     if labels is None:
         raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
-    return dp.find_suspects(evidence_of_file(probabilities, labels), seed=seed)
+    return dp.find_suspects(evidence_of_file(probabilities, labels, next(csv.reader([classes or ""]), [])), seed=seed)
 
 
 def _say_estimate(found: "dp.Suspects") -> None:

@@ -92,6 +92,7 @@ Balanced = Annotated[bool, Parameter(help="Keep the same share of every class.")
 LinkTo = Annotated[Path | None, Parameter(help="As --copy-to, with symbolic links, which take no space.")]
 Batch = Annotated[int | None, help_of(Settings, "batch"), at_least(1)]
 Wait = Annotated[bool, Parameter(help="If another process works on the same output, wait for it.")]
+Overwrite = Annotated[bool, Parameter(help="Replace an output that is there and holds something else.")]
 Quiet = Annotated[bool, Parameter(help="Print warnings and errors only.")]
 
 
@@ -136,8 +137,8 @@ class Reading:
     """How DATA is read.
 
     Attributes:
-        labels: Take the labels from this CSV or Parquet file, FILE or FILE:COLUMN: by its column id if it has one, else by row.
-            Indices or names.
+        labels: Take the labels from this table or JSON, FILE or FILE:COLUMN: by the column that names the examples, else by row.
+            Names, or indices where no class is called by a number.
         image_size: Side in pixels to which pictures are brought. Default: their own up to 128, else by the median picture.
         on_error: What to do about a file that cannot be read: stop before any work, or leave it out and list it.
         fit: How pictures become squares: their centre, or all of them with black borders, or stretched.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import FLAT, Balanced, LinkTo, MovedData, Output, Run, Seed, dataset_for, folders_of, only_one
+from dataprune.cli.options import FLAT, Balanced, LinkTo, MovedData, Output, Overwrite, Run, Seed, dataset_for, folders_of, only_one
 from dataprune.errors import invalid, join_some, unknown_choice
 from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import ScoreReading
@@ -38,6 +38,7 @@ def prune(
     copy_to: Path | None = None,
     link_to: LinkTo = None,
     data: MovedData = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Pick the examples worth training on, by a score of RUN.
 
@@ -50,8 +51,8 @@ def prune(
 
     Args:
         by: Which score decides: a column of RUN/scores.parquet or another of docs/scores.md, computed when asked for;
-            FILE:COLUMN with one number for each example, higher is harder (matched by the file's column id if it has one, else by
-            row); or module:function of a trace. Default: el2n; for moderate median_distance, for beta dual.
+            FILE:COLUMN with one number for each example, higher is harder (by the column that names the examples,
+            else by row); or module:function of a trace. Default: el2n; for moderate median_distance, for beta dual.
         keep: Fraction to keep, above 0 and at most 1: 0.7 keeps 70 %.
         count: How many examples to keep, in place of --keep.
         strategy: By the score: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over
@@ -87,7 +88,7 @@ def prune(
         check_new([folder])
     dataset = dataset_for(folders, opened, data)
     if out is not None:
-        dp.write_kept(kept, out, opened)
+        dp.write_kept(kept, out, opened, overwrite=overwrite)
     for folder, how in folders.items():
         assert dataset is not None, "read for them"
         dp.write_folder(kept, dataset, folder, how)

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import dataprune as dp
 from dataprune.cli.lines import complain, say, warn
-from dataprune.cli.options import MovedData, Output, Run, at_least
-from dataprune.errors import InputError, StoreError
+from dataprune.cli.options import MovedData, Output, Overwrite, Run, at_least, only_one
+from dataprune.errors import InputError, StoreError, invalid
 from dataprune.report.text import display_text, pluralise
 
 WHOM = {"all": "all networks", "in": "the networks trained on the example", "out": "the networks not trained on the example"}
@@ -103,20 +103,51 @@ def verify(path: Path, /) -> int:
     return 0
 
 
-def export(run: Run, /, *, probabilities: Output, which: Literal["all", "in", "out"] = "all") -> None:
-    """Write the class probabilities of RUN.
+def export(
+    run: Run,
+    /,
+    *,
+    probabilities: Output | None = None,
+    fiftyone: Output | None = None,
+    label_studio: Output | None = None,
+    decisions: Path | None = None,
+    which: Literal["all", "in", "out"] = "all",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the class probabilities of RUN, or what was decided about its labels, for other tools.
 
-    Takes a run. Writes FILE with a row for each example, in the order of RUN/scores.parquet, which also holds ids and labels.
+    Takes a run. Probabilities have a row for each example, in the order of RUN/scores.parquet, which also holds ids and labels.
+    Labels for FiftyOne are those after the decisions, without what is dropped. Tasks for Label Studio are the suspects, with the
+    suggested label as a prediction, and what is decided.
 
     For example:
         dataprune export run --probabilities p.npy --which out
+        dataprune export run --label-studio tasks.json --decisions suspects.csv
 
     Args:
         probabilities: Write the class probabilities here, .npy (examples, classes), float32.
-        which: The mean over all networks, over those trained on the example, or over those that were not (--folds).
+        fiftyone: Write labels.json for FiftyOneImageClassificationDataset here, with data_path=DATA.
+        label_studio: Write tasks here, .json: choices called label of the object image; DATA is the document root of local files.
+        decisions: For --fiftyone and --label-studio: a file as for dataprune noise apply. Default: nothing is decided.
+        which: For probabilities: the mean over all networks, over those trained on the example, or over those that were not.
     """
+    from dataprune.run.export import write_fiftyone, write_label_studio
     from dataprune.tables import check_output
 
-    check_output(probabilities, (".npy",), name="probabilities")
-    rows, columns = dp.write_probabilities(dp.open_run(run), probabilities, which)
-    say(f"written: {probabilities}, {pluralise(rows, 'row')} of {pluralise(columns, 'class')}, mean over {WHOM[which]}")
+    only_one({"--probabilities": probabilities, "--fiftyone": fiftyone, "--label-studio": label_studio})
+    opened, out = dp.open_run(run), fiftyone or label_studio
+    if probabilities is not None:
+        if decisions is not None:
+            raise invalid("decisions", "go with --fiftyone or --label-studio", str(decisions))
+        check_output(probabilities, (".npy",), name="probabilities")
+        rows, columns = dp.write_probabilities(opened, probabilities, which, overwrite=overwrite)
+        say(f"written: {probabilities}, {pluralise(rows, 'row')} of {pluralise(columns, 'class')}, mean over {WHOM[which]}")
+        return
+    assert out is not None, "one of the three"
+    check_output(out, (".json",))
+    found = dp.find_suspects(opened)
+    if fiftyone is not None:
+        count = write_fiftyone(found, decisions, fiftyone, overwrite=overwrite)
+    else:
+        count = write_label_studio(found, decisions, out, overwrite=overwrite)
+    say(f"written: {out}, {pluralise(count, 'label' if fiftyone else 'task')}")

@@ -40,7 +40,7 @@ def score(
 
     Args:
         out: Folder for the results; made if it is not there. One folder, one run.
-        features: Features of the examples made elsewhere (.npy, Parquet, or a folder of them; by id if they have one, else by row),
+        features: Features of the examples made elsewhere (.npy, Parquet, or a folder of them; by name if they say it, else by row),
             or swav to learn some from the pictures: adds km, km_cosine, prototype_distance, knn_agreement and
             outlier_distance, also to a finished run.
         clusters: For --features: how many clusters (auto, classes or a number), as for dataprune km.

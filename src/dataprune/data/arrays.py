@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.data.dataset import IDS, Dataset, Origin
-from dataprune.data.labels import class_notes, encode_splits, resolve
+from dataprune.data.labels import class_notes, encode_splits, indices, resolve
 from dataprune.data.pixels import MOST_CHANNELS, Layout, as_pictures
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, row_ids
 from dataprune.errors import InputError, invalid, join_some
@@ -58,7 +58,8 @@ def of_arrays(
     known, labels = tuple(map(str, () if classes is None else classes)), None
     if y is not None:
         column, said = _one_column(as_array(y, "y"), "y", len(inputs))
-        labels, known = resolve(column, known)
+        are_indices = known and column.dtype.kind in "iufb"
+        labels, known = (indices(column, "y", len(known)), known) if are_indices else resolve(column, known)
         notes += (*said, *class_notes(labels, known, "train"))
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
     origin = Origin("arrays", "", "train")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from dataprune.data.source import row_ids
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
 from dataprune.tables.files import exists, reading, regular
+from dataprune.tables.join import is_key
 
 SUFFIXES = (".npy", ".parquet")
-NOT_FEATURES = ("id", "label")  # columns of a Parquet file that are no part of a vector
+NOT_FEATURES = ("label",)  # columns of a Parquet file that are no part of a vector, beside those that name its rows
 BATCH_VALUES = 2**22  # numbers read at once
 _NUMBERED = re.compile(r"^(.*?)(\d+)(-of-(\d+))?(\D*)$")
 
@@ -61,21 +63,23 @@ class FeatureFile:
             first += rows
 
     @cached_property
-    def given_ids(self) -> np.ndarray | None:
-        """The column `id` of the shards as text; None where a shard has none."""
-        found = [_ids(shard) for shard in self.shards]
-        if any(part is None for part in found):
-            return None
-        names = np.asarray(list(chain.from_iterable(filter(None, found))), IDS)
-        distinct, counts = np.unique(names, return_counts=True)
-        if len(distinct) < len(names):
-            raise invalid("features", "name every id once", f"{join_some(map(repr, distinct[counts > 1].tolist()))} more than once")
-        return names
+    def keys(self) -> dict[str, list[str]]:
+        """The columns of the shards that may name their vectors, as text; none of npy files."""
+        found = [_keys(shard) for shard in self.shards]
+        shared = [name for name in found[0] if all(name in part for part in found)]
+        return {name: list(chain.from_iterable(part[name] for part in found)) for name in shared}
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """The column `id` of the shards, else the row numbers, as text."""
-        return np.asarray(row_ids(self.rows), IDS) if self.given_ids is None else self.given_ids
+        """The column `id` of the shards, or another that is called so and names each vector, else the row numbers, as text."""
+        for name, names in sorted(self.keys.items(), key=lambda item: item[0].lower() != "id"):
+            doubles = len(set(names)) < len(names)
+            if name.lower() == "id" and doubles:
+                twice = [repr(one) for one, count in Counter(names).items() if count > 1]
+                raise invalid("features", "name every id once", f"{join_some(twice)} more than once")
+            if is_key(name) and not doubles:
+                return np.asarray(names, IDS)
+        return np.asarray(row_ids(self.rows), IDS)
 
     @cached_property
     def digest(self) -> str:
@@ -88,7 +92,7 @@ def read_features(path: str | Path) -> FeatureFile:
     """Open a `.npy` file, a Parquet file, or a folder of such files, without reading the vectors.
 
     A npy file holds (N, D) numbers and stays memory-mapped. A Parquet file holds a column of lists, or a column for each dimension;
-    `id` names the rows and `label` is passed over. Shards of a folder are read in the order of their names.
+    `id` or another column of text names the rows, `label` is passed over. Shards of a folder are read in the order of their names.
 
     Raises:   InputError for no such file, another kind, objects or text, shards of different width or kind, or a gap in their
               numbers. StoreError for a file that dataprune wrote, and that is not as it was written.
@@ -183,14 +187,15 @@ def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
     """Return the columns that make a vector, and whether it is one column of lists."""
     import pyarrow.types as kinds
 
-    kind_of = {field.name: field.type for field in schema if field.name not in NOT_FEATURES}
     is_list = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
-    lists = [name for name, kind in kind_of.items() if any(test(kind) for test in is_list)]
+    lists = [field.name for field in schema if any(test(field.type) for test in is_list)]
+    others = {field.name for field in schema if field.name in NOT_FEATURES or is_key(field.name) or _is_text(field.type)}
+    kind_of = {field.name: field.type for field in schema if field.name not in others.difference(lists)}
     numbers = [name for name, kind in kind_of.items() if kinds.is_floating(kind) or kinds.is_integer(kind)]
     if len(lists) == 1:
         return lists, True
     if lists or not numbers or len(numbers) < len(kind_of):
-        cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and `label`."
+        cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and texts."
         raise invalid(str(shard), "hold feature vectors", f"the columns {join_some(schema.names)}", cure)
     return numbers, False
 
@@ -228,14 +233,27 @@ def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndar
     return np.asarray(values).reshape(len(column), width)
 
 
-def _ids(shard: Path) -> list[str] | None:
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    kind = kind.value_type if kinds.is_dictionary(kind) else kind
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
+
+
+def _keys(shard: Path) -> dict[str, list[str]]:
+    """Read the columns that may name the rows of a shard: texts, and whole numbers that are called like a key."""
+    import pyarrow.types as kinds
+
     if _is_npy(shard):
-        return None
+        return {}
     with _parquet(shard) as file:
-        if "id" not in file.schema_arrow.names:
-            return None
-        column = file.read(["id"]).column(0).cast("string")
-        if column.null_count:
-            raise invalid(f"{shard}:id", "name every row", f"{column.null_count} empty")
-        names: list[str] = column.to_pylist()
-        return names
+        may = [
+            field.name
+            for field in file.schema_arrow
+            if _is_text(field.type) or (is_key(field.name) and kinds.is_integer(field.type))
+        ]
+        columns = {name: file.read([name]).column(0).cast("string") for name in may}
+        for name, column in columns.items():
+            if column.null_count and name.lower() == "id":
+                raise invalid(f"{shard}:id", "name every row", f"{column.null_count} empty")
+        return {name: [text or "" for text in column.to_pylist()] for name, column in columns.items()}

@@ -1,18 +1,21 @@
 """Labels: class indices and names from the values of a source, and files of labels that replace the given ones."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune import tables
+from dataprune.data.columns import labels_of
 from dataprune.errors import InputError, invalid, join_some
-from dataprune.tables.join import join
+
+OURS = frozenset({"clean_label", "label_name", "row", "el2n"})
+"""Columns by which a table is known that earlier versions wrote with class indices: made wrong, found, kept, scored."""
 
 _PLAIN = (str, bytes, int, float, np.generic, Decimal, date, type(None))
 
@@ -29,77 +32,100 @@ class Aligned:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """One column of labels, with the ids of its rows if the file has them."""
+    """One column of labels, and those that may name its rows."""
 
-    source: str
-    values: np.ndarray
-    names: tuple[str, ...] | None
-    is_dropped: Bool[np.ndarray, " rows"] | None = None  # by decision; None where the file does not speak of that
+    sheet: tables.Sheet
     called: str = "labels"  # in messages
 
+    def names_all(self, ids: Sequence[str]) -> bool:
+        """Return whether a column of the file names all these examples."""
+        with suppress(InputError):
+            return self.sheet.join(ids, self.called).key is not None
+        return False
+
     def align(self, ids: Sequence[str], classes: tuple[str, ...]) -> Aligned:
-        """Return the label of each example: by id if the file has ids, else by row.
+        """Return the label of each example: by the column that names the examples, else by row.
 
         Args:     ids: of the examples. classes: the known ones; with (), the file's own values make them.
         Raises:   InputError with rows: too few or many rows, an id missing or twice, and as `resolve`.
         """
-        if self.names is None and len(self.values) != len(ids):
-            got = f"{len(self.values)} in {self.source}"
-            raise invalid(self.called, f"have one row for each of the {len(ids)} examples", got, "Or give the file an `id` column.")
+        joined = self.sheet.join(ids, self.called)
         try:
-            labels, classes = resolve(self.values, classes)
+            labels, classes = self.resolved(joined.key, classes)
         except InputError as error:
-            raise InputError(f"{self.source}: {error}") from None
-        rows, extra = np.arange(len(ids)), tuple[str, ...]()
-        if self.names is not None:
-            joined = join(ids, self.names, self.called, self.source)
-            rows, extra = joined.rows, joined.extra
-        keep = None if self.is_dropped is None or not self.is_dropped[rows].any() else ~self.is_dropped[rows]
-        note = f"{self.source} has labels for ids that are not in the data: {join_some(map(repr, extra))}"
-        return Aligned(labels[rows], classes, keep, (note,) if extra else ())
+            raise InputError(f"{self.sheet.source}: {error}") from None
+        is_dropped = _dropped(self.sheet)
+        keep = None if is_dropped is None or not is_dropped[joined.rows].any() else ~is_dropped[joined.rows]
+        return Aligned(labels[joined.rows], classes, keep, joined.notes(self.sheet.source))
+
+    def resolved(self, key: str | None, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
+        """Turn the labels of all rows into indices of `classes`, or of those that they make; `key` is the column of names."""
+        if self.sheet.column is None and len(self.sheet.names) > 1 + (key is not None):
+            values, _ = labels_of({name: self.sheet.typed(name) for name in self.sheet.columns}, None, [key] if key else [])
+            if values is not None:
+                return resolve(values, classes)
+        column = self.sheet.wanted(key)
+        values = self.sheet.columns[column]
+        if not set(values.tolist()) <= set(classes) and (classes or column not in self.sheet.quoted):  # numbers, perhaps
+            typed = self.sheet.typed(column)
+            values = values if typed.dtype.kind == "b" else typed
+        if _has_numbers(classes) and column not in self.sheet.quoted and set(self.sheet.names) & OURS:
+            _refuse_old(self.sheet, column, classes)
+        return resolve(values, classes)
 
 
 def read_labels(source: str) -> LabelFile:
-    """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one.
+    """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one beside the names of the examples.
 
     Of a file with columns `given_label` and `decision`, as `dataprune noise apply` writes it, the rows decided "drop" are dropped.
 
-    Raises:   InputError if there is no such file or column, or several to choose from; decisions of other words.
+    Raises:   InputError if there is no such file or column; decisions of other words.
     """
-    values, names = tables.read_column(source, "label")
-    if names is None and (mark := _other_separator(source)):
+    sheet = tables.read_sheet(source, "label")
+    if len(sheet.names) == 1 and (mark := next((mark for mark in ";\t" if mark in sheet.names[0]), None)):
         raise invalid("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
-    return LabelFile(source, values, None if names is None else tuple(str(name) for name in names), _dropped(source))
+    _dropped(sheet)
+    return LabelFile(sheet)
 
 
 def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
-    """Turn values into indices of `classes`: whole numbers are indices already, text is names. With (), the values make them.
+    """Turn values into indices of `classes`: text is names, whole numbers are indices. With (), the values make the classes.
 
-    Where the classes are called by numbers that are not their indices (folders `1`, `2`, `10`), numbers are names.
+    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names.
 
     Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
     """
     if not classes:
         (labels,), classes = encode([values])
         return labels, classes
-    has_numbers = all(name.isdecimal() for name in classes) and classes != tuple(map(str, range(len(classes))))
-    if values.dtype.kind in "iufb" and not has_numbers:
+    if values.dtype.kind in "iufb" and not _has_numbers(classes):
         return indices(values, "labels", len(classes)), classes
     texts = _texts(values)
     if unknown := set(texts).difference(classes):
         wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text in unknown]
-        raise invalid("labels", f"be names or indices of the known classes ({join_some(classes)})", join_some(wrong))
+        how = "names" if _has_numbers(classes) else "names or indices"
+        raise invalid("labels", f"be {how} of the known classes ({join_some(classes)})", join_some(wrong))
     return _places(texts, classes), classes
+
+
+def _has_numbers(classes: tuple[str, ...]) -> bool:
+    """Return whether a number may be the name of another class than that of its index."""
+    return any(name.isdecimal() for name in classes) and classes != tuple(map(str, range(len(classes))))
 
 
 def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]], tuple[str, ...]]:
     """Turn the labels of all splits into shared class indices: whole numbers are indices, text becomes sorted names.
 
+    Whole numbers without 0 are names, in their order: labels 1, 2, 3 are three classes.
+
     Raises:   InputError if a value is missing, a fraction or negative.
     """
     if all(array.dtype.kind in "iufb" for array in values):
         checked = [indices(array) for array in values]
-        return checked, tuple(map(str, range(1 + max((int(array.max()) for array in checked if len(array)), default=-1))))
+        there = np.unique(np.concatenate(checked)) if checked else np.zeros(0, np.int64)
+        if not len(there) or there[0] == 0:
+            return checked, tuple(map(str, range(1 + int(there[-1]) if len(there) else 0)))
+        return [np.searchsorted(there, array) for array in checked], tuple(map(str, there.tolist()))
     if strange := [array.dtype for array in values if array.dtype.kind not in "biufOUST"]:
         raise invalid("labels", "be whole numbers or text", f"type {strange[0]}")
     texts = [_texts(array) for array in values]
@@ -188,21 +214,22 @@ def _texts(values: np.ndarray) -> list[str]:
     return texts
 
 
-def _dropped(source: str) -> Bool[np.ndarray, " rows"] | None:
-    path, _ = tables.split_spec(source)
-    if not {"given_label", "decision"} <= set(tables.column_names(path)):
+def _dropped(sheet: tables.Sheet) -> Bool[np.ndarray, " rows"] | None:
+    if not {"given_label", "decision"} <= set(sheet.names):
         return None
-    words = [str(word).strip().lower() for word in tables.read_table(path, ["decision"]).columns["decision"].tolist()]
+    words = [str(word).strip().lower() for word in sheet.columns["decision"].tolist()]
     if wrong := [f"{word[:40]!r} in row {row}" for row, word in enumerate(words) if word not in ("keep", "drop", "relabel", "")]:
-        raise invalid(f"{path}:decision", "be keep, drop or relabel", join_some(wrong))
+        raise invalid(f"{sheet.source}:decision", "be keep, drop or relabel", join_some(wrong))
     return np.array([word == "drop" for word in words], bool)
 
 
-def _other_separator(source: str) -> str | None:
-    """Return the semicolon or tab that separates the cells of a CSV file's header, where no comma does."""
-    path = Path(source)
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return None
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header = file.readline(1000)
-    return next((mark for mark in (";", "\t") if mark in header and "," not in header), None)
+def _refuse_old(sheet: tables.Sheet, column: str, classes: tuple[str, ...]) -> None:
+    """Refuse bare numbers that may be indices, as earlier versions wrote them, where they are names of other classes."""
+    values = sheet.typed(column)
+    if values.dtype.kind not in "iu":
+        return
+    other = next((str(one) for one in np.unique(values).tolist() if one < len(classes) and classes[one] != str(one)), None)
+    if other is not None:
+        reads = f"{other} is class {other!r} by name, {classes[int(other)]!r} as an index, which earlier versions wrote"
+        cure = f"Write the file anew; or, if they are names, keep only the columns id and {column} under other names."
+        raise invalid("labels", "be names where classes are called by numbers", f"bare numbers in {sheet.source}: {reads}", cure)

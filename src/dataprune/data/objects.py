@@ -179,7 +179,9 @@ def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Pa
     chunks = tuple(Chunk(start, min(CHUNK, count - start), partial(_rows, raw, image, start)) for start in starts)
     known = hashlib.sha256(str(dataset._fingerprint).encode()).hexdigest()
     identity = (f"huggingface {known}", image, str(count), *_states(raw, image))
-    return Part(row_ids(count), labels, Pictures(chunks, identity, 0, portable=False))
+    names = [str(name) for name in dataset["id"]] if "id" in dataset.column_names else []
+    ids = names if names and len(set(names)) == len(names) else row_ids(count)
+    return Part(ids, labels, Pictures(chunks, identity, 0, portable=False))
 
 
 def _states(raw: Any, image: str) -> Iterator[str]:

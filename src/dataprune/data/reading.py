@@ -78,7 +78,7 @@ def read(
             in the Hugging Face layout, `.npz` (`x`, `y`), `.npy`, a folder of CIFAR-10/100 files, `hf:NAME`, `digits`; or an
             object: a torch or Hugging Face data set, an array, a tuple `(x, y)`, a `Dataset`.
         split: train, validation or test, as far as the source has them.
-        labels: `FILE[:COLUMN]` that replaces the given labels, by `id` or by row.
+        labels: `FILE[:COLUMN]` that replaces the given labels, by the column that names the examples, else by row.
         image_size: side in pixels; by default the pictures' own if they are equal squares up to 128, else their median short side,
             at most 128. The size follows the training split also when another is read.
         on_error: `fail` on items that cannot be used, or `skip` them into `Dataset.skipped`.
@@ -135,7 +135,8 @@ def read_splits(
         opened = {"train": _open(found, "train", options)}
         for split in SPLITS[1:]:
             if split in found.parts and not (split == "test" and test is not None):
-                fits = file is not None and file.names is not None and found.parts[split].labels is None
+                part = found.parts[split]
+                fits = file is not None and part.labels is None and file.names_all(part.ids)
                 opened[split] = _open(found, split, options if fits else replace(options, labels=None))
         splits = Splits(**opened)
     return splits if test is None else splits.with_test(_read_test(test, splits.train, options))
@@ -274,8 +275,8 @@ def _without_dropped(dataset: Dataset, keep: np.ndarray, options: _Options) -> D
     """Leave out the examples that a file of labels drops, with a note of how many."""
     assert options.labels is not None
     if not keep.any():
-        raise invalid("labels", "keep at least one example", f"none in {options.labels.source}")
-    file, n_dropped = options.labels.source, len(keep) - keep.sum()
+        raise invalid("labels", "keep at least one example", f"none in {options.labels.sheet.source}")
+    file, n_dropped = options.labels.sheet.source, len(keep) - keep.sum()
     note = f"{n_dropped:,} of {len(keep):,} examples are left out, as the column decision of {file} says"
     return replace(dataset.take(np.flatnonzero(keep)), notes=(*dataset.notes, note))
 
@@ -332,7 +333,7 @@ def _origin(found: Source, split: str, options: _Options) -> Origin:
     }
     given: dict[str, Any] = {name: value for name, (value, usual) in asked.items() if value != usual}
     if options.labels is not None:
-        given["labels"] = os.path.abspath(options.labels.source)  # noqa: PTH100 a column may follow the file's name
+        given["labels"] = os.path.abspath(options.labels.sheet.source)  # noqa: PTH100 a column may follow the file's name
     return Origin(found.kind, found.path, split, given)
 
 

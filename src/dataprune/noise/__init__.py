@@ -4,6 +4,7 @@ from dataprune.noise.evaluate import Evaluation, evaluate_classes, evaluate_susp
 from dataprune.noise.evidence import Evidence, checked_probabilities
 from dataprune.noise.find import find
 from dataprune.noise.inject import KINDS, inject_noise
+from dataprune.noise.order import better_order
 from dataprune.noise.suspects import Suspects
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "Suspects",
+    "better_order",
     "checked_probabilities",
     "evaluate_classes",
     "evaluate_suspects",

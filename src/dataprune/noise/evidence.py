@@ -33,7 +33,7 @@ class Evidence:
         votes, out_of_sample_votes: (N, K) how many networks, and of those that did not see the example, name each class, or None;
             only words are made of it.
         ids: (N,) names of the examples; row numbers if not given.
-        classes: K names; numbers if not given.
+        classes: K names, in the order of the columns; numbers if not given.
         count_from: of what the number of wrong labels is estimated, if not the rest: networks that learned all noise alike, asked
             about the examples as they are.
         retrained: whether some of the networks were trained again without suspects.

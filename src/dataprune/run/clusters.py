@@ -287,5 +287,5 @@ def _publish(run: Run, added: Scores, record: FeaturesRecord, cost: Phase) -> No
         cost=(*(phase for phase in run.manifest.cost if phase.phase != "features"), cost),
     )
     (run.path / MANIFEST).unlink()
-    write_scores(run.path / SCORES_FILE, scores, run.ids, run.labels)
+    write_scores(run.path / SCORES_FILE, scores, run.ids, [run.classes[label] for label in run.labels.tolist()])
     store.write_manifest(run.path, MANIFEST, manifest.plain, list(run.manifest.files))

@@ -14,19 +14,21 @@ from dataprune.data.labels import resolve
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.noise.decide import DECISIONS, Decisions
 from dataprune.noise.suspects import Suspects
+from dataprune.tables.join import key_column, places
 
 FEW = 5  # wrong lines that a message names
+SAID = ("decision", "new_label", "label", "given_label", "suggested_label", "reason")  # columns that name no example
 
 
 def read_decisions(
     path: Path, ids: Sequence[str], labels: Int64[np.ndarray, " examples"], classes: tuple[str, ...], found: Suspects | None = None
 ) -> Decisions:
-    """Read what a person decided: columns `id` and `decision`, and where one is to be relabelled the new label.
+    """Read what a person decided: columns that name the example and the `decision`; for what is to be relabelled the new label.
 
     An empty cell, and an example without a row, is kept. Four files have such columns: one that a person wrote, the table of a
-    finding, what `write_labels` wrote, and what the page of a run saved. The new label (a name or an index) is looked for in
-    `new_label`; then in `label`, if that is another one than the given, and the file is no table of a finding, where it is the
-    given one; then among what is suggested, in the file or in `found`.
+    finding, what `write_labels` wrote, and what the page of a run saved. The new label (a name, or an index where that cannot be a
+    name) is looked for in `new_label`; then in `label`, if that is another one than the given, and the file is no table of a
+    finding, where it is the given one; then among what is suggested, in the file or in `found`.
 
     Raises:
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
@@ -34,20 +36,21 @@ def read_decisions(
     """
     if path.suffix.lower() not in tables.TABLES:
         raise invalid("decisions", f"end in {' or '.join(tables.TABLES)}", repr(str(path)))
-    table = tables.read_table(path).columns
-    for name in ("id", "decision"):
-        if name not in table:
+    table = tables.read_table(path, as_text=True).columns
+    key = key_column({name: _texts(cells) for name, cells in table.items() if name not in SAID}, ids, path)
+    for name, there in (("id", key in table), ("decision", "decision" in table)):
+        if not there:
             raise invalid("decisions", f"have a column `{name}` in {path}", "none", f"It has {join_some(table, most=20)}.")
-    names = [str(one) for one in table["id"].tolist()]
+    assert key is not None
     words = [_text(cell).lower() or "keep" for cell in table["decision"].tolist()]
     wrong = [row for row, word in enumerate(words) if word not in DECISIONS]
     _refuse(path, wrong, f"decisions must be one of {', '.join(DECISIONS)}", table["decision"])
-    place = {str(name): row for row, name in enumerate(ids)}
-    _refuse(path, [row for row, name in enumerate(names) if name not in place], "ids must be those of the run", table["id"])
-    seen: set[str] = set()
-    twice = [row for row, name in enumerate(names) if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-    _refuse(path, twice, "each id must have one row", table["id"])
-    sheet = _Sheet(path, table, np.array([place[name] for name in names], np.int64), classes)
+    place = places(ids, _texts(table[key])).places
+    _refuse(path, [row for row, one in enumerate(place) if one < 0], "ids must be those of the run", table[key])
+    seen: set[int] = set()
+    twice = [row for row, one in enumerate(place) if one in seen or seen.add(one)]  # type: ignore[func-returns-value]
+    _refuse(path, twice, "each id must have one row", table[key])
+    sheet = _Sheet(path, table, np.array(place, np.int64), classes)
     sheet.check_given(labels)
     decision = np.full(len(ids), "keep", dtype=object)
     decision[sheet.where] = words
@@ -55,6 +58,14 @@ def read_decisions(
     moved = [row for row, word in enumerate(words) if word == "relabel"]
     after[sheet.where[moved]] = sheet.new_labels(moved, labels, found)
     return Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
+
+
+def said_in(path: Path, ids: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return of a file that `read_decisions` has read the places of its examples, and what a person wrote about them."""
+    table = tables.read_table(path, as_text=True).columns
+    key = key_column({name: _texts(cells) for name, cells in table.items() if name not in SAID}, ids, path)
+    assert key is not None, "it was read"
+    return places(ids, _texts(table[key])).places, [_text(cell).lower() for cell in table["decision"].tolist()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +82,20 @@ class _Sheet:
         """Whether it is the table of a finding, whose labels are the given ones."""
         return "given_label" not in self.table and "suggested_label" in self.table
 
+    def column(self, name: str) -> str:
+        """Return the column of that name, or that in which earlier versions wrote the names of its classes."""
+        earlier = {"label": "label_name", "suggested_label": "suggested_name"}.get(name, name)
+        return earlier if self.is_finding and earlier in self.table else name
+
     def check_given(self, labels: Int64[np.ndarray, " examples"]) -> None:
         """Refuse a table about other labels than the run's, where it says which it is about."""
         column = "given_label" if "given_label" in self.table else "label" if self.is_finding else None
         if column is None or column not in self.table:
             return
-        read = self._index if self.is_finding else self._name
-        other = [row for row, cell in enumerate(self.table[column].tolist()) if read(_text(cell)) != labels[self.where[row]]]
+        column = self.column(column)
+        other = [
+            row for row, cell in enumerate(self.table[column].tolist()) if self._name(self._label(cell)) != labels[self.where[row]]
+        ]
         _refuse(self.path, other, f"the column {column} must hold the labels of the run", self.table[column])
 
     def new_labels(
@@ -95,31 +113,27 @@ class _Sheet:
 
     def _new(self, row: int, given: int, found: Suspects | None) -> tuple[str, int | None]:
         """Return the text of a row's new label and which class that is; an empty text where there is none."""
-        ways = {"new_label": self._name, "label": self._name, "suggested_name": self._name, "suggested_label": self._index}
-        for column, read in ways.items():
-            text = _text(self.table[column][row]) if column in self.table else ""
-            if text and not (column == "label" and (self.is_finding or read(text) == given)):
-                return text, read(text)
+        for column in map(self.column, ("new_label", "label", "suggested_label")):
+            text = self._label(self.table[column][row]) if column in self.table else ""
+            if text and not (column in ("label", "label_name") and (self.is_finding or self._name(text) == given)):
+                return text, self._name(text)
         if found is None:
             return "", None
         label = int(found.suggested_label[self.where[row]])
         return self.classes[label], label
 
+    def _label(self, cell: Any) -> str:
+        """Read a cell that holds a label: as it stands, where a class is called so, spaces and all."""
+        return str(cell) if str(cell) in self.classes else _text(cell)
+
     def _name(self, text: str) -> int | None:
         """Read a class name, or an index where no class is called by it."""
         if text in self.classes:
             return self.classes.index(text)
-        try:
-            return int(resolve(np.array([int(text)]), self.classes)[0][0])
+        try:  # a number among empty cells became 2.0 in other programs
+            return int(resolve(np.array([int(text.removesuffix(".0"))]), self.classes)[0][0])
         except (ValueError, OverflowError):  # InputError is a ValueError
             return None
-
-    def _index(self, text: str) -> int | None:
-        """Read a class index, or a name where it is no whole number."""
-        try:
-            return int(text) if 0 <= int(text) < len(self.classes) else None
-        except ValueError:
-            return self.classes.index(text) if text in self.classes else None
 
 
 def _refuse(path: Path, rows: list[int], requirement: str, cells: np.ndarray) -> None:
@@ -142,6 +156,10 @@ def _lines(path: Path, rows: list[int]) -> list[str]:
                 starts.append(before + 1)
             before = reader.line_num
     return [f"line {starts[row + 1]}" for row in rows]
+
+
+def _texts(cells: np.ndarray) -> list[str]:
+    return [str(cell) for cell in cells.tolist()]
 
 
 def _text(cell: Any) -> str:

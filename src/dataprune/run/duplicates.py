@@ -155,11 +155,11 @@ def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
     return with_conflicts(found, conflicts(identical([dataset.whole]), found.labels))
 
 
-def write_duplicates(found: Duplicates, out: str | Path) -> None:
-    """Write `Duplicates.table` as .csv or .parquet."""
+def write_duplicates(found: Duplicates, out: str | Path, *, overwrite: bool = False) -> None:
+    """Write `Duplicates.table` as .csv or .parquet; a file that holds something else is replaced with `overwrite` only."""
     path = check_output(out, TABLES)
     check_type("found", found, Duplicates)
-    with store.writing(path) as temporary:
+    with store.writing(path, overwrite=overwrite) as temporary:
         write_table(temporary, found.table())
 
 

@@ -146,7 +146,7 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
         raise invalid("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
     check_type("run", run, Run, "Open its folder with `open_run`.")
     spec, member = run.manifest.spec, run.manifest.learned[0]
-    if dataset.fingerprint != spec.data:
+    if not run.is_of(dataset):
         differ = f"fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}"
         raise InputError(f"the data are not those of {run.path}: {differ}. Give the data that were scored, with the same options.")
     if ":" in spec.model and model != spec.model:

@@ -1,5 +1,6 @@
 """What leaves a run: kept sets, cleaned sets and noisy labels as files, copies or links in folders, probabilities."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +14,14 @@ from dataprune import store, tables
 from dataprune.data import Dataset
 from dataprune.data.decode import write_png
 from dataprune.errors import InputError, check_type, invalid
+from dataprune.noise import Suspects
 from dataprune.noise.decide import Decisions
+from dataprune.run.decisions import read_decisions, said_in
 from dataprune.run.run import SPEC, Run
 from dataprune.selection import Selection
 from dataprune.selection.ids import ids_sha256
 from dataprune.tables import TABLES, check_output
+from dataprune.tables.annotations import fiftyone_labels, label_studio_task
 from dataprune.tables.files import reading, regular
 
 How = Literal["copy", "link"]
@@ -25,22 +29,26 @@ KEPT = (".txt", ".csv", ".parquet", ".npy")
 LONGEST_NAME = 200  # bytes of a file name that is made here
 
 
-def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None:
+def write_kept(kept: Selection, out: str | Path, run: Run | None = None, *, overwrite: bool = False) -> None:
     """Write a kept set, and beside it `<out>.json` with what was asked, the hash of the kept ids and a checksum of the file.
 
     Args:
         out: ends in `.txt` (one id a line), `.csv` or `.parquet` (`id, label, row, score`), or `.npy` (rows, int64).
-        run: whose score chose it. With it `<out>.json` also names the data, by their fingerprint, and the run, by its settings'.
+        run: whose score chose it. With it labels are written, by their names, and `<out>.json` also names the data, by their
+            fingerprint, and the run, by its settings'.
+        overwrite: replace a file that holds something else, which is refused otherwise.
     """
     path = check_output(out, KEPT)
     check_type("kept", kept, Selection)
-    with store.writing(path) as temporary:
+    with store.writing(path, overwrite=overwrite) as temporary:
         if path.suffix.lower() == ".txt":
             tables.write_lines(temporary, [str(i) for i in kept.ids])
         elif path.suffix.lower() == ".npy":
             tables.write_npy(temporary, kept.rows)
         else:
-            columns = {"id": kept.ids, "label": kept.labels, "row": kept.rows, "score": kept.scores, "weight": kept.weights}
+            columns = {"id": kept.ids, "label": None, "row": kept.rows, "score": kept.scores, "weight": kept.weights}
+            if run is not None and kept.labels is not None:
+                columns["label"] = np.array(run.classes, object)[kept.labels]
             tables.write_table(temporary, {name: values for name, values in columns.items() if values is not None})
     said = {**kept.spec, "n_examples": kept.n_total}
     if run is not None:
@@ -48,11 +56,14 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None) -> None
     store.write_manifest(path.parent, f"{path.name}.json", said, [path.name])
 
 
-def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "out"] = "all") -> tuple[int, int]:
+def write_probabilities(
+    run: Run, out: str | Path, which: Literal["all", "in", "out"] = "all", *, overwrite: bool = False
+) -> tuple[int, int]:
     """Write class probabilities of the last epoch, the mean over members, as .npy (examples, classes) float32; return the shape.
 
     Args:
         which: over all members, over those trained on the example ("in"), or those that were not ("out").
+        overwrite: replace a file that holds something else, which is refused otherwise.
 
     Raises:
         InputError: another ending, the folder does not exist, or no such member for some example.
@@ -60,9 +71,43 @@ def write_probabilities(run: Run, out: str | Path, which: Literal["all", "in", "
     path = check_output(out, (".npy",))
     check_type("run", run, Run, "Open its folder with `open_run`.")
     p = np.concatenate([chunk.probabilities(which) for chunk in run.trace.chunks()])
-    with store.writing(path, p.nbytes) as temporary:
+    with store.writing(path, p.nbytes, overwrite=overwrite) as temporary:
         tables.write_npy(temporary, p)
     return p.shape[0], p.shape[1]
+
+
+def write_fiftyone(found: Suspects, decisions: Path | None, out: Path, *, overwrite: bool = False) -> int:
+    """Write the labels after the decisions as FiftyOne reads them, without what is dropped; return how many."""
+    decided = _decided(found, decisions)
+    labels = {str(decided.ids[row]): int(decided.labels[row]) for row in decided.rows.tolist()}
+    _write_json(out, fiftyone_labels(labels, decided.classes), overwrite)
+    return len(labels)
+
+
+def write_label_studio(found: Suspects, decisions: Path | None, out: Path, *, overwrite: bool = False) -> int:
+    """Write a task of Label Studio for each suspect and each label that is decided about, most suspect first; return how many."""
+    decided, names, tasks = _decided(found, decisions), found.classes, []
+    words = {} if decisions is None else dict(zip(*said_in(decisions, found.ids.tolist()), strict=True))
+    for row in found.order.tolist():
+        name, word = str(found.ids[row]), words.get(row, "")
+        if found.is_suspect[row] or word:
+            about = {"id": name, "label": names[found.labels[row]], "reason": str(found.reason[row]), "decision": word}
+            label = names[decided.labels[row]] if word in ("keep", "relabel") else None
+            suggested, sure = names[found.suggested_label[row]], round(float(found.probability[row]), 6)
+            tasks.append(label_studio_task(name, about, suggested, sure, label))
+    _write_json(out, tasks, overwrite)
+    return len(tasks)
+
+
+def _decided(found: Suspects, decisions: Path | None) -> Decisions:
+    if decisions is not None:
+        return read_decisions(decisions, found.ids.tolist(), found.labels, found.classes, found)
+    return Decisions(found.ids, found.labels, found.labels, np.full(len(found), "keep", object), found.classes)
+
+
+def _write_json(out: Path, content: object, overwrite: bool) -> None:
+    with store.writing(out, overwrite=overwrite) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
 
 
 def read_matrix(path: Path) -> Float64[np.ndarray, "rows columns"]:

@@ -16,7 +16,7 @@ from dataprune.errors import invalid
 from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
 from dataprune.run.run import Run
 from dataprune.tables import read_npy, write_npy
-from dataprune.tables.join import join
+from dataprune.tables.join import Joined, align, join, key_column, places
 from dataprune.training.settings import Hardware
 
 CURE = "Or give a Parquet file with a column `id`."
@@ -30,12 +30,14 @@ class Matched:
         keep: which rows of the file are examples.
         place: for each example its row among those.
         n_left_out: rows of the file that are no example.
+        notes: what was guessed of which row is whose.
     """
 
     file: FeatureFile
     keep: Bool[np.ndarray, " rows"]
     place: Int64[np.ndarray, " examples"]
     n_left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -51,15 +53,11 @@ class Matched:
 
 
 def match(file: FeatureFile, ids: np.ndarray) -> Matched:
-    """Find the features of each example, which must have some: by id if the file has ids, else row by row."""
-    if file.given_ids is None:
-        if file.rows != len(ids):
-            raise invalid("features", f"have one row for each of the {len(ids)} examples", f"{file.rows} in {file.path}", CURE)
-        return Matched(file, np.ones(file.rows, bool), np.arange(file.rows))
-    joined = join(ids.tolist(), file.given_ids.tolist(), "features", file.path)
+    """Find the features of each example, which must have some: by the column that names the examples, else row by row."""
+    joined = align(file.keys, file.rows, ids.tolist(), "features", file.path)
     keep = np.zeros(file.rows, bool)
     keep[joined.rows] = True
-    return Matched(file, keep, (np.cumsum(keep) - 1)[joined.rows], len(joined.extra))
+    return Matched(file, keep, (np.cumsum(keep) - 1)[joined.rows], len(joined.extra), _notes(file, joined))
 
 
 def parts_of(splits: Splits) -> list[Dataset]:
@@ -68,29 +66,36 @@ def parts_of(splits: Splits) -> list[Dataset]:
 
 
 def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read the features of every example, train first, then validation and test, by id if the file has ids, else by row.
+    """Read the features of every example, train first, then validation and test, by the column that names them, else by row.
 
     A file may also hold those of train only. A single `.npy` file stays mapped; of other files the features are held in memory,
     4 bytes a number.
 
     Returns:
-        (n, D) numbers, of all examples or of train only, and a note if they are of train only.
+        (n, D) numbers, of all examples or of train only, and notes: of train only, joined by row.
     """
     parts = parts_of(splits)
-    n, n_train, n_all, given = file.rows, len(splits.train), sum(map(len, parts)), file.given_ids
-    if given is None:
+    n, n_train, n_all = file.rows, len(splits.train), sum(map(len, parts))
+    names = [name for part in parts for name in part.ids.tolist()]
+    key = key_column(file.keys, names[:n_train], file.path)
+    if key is None:
         if n not in (n_train, n_all):
             wanted = f"one row for each of the {n_all} examples" + (f", or of the {n_train} in train" if n_all > n_train else "")
             raise invalid("features", f"have {wanted}", f"{n} in {file.path}", CURE)
-        rows = np.arange(n)
+        joined = Joined(np.arange(n), key=None)
     else:
-        names = [name for part in parts for name in part.ids.tolist()]
-        n = n_all if len(set(names)) == n_all and not set(names[n_train:]).isdisjoint(given.tolist()) else n_train
-        rows = join(names[:n], given.tolist(), "features", file.path).rows
+        keys = file.keys[key]
+        n = n_all if len(set(names)) == n_all and places(names, keys).n_found > n_train else n_train
+        joined = join(names[:n], keys, "features", file.path, key)
     is_npy = len(file.shards) == 1 and file.shards[0].suffix.lower() == ".npy"
-    whole = read_npy(file.shards[0], mmap=True) if is_npy else take(file, rows)
+    whole = read_npy(file.shards[0], mmap=True) if is_npy else take(file, joined.rows)
     note = f"{file.path} holds features of train only: near duplicates in other splits were not looked for"
-    return whole, (note,) if n < n_all else ()
+    return whole, (*_notes(file, joined), *((note,) if n < n_all else ()))
+
+
+def _notes(file: FeatureFile, joined: Joined) -> tuple[str, ...]:
+    """Say what was guessed; of npy files, which can hold no names, nothing is."""
+    return () if file.shards[0].suffix.lower() == ".npy" else joined.notes(file.path)
 
 
 def made_features(

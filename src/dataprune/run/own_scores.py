@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from dataprune import store, tables
-from dataprune.errors import invalid, join_some, unknown_choice
+from dataprune.errors import invalid, unknown_choice
 from dataprune.run.features import match
 from dataprune.run.run import Run
 from dataprune.scores import ALIASES, FEATURE_SCORES, SCORES, Score, canonical, score_trace
-from dataprune.tables.join import join
 from dataprune.training.settings import ScoreReading
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ def is_score_file(name: str) -> bool:
 
 
 def score_of_file(spec: str, ids: np.ndarray, labels: np.ndarray | None = None) -> Score:
-    """Read a score made elsewhere, matched by id if the file has them, else row by row.
+    """Read a score made elsewhere, by the column that names the examples, else by row; which of them is logged.
 
     A column of a `scores.parquet` keeps its direction; any other is a difficulty, higher is harder.
 
@@ -76,17 +75,14 @@ def score_of_file(spec: str, ids: np.ndarray, labels: np.ndarray | None = None) 
         StoreError: a file that dataprune wrote, and that is not as it was written.
     """
     store.as_written(Path(spec) if Path(spec).is_file() else Path(spec.rpartition(":")[0] or spec))
-    values, keys = tables.read_column(spec, "score")
-    if keys is not None:
-        joined = join([str(one) for one in ids.tolist()], [str(one) for one in keys], "by", spec)
-        values = values[joined.rows]
-        if joined.extra:
-            logger.warning("%s has rows for ids that are not in the data: %s", spec, join_some(joined.extra, most=3))
-    elif len(values) != len(ids):
-        cure = "Give the file a column `id`, or one row for each example in the order of the source."
-        raise invalid("by", f"be a score of the {len(ids)} examples", f"{len(values)} rows in {spec}", cure)
+    sheet = tables.read_sheet(spec, "score")
+    joined = sheet.join(ids.tolist(), "by")
+    column = sheet.wanted(joined.key)
+    values = sheet.typed(column)[joined.rows]
+    for note in joined.notes(spec):
+        logger.warning("%s", note)
     if values.dtype.kind in "iu" and len(values) > 2 and np.array_equal(np.sort(values), np.arange(len(values))):
         raise invalid("by", "be a score of each example", f"a ranking, every number from 0 to {len(values) - 1} once, in {spec}")
-    file, _, column = (spec, "", "score") if Path(spec).is_file() else spec.rpartition(":")
-    said = tables.read_table(Path(file), [column]).metadata.get(column, {}) if file.endswith(".parquet") else {}
+    file = tables.split_spec(spec)[0]
+    said = tables.read_table(file, [column]).metadata.get(column, {}) if file.suffix.lower() == ".parquet" else {}
     return Score(Path(spec).name, values, -1 if said.get("harder") == -1 else 1, ids, labels)

@@ -1,8 +1,9 @@
 """A finished run, read back: its scores, its trace, what it cost."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dataprune.notebook import data_frame, html_table
 from dataprune.run.manifest import RunManifest
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores
 from dataprune.tables import read_table, write_table
+from dataprune.tables.join import places
 from dataprune.trace import Trace, open_member
 
 SPEC = "spec.json"  # the identity, written first
@@ -48,7 +50,11 @@ class Run:
         """Every score by name, with ids and labels."""
         table = read_table(self.path / SCORES_FILE)
         try:
-            labels = table.columns["label"].astype(np.int64)
+            labels = table.columns["label"]
+            if labels.dtype == object:  # earlier versions wrote indices
+                index_of = {name: index for index, name in enumerate(self.classes)}
+                labels = np.array([index_of[name] for name in labels.tolist()])
+            labels = labels.astype(np.int64)
             ids = np.array(table.columns["id"], dtype=np.dtypes.StringDType())
             found = [
                 Score(name, values, int(str(table.metadata[name]["harder"])), ids, labels)
@@ -109,12 +115,21 @@ class Run:
             found = found.take(np.flatnonzero(keep))
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
-        if found.fingerprint_by(self.manifest.spec.encoder) != self.manifest.spec.data:
+        if not self.is_of(found):
             differ = f"fingerprint {found.fingerprint[:12]}, the run has {self.manifest.spec.data[:12]}"
             raise InputError(
                 f"the data in {place} are not those of {self.path}: {differ}. Give the original data with --data DATA."
             )
         return found
+
+    def is_of(self, dataset: Dataset) -> bool:
+        """Return whether these are the examples that were scored, in their order; also read from a folder above, or below."""
+        encoder, wanted = self.manifest.spec.encoder, self.manifest.spec.data
+        if dataset.fingerprint_by(encoder) == wanted:
+            return True
+        if len(dataset) != len(self.ids) or places(self.ids.tolist(), dataset.ids.tolist()).places != list(range(len(dataset))):
+            return False
+        return replace(dataset, ids=self.ids).fingerprint_by(encoder) == wanted
 
     def features(self) -> FeatureFile:
         """Open the features that the run was scored with.
@@ -168,8 +183,8 @@ def write_local(folder: Path, **places: str | None) -> None:
     store.write_json(folder / LOCAL, local(folder) | places)
 
 
-def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Int64[np.ndarray, " examples"] | None) -> None:
-    """Write one row for each example in source order: id, label, then a column for each score with its sign as metadata."""
+def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Sequence[str]) -> None:
+    """Write one row for each example in source order: id, label by name, then a column for each score with its sign as metadata."""
     columns: dict[str, Any] = {"id": ids, "label": labels}
     metadata: dict[str, dict[str, object]] = {}
     for name, one in scores.items():

@@ -204,7 +204,7 @@ class _Scoring:
             absent["median_distance"] = str(reason)
         scores = Scores(present, absent)
         self.work.renew(self.spec.plain)  # with more members, where the run was extended
-        write_scores(self.folder / SCORES_FILE, scores, dataset.ids, dataset.labels)
+        write_scores(self.folder / SCORES_FILE, scores, dataset.ids, [dataset.classes[label] for label in dataset.labels.tolist()])
         return scores
 
     def _finish(self, members: list[MemberRecord], scores: Scores, seconds: tuple[float, float]) -> None:

@@ -1,5 +1,6 @@
 """Suspect labels of a run or of probabilities made elsewhere, and findings in files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -9,19 +10,21 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import noise, store, tables
-from dataprune.data.labels import LabelFile, read_labels, resolve
-from dataprune.errors import check_type, invalid
+from dataprune.data.labels import LabelFile, read_labels
+from dataprune.errors import InputError, check_type, invalid, join_some
 from dataprune.noise import Evidence, Suspects
 from dataprune.noise.suspects import WhyNoCount
 from dataprune.run.duplicates import with_duplicates
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
 from dataprune.tables import TABLES, check_output, write_table
-from dataprune.tables.join import join
+from dataprune.tables.join import join, places
 
 COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
 ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
 OPTIONAL = ("suggested_probability",)  # what earlier tables lack
+EARLIER = {"label": "label_name", "suggested_label": "suggested_name"}  # earlier tables have indices, and the names beside them
+DECIDED = ("decision", "new_label")  # what a person fills in
 
 
 def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
@@ -43,25 +46,57 @@ def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
     return with_duplicates(noise.find(evidence_of(source), seed=seed), source)
 
 
-def evidence_of_file(probabilities: Path, labels: str) -> Evidence:
+def evidence_of_file(probabilities: Path, labels: str, classes: Sequence[str] = ()) -> Evidence:
     """Read probabilities made elsewhere, of networks that did not see the examples, and the labels they judge.
 
     Args:
-        probabilities: .npy, a row for each example and a column for each class.
-        labels: `FILE[:COLUMN]`, a row for each row of the probabilities; class indices, or names, whose alphabetical order is
-            then that of the columns. A column `id` names the examples.
+        probabilities: .npy, a row for each example and a column for each class. Or .csv or .parquet with a column for each class,
+            called like it, and one that names the examples.
+        labels: `FILE[:COLUMN]`, names or class indices; by the names of the examples where both files have them, else by row.
+        classes: in the order of the columns of .npy; else labels that are names are taken in alphabetical order, numbers as
+            column numbers, or in their order where they are too large for that.
+
+    Raises:
+        InputError: what does not fit; and, without `classes`, an order of the columns with which far more labels agree.
     """
-    p = noise.checked_probabilities(tables.read_npy(probabilities), str(probabilities))
-    file = read_labels(labels)
-    given, classes = resolve(file.values, ())
+    p, ids, named = _probabilities(probabilities)
+    file, known, notes = read_labels(labels), named or tuple(classes), tuple[str, ...]()
+    if ids is None:
+        key, names = file.sheet.own_names()
+        given, found = file.resolved(key, known)
+        ids = names if key else None
+    else:
+        aligned = file.align(ids, known)
+        given, found, notes = aligned.labels, aligned.classes, aligned.notes
     if len(given) != len(p):
         raise invalid("labels", f"have one row for each of the {len(p)} rows of {probabilities}", f"{len(given)} in {labels}")
-    numbered = classes == tuple(str(index) for index in range(len(classes)))
-    if len(classes) > p.shape[1] or (len(classes) < p.shape[1] and not numbered):
-        raise invalid("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(classes)} classes in {labels}")
-    names = classes if not numbered else tuple(str(index) for index in range(p.shape[1]))
-    ids = None if file.names is None else np.array(file.names, dtype=np.dtypes.StringDType())
-    return Evidence(given, out_of_sample=p, ids=ids, classes=names)
+    numbers = [int(name) for name in found if name.isdecimal()] if not known else []
+    if len(numbers) == len(found) and max(numbers, default=p.shape[1]) < p.shape[1]:
+        given, found = np.array(numbers)[given], tuple(str(index) for index in range(p.shape[1]))
+    if len(found) != p.shape[1]:
+        cure = "Name them, in the order of the columns, with --classes."
+        raise invalid("labels", f"be of the {p.shape[1]} classes of {probabilities}", f"{len(found)} classes in {labels}", cure)
+    better = noise.better_order(p, given)
+    if better is not None:
+        order = [found[index] for index in better.order.tolist()]
+        agree = f"{better.n_agree:,} of {len(p):,} labels agree with {probabilities}, but {better.n_better:,} if its columns are"
+        if not known:
+            cure = f"Say which: --classes {','.join(order)}, or --classes {','.join(found)} if so many labels are wrong."
+            raise InputError(f"with the columns {join_some(found)}, {agree} {join_some(order)}. {cure}")
+        notes = (*notes, f"{agree} {join_some(order)}")
+    return Evidence(given, p, ids=None if ids is None else np.array(ids, np.dtypes.StringDType()), classes=found, notes=notes)
+
+
+def _probabilities(path: Path) -> tuple[np.ndarray, list[str] | None, tuple[str, ...]]:
+    """Read a matrix; of a table also the names of its rows and columns."""
+    if path.suffix.lower() not in TABLES:
+        return noise.checked_probabilities(tables.read_npy(path), str(path)), None, ()
+    sheet = tables.read_sheet(path)
+    key, ids = sheet.own_names()
+    if key is None:
+        raise invalid(str(path), "have a column that names the examples", join_some(sheet.names), "Call it id.")
+    columns = tables.read_table(path, [name for name in sheet.names if name != key]).columns
+    return noise.checked_probabilities(np.stack(list(columns.values()), axis=1), str(path)), ids, tuple(columns)
 
 
 @dataclass(frozen=True)
@@ -79,20 +114,29 @@ class FindingRecord:
     notes: tuple[str, ...]
 
 
-def write_suspects(found: Suspects, out: str | Path) -> None:
+def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False) -> int:
     """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
 
-    The last column, `decision`, is empty: a person fills it in (keep, drop or relabel), and `read_decisions` takes the file.
+    Labels are written as the names of their classes. The last column, `decision`, is empty: a person fills it in (keep, drop or
+    relabel), and `read_decisions` takes the file. Of a finding that lies there, decisions are carried over.
+
+    Args:
+        overwrite: replace what lies there, decisions too.
+
+    Returns:
+        How many decisions were carried over.
+
+    Raises:
+        InputError: without `overwrite`, the file is no finding, has columns of its own, or a decision about an example that now
+            has another label or another suggestion.
     """
     out = check_output(out, TABLES)
     check_type("found", found, Suspects)
     names = np.array(found.classes, dtype=object)
     columns = {
         "id": found.ids,
-        "label": found.labels,
-        "suggested_label": found.suggested_label,
-        "label_name": names[found.labels],
-        "suggested_name": names[found.suggested_label],
+        "label": names[found.labels],
+        "suggested_label": names[found.suggested_label],
         "probability": found.probability,
         "score": found.score,
         "rank": found.rank,
@@ -101,11 +145,45 @@ def write_suspects(found: Suspects, out: str | Path) -> None:
     }
     if found.suggested_probability is not None:
         columns["suggested_probability"] = found.suggested_probability
-    columns["decision"] = np.full(len(found), "", dtype=object)
+    written = {name: np.full(len(found), "", dtype=object) for name in DECIDED}
+    n_carried = 0 if overwrite or not out.exists() else _carry_over(written, columns, out)
+    columns["decision"] = written["decision"]
+    if (written["new_label"] != "").any():
+        columns["new_label"] = written["new_label"]
     _beside(out).unlink(missing_ok=True)  # never that of another table
     with store.writing(out) as temporary:
         write_table(temporary, columns)
     store.write_json(_beside(out), {one.name: getattr(found, one.name) for one in fields(FindingRecord)})
+    return n_carried
+
+
+def _carry_over(written: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], out: Path) -> int:
+    """Fill in what a person wrote into the finding at `out`, where the example, its label and the suggestion are the same."""
+    cure = "Name another file, or give --overwrite."
+    there, known = set(tables.column_names(out)), {*columns, *OPTIONAL, *DECIDED, *EARLIER.values()}
+    if not {*COLUMNS, "decision"} <= there <= known:
+        others = join_some(sorted(there - known)) or "other columns"
+        raise InputError(f"`out` {out} is there already and is no table of this command: it has {others}. {cure}")
+    table = {name: cells.tolist() for name, cells in tables.read_table(out, as_text=True).columns.items()}
+    ids = [str(one) for one in table["id"]]
+    names = [table[EARLIER[name] if EARLIER[name] in table else name] for name in ("label", "suggested_label")]
+    now = [columns[name].tolist() for name in ("label", "suggested_label")]
+    n_carried = 0
+    for row, place in enumerate(places(columns["id"].tolist(), ids).places):
+        cells = {name: str(table[name][row]).strip() for name in DECIDED if name in table}
+        if not any(cells.values()):
+            continue
+        if place < 0 or any(str(old[row]) != new[place] for old, new in zip(names, now, strict=True)):
+            what = (
+                "is not in the data"
+                if place < 0
+                else f"was {names[0][row]!r}, rather {names[1][row]!r}, and is found otherwise now"
+            )
+            raise InputError(f"`out` {out} holds a decision about {ids[row]!r}, which {what}. {cure}")
+        n_carried += 1
+        for name, cell in cells.items():
+            written[name][place] = cell
+    return n_carried
 
 
 def read_suspects(path: str | Path) -> Suspects:
@@ -123,11 +201,11 @@ def read_suspects(path: str | Path) -> Suspects:
         about = msgspec.convert(store.read_json(beside), FindingRecord)
     except msgspec.ValidationError:
         raise invalid(*needs, f"other things in {beside.name}", "Write it again.") from None
-    table = _checked_table(path, len(about.classes))
+    table = _checked_table(path, about.classes)
     return Suspects(
         ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
-        labels=table["label"].astype(np.int64),
-        suggested_label=table["suggested_label"].astype(np.int64),
+        labels=table["label"],
+        suggested_label=table["suggested_label"],
         probability=table["probability"].astype(np.float64),
         suggested_probability=table["suggested_probability"].astype(np.float64) if "suggested_probability" in table else None,
         score=table["score"].astype(np.float64),
@@ -137,13 +215,17 @@ def read_suspects(path: str | Path) -> Suspects:
     )
 
 
-def _checked_table(path: Path, n_classes: int) -> dict[str, np.ndarray]:
+def _checked_table(path: Path, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read the columns of a finding, which somebody may have edited, and refuse those that hold other things."""
     there = tables.column_names(path)
     table = tables.read_table(path, [*COLUMNS, *(name for name in OPTIONAL if name in there)]).columns
-    for name in ("label", "suggested_label"):
-        if table[name].dtype.kind not in "iu" or not ((table[name] >= 0) & (table[name] < n_classes)).all():
-            raise invalid(f"{path}:{name}", f"hold class indices in [0, {n_classes})", "other values", "Find again.")
+    columns = {name: earlier if earlier in there else name for name, earlier in EARLIER.items()}
+    texts, index_of = tables.read_table(path, list(columns.values()), as_text=True).columns, {n: i for i, n in enumerate(classes)}
+    for name, column in columns.items():
+        cells = [str(one) for one in texts[column].tolist()]
+        if unknown := [one for one in cells if one not in index_of]:
+            raise invalid(f"{path}:{column}", f"hold names of the classes ({join_some(classes)})", repr(unknown[0]), "Find again.")
+        table[name] = np.array([index_of[one] for one in cells], np.int64)
     for name in ("probability", *OPTIONAL):
         if name in table and not (table[name].dtype.kind in "iuf" and ((table[name] >= 0) & (table[name] <= 1)).all()):
             raise invalid(f"{path}:{name}", "hold probabilities", "other values", "Find again.")
@@ -166,15 +248,18 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
     return replace(found, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
-def read_truth(source: str, found: Suspects) -> Int64[np.ndarray, " examples"]:
+def read_truth(source: str, found: Suspects) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...]]:
     """Read true labels, in the order of a finding.
 
     Args:
-        source: `FILE[:COLUMN]`, by its column `id` if it has one, else by row; without COLUMN it is `clean_label`, or the only one.
+        source: `FILE[:COLUMN]`, by the column that names the examples, else by row; without COLUMN it is `clean_label`, or the only
+            one left.
+
+    Returns:
+        Class indices, and what was guessed, in words.
     """
-    values, names = tables.read_column(source, "clean_label")
-    file = LabelFile(source, values, None if names is None else tuple(str(name) for name in names), called="truth")
-    return file.align([str(one) for one in found.ids.tolist()], found.classes).labels
+    aligned = LabelFile(tables.read_sheet(source, "clean_label"), "truth").align(found.ids.tolist(), found.classes)
+    return aligned.labels, aligned.notes
 
 
 def _beside(path: Path) -> Path:

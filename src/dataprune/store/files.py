@@ -1,6 +1,7 @@
 """Files that are always whole: replaced atomically and durably, also on full, read-only and failing disks."""
 
 import errno
+import filecmp
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dataprune.errors import MachineError, StoreError, invalid
+from dataprune.errors import InputError, MachineError, StoreError, invalid
 
 _OURS = re.compile(r"^\.(.*)\.(\d+)-([0-9a-f]{4})[0-9a-f]{4}\.tmp(\.[^.]*)?$", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -21,7 +22,7 @@ _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, er
 
 
 @contextmanager
-def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
+def writing(path: Path, needs_bytes: int | None = None, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it takes the place of `path`, durably.
 
     Whoever is killed in the block, and at whatever moment, the old file at `path` stays as it was. The temporary
@@ -30,7 +31,7 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
 
     Raises:
         MachineError: the disk is full, or the folder may not be written.
-        InputError: `path` is a folder or a device, or lies below a file.
+        InputError: `path` is a folder or a device, or lies below a file; or, without `overwrite`, holds something else.
     """
     temporary = _temporary(path)
     with _explained(path, temporary, needs_bytes):
@@ -44,6 +45,8 @@ def writing(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
         finally:
             os.close(descriptor)
         yield temporary
+        if not overwrite and path.exists() and not filecmp.cmp(path, temporary, shallow=False):
+            raise InputError(f"`out` {path} is there already and holds other things. Name another file, or give --overwrite.")
         # A library may have put another file, with its own mode, in the place of the one that was created here.
         temporary.chmod(mode)
         sync(temporary)

@@ -108,7 +108,7 @@ class ScoreProvider:
         if seen == data.uncut:
             seen_test = "has seen all examples, also those that the study would cut off as test"
             raise InputError(f"`run` {run.path} {seen_test}. Leave out --run: the study then scores without them.")
-        if seen != data.train.fingerprint:
+        if not run.is_of(data.train):
             here = f"{len(data.train):,} examples with fingerprint {data.train.fingerprint[:12]} here"
             same = len(run.ids) == len(data.train) and bool((run.ids == data.train.ids).all())
             what = ", with other labels" if same and labels is not None and bool((run.labels != labels).any()) else ""

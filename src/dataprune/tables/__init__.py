@@ -1,19 +1,21 @@
 """Columns, arrays and texts in Parquet, CSV, npy and text files."""
 
-from dataprune.tables.columns import READABLE, column_names, flat_columns, read_column, read_table, split_spec, write_table
+from dataprune.tables.columns import READABLE, column_names, flat_columns, read_table, split_spec, write_table
 from dataprune.tables.files import TABLES, check_output, write_lines
 from dataprune.tables.npy import VECTOR_SUFFIXES, read_npy, read_npz, write_npy, write_vectors
+from dataprune.tables.sheet import Sheet, read_sheet
 
 __all__ = [
     "READABLE",
     "TABLES",
     "VECTOR_SUFFIXES",
+    "Sheet",
     "check_output",
     "column_names",
     "flat_columns",
-    "read_column",
     "read_npy",
     "read_npz",
+    "read_sheet",
     "read_table",
     "split_spec",
     "write_lines",

@@ -54,13 +54,13 @@ def write_table(
         raise invalid(str(path), "end in .parquet or .csv", repr(path.suffix))
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
+def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False) -> Table:
     """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or a one-dimensional `.npy` as the column `value`.
 
     In CSV and TSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
-    If `columns` are named, only these are read, in this order.
+    If `columns` are named, only these are read, in this order; `as_text` leaves the cells of CSV as they stand there.
     """
     kind = regular(path).suffix.lower()
     if kind == ".npy":
@@ -69,7 +69,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
             raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
         return Table(dict.fromkeys(chosen(path, ["value"], columns), values), {})
     if kind in (".csv", ".tsv"):
-        return Table(read_csv(path, columns), {})
+        return Table(read_csv(path, columns, as_text), {})
     if kind in JSON_LINES:
         return Table(read_jsonl(path, columns), {})
     if kind == ".parquet":
@@ -98,32 +98,6 @@ def flat_columns(path: Path) -> list[str] | None:
     from dataprune.tables import parquet
 
     return parquet.column_names(path, flat=True)
-
-
-def read_column(
-    spec: str | Path, default: str | None = None
-) -> tuple[Shaped[np.ndarray, " rows"], Shaped[np.ndarray, " rows"] | None]:
-    """Read one column, `FILE` or `FILE:COLUMN`, and the ids of its rows where the file has them.
-
-    Args:
-        spec: an existing file of that whole name is meant before a part of it is taken for a column.
-        default: the column to take from a bare `FILE`; without it, or where it is absent, the only one that is not `id`.
-
-    Returns: the values, and the column `id` as text, or None.
-    """
-    path, column = split_spec(spec)
-    names = column_names(path)
-    if column is None:
-        others = [name for name in names if name != "id"]
-        column = default if default in names else others[0] if len(others) == 1 else None
-        if column is None:
-            raise invalid(str(path), "be followed by :COLUMN", repr(str(spec)), f"It has the columns {join_some(names, most=30)}.")
-    wanted = dict.fromkeys((column, "id") if "id" in names else (column,))
-    table = read_table(path, list(wanted)).columns
-    ids = table.get("id")
-    if ids is not None and ids.dtype != object:
-        ids = texts([str(value) for value in ids.tolist()])
-    return table[column], ids
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:

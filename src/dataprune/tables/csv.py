@@ -36,23 +36,24 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def csv_rows(path: Path) -> Iterator[list[str]]:
-    """Yield the header, then the rows, each of the header's length."""
+def csv_rows(path: Path, skip: int = 0) -> Iterator[list[str]]:
+    """Yield the header, then the rows, each of the header's length; without the first `skip` of all that."""
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
         rows = (row for row in csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True) if row)
         header = next(rows, None)
         if header is None or len(set(header)) < len(header):
             raise invalid(str(path), "begin with a header that names each column once", header or "an empty file")
-        yield header
+        if not skip:
+            yield header
         for number, row in enumerate(rows, start=1):
             if len(row) != len(header):
                 raise invalid(str(path), f"have {len(header)} cells in each row, as in its header", f"{len(row)} in row {number}")
             yield row
 
 
-def read_csv(path: Path, columns: Sequence[str] | None) -> dict[str, Shaped[np.ndarray, " rows"]]:
-    """Read columns, each as the simplest type that fits all its cells."""
+def read_csv(path: Path, columns: Sequence[str] | None, as_text: bool = False) -> dict[str, Shaped[np.ndarray, " rows"]]:
+    """Read columns, each as the simplest type that fits all its cells, or as text."""
     rows = csv_rows(path)
     header = next(rows)
     picked: dict[str, list[str]] = {name: [] for name in chosen(path, header, columns)}
@@ -60,10 +61,10 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> dict[str, Shaped[np.n
     for row in rows:
         for at, cells in places:
             cells.append(row[at])
-    return {name: _inferred(name, cells) for name, cells in picked.items()}
+    return {name: texts(cells) if as_text else inferred(name, cells) for name, cells in picked.items()}
 
 
-def _inferred(name: str, cells: list[str]) -> Shaped[np.ndarray, " rows"]:
+def inferred(name: str, cells: list[str]) -> Shaped[np.ndarray, " rows"]:
     """Read a column's cells as integers, floats, booleans or text: the first that fits them all."""
     filled = [cell for cell in cells if cell]
     if name in TEXT_COLUMNS or not filled:

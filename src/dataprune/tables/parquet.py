@@ -28,6 +28,13 @@ def column_names(path: Path, flat: bool = False) -> list[str]:
         return [field.name for field in pyarrow.parquet.read_schema(file) if not flat or _is_flat(_behind(field.type))]
 
 
+def key_columns(path: Path) -> list[str]:
+    """List the columns of a Parquet file that may name its rows: texts and whole numbers."""
+    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
+        kinds = {field.name: _behind(field.type) for field in pyarrow.parquet.read_schema(file)}
+    return [name for name, kind in kinds.items() if _is_flat(kind) and not pyarrow.types.is_floating(kind)]
+
+
 def write_parquet(
     path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]], metadata: Mapping[str, Mapping[str, object]]
 ) -> None:
