@@ -42,7 +42,10 @@ from .scores import SCORES as SCORES
 from .scores import Score as Score
 from .scores import Scores as Scores
 from .scores import correlations as correlations
+from .scores import knn_scores as knn_scores
+from .scores import knn_shapley as knn_shapley
 from .scores import score_trace as score_trace
+from .scores import zcore as zcore
 from .selection import STRATEGIES as STRATEGIES
 from .selection import Group as Group
 from .selection import Selection as Selection

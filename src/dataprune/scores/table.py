@@ -68,7 +68,9 @@ _OURS = "the report on CIFAR and vegetables, 2023"
 _GRAND = "mean over members of ‖p − onehot(label)‖₂ · √(‖h‖² + 1), last epoch"
 
 _WINDOWS = "windows of 10 epochs, or of all where there are fewer,"
+_BOTH = "for each example, members of both kinds"
 _asked = partial(ScoreSpec, usual=False)
+_early = partial(_asked, windowed=True)
 
 SCORES: dict[str, ScoreSpec] = {
     "el2n": ScoreSpec(ensemble.el2n, 1, "mean over members of ‖p − onehot(label)‖₂, last epoch", "a trace", _PAUL),
@@ -85,57 +87,20 @@ SCORES: dict[str, ScoreSpec] = {
     "aum": ScoreSpec(dynamics.aum, -1, "mean over epochs and members of logit(label) − best other", "a trace", _PLEISS),
     "grand": ScoreSpec(ensemble.grand, 1, _GRAND, "the last layer's inputs", _PAUL),
     "entropy": ScoreSpec(ensemble.entropy, 1, "mean over members of −Σ p log p, last epoch", "a trace", _COLEMAN),
-    "dual": ScoreSpec(
-        dynamics.dual,
-        1,
-        f"mean over {_WINDOWS} of (1 − mean of p(label)) · its std, and over members",
-        "two epochs",
-        _CHO,
-        windowed=True,
-    ),
-    "dyn_unc": _asked(dynamics.dyn_unc, 1, f"std of p(label), mean over {_WINDOWS} and members", "two epochs", _HE, windowed=True),
-    "tdds": _asked(
-        dynamics.tdds,
-        1,
-        f"how unsteady Σ p |log p − log p before| is in {_WINDOWS} weighted 0.9 · 0.1^age; mean over members",
-        "three epochs",
-        _ZHANG,
-        windowed=True,
-    ),
-    "el2n_sum": _asked(
-        dynamics.el2n_sum,
-        1,
-        "Σ of el2n over the first 10 epochs, or all of fewer; mean over members",
-        "a trace",
-        _ZHENG,
-        windowed=True,
-    ),
+    "dual": _early(dynamics.dual, 1, f"mean over {_WINDOWS} of (1 − mean of p(label)) · its std", "two epochs", _CHO, usual=True),
+    "dyn_unc": _early(dynamics.dyn_unc, 1, f"mean over {_WINDOWS} of the std of p(label)", "two epochs", _HE),
+    "tdds": _early(dynamics.tdds, 1, f"how unsteady Σ p |log p − log p before| is in {_WINDOWS}", "three epochs", _ZHANG),
+    "el2n_sum": _early(dynamics.el2n_sum, 1, "Σ of el2n over the first 10 epochs, or all of fewer", "a trace", _ZHENG),
     "aleatoric": _asked(dynamics.aleatoric, 1, "mean of p(label) · (1 − p(label)) over epochs and members", "a trace", _SEEDAT),
-    "loss_mean": _asked(
-        dynamics.loss_mean, 1, "mean of −log p(label) over epochs and members", "a trace", "as in curricula by loss"
-    ),
-    "first_learned": _asked(
-        dynamics.first_learned, 1, "first epoch with the label predicted, T + 1 if never; mean over members", "a trace", _TONEVA
-    ),
-    "memorization": _asked(
-        ensemble.memorization,
-        1,
-        "p(label) by members trained on the example − by the others, last epoch",
-        "for each example, members of both kinds",
-        _FELDMAN,
-    ),
-    "least_confidence": _asked(
-        ensemble.least_confidence, 1, "mean over members of 1 − the largest p, last epoch", "a trace's last epoch", _LEWIS
-    ),
+    "loss_mean": _asked(dynamics.loss_mean, 1, "mean of −log p(label) over epochs and members", "a trace", ""),
+    "first_learned": _asked(dynamics.first_learned, 1, "first epoch with the label predicted, T + 1 if never", "a trace", _TONEVA),
+    "memorization": _asked(ensemble.memorization, 1, "p(label) by members that saw the example − by others", _BOTH, _FELDMAN),
+    "least_confidence": _asked(ensemble.least_confidence, 1, "1 − the largest p, last epoch", "a trace's last epoch", _LEWIS),
     "top_two_margin": _asked(
-        ensemble.top_two_margin,
-        -1,
-        "mean over members of the largest p − the second, last epoch",
-        "a trace's last epoch",
-        _SCHEFFER,
+        ensemble.top_two_margin, -1, "the largest p − the second, last epoch", "a trace's last epoch", _SCHEFFER
     ),
 }
-"""Direction, needs and source of each score stand here, not at its function."""
+"""Direction, needs and source of each score stand here, not at its function. Of members the mean, if nothing is said."""
 
 FEATURE_SCORES = {
     "km": FeatureSpec(1, "Euclidean distance to the nearest centre of k-means"),
@@ -152,7 +117,7 @@ FEATURE_SCORES = {
     ),
     "zcore": FeatureSpec(
         1,
-        "how often nearest to a random point of two coordinates, less what near ones are",
+        "times nearest to a random point, less its blame for lying near such a one",
         lambda x, _, seed: zcore.zcore(x, seed=seed),
     ),
 }
