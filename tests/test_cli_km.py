@@ -152,6 +152,14 @@ class TestScore:
         for name in ("km", "zcore", "data-shapley"):
             assert cli("prune", run.path, "--by", name, "--keep", "0.5")[0] == 0
 
+    def test_a_score_of_the_trace_is_read_in_other_ways(self, cli, run):
+        asked = ["--by", "dual", "--until", "2", "--window", "2"]
+        code, said, err = cli("prune", run.path, *asked, "--keep", "0.5")
+        assert code == 0, err
+        assert "hardest by dual (until epoch 2, windows of 2 epochs)" in said
+        assert " ".join(asked) in said
+        assert cli("prune", run.path, "--by", "dual", "--until", "99", "--keep", "0.5")[0] == 2
+
     def test_of_very_many_pairs_neighbours_are_compared_where_a_score_is_asked_for(self, run, file, monkeypatch):
         monkeypatch.setattr("dataprune.run.clusters.MOST_PRODUCTS", 10)
         found = add_features(run, read_features(file), "4")

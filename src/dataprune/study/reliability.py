@@ -87,7 +87,7 @@ def reliability(
 
     Args:
         trace: of four members or more; of an odd number one is left out of each split, another each time.
-        names: as for `score_trace`; all that the halves allow if not given.
+        names: as for `score_trace`; the usual ones that the halves allow if not given.
         splits: random ones, at most; where there are fewer different ones, all.
     """
     if trace.n_members < FEWEST_MEMBERS:
