@@ -38,7 +38,7 @@ def command(kind, sources, folder):
         "km": ["km", sources / "vectors.npy", "--clusters", "auto", "--out", folder / "km.parquet", "--quiet"],
         "study": ["study", sources / "splits.npz", "--preset", "half", "--scores", "el2n", "--out", folder / "out", *TRIALS],
         "report": ["report", sources / "run", "--out", folder / "page.html"],
-        "embed": ["embed", sources / "digits.npz", "--method", "pixels", "--out", folder / "x.npy", "--quiet"],
+        "embed": ["embed", sources / "digits.npz", "--encoder", "pixels", "--out", folder / "x.npy", "--quiet"],
     }[kind]
 
 

@@ -108,7 +108,7 @@ def test_the_reports_recipe_trains(tmp_path):
 
 
 def test_the_command_with_the_reports_recipe(cli, tmp_path):
-    how = ("--method", "swav", "--recipe", "report", "--epochs", "1", "--layer", "prototypes", "--executor", "serial", "--quiet")
+    how = ("--encoder", "swav", "--recipe", "report", "--epochs", "1", "--layer", "prototypes", "--executor", "serial", "--quiet")
     code, said, _ = cli("embed", pictures(tmp_path, 12, 32), "--out", tmp_path / "x.npy", *how)
     assert (code, said) == (0, "")
     features = np.load(tmp_path / "x.npy")
@@ -149,27 +149,27 @@ class TestCommand:
         assert cli("km", place / "x.npy", "--out", place / "km.parquet", "--clusters", "20")[0] == 0
 
     def test_of_a_run_as_it_was_read(self, cli, flowers, run_folder, tmp_path):
-        code, said, err = cli("embed", flowers, "--method", "trace", "--run", run_folder, "--out", tmp_path / "x.npy")
+        code, said, err = cli("embed", flowers, "--encoder", "trace", "--run", run_folder, "--out", tmp_path / "x.npy")
         assert code == 0, err
         assert "each example among the others, as no test split is there" in said
         code, _, err = cli(
-            "embed", flowers, "--method", "trace", "--run", run_folder, "--out", tmp_path / "y.npy", "--image-size", 9
+            "embed", flowers, "--encoder", "trace", "--run", run_folder, "--out", tmp_path / "y.npy", "--image-size", 9
         )
         assert (code, "`--image-size` must be left out with --run" in err) == (2, True)
 
     def test_pixels_and_their_share(self, cli, flowers, tmp_path):
-        code, said, _ = cli("embed", flowers, "--method", "pixels", "--components", "3", "--out", tmp_path / "x.npy")
+        code, said, _ = cli("embed", flowers, "--encoder", "pixels", "--components", "3", "--out", tmp_path / "x.npy")
         assert code == 0
         assert "3 components hold " in said
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--method", "pixels", "--epochs", "3"], "`--epochs` must go with --method swav, got --method pixels."),
-            (["--components", "3"], "`--components` must go with --method pixels, got --method swav."),
-            (["--method", "pixels", "--model", "proxy"], "`--model` must go with --method swav or trace, got --method pixels."),
+            (["--encoder", "pixels", "--epochs", "3"], "`--epochs` must go with --encoder swav, got --encoder pixels."),
+            (["--components", "3"], "`--components` must go with --encoder pixels, got --encoder auto."),
+            (["--encoder", "pixels", "--model", "proxy"], "`--model` must go with --encoder swav or trace, got --encoder pixels."),
             (["--recipe", "none"], "`--recipe` must be one of fast, fast-gray, report, got 'none'."),
-            (["--method", "trace"], "`--run` must be given with --method trace, got none. Name a folder"),
+            (["--encoder", "trace"], "`--run` must be given with --encoder trace, got none. Name a folder"),
             (["--model", "mlq"], "`--model` must be one of "),
         ],
     )
@@ -205,7 +205,7 @@ def test_score_learns_features_inside_the_run(cli, flowers, tmp_path):
     message = f"{tmp_path / 'run'}: features/swav.npy has another checksum than when it was written"
     assert cli("verify", tmp_path / "run") == (3, "", f"error: {message}\n")
     manifest = harmed.with_suffix(".json")
-    manifest.write_text(manifest.read_text().replace('"method": "swav"', '"method": "swaw"'))
+    manifest.write_text(manifest.read_text().replace('"encoder": "swav"', '"encoder": "swaw"'))
     (fault,) = dp.verify(tmp_path / "run")
     assert "features/swav.json` is damaged or was edited" in fault
 

@@ -121,7 +121,11 @@ class TestCommand:
         assert "2 pairs of duplicates" in cli("duplicates", folder, "--exact-only")[1]
         assert "2 pairs of duplicates" in cli("duplicates", folder, "--distance", "0")[1]
         code, said, err = cli("duplicates", folder, "--exact-only", "--distance", "0.1")
-        assert (code, said, err) == (2, "", "error: `--exact-only` must go without --distance and --features, got --distance.\n")
+        assert (code, said, err) == (
+            2,
+            "",
+            "error: `--exact-only` must go without --distance, --features and --encoder, got --distance.\n",
+        )
 
     def test_none(self, cli, folder):
         code, said, _ = cli("duplicates", folder / "test" / "dog", "--quiet")
@@ -191,10 +195,10 @@ class TestFeatures:
 
     def test_of_a_function_and_of_a_run(self, cli, folder, run_folder, flowers, monkeypatch):
         monkeypatch.syspath_prepend(Path(__file__).parent)
-        code, said, err = cli("duplicates", folder, "--features", "test_duplicates:corners", "--distance", "0.001")
+        code, said, err = cli("duplicates", folder, "--encoder", "test_duplicates:corners", "--distance", "0.001")
         assert (code, err) == (0, "")
         assert "train/cat/1.png (cat)  test/cat/leak.png (cat)" in said
-        code, said, err = cli("duplicates", flowers, "--features", "trace", "--run", run_folder)
+        code, said, err = cli("duplicates", flowers, "--encoder", "trace", "--run", run_folder)
         assert (code, err) == (0, "")
         assert said.startswith(f"read {flowers}: train 24 ")
 
@@ -210,13 +214,13 @@ class TestFeatures:
                 "features` must have a row for every example, got none for the id 'train/cat/0.png', ",
             ),
             (["--features", "none.npy"], "`none.npy` must be an existing file"),
-            (["--features", "trace"], "`--run` must be given with --features trace, and only with it, got none."),
-            (["--run", "x"], "`--run` must be given with --features trace, and only with it, got x."),
+            (["--encoder", "trace"], "`--run` must be given with --encoder trace, and only with it, got none."),
+            (["--run", "x"], "`--run` must be given with --encoder trace, and only with it, got x."),
             (
                 ["--features", "short.npy", "--exact-only"],
-                "`--exact-only` must go without --distance and --features, got --features.",
+                "`--exact-only` must go without --distance, --features and --encoder, got --features.",
             ),
-            (["--features", "no_such_module:f"], "'no_such_module:f': there is no module 'no_such_module'."),
+            (["--encoder", "no_such_module:f"], "'no_such_module:f': there is no module 'no_such_module'."),
         ],
     )
     def test_refuses(self, cli, folder, tmp_path, monkeypatch, arguments, message):
@@ -242,7 +246,7 @@ class TestLearned:
         class Counting:
             @property
             def identity(self):
-                return {"method": "swav"}
+                return {"encoder": "swav"}
 
             def prepare(self, scratch, listener):
                 made.append(scratch)

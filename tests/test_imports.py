@@ -18,7 +18,7 @@ HOMES = {
     "pyarrow": {"tables", "data"},
     "simplejpeg": {"data"},
     "datasets": {"data"},
-    "PIL": {"data"},
+    "PIL": {"data", "encoders"},
     "matplotlib": {"report"},
     "rich": {"cli"},
 }
@@ -57,8 +57,8 @@ def homes(name: str, tree: ast.Module) -> list[str]:
 
 
 def slow_inside(name: str, tree: ast.Module) -> list[str]:
-    """Slow libraries are imported inside functions; only training is about torch."""
-    slow = SLOW - {"torch"} if name.startswith("training") else SLOW
+    """Slow libraries are imported inside functions; only training, and the networks of encoders, are about torch."""
+    slow = SLOW - {"torch"} if name.startswith(("training", "encoders.efficientnet", "encoders.pictures")) else SLOW
     found = (pair for node in run_on_import(tree.body) if isinstance(node, ast.Import | ast.ImportFrom) for pair in imported(node))
     return [f"{name}:{line} {what}" for line, what in found if what.split(".")[0] in slow]
 

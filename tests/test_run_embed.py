@@ -30,7 +30,7 @@ class TestWhole:
         assert (whole.features.shape, whole.features.dtype) == ((120, 128), np.float32)
         assert names(whole.path.parent) == ["x.json", "x.npy"]
         manifest, asked = whole.manifest, whole.manifest.asked
-        assert (asked["method"], asked["layer"], asked["seed"]) == ("swav", "backbone", 0)
+        assert (asked["encoder"], asked["layer"], asked["seed"]) == ("swav", "backbone", 0)
         assert manifest.data.fingerprint == digits.fingerprint
         assert manifest.files["x.npy"].sha256 == store.sha256(whole.path)
         assert manifest.cost[0].examples_seen == 360
@@ -59,7 +59,7 @@ class TestWhole:
             (EmbedSettings(swav=SwavSettings(epochs=4, batch=32)), "epochs 3 there, 4 asked"),
             (EmbedSettings(swav=SwavSettings(epochs=3, batch=32, seed=1)), "seed 0 there, 1 asked"),
             (EmbedSettings(swav=SwavSettings(epochs=3, batch=16)), "recipe.steps.batch 32 there, 16 asked"),
-            (PIXELS, "method swav there, pixels asked"),
+            (PIXELS, "encoder swav there, pixels asked"),
         ],
     )
     def test_other_settings_are_refused_with_the_difference(self, whole, digits, settings, difference):

@@ -79,23 +79,23 @@ class TestOthers:
     def test_a_function_of_ones_own(self, digits, tmp_path, name):
         made = embed(digits, tmp_path / "x.npy", EmbedSettings(f"test_run_embed_methods:{name}"))
         assert np.allclose(made.features, squares(np.array(digits.images)))
-        assert made.manifest.asked["method"] == f"test_run_embed_methods:{name}"
+        assert made.manifest.asked["encoder"] == f"test_run_embed_methods:{name}"
 
     @pytest.mark.parametrize(
         ("name", "message"),
         [
             (
                 "test_run_embed_methods:wrong_shape",
-                r"`method` must give \(120, D\) numbers for 120 pictures, got float64 of shape \(\)",
+                r"`encoder` must give \(32, D\) numbers for 32 examples, got float64 of shape \(\)",
             ),
             (
                 "test_run_embed_methods:not_finite",
-                "`features` must be finite numbers, got NaN or infinity in row 0, 2, 4, 6, 8 and 55 more",
+                "`encoder` must give finite numbers, got NaN or infinity",
             ),
             ("test_run_embed_methods:Broken.fails", "failed with KeyError"),
             ("test_run_embed_methods:missing", "has no 'missing'"),
-            ("swaw", r"`method` must be one of .*Did you mean 'swav'"),
-            ("trace", "`run` must be given with --method trace"),
+            ("swaw", r"`encoder` must be one of .*Did you mean 'swav'"),
+            ("trace", "`run` must be given with --encoder trace"),
         ],
     )
     def test_wrong_methods(self, digits, tmp_path, name, message):
@@ -145,7 +145,7 @@ class TestTrace:
     def test_other_data_and_damage_are_refused(self, run, digits, tmp_path):
         with pytest.raises(InputError, match="the data are not those of"):
             embed(digits.take(np.arange(50)), tmp_path / "x.npy", EmbedSettings("trace"), run=run)
-        with pytest.raises(InputError, match="`run` must go with --method trace"):
+        with pytest.raises(InputError, match="`run` must go with --encoder trace"):
             embed(digits, tmp_path / "x.npy", PIXELS, run=run)
         member = run.path / run.manifest.members[0].file
         content = bytearray(member.read_bytes())

@@ -32,7 +32,7 @@ for line in (
     ["noise", "find", "run", "--out", "suspects.csv"],
     ["km", "vectors.npy", "--clusters", "30", "--out", "km.parquet"],
     ["map", "vectors.npy", "--out", "map.png"],
-    ["embed", "digits.npz", "--method", "pixels", "--out", "x.npy", "--quiet"],
+    ["embed", "digits.npz", "--encoder", "pixels", "--out", "x.npy", "--quiet"],
     ["duplicates", "digits.npz", "--out", "doubles.csv"],
     ["verify", "run"],
 ):

@@ -9,6 +9,8 @@ from .data import from_torch as from_torch
 from .data import read as read
 from .data import read_features as read_features
 from .data import read_splits as read_splits
+from .encoders import Encoding as Encoding
+from .encoders import encode as encode
 from .noise import Evaluation as Evaluation
 from .noise import Evidence as Evidence
 from .noise import Suspects as Suspects

@@ -244,7 +244,7 @@ class TestNothingIsTold:
         assert cli("prune", run, "--keep", "0.5", "--out", run / "kept.parquet")[0] == 0
         assert cli("noise", "find", run, "--out", run / "suspects.csv")[0] in (0, 2)
         assert cli("report", run, "--out", run / "page.html", "--figures", run / "figures")[0] == 0
-        assert cli("embed", data, "--method", "pixels", "--out", run / "x.npy", "--quiet")[0] == 0
+        assert cli("embed", data, "--encoder", "pixels", "--out", run / "x.npy", "--quiet")[0] == 0
         assert cli("km", run / "x.npy", "--clusters", "5", "--out", run / "km.parquet", "--quiet")[0] == 0
         files = [path for path in run.rglob("*") if path.is_file() and path.name != "local.json"]
         assert len(files) > 15

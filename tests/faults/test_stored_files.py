@@ -36,7 +36,7 @@ def files(run, tmp_path_factory):
     from dataprune.cli import main
 
     folder = tmp_path_factory.mktemp("files")
-    assert main(["embed", "digits", "--method", "pixels", "--components", "8", "--out", str(folder / "x.npy"), "--quiet"]) == 0
+    assert main(["embed", "digits", "--encoder", "pixels", "--components", "8", "--out", str(folder / "x.npy"), "--quiet"]) == 0
     vectors = vectors_file(tmp_path_factory.mktemp("vectors"))
     assert main(["km", str(vectors), "--clusters", "30", "--out", str(folder / "km.parquet"), "--quiet"]) == 0
     for ending in ("csv", "parquet", "txt", "npy"):
@@ -247,7 +247,7 @@ class TestMended:
 
     def test_features(self, files, cli, tmp_path):
         folder = copy_of(files, tmp_path / "files")
-        command = ("embed", "digits", "--method", "pixels", "--components", "8", "--out", folder / "x.npy", "--quiet")
+        command = ("embed", "digits", "--encoder", "pixels", "--components", "8", "--out", folder / "x.npy", "--quiet")
         content = (folder / "x.npy").read_bytes()
         for damage in DAMAGES:
             damage.to(folder / "x.npy")

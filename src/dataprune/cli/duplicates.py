@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
+
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, Output, Overwrite, Quiet, Reading, Workers, read_all, say_splits
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 
 N_SHOWN = 8
+OF_FEATURES = (
+    "Find near duplicates by the vectors of an encoder in place of pixels: swav learns from the pictures, trace takes those of a "
+    "run's first network (with --run); others as for dataprune score."
+)
 
 
 def duplicates(
@@ -24,7 +30,8 @@ def duplicates(
     *,
     out: Output | None = None,
     exact_only: bool = False,
-    features: str | None = None,
+    features: Path | None = None,
+    encoder: Annotated[str | None, Parameter(help=OF_FEATURES)] = None,
     run: Path | None = None,
     distance: float | None = None,
     test: str | None = None,
@@ -40,17 +47,16 @@ def duplicates(
 
     For example:
         dataprune duplicates flowers --out duplicates.csv
-        dataprune duplicates flowers --features trace --run run
+        dataprune duplicates flowers --encoder trace --run run
 
     Args:
         out: Write id, other_id, kind, distance, label, other_label, split, other_split: .csv or .parquet.
         exact_only: Look for identical examples only, which takes seconds.
-        features: Find near duplicates by features in place of pixels: of a file (.npy, Parquet, or a folder of them; by the column
-            that names the examples, else by row; of all splits, or of train only), swav to learn some from the pictures, trace for
-            those of a run's first network (with --run), or module:function.
-        run: For --features trace: a folder made by dataprune score.
+        features: Find near duplicates by features of this file in place of pixels (.npy, Parquet, or a folder of them; by the
+            column that names the examples, else by row; of all splits, or of train only).
+        run: For --encoder trace: a folder made by dataprune score.
         distance: How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default;
-            with --features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are
+            with features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are
             vectors in units of the usual distance between neighbours, 0.1 by default.
         test: Take the test split from here.
     """
@@ -58,15 +64,18 @@ def duplicates(
 
     if out is not None:
         check_output(out, TABLES)
-    if exact_only and (distance is not None or features is not None):
-        raise invalid("exact_only", "go without --distance and --features", "--distance" if features is None else "--features")
-    if (run is not None) != (features == "trace"):
-        raise invalid("run", "be given with --features trace, and only with it", "none" if run is None else str(run))
+    others = {"--distance": distance, "--features": features, "--encoder": encoder}
+    if given := [name for name, value in others.items() if value is not None and exact_only]:
+        raise invalid("exact_only", "go without --distance, --features and --encoder", given[0])
+    if features is not None and encoder is not None:
+        raise invalid("features", "go without --encoder", f"--encoder {encoder}")
+    if (run is not None) != (encoder == "trace"):
+        raise invalid("run", "be given with --encoder trace, and only with it", "none" if run is None else str(run))
     opened = None if run is None else dp.open_run(run)
     splits = read_all(data, reading, workers, run=opened, test=test)
     say_splits(data, splits)
-    given, notes = (None, ()) if features is None else features_for(features, splits, opened, workers)
-    found = dp.find_duplicates(splits, near=not exact_only, distance=distance, features=given)
+    vectors, notes = features_for(features, encoder, splits, opened, workers)
+    found = dp.find_duplicates(splits, near=not exact_only, distance=distance, features=vectors)
     warn(*notes, *found.notes)
     if out is not None:
         dp.write_duplicates(found, out, overwrite=overwrite)
@@ -78,16 +87,17 @@ def duplicates(
 
 
 def features_for(
-    asked: str, splits: "dp.Splits", run: "dp.Run | None", workers: int | None
-) -> "tuple[np.ndarray, tuple[str, ...]]":
+    file: Path | None, encoder: str | None, splits: "dp.Splits", run: "dp.Run | None", workers: int | None
+) -> "tuple[np.ndarray | None, tuple[str, ...]]":
     """Read features, or make them with progress on stdout."""
-    from dataprune.run.encoders import METHODS
     from dataprune.run.features import features_in, made_features
 
-    if asked not in METHODS and (":" not in asked or Path(asked).exists()):
-        return features_in(dp.read_features(asked), splits)
-    with Progress("training") as progress:
-        return made_features(splits, asked, run=run, hardware=Hardware(workers=workers), listener=learning(progress)), ()
+    if file is not None:
+        return features_in(dp.read_features(file), splits)
+    if encoder is None:
+        return None, ()
+    with Progress("working") as progress:
+        return made_features(splits, encoder, run=run, hardware=Hardware(workers=workers), listener=learning(progress)), ()
 
 
 def _say_duplicates(found: "dp.Duplicates") -> None:

@@ -18,7 +18,7 @@ def embed(
     /,
     *,
     out: Output,
-    method: str = "swav",
+    encoder: str = "auto",
     swav: Annotated[SwavSettings, FLAT] = SwavSettings(),
     run: Path | None = None,
     components: Annotated[int | None, at_least(1)] = None,
@@ -37,13 +37,13 @@ def embed(
 
     For example:
         dataprune embed flowers --out features.parquet
-        dataprune embed flowers --method trace --run run --out features.npy
+        dataprune embed flowers --encoder trace --run run --out features.npy
 
     Args:
         out: Write features there: .parquet, which names the rows, or .npy; a .json beside it says how they were made.
-        method: swav learns from the pictures, without labels; trace takes what the last layer of a run's first network sees (with
-            --run); pixels takes principal components (a control); module:function takes a batch of pictures (B, H, W, Ch) uint8
-            and gives (B, D) numbers.
+        encoder: swav learns from the pictures, without labels; trace takes what the last layer of a run's first network sees (with
+            --run); pixels takes principal components (a control); others as for dataprune score. Default: auto, the built-in one
+            for colour photographs, if it is installed, else swav.
         run: For trace: a folder made by dataprune score.
         components: For pixels: how many. Default: 128.
         executor: Train in this process, or in one beside it. Default: beside it on a CPU.
@@ -52,31 +52,31 @@ def embed(
     from dataprune.training.swav.recipe import swav_recipe_named
 
     hardware = Hardware(device, executor, workers)
-    _check_options(method, swav, components)
+    _check_options(encoder, swav, components)
     check_features_out(out)  # before what may take long
     if swav.recipe is not None:
         swav_recipe_named(swav.recipe)
     chosen = {} if components is None else {"components": components}
-    settings = dp.EmbedSettings(method, swav, model=swav.model if method == "trace" else None, **chosen)
+    settings = dp.EmbedSettings(encoder, swav, model=swav.model if encoder == "trace" else None, **chosen)
     opened = None if run is None else dp.open_run(run)
     splits = read_all(data, reading, workers, run=opened)
     say_data(data, splits.train)
     made = make(splits.train, out, settings, hardware, test=splits.test, run=opened, wait=wait)
     shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.manifest.columns, 'column')}"
     say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
-    normalize = "" if method == "swav" else " --normalize"  # those are of length one already
+    normalize = "" if made.manifest.asked["encoder"] == "swav" else " --normalize"  # those are of length one already
     say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
 
 
-def _check_options(method: str, swav: SwavSettings, components: int | None) -> None:
-    """Refuse an option that the method would not look at."""
+def _check_options(encoder: str, swav: SwavSettings, components: int | None) -> None:
+    """Refuse an option that the encoder would not look at."""
     for name in ("effort", "recipe", "epochs", "batch", "layer"):
-        if method != "swav" and getattr(swav, name) is not None:
-            raise invalid(name, "go with --method swav", f"--method {method}")
-    if components is not None and method != "pixels":
-        raise invalid("components", "go with --method pixels", f"--method {method}")
-    if swav.model is not None and method not in ("swav", "trace"):
-        raise invalid("model", "go with --method swav or trace", f"--method {method}")
+        if encoder not in ("auto", "swav") and getattr(swav, name) is not None:
+            raise invalid(name, "go with --encoder swav", f"--encoder {encoder}")
+    if components is not None and encoder != "pixels":
+        raise invalid("components", "go with --encoder pixels", f"--encoder {encoder}")
+    if swav.model is not None and encoder not in ("auto", "swav", "trace"):
+        raise invalid("model", "go with --encoder swav or trace", f"--encoder {encoder}")
 
 
 def make(
@@ -91,9 +91,9 @@ def make(
 ) -> "dp.Embedding":
     """Make features, with progress on stdout, then what they cost and how good they are."""
 
-    with Progress("training") as progress:
+    with Progress("working") as progress:
         made = dp.embed(dataset, out, settings, hardware, test=test, run=run, wait=wait, listener=learning(progress))
-    if settings.method == "swav":
+    if made.manifest.asked["encoder"] == "swav":
         spent = made.manifest.cost[0]
         cost = f"{duration(spent.wall_seconds)} on the clock, {spent.examples_seen:,} examples seen, {operations(spent.flops)}"
         past = f"{out} is finished since {made.manifest.finished}: nothing had to be trained"
@@ -110,5 +110,5 @@ def make(
     how = f"{quality.queries:,} test examples" if is_tested else "each example among the others, as no test split is there"
     say(f"quality: the {quality.neighbours} nearest name the class of {100 * accuracy:.1f} % ({how}){control}")
     if pixels is not None and accuracy < pixels:
-        warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --method")
+        warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --encoder")
     return made

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import dataprune as dp
+from dataprune.cli.embed import make
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import Address, Output, Quiet, Seed, Wait, Workers, at_least, is_file
+from dataprune.cli.options import Address, Output, Quiet, Reading, Seed, Wait, Workers, at_least, is_file, read_data
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import display_text, pluralise
+from dataprune.training.settings import Hardware
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +24,11 @@ Features = Annotated[
     Path,
     Parameter(
         help="A .npy file (examples, dimensions), a Parquet file (a column of lists, or a column for each dimension; id names the "
-        "rows), or a folder of such files, read in the order of their names."
+        "rows), or a folder of such files, read in the order of their names. With --encoder: the data."
     ),
+]
+OfData = Annotated[
+    str | None, Parameter(help="Take the features that this encoder makes of the pictures of a data set, as for dataprune embed.")
 ]
 Clusters = Annotated[
     str,
@@ -42,6 +47,7 @@ def km(
     /,
     *,
     out: Output,
+    encoder: OfData = None,
     clusters: Clusters = "auto",
     labels: FeatureLabels = None,
     normalize: bool = False,
@@ -57,11 +63,13 @@ def km(
 ) -> None:
     """Score feature vectors without labels, by k-means.
 
-    Takes features that were made elsewhere. Writes FILE with id, km and cluster for each row, and FILE.json with the number of
-    clusters, the inertia curve and what was asked. Of features that do not fit memory a sample is fitted.
+    Takes features that were made elsewhere, or makes them by an encoder. Writes FILE with id, km and cluster for each row, and
+    FILE.json with the number of clusters, the inertia curve and what was asked. Of features that do not fit memory a sample is
+    fitted.
 
     For example:
         dataprune km features.npy --out km.parquet
+        dataprune km flowers --encoder auto --out km.parquet
         dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
 
     Args:
@@ -85,7 +93,7 @@ def km(
         check_output(plot, (".png",), name="plot")
         if clusters != "auto":
             raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
-    file = _read(features)
+    file = _read(features, encoder)
     n_classes = None if labels is None else len(_labels(file, labels)[1])
     settings = ClusterSettings(clusters, n_classes, seed, restarts, sample, normalize)
     found, nearest, distance = score_features(file, settings, out, ExecutorConfig(executor, workers, address=address), wait=wait)
@@ -114,6 +122,7 @@ def map_(
     /,
     *,
     out: Output,
+    encoder: OfData = None,
     color: str = "cluster",
     labels: FeatureLabels = None,
     run: Path | None = None,
@@ -123,7 +132,8 @@ def map_(
 ) -> None:
     """Draw a map of feature vectors: what is near is alike.
 
-    Takes features that were made elsewhere, and lays out a sample of them by t-SNE. Distances between far groups mean little.
+    Takes features that were made elsewhere, or makes them by an encoder, and lays out a sample of them by t-SNE. Distances between
+    far groups mean little.
 
     For example:
         dataprune map features.npy --color label --labels labels.csv --out map.png
@@ -145,7 +155,7 @@ def map_(
 
     check_output(out, (".png",))
     opened = None if run is None else dp.open_run(run)
-    file = _read(features)
+    file = _read(features, encoder)
     names: tuple[str, ...] = ()
     groups = values = None
     if color == "cluster":
@@ -162,11 +172,23 @@ def map_(
     say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
 
 
-def _read(features: Path) -> "dp.FeatureFile":
-
+def _read(features: Path, encoder: str | None) -> "dp.FeatureFile":
+    if encoder is not None:
+        features = _made(str(features), encoder)
     file = dp.read_features(features)
     say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
     return file
+
+
+def _made(data: str, encoder: str) -> Path:
+    """Make the features of a data set in the cache."""
+    from dataprune import store
+    from dataprune.data.pack import cache_root
+
+    dataset = read_data(data, Reading())
+    name = store.json_digest([encoder, dataset.fingerprint])[:24]
+    (folder := cache_root()[0] / "features").mkdir(parents=True, exist_ok=True)
+    return make(dataset, folder / f"{name}.parquet", dp.EmbedSettings(encoder), Hardware(), wait=True).path
 
 
 def _clusters(

@@ -83,6 +83,14 @@ Data = Annotated[
 ]
 Run = Annotated[Path, Parameter(help="A folder made by dataprune score.")]
 Output = Annotated[Path, Parameter(validator=written)]
+Encoder = Annotated[
+    str,
+    Parameter(
+        help="The frozen network that turns pictures into vectors first: auto (the built-in one for colour photographs, if it is "
+        "installed, else none), scratch (none), efficientnet-lite0, timm:NAME, hf:NAME or hf:FOLDER, torchhub:REPO:MODEL, "
+        "open_clip:ARCH/TAG, onnx:FILE, or module:function of a batch of pictures (B, H, W, Ch) uint8 that gives (B, D) numbers."
+    ),
+]
 Seed = Annotated[int, help_of(Settings, "seed")]
 Device = Annotated[str | None, help_of(Hardware, "device")]
 Workers = Annotated[int | None, help_of(Hardware, "workers"), at_least(1)]
@@ -165,6 +173,19 @@ def read_data(data: str, reading: Reading, workers: int | None = None) -> "dp.Da
         dataset = dp.read(data, **vars(reading), workers=workers, progress=progress)
     say_data(data, dataset)
     return dataset
+
+
+def encoded(splits: "dp.Splits", encoder: str, hardware: Hardware) -> "dp.Splits":
+    """Turn the pictures of all splits into vectors, with progress, and say by what."""
+    from dataprune.encoders import Encoding, encode_splits
+
+    with reading_progress() as reading, reading_progress("encod") as progress:
+        done = encode_splits(splits, encoder, Encoding(hardware.resolved_device(), hardware.workers, reading, progress))
+    if (record := done.train.encoder) is not None:
+        how = f"pictures of {record.size} pixels as {pluralise(done.train.inputs.shape[1], 'number')}"
+        say(f"encoder: {display_text(record.name)}, {how}, in {record.precision}")
+    warn(*(note for note in done.train.notes if note not in splits.train.notes))
+    return done
 
 
 def read_all(

@@ -88,10 +88,10 @@ def _bar_on_terminal() -> "Bar | None":
 
 
 @contextmanager
-def reading_progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that is told how many pictures are decoded, of how many."""
+def reading_progress(verb: str = "decod") -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that is told how many pictures are decoded (or encoded), of how many."""
     last = time.monotonic()
-    with Progress("decoding") as progress:
+    with Progress(f"{verb}ing") as progress:
 
         def hear(done: int, total: int) -> None:
             nonlocal last
@@ -99,7 +99,7 @@ def reading_progress() -> Iterator[Callable[[int, int], None]]:
                 progress.start(total)
             is_due = time.monotonic() - last >= LOG_SECONDS
             last = time.monotonic() if is_due else last
-            line = f"decoded {done:,} of {pluralise(total, 'picture')}" if is_due else ""
+            line = f"{verb}ed {done:,} of {pluralise(total, 'picture')}" if is_due else ""
             progress.step(done, f"{done:,}/{total:,} pictures", line)
 
         yield hear
@@ -140,6 +140,8 @@ def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
         if message.cost is not None:
             progress.start(message.total, f"{pluralise(message.total, 'epoch')} without labels", message.cost)
         if (epoch := message.epoch) is None:
+            if message.cost is None:
+                progress.step(message.done, f"{message.done:,}/{message.total:,} pictures encoded")
             return
         if not heard:
             _say_resumed(message.done - 1, message.total)

@@ -24,6 +24,7 @@ def report(
     figures: Path | None = None,
     data: MovedData = None,
     features: Path | None = None,
+    encoder: str | None = None,
 ) -> None:
     """Write one page that shows a RUN or STUDY.
 
@@ -41,11 +42,12 @@ def report(
         static: Without any script: nothing to click, everything to read.
         figures: Also write the figures of the page as PNG and SVG files into this folder.
         features: Features of the run's examples, for a map of them (.npy, Parquet).
+        encoder: Or the encoder that makes them. Default: the built-in one, where the run was made with it.
     """
     from dataprune.report.page import Options
 
     options = Options(title, max_pictures, static)
-    written = dp.write_report(run_or_study, out, options, data=data, features=features, figures=figures)
+    written = dp.write_report(run_or_study, out, options, data=data, features=features, encoder=encoder, figures=figures)
     for what, reason in written.missing.items():
         if what in SERIOUS:
             warn(f"{what}: {reason}")

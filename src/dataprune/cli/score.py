@@ -7,7 +7,7 @@ from typing import Annotated
 import dataprune as dp
 from dataprune.cli.embed import make
 from dataprune.cli.lines import complain, duration, operations, say, say_columns, warn
-from dataprune.cli.options import FLAT, Data, Output, Quiet, Reading, Wait, read_data
+from dataprune.cli.options import FLAT, Data, Encoder, Output, Quiet, Reading, Wait, encoded, read_data
 from dataprune.cli.progress import Progress, training
 from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
@@ -20,6 +20,7 @@ def score(
     /,
     *,
     out: Output,
+    encoder: Encoder = "auto",
     settings: Annotated[Settings, FLAT] = Settings(),
     features: Path | None = None,
     clusters: str = "auto",
@@ -47,7 +48,7 @@ def score(
         extend: Add members to a finished run, up to --members.
     """
     from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run import FEATURES, check_out
+    from dataprune.run import FEATURES, check_out, eyes_for
     from dataprune.training.plan import check_names
     from dataprune.training.swav.recipe import plan_swav
 
@@ -59,11 +60,12 @@ def score(
     if learns:
         plan_swav(dataset, SwavSettings(seed=settings.seed))
     file = None if features is None or learns else features_of(features, dataset)
+    dataset = encoded(dp.Splits(dataset), eyes_for(encoder, settings.model, settings.recipe), hardware).train
     run = train(dataset, out, settings, hardware, extend=extend, wait=wait)
     if learns:
         path = out / FEATURES / "swav.npy"  # in the run's folder, but no part of its identity
         path.parent.mkdir(exist_ok=True)
-        make(dataset, path, dp.EmbedSettings(swav=SwavSettings(seed=settings.seed)), hardware, wait=wait)
+        make(dataset, path, dp.EmbedSettings("swav", SwavSettings(seed=settings.seed)), hardware, wait=wait)
         file = dp.read_features(path)
     if file is not None:
         run = add_scores_of(file, run, clusters, settings.seed)
@@ -103,7 +105,7 @@ def train(
     """Make the run, with progress and cost on stdout, and what failed on stderr."""
 
     with Progress("training") as progress:
-        run = dp.score(dataset, out, settings, hardware, extend=extend, wait=wait, listener=training(progress))
+        run = dp.score(dataset, out, settings, hardware, encoder="scratch", extend=extend, wait=wait, listener=training(progress))
     if progress.heard:
         spent = run.manifest.phase("train")
         assert spent is not None, "every run has one"

@@ -12,7 +12,22 @@ from cyclopts import Parameter, Token
 
 import dataprune as dp
 from dataprune.cli.lines import complain, hush, say, warn
-from dataprune.cli.options import FLAT, Balanced, Batch, Data, Output, Quiet, Reading, Seed, Wait, at_least, read_all, say_splits
+from dataprune.cli.options import (
+    FLAT,
+    Balanced,
+    Batch,
+    Data,
+    Encoder,
+    Output,
+    Quiet,
+    Reading,
+    Seed,
+    Wait,
+    at_least,
+    encoded,
+    read_all,
+    say_splits,
+)
 from dataprune.cli.progress import Progress, studying
 from dataprune.cli.study_summary import say_summary
 from dataprune.errors import InputError, invalid
@@ -113,6 +128,7 @@ def study(
     run: Path | None = None,
     reuse: list[Path] | None = None,
     changes: Annotated[Changes, FLAT] = Changes(),
+    encoder: Encoder = "auto",
     features: str | None = None,
     test: str | None = None,
     effort: Literal["low", "medium", "high"] = "medium",
@@ -171,6 +187,7 @@ def study(
     refuse_output_inside_data(splits.train, out)
     if splits.test is not None and changes.test_share is not None:
         raise invalid("test_share", "be left out where the data have a test split", changes.test_share)
+    splits = encoded(splits, _eyes(asked, encoder, run), hardware)
     inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed))
     make = partial(dp.run_study, splits, asked, out, inputs, hardware, retry_failed=retry_failed, wait=wait)
     done = _conduct(make, hardware, tensorboard)
@@ -180,6 +197,15 @@ def study(
     if done.failed:
         complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
     return int(bool(done.failed))
+
+
+def _eyes(spec: "dp.StudySpec", encoder: str, run: Path | None) -> str:
+    """Return the encoder that is meant: by default that of the run."""
+    from dataprune.run import eyes_for
+
+    if encoder == "auto" and run is not None:
+        return dp.open_run(run).eyes
+    return eyes_for(encoder, spec.model, spec.recipe)
 
 
 def _inputs(

@@ -41,7 +41,7 @@ class Origin:
 class EncoderRecord:
     """Which frozen function made the vectors of a data set: a part of its identity.
 
-    `weights` is the SHA-256 of the weights, "" where nothing is known of them; `size` the side of the pictures that it sees.
+    `weights` is the SHA-256 of the weights, "" where nothing is known of them; `size` the side of the pictures that it is given.
     """
 
     name: str

@@ -6,7 +6,7 @@ from dataprune.run.encoders import EmbedProgress, EmbedSettings
 from dataprune.run.export import write_folder, write_kept, write_probabilities
 from dataprune.run.features import match
 from dataprune.run.run import FEATURES, Run, feature_manifests, open_run, verify
-from dataprune.run.score import Progress, check_out, score
+from dataprune.run.score import Progress, check_out, eyes_for, score
 from dataprune.run.suspects import find_suspects, write_suspects
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "check_out",
     "cluster",
     "embed",
+    "eyes_for",
     "feature_manifests",
     "find_suspects",
     "match",

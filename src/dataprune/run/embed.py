@@ -47,7 +47,7 @@ class Embedding:
 
     def __repr__(self) -> str:
         manifest, quality = self.manifest, self.manifest.quality
-        shown = f"{manifest.data.n_examples:,} × {manifest.columns:,}, {manifest.asked['method']}"
+        shown = f"{manifest.data.n_examples:,} × {manifest.columns:,}, {manifest.asked['encoder']}"
         if quality is not None:
             shown += f", the {quality.neighbours} nearest name the class of {quality.knn_accuracy:.1%}"
         return f"Embedding({self.path}: {shown})"

@@ -1,4 +1,4 @@
-"""The methods by which pictures become features, and the identity of what they make."""
+"""The encoders by which pictures become features, frozen or learned here, and the identity of what they make."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -10,8 +10,10 @@ from jaxtyping import Float32, Float64
 
 from dataprune import store
 from dataprune.data import Dataset
+from dataprune.encoders import Encoding, choose, encode
+from dataprune.encoders.choose import OURS
+from dataprune.encoders.vectors import record_of
 from dataprune.errors import InputError, WorkError, check_type, invalid, join_some, unknown_choice
-from dataprune.plugins import call, load
 from dataprune.run.run import Run, undamaged
 from dataprune.trace import open_member
 from dataprune.training.features import COMPONENTS, on_components, pixel_components
@@ -19,8 +21,7 @@ from dataprune.training.settings import Cost, Hardware, SwavSettings
 from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
 from dataprune.training.swav.recipe import plan_swav
 
-METHODS = ("swav", "trace", "pixels")
-FUNCTION_BATCH = 256
+LEARNED = ("swav", "trace", "pixels")
 
 Encode = Callable[[Dataset], Float32[np.ndarray, "examples features"]]
 
@@ -30,12 +31,12 @@ class EmbedSettings:
     """What features may be asked for.
 
     Attributes:
-        method: `swav`, `trace`, `pixels`, or `module:function` of a function of a batch of pictures (B, H, W, Ch) uint8 that gives
-            (B, D) numbers.
+        encoder: `swav`, `trace`, `pixels`, or one of those that `dataprune.encode` takes; `auto` is the built-in one for colour
+            photographs, if it is installed, else `swav`.
         model: for `trace`, if the run's model was `module:function`: that name, for a stored name is not followed.
     """
 
-    method: str = "swav"
+    encoder: str = "auto"
     swav: SwavSettings = field(default_factory=SwavSettings)
     components: int = COMPONENTS
     model: str | None = None
@@ -56,7 +57,7 @@ Listener = Callable[[EmbedProgress], None]
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """What came of a method: a way to make features of any picture of this size, what training it took, and what else to note."""
+    """What came of it: a way to make features of any picture of this size, what training it took, and what else to note."""
 
     encode: Encode
     examples_seen: int
@@ -66,7 +67,7 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method with its settings: its identity as plain JSON, and the work before features can be made, which takes up scratch."""
+    """An encoder with its settings: its identity as plain JSON, and the work before features can be made, resumed in scratch."""
 
     identity: dict[str, Any]
     prepare: Callable[[Path, Listener | None], Encoder]
@@ -84,23 +85,41 @@ def _directions(
 
 
 def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run: Run | None) -> Method:
-    """Choose the method and check everything that can be checked before long work."""
-    name = settings.method
+    """Choose the encoder and check everything that can be checked before long work."""
+    name = settings.encoder
+    if name == "auto":
+        learns = settings.swav != SwavSettings(seed=settings.swav.seed)
+        name = "swav" if learns or run is not None else choose(dataset, name)[0] or "swav"
     if name == "trace":
         return _trace(dataset, settings.model, hardware, run)
     if run is not None:
-        raise invalid("run", "go with --method trace", f"--method {name}")
+        raise invalid("run", "go with --encoder trace", f"--encoder {name}")
     if name == "swav":
         return _swav(dataset, settings.swav, hardware)
     if dataset.images is None:
         got = f"vectors of {dataset.inputs.shape[1]} columns: features already"
-        raise InputError(f"--method {name} needs pictures, and the data hold {got}. Give them to `dataprune km`.")
+        raise InputError(f"--encoder {name} needs pictures, and the data hold {got}. Give them to `dataprune km`.")
     if name == "pixels":
         return _pixels(dataset, settings.components)
-    if ":" in name:
-        load(name)
-        return Method({"method": name}, lambda scratch, listener: Encoder(lambda some: _called(name, some), 0, 0, {}))
-    raise unknown_choice("method", name, (*METHODS, "module:function"))
+    if ":" not in name and name not in OURS:
+        raise unknown_choice("encoder", name, ("auto", *LEARNED, *OURS, "timm:...", "hf:...", "module:function"))
+    return _frozen(dataset, name, hardware)
+
+
+def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
+    how = Encoding(hardware.resolved_device(), hardware.workers)
+    record = record_of(dataset, name, how)
+
+    def prepare(scratch: Path, listener: Listener | None) -> Encoder:
+        def encode_some(some: Dataset) -> np.ndarray:
+            hear = None if listener is None else lambda done, total: listener(EmbedProgress(done, total))
+            features = encode(some, name, replace(how, progress=hear)).features
+            assert features is not None, "of pictures"
+            return np.asarray(features, np.float32)
+
+        return Encoder(encode_some, 0, 0, {})
+
+    return Method({"encoder": name, **asdict(record)}, prepare)
 
 
 def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Method:
@@ -138,14 +157,20 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
         about = {"final_loss": done.loss, **seconds, "peak_bytes": done.peak_bytes, **_bits(device)}
         return Encoder(encode, len(dataset) * plan.epochs, int(cost.flops), about)
 
-    return Method({"method": "swav", "rows": "standardised, of length one", **asdict(plan)}, prepare)
+    return Method({"encoder": "swav", "rows": "standardised, of length one", **asdict(plan)}, prepare)
 
 
 def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | None) -> Method:
     if run is None:
-        raise invalid("run", "be given with --method trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
+        raise invalid("run", "be given with --encoder trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
     check_type("run", run, Run, "Open its folder with `open_run`.")
     spec, member = run.manifest.spec, run.manifest.learned[0]
+    how = Encoding(hardware.resolved_device(), hardware.workers)
+    if spec.encoder is not None and dataset.encoder is None:
+        if run.eyes == "scratch":
+            asked = f"go with data that are encoded by {spec.encoder.name}, as those of {run.path} were"
+            raise invalid("encoder", asked, "trace", "Call `dataprune.encode` first.")
+        dataset = encode(dataset, run.eyes, how)
     if not run.is_of(dataset):
         differ = f"fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}"
         raise InputError(f"the data are not those of {run.path}: {differ}. Give the data that were scored, with the same options.")
@@ -159,9 +184,13 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
         path = undamaged(run.path / str(member.file), member.sha256)
         arrays, device = open_member(path).arrays, hardware.resolved_device()
         about = (spec.model, spec.recipe.normalise, spec.n_classes, device)
-        return Encoder(lambda some: penultimate(some, arrays, *about, trained_on=dataset), 0, 0, _bits(device))
 
-    return Method({"method": "trace", "member": member.member, "weights": member.sha256}, prepare)
+        def encode_some(some: Dataset) -> np.ndarray:
+            return penultimate(encode(some, run.eyes, how), arrays, *about, trained_on=dataset)
+
+        return Encoder(encode_some, 0, 0, _bits(device))
+
+    return Method({"encoder": "trace", "member": member.member, "weights": member.sha256}, prepare)
 
 
 def _bits(device: str) -> dict[str, object]:
@@ -182,24 +211,7 @@ def _pixels(dataset: Dataset, components: int) -> Method:
 
         return Encoder(encode, len(dataset), 0, {"explained_variance": found.explained})
 
-    return Method({"method": "pixels", "components": components}, prepare)
-
-
-def _called(name: str, some: Dataset) -> Float32[np.ndarray, "examples features"]:
-    """Call a function of somebody's own with batches of pictures."""
-    assert some.images is not None
-    parts: list[np.ndarray] = []
-    for start in range(0, len(some.images), FUNCTION_BATCH):
-        batch = np.array(some.images[start : start + FUNCTION_BATCH])  # a copy: a function may write into what it is given
-        value = call(name, batch)
-        part = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
-        if part.ndim != 2 or len(part) != len(batch) or part.dtype.kind not in "iuf" or not part.shape[1]:
-            got = f"{part.dtype} of shape {part.shape} from {name}"
-            raise invalid("method", f"give ({len(batch)}, D) numbers for {len(batch)} pictures", got)
-        if parts and part.shape[1] != parts[0].shape[1]:
-            raise invalid("method", f"give as many columns for every batch, {parts[0].shape[1]}", f"{part.shape[1]} from {name}")
-        parts.append(part.astype(np.float32))
-    return np.concatenate(parts)
+    return Method({"encoder": "pixels", "components": components}, prepare)
 
 
 def finite(features: Float32[np.ndarray, "examples features"]) -> None:

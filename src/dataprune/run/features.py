@@ -104,11 +104,11 @@ def made_features(
     """Make features of every example, train first, then validation and test, by one network.
 
     Args:
-        name: `swav`, which learns from train and is kept in the cache; `trace`, of `run`; or `module:function`.
+        name: `swav`, which learns from train and is kept in the cache; `trace`, of `run`; or one that `encode` takes.
         listener: hears the cost and the progress of training.
     """
     method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), parts_of(splits)
-    if name != "swav":
+    if method.identity["encoder"] != "swav":
         return _encoded(method, parts, Path(), listener)
     what = [method.identity, *(part.fingerprint for part in parts)]
     key = store.json_digest(what)[:24]
@@ -133,6 +133,6 @@ def _kept(
                 made = _encoded(method, parts, scratch, listener)
                 with store.writing(folder / file, made.nbytes) as temporary:
                     write_npy(temporary, made)
-                store.write_manifest(folder, manifest, {"method": method.identity}, [file])
+                store.write_manifest(folder, manifest, {"encoder": method.identity}, [file])
             shutil.rmtree(scratch, ignore_errors=True)
     return np.asarray(read_npy(folder / file, mmap=True), np.float32)

@@ -13,6 +13,7 @@ from jaxtyping import Int64
 
 from dataprune import store
 from dataprune.data import Dataset, FeatureFile, read, read_features
+from dataprune.encoders.choose import OURS
 from dataprune.errors import InputError, StoreError, check_type, invalid
 from dataprune.notebook import data_frame, html_table
 from dataprune.run.manifest import RunManifest
@@ -44,6 +45,12 @@ class Run:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by index."""
         return self.manifest.data.classes
+
+    @property
+    def eyes(self) -> str:
+        """The encoder that the run was made with if it is one of ours, whose stored name is followed; else `scratch`."""
+        encoder = self.manifest.spec.encoder
+        return encoder.name if encoder is not None and encoder.name in OURS else "scratch"
 
     @cached_property
     def scores(self) -> Scores:

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from dataprune import noise, store
-from dataprune.data import Dataset, pack, read
+from dataprune.data import Dataset, pack
+from dataprune.encoders import Encoding, encode
 from dataprune.errors import InputError, MachineError, WorkError, join_some
 from dataprune.run.evidence import evidence_of_rounds, excluded
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec, made_now
@@ -23,7 +24,7 @@ from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
 from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.features import penultimate
-from dataprune.training.plan import Plan, check_names, plan
+from dataprune.training.plan import VECTOR_RECIPES, Plan, check_names, plan
 from dataprune.training.settings import Cost, Hardware, Settings
 from dataprune.workers import default_workers
 
@@ -50,6 +51,7 @@ def score(
     settings: Settings | None = None,
     hardware: Hardware | None = None,
     *,
+    encoder: str = "auto",
     extend: bool = False,
     wait: bool = False,
     listener: Listener | None = None,
@@ -63,6 +65,8 @@ def score(
         out: the folder of the run, made if need be.
         settings: what to train; everything in it is the run's identity.
         hardware: where to train; none of it changes a result on a CPU.
+        encoder: the frozen network that turns pictures into vectors first, as for `encode`; auto is none where a model or a
+            recipe for pixels is asked for.
         extend: add members to a finished run up to `settings.members`.
         wait: if another process works on the folder, wait for it.
         listener: hears the cost and the progress.
@@ -74,8 +78,11 @@ def score(
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
     check_names(settings.model, settings.recipe)
-    dataset = read(source)
-    planned, work = plan(dataset, settings), _work_folder(out)
+    work = _work_folder(out)
+    work.check()
+    how = Encoding(hardware.resolved_device(), hardware.workers)
+    dataset = encode(source, eyes_for(encoder, settings.model, settings.recipe), how)
+    planned = plan(dataset, settings)
     ensemble = planned.ensemble
     asked = {one.name: getattr(ensemble, one.name) for one in fields(ensemble)} | {"recipe": replace(ensemble.recipe, epochs=None)}
     spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), encoder=dataset.encoder, **asked)
@@ -93,6 +100,14 @@ def score(
         for line in run.failed:
             _log.warning("%s", line)
     return run
+
+
+def eyes_for(encoder: str, model: str | None, recipe: str | None) -> str:
+    """Return the encoder that is meant: `auto` is `scratch` where a model, or a recipe, for pixels is asked for."""
+    from dataprune.training.models import VECTOR_MODELS
+
+    of_pixels = (model is not None and model not in VECTOR_MODELS) or recipe not in (None, *VECTOR_RECIPES)
+    return "scratch" if encoder == "auto" and of_pixels else encoder
 
 
 def check_out(out: str | Path) -> None:

@@ -166,6 +166,8 @@ class ScoreProvider:
             matched = match(given, dataset.ids)
             features: Features = matched
             place = matched.place
+        elif given is None and dataset.encoder is not None:
+            features = np.asarray(dataset.inputs, np.float32)
         elif given in (None, PIXELS):
             features = pixel_features(dataset, self.folder)
         else:

@@ -22,6 +22,7 @@ REFERENCE_SIZE = 50_000
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 FEWEST_STEPS = 256  # of a probe: with fewer it does not reach its optimum
+VECTOR_RECIPES = ("probe", "fast-vectors")
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from dataprune import noise, store
 from dataprune.clustering import take
 from dataprune.data import Dataset, Splits, read, read_features, read_splits
+from dataprune.encoders import encode
 from dataprune.errors import DatapruneError, InputError, StoreError, join_some
 from dataprune.noise import Suspects
 from dataprune.report.page.predictions import EnsemblePredictions, predictions_of
@@ -115,16 +116,20 @@ class ReportData:
         return rows if self.suspects is None else rows[self.suspects.probability[rows] >= PROBABLE]
 
 
-def gather(run: Run, data: str | Path | Dataset | None = None, features: Path | None = None) -> ReportData:
+def gather(
+    run: Run, data: str | Path | Dataset | None = None, features: Path | None = None, encoder: str | None = None
+) -> ReportData:
     """Collect what the page of a run is made of.
 
     Args:
         data: where its pictures lie now; None is where they lay when it was scored, and if not there, the page has none.
-        features: vectors of the same examples, for the map and the nearest examples.
+        features: vectors of the same examples, for the map and the nearest examples; or the `encoder` that makes them.
     """
     missing: dict[str, str] = {}
     images: np.ndarray | Remaining | None
     dataset, rest = _dataset(run, data, missing)
+    if dataset is not None and features is None:
+        dataset = encode(dataset, encoder or run.eyes)
     vectors, features_are = _features(run, dataset, features, missing)
     images, suspects = rest if dataset is None else dataset.images, None
     try:
@@ -225,7 +230,8 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
     """Read the vectors of the map: those that are given, those of the data, or those that the run was scored with."""
     known = run.manifest.features
     if path is None and dataset is not None and dataset.features is not None:
-        return dataset.features, "the feature vectors themselves"
+        made_by = "the feature vectors themselves" if dataset.encoder is None else f"vectors by {dataset.encoder.name}"
+        return np.asarray(dataset.features, np.float32), made_by
     if path is None and known is None:
         are_kept = "pictures only" if run.manifest.data.kind == "images" else "no copy of its vectors"
         missing["features"] = f"The run has {are_kept}: give vectors with --features FILE, or score with --features."

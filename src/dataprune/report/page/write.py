@@ -36,6 +36,7 @@ def write_report(
     *,
     data: str | Path | Dataset | None = None,
     features: str | Path | None = None,
+    encoder: str | None = None,
     figures: str | Path | None = None,
 ) -> Written:
     """Write the page of a run or a study: one file that needs no network.
@@ -45,6 +46,7 @@ def write_report(
         out: ends in .html.
         data: where a run's data lie now, if they were moved; or the data.
         features: vectors of the run's examples, for the map and the nearest examples.
+        encoder: the encoder that makes these vectors; by default the built-in one where the run was made with it.
         figures: a folder for the page's figures as PNG and SVG.
 
     Raises:
@@ -56,9 +58,9 @@ def write_report(
     if options.max_pictures < 0:
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     if not is_study(folder):
-        page = run_page(gather(open_run(folder), data, None if features is None else Path(features)), options)
-    elif data is not None or features is not None:
-        raise InputError("`--data` and `--features` are for the report of a run, and a study was given. Leave them out.")
+        page = run_page(gather(open_run(folder), data, None if features is None else Path(features), encoder), options)
+    elif data is not None or features is not None or encoder is not None:
+        raise InputError("`--data`, `--features` and `--encoder` are for the report of a run, not of a study. Leave them out.")
     else:
         page = study_page(gather_study(open_study(folder)), options)
     text = html(page, is_static=options.is_static).encode("utf-8")

@@ -146,9 +146,9 @@ def swav_recipe_named(name: str) -> SwavRecipe:
 def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
     """Fill in what the settings leave open; vectors and fewer than 4 examples are refused."""
     if dataset.images is None:
-        cure = "Vectors are features already: give them to `dataprune km`, or reduce them by --method pixels"
+        cure = "Vectors are features already: give them to `dataprune km`, or reduce them by --encoder pixels"
         columns = dataset.inputs.shape[1]
-        raise InputError(f"--method swav learns from pictures, and the data hold vectors of {columns} columns. {cure}.")
+        raise InputError(f"--encoder swav learns from pictures, and the data hold vectors of {columns} columns. {cure}.")
     if len(dataset) < 4:
         raise invalid("data", "hold at least 4 examples", len(dataset))
     effort, layer = settings.effort or "medium", settings.layer or "backbone"

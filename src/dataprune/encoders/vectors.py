@@ -1,0 +1,227 @@
+"""What people see becomes vectors: once, by blocks in workers, kept in the cache by content and encoder; resumable."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from dataprune import store, tables
+from dataprune.data import Dataset, EncoderRecord, Splits, read
+from dataprune.data.handle import DataHandle, open_shared, share
+from dataprune.data.pack import OWN_SIZE_UP_TO, cache_root
+from dataprune.encoders.choose import LIBRARIES, choose
+from dataprune.encoders.encoder import Encoder
+from dataprune.errors import InputError, WorkError, check_type, invalid
+from dataprune.tables.join import join
+from dataprune.workers import ExecutorConfig, Job, Report, default_workers, run_jobs
+
+BLOCK = 256  # examples of a job: what an interruption may cost
+FEATURES, MIRRORED, MANIFEST = "features.npy", "mirrored.npy", "manifest.json"
+LARGER = 224  # the side with which photographs are read anew where the data set holds smaller ones
+PROBED = 4  # examples that are encoded again to see that the cache is this encoder's
+TOLERANCE = 0.02  # of the largest of their numbers: half precision, and another batch, move less
+LARGEST = float(np.finfo(np.float16).max)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How to encode: with which device, how many workers, and who hears (done, all) while pictures are read and encoded."""
+
+    device: str = "cpu"
+    workers: int | None = None
+    reading: Progress | None = None
+    progress: Progress | None = None
+
+
+def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> Dataset:
+    """Return a data set with the vectors that an encoder makes of its pictures, in `features`, and of their mirror images.
+
+    They are made once and kept in the cache. Photographs that were brought to a smaller size than the encoder was trained with
+    are read anew for it; the data set keeps its pictures.
+
+    Args:
+        source: a `Dataset`, or whatever `read` takes.
+        encoder: efficientnet-lite0 (or lite1, lite2), timm:NAME, hf:NAME (or a folder), torchhub:REPO:MODEL, open_clip:ARCH/TAG,
+            onnx:FILE, or module:function of a batch of pictures (B, H, W, Ch) uint8 that gives (B, D) numbers; auto chooses by the
+            pictures, and may choose none; scratch is none.
+
+    Raises:
+        InputError: the encoder is unknown, does not load, or gives no vectors; the data are vectors already.
+        MachineError: what it needs is not installed, or the cache cannot be written.
+    """
+    dataset, how = read(source), how or Encoding()
+    name, notes = choose(dataset, encoder)
+    if name is None or (dataset.encoder is not None and dataset.encoder.name == name):
+        return replace(dataset, notes=(*dataset.notes, *notes)) if notes else dataset
+    if dataset.images is None:
+        raise invalid("encoder", "be left out for feature vectors", encoder)
+    bare = dataset.bare
+    is_reduced = _is_reduced(bare, name)
+    opened = _opened(name, LARGER if is_reduced else bare.content.shape[1], how.device)
+    seen, rows = _larger(bare, how) if is_reduced else (bare, None)
+    folder = cache_root()[0] / "vectors" / store.json_digest([seen.content_digest, asdict(opened.record)])
+    if not store.is_whole(folder, MANIFEST):
+        with store.lock(folder, wait=True):
+            if not store.is_whole(folder, MANIFEST):  # by somebody who was waited for
+                _make(seen, opened, folder, how)
+    features, mirrored = (tables.read_npy(folder / one, mmap=True) for one in (FEATURES, MIRRORED))
+    _check_same(opened, np.asarray(seen.content[:PROBED]), features[:PROBED], folder)
+    if rows is not None:
+        features, mirrored = features[rows], mirrored[rows]
+    return replace(bare, features=features, mirrored=mirrored, encoder=opened.record)
+
+
+def encode_splits(splits: Splits, encoder: str = "auto", how: Encoding | None = None) -> Splits:
+    """Encode all splits by the encoder that is chosen for train."""
+    check_type("splits", splits, Splits)
+    train = encode(splits.train, encoder, how)
+    if train.encoder is None:
+        return replace(splits, train=train)
+    others = (None if one is None else encode(one, train.encoder.name, how) for one in (splits.validation, splits.test))
+    return Splits(train, *others)
+
+
+def record_of(dataset: Dataset, encoder: str, how: Encoding) -> EncoderRecord:
+    """Return the identity of the vectors that an encoder will make of a data set's pictures."""
+    bare = dataset.bare
+    return _opened(encoder, LARGER if _is_reduced(bare, encoder) else bare.content.shape[1], how.device).record
+
+
+@lru_cache(maxsize=1)
+def _opened(name: str, side: int, device: str) -> Encoder:
+    from dataprune.encoders.pictures import open_pictures
+
+    return open_pictures(name, side, device)
+
+
+def _is_reduced(dataset: Dataset, name: str) -> bool:
+    """Return whether the pictures were brought to a smaller size by default, and can be read anew from where they came."""
+    origin = dataset.origin
+    own = ":" in name and name.partition(":")[0] not in LIBRARIES  # a function of somebody's takes pictures as they are
+    if own or origin is None or not origin.path or "image_size" in origin.options or origin.kind in ("npy", "npz"):
+        return False
+    if dataset.content.shape[1:3] != (OWN_SIZE_UP_TO, OWN_SIZE_UP_TO):
+        return False
+    as_read, rows = _read_again(dataset, None, Encoding())
+    some = np.linspace(0, len(rows) - 1, min(len(rows), 16)).astype(np.int64)
+    same = as_read.content.shape[1:] == dataset.content.shape[1:]
+    return same and bool((as_read.content[rows[some]] == dataset.content[some]).all())  # else they were changed since
+
+
+def _larger(dataset: Dataset, how: Encoding) -> tuple[Dataset, np.ndarray | None]:
+    """Read the pictures larger; return also the row of each example among them, None where these are all, in order."""
+    larger, rows = _read_again(dataset, LARGER, how)
+    return larger, None if np.array_equal(rows, np.arange(len(larger))) else rows
+
+
+def _read_again(dataset: Dataset, size: int | None, how: Encoding) -> tuple[Dataset, np.ndarray]:
+    origin = dataset.origin
+    assert origin is not None
+    options: dict[str, Any] = {name: value for name, value in origin.options.items() if name not in ("labels", "image_size")}
+    found = read(origin.path, image_size=size, workers=how.workers, progress=how.reading, **options)
+    return found, join(dataset.ids.tolist(), found.ids.tolist(), "ids", origin.path).rows
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One job: rows of the shared pictures, and the file for their vectors and those of their mirror images."""
+
+    name: str
+    record: EncoderRecord
+    shared: DataHandle
+    rows: tuple[int, int]
+    device: str
+    file: Path
+
+
+def _make(seen: Dataset, encoder: Encoder, folder: Path, how: Encoding) -> None:
+    """Encode the blocks that are not there yet, join them, and write the manifest: from here on they are finished."""
+    scratch = folder / "blocks"
+    store.sweep(folder)
+    scratch.mkdir(exist_ok=True)
+    n, record = len(seen), encoder.record
+    shared = share(seen, scratch)
+    blocks = [
+        _Block(record.name, record, shared, (start, min(start + BLOCK, n)), how.device, scratch / f"block-{start:09d}.npy")
+        for start in range(0, n, BLOCK)
+    ]
+    missing = [block for block in blocks if not block.file.is_file()]
+    done = n - sum(block.rows[1] - block.rows[0] for block in missing)
+    workers = 1 if how.device != "cpu" else min(max(1, len(missing)), how.workers or default_workers())
+    config = ExecutorConfig("serial" if workers == 1 else "processes", workers)
+
+    def heard(_: str, more: int) -> None:
+        nonlocal done
+        done += more
+        if how.progress is not None:
+            how.progress(done, n)
+
+    for outcome in run_jobs((Job(f"block {one.rows[0]}", _encode_block, one) for one in missing), config, heard):
+        if outcome.exception is not None:
+            raise outcome.exception
+        if outcome.error is not None:
+            raise WorkError(f"encoding failed: {outcome.error}. What was finished is kept: the same command goes on.")
+    _join([block.file for block in blocks], n, folder, half=bool(record.weights))
+    store.write_manifest(folder, MANIFEST, {"encoder": asdict(record), "content": seen.content_digest}, [FEATURES, MIRRORED])
+    for file in scratch.iterdir():
+        file.unlink()
+    scratch.rmdir()
+
+
+def _encode_block(block: _Block, report: Report) -> None:
+    """Write (2, n, D) float32: the vectors of pictures as they are, and mirrored."""
+    pictures = open_shared(block.shared).inputs
+    encoder = _opened(block.name, pictures.shape[1], block.device)
+    if encoder.record != block.record:
+        raise InputError(f"encoder {block.name!r} changed while it was at work: it has other weights now.")
+    made, step = [], 32
+    for start in range(*block.rows, step):
+        some = np.asarray(pictures[start : min(start + step, block.rows[1])])
+        made.append(np.stack([encoder(some), encoder(some[:, :, ::-1])]))
+        report(len(some))
+    with store.writing(block.file) as path:
+        tables.write_npy(path, _concatenated(made, block.name))
+
+
+def _concatenated(parts: list[Float32[np.ndarray, "2 rows features"]], name: str) -> Float32[np.ndarray, "2 rows features"]:
+    widths = sorted({part.shape[2] for part in parts})
+    if len(widths) > 1:
+        raise invalid("encoder", "give as many numbers for every example", f"{widths[0]} and {widths[-1]} from {name}")
+    return np.concatenate(parts, axis=1)
+
+
+def _join(files: list[Path], n: int, folder: Path, half: bool) -> None:
+    """Join the blocks to the two files, in half precision if it may be and holds the numbers: of networks' no score moves by it."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        return (tables.read_npy(file, mmap=True) for file in files)
+
+    widths = {block.shape[2] for block in blocks()}
+    if len(widths) > 1:
+        raise invalid("encoder", "give as many numbers for every example", f"{min(widths)} and {max(widths)}")
+    largest = max(float(np.abs(block).max()) for block in blocks())
+    kind = np.float16 if half and largest < LARGEST else np.float32
+    for place, name in enumerate((FEATURES, MIRRORED)):
+        shape = (n, *widths)
+        with store.writing(folder / name, math.prod(shape) * np.dtype(kind).itemsize) as path:
+            joined = np.lib.format.open_memmap(path, "w+", kind, shape)
+            start = 0
+            for block in blocks():
+                joined[start : start + block.shape[1]] = block[place]
+                start += block.shape[1]
+            joined.flush()
+
+
+def _check_same(encoder: Encoder, some: np.ndarray, cached: np.ndarray, folder: Path) -> None:
+    """Refuse vectors of the cache that the encoder does not give any more."""
+    made = encoder(some)
+    if made.shape != cached.shape or np.abs(made - cached.astype(np.float32)).max() > TOLERANCE * np.abs(made).max():
+        got = f"others from {encoder.record.name} now"
+        raise invalid("encoder", "give the vectors that are in the cache", got, f"Were its weights changed? Remove {folder}.")
