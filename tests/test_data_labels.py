@@ -36,8 +36,8 @@ def test_names_make_classes_where_none_are_known(tmp_path):
 
 
 def test_a_column_by_name(tmp_path):
-    text = "id,label,clean_label\np,0,1\nq,0,1\nr,0,1\ns,0,2\n"
-    assert labelled(tmp_path, text, ":clean_label").labels.tolist() == [1, 1, 1, 2]
+    text = "id,label,clean_label\np,0,1\nq,0,1\nr,0,0\ns,0,2\n"
+    assert labelled(tmp_path, text, ":clean_label").labels.tolist() == [1, 1, 0, 2]
     assert labelled(tmp_path, text).labels.tolist() == [0, 0, 0, 0]
 
 

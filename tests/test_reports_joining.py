@@ -175,3 +175,14 @@ class TestIds:
             dp.read(data, labels=f"{table}:clean_label")
         names = write_csv(tmp_path / "names.csv", ["id", "label"], [("a", 2), ("b", 1), ("c", 10)])
         assert given(dp.read(data, labels=names)) == {"a": "2", "b": "1", "c": "10"}
+
+
+def test_indices_that_may_begin_at_one_are_refused(tmp_path):
+    for name in ("a", "b", "c"):
+        picture(tmp_path / "d" / name / f"{name}.png", 9)
+    rows = [("a/a.png", 1), ("b/b.png", 2), ("c/c.png", 1)]
+    with pytest.raises(InputError, match="no 0"):
+        dp.read(tmp_path / "d", labels=write_csv(tmp_path / "labels.csv", ["file", "label"], rows))
+    rows[2] = ("c/c.png", 0)
+    found = dp.read(tmp_path / "d", labels=write_csv(tmp_path / "labels.csv", ["file", "label"], rows))
+    assert given(found) == {"a/a.png": "b", "b/b.png": "c", "c/c.png": "a"}
