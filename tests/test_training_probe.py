@@ -10,6 +10,7 @@ from sklearn.model_selection import cross_val_score
 
 import dataprune as dp
 from dataprune.errors import InputError
+from dataprune.report.page.data import gather
 from dataprune.training import probe
 from dataprune.training.fit import Fit, Training
 from dataprune.training.inputs import Inputs
@@ -183,3 +184,6 @@ def test_a_run_has_every_score_and_says_its_strengths(tmp_path):
     assert run.trace.has_mirrored
     searched = probe.search_flops(60, 2 * 12 * 3)
     assert run.manifest.phase("train").flops == 3 * searched + 4 * 3 * int(90 * 72 * (3 * 2 / 3 + 1 + 1 / 4))
+    missing = gather(run).missing["features"]
+    assert "vectors" in missing
+    assert "pictures" not in missing
