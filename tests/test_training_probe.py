@@ -187,3 +187,12 @@ def test_a_run_has_every_score_and_says_its_strengths(tmp_path):
     missing = gather(run).missing["features"]
     assert "vectors" in missing
     assert "pictures" not in missing
+
+
+def test_two_classes_with_many_wrong_labels_are_counted(tmp_path):
+    vectors, labels = clouds(500, 2, wrong=0.3)
+    n_wrong = int((labels != np.arange(500) % 2).sum())
+    run = dp.score(dp.from_arrays(vectors, labels), tmp_path / "run", Settings(folds=5), SERIAL)
+    found = dp.find_suspects(run)
+    assert found.n_wrong is not None
+    assert abs(found.n_wrong - n_wrong) < 0.3 * n_wrong

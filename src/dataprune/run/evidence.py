@@ -1,6 +1,7 @@
 """What the networks of a trace say of every label, as evidence for `dataprune.noise`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -18,7 +19,19 @@ MOST_LEFT_OUT = 0.5  # of the examples of a label: a class stays one
 def evidence_of(run: Run) -> Evidence:
     """Gather what the networks of a run say, those of later rounds apart from the first."""
     numbers = [member.member for member in run.manifest.learned]
-    return evidence_of_rounds(run.trace, numbers, run.manifest.spec.round_size, run.classes)
+    found = evidence_of_rounds(run.trace, numbers, run.manifest.spec.round_size, run.classes)
+    return _counted_out_of_sample(found) if run.manifest.spec.recipe.weight_decay is None else found
+
+
+def _counted_out_of_sample(found: Evidence) -> Evidence:
+    """Let only members that did not see an example count: a probe that does not memorise gives in on what it saw, and its
+    giving in looks like agreement."""
+    first = found if found.count_from is None else found.count_from
+    if first.out_of_sample is None:
+        return found
+    return replace(
+        found, count_from=Evidence(found.labels, out_of_sample=first.out_of_sample, ids=found.ids, classes=found.classes)
+    )
 
 
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:
