@@ -9,7 +9,7 @@ from PIL import Image
 CLASSES = ("[red]rot", "blau, 'b'", "grün")
 ODD_NAMES = ("[red]x.png", 'a,"b".png', "new\nline.png", "\x1b[31mesc\u202e.png", "花.png", "=cmd|x.png")
 PER_CLASS = 8
-SETTINGS = ["--members", "2", "--epochs", "3", "--batch", "4", "--effort", "low"]
+SETTINGS = ["--folds", "0", "--members", "2", "--epochs", "3", "--batch", "4", "--effort", "low"]
 
 
 PATIENCE_SECONDS = 1200  # seconds are enough; on a machine that others keep busy a command may wait for minutes

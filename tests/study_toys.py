@@ -15,7 +15,7 @@ from dataprune.training.settings import Hardware, Settings
 from dataprune.training.staged import Stage
 
 SERIAL = Hardware(executor="serial")
-SCORING = Settings(members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
+SCORING = Settings(folds=0, members=2, epochs=6, model="linear", recipe="fast-plain", batch=16)
 
 
 def vectors(count, seed=0, name="t", spread=1.0):

@@ -62,7 +62,7 @@ class TestScore:
         assert (tmp_path / "run" / "run.json").read_bytes() == before
 
     def test_python_does_the_same(self, flowers, run_folder, tmp_path):
-        settings = dp.Settings(effort="low", members=2, epochs=3, batch=4)
+        settings = dp.Settings(effort="low", folds=0, members=2, epochs=3, batch=4)
         run = dp.score(dp.read(flowers), tmp_path / "run", settings, dp.Hardware(executor="serial"))
         assert (tmp_path / "run" / "scores.parquet").read_bytes() == (run_folder / "scores.parquet").read_bytes()
         assert len(dp.select(run.scores["el2n"], keep=0.7)) == 17
@@ -133,7 +133,8 @@ def first(group, count, generator):
         (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")
         own = ["--model", "mine_of_a_user:model", "--recipe", "mine_of_a_user:recipe"]
         as_installed = {"cwd": tmp_path, "env": os.environ | {"PYTHONSAFEPATH": "1"}}  # a script's path, not that of `python -m`
-        few = ["--members", "2", "--epochs", "4", "--executor", "processes", "--workers", "1"]  # the worker must find them too
+        settings = ["--folds", "0", "--members", "2", "--epochs", "4"]
+        few = [*settings, "--executor", "processes", "--workers", "1"]  # the worker must find them too
         done = run_cli("score", flowers, "--out", "run", *own, *few, **as_installed)
         assert done.returncode == 0, done.stderr
         by = ["--by", "mine_of_a_user:spread", "--strategy", "mine_of_a_user:first", "--count", "5", "--out", "kept.npy"]

@@ -181,7 +181,22 @@ class TestCommand:
 
 
 def test_score_learns_features_inside_the_run(cli, flowers, tmp_path):
-    asked = ["score", flowers, "--out", tmp_path / "run", "--members", "2", "--epochs", "3", "--batch", "4", "--executor", "serial"]
+    asked = [
+        "score",
+        flowers,
+        "--out",
+        tmp_path / "run",
+        "--folds",
+        "0",
+        "--members",
+        "2",
+        "--epochs",
+        "3",
+        "--batch",
+        "4",
+        "--executor",
+        "serial",
+    ]
     asked += ["--features", "swav", "--clusters", "4"]
     code, said, err = cli(*asked)
     assert code == 0, err

@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scored(flowers, tmp_path_factory):
     out = tmp_path_factory.mktemp("scored") / "run"
-    dp.score(dp.read(str(flowers)), out, dp.Settings("low", 2, 3, batch=4), dp.Hardware(executor="serial"))
+    dp.score(dp.read(str(flowers)), out, dp.Settings("low", 2, 3, batch=4, folds=0), dp.Hardware(executor="serial"))
     return out
 
 

@@ -68,7 +68,7 @@ def test_extras_are_known():
 
 @pytest.mark.long
 def test_score_prune_find_and_report(folder):
-    quick = ("--members", "2", "--epochs", "2", "--model", "linear", "--executor", "serial", "--quiet")
+    quick = ("--folds", "0", "--members", "2", "--epochs", "2", "--model", "linear", "--executor", "serial", "--quiet")
     alone(
         folder,
         ("score", "digits", "--out", "run", *quick),

@@ -130,7 +130,7 @@ def own_model(shape, n_classes):
 @pytest.fixture(scope="module")
 def run(digits, tmp_path_factory):
     """Return a scored run of the same pictures."""
-    return dp.score(digits, tmp_path_factory.mktemp("runs") / "run", dp.Settings(members=2, epochs=8), SERIAL)
+    return dp.score(digits, tmp_path_factory.mktemp("runs") / "run", dp.Settings(folds=0, members=2, epochs=8), SERIAL)
 
 
 class TestTrace:
@@ -160,7 +160,7 @@ class TestTrace:
 
     def test_stored_names_of_code_are_not_followed(self, digits, tmp_path):
         name = "test_run_embed_methods:own_model"
-        run = dp.score(digits, tmp_path / "run", dp.Settings(members=2, epochs=8, model=name, recipe="fast-plain"), SERIAL)
+        run = dp.score(digits, tmp_path / "run", dp.Settings(folds=0, members=2, epochs=8, model=name, recipe="fast-plain"), SERIAL)
         with pytest.raises(InputError, match=r"which is not run unasked.*--model test_run_embed_methods:own_model"):
             embed(digits, tmp_path / "x.npy", EmbedSettings("trace"), SERIAL, run=run)
         assert embed(digits, tmp_path / "x.npy", EmbedSettings("trace", model=name), SERIAL, run=run).features.shape == (120, 256)

@@ -15,7 +15,7 @@ from dataprune.run.run import SCORES_FILE
 from dataprune.training.settings import Hardware, Settings
 from machine_kit import give_room
 
-SETTINGS = Settings(members=2, epochs=3)
+SETTINGS = Settings(folds=0, members=2, epochs=3)
 SERIAL = Hardware(executor="serial")
 
 
@@ -73,7 +73,7 @@ def test_a_member_whose_worker_was_killed_is_trained_again(digits, tmp_path, mon
     monkeypatch.setenv("DATAPRUNE_TEST_FLAG", str(tmp_path / "flag"))
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     (tmp_path / "flag").touch()
-    settings = Settings(members=2, epochs=2, model="test_run_faults:killing")
+    settings = Settings(folds=0, members=2, epochs=2, model="test_run_faults:killing")
     run = score(digits, tmp_path / "run", settings, Hardware(executor="processes", workers=1))
     assert not (tmp_path / "flag").exists(), "one was killed"
     same = score(digits, tmp_path / "same", settings, SERIAL)
@@ -91,7 +91,7 @@ def deadly(shape, n_classes):
 
 def test_a_worker_lost_again_and_again_is_recorded_nowhere_and_said(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
-    settings = Settings(members=1, epochs=2, model="test_run_faults:deadly")
+    settings = Settings(folds=0, members=1, epochs=2, model="test_run_faults:deadly")
     with pytest.raises(WorkError, match=r"member 0: worker died .*the same command goes on"):
         score(digits, tmp_path / "run", settings, Hardware(executor="processes", workers=1))
     assert not (tmp_path / "run" / "run.json").exists()
@@ -123,7 +123,7 @@ def test_a_damaged_cache_is_found_and_made_again(tmp_path):
 
 def test_data_that_have_changed_since_are_not_copied(tmp_path):
     make_set(tmp_path / "set")
-    run = score(read(tmp_path / "set"), tmp_path / "run", Settings(members=2, epochs=9, model="linear"), SERIAL)
+    run = score(read(tmp_path / "set"), tmp_path / "run", Settings(folds=0, members=2, epochs=9, model="linear"), SERIAL)
     assert run.dataset().fingerprint == run.manifest.spec.data
     (tmp_path / "set" / "a" / "0.png").unlink()
     with pytest.raises(InputError, match="are not those of"):

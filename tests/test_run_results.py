@@ -6,7 +6,7 @@ import pytest
 import dataprune as dp
 from dataprune.errors import InputError
 
-QUICK = dp.Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
+QUICK = dp.Settings(folds=0, members=2, epochs=2, model="linear", recipe="fast-gray")
 SERIAL = dp.Hardware(executor="serial")
 
 

@@ -24,7 +24,7 @@ from dataprune.training.recipes import Recipe
 from dataprune.training.settings import Hardware, ScoreReading, Settings
 from fork_kit import Forks
 
-QUICK = Settings(members=2, epochs=2, model="linear", recipe="fast-gray")
+QUICK = Settings(folds=0, members=2, epochs=2, model="linear", recipe="fast-gray")
 SERIAL = Hardware(executor="serial")
 
 
@@ -73,7 +73,7 @@ def test_equal_runs_are_equal_bytes(run, digits, tmp_path):
 def test_extending_keeps_the_members_and_equals_a_run_made_so(digits, tmp_path):
     run = score(digits, tmp_path / "run", QUICK, SERIAL)
     first = (run.path / "trace/member-000.safetensors").stat().st_mtime_ns
-    three = Settings(members=3, epochs=2, model="linear", recipe="fast-gray")
+    three = Settings(folds=0, members=3, epochs=2, model="linear", recipe="fast-gray")
     with pytest.raises(InputError, match="members 2 there, 3 asked"):
         score(digits, run.path, three, SERIAL)
     grown = score(digits, run.path, three, SERIAL, extend=True)
@@ -91,7 +91,7 @@ def test_progress_tells_the_price_first_and_then_every_epoch(digits, tmp_path):
 
 
 def test_long_work_is_timed_before_it_begins(digits):
-    planned = plan(digits, Settings(members=2, epochs=1_000_000))
+    planned = plan(digits, Settings(folds=0, members=2, epochs=1_000_000))
     one, two = (planned.timed_cost(2, "cpu", at_once).seconds for at_once in (1, 2))
     assert one > 0
     assert two > 0
@@ -134,9 +134,9 @@ def test_the_price_is_written_down(run):
 
 def test_another_run_in_the_same_folder_is_refused_with_the_difference(run, digits):
     with pytest.raises(InputError, match="epochs 2 there, 3 asked"):
-        score(digits, run.path, Settings(members=2, epochs=3, model="linear", recipe="fast-gray"), SERIAL)
+        score(digits, run.path, Settings(folds=0, members=2, epochs=3, model="linear", recipe="fast-gray"), SERIAL)
     with pytest.raises(InputError, match=r"model linear there, mlp asked.*Choose another folder"):
-        score(digits, run.path, Settings(members=2, epochs=2, model="mlp", recipe="fast-gray"), SERIAL)
+        score(digits, run.path, Settings(folds=0, members=2, epochs=2, model="mlp", recipe="fast-gray"), SERIAL)
     with pytest.raises(InputError, match=r"data .* there"):
         score(digits.take(np.arange(200)), run.path, QUICK, SERIAL)
 
@@ -214,7 +214,7 @@ def wild():
 
 
 def test_members_that_diverge_feed_no_score(digits, tmp_path):
-    settings = Settings(members=2, epochs=2, model="mlp", recipe="test_run_score:wild")
+    settings = Settings(folds=0, members=2, epochs=2, model="mlp", recipe="test_run_score:wild")
     with pytest.raises(WorkError, match=r"no member can be scored: .*diverged"):
         score(digits, tmp_path / "run", settings, SERIAL)
 
@@ -223,7 +223,7 @@ def test_features_are_scored_too(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 4
     features = rng.normal(size=(200, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
-    run = score(from_arrays(features, labels), tmp_path / "run", Settings(members=2, epochs=8), SERIAL)
+    run = score(from_arrays(features, labels), tmp_path / "run", Settings(folds=0, members=2, epochs=8), SERIAL)
     assert run.manifest.spec.model == "linear"
     assert (run.trace.probabilities().argmax(1) == labels).mean() > 0.8
 
@@ -247,7 +247,7 @@ from dataprune.run import score
 from dataprune.training.settings import Hardware, ScoreReading, Settings
 from kill_everywhere import killed_at
 
-data, settings = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy")
+data, settings = read("digits").take(np.arange(150)), Settings(folds=0, members=2, epochs=6, model="proxy")
 
 def work(asked):
     executor, number, later, out = asked.split(" ", 3)
@@ -263,7 +263,11 @@ with tempfile.TemporaryDirectory() as folder:  # what is imported late is import
 @pytest.mark.long
 def test_a_run_killed_at_any_moment_resumes_to_identical_bytes(tmp_path):
     """Right before a file event, drawn from each fifth of them; a little after one, amid a file; while workers are at work."""
-    data, settings, draw = read("digits").take(np.arange(150)), Settings(members=2, epochs=6, model="proxy"), random.Random()
+    data, settings, draw = (
+        read("digits").take(np.arange(150)),
+        Settings(folds=0, members=2, epochs=6, model="proxy"),
+        random.Random(),
+    )
     whole = tmp_path / "whole"
 
     def is_taken_up(folder):

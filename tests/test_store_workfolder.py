@@ -132,10 +132,10 @@ def test_a_number_may_grow(tmp_path):
     work = in_folder(tmp_path)
     make(work, {"seed": 1, "members": 2})
     with pytest.raises(InputError, match="members 2 there, 1 asked"):
-        make(work, {"seed": 1, "members": 1}, grows="members")
+        make(work, {"seed": 1, "members": 1}, grows=("members",))
     with pytest.raises(InputError, match="seed 1 there, 2 asked"):
-        make(work, {"seed": 2, "members": 3}, grows="members")
-    assert make(work, {"seed": 1, "members": 3}, grows="members")
+        make(work, {"seed": 2, "members": 3}, grows=("members",))
+    assert make(work, {"seed": 1, "members": 3}, grows=("members",))
 
 
 def test_what_else_a_claim_says_may_differ(tmp_path):

@@ -181,7 +181,7 @@ def test_what_trials_tell_of_a_set():
 @pytest.fixture
 def suspects(monkeypatch):
     """Stand in for the finding of wrong labels."""
-    monkeypatch.setattr("dataprune.run.suspects.find_suspects", lambda run: SimpleNamespace(n_wrong=1))
+    monkeypatch.setattr("dataprune.run.suspects.find_suspects", lambda run: SimpleNamespace(n_wrong=1, accuracy=0.9))
 
 
 def test_command_advises_on_a_run(run_folder, suspects, cli):

@@ -63,7 +63,7 @@ def arrays_of(path):
 
 
 def members_of(dataset, spec, scratch, **how):
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     outcomes = list(train_members(dataset, spec, range(spec.members), scratch, **how))
     assert [o.error for o in outcomes] == [None] * spec.members
     return {o.value.member: o.value for o in outcomes}
@@ -185,3 +185,39 @@ def test_what_is_refused():
     ):
         with pytest.raises(InputError, match=said):
             small(**wrong)
+
+
+def test_a_member_that_learns_nothing_is_trained_again_at_a_tenth_of_the_rate(dataset, tmp_path, monkeypatch):
+    """Interrupted in the second try, it goes on there, to the same bytes."""
+    spec = small(members=1, epochs=3, recipe=Recipe("wild", learning_rate=10.0, schedule="constant", momentum=0.0, batch=16))
+    done = members_of(dataset, spec, tmp_path / "a", executor_config=ExecutorConfig("serial"))[0]
+    assert (done.status, done.rate) == ("ok", 0.1)
+    assert done.examples_seen == 2 * 3 * len(dataset)
+    calls = []
+
+    def stops(fit, recorder, when):
+        calls.append(fit.training.recipe.learning_rate)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return record(fit, recorder, when)
+
+    record = ensembles._record_epoch
+    monkeypatch.setattr(ensembles, "_record_epoch", stops)
+    with pytest.raises(KeyboardInterrupt):
+        members_of(dataset, spec, tmp_path / "b", executor_config=ExecutorConfig("serial"))
+    again = members_of(dataset, spec, tmp_path / "b", executor_config=ExecutorConfig("serial"))[0]
+    assert calls == [10.0] * 3 + [1.0] * 4
+    assert again.path.read_bytes() == done.path.read_bytes()
+
+
+def test_threshold_samples_are_learned_as_a_class_of_their_own(dataset, tmp_path):
+    spec = small(members=1, threshold_samples=True)
+    masks = [ensembles.threshold_mask(len(dataset), 3, 0, number) for number in (0, 1)]
+    assert [mask.sum() for mask in masks] == [12, 12]  # 48 / (3 + 1), as in Pleiss et al.
+    assert not (masks[0] & masks[1]).any()
+    done = next(train_members(dataset, spec, [1], tmp_path, executor_config=ExecutorConfig("serial")))
+    arrays = arrays_of(done.value.path)
+    assert arrays["probabilities"].shape == (48, 4)
+    assert arrays["trained_on"].all()
+    with pytest.raises(InputError, match="`threshold_samples` must go with --folds 0"):
+        small(folds=2, threshold_samples=True)

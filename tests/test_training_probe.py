@@ -14,7 +14,7 @@ from dataprune.report.page.data import gather
 from dataprune.training import probe
 from dataprune.training.fit import Fit, Training
 from dataprune.training.inputs import Inputs
-from dataprune.training.plan import epochs_for, plan
+from dataprune.training.plan import plan, sized
 from dataprune.training.recipes import PROBE
 from dataprune.training.settings import Hardware, Settings
 
@@ -49,7 +49,7 @@ def seen(vectors):
 @pytest.mark.parametrize(("n", "n_classes"), [(600, 2), (600, 5), (2500, 3)])
 def test_the_end_is_scikit_learns_optimum(n, n_classes):
     vectors, labels = clouds(n, n_classes)
-    epochs = epochs_for(n, 10, PROBE)
+    epochs = sized(PROBE, n, 10).epochs
     fit = fit_of(vectors, labels, epochs)
     for _ in range(epochs):
         fit.train_epoch()

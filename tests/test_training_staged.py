@@ -8,9 +8,9 @@ import pytest
 from dataprune.data.handle import share
 from dataprune.errors import InputError, WorkError
 from dataprune.study.grid import growing, scaled, stages_by
-from dataprune.training.fit import Fit, Training, batches_of
+from dataprune.training.fit import Fit, Training
 from dataprune.training.inputs import Inputs
-from dataprune.training.recipes import Recipe
+from dataprune.training.recipes import Recipe, batches_of
 from dataprune.training.staged import (
     Places,
     Stage,

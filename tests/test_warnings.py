@@ -22,7 +22,7 @@ for name in [*names, "noise find", "noise apply", "noise check", "noise inject"]
 """
 STORY = """
 from dataprune.cli import main
-quick = ["--members", "2", "--epochs", "2", "--model", "linear", "--executor", "serial", "--quiet"]
+quick = ["--folds", "0", "--members", "2", "--epochs", "2", "--model", "linear", "--executor", "serial", "--quiet"]
 for line in (
     ["score", "digits.npz", "--out", "run", *quick],
     ["prune", "run", "--keep", "0.5", "--balanced", "--out", "kept.csv"],

@@ -138,7 +138,7 @@ class TestTwoNodes:
         assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
     def test_the_command_score(self, cluster, flowers, tmp_path, cli):
-        settings = ("--effort", "low", "--members", "2", "--epochs", "3", "--batch", "4", "--quiet")
+        settings = ("--effort", "low", "--folds", "0", "--members", "2", "--epochs", "3", "--batch", "4", "--quiet")
         for name, how in (("a", ("serial",)), ("b", ("ray", "--address", cluster.address))):
             code, said, _ = cli("score", flowers, "--out", tmp_path / name, *settings, "--executor", *how)
             assert (code, said) == (0, "")
@@ -244,7 +244,7 @@ class TestTwoNodes:
         import dataprune as dp
         from dataprune.workers.ray import RayPool
 
-        settings, data = dp.Settings("low", 2, 2, batch=4), dp.read(str(flowers))
+        settings, data = dp.Settings("low", 2, 2, batch=4, folds=0), dp.read(str(flowers))
         dp.score(data, tmp_path / "seen", settings, dp.Hardware(executor="serial"))
         monkeypatch.setattr(RayPool, "nodes_without", lambda self, paths: ["node-7"] * bool(paths))
         dp.score(data, tmp_path / "unseen", settings, dp.Hardware(executor="ray", address=cluster.address))

@@ -16,6 +16,9 @@ from .noise import Evidence as Evidence
 from .noise import Suspects as Suspects
 from .noise import evaluate_suspects as evaluate_suspects
 from .noise import inject_noise as inject_noise
+from .noise.audit import Audit as Audit
+from .noise.audit import AuditResult as AuditResult
+from .noise.audit import audit as audit
 from .noise.decide import Decisions as Decisions
 from .noise.decide import decide as decide
 from .report.page.write import write_report as write_report

@@ -21,7 +21,7 @@ from fault_kit import copy_of, quick_run, vectors_file
 PACKAGE = Path(__file__).parents[2] / "src" / "dataprune"
 ODD_IDS = ("../../x", "/etc/x", "..", "a/../../b", "~/x", "-rf", "C:\\x", "con\x01trol", "=1+1", "@x", "n\nl")
 
-QUICK = ("--members", "2", "--epochs", "3", "--batch", "4", "--model", "linear", "--executor", "serial", "--quiet")
+QUICK = ("--folds", "0", "--members", "2", "--epochs", "3", "--batch", "4", "--model", "linear", "--executor", "serial", "--quiet")
 
 
 class Shell:

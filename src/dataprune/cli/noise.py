@@ -28,6 +28,7 @@ from dataprune.cli.options import (
 )
 from dataprune.cli.prune import lost_classes
 from dataprune.errors import InputError, invalid
+from dataprune.noise.words import accuracy_in_words
 from dataprune.report.text import display_text, pluralise
 
 MOST_PAIRS = 5
@@ -38,7 +39,7 @@ FEW_CLASSES = 20
 PROBABLE = 0.5  # and more: the label is probably wrong
 LONGEST_REASON = 240
 
-RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score, best with --folds 5.")]
+RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score.")]
 Probabilities = Annotated[
     Path | None,
     Parameter(
@@ -46,6 +47,7 @@ Probabilities = Annotated[
         "or .parquet with a column called like each class and one that names the examples."
     ),
 ]
+FoundBefore = Annotated[Path | None, Parameter(help="Instead of RUN: what dataprune noise find wrote.")]
 GivenLabels = Annotated[
     str | None, Parameter(help="With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.")
 ]
@@ -78,7 +80,7 @@ def inject(
 
     For example:
         dataprune noise inject flowers/train --rate 0.1 --out noisy.csv
-        dataprune score flowers/train --labels noisy.csv:label --folds 5 --out run
+        dataprune score flowers/train --labels noisy.csv:label --out run
 
     Args:
         out: Write id, label, clean_label: .csv or .parquet.
@@ -111,7 +113,7 @@ def inject(
     if len(pairs) > MOST_PAIRS:
         say(f"  and {pluralise(len(pairs) - MOST_PAIRS, 'other pair')}")
     say(f"written: {out}, with the true labels in the column clean_label")
-    words = shlex.join(["dataprune", "score", data, "--labels", f"{out}:label", "--folds", "5", "--rounds", "2", "--out", "run"])
+    words = shlex.join(["dataprune", "score", data, "--labels", f"{out}:label", "--rounds", "2", "--out", "run"])
     say(f"next: {display_text(words, 500)}")
 
 
@@ -129,13 +131,13 @@ def find(
 ) -> None:
     """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
 
-    Takes a run, best one with --folds, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE
+    Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE
     with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect and reason, and FILE.json with
     the estimate. Where what the networks say carries no number, there is an order to look in, and no label is flagged by it.
     Without --out it only says what it finds.
 
     For example:
-        dataprune score flowers/train --folds 5 --rounds 2 --out run
+        dataprune score flowers/train --rounds 2 --out run
         dataprune noise find run --out suspects.csv
 
     Args:
@@ -168,7 +170,7 @@ def check(
     /,
     *,
     truth: str,
-    suspects: Path | None = None,
+    suspects: FoundBefore = None,
     probabilities: Probabilities = None,
     labels: GivenLabels = None,
     classes: Classes = None,
@@ -185,7 +187,6 @@ def check(
     Args:
         truth: The true labels, FILE or FILE:COLUMN, by the column that names the examples, else by row;
             clean_label if no column is named.
-        suspects: Instead of RUN: what dataprune noise find wrote.
     """
     from dataprune.noise import evaluate_classes
     from dataprune.run.suspects import read_truth
@@ -290,8 +291,14 @@ def found_in(run: Path | None, probabilities: Path | None, labels: str | None, c
     return dp.find_suspects(evidence_of_file(probabilities, labels, next(csv.reader([classes or ""]), [])), seed=seed)
 
 
+def say_accuracy(found: "dp.Suspects") -> None:
+    """Report first what all else rests on: how often the networks name the labels that they did not see."""
+    say(accuracy_in_words(found))
+
+
 def _say_estimate(found: "dp.Suspects") -> None:
     """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
+    say_accuracy(found)
     n = len(found)
     say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
     if found.n_wrong is None:

@@ -113,14 +113,16 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
         plan, total = message.ensemble, message.total
         left = total // plan.epochs
         if message.cost is not None:
-            networks = pluralise(left, "network") if left == plan.members else f"{left} of {pluralise(plan.members, 'network')}"
+            networks = (
+                pluralise(left, "network") if left == plan.n_networks else f"{left} of {pluralise(plan.n_networks, 'network')}"
+            )
             how = f"model {plan.model}, recipe {plan.recipe.name}"
             what = f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})"
             progress.start(total, what, message.cost)
         if (epoch := message.epoch) is None:
             return
         if not latest:
-            _say_resumed(message.done - 1 + (plan.members - left) * plan.epochs, plan.members * plan.epochs)
+            _say_resumed(message.done - 1 + (plan.n_networks - left) * plan.epochs, plan.n_networks * plan.epochs)
         latest[epoch.member] = epoch
         loss = sum(one.loss for one in latest.values()) / len(latest)
         accuracy = sum(one.accuracy for one in latest.values()) / len(latest)

@@ -25,6 +25,7 @@ def report(
     data: MovedData = None,
     features: Path | None = None,
     encoder: str | None = None,
+    audit: Path | None = None,
 ) -> None:
     """Write one page that shows a RUN or STUDY.
 
@@ -43,11 +44,14 @@ def report(
         figures: Also write the figures of the page as PNG and SVG files into this folder.
         features: Features of the run's examples, for a map of them (.npy, Parquet).
         encoder: Or the encoder that makes them. Default: the built-in one, where the run was made with it.
+        audit: What dataprune noise audit wrote: show these labels to be marked, in place of the flagged ones.
     """
     from dataprune.report.page import Options
 
     options = Options(title, max_pictures, static)
-    written = dp.write_report(run_or_study, out, options, data=data, features=features, encoder=encoder, figures=figures)
+    written = dp.write_report(
+        run_or_study, out, options, data=data, features=features, encoder=encoder, figures=figures, audit=audit
+    )
     for what, reason in written.missing.items():
         if what in SERIOUS:
             warn(f"{what}: {reason}")

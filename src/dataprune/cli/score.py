@@ -45,7 +45,7 @@ def score(
             or swav to learn some from the pictures: adds km, km_cosine, prototype_distance, knn_agreement and
             outlier_distance, also to a finished run.
         clusters: For --features: how many clusters (auto, classes or a number), as for dataprune km.
-        extend: Add members to a finished run, up to --members.
+        extend: Add members to a finished run, up to --members or --repeats.
     """
     from dataprune.data.folders import refuse_output_inside_data
     from dataprune.run import FEATURES, check_out, eyes_for

@@ -5,7 +5,7 @@ import numpy as np
 from dataprune.errors import join_some
 from dataprune.noise.evidence import Evidence, Labels, Values
 from dataprune.noise.ground import agreement, chance_of
-from dataprune.noise.suspects import WhyNoCount
+from dataprune.noise.suspects import Suspects, WhyNoCount
 
 WHY_NO_COUNT: dict[WhyNoCount, str] = {
     "in_sample": "every network was trained on every label, wrong ones too, so wrong labels are ranked, but neither counted nor "
@@ -18,6 +18,13 @@ WHY_NO_COUNT: dict[WhyNoCount, str] = {
     "but neither counted nor flagged; more examples or better networks would tell, or a look at a sample of the labels",
 }
 WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
+
+
+def accuracy_in_words(found: Suspects) -> str:
+    """Say first what all else rests on: how often networks name a label that they did not see."""
+    if found.accuracy is None:
+        return "Out-of-sample accuracy: unknown, every network was trained on every label."
+    return f"Out-of-sample accuracy: the networks name {found.accuracy:.1%} of the labels that they did not see."
 
 
 def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:

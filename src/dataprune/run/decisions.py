@@ -34,22 +34,8 @@ def read_decisions(
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
             run's, no or unknown new labels.
     """
-    if path.suffix.lower() not in tables.TABLES:
-        raise invalid("decisions", f"end in {' or '.join(tables.TABLES)}", repr(str(path)))
-    table = tables.read_table(path, as_text=True).columns
-    key = key_column({name: _texts(cells) for name, cells in table.items() if name not in SAID}, ids, path)
-    for name, there in (("id", key in table), ("decision", "decision" in table)):
-        if not there:
-            raise invalid("decisions", f"have a column `{name}` in {path}", "none", f"It has {join_some(table, most=20)}.")
-    assert key is not None
-    words = [_text(cell).lower() or "keep" for cell in table["decision"].tolist()]
-    wrong = [row for row, word in enumerate(words) if word not in DECISIONS]
-    _refuse(path, wrong, f"decisions must be one of {', '.join(DECISIONS)}", table["decision"])
-    place = places(ids, _texts(table[key])).places
-    _refuse(path, [row for row, one in enumerate(place) if one < 0], "ids must be those of the run", table[key])
-    seen: set[int] = set()
-    twice = [row for row, one in enumerate(place) if one in seen or seen.add(one)]  # type: ignore[func-returns-value]
-    _refuse(path, twice, "each id must have one row", table[key])
+    table, place, words = _checked(path, ids)
+    words = [word or "keep" for word in words]
     sheet = _Sheet(path, table, np.array(place, np.int64), classes)
     sheet.check_given(labels)
     decision = np.full(len(ids), "keep", dtype=object)
@@ -61,11 +47,32 @@ def read_decisions(
 
 
 def said_in(path: Path, ids: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return of a file that `read_decisions` has read the places of its examples, and what a person wrote about them."""
+    """Return of a file for `read_decisions` the places of its examples, and what a person wrote about them, "" for nothing.
+
+    Raises:
+        InputError: as there, but of labels.
+    """
+    return _checked(path, ids)[1:]
+
+
+def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
+    if path.suffix.lower() not in tables.TABLES:
+        raise invalid("decisions", f"end in {' or '.join(tables.TABLES)}", repr(str(path)))
     table = tables.read_table(path, as_text=True).columns
     key = key_column({name: _texts(cells) for name, cells in table.items() if name not in SAID}, ids, path)
-    assert key is not None, "it was read"
-    return places(ids, _texts(table[key])).places, [_text(cell).lower() for cell in table["decision"].tolist()]
+    for name, there in (("id", key in table), ("decision", "decision" in table)):
+        if not there:
+            raise invalid("decisions", f"have a column `{name}` in {path}", "none", f"It has {join_some(table, most=20)}.")
+    assert key is not None
+    words = [_text(cell).lower() for cell in table["decision"].tolist()]
+    wrong = [row for row, word in enumerate(words) if word not in ("", *DECISIONS)]
+    _refuse(path, wrong, f"decisions must be one of {', '.join(DECISIONS)}", table["decision"])
+    place = places(ids, _texts(table[key])).places
+    _refuse(path, [row for row, one in enumerate(place) if one < 0], "ids must be those of the run", table[key])
+    seen: set[int] = set()
+    twice = [row for row, one in enumerate(place) if one in seen or seen.add(one)]  # type: ignore[func-returns-value]
+    _refuse(path, twice, "each id must have one row", table[key])
+    return table, place, words
 
 
 @dataclass(frozen=True, eq=False)

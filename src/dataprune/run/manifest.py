@@ -38,6 +38,7 @@ class RunSpec:
     folds: int = 0
     repeats: int = 1
     rounds: int = 1
+    threshold_samples: bool = False
     encoder: EncoderRecord | None = None
     algorithm: int = ALGORITHM
 
@@ -76,7 +77,8 @@ class Phase:
 @dataclass(frozen=True)
 class MemberRecord:
     """What came of a member: `file` holds its trace, None where it failed; `made_with` names versions and kind of device;
-    `strength` is the inverse of weight decay times rows that cross-validation chose, where it did."""
+    `strength` is the inverse of weight decay times rows that cross-validation chose, where it did; `rate` is times the recipe's
+    learning rate."""
 
     member: int
     status: Literal["ok", "at chance", "diverged", "failed"]
@@ -94,6 +96,8 @@ class MemberRecord:
     def said(self) -> str:
         """What became of it, in a line."""
         return f"member {self.member} ({self.status}): {self.reason}"
+
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,13 @@ class RunManifest:
     @cached_property
     def learned(self) -> tuple[MemberRecord, ...]:
         """Members that learned: they feed the scores."""
-        return tuple(member for member in self.members if member.status == "ok")
+        return tuple(one for one in self.members if one.status == "ok" and one.member < self.spec.members)
+
+    @property
+    def threshold(self) -> tuple[MemberRecord, ...]:
+        """The networks with threshold samples, where all of them learned."""
+        found = tuple(one for one in self.members if one.status == "ok" and one.member >= self.spec.members)
+        return found if len(found) == len(self.members) - self.spec.members else ()
 
     @property
     def lost(self) -> tuple[str, ...]:

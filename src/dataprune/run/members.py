@@ -14,8 +14,9 @@ from dataprune.workers import Outcome
 
 REASONS = {
     "ok": "",
-    "at chance": "it does no better than always naming the largest class; its answers feed no score",
-    "diverged": "its loss grew far beyond that of naming no class; its answers feed no score. Try a lower learning rate",
+    "at chance": "it does no better than always naming the largest class, at a tenth of the learning rate too; its answers feed no "
+    "score",
+    "diverged": "its loss grew far beyond that of naming no class, at a tenth of the learning rate too; its answers feed no score",
 }
 
 
@@ -83,7 +84,7 @@ def check_environment(record: MemberRecord, device: str) -> None:
 
 def _publish(folder: Path, done: MemberDone, device: str) -> MemberRecord:
     file, digest, made_with = member_file(done.member), store.sha256(done.path), training_environment(device)
-    cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes, done.strength)
+    cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes, done.strength, done.rate)
     record = MemberRecord(done.member, done.status, REASONS[done.status], file, digest, made_with, *cost)  # type: ignore[arg-type]
     store.write_sealed(folder / note_file(done.member), asdict(record))
     done.path.replace(folder / member_file(done.member))

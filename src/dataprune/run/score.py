@@ -67,7 +67,7 @@ def score(
         hardware: where to train; none of it changes a result on a CPU.
         encoder: the frozen network that turns pictures into vectors first, as for `encode`; auto is none where a model or a
             recipe for pixels is asked for.
-        extend: add members to a finished run up to `settings.members`.
+        extend: add members to a finished run, up to `settings.members` or `settings.repeats` of the folds.
         wait: if another process works on the folder, wait for it.
         listener: hears the cost and the progress.
 
@@ -88,7 +88,8 @@ def score(
     spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), encoder=dataset.encoder, **asked)
     if not work.claimed.exists():
         _ = planned.forward_flops  # refuses a model that is unknown or does not fit, before the folder is claimed
-    grows = "members" if extend and not ensemble.folds else None
+    fixed = ensemble.rounds > 1 or ensemble.threshold_samples  # later rounds and threshold samples come after the members
+    grows = ("members", "repeats") if extend and not fixed else ()
     with work.work(spec.plain, wait=wait, grows=grows) as finished:
         origin = dataset.origin
         write_local(work.output, source=None if origin is None or not origin.path else origin.path)
@@ -151,12 +152,12 @@ class _Scoring:
         """Train the members that are not yet published whole, publish each as it comes, and return the records of all."""
         dataset, ensemble, scratch = self.dataset, self.planned.ensemble, self.work.scratch
         config = self.hardware.executor_config(self.device)
-        found = {member: published(self.folder, scratch, member) for member in range(ensemble.members)}
+        found = {member: published(self.folder, scratch, member) for member in range(ensemble.n_networks)}
         records = {member: record for member, record in found.items() if record is not None}
         for record in records.values():
             if record.file is not None:
                 check_environment(record, self.device)
-        missing = [member for member in range(ensemble.members) if member not in records]
+        missing = [member for member in range(ensemble.n_networks) if member not in records]
         total, done = len(missing) * ensemble.epochs, dict.fromkeys(missing, 0)
         if missing and self.listener is not None:
             at_once = 1 if config.executor == "serial" else min(self.hardware.workers or default_workers(), len(missing))
@@ -168,14 +169,14 @@ class _Scoring:
                 self.listener(Progress(ensemble, sum(done.values()), total, epoch=epoch))
 
         for number in range(ensemble.rounds):
-            asked = [member for member in missing if member // ensemble.round_size == number]
+            asked = [one for one in missing if min(one // ensemble.round_size, ensemble.rounds - 1) == number]
             if asked:
                 left = self._excluded(records, number)
                 outcomes = train_members(
                     dataset, ensemble, asked, scratch, device=self.device, executor_config=config, excluded=left, on_message=heard
                 )
                 records |= publish(self.folder, outcomes, self.device)
-        return [records[member] for member in range(ensemble.members)]
+        return [records[member] for member in range(ensemble.n_networks)]
 
     def _excluded(self, records: Mapping[int, MemberRecord], number: int) -> Bool[np.ndarray, " examples"] | None:
         """Return which examples a round is not trained on, by the members of the rounds before it."""
@@ -200,7 +201,7 @@ class _Scoring:
 
     def _score(self, members: list[MemberRecord]) -> Scores:
         """Compute every score from the members that learned, and write the table."""
-        used = [member for member in members if member.status == "ok"]
+        used = [one for one in members if one.status == "ok" and not self.planned.ensemble.is_threshold(one.member)]
         if not used:
             reasons = "; ".join(sorted({member.reason for member in members}))
             failed = all(member.status == "failed" for member in members)
@@ -256,5 +257,8 @@ def _doubts(manifest: RunManifest) -> list[str]:
         known = f"the members have memorised {share:.1%} of the labels they were trained on"
         cure = "aum, confidence and forget look at all epochs, or train with fewer --epochs"
         doubts.append(f"{known}, so el2n and the other scores of the last epoch tell little apart; {cure}")
+    slow = [one.member for one in manifest.members if one.status == "ok" and one.rate < 1]
+    if slow:
+        doubts.append(f"nothing was learned at the recipe's learning rate, but at a tenth of it, by member {join_some(slow)}")
     small = [repr(name) for name, count in zip(manifest.data.classes, manifest.data.class_counts, strict=True) if 0 < count < folds]
     return [*doubts, f"fewer examples than the {folds} folds in class {join_some(small)}"] if small else doubts

@@ -8,17 +8,21 @@ from typing import Literal
 import msgspec
 import numpy as np
 from jaxtyping import Int64
+from numpy.typing import ArrayLike
 
 from dataprune import noise, store, tables
 from dataprune.data.labels import LabelFile, read_labels
 from dataprune.errors import InputError, check_type, invalid, join_some
 from dataprune.noise import Evidence, Suspects
 from dataprune.noise.suspects import WhyNoCount
+from dataprune.noise.threshold import with_threshold
 from dataprune.run.duplicates import with_duplicates
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
 from dataprune.tables import TABLES, check_output, write_table
 from dataprune.tables.join import join, places
+from dataprune.trace import open_member
+from dataprune.training.ensemble import threshold_mask
 
 COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
 ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
@@ -27,23 +31,46 @@ EARLIER = {"label": "label_name", "suggested_label": "suggested_name"}  # earlie
 DECIDED = ("decision", "new_label")  # what a person fills in
 
 
-def find_suspects(source: Run | Evidence, *, seed: int = 0) -> Suspects:
+def find_suspects(
+    source: Run | Evidence | None = None,
+    *,
+    labels: ArrayLike | None = None,
+    probabilities: ArrayLike | None = None,
+    seed: int = 0,
+) -> Suspects:
     """Judge every label of a run, or of probabilities made elsewhere.
 
     Args:
         source: a finished run, where networks that did not see an example (with folds) speak of it too, which finds far more; where
-            its data can be read, labels that contradict those of identical examples are suspects too. Or
-            `Evidence(labels, out_of_sample=probabilities)`.
+            its data can be read, labels that contradict those of identical examples are suspects too. Or an `Evidence`.
+        labels, probabilities: instead of it: (N,) class indices, and the (N, K) class probabilities of a model that did not see the
+            examples, by cross-validation say.
         seed: of samples.
 
     Returns:
         For each example the probability that its label is wrong, and how many are in all, with an interval; or, where the evidence
         carries no number, an order to look in and why.
     """
+    if labels is not None and probabilities is not None and source is None:
+        source = Evidence(np.asarray(labels), out_of_sample=np.asarray(probabilities))
+    elif labels is not None or probabilities is not None:
+        raise InputError("give either a run or an Evidence, or both `labels` and `probabilities`.")
     check_type("source", source, Run | Evidence, "Open a run's folder with `open_run`.")
+    assert source is not None
     if isinstance(source, Evidence):
         return noise.find(source, seed=seed)
-    return with_duplicates(noise.find(evidence_of(source), seed=seed), source)
+    return with_duplicates(_judged(source, seed), source)
+
+
+def _judged(run: Run, seed: int) -> Suspects:
+    """Judge the labels of a run; where all networks saw them, those with threshold samples count."""
+    found, numbers = noise.find(evidence_of(run), seed=seed), [one.member for one in run.manifest.threshold]
+    if found.why_no_count != "in_sample" or not numbers:
+        return found
+    margins = [open_member(run.path / str(one.file)).arrays["margin"].mean(axis=0) for one in run.manifest.threshold]
+    spec = run.manifest.spec
+    samples = [threshold_mask(len(found), spec.n_classes, spec.seed, number - spec.members) for number in numbers]
+    return with_threshold(found, np.stack(margins), np.stack(samples))
 
 
 def evidence_of_file(probabilities: Path, labels: str, classes: Sequence[str] = ()) -> Evidence:

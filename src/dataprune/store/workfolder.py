@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ class WorkFolder:
 
     @contextmanager
     def work(
-        self, identity: Mapping[str, Any], *, also: Mapping[str, Any] | None = None, wait: bool = False, grows: str | None = None
+        self, identity: Mapping[str, Any], *, also: Mapping[str, Any] | None = None, wait: bool = False, grows: Sequence[str] = ()
     ) -> Iterator[bool]:
         """Claim the output, and yield under its lock whether it is finished: there, whole and of this identity. See the class.
 
@@ -103,7 +103,7 @@ class WorkFolder:
             identity: plain JSON.
             also: what else the claim says; it may differ.
             wait: wait for another process that works here.
-            grows: a number of the identity that may be larger than it was: the output is then made on, and stays whole meanwhile.
+            grows: numbers of the identity that may be larger than they were: the output is then made on, and stays whole meanwhile.
 
         Raises:
             InputError: another identity, other things, or another process (without `wait`).
@@ -142,10 +142,9 @@ class WorkFolder:
         self.manifest.unlink(missing_ok=True)
         write_sealed(self.claimed, identity)
 
-    def _compare(self, present: dict[str, Any], wanted: dict[str, Any], grows: str | None) -> None:
+    def _compare(self, present: dict[str, Any], wanted: dict[str, Any], grows: Sequence[str]) -> None:
         """Refuse another identity than the one that is there."""
-        if grows is not None and present.get(grows, wanted[grows]) < wanted[grows]:
-            present = present | {grows: wanted[grows]}
+        present = present | {name: wanted[name] for name in grows if present.get(name, wanted[name]) < wanted[name]}
         differing = _differences(present, wanted)
         if differing:
             cure = "Choose another folder" if self.is_folder else "Choose another file"

@@ -37,6 +37,7 @@ class Situation:
         smallest_class: examples in it.
         scores: names of the scores that the run has.
         wrong: the estimated number of wrong labels.
+        accuracy: share of the labels that networks name which did not see them.
         memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
         scoring: what scoring has cost.
     """
@@ -48,6 +49,7 @@ class Situation:
     wrong: int | None = None
     memorised: bool = False
     scoring: Cost | None = None
+    accuracy: float | None = None
 
     @property
     def per_class(self) -> float | None:
@@ -111,10 +113,10 @@ def situation_of(run: "Run") -> Situation:
     """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
     from dataprune.run.suspects import find_suspects
 
-    wrong = None
+    wrong = accuracy = None
     with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
         found = find_suspects(run)
-        wrong = None if found.n_wrong is None else round(found.n_wrong)
+        wrong, accuracy = None if found.n_wrong is None else round(found.n_wrong), found.accuracy
     counts = np.array(run.manifest.data.class_counts)
     return Situation(
         n_examples=run.manifest.data.n_examples,
@@ -124,6 +126,7 @@ def situation_of(run: "Run") -> Situation:
         wrong=wrong,
         memorised=run.manifest.memorised,
         scoring=scoring_cost(run.manifest.cost),
+        accuracy=accuracy,
     )
 
 
@@ -169,7 +172,8 @@ def grouped(advices: Sequence[Advice]) -> list[tuple[tuple[Advice, ...], tuple[N
 
 def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note, ...]:
     """Return whether pruning pays at all, and what the advice rests on."""
-    reasons = [] if summary is None else [_most_dropped(summary)]
+    reasons = [] if situation.accuracy is None else [note("accuracy", share=situation.accuracy)]
+    reasons += [] if summary is None else [_most_dropped(summary)]
     if situation.few:
         reasons += [note("few: cheap", few=situation.few), note("few: found")]
     if situation.wrong is not None:

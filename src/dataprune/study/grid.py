@@ -17,9 +17,8 @@ from dataprune.study.results_table import ALL, RANDOM, Cell
 from dataprune.study.spec import ORDERS, StudySpec, Variant
 from dataprune.study.splits import StudyData
 from dataprune.study.trial import Trial
-from dataprune.training.fit import batches_of
-from dataprune.training.plan import epochs_for, model_and_recipe
-from dataprune.training.recipes import Recipe
+from dataprune.training.plan import model_and_recipe, sized
+from dataprune.training.recipes import Recipe, batches_of
 from dataprune.training.staged import Stage, stage_of_steps, whole_stage
 
 SLACK = 1e-9
@@ -226,9 +225,9 @@ def growing(
 def _setup(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     changes = dict(variant.changes)
     model, found = model_and_recipe(dataset, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe))
-    found = replace(found, batch=spec.batch or found.batch)
-    epochs = spec.epochs or epochs_for(len(dataset), EPOCHS, found)
-    recipe = replace(found, epochs=None)
+    fitted = sized(found, len(dataset), EPOCHS, spec.epochs, spec.batch)
+    assert fitted.epochs is not None
+    recipe, epochs = replace(fitted, epochs=None), fitted.epochs
     try:
         rate = changes.get("learning_rate", recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
         recipe = replace(recipe, **{**changes, "learning_rate": rate})

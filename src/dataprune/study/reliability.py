@@ -91,7 +91,7 @@ def reliability(
         splits: random ones, at most; where there are fewer different ones, all.
     """
     if trace.n_members < FEWEST_MEMBERS:
-        cure = f"Add some with `dataprune score --members {FEWEST_MEMBERS} --extend`"
+        cure = f"Add some with `dataprune score --extend`: --members {FEWEST_MEMBERS}, or --repeats 2 of folds"
         raise InputError(f"reliability needs {FEWEST_MEMBERS} members, got {trace.n_members}. {cure}.")
     half = trace.n_members // 2
     found: dict[str, list[float]] = {}

@@ -63,6 +63,7 @@ MEASURED_HERE = {
     "against all: no interval": "{points:+z.1f} points against all data (no interval is known)",
 }
 COUNTED_HERE = {
+    "accuracy": "the networks name {share:.1%} of the labels that they did not see (out-of-sample accuracy)",
     "wrong: many": "about {wrong:,} labels ({share:.1%}) look wrong: look at those before pruning (dataprune noise find)",
     "wrong: few": "about {wrong:,} labels ({share:.1%}) look wrong, too few to decide",
     "memorised": "the members have memorised the labels: scores of the last epoch tell little here",

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, data_handle, open_shared
-from dataprune.errors import invalid
+from dataprune.errors import WorkError, invalid
 from dataprune.store import array_digest, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
@@ -29,6 +29,8 @@ MOST_MEMBERS = 10_000  # more is a slip of the finger
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
 # number of right answers would do, by half of what is missing).
 CHANCE_SIGMAS = 3.0
+RATES = (1.0, 0.1)  # times the recipe's learning rate: the second is tried where nothing was learned at the first
+N_THRESHOLD = 2  # networks with threshold samples: between them every example is judged
 DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probability
 
 
@@ -36,7 +38,8 @@ DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probabili
 class Ensemble:
     """What defines an ensemble beside the data, as `Settings` has it; a member is a pure function of this, its number and the data.
 
-    With folds there are folds × repeats × rounds members, and member `r·folds + f` of a round never sees fold f of repeat r.
+    With folds there are folds × repeats × rounds members, and member `r·folds + f` of a round never sees fold f of repeat r. With
+    threshold samples N_THRESHOLD networks come after the members, which feed no score.
     """
 
     model: str
@@ -49,6 +52,7 @@ class Ensemble:
     rounds: int = 1
     when: Literal["clean", "online"] = "clean"
     seed: int = 0
+    threshold_samples: bool = False
 
     def __post_init__(self) -> None:
         if self.members > MOST_MEMBERS:
@@ -64,11 +68,23 @@ class Ensemble:
         expected = self.folds * self.repeats * self.rounds
         if self.folds and self.members != expected:
             raise invalid("members", f"be folds × repeats × rounds = {expected}", self.members, "Leave it out.")
+        if self.folds and self.threshold_samples:
+            cure = "Networks that did not see the labels count the wrong ones better."
+            raise invalid("threshold_samples", "go with --folds 0", f"{self.folds} folds", cure)
 
     @property
     def round_size(self) -> int:
         """Members of a round; those of the first come first."""
         return self.members // self.rounds
+
+    @property
+    def n_networks(self) -> int:
+        """How many are trained in all."""
+        return self.members + N_THRESHOLD * self.threshold_samples
+
+    def is_threshold(self, member: int) -> bool:
+        """Return whether it is one of the networks with threshold samples."""
+        return member >= self.members
 
     def training(self, seed: int, device: str) -> "Training":
         """Return the training of a member whose own seed is given."""
@@ -104,6 +120,16 @@ def training_mask(ensemble: Ensemble, labels: Int64[np.ndarray, " examples"], me
     return np.asarray(assign_folds(labels, ensemble.folds, ensemble.seed, repeat) != held_out)
 
 
+def threshold_mask(n_examples: int, n_classes: int, seed: int, number: int) -> Bool[np.ndarray, " examples"]:
+    """Return the threshold samples of a network of these: N / (K + 1) examples at random that it learns as an extra class, as if
+    they were wrongly labelled. Those of the N_THRESHOLD networks are disjoint.
+
+    Source: Pleiss et al. 2020, arXiv:2001.10528, section 4.2.
+    """
+    size, order = max(1, n_examples // (n_classes + 1)), generator(seed, "threshold").permutation(n_examples)
+    return np.isin(np.arange(n_examples), order[number * size : (number + 1) * size])
+
+
 @dataclass(frozen=True)
 class MemberJob:
     """All that a worker needs to train one member. `excluded` is never trained on.
@@ -119,11 +145,11 @@ class MemberJob:
     device: str
     excluded: Bool[np.ndarray, " examples"] | None = None
 
-    def checkpoints(self, folder: Path) -> Checkpoints:
-        """Return those of this very member: it does not depend on how many others there are."""
+    def checkpoints(self, folder: Path, rate: float) -> Checkpoints:
+        """Return those of this very member, at so much of the learning rate: it does not depend on how many others there are."""
         spec = {name: value for name, value in asdict(self.ensemble).items() if name not in ("members", "repeats", "rounds")}
         excluded = "" if self.excluded is None else array_digest(self.excluded)
-        return Checkpoints.of(folder, self.device, spec=spec, member=self.member, data=self.data_key, excluded=excluded)
+        return Checkpoints.of(folder, self.device, spec=spec, member=self.member, data=self.data_key, excluded=excluded, rate=rate)
 
 
 @dataclass(frozen=True)
@@ -139,7 +165,8 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class MemberDone:
-    """A finished member: its trace file, its accuracy on what it was trained on, what it took in all.
+    """A finished member: its trace file, its accuracy on what it was trained on, what it took in all, and at how
+    much of the recipe's learning rate.
 
     `strength` is that of the regularisation, where the recipe has it chosen (see `probe`); `content` is that of the file, where the
     driver does not see it.
@@ -154,6 +181,7 @@ class MemberDone:
     peak_bytes: int
     strength: float | None = None
     content: bytes | None = None
+    rate: float = 1.0
 
 
 def train_members(
@@ -202,22 +230,70 @@ def train_member(job: MemberJob, report: Report) -> MemberDone:
 
 
 def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
-    from dataprune.training.fit import Fit, weights_of
+    from dataprune.training.fit import weights_of
+
+    ensemble = job.ensemble
+    task = _task(job)
+    n_seen, seconds, status = 0, 0.0, ""
+    for rate in RATES:
+        try:
+            fit, recorder, spent = _trained(job, task, rate, folder, report)
+        except WorkError:  # the loss is no number
+            if rate == RATES[-1] and not status:
+                raise
+            continue
+        n_seen, seconds, taken = n_seen + int(task.trained_on.sum()) * ensemble.epochs, seconds + spent, rate
+        accuracy, loss = recorder.accuracy(ensemble.epochs - 1), recorder.loss(ensemble.epochs - 1)
+        status = _status(accuracy, loss, task.labels)
+        if status == "ok":
+            break
+    mirrored: np.ndarray | None = None
+    if ensemble.sees_mirrored(len(task.labels), fit.inputs.have_mirrored) and not ensemble.is_threshold(job.member):
+        looks = fit.predict(mirrored=True)
+        mirrored = np.concatenate([logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in looks])
+    path = folder / "trace.safetensors"
+    save_member(path, recorder.finish(weights_of(fit.model), status, mirrored))
+    return MemberDone(job.member, path, status, accuracy, n_seen, seconds, peak_bytes(), fit.strength, rate=taken)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a member learns: the inputs as they are stored, and mirrored, labels, classes, and the rows that it is trained on."""
+
+    inputs: np.ndarray
+    mirrored: np.ndarray | None
+    labels: Int64[np.ndarray, " examples"]
+    n_classes: int
+    trained_on: Bool[np.ndarray, " examples"]
+
+
+def _task(job: MemberJob) -> _Task:
+    inputs, labels, mirrored = open_shared(job.shared)
+    assert labels is not None
+    ensemble = job.ensemble
+    if ensemble.is_threshold(job.member):
+        is_sample = threshold_mask(len(labels), ensemble.n_classes, ensemble.seed, job.member - ensemble.members)
+        extended = np.where(is_sample, ensemble.n_classes, labels)
+        return _Task(inputs, mirrored, extended, ensemble.n_classes + 1, np.ones(len(labels), bool))
+    trained_on = training_mask(ensemble, labels, job.member)
+    trained_on = trained_on if job.excluded is None else trained_on & ~job.excluded
+    return _Task(inputs, mirrored, labels, ensemble.n_classes, trained_on)
+
+
+def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Report) -> tuple["Fit", Recorder, float]:
+    """Train at `rate` times the recipe's learning rate, from the last checkpoint on; return network, trace and seconds."""
+    from dataprune.training.fit import Fit
     from dataprune.training.inputs import Inputs
 
     begun = before = time.perf_counter()
-    ensemble = job.ensemble
-    seen, labels, seen_mirrored = open_shared(job.shared)
-    assert labels is not None
-    trained_on = training_mask(ensemble, labels, job.member)
-    if job.excluded is not None:
-        trained_on &= ~job.excluded
-    seed = torch_seed(ensemble.seed, "member", job.member)
-    inputs = Inputs(seen, ensemble.recipe.normalise, job.device, mirrored=seen_mirrored)
-    fit = Fit(ensemble.training(seed, job.device), inputs, labels, trained_on)
-    about = labels, ensemble.n_classes, ensemble.epochs
-    recorder = Recorder(*about, trained_on=trained_on, when=ensemble.when, seed=seed, last_bias=fit.last_bias)
-    checkpoints = job.checkpoints(folder)
+    ensemble, seed = job.ensemble, torch_seed(job.ensemble.seed, "member", job.member)
+    recipe = replace(ensemble.recipe, learning_rate=ensemble.recipe.learning_rate * rate)
+    training = replace(ensemble.training(seed, job.device), recipe=recipe, n_classes=task.n_classes)
+    inputs = Inputs(task.inputs, recipe.normalise, job.device, mirrored=task.mirrored)
+    fit = Fit(training, inputs, task.labels, task.trained_on)
+    about = task.labels, task.n_classes, ensemble.epochs
+    recorder = Recorder(*about, trained_on=task.trained_on, when=ensemble.when, seed=seed, last_bias=fit.last_bias)
+    checkpoints = job.checkpoints(folder if rate == 1 else folder / f"rate-{rate:g}", rate)
     if (last := checkpoints.latest()) is not None:
         fit.restore(last.arrays, last.info["fit"])
         recorder.restore({n.removeprefix("recorder."): a for n, a in last.arrays.items() if n.startswith("recorder.")})
@@ -229,16 +305,7 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
         checkpoints.save(fit.epoch, arrays, {"fit": fit.info(), "seconds": now - begun})
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
-    accuracy, loss = recorder.accuracy(ensemble.epochs - 1), recorder.loss(ensemble.epochs - 1)
-    mirrored: np.ndarray | None = None
-    if ensemble.sees_mirrored(len(labels), inputs.have_mirrored):
-        looks = fit.predict(mirrored=True)
-        mirrored = np.concatenate([logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in looks])
-    trace = recorder.finish(weights_of(fit.model), _status(accuracy, loss, labels), mirrored)
-    path = folder / "trace.safetensors"
-    save_member(path, trace)
-    n_seen, seconds = int(trained_on.sum()) * ensemble.epochs, time.perf_counter() - begun
-    return MemberDone(job.member, path, trace.info["status"], accuracy, n_seen, seconds, peak_bytes(), fit.strength)
+    return fit, recorder, before - begun
 
 
 def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:

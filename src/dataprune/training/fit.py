@@ -17,7 +17,7 @@ from dataprune.streams import generator, torch_seed
 from dataprune.training import augment, probe
 from dataprune.training.inputs import Inputs, predict_batch
 from dataprune.training.models import build, last_linear, prepare
-from dataprune.training.recipes import Plateau, Recipe, rate_at
+from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at
 
 OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penultimate features
 
@@ -74,16 +74,6 @@ class Part:
     first_step: int
     n_steps: int
     epoch: int
-
-
-def batches_of(n_examples: int, batch: int) -> int:
-    """Return into how many batches of like size an epoch is cut.
-
-    Example:
-        >>> batches_of(300, 128), batches_of(20, 128)
-        (2, 1)
-    """
-    return max(1, round(n_examples / batch))
 
 
 class Fitting:

@@ -12,11 +12,15 @@ from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.probe import search_flops
-from dataprune.training.recipes import Recipe, recipe_named
+from dataprune.training.recipes import Recipe, batches_of, recipe_named
 from dataprune.training.settings import UNTIMED_FLOPS, Cost, Settings, seconds_of
 
-# Members, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that find the wrong labels of CIFAR-10.
-EFFORTS: dict[str, tuple[int, int]] = {"low": (2, 5), "medium": (2, 10), "high": (6, 10)}
+# Repeats of the folds, members without folds, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that
+# find the wrong labels of CIFAR-10.
+EFFORTS: dict[str, tuple[int, int, int]] = {"low": (1, 2, 5), "medium": (1, 2, 10), "high": (2, 6, 10)}
+FOLDS = 5
+LEAST_STEPS = 400
+BATCHES, LARGEST_BATCH = ((32, 700), (64, 1_500)), 128  # examples a step up to so many examples
 REFERENCE_SIZE = 50_000
 # A fifth of the examples needs 1.4 times the epochs to learn, and many more only make networks memorise labels, wrong ones too.
 SIZE_EXPONENT = 0.2
@@ -92,24 +96,23 @@ class Plan:
 def plan(dataset: Dataset, settings: Settings) -> Plan:
     """Fill in what the settings leave open; a set without labels or of one class is refused."""
     check_trainable(dataset)
-    if settings.folds > len(dataset):
-        raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
-    members, epochs = EFFORTS[settings.effort]
+    members, folds, repeats = _cut(settings, len(dataset))
     model, recipe = model_and_recipe(dataset, settings.model, settings.recipe)
-    recipe = dataclasses.replace(recipe, batch=settings.batch or recipe.batch)
-    epochs = settings.epochs or epochs_for(len(dataset), epochs, recipe)
-    recipe = dataclasses.replace(recipe, epochs=epochs)
+    n_trained = len(dataset) - (len(dataset) // folds if folds else 0)
+    recipe = sized(recipe, n_trained, EFFORTS[settings.effort][2], settings.epochs, settings.batch)
+    assert recipe.epochs is not None
     ensemble = Ensemble(
         model=model,
         recipe=recipe,
-        members=settings.members or (settings.folds * settings.repeats * settings.rounds if settings.folds else members),
-        epochs=epochs,
+        members=members,
+        epochs=recipe.epochs,
         n_classes=dataset.n_classes,
-        folds=settings.folds,
-        repeats=settings.repeats,
+        folds=folds,
+        repeats=repeats,
         rounds=settings.rounds,
         when=settings.when,
         seed=settings.seed,
+        threshold_samples=settings.threshold_samples,
     )
     return Plan(dataset, ensemble)
 
@@ -155,15 +158,47 @@ def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     return f"fast{plain}-gray" if dataset.content.shape[3] == 1 else f"fast{plain}"
 
 
-def epochs_for(n_examples: int, epochs: int, recipe: Recipe) -> int:
-    """Return the recipe's epochs or those for a set, given those at REFERENCE_SIZE: somewhat more for smaller sets.
+def batch_for(n_examples: int) -> int:
+    """Return the examples a step for a set of so many: fewer for smaller ones.
 
     Example:
-        >>> [epochs_for(n, 6, Recipe("r")) for n in (1_000, 50_000, 1_000_000)]
-        [9, 6, 3]
+        >>> [batch_for(n) for n in (200, 700, 1_000, 2_000, 50_000)]
+        [32, 32, 64, 128, 128]
     """
-    if recipe.epochs is not None:
-        return recipe.epochs
+    return next((batch for batch, most in BATCHES if n_examples <= most), LARGEST_BATCH)
+
+
+def sized(recipe: Recipe, n_examples: int, epochs: int, asked_epochs: int | None = None, asked_batch: int | None = None) -> Recipe:
+    """Return a recipe with the epochs and the batch for a set of so many examples that are trained on.
+
+    What is asked for comes first, then what the recipe says. One that leaves its epochs open is fitted to the size: somewhat more
+    than `epochs`, which are those at REFERENCE_SIZE, and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps,
+    of a probe FEWEST_STEPS.
+
+    Example:
+        >>> found = [sized(Recipe("r"), n, 10) for n in (300, 2_500, 50_000, 1_000_000)]
+        >>> [(one.batch, one.epochs) for one in found]
+        [(32, 45), (128, 20), (128, 10), (128, 5)]
+    """
+    is_probe = recipe.weight_decay is None
+    batch = asked_batch or (recipe.batch if recipe.epochs or is_probe else min(recipe.batch, batch_for(n_examples)))
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))
-    fewest = 1 if recipe.weight_decay is not None else -(-FEWEST_STEPS * recipe.batch // n_examples)
-    return max(fewest, round(epochs * factor), 1)
+    least = FEWEST_STEPS if is_probe else LEAST_STEPS
+    by_size = max(1, round(epochs * factor), math.ceil(least / batches_of(n_examples, batch)))
+    return dataclasses.replace(recipe, batch=batch, epochs=asked_epochs or recipe.epochs or by_size)
+
+
+def _cut(settings: Settings, n_examples: int) -> tuple[int, int, int]:
+    """Return members, folds and repeats. Where no folds are asked for there are FOLDS, or as many as the members allow."""
+    repeats, plain, _ = EFFORTS[settings.effort]
+    members, rounds = settings.members, settings.rounds
+    folds = settings.folds
+    if folds is None:
+        each = 0 if members is None else members // (rounds * (settings.repeats or 1))
+        folds = min(FOLDS, n_examples) if each % FOLDS == 0 else 0 if members == 1 else max(2, each)
+    if not folds:
+        return members or plain, 0, settings.repeats or 1
+    if members is not None:
+        repeats = max(1, members // (folds * rounds))
+    repeats = settings.repeats or repeats
+    return members or folds * repeats * rounds, folds, repeats

@@ -106,6 +106,16 @@ def recipe_named(name: str) -> Recipe:
     return named("recipe", name, RECIPES, Recipe)
 
 
+def batches_of(n_examples: int, batch: int) -> int:
+    """Return into how many batches of like size an epoch is cut.
+
+    Example:
+        >>> batches_of(300, 128), batches_of(20, 128)
+        (2, 1)
+    """
+    return max(1, round(n_examples / batch))
+
+
 def rate_at(recipe: Recipe, step: int, n_steps: int, epoch: int) -> float:
     """Return the learning rate of a step (0-based) for every schedule but `plateau`, which depends on the losses.
 

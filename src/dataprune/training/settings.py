@@ -22,17 +22,20 @@ class Settings:
 
     Attributes:
         effort: How much to spend. Members and epochs follow from it and from the size of the set.
-        members: Networks in the ensemble. Default: by effort.
+        members: Networks in the ensemble. Default: one for each fold and repeat.
         epochs: Passes over the set for each network. Default: by effort and size.
         model: proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; linear (the default) or mlp for
             features; or module:function.
         recipe: How networks are trained: fast (the default for colour), fast-gray, fast-plain, fast-plain-gray, fast-vectors,
             probe (the default for linear on features), report-cifar10, report-cifar100, report-photos, or module:function.
-        batch: Examples a step. Default: the recipe's.
+        batch: Examples a step. Default: the recipe's, fewer for small sets.
         when: Record on clean pictures after each epoch, or (cheaper, noisier) on augmented ones while training.
-        folds: Train each member on all folds but one, so that every example has answers of networks that did not see it.
-        repeats: How often the set is cut into folds; folds x repeats members.
+        folds: Train each member on all folds but one, so that every example has answers of networks that did not see it; with 0
+            on everything, and wrong labels are not counted. Default: 5, or what divides the members.
+        repeats: How often the set is cut into folds; folds x repeats members. Default: 1, or 2 with effort high.
         rounds: With 2, train as many members again, without the labels that the first ones call wrong; finds wrong labels best.
+        threshold_samples: With --folds 0: train two more networks that learn some examples as an extra class, as if they were
+            wrongly labelled, to tell from them how many labels are wrong.
         seed: Number from which everything random follows; the same number gives the same result.
     """
 
@@ -43,9 +46,10 @@ class Settings:
     recipe: str | None = None
     batch: int | None = None
     when: Literal["clean", "online"] = "clean"
-    folds: int = 0
-    repeats: int = 1
+    folds: int | None = None
+    repeats: int | None = None
     rounds: int = 1
+    threshold_samples: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Int64
 from dataprune.data.handle import DataHandle, open_shared
 from dataprune.errors import invalid
 from dataprune.training.checkpoint import Checkpoints, training_environment, training_on
-from dataprune.training.fit import Fit, Part, Training, batches_of
+from dataprune.training.fit import Fit, Part, Training
 from dataprune.training.inputs import Inputs
+from dataprune.training.recipes import batches_of
 from dataprune.workers import Report
 
 MOST_PLACED = 2  # data sets that a worker keeps on its device: a study has two arms at most

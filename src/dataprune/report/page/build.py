@@ -7,6 +7,7 @@ import numpy as np
 
 from dataprune import store
 from dataprune.errors import join_some
+from dataprune.noise.words import accuracy_in_words
 from dataprune.report import run_figures
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
@@ -68,7 +69,7 @@ def _payload(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
                 "e": chosen.wanted.place[row],
                 "n": number,
                 "to": int(suspects.suggested_label[row]),
-                "p": round(float(suspects.probability[row]), 3),
+                "p": None if suspects.n_wrong is None else round(float(suspects.probability[row]), 3),
                 "why": display_text(suspects.reason[row], 300),
             }
             for number, row in enumerate(chosen.suspects.tolist(), start=1)
@@ -164,6 +165,8 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
         "probable": len(probable),
         "to_check": len(probable) or len(data.suspect_rows),
         "shown": len(chosen.suspects),
+        "accuracy": accuracy_in_words(found),
+        "audited": None if data.audited is None else len(data.audited),
         "estimate": found.count_in_words,
         "notes": [capitalise(display_text(note, 600)) for note in found.notes],
         "pairs": [{"given": names[given], "to": names[other], "count": count} for given, other, count in looks_like],

@@ -19,6 +19,7 @@ from dataprune.noise import Suspects
 from dataprune.report.page.predictions import EnsemblePredictions, predictions_of
 from dataprune.report.text import capitalise, display_text, pluralise
 from dataprune.run import Run, match
+from dataprune.run.decisions import said_in
 from dataprune.run.duplicates import Duplicates, find_duplicates, with_identical
 from dataprune.run.evidence import evidence_of
 from dataprune.run.manifest import RunManifest
@@ -51,6 +52,7 @@ class ReportData:
         pair_rows: (P, 2) rows of the duplicates: beyond the set's size N row N + k is `others[k]`, of another split.
         missing: for each absent part ("pictures", "suspects", "duplicates", "near", "features") the reason, in words.
         gone: which pictures are not there any more, in words.
+        audited: rows of the labels that a person was asked to look at, in their order; None where no audit is shown.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ReportData:
     others: tuple[Other, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
+    audited: Int64[np.ndarray, " looked"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -117,15 +120,23 @@ class ReportData:
 
 
 def gather(
-    run: Run, data: str | Path | Dataset | None = None, features: Path | None = None, encoder: str | None = None
+    run: Run,
+    data: str | Path | Dataset | None = None,
+    features: Path | None = None,
+    encoder: str | None = None,
+    audit: Path | None = None,
 ) -> ReportData:
     """Collect what the page of a run is made of.
 
     Args:
         data: where its pictures lie now; None is where they lay when it was scored, and if not there, the page has none.
         features: vectors of the same examples, for the map and the nearest examples; or the `encoder` that makes them.
+        audit: a table of `noise audit`, whose labels are shown in place of the flagged ones.
     """
     missing: dict[str, str] = {}
+    audited = None
+    if audit is not None:
+        audited = np.array(said_in(audit, run.ids.tolist())[0], np.int64)
     images: np.ndarray | Remaining | None
     dataset, rest = _dataset(run, data, missing)
     if dataset is not None and features is None:
@@ -139,7 +150,7 @@ def gather(
         missing["suspects"] = str(reason)
     told = predictions_of(run.trace)
     about = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, told, images, vectors, features_are, suspects)
-    return ReportData(*about, *_duplicates(dataset, missing), missing, () if rest is None else (rest.said,))
+    return ReportData(*about, *_duplicates(dataset, missing), missing, () if rest is None else (rest.said,), audited)
 
 
 def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:

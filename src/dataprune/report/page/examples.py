@@ -68,7 +68,8 @@ class Choice:
 def choose(data: ReportData, max_pictures: int) -> Choice:
     """Decide which rows are shown, and in which order they get pictures."""
     ties, n_classes = tie_break([str(one) for one in data.ids.tolist()], 0), len(data.classes)
-    suspects = data.suspect_rows[: max(FEWEST_SUSPECTS, max_pictures // 3)]
+    asked_about = data.suspect_rows if data.audited is None else data.audited
+    suspects = asked_about[: max(FEWEST_SUSPECTS, max_pictures // 3)]
     pairs = data.pair_rows[:MOST_DUPLICATES]
     confused = confusions(data)
     by_score = {name: ends(score, ties) for name, score in data.scores.items()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataprune.noise.words import accuracy_in_words
 from dataprune.report.page.classes import class_rows, confusions, frequent_pairs
 from dataprune.report.page.data import ReportData
 from dataprune.report.text import display_text, percent, pluralise, spent
@@ -45,10 +46,11 @@ def _labels(data: ReportData) -> Finding:
             f"Suspects were not judged: {data.missing.get('suspects', 'no reason given')}",
             link="#confusion",
         )
+    text = f"{accuracy_in_words(found)} "
     if found.n_wrong is None:
-        text = f"How many labels are wrong cannot be told here ({found.count_in_words}); there is an order to look in."
+        text += f"How many labels are wrong cannot be told here ({found.count_in_words}); there is an order to look in."
     else:
-        text = f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
+        text += f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
     if found.are_few:
         text += " A set without any would show about as much; the first of the list tell which it is."
     rows, n_flagged = data.probable_rows, len(data.suspect_rows)

@@ -38,6 +38,7 @@ def write_report(
     features: str | Path | None = None,
     encoder: str | None = None,
     figures: str | Path | None = None,
+    audit: str | Path | None = None,
 ) -> Written:
     """Write the page of a run or a study: one file that needs no network.
 
@@ -48,6 +49,7 @@ def write_report(
         features: vectors of the run's examples, for the map and the nearest examples.
         encoder: the encoder that makes these vectors; by default the built-in one where the run was made with it.
         figures: a folder for the page's figures as PNG and SVG.
+        audit: a table of `noise audit`: its labels are shown to be marked, in place of the flagged ones.
 
     Raises:
         InputError: `folder` is neither, `out` is no .html, `data` or `features` are others than the run's.
@@ -58,9 +60,11 @@ def write_report(
     if options.max_pictures < 0:
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     if not is_study(folder):
-        page = run_page(gather(open_run(folder), data, None if features is None else Path(features), encoder), options)
-    elif data is not None or features is not None or encoder is not None:
-        raise InputError("`--data`, `--features` and `--encoder` are for the report of a run, not of a study. Leave them out.")
+        vectors, table = (None if one is None else Path(one) for one in (features, audit))
+        page = run_page(gather(open_run(folder), data, vectors, encoder, table), options)
+    elif any(one is not None for one in (data, features, encoder, audit)):
+        options_of_run = "`--data`, `--features`, `--encoder` and `--audit`"
+        raise InputError(f"{options_of_run} are for the report of a run, not of a study. Leave them out.")
     else:
         page = study_page(gather_study(open_study(folder)), options)
     text = html(page, is_static=options.is_static).encode("utf-8")

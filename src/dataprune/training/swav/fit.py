@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from dataprune.errors import InputError, invalid
 from dataprune.streams import generator
-from dataprune.training.fit import FeatureTap, Fitting, batches_of, load_weights, mixed_precision, torch_stream
+from dataprune.training.fit import FeatureTap, Fitting, load_weights, mixed_precision, torch_stream
 from dataprune.training.inputs import Inputs, map_batches
 from dataprune.training.models import build, last_linear, prepare, proxy
-from dataprune.training.recipes import rate_at
+from dataprune.training.recipes import batches_of, rate_at
 from dataprune.training.swav import views
 from dataprune.training.swav.recipe import Swav, SwavRecipe
 

@@ -49,7 +49,7 @@
     card.setAttribute("aria-label", `${suspect.n}: ${x.name[e]}, labelled ${x.given[e]}, looks like ${data.classes[suspect.to]}`);
     card.querySelector(".label").textContent = x.given[e];
     card.querySelector(".to").textContent = data.classes[suspect.to];
-    card.querySelector(".sure").textContent = `${Math.round(suspect.p * 100)}\u00a0%`;
+    card.querySelector(".sure").textContent = suspect.p === null ? "?" : `${Math.round(suspect.p * 100)}\u00a0%`;
     card.querySelector(".why").textContent = suspect.why;
     card.querySelector(".name").textContent = x.name[e];
     card.querySelector(".see").dataset.e = e;

@@ -1,0 +1,190 @@
+"""A sample of labels to look at: by hand, by properties, by simulated persons; and the table that is filled in."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+
+import dataprune as dp
+from dataprune.errors import InputError
+from dataprune.noise.suspects import Suspects
+
+CLASSES = ("cat", "dog")
+
+
+def finding(p, *, counted=True):
+    """Return a finding that gives the probabilities; from .5 on a label is flagged."""
+    p = np.asarray(p, np.float64)
+    n, total = len(p), float(p.sum())
+    count = (total, 0.5 * total, 1.5 * total) if counted else (None, None, None)
+    ids = np.array([f"{row}.png" for row in range(n)], dtype=np.dtypes.StringDType())
+    labels = np.arange(n) % 2
+    odds = np.log(p / (1 - p))
+    why = np.full(n, "the networks say so", dtype=object)
+    return Suspects(ids, labels, 1 - labels, p, odds, (p >= 0.5) & counted, why, *count, CLASSES, "out", "by hand")
+
+
+def drawn(n=2000, middle=-3.0, seed=0):
+    """Return probabilities, and which labels are wrong by them."""
+    rng = np.random.default_rng(seed)
+    p = 1 / (1 + np.exp(-(middle + 2.5 * rng.normal(size=n))))
+    return p, rng.random(n) < p
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_smaller_sample_begins_a_larger_one_and_chances_add_up(counted):
+    found = finding(drawn()[0], counted=counted)
+    small, large = (dp.audit(found, size, seed=3) for size in (40, 100))
+    assert small.rows.tolist() == large.rows[:40].tolist()
+    assert len(set(large.rows.tolist())) == 100
+    for sample in (small, large):
+        assert sample.chance.sum() == pytest.approx(len(sample))
+        assert (sample.chance > 0).all()
+    assert (found.rank[large.rows] <= 200).sum() >= 15, "the top is looked at more"
+    assert (found.rank[large.rows] > 1000).sum() >= 10, "and the rest too"
+
+
+def test_the_estimate_weighs_each_by_its_chance():
+    """Horvitz and Thompson: the sum over wrong labels that were looked at of one over their chance."""
+    p, wrong = drawn()
+    sample = dp.audit(finding(p), 80, seed=1)
+    said = sample.estimate(wrong[sample.rows])
+    hits = sample.rows[wrong[sample.rows]]
+    assert said.n_wrong.value == pytest.approx((1 / sample.chance[hits]).sum())
+    flagged = sample.found.is_suspect
+    assert said.precision.value == pytest.approx((1 / sample.chance[hits[flagged[hits]]]).sum() / flagged.sum())
+    assert said.n_unfound.value == pytest.approx((1 / sample.chance[hits[~flagged[hits]]]).sum())
+
+
+def test_a_look_at_all_leaves_nothing_open():
+    p, wrong = drawn(60)
+    sample = dp.audit(finding(p), 60)
+    said = sample.estimate(wrong[sample.rows])
+    assert (said.n_wrong.low, said.n_wrong.value, said.n_wrong.high) == pytest.approx((wrong.sum(),) * 3)
+
+
+@pytest.mark.parametrize("which", ["none", "all"])
+def test_where_all_decisions_are_equal_the_interval_has_a_width(which):
+    sample = dp.audit(finding(drawn()[0]), 100)
+    said = sample.estimate(np.full(100, which == "all")).n_wrong
+    assert (said.low == 0) == (which == "none")
+    assert (said.high == 2000) == (which == "all")
+    assert 10 < said.high - said.low < 400
+
+
+@pytest.mark.parametrize(("middle", "counted"), [(-3.0, True), (-3.0, False), (-5.0, True), (-1.5, True)])
+def test_the_interval_holds_the_truth_for_most_persons_and_is_narrower_than_by_chance(middle, counted):
+    p, wrong = drawn(1500, middle)
+    found, held, values, widths = finding(p, counted=counted), 0, [], []
+    for person in range(60):
+        sample = dp.audit(found, 100, seed=person)
+        said = sample.estimate(wrong[sample.rows]).n_wrong
+        held += said.low <= wrong.sum() <= said.high
+        values.append(said.value)
+        widths.append(said.high - said.low)
+    assert held >= 53  # of 60 at 95 %: less once in 200
+    assert abs(np.mean(values) - wrong.sum()) < 4 * np.std(values) / np.sqrt(60), "unbiased"
+    rate = wrong.mean()
+    assert np.mean(widths) < 0.95 * 2 * 1.96 * np.sqrt(rate * (1 - rate) / 100) * len(p)
+
+
+def test_a_ranking_that_is_worth_nothing_costs_width_not_truth():
+    p, wrong = drawn(1500)
+    wrong = np.random.default_rng(1).permutation(wrong)
+    found, held = finding(p), 0
+    for person in range(60):
+        sample = dp.audit(found, 100, seed=person)
+        said = sample.estimate(wrong[sample.rows]).n_wrong
+        held += said.low <= wrong.sum() <= said.high
+    assert held >= 50
+
+
+def test_the_findings_count_is_joined_where_it_fits():
+    p, wrong = drawn(1500)
+    found = finding(p)
+    sample = dp.audit(found, 100)
+    said = sample.estimate(wrong[sample.rows])
+    assert said.fits
+    assert said.n_together.high - said.n_together.low < min(said.n_wrong.high - said.n_wrong.low, p.sum())
+    all_wrong = sample.estimate(np.ones(100, bool))
+    assert (all_wrong.n_together, all_wrong.fits) == (None, False)
+    assert dp.audit(finding(p, counted=False), 100).estimate(wrong[:100]).fits is None
+
+
+def test_what_is_refused():
+    found = finding(drawn(300)[0])
+    for size in (3, 301):
+        with pytest.raises(InputError, match=rf"`size` must be in \d+ ... 300, got {size}"):
+            dp.audit(found, size)
+    with pytest.raises(InputError, match="`wrong` must be true or false for each of the 50 rows"):
+        dp.audit(found, 50).estimate(np.zeros(49, bool))
+
+
+class TestTable:
+    @pytest.fixture
+    def suspects(self, tmp_path):
+        dp.write_suspects(finding(drawn(300)[0]), tmp_path / "suspects.csv")
+        return tmp_path / "suspects.csv"
+
+    @staticmethod
+    def rows_of(path):
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def fill(self, path, words, **more):
+        rows = self.rows_of(path)
+        for row, word in zip(rows, words, strict=False):
+            row |= {"decision": word} | more
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def test_a_table_is_filled_in_by_and_by_and_grows(self, cli, suspects, tmp_path):
+        table = tmp_path / "audit.csv"
+        command = ["noise", "audit", "--suspects", suspects, "--out", table]
+        assert cli(*command, "--size", "30")[0] == 0
+        assert [row["given_label"] in CLASSES for row in self.rows_of(table)] == [True] * 30
+        words = list(itertools.islice(itertools.cycle(["keep", "keep", "relabel"]), 40))
+        self.fill(table, words[:22], note="mine")
+        code, out, _ = cli(*command, "--size", "30")
+        assert code == 0
+        assert "left: 8 of 30" in out
+        assert "wrong labels: " not in out
+        assert "--size 22" in out
+        assert "wrong labels: " in cli(*command, "--size", "22")[1]
+        assert len(self.rows_of(table)) == 30, "nothing is lost by a smaller size"
+        assert "left: 18 of 40" in cli(*command, "--size", "40")[1]
+        rows = self.rows_of(table)
+        assert [row["decision"] for row in rows] == [*words[:22], *[""] * 18]
+        assert rows[0]["note"] == "mine"
+        self.fill(table, words)
+        out = cli(*command, "--size", "40")[1]
+        assert "looked at: 40 of 300 labels, 13 of them wrong" in out
+        assert "95 % interval" in out
+        before = table.read_bytes()
+        assert cli(*command, "--size", "40")[1] == out
+        assert table.read_bytes() == before
+
+    def test_decisions_of_the_page_go_into_the_table(self, cli, suspects, tmp_path):
+        table, saved = tmp_path / "audit.parquet", tmp_path / "decisions.csv"
+        sample = dp.audit(dp.read_suspects(suspects), 30)
+        ids = [str(sample.found.ids[row]) for row in sample.rows]
+        saved.write_text("id,decision,label\n" + "".join(f"{name},drop,\n" for name in ids[:29]), encoding="utf-8")
+        command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]
+        assert "left: 1 of 30" in cli(*command, "--decisions", saved)[1]
+        assert "left: 1 of 30" in cli(*command)[1], "they stay"
+        saved.write_text(f"id,decision\n{ids[29]},keep\n", encoding="utf-8")
+        assert "29 of them wrong" in cli(*command, "--decisions", saved)[1]
+
+    def test_other_tables_and_words_are_refused(self, cli, suspects, tmp_path):
+        table = tmp_path / "mine.csv"
+        table.write_text("id,name\n1,x\n", encoding="utf-8")
+        command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]
+        code, _, err = cli(*command)
+        assert (code, table.read_text(encoding="utf-8")) == (2, "id,name\n1,x\n")
+        assert "have a column `decision`" in err
+        table.write_text("id,decision\n0.png,maybe\n", encoding="utf-8")
+        code, _, err = cli(*command)
+        assert (code, "'maybe' in line 2" in err) == (2, True)
