@@ -32,7 +32,7 @@ MOST_ODDS = 13.0  # log-odds: a probability nearer to 0 or 1 than two in a milli
 LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given labels cannot tell either
 LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
 MODEL_ERROR = 0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest
-UNLEARNED_ERROR = 0.2  # of the labels that networks miss and noise does not explain, and of how much surer they are than right
+UNLEARNED_ERROR = 0.25  # of the labels that networks miss and noise does not explain, and of how much surer they are than right
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
 RIDGE = 1e-3  # holds the slope of `_read_by`
 WORTH_LOOKING = 50  # but of as many there is always
@@ -68,7 +68,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         is_suspect=_flagged(probability) & is_counted,
         reason=reasons(evidence, suggested, worth_words, probability * share),
         n_wrong=estimate.n_wrong if is_counted else None,
-        n_wrong_low=estimate.low if is_known else None,
+        n_wrong_low=(0.0 if why == "too_weak" else estimate.low) if is_known else None,
         n_wrong_high=estimate.high if is_known else None,
         classes=evidence.classes,
         sampling=evidence.sampling,

@@ -15,6 +15,9 @@ from dataprune.streams import tie_break
 FEW_SHARE = 0.02
 """Up to this estimated share of wrong labels a set cannot be told from one without any: what clean sets give, see docs/log.md."""
 
+MOST_SURE = 0.9
+"""What is at most expected of the first of the list at the least; see docs/log.md."""
+
 WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"]
 
 
@@ -103,8 +106,8 @@ class Suspects:
     def expected_wrong(self, count: int) -> tuple[float, float, float] | None:
         """Return how many of the `count` most suspect labels are expected to be wrong, and a 95 % range; None without a number.
 
-        The ends are what is expected where as many labels are wrong as the ends of the interval say, and two standard deviations of
-        so many draws beyond.
+        The ends are what is expected where as many labels are wrong as the ends of the interval say, none surer than nine in ten at
+        the lower, and two standard deviations of so many draws beyond.
         """
         if not 1 <= count <= len(self):
             raise invalid("count", f"be in 1 ... {len(self)}", count)
@@ -112,9 +115,9 @@ class Suspects:
             return None
         first = self.order[:count]
         low, high = (sigmoid(self.score[first] + shift) for shift in self._shifts)
-        ends = (p.sum() + sign * 2 * np.sqrt((p * (1 - p)).sum()) for p, sign in ((low, -1), (high, 1)))
+        ends = (p.sum() + sign * 2 * np.sqrt((p * (1 - p)).sum()) for p, sign in ((np.minimum(low, MOST_SURE), -1), (high, 1)))
         low_end, high_end = (float(np.clip(end, 0, count)) for end in ends)
-        return float(self.probability[first].sum()), low_end, high_end
+        return float(self.probability[first].sum()), float(np.floor(low_end)), float(np.ceil(high_end))
 
     @cached_property
     def _shifts(self) -> tuple[float, float]:
