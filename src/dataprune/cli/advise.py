@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dataprune as dp
 from dataprune.cli.lines import say, warn
+from dataprune.cli.score import say_eyes
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text, pluralise
 
@@ -39,6 +40,7 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
     if summary is not None:
         sizes = tuple(sorted({round(float(one), 6) for one in summary.table["keep"] if one < 1}, reverse=True)) or (1.0,)
     if opened is not None:
+        say_eyes(opened)
         situation = situation_of(opened)
     else:
         assert study is not None

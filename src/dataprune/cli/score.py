@@ -9,7 +9,7 @@ from dataprune.cli.embed import make
 from dataprune.cli.lines import complain, duration, operations, say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, Encoder, Output, Quiet, Reading, Wait, encoded, read_data
 from dataprune.cli.progress import Progress, training
-from dataprune.report.text import pluralise
+from dataprune.report.text import eyes, pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
 
 N_HARDEST = 5
@@ -69,6 +69,7 @@ def score(
         file = dp.read_features(path)
     if file is not None:
         run = add_scores_of(file, run, clusters, settings.seed)
+    say_eyes(run)
     say_scores(run)
     say_hardest(run.scores["el2n"], run, N_HARDEST)
     say(f"scores: {out / 'scores.parquet'}, a row for each example")
@@ -118,6 +119,14 @@ def train(
         if member.status != "ok":
             (complain if member.status == "failed" else warn)(member.said)
     return run
+
+
+def say_eyes(run: "dp.Run") -> None:
+    """Print what judged the examples, and how often it names labels that it did not see."""
+    from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
+
+    spec = run.manifest.spec
+    say(f"eyes: {eyes(spec.model, None if spec.encoder is None else spec.encoder.name, out_of_sample_accuracy(evidence_of(run)))}")
 
 
 def say_scores(run: "dp.Run") -> None:

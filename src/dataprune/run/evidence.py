@@ -34,6 +34,12 @@ def _counted_out_of_sample(found: Evidence) -> Evidence:
     )
 
 
+def out_of_sample_accuracy(evidence: Evidence) -> float | None:
+    """Return how often the networks that did not see an example name its given label; None where all saw all."""
+    found = evidence.out_of_sample
+    return None if found is None else float((found.argmax(1) == evidence.labels).mean())
+
+
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:
     """Gather from the trace of one round or more what a finding reads.
 

@@ -17,7 +17,7 @@ from dataprune.report.page.data import ReportData
 from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, choose, records, shown_id
 from dataprune.report.page.findings import findings, summary, took
 from dataprune.report.page.render import Options, Page
-from dataprune.report.text import capitalise, display_text, pluralise
+from dataprune.report.text import capitalise, display_text, eyes, pluralise
 from dataprune.scores import FEATURE_SCORES, SCORES
 from dataprune.streams import generator
 
@@ -248,6 +248,7 @@ def _made(data: ReportData) -> list[list[str]]:
     rows = [
         ["fingerprint of the data", spec.data[:16]],
         ["networks", f"{spec.members} × {spec.epochs} epochs, {display_text(spec.model, 60)}"],
+        ["eyes", eyes(spec.model, None if spec.encoder is None else spec.encoder.name, data.accuracy)],
         ["recipe", ", ".join(f"{key} {display_text(value, 40)}" for key, value in recipe.items())],
         ["folds", f"{spec.folds} × {spec.repeats}{again}" if spec.folds else "none: every network saw every example"],
         ["seed", str(spec.seed)],

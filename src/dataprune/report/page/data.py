@@ -21,7 +21,7 @@ from dataprune.report.text import capitalise, display_text, pluralise
 from dataprune.run import Run, match
 from dataprune.run.decisions import said_in
 from dataprune.run.duplicates import Duplicates, find_duplicates, with_identical
-from dataprune.run.evidence import evidence_of
+from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
 from dataprune.run.manifest import RunManifest
 from dataprune.run.run import LOCAL
 from dataprune.scores import Score, Scores
@@ -53,6 +53,7 @@ class ReportData:
         missing: for each absent part ("pictures", "suspects", "duplicates", "near", "features") the reason, in words.
         gone: which pictures are not there any more, in words.
         audited: rows of the labels that a person was asked to look at, in their order; None where no audit is shown.
+        accuracy: how often networks name given labels that they did not see; None where all saw all.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ReportData:
     missing: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
     audited: Int64[np.ndarray, " looked"] | None = None
+    accuracy: float | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -143,14 +145,16 @@ def gather(
         dataset = encode(dataset, encoder or run.eyes)
     vectors, features_are = _features(run, dataset, features, missing)
     images, suspects = rest if dataset is None else dataset.images, None
+    evidence = evidence_of(run)
     try:
-        suspects = noise.find(evidence_of(run))
+        suspects = noise.find(evidence)
         suspects = suspects if dataset is None else with_identical(suspects, dataset)
     except DatapruneError as reason:
         missing["suspects"] = str(reason)
     told = predictions_of(run.trace)
     about = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, told, images, vectors, features_are, suspects)
-    return ReportData(*about, *_duplicates(dataset, missing), missing, () if rest is None else (rest.said,), audited)
+    gone = () if rest is None else (rest.said,)
+    return ReportData(*about, *_duplicates(dataset, missing), missing, gone, audited, out_of_sample_accuracy(evidence))
 
 
 def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:

