@@ -9,6 +9,7 @@ import pytest
 import dataprune as dp
 from dataprune.errors import InputError
 from dataprune.noise.suspects import Suspects
+from dataprune.tables import read_table
 
 CLASSES = ("cat", "dog")
 
@@ -175,8 +176,10 @@ class TestTable:
         command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]
         assert "left: 1 of 30" in cli(*command, "--decisions", saved)[1]
         assert "left: 1 of 30" in cli(*command)[1], "they stay"
-        saved.write_text(f"id,decision\n{ids[29]},keep\n", encoding="utf-8")
-        assert "29 of them wrong" in cli(*command, "--decisions", saved)[1]
+        other = CLASSES[1 - int(sample.found.labels[sample.rows[29]])]
+        saved.write_text(f"id,decision,label\n{ids[29]},relabel,{other}\n", encoding="utf-8")
+        assert "30 of them wrong" in cli(*command, "--decisions", saved)[1]
+        assert read_table(table).columns["new_label"][29] == other
 
     def test_other_tables_and_words_are_refused(self, cli, suspects, tmp_path):
         table = tmp_path / "mine.csv"

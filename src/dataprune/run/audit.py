@@ -6,7 +6,7 @@ import numpy as np
 
 from dataprune import store
 from dataprune.noise.audit import Audit
-from dataprune.run.decisions import said_in
+from dataprune.run.decisions import read_decisions, said_in
 from dataprune.tables import TABLES, check_output, read_table, write_table
 
 WRONG = ("drop", "relabel")  # what a person decides about a wrong label
@@ -35,9 +35,11 @@ def update_table(sample: Audit, out: str | Path, decisions: str | Path | None = 
         for at, row in enumerate(said_in(out, ids)[0]):
             lines.setdefault(row, {}).update({name: str(cells[at]) for name, cells in before.items()})
     if decisions is not None:
+        after = read_decisions(Path(decisions), ids, found.labels, found.classes, found).labels
         for row, word in zip(*said_in(Path(decisions), ids), strict=True):
             if word:
-                lines.setdefault(row, {})["decision"] = word
+                new = names[after[row]] if word == "relabel" else ""
+                lines.setdefault(row, {}).update(decision=word, new_label=new)
     for row, line in lines.items():
         fresh = (ids[row], names[found.labels[row]], names[found.suggested_label[row]], found.reason[row], "", "")
         for column, value in zip(COLUMNS, fresh, strict=True):
