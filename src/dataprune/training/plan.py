@@ -96,6 +96,8 @@ class Plan:
 def plan(dataset: Dataset, settings: Settings) -> Plan:
     """Fill in what the settings leave open; a set without labels or of one class is refused."""
     check_trainable(dataset)
+    if (settings.folds or 0) > len(dataset):
+        raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, folds, repeats = _cut(settings, len(dataset))
     model, recipe = model_and_recipe(dataset, settings.model, settings.recipe)
     n_trained = len(dataset) - (len(dataset) // folds if folds else 0)
