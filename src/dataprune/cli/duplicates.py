@@ -115,7 +115,9 @@ def _say_duplicates(found: "dp.Duplicates") -> None:
     say("the first of them:" if len(found) > N_SHOWN else "they are:")
     say_columns([("distance", "in", "one", "other"), *(_row(found, pair) for pair in range(min(N_SHOWN, len(found))))])
     if conflict.any():
-        say("different labels: one of the two is wrong. Look at both; of identical ones dataprune noise find makes suspects.")
+        may_differ = "one of the two may be wrong, or near ones differ where it counts"
+        which = "one of the two is wrong" if found.texts is None else may_differ
+        say(f"different labels: {which}. Look at both; of identical ones dataprune noise find makes suspects.")
     if leak.any():
         count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
         cure = "Remove them from train, not from test, so that figures stay comparable."
@@ -124,9 +126,13 @@ def _say_duplicates(found: "dp.Duplicates") -> None:
 
 def _row(found: "dp.Duplicates", pair: int) -> tuple[object, ...]:
     cells = []
-    for ids, labels in ((found.ids, found.labels), (found.other_ids, found.other_labels)):
+    sides = ((found.ids, found.labels, found.texts), (found.other_ids, found.other_labels, found.other_texts))
+    for ids, labels, texts in sides:
         label = int(labels[pair])
-        cells.append(display_text(ids[pair], 50) + (f" ({display_text(found.classes[label], 20)})" if label >= 0 else ""))
+        cells.append(
+            display_text(ids[pair] if texts is None else f"{ids[pair]}: {texts[pair]}", 50)
+            + (f" ({display_text(found.classes[label], 20)})" if label >= 0 else "")
+        )
     split, other_split = found.split[pair], found.other_split[pair]
     where = split if split == other_split else f"{split}, {other_split}"
     return "exact" if found.is_exact[pair] else f"{found.distance[pair]:.2f}", where, *cells

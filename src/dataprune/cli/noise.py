@@ -131,9 +131,10 @@ def find(
 ) -> None:
     """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
 
-    Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE
-    with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect and reason, and FILE.json with
-    the estimate. Where what the networks say carries no number, there is an order to look in, and no label is flagged by it.
+    Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE with id, label,
+    suggested_label, probability (that the label is wrong), score, rank, is_suspect, reason and, of texts and rows, text; and
+    FILE.json with the estimate. Where what the networks say carries no number, there is an order to look in, and no label is flagged
+    by it.
     Without --out it only says what it finds.
 
     For example:
@@ -342,7 +343,8 @@ def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
     for row in rows:
         names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
         wrong = "?" if found.n_wrong is None else f"{found.probability[row]:.0%}"
-        cells.append((wrong, *names, display_text(found.ids[row], 50), found.reason[row]))
+        named = display_text(found.ids[row] if found.texts is None else f"{found.ids[row]}: {found.texts[row]}", 50)
+        cells.append((wrong, *names, named, found.reason[row]))
     say_columns(cells, right=(0,), most=LONGEST_REASON)
 
 

@@ -76,9 +76,9 @@ Data = Annotated[
     str,
     Parameter(
         help="The training set: a folder class/*.jpg, or train/ and test/ with classes inside; a flat folder with --labels, or "
-        "with a table of labels in it; a table of pictures (CSV, TSV, JSON lines, Parquet); a tar of WebDataset, or a folder of "
-        "such; a .npz file (x, y); a .npy file of features; CIFAR-10/100 files as their authors ship them; hf:NAME; or the "
-        "built-in set digits."
+        "with a table of labels in it; a table (CSV, TSV, JSON lines, Parquet) of pictures, of texts, or of rows of numbers and "
+        "categories; a tar of WebDataset, or a folder of such; a .npz file (x, y); a .npy file of features; CIFAR-10/100 files as "
+        "their authors ship them; hf:NAME; or the built-in set digits."
     ),
 ]
 Run = Annotated[Path, Parameter(help="A folder made by dataprune score.")]
@@ -152,6 +152,8 @@ class Reading:
         fit: How pictures become squares: their centre, or all of them with black borders, or stretched.
         image_column: Column of a table that names or holds the pictures. Default: the one that does.
         label_column: Column of a table with the labels. Default: the one that is called so.
+        text_column: Column of a table with texts. Default: the one that is called so. A table of neither pictures nor texts is read
+            as rows of numbers, categories and dates.
     """
 
     labels: str | None = None
@@ -160,6 +162,7 @@ class Reading:
     fit: Literal["crop", "pad", "stretch"] = "crop"
     image_column: str | None = None
     label_column: str | None = None
+    text_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:
@@ -195,7 +198,7 @@ def read_all(
 
     how: dict[str, Any] = vars(reading)
     if run is not None:
-        for name in ("image_size", "labels", "fit", "image_column", "label_column"):
+        for name in ("image_size", "labels", "fit", "image_column", "label_column", "text_column"):
             if how[name] != getattr(Reading(), name):
                 raise InputError(f"`{name}` must be left out with --run: the run says how its data were read and labelled.")
         how = {"labels": None, **run.manifest.read}
@@ -210,7 +213,9 @@ def say_data(data: str, dataset: "dp.Dataset") -> None:
     """Report what was read, what a person should know about it, and what was left out."""
     contents = [pluralise(len(dataset), "example")]
     contents.append("no labels" if dataset.labels is None else pluralise(dataset.n_classes, "class"))
-    if dataset.images is None:
+    if dataset.records is not None:
+        contents.append(f"{dataset.records.kind} as vectors of {pluralise(dataset.inputs.shape[1], 'number')}")
+    elif dataset.images is None:
         contents.append(f"features of {pluralise(dataset.inputs.shape[1], 'column')}")
     else:
         height, width, channels = dataset.images.shape[1:]

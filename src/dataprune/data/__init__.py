@@ -5,12 +5,14 @@ from dataprune.data.dataset import Dataset, EncoderRecord, Origin, Skipped, Spli
 from dataprune.data.features import FeatureFile, read_features
 from dataprune.data.objects import from_torch
 from dataprune.data.reading import from_huggingface, read, read_splits
+from dataprune.data.records import Records
 
 __all__ = [
     "Dataset",
     "EncoderRecord",
     "FeatureFile",
     "Origin",
+    "Records",
     "Skipped",
     "Splits",
     "from_arrays",

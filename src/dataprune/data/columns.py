@@ -11,6 +11,7 @@ from dataprune.errors import InputError, invalid, join_some, unknown_choice
 _CALLED = [
     *("label", "cls", "labels", "class", "classes", "target", "targets", "finelabel", "category"),
     *("classname", "labelname", "classid", "labelid", "categoryid", "diagnosis", "species", "breed"),
+    *("intent", "sentiment", "emotion", "topic"),
 ]
 """What a column of labels is called, in lower case and without separators."""
 _MULTI = "Multi-label data are not supported: give one label with label_column (--label-column) or labels (--labels)."
@@ -22,11 +23,12 @@ class Columns:
 
     image: str | None = None
     label: str | None = None
+    text: str | None = None
 
     @property
     def asked(self) -> str | None:
         """The first option that was given."""
-        return "image_column" if self.image is not None else "label_column" if self.label is not None else None
+        return next((f"{name}_column" for name, value in vars(self).items() if value is not None), None)
 
 
 def label_column(
@@ -46,9 +48,9 @@ def label_column(
         return asked, []
     if "label" in names and "label" in others:
         return "label", []
-    known = sorted((name for name in names if _plain(name) in _CALLED), key=lambda name: _CALLED.index(_plain(name))) or list(
-        others
-    )
+    known = sorted(
+        (name for name in names if plain_name(name) in _CALLED), key=lambda name: _CALLED.index(plain_name(name))
+    ) or list(others)
     if len(known) > 1:
         given = {name: values(name) for name in known}
         differ = [name for name in known[1:] if not same_partition(given[known[0]], given[name])]
@@ -60,7 +62,7 @@ def label_column(
         known = [name for name in known if given[name].dtype.kind in "OUT"] or known
     if not known:
         return None, []
-    coarse = [name for name in names if _plain(name) == "coarselabel" and _plain(known[0]) == "finelabel"]
+    coarse = [name for name in names if plain_name(name) == "coarselabel" and plain_name(known[0]) == "finelabel"]
     beside = f", not from {join_some(coarse)}" if coarse else ""
     return known[0], [] if known[0] == "label" else [f"the labels are taken from the column {known[0]}{beside}"]
 
@@ -92,7 +94,7 @@ def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequen
 
 def is_called_label(name: str) -> bool:
     """Return whether a column is called as labels are."""
-    return _plain(name) in _CALLED
+    return plain_name(name) in _CALLED
 
 
 def split_column(cells: Mapping[str, np.ndarray], passed: Sequence[str]) -> str | None:
@@ -113,7 +115,8 @@ def same_partition(one: np.ndarray, other: np.ndarray) -> bool:
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name of a column in lower case, without separators."""
     return name.casefold().replace("_", "").replace(" ", "").replace("-", "")
 
 

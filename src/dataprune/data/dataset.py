@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from dataprune import store
+from dataprune.data.records import Records
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
 
@@ -41,7 +42,8 @@ class Origin:
 class EncoderRecord:
     """Which frozen function made the vectors of a data set: a part of its identity.
 
-    `weights` is the SHA-256 of the weights, "" where nothing is known of them; `size` the side of the pictures that it is given.
+    `weights` is the SHA-256 of the weights, or of what they were fitted on, "" where nothing is known of them; `size` the side of
+    the pictures that it is given.
     """
 
     name: str
@@ -55,11 +57,11 @@ class EncoderRecord:
 class Dataset:
     """Examples with ids and, mostly, given labels. Immutable: the arrays are read-only.
 
-    What people see are the `images`; what networks see are the `features`, vectors that were given or that an `encoder` made of the
-    images, else the images. `mirrored` are the vectors of the mirrored images. `notes` are warnings for a person, `paths` the files
-    of the examples (object array of `Path`, for copying and linking), `pack` the folder of the packed cache that holds exactly
-    these images, `digests` (N, 16) what the whole pictures held before they were brought to squares. Outside the fingerprint:
-    origin, paths, skipped, notes, pack, digests.
+    What people see are the `images` or the `records` (texts, rows of a table); what networks see are the `features`, vectors that
+    were given or that an `encoder` made of those, else the images. `mirrored` are the vectors of the mirrored images. `notes` are
+    warnings for a person, `paths` the files of the examples (object array of `Path`, for copying and linking), `pack` the folder of
+    the packed cache that holds exactly these images, `digests` (N, 16) what is equal of records that say the same, or what whole
+    pictures held before they were brought to squares. Outside the fingerprint: origin, paths, skipped, notes, pack, digests.
 
     Raises:   InputError if lengths differ, ids repeat, labels are outside the classes, or there is no example.
     """
@@ -71,6 +73,7 @@ class Dataset:
     features: Float[np.ndarray, "examples features"] | None = None
     mirrored: Float[np.ndarray, "examples features"] | None = None
     encoder: EncoderRecord | None = None
+    records: Records | None = None
     origin: Origin | None = None
     paths: np.ndarray | None = None
     skipped: tuple[Skipped, ...] = ()
@@ -109,32 +112,39 @@ class Dataset:
         return len(self.classes)
 
     @property
+    def kind(self) -> Literal["images", "features", "texts", "rows"]:
+        """What people see."""
+        return "images" if self.images is not None else "features" if self.records is None else self.records.kind
+
+    @property
     def inputs(self) -> np.ndarray:
         """What networks see: the features or, where there are none, the content."""
         return self.content if self.features is None else self.features
 
     @property
     def content(self) -> np.ndarray:
-        """What people see: the images or, where there are none, the features."""
+        """The images or, where there are none, the features."""
         content = self.features if self.images is None else self.images
         assert content is not None
         return content
 
     @property
     def whole(self) -> np.ndarray:
-        """What is equal of examples that are the same: digests of their whole pictures or, where there are none, the content."""
+        """What is equal of examples that are the same: digests of whole pictures or records, else the content."""
         return self.content if self.digests is None else self.digests
 
     @property
     def bare(self) -> "Dataset":
-        """The same data without what stands beside their content: as they were before they were encoded."""
+        """The same data without what stands beside their images: as they were before they were encoded."""
         if self.images is None or self.features is None:
             return self
         return replace(self, features=None, mirrored=None, encoder=None, known_digest=self.content_digest)
 
     @cached_property
     def content_digest(self) -> str:
-        """SHA-256 (hex) over type, shape and bytes of the content; a packed cache brings it along."""
+        """SHA-256 (hex) over type, shape and bytes of what people see; a packed cache brings it along."""
+        if self.known_digest is None and self.records is not None:
+            return self.records.digest
         return self.known_digest or store.array_digest(self.content)
 
     @cached_property
@@ -151,7 +161,7 @@ class Dataset:
         parts = [b"dataset 1", self.content_digest.encode(), labels, _joined(self.ids.tolist()), _joined(self.classes)]
         if encoder is not None:
             parts.append(store.json_digest(asdict(encoder)).encode())
-        elif self.features is not None and self.images is not None:
+        elif self.features is not None and (self.images is not None or self.records is not None):
             parts.append(store.array_digest(self.features).encode())
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
@@ -169,6 +179,7 @@ class Dataset:
         whole = isinstance(where, slice) and len(rows) == len(self)
         changes: dict[str, Any] = {} if whole else {"pack": None, "known_digest": None}
         changes |= {name: array[where] for name in _ARRAYS if (array := getattr(self, name)) is not None}
+        changes |= {} if self.records is None else {"records": self.records[where]}
         return replace(self, **changes)
 
     def with_labels(self, labels: Int64[np.ndarray, " examples"] | None, classes: Iterable[str] | None = None) -> "Dataset":
@@ -246,7 +257,7 @@ def _check(dataset: Dataset) -> None:
         raise invalid("classes", "have different names", join_some(dataset.classes))
     if n == 0:
         raise InputError("the data hold no example")
-    for name in ("ids", "labels", "features", "paths", "digests"):
+    for name in ("ids", "labels", "features", "records", "paths", "digests"):
         if (array := getattr(dataset, name)) is not None and len(array) != n:
             raise invalid(name, f"have one entry for each of the {n} examples", len(array))
     counts = Counter(dataset.ids.tolist())

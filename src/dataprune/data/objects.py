@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dataprune.data.dataset import Dataset
 from dataprune.data.decode import BadPicture, is_deep, to_rgb
 from dataprune.data.labels import are_absent, as_column, encode_splits
 from dataprune.data.pixels import FAINT, UNIT_NOTE, Layout
+from dataprune.data.recorded import records_source
 from dataprune.data.source import CHUNK, Chunk, Part, Pictures, Read, Source, by_split, read_file, read_stored, row_ids
 from dataprune.errors import InputError, MachineError, invalid, join_some
 
@@ -89,6 +91,9 @@ def huggingface_source(thing: Any, columns: Columns, path: str = "") -> Source:
         notes.append("the transform of the data set is not applied: its columns are read as they are stored")
     stored = {split: splits[name].with_format(None) for split, name in named.items()}
     image = columns.image or _column(train, "image", "Image")
+    no_image = columns.text is not None or (columns.image is None and image not in train.column_names)
+    if no_image and (records := _records(stored, columns, path, notes)):
+        return records
     names = [name for name in train.column_names if name != image]
     typed = [name for name in names if type((train.features or {}).get(name)).__name__ == "ClassLabel"]
     label, said = label_column(names, lambda name: _values(stored["train"], name), columns.label, typed)
@@ -97,6 +102,22 @@ def huggingface_source(thing: Any, columns: Columns, path: str = "") -> Source:
     labels, classes = encode_splits({split: array for split, array in values.items() if not are_absent(array)}, classes)
     parts = {split: _huggingface_part(part, image, labels.get(split)) for split, part in stored.items()}
     return Source("huggingface", path, parts, classes, (*notes, *said))
+
+
+def _records(stored: dict[str, Any], columns: Columns, path: str, notes: list[str]) -> Source | None:
+    """Return the texts or rows of splits, with the names of the classes where their type says them."""
+    features = stored["train"].features or {}
+    typed = [name for name in features if type(features[name]).__name__ == "ClassLabel"]
+    if columns.label is None and len(typed) == 1:
+        columns = replace(columns, label=typed[0])
+    cells = {split: {name: _values(part, name) for name in part.column_names} for split, part in stored.items()}
+    classes = tuple(getattr(features.get(columns.label), "names", None) or ())
+    if classes and columns.label is not None:  # −1 stands for none
+        for sheet in cells.values():
+            given = sheet[columns.label].tolist() if columns.label in sheet else []
+            sheet[columns.label] = as_column([None if label == -1 else label for label in given])
+    found = records_source("huggingface", path, cells, columns, classes)
+    return None if found is None else replace(found, notes=(*notes, *found.notes))
 
 
 def _collected(dataset: Any, as_unit: bool) -> tuple[np.ndarray, list[Any], Layout, tuple[str, ...]] | None:

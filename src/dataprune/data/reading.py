@@ -12,15 +12,16 @@ from dataprune.data import objects, pack
 from dataprune.data.arrays import from_arrays, read_digits, read_npy, read_npz
 from dataprune.data.cifar import read_cifar
 from dataprune.data.columns import Columns
-from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
+from dataprune.data.dataset import IDS, Dataset, EncoderRecord, Origin, Skipped, Splits
 from dataprune.data.decode import FITS, Fit, digest_of, fit_square
 from dataprune.data.folders import read_folder
 from dataprune.data.labels import LabelFile, class_notes, read_labels
 from dataprune.data.parquet import read_parquet
 from dataprune.data.pixels import Scale
-from dataprune.data.source import SPLITS, Source, plain, refuse_bad
-from dataprune.data.table import read_beside, read_table
+from dataprune.data.source import SPLITS, Part, Source, plain, refuse_bad
+from dataprune.data.table import read_beside, read_table, read_tables
 from dataprune.data.tars import COMPRESSED, ENDING, read_tars
+from dataprune.data.vectors import vectors_of
 from dataprune.data.walk import walk
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.tables import READABLE
@@ -68,6 +69,7 @@ def read(
     fit: Fit = "crop",
     image_column: str | None = None,
     label_column: str | None = None,
+    text_column: str | None = None,
 ) -> Dataset:
     """Read one split of a source, by default the training split; a source without splits is all train.
 
@@ -87,6 +89,8 @@ def read(
         fit: how pictures become squares: `crop` cuts out the centre, `pad` adds black borders, `stretch` changes their proportions.
         image_column: column of a table that names or holds the pictures; by default the one that does.
         label_column: column of a table with the labels; by default the one that is called so.
+        text_column: column of a table with texts; by default the one that is called so. A table of neither pictures nor texts is
+            read as rows of numbers, categories and dates.
     Raises:
         InputError: the source is missing, empty, or of no known kind; bad items under `fail`; labels that do not fit.
         MachineError: the cache cannot be written, or is full; an extra is missing.
@@ -96,7 +100,7 @@ def read(
         Dataset(1,437 examples, images (8, 8, 1), 10 classes)
     """
     file = None if labels is None else read_labels(os.fspath(labels))
-    options = _Options(file, image_size, on_error, workers, progress, fit, columns=Columns(image_column, label_column))
+    options = _Options(file, image_size, on_error, workers, progress, fit, columns=Columns(image_column, label_column, text_column))
     if (given := _in_memory(source)) is None:
         return _open(_find(source, options), split, options)
     if split != "train":
@@ -115,6 +119,7 @@ def read_splits(
     progress: Callable[[int, int], None] | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    text_column: str | None = None,
     test: Any = None,
     fit: Fit = "crop",
 ) -> Splits:
@@ -126,7 +131,7 @@ def read_splits(
     Raises:   InputError as `read`, and if `test` differs from train in shape.
     """
     file = None if labels is None else read_labels(os.fspath(labels))
-    options = _Options(file, image_size, on_error, workers, progress, fit, columns=Columns(image_column, label_column))
+    options = _Options(file, image_size, on_error, workers, progress, fit, columns=Columns(image_column, label_column, text_column))
     if (given := _in_memory(source)) is not None:
         _refuse_columns(options)
         splits = Splits(_adapted(given, options))
@@ -218,6 +223,8 @@ def _find_in(folder: Path, options: _Options) -> Source:
     tars = {name: f"{found.base}/{name}" for name in found.others if name.lower().endswith((ENDING, *COMPRESSED))}
     if tars and not found.files:
         return read_tars(tars, found.base, columns, True)
+    if not found.files and (source := read_tables(found, columns)):
+        return source
     beside, said = read_beside(found, columns) if options.labels is None or columns.asked else (None, [])
     if beside is not None:
         return beside
@@ -252,7 +259,7 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
     if labels is not None:
         labels = labels[rows]
         notes += class_notes(labels, classes, split)
-    inputs = _resized(part.inputs, options) if opened is None else opened.images
+    inputs, encoder = _inputs(found, part, options) if opened is None else (opened.images, None)
     assert inputs is not None
     dataset = Dataset(
         labels=labels,
@@ -260,13 +267,15 @@ def _open(found: Source, split: str, options: _Options) -> Dataset:
         classes=() if labels is None else classes,
         images=inputs if inputs.ndim == 4 else None,
         features=inputs if inputs.ndim == 2 else None,
+        records=part.records,
+        encoder=encoder,
         origin=_origin(found, split, options),
         paths=None if part.paths is None else np.array([Path(part.paths[row]) for row in rows.tolist()], object),
         skipped=tuple(skipped),
         notes=tuple(notes),
         pack=None if opened is None else opened.folder,
         known_digest=None if opened is None else opened.digest,
-        digests=_digests(part.inputs, inputs) if opened is None else opened.digests,
+        digests=_digests(part, inputs) if opened is None else opened.digests,
     )
     return dataset if keep is None else _without_dropped(dataset, keep[rows], options)
 
@@ -290,6 +299,16 @@ def _form(found: Source, split: str, options: _Options) -> pack.Form:
     return pack.measured(train, asked, options.workers)
 
 
+def _inputs(found: Source, part: Part, options: _Options) -> tuple[np.ndarray, EncoderRecord | None]:
+    """Return what is in memory already, or vectors of texts and rows by what was fitted on train."""
+    if part.records is None:
+        return _resized(part.inputs, options), None
+    if options.image_size is not None:
+        raise invalid("image_size", "be left out for texts and rows", options.image_size)
+    train = found.parts["train"].records if "train" in found.parts else None
+    return vectors_of(train or part.records, part.records)
+
+
 def _resized(inputs: np.ndarray | None, options: _Options) -> np.ndarray:
     """Resize pictures that came as arrays, where that was asked for."""
     assert inputs is not None
@@ -302,8 +321,11 @@ def _resized(inputs: np.ndarray | None, options: _Options) -> np.ndarray:
     return np.fromiter((fit_square(pixels, size, options.fit) for pixels in inputs), square, len(inputs))
 
 
-def _digests(given: np.ndarray | None, inputs: np.ndarray) -> np.ndarray | None:
-    """Return digests of whole pictures, where they were resized."""
+def _digests(part: Part, inputs: np.ndarray) -> np.ndarray | None:
+    """Return digests of records, and of whole pictures where they were resized."""
+    if part.records is not None:
+        return part.records.identities()
+    given = part.inputs
     if given is None or given is inputs:
         return None
     return np.stack([np.frombuffer(digest_of(pixels), np.uint8) for pixels in given])
@@ -313,7 +335,7 @@ def _adapted(dataset: Dataset, options: _Options) -> Dataset:
     """Apply what was asked for to data that were in memory already."""
     inputs = _resized(dataset.inputs, options)
     if inputs is not dataset.inputs:
-        digests = _digests(dataset.images, inputs) if dataset.digests is None else dataset.digests
+        digests = _digests(Part((), inputs=dataset.images), inputs) if dataset.digests is None else dataset.digests
         dataset = replace(dataset, images=inputs, pack=None, known_digest=None, digests=digests)
     if options.labels is None:
         return dataset
@@ -330,6 +352,7 @@ def _origin(found: Source, split: str, options: _Options) -> Origin:
         "fit": (options.fit, "crop"),
         "image_column": (options.columns.image, None),
         "label_column": (options.columns.label, None),
+        "text_column": (options.columns.text, None),
     }
     given: dict[str, Any] = {name: value for name, (value, usual) in asked.items() if value != usual}
     if options.labels is not None:

@@ -14,6 +14,7 @@ from jaxtyping import Int64
 
 from dataprune.data.dataset import Skipped
 from dataprune.data.decode import MAX_FILE_BYTES, BadPicture
+from dataprune.data.records import Records
 from dataprune.errors import InputError, join_some
 
 SPLITS = ("train", "validation", "test")
@@ -56,12 +57,13 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Part:
-    """One split: ids and labels for each row, and either `pictures` to decode or `inputs` as they are."""
+    """One split: ids and labels for each row, and either `pictures` to decode, `inputs` as they are, or `records`."""
 
     ids: Sequence[str]
     labels: Int64[np.ndarray, " examples"] | None = None
     pictures: Pictures | None = None
     inputs: np.ndarray | None = None
+    records: Records | None = None
     paths: Sequence[str] | None = None
     bad: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()

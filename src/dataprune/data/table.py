@@ -15,6 +15,7 @@ from dataprune.data.columns import Columns, is_called_label, labels_of, same_par
 from dataprune.data.dataset import Skipped
 from dataprune.data.folders import Place, label_at, layout, place_of
 from dataprune.data.labels import are_absent, as_column, encode_splits, is_missing
+from dataprune.data.recorded import records_source
 from dataprune.data.shelf import Shelf
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, plain, split_of
 from dataprune.data.walk import File, Walk, file_pictures, listed
@@ -45,15 +46,37 @@ class _Row:
 
 
 def read_table(path: Path, columns: Columns) -> Source:
-    """Read a table that names pictures by paths from its own folder, or by the ends of the paths of pictures below that."""
+    """Read a table that names pictures by paths from its own folder, or by the ends of the paths of pictures below that; or whose
+    rows are texts or examples themselves."""
     shelf = Shelf(os.path.realpath(path.parent))
     cells = _cells(path)
-    sheet = _sheet(path, cells, shelf, columns)
+    sheet = None if columns.text is not None else _sheet(path, cells, shelf, columns)
     if sheet is None:
+        if source := records_source("table", os.path.realpath(path), {"train": cells}, columns):
+            return source
         shown = join_some(f"{name}: {str(column[0])[:40]!r}" for name, column in cells.items() if len(column))
-        cure = "Name it with image_column (--image-column); paths start at the table's folder."
+        cure = (
+            "Name it with image_column (--image-column), paths start at the table's folder; or the texts with text_column "
+            "(--text-column); or, where each row is an example, the labels with label_column (--label-column)."
+        )
         raise invalid(str(path), "have a column that names picture files", f"in the first row {shown or 'nothing'}", cure)
     return _source(os.path.realpath(path), [sheet], shelf, [])
+
+
+def read_tables(found: Walk, columns: Columns) -> Source | None:
+    """Read tables without pictures, the splits by the words in their names; several of one split are its shards."""
+    names = sorted(name for name in found.others if PurePosixPath(name).suffix.lower() in tables.READABLE)
+    shards: dict[str, list[dict[str, np.ndarray]]] = {}
+    for name in names:
+        if split := split_of(name) or ("train" if len(names) == 1 else None):
+            shards.setdefault(split, []).append(_cells(Path(found.base, name)))
+    if "train" not in shards:
+        return None
+    sheets = {
+        split: {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if all(name in part for part in parts)}
+        for split, parts in shards.items()
+    }
+    return records_source("table", found.base, {split: sheets[split] for split in SPLITS if split in sheets}, columns)
 
 
 def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]]:

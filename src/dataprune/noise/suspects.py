@@ -44,6 +44,7 @@ class Suspects:
         why_no_count: why there is no number, or "": "in_sample", all networks were trained on every label; "near_chance", they name
             hardly more labels than chance; "too_weak", too few; "fits_disagree", equally good fits of the noise differ too much.
         accuracy: share of the labels that networks name which did not see them; None where all saw them.
+        texts: what the examples say, texts or rows of a table; None of others, or where the data were not found.
     """
 
     ids: np.ndarray
@@ -64,6 +65,7 @@ class Suspects:
     contradicted_by: Int64[np.ndarray, " examples"] | None = None
     why_no_count: WhyNoCount = ""
     accuracy: float | None = None
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,5 +1,6 @@
 """Pairs of examples of a source that are the same or nearly so, over all its splits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ class Duplicates:
         ids, other_ids: of the one that comes first in the source, and of the other.
         split, other_split: where they lie: "train", "validation" or "test".
         distance: 0 for identical ones; as in `noise.duplicates.find_pairs` for near ones.
-        is_exact: whether every pixel of the whole pictures, or every number, is the same.
+        is_exact: whether every pixel of the whole pictures, or every number, is the same; or texts and rows, but for case, white
+            space and the way in which letters are composed.
         labels, other_labels: class indices, −1 without labels.
         rows, other_rows: rows within their splits.
         n_examples: how many examples were looked at.
         notes: cautions for a person.
         limit: the largest distance of near ones; None where they were not looked for.
+        texts, other_texts: what they say, texts or rows of a table; None of others.
     """
 
     ids: np.ndarray
@@ -50,6 +53,8 @@ class Duplicates:
     n_examples: int
     notes: tuple[str, ...] = ()
     limit: float | None = None
+    texts: np.ndarray | None = None
+    other_texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,6 +73,7 @@ class Duplicates:
 
     def table(self) -> dict[str, np.ndarray]:
         """Return a row for each pair; `kind` is exact or near, labels are class indices, −1 without labels."""
+        texts = {} if self.texts is None or self.other_texts is None else {"text": self.texts, "other_text": self.other_texts}
         return {
             "id": self.ids,
             "other_id": self.other_ids,
@@ -77,6 +83,7 @@ class Duplicates:
             "other_label": self.other_labels,
             "split": self.split,
             "other_split": self.other_split,
+            **texts,
         }
 
     @property
@@ -114,6 +121,8 @@ def find_duplicates(
         if (part.images is not None) != has_pictures:
             raise InputError(f"{name} holds {'features' if has_pictures else 'pictures'}, train does not.")
     whole, notes = _whole([part for _, part in parts])
+    if features is None and given.train.records is not None and near:
+        features = np.concatenate([part.inputs for _, part in parts])
     found = find_pairs([part.content for _, part in parts], near=near, limit=distance, features=features, whole=whole)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
@@ -123,6 +132,7 @@ def find_duplicates(
     group = np.where(_conflicts(labels[first], labels[second]), 0, np.where(splits[first] != splits[second], 1, 2))
     order = np.lexsort((second, first, found.distance, ~found.is_exact, group))
     first, second = first[order], second[order]
+    shown = _texts([part for _, part in parts])
     return Duplicates(
         ids=ids[first],
         other_ids=ids[second],
@@ -138,6 +148,8 @@ def find_duplicates(
         n_examples=len(ids),
         notes=(*notes, *found.notes),
         limit=found.limit,
+        texts=None if shown is None else np.array([shown(row) for row in first.tolist()], object),
+        other_texts=None if shown is None else np.array([shown(row) for row in second.tolist()], object),
     )
 
 
@@ -152,6 +164,8 @@ def with_duplicates(found: Suspects, run: Run) -> Suspects:
 
 def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
     """Make suspects of the labels that contradict those of identical examples."""
+    if dataset.records is not None:
+        found = replace(found, texts=np.array([dataset.records.shown(row) for row in range(len(dataset))], object))
     return with_conflicts(found, conflicts(identical([dataset.whole]), found.labels))
 
 
@@ -168,6 +182,21 @@ def _whole(parts: list[Dataset]) -> tuple[list[np.ndarray], tuple[str, ...]]:
     have = [part.digests is not None for part in parts]
     note = "identical means: equal as squares, since one split came from files and another as arrays"
     return [part.whole if all(have) else part.content for part in parts], (note,) if any(have) and not all(have) else ()
+
+
+def _texts(parts: list[Dataset]) -> Callable[[int], str] | None:
+    """Return what says an example of some splits, numbered through, in words; None of pictures and vectors."""
+    if any(part.records is None for part in parts):
+        return None
+    starts = np.cumsum([0, *map(len, parts)])
+
+    def shown(row: int) -> str:
+        split = int(np.searchsorted(starts, row, side="right")) - 1
+        records = parts[split].records
+        assert records is not None
+        return records.shown(row - int(starts[split]))
+
+    return shown
 
 
 def _conflicts(labels: Int64[np.ndarray, " pairs"], others: Int64[np.ndarray, " pairs"]) -> Bool[np.ndarray, " pairs"]:

@@ -102,13 +102,13 @@ class MemberRecord:
 
 @dataclass(frozen=True)
 class RunData:
-    """The data of a run; `kind` is `images` or `features`."""
+    """The data of a run; `kind` says what people see."""
 
     n_examples: int
     classes: tuple[str, ...]
     class_counts: tuple[int, ...]
     shape: tuple[int, ...]
-    kind: Literal["images", "features"]
+    kind: Literal["images", "features", "texts", "rows"]
 
 
 @dataclass(frozen=True)

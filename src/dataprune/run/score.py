@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -228,12 +228,11 @@ class _Scoring:
         dataset, trained = self.dataset, [member for member in members if member.file is not None]
         assert dataset.labels is not None, "checked by `plan`"
         counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
-        kind: Literal["images", "features"] = "images" if dataset.images is not None else "features"
         n_seen, spent = sum(member.examples_seen for member in members), sum(member.seconds for member in members)
         training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
         manifest = RunManifest(
             spec=self.spec,
-            data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), kind),
+            data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), dataset.kind),
             members=tuple(members),
             scores={name: {"harder": one.harder} for name, one in scores.items()},
             absent_scores=dict(scores.absent),

@@ -174,6 +174,8 @@ def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False)
         columns["suggested_probability"] = found.suggested_probability
     written = {name: np.full(len(found), "", dtype=object) for name in DECIDED}
     n_carried = 0 if overwrite or not out.exists() else _carry_over(written, columns, out)
+    if found.texts is not None:
+        columns["text"] = found.texts
     columns["decision"] = written["decision"]
     if (written["new_label"] != "").any():
         columns["new_label"] = written["new_label"]

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 
 from dataprune import noise, store
 from dataprune.clustering import take
-from dataprune.data import Dataset, Splits, read, read_features, read_splits
+from dataprune.data import Dataset, Records, Splits, read, read_features, read_splits
 from dataprune.encoders import encode
 from dataprune.errors import DatapruneError, InputError, StoreError, join_some
 from dataprune.noise import Suspects
@@ -30,6 +30,7 @@ MOST_COMPARED = 20_000  # near duplicates among more take minutes
 MOST_FEATURE_VALUES = 2**28  # one gigabyte
 SCORED_WITH = "the features that the run was scored with"
 NAME_LETTERS = 40
+TEXT_LETTERS = 400  # of a text that is shown
 PROBABLE = 0.5  # and more: the label is probably wrong
 
 
@@ -41,6 +42,7 @@ class Other:
     label: int
     split: str
     pixels: np.ndarray | None
+    text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,7 @@ class ReportData:
     gone: tuple[str, ...] = ()
     audited: Int64[np.ndarray, " looked"] | None = None
     accuracy: float | None = None
+    records: Records | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,7 +106,13 @@ class ReportData:
     @property
     def things(self) -> str:
         """What the examples are called."""
-        return "pictures" if self.manifest.data.kind == "images" else "feature vectors"
+        return {"images": "pictures", "texts": "texts", "rows": "rows"}.get(self.manifest.data.kind, "feature vectors")
+
+    def text_of(self, row: int) -> str:
+        """Return the text, or the row, of an example as it is shown; "" where there is none."""
+        if row >= len(self):
+            return self.others[row - len(self)].text
+        return "" if self.records is None else display_text(self.records.shown(row), TEXT_LETTERS)
 
     @cached_property
     def suspect_rows(self) -> Int64[np.ndarray, " flagged"]:
@@ -153,8 +162,10 @@ def gather(
         missing["suspects"] = str(reason)
     told = predictions_of(run.trace)
     about = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, told, images, vectors, features_are, suspects)
+    told_of = (*about, *_duplicates(dataset, missing), missing)
     gone = () if rest is None else (rest.said,)
-    return ReportData(*about, *_duplicates(dataset, missing), missing, gone, audited, out_of_sample_accuracy(evidence))
+    records = None if dataset is None else dataset.records
+    return ReportData(*told_of, gone, audited, out_of_sample_accuracy(evidence), records)
 
 
 def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:
@@ -169,7 +180,9 @@ def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other
             return at
         if (split, at) not in place:
             place[split, at] = len(splits.train) + len(others)
-            others.append(Other(name, label, split, None if dataset.images is None else np.asarray(dataset.images[at])))
+            pixels = None if dataset.images is None else np.asarray(dataset.images[at])
+            text = "" if dataset.records is None else display_text(dataset.records.shown(at), TEXT_LETTERS)
+            others.append(Other(name, label, split, pixels, text))
         return place[split, at]
 
     ones = (found.ids, found.labels, found.split, found.rows)

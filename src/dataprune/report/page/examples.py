@@ -161,7 +161,8 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures:
 
     Returns:
         `id` (the whole id), `name` (as it is shown), `label` and `given` (its name), `top` (classes, best first),
-        `p` (their probabilities in percent), `picture` (base64 WebP, or "" where none is embedded), `values` and `rank` (by score:
+        `p` (their probabilities in percent), `picture` (base64 WebP, or "" where none is embedded), `text` (or a row of a
+        table, "" where there is none), `values` and `rank` (by score:
         its value, and the percentage of examples that are easier).
     """
     n, top = len(data), data.predictions
@@ -183,6 +184,7 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures:
         "top": likely[0],
         "p": likely[1],
         "picture": _pictures(data, rows, most_pictures),
+        "text": [data.text_of(row) for row in rows.tolist()],
         "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in data.scores.items()},
         "rank": {name: _easier(score.difficulty, own) for name, score in data.scores.items()},
     }

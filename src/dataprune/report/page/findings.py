@@ -109,7 +109,8 @@ def _other(data: ReportData) -> Finding:
         if conflicts:
             title = f"{pluralise(conflicts, 'duplicate pair')} {'disagrees' if conflicts == 1 else 'disagree'} on the label"
         text = f"{pluralise(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} the same or nearly the same."
-        text += f" In {conflicts:,} of them the labels differ, so at least one is wrong." if conflicts else ""
+        one_of = "so at least one is wrong" if pairs.texts is None else "so one may be wrong, or near ones differ where it counts"
+        text += f" In {conflicts:,} of them the labels differ, {one_of}." if conflicts else ""
         text += f" {leaks:,} {'lies' if leaks == 1 else 'lie'} in two splits, which makes test results too good." if leaks else ""
         return Finding(title, text, link="#duplicates")
     worst = min((row for row in class_rows(data) if row.count), key=lambda row: row.accuracy or 0.0)
@@ -130,7 +131,8 @@ def _other(data: ReportData) -> Finding:
 def summary(data: ReportData) -> str:
     """Return in one paragraph what the set is, what was done and what it cost."""
     manifest, spec, shape = data.manifest, data.manifest.spec, data.manifest.data.shape
-    size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else f" of {shape[0]:,} numbers"
+    vectors = f" of {shape[0]:,} numbers" if manifest.data.kind == "features" else f", as vectors of {shape[0]:,} numbers,"
+    size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else vectors
     n_classes = int((np.bincount(data.labels) > 0).sum())
     folds = f", each on {spec.folds - 1} of {spec.folds} folds" if spec.folds else ""
     train, learned = manifest.phase("train"), len(manifest.learned)

@@ -19,8 +19,8 @@ const page = (function () {
       return;
     }
     const words = document.createElement("span");
-    words.className = "none";
-    words.textContent = settings.pictures !== "1" ? "details" : settings.missing === "1" ? "no picture: the data were not found" : "picture not embedded";
+    words.className = x.text[e] ? "text" : "none";
+    words.textContent = x.text[e] || (settings.pictures !== "1" ? "details" : settings.missing === "1" ? "no picture: the data were not found" : "picture not embedded");
     spot.append(words);
   };
   // Pictures are decoded when they come near the window.
@@ -64,7 +64,7 @@ const page = (function () {
   const show = (e) => {
     dialog.querySelector("h2").textContent = x.name[e];
     fill(dialog.querySelector(".pic"), e);
-    dialog.querySelector(".pic").hidden = settings.pictures !== "1";
+    dialog.querySelector(".pic").hidden = settings.pictures !== "1" && !x.text[e];
     const suspect = suspectOf.get(e);
     dialog.querySelector(".what").textContent = `labelled ${x.given[e]}` + (x.split[e] ? ` (${x.split[e]})` : "");
     dialog.querySelector(".why").textContent = suspect ? `Looks like ${data.classes[suspect.to]} (${Math.round(suspect.p * 100)} %): ${suspect.why}` : "";

@@ -1,0 +1,149 @@
+"""Tables whose rows are texts or examples of numbers and categories: which columns are meant, vectors, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+import dataprune as dp
+from dataprune.data.records import Records
+from dataprune.errors import InputError
+from dataprune.tables import write_table
+from dataprune.training.settings import Hardware, Settings
+
+TOPICS = {"money": "my card was charged twice by the bank", "sport": "the team won the match in the last minute"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAPRUNE_CACHE", str(tmp_path / "cache"))
+
+
+def texts_and_labels(n=24, labels=("money", "sport")):
+    said = [f"{TOPICS[('money', 'sport')[row % 2]]}, said number {row}" for row in range(n)]
+    return said, [labels[row % 2] for row in range(n)]
+
+
+def write_texts(path, text="text", label="category", **more):
+    said, labels = texts_and_labels()
+    write_table(path, {text: said, label: labels, **more})
+    return path
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+class TestTexts:
+    @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+    @pytest.mark.parametrize(("text", "label"), [("text", "category"), ("Review", "Sentiment"), ("question", "intent")])
+    def test_found_by_name(self, tmp_path, name, text, label):
+        found = dp.read(write_texts(tmp_path / name, text, label))
+        said, labels = texts_and_labels()
+        assert found.kind == "texts"
+        assert [found.records.shown(row) for row in range(24)] == said
+        assert [found.classes[one] for one in found.labels] == labels
+
+    def test_by_option_and_in_json_lines(self, tmp_path):
+        said, labels = texts_and_labels()
+        rows = [{"x": one, "y": two, "text": "the same"} for one, two in zip(said, labels, strict=True)]
+        found = dp.read(write_lines(tmp_path / "a.jsonl", rows), text_column="x", label_column="y")
+        assert found.records.shown(3) == said[3]
+        assert found.origin.options == {"text_column": "x", "label_column": "y"}
+        assert dp.read(found.origin.path, **found.origin.options).fingerprint == found.fingerprint
+
+    def test_two_readings_are_refused_with_both(self, tmp_path):
+        path = write_texts(tmp_path / "a.csv", title=["short"] * 24)
+        with pytest.raises(InputError, match=r"text_column.*text.*title"):
+            dp.read(path)
+
+    def test_splits_share_the_words_of_train(self, tmp_path):
+        for name in ("train", "test"):
+            write_texts(tmp_path / f"{name}.csv")
+        splits = dp.read_splits(tmp_path)
+        assert np.array_equal(splits.train.features, splits.test.features)
+        assert splits.train.encoder == splits.test.encoder
+        assert dp.read(tmp_path, split="test").fingerprint == splits.test.fingerprint
+        other = dp.read_splits(tmp_path / "train.csv", test=tmp_path / "test.csv")
+        assert np.array_equal(other.test.features, splits.test.features)
+
+    def test_a_subset_keeps_its_texts(self, tmp_path):
+        found = dp.read(write_texts(tmp_path / "a.csv"))
+        some = found.take(np.array([5, 2]))
+        assert [some.records.shown(row) for row in (0, 1)] == [found.records.shown(5), found.records.shown(2)]
+        assert some.with_labels(None).records is some.records
+        assert some.fingerprint != found.take(np.array([5, 3])).fingerprint
+
+    def test_the_fingerprint_follows_the_text(self, tmp_path):
+        first = dp.read(write_texts(tmp_path / "a.csv")).fingerprint
+        path = tmp_path / "a.csv"
+        path.write_text(path.read_text(encoding="utf-8").replace("number 7", "number 8"), encoding="utf-8")
+        assert dp.read(path).fingerprint != first
+
+    def test_what_has_no_text_or_label_is_refused_or_left_out(self, tmp_path):
+        said, labels = texts_and_labels()
+        rows = [{"text": one, "label": two} for one, two in zip(said, labels, strict=True)]
+        rows[1]["text"], rows[2]["text"], rows[3]["label"] = None, "  ", None
+        path = write_lines(tmp_path / "a.jsonl", rows)
+        with pytest.raises(InputError, match=r"row 1 \(has no text\), row 2 \(has no text\), row 3 \(has no label\)"):
+            dp.read(path)
+        found = dp.read(path, on_error="skip")
+        assert found.ids.tolist() == [str(row) for row in range(24) if row not in (1, 2, 3)]
+
+    def test_any_script_and_any_length(self, tmp_path):
+        said = ["私はカードをなくしました", "我的卡丢了怎么办", "Где моя карта?", "أين بطاقتي", "🙂🙂", "x" * 100_000, "!", "คำ"]
+        write_table(tmp_path / "a.csv", {"text": said * 2, "label": ["a", "b"] * 8})
+        found = dp.read(tmp_path / "a.csv")
+        assert np.isfinite(found.features).all()
+        assert len(found.records.shown(5)) < 3000
+        norms = np.linalg.norm(found.features, axis=1)
+        assert (norms[:4] > 0.5).all()  # of every script something is seen
+
+    @pytest.mark.parametrize(("said", "needle"), [([" ", ""], "no text"), (["a", "a"], "several")])
+    def test_too_little_is_refused(self, tmp_path, said, needle):
+        write_table(tmp_path / "a.csv", {"text": said, "label": ["a", "b"]})
+        with pytest.raises(InputError, match=needle):
+            dp.read(tmp_path / "a.csv")
+
+    def test_numbers_are_no_texts(self, tmp_path):
+        with pytest.raises(InputError, match="text_column"):
+            dp.read(write_texts(tmp_path / "a.csv", size=np.arange(24)), text_column="size")
+        with pytest.raises(InputError, match="text_column"):
+            dp.read("digits", text_column="size")
+
+    def test_of_huggingface(self):
+        datasets = pytest.importorskip("datasets")
+        said, _ = texts_and_labels()
+        kinds = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["sport", "money"])})
+        given = datasets.Dataset.from_dict({"text": said, "label": [1, 0] * 12}, features=kinds)
+        found = dp.read(given)
+        assert found.classes == ("sport", "money")
+        assert found.labels.tolist() == [1, 0] * 12
+
+
+def test_duplicates_are_the_same_but_for_case_space_and_composition(tmp_path):
+    said, labels = texts_and_labels()
+    said[5], said[8], said[9] = "Café  au lait, s'il vous plaît", "cafe\u0301 au LAIT, s'il vous plai\u0302t ", "thé au lait"
+    write_table(tmp_path / "a.csv", {"text": said, "label": labels})
+    found = dp.find_duplicates(tmp_path / "a.csv", near=False)
+    assert [(found.rows.tolist(), found.other_rows.tolist())] == [([5], [8])]
+    assert found.is_conflict.all()
+    assert found.table()["other_text"].tolist() == [said[8]]
+
+
+def test_identities_tell_cells_apart():
+    made = Records("rows", {"a": np.array(["x y", "x"], object), "b": np.array(["z", "y z"], object)}).identities()
+    assert not np.array_equal(made[0], made[1])
+
+
+def test_a_run_shows_its_texts(tmp_path):
+    path = write_texts(tmp_path / "a.csv")
+    run = dp.score(path, tmp_path / "run", Settings(folds=2, epochs=1), Hardware(executor="serial"))
+    assert run.manifest.data.kind == "texts"
+    found = dp.find_suspects(run)
+    dp.write_suspects(found, tmp_path / "suspects.csv")
+    assert "charged twice by the bank, said number 4" in (tmp_path / "suspects.csv").read_text(encoding="utf-8")
+    assert len(dp.read_suspects(tmp_path / "suspects.csv")) == 24
+    dp.write_report(run.path, tmp_path / "page.html")
+    assert "charged twice by the bank, said number 4" in (tmp_path / "page.html").read_text(encoding="utf-8")
