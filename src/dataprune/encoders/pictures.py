@@ -108,7 +108,7 @@ def _timm(name: str) -> Loaded:
     network = timm.create_model(name, pretrained=True, num_classes=0).eval()
     config = timm.data.resolve_model_data_config(network)
     transform = timm.data.create_transform(**config, is_training=False)
-    return Loaded(network, _one_by_one(transform), _weights(network), _told(transform))
+    return Loaded(network, _one_by_one(transform), weights_of(network), _told(transform))
 
 
 def _open_clip(name: str) -> Loaded:
@@ -116,7 +116,7 @@ def _open_clip(name: str) -> Loaded:
     if not tag:
         raise invalid("encoder", "be open_clip:ARCH/TAG", f"open_clip:{name}")
     network, _, transform = import_module("open_clip").create_model_and_transforms(arch, pretrained=tag)
-    return Loaded(network.eval().encode_image, _one_by_one(transform), _weights(network), _told(transform))
+    return Loaded(network.eval().encode_image, _one_by_one(transform), weights_of(network), _told(transform))
 
 
 def _torchhub(name: str) -> Loaded:
@@ -131,14 +131,14 @@ def _torchhub(name: str) -> Loaded:
         pass
     else:
         network, transform = torch.hub.load(repo, model, weights=weights, **source), weights.transforms()  # type: ignore[no-untyped-call]
-        return Loaded(_headless(network), _one_by_one(transform), _weights(network), _told(transform))
+        return Loaded(_headless(network), _one_by_one(transform), weights_of(network), _told(transform))
     network = torch.hub.load(repo, model, **source)  # type: ignore[no-untyped-call]
     try:
         said = _Said.of_timm(getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", {}))
     except KeyError as missing:
         cure = "Write a function of a batch of pictures, and name it as module:function."
         raise InputError(f"'torchhub:{name}' does not say how pictures are prepared: {missing} is missing. {cure}") from None
-    return Loaded(_headless(network), said.prepare, _weights(network), repr(said))
+    return Loaded(_headless(network), said.prepare, weights_of(network), repr(said))
 
 
 def _hf(name: str) -> Loaded:
@@ -162,7 +162,7 @@ def _hf(name: str) -> Loaded:
         return processor(images=pictures, return_tensors="pt")["pixel_values"]  # type: ignore[no-any-return]
 
     network.eval()
-    return Loaded(vectors, prepare, _weights(network), json.dumps(processor.to_dict(), sort_keys=True, default=str))
+    return Loaded(vectors, prepare, weights_of(network), json.dumps(processor.to_dict(), sort_keys=True, default=str))
 
 
 def _onnx(name: str) -> Loaded:
@@ -242,7 +242,7 @@ def _headless(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def _weights(network: nn.Module) -> str:
+def weights_of(network: nn.Module) -> str:
     """Return the SHA-256 (hex) over the names and the values of all weights."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):

@@ -50,7 +50,8 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
         source: a `Dataset`, or whatever `read` takes.
         encoder: efficientnet-lite0 (or lite1, lite2), timm:NAME, hf:NAME (or a folder), torchhub:REPO:MODEL, open_clip:ARCH/TAG,
             onnx:FILE, or module:function of a batch of pictures (B, H, W, Ch) uint8 that gives (B, D) numbers; auto chooses by the
-            pictures, and may choose none; scratch is none.
+            pictures, and may choose none; scratch is none. For texts all-minilm-l6-v2, st:NAME, hf:NAME (or folders), or
+            module:function of a list of texts; auto keeps the vectors that they were read with.
 
     Raises:
         InputError: the encoder is unknown, does not load, or gives no vectors; the data are vectors already.
@@ -60,20 +61,21 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
     name, notes = choose(dataset, encoder)
     if name is None or (dataset.encoder is not None and dataset.encoder.name == name):
         return replace(dataset, notes=(*dataset.notes, *notes)) if notes else dataset
-    if dataset.images is None:
-        raise invalid("encoder", "be left out for feature vectors", encoder)
+    if dataset.images is None and dataset.kind != "texts":
+        raise invalid("encoder", f"be left out for {'rows of a table' if dataset.records else 'feature vectors'}", encoder)
     bare = dataset.bare
     is_reduced = _is_reduced(bare, name)
-    opened = _opened(name, LARGER if is_reduced else bare.content.shape[1], how.device)
+    opened = _opened(name, LARGER if is_reduced else _side(bare), how.device)
     seen, rows = _larger(bare, how) if is_reduced else (bare, None)
     folder = cache_root()[0] / "vectors" / store.json_digest([seen.content_digest, asdict(opened.record)])
     if not store.is_whole(folder, MANIFEST):
         with store.lock(folder, wait=True):
             if not store.is_whole(folder, MANIFEST):  # by somebody who was waited for
                 _make(seen, opened, folder, how)
-    features, mirrored = (tables.read_npy(folder / one, mmap=True) for one in (FEATURES, MIRRORED))
-    _check_same(opened, np.asarray(seen.content[:PROBED]), features[:PROBED], folder)
-    if rows is not None:
+    features = tables.read_npy(folder / FEATURES, mmap=True)
+    mirrored = None if seen.records is not None else tables.read_npy(folder / MIRRORED, mmap=True)
+    _check_same(opened, _seen(seen, slice(PROBED)), features[:PROBED], folder)
+    if rows is not None and mirrored is not None:
         features, mirrored = features[rows], mirrored[rows]
     return replace(bare, features=features, mirrored=mirrored, encoder=opened.record)
 
@@ -91,21 +93,44 @@ def encode_splits(splits: Splits, encoder: str = "auto", how: Encoding | None = 
 def record_of(dataset: Dataset, encoder: str, how: Encoding) -> EncoderRecord:
     """Return the identity of the vectors that an encoder will make of a data set's pictures."""
     bare = dataset.bare
-    return _opened(encoder, LARGER if _is_reduced(bare, encoder) else bare.content.shape[1], how.device).record
+    return _opened(encoder, LARGER if _is_reduced(bare, encoder) else _side(bare), how.device).record
 
 
 @lru_cache(maxsize=1)
-def _opened(name: str, side: int, device: str) -> Encoder:
+def _opened(name: str, side: int | None, device: str) -> Encoder:
+    """Open an encoder of pictures of a side, or of texts, which have none."""
+    if side is None:
+        from dataprune.encoders.texts import open_texts
+
+        return open_texts(name, device)
     from dataprune.encoders.pictures import open_pictures
 
     return open_pictures(name, side, device)
+
+
+def _side(dataset: Dataset) -> int | None:
+    return None if dataset.images is None else dataset.images.shape[1]
+
+
+def _seen(dataset: Dataset, rows: slice) -> np.ndarray:
+    """Return pictures or texts as an encoder takes them."""
+    if dataset.records is None:
+        return np.asarray(dataset.content[rows])
+    return next(iter(dataset.records.columns.values()))[rows]
 
 
 def _is_reduced(dataset: Dataset, name: str) -> bool:
     """Return whether the pictures were brought to a smaller size by default, and can be read anew from where they came."""
     origin = dataset.origin
     own = ":" in name and name.partition(":")[0] not in LIBRARIES  # a function of somebody's takes pictures as they are
-    if own or origin is None or not origin.path or "image_size" in origin.options or origin.kind in ("npy", "npz"):
+    if (
+        own
+        or dataset.images is None
+        or origin is None
+        or not origin.path
+        or "image_size" in origin.options
+        or origin.kind in ("npy", "npz")
+    ):
         return False
     if dataset.content.shape[1:3] != (OWN_SIZE_UP_TO, OWN_SIZE_UP_TO):
         return False
@@ -131,11 +156,11 @@ def _read_again(dataset: Dataset, size: int | None, how: Encoding) -> tuple[Data
 
 @dataclass(frozen=True)
 class _Block:
-    """One job: rows of the shared pictures, and the file for their vectors and those of their mirror images."""
+    """One job: rows of the shared pictures, or texts, and the file for their vectors, of pictures also of their mirror images."""
 
     name: str
     record: EncoderRecord
-    shared: DataHandle
+    seen: DataHandle | tuple[str, ...]
     rows: tuple[int, int]
     device: str
     file: Path
@@ -147,11 +172,12 @@ def _make(seen: Dataset, encoder: Encoder, folder: Path, how: Encoding) -> None:
     store.sweep(folder)
     scratch.mkdir(exist_ok=True)
     n, record = len(seen), encoder.record
-    shared = share(seen, scratch)
-    blocks = [
-        _Block(record.name, record, shared, (start, min(start + BLOCK, n)), how.device, scratch / f"block-{start:09d}.npy")
-        for start in range(0, n, BLOCK)
-    ]
+    shared = share(seen, scratch) if seen.records is None else None
+    blocks = []
+    for start in range(0, n, BLOCK):
+        rows = (start, min(start + BLOCK, n))
+        given = shared or tuple(_seen(seen, slice(*rows)).tolist())
+        blocks.append(_Block(record.name, record, given, rows, how.device, scratch / f"block-{start:09d}.npy"))
     missing = [block for block in blocks if not block.file.is_file()]
     done = n - sum(block.rows[1] - block.rows[0] for block in missing)
     workers = 1 if how.device != "cpu" else min(max(1, len(missing)), how.workers or default_workers())
@@ -168,26 +194,43 @@ def _make(seen: Dataset, encoder: Encoder, folder: Path, how: Encoding) -> None:
             raise outcome.exception
         if outcome.error is not None:
             raise WorkError(f"encoding failed: {outcome.error}. What was finished is kept: the same command goes on.")
-    _join([block.file for block in blocks], n, folder, half=bool(record.weights))
-    store.write_manifest(folder, MANIFEST, {"encoder": asdict(record), "content": seen.content_digest}, [FEATURES, MIRRORED])
+    files = [FEATURES] if seen.records is not None else [FEATURES, MIRRORED]
+    _join([block.file for block in blocks], n, [folder / name for name in files], half=bool(record.weights))
+    store.write_manifest(folder, MANIFEST, {"encoder": asdict(record), "content": seen.content_digest}, files)
     for file in scratch.iterdir():
         file.unlink()
     scratch.rmdir()
 
 
 def _encode_block(block: _Block, report: Report) -> None:
-    """Write (2, n, D) float32: the vectors of pictures as they are, and mirrored."""
-    pictures = open_shared(block.shared).inputs
-    encoder = _opened(block.name, pictures.shape[1], block.device)
-    if encoder.record != block.record:
-        raise InputError(f"encoder {block.name!r} changed while it was at work: it has other weights now.")
+    """Write (2, n, D) float32: the vectors of pictures as they are, and mirrored; of texts (1, n, D)."""
+    with store.writing(block.file) as path:
+        seen = block.seen
+        tables.write_npy(path, _of_texts(block, seen, report) if isinstance(seen, tuple) else _of_pictures(block, seen, report))
+
+
+def _of_texts(block: _Block, texts: tuple[str, ...], report: Report) -> Float32[np.ndarray, "1 rows features"]:
+    made = _same_encoder(block, None)(np.array(texts, object))
+    report(len(made))
+    return made[None]
+
+
+def _of_pictures(block: _Block, shared: DataHandle, report: Report) -> Float32[np.ndarray, "2 rows features"]:
+    pictures = open_shared(shared).inputs
+    encoder = _same_encoder(block, pictures.shape[1])
     made, step = [], 32
     for start in range(*block.rows, step):
         some = np.asarray(pictures[start : min(start + step, block.rows[1])])
         made.append(np.stack([encoder(some), encoder(some[:, :, ::-1])]))
         report(len(some))
-    with store.writing(block.file) as path:
-        tables.write_npy(path, _concatenated(made, block.name))
+    return _concatenated(made, block.name)
+
+
+def _same_encoder(block: _Block, side: int | None) -> Encoder:
+    encoder = _opened(block.name, side, block.device)
+    if encoder.record != block.record:
+        raise InputError(f"encoder {block.name!r} changed while it was at work: it has other weights now.")
+    return encoder
 
 
 def _concatenated(parts: list[Float32[np.ndarray, "2 rows features"]], name: str) -> Float32[np.ndarray, "2 rows features"]:
@@ -197,8 +240,8 @@ def _concatenated(parts: list[Float32[np.ndarray, "2 rows features"]], name: str
     return np.concatenate(parts, axis=1)
 
 
-def _join(files: list[Path], n: int, folder: Path, half: bool) -> None:
-    """Join the blocks to the two files, in half precision if it may be and holds the numbers: of networks' no score moves by it."""
+def _join(files: list[Path], n: int, targets: list[Path], half: bool) -> None:
+    """Join the blocks to the files of what they hold, in half precision if it may be and holds them: no score moves by it."""
 
     def blocks() -> Iterator[np.ndarray]:
         return (tables.read_npy(file, mmap=True) for file in files)
@@ -208,9 +251,9 @@ def _join(files: list[Path], n: int, folder: Path, half: bool) -> None:
         raise invalid("encoder", "give as many numbers for every example", f"{min(widths)} and {max(widths)}")
     largest = max(float(np.abs(block).max()) for block in blocks())
     kind = np.float16 if half and largest < LARGEST else np.float32
-    for place, name in enumerate((FEATURES, MIRRORED)):
+    for place, target in enumerate(targets):
         shape = (n, *widths)
-        with store.writing(folder / name, math.prod(shape) * np.dtype(kind).itemsize) as path:
+        with store.writing(target, math.prod(shape) * np.dtype(kind).itemsize) as path:
             joined = np.lib.format.open_memmap(path, "w+", kind, shape)
             start = 0
             for block in blocks():

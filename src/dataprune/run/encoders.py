@@ -87,6 +87,8 @@ def _directions(
 def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run: Run | None) -> Method:
     """Choose the encoder and check everything that can be checked before long work."""
     name = settings.encoder
+    if name == "auto" and dataset.records is not None and dataset.encoder is not None:
+        return Method({"encoder": name, **asdict(dataset.encoder)}, lambda scratch, listener: Encoder(_as_read, 0, 0, {}))
     if name == "auto":
         learns = settings.swav != SwavSettings(seed=settings.swav.seed)
         name = "swav" if learns or run is not None else choose(dataset, name)[0] or "swav"
@@ -96,7 +98,7 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
         raise invalid("run", "go with --encoder trace", f"--encoder {name}")
     if name == "swav":
         return _swav(dataset, settings.swav, hardware)
-    if dataset.images is None:
+    if dataset.images is None and not (dataset.kind == "texts" and name not in LEARNED):
         got = f"vectors of {dataset.inputs.shape[1]} columns: features already"
         raise InputError(f"--encoder {name} needs pictures, and the data hold {got}. Give them to `dataprune km`.")
     if name == "pixels":
@@ -104,6 +106,10 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
     if ":" not in name and name not in OURS:
         raise unknown_choice("encoder", name, ("auto", *LEARNED, *OURS, "timm:...", "hf:...", "module:function"))
     return _frozen(dataset, name, hardware)
+
+
+def _as_read(some: Dataset) -> np.ndarray:
+    return np.asarray(some.inputs, np.float32)
 
 
 def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
@@ -114,7 +120,7 @@ def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
         def encode_some(some: Dataset) -> np.ndarray:
             hear = None if listener is None else lambda done, total: listener(EmbedProgress(done, total))
             features = encode(some, name, replace(how, progress=hear)).features
-            assert features is not None, "of pictures"
+            assert features is not None, "of pictures and texts"
             return np.asarray(features, np.float32)
 
         return Encoder(encode_some, 0, 0, {})
