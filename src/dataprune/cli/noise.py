@@ -133,8 +133,8 @@ def find(
 
     Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE with id, label,
     suggested_label, probability (that the label is wrong), score, rank, is_suspect, reason and, of texts and rows, text; and
-    FILE.json with the estimate. Where what the networks say carries no number, there is an order to look in, and no label is flagged
-    by it.
+    FILE.json with the estimate. Where what the networks say carries no number, there is an order to look in, and no label is
+    flagged by it.
     Without --out it only says what it finds.
 
     For example:
