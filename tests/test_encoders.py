@@ -129,11 +129,11 @@ def test_vectors_need_no_encoder():
 
 class TestChoice:
     def test_what_photographs_are(self):
-        assert are_photographs(photographs(8).images)
-        assert not are_photographs(photographs(8).images[:, :24, :24])  # too small
-        assert not are_photographs(photographs(8).images[..., :1])  # gray
-        assert not are_photographs(np.repeat(photographs(8).images[..., :1], 3, axis=3))  # gray in three channels
-        assert not are_photographs(photographs(8).images // 128 * 128)  # drawings
+        assert are_photographs(photographs(8, side=64).images)
+        assert not are_photographs(photographs(8, side=64).images[:, :48, :48])  # too small
+        assert not are_photographs(photographs(8, side=64).images[..., :1])  # gray
+        assert not are_photographs(np.repeat(photographs(8, side=64).images[..., :1], 3, axis=3))  # gray in three channels
+        assert not are_photographs(photographs(8, side=64).images // 128 * 128)  # drawings
 
     def test_digits_and_vectors_are_judged_from_scratch(self):
         assert choose(read("digits"), "auto") == (None, ())
@@ -141,12 +141,12 @@ class TestChoice:
     @pytest.mark.parametrize("installed", [True, False])
     def test_auto_is_the_built_in_one_or_a_line_that_says_how_to_get_it(self, installed, monkeypatch):
         monkeypatch.setattr("dataprune.encoders.efficientnet.weights_file", lambda name: "there" if installed else None)
-        assert choose(photographs(8), "auto") == ((BUILT_IN, ()) if installed else (None, (MISSED,)))
-        assert choose(photographs(8), "scratch") == (None, ())
+        assert choose(photographs(8, side=64), "auto") == ((BUILT_IN, ()) if installed else (None, (MISSED,)))
+        assert choose(photographs(8, side=64), "scratch") == (None, ())
         if not installed:
-            assert MISSED in encode(photographs(8)).notes
+            assert MISSED in encode(photographs(8, side=64)).notes
             with pytest.raises(MachineError, match="pip install"):
-                encode(photographs(8), BUILT_IN)
+                encode(photographs(8, side=64), BUILT_IN)
 
 
 class TestLoading:
