@@ -68,6 +68,13 @@ class TestTexts:
         other = dp.read_splits(tmp_path / "train.csv", test=tmp_path / "test.csv")
         assert np.array_equal(other.test.features, splits.test.features)
 
+    def test_columns_spread_alike(self, tmp_path):
+        random = np.random.default_rng(0)
+        said = [" ".join(random.choice(["card", "bank", "lost", "pin", "top", "up", "app", "fee"], 5)) for _ in range(200)]
+        write_table(tmp_path / "a.csv", {"text": said, "label": ["a", "b"] * 100})
+        spread = np.asarray(dp.read(tmp_path / "a.csv").features).std(axis=0)
+        assert spread.max() < 10 * spread.min()  # as they are found, the first spread far more than the last
+
     def test_a_subset_keeps_its_texts(self, tmp_path):
         found = dp.read(write_texts(tmp_path / "a.csv"))
         some = found.take(np.array([5, 2]))
@@ -182,7 +189,15 @@ def write_rows(path, n=60, **columns):
     day = [f"2024-01-{1 + row % 28:02}" for row in range(n)]
     size = np.where(np.arange(n) % 7 == 0, np.nan, label + random.normal(size=n))
     colours = np.array(["red", "green", "", "blue"], object)[np.arange(n) % 4]
-    table = {"size": size, "colour": colours, "day": day, "same": np.ones(n), "id": np.arange(n) + 1000, "target": label}
+    table = {
+        "name": [f"no. {row}" for row in range(n)],
+        "size": size,
+        "colour": colours,
+        "day": day,
+        "same": np.ones(n),
+        "id": np.arange(n) + 1000,
+        "target": label,
+    }
     write_table(path, table | columns)
     return path
 
@@ -195,6 +210,7 @@ class TestRows:
         assert found.classes == ("0", "1", "2")
         assert np.isfinite(found.features).all()
         assert "colour: green, day: 2024-01-02" in found.records.shown(1)
+        assert any("not used" in note and "name" in note for note in found.notes)
         assert found.features.shape[1] == 8  # size and that it lacks, day, same; four colours of which "" is one
         assert abs(np.asarray(found.features[:, 0]).mean()) < 1e-6
 

@@ -185,7 +185,7 @@ def encoded(splits: "dp.Splits", encoder: str, hardware: Hardware) -> "dp.Splits
 
     with reading_progress() as reading, reading_progress("encod") as progress:
         done = encode_splits(splits, encoder, Encoding(hardware.resolved_device(), hardware.workers, reading, progress))
-    if (record := done.train.encoder) is not None:
+    if (record := done.train.encoder) is not None and record != splits.train.encoder:
         seen = f"pictures of {record.size} pixels" if done.train.records is None else done.train.records.kind
         how = f"{seen} as {pluralise(done.train.inputs.shape[1], 'number')}"
         say(f"encoder: {display_text(record.name)}, {how}, in {record.precision}")

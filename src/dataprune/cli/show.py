@@ -52,7 +52,7 @@ def show(
         raise invalid("count", f"be at most {MOST}", count)
     dataset = read_data(data, reading)
     if dataset.images is None:
-        raise InputError(f"`DATA` must hold pictures to be shown, got feature vectors in {data}.")
+        raise InputError(f"`DATA` must hold pictures to be shown, got {dataset.things} in {data}.")
     n_shown = min(len(dataset), count or (8 if augment else 32))
     rows = generator(seed, "show").permutation(len(dataset))[:n_shown]
     rows.sort()

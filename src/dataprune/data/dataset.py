@@ -18,6 +18,7 @@ from dataprune.notebook import html_table
 
 IDS = np.dtypes.StringDType()
 _ARRAYS = ("ids", "labels", "images", "features", "mirrored", "paths", "digests")
+THINGS = {"images": "pictures", "features": "feature vectors", "texts": "texts", "rows": "rows of a table"}
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ class Dataset:
     def kind(self) -> Literal["images", "features", "texts", "rows"]:
         """What people see."""
         return "images" if self.images is not None else "features" if self.records is None else self.records.kind
+
+    @property
+    def things(self) -> str:
+        """What the examples are called."""
+        return THINGS[self.kind]
 
     @property
     def inputs(self) -> np.ndarray:

@@ -96,7 +96,7 @@ def _roles(cells: Cells, columns: Columns, is_one: bool) -> tuple[_Roles | None,
         roles = _Roles(label, split, (text,), is_text=True)
     else:
         used = [name for name in rest if cells[name].dtype != object or all(type(one) is str for one in cells[name].tolist())]
-        used = [name for name in used if kind_of(cells[name]) != "nothing"]
+        used = [name for name in used if kind_of(cells[name]) != "nothing" and not _are_names(cells[name])]
         if label is None or not used:
             return None, []
         left = [name for name in cells if name not in (*used, label, split)]
@@ -126,9 +126,7 @@ def _text_column(cells: Cells) -> str | None:
     known = [name for name in worded if plain_name(name) in _TEXTS]
     if len(known) > 1:
         both = join_some(f"{name}: {str(cells[name][0])[:60]!r}" for name in known)
-        raise invalid(
-            "text_column", f"name one of the columns {join_some(known)} (--text-column)", f"none; the first row is {both}"
-        )
+        raise invalid("text_column", f"name one of the columns {join_some(known)}", f"none; the first row is {both}")
     if known:
         return known[0]
     others = [name for name in cells if not _is_id(name, cells[name])]
@@ -139,6 +137,11 @@ def _text_column(cells: Cells) -> str | None:
 def _are_sentences(column: np.ndarray) -> bool:
     some = [str(cell) for cell in column[:SAMPLE].tolist()]
     return 2 * len(set(some)) > len(some) and sum(len(cell) > FEW for cell in some) * 2 > len(some)
+
+
+def _are_names(column: np.ndarray) -> bool:
+    """Return whether words mostly differ between rows: names and notes, of which a category tells nothing."""
+    return column.dtype == object and kind_of(column) == "categories" and 2 * len(set(column.tolist())) > max(len(column), FEW)
 
 
 def _is_id(name: str, column: np.ndarray) -> bool:

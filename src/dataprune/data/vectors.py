@@ -13,6 +13,7 @@ from dataprune.data.dataset import EncoderRecord
 from dataprune.data.pack import cache_root
 from dataprune.data.records import Records
 from dataprune.errors import invalid
+from dataprune.streams import generator
 
 COMPONENTS = 256  # of texts; docs/log.md has figures of more
 MOST_TERMS = 2**17  # of each kind
@@ -20,7 +21,7 @@ FEWEST_TEXTS = 200  # below which terms that stand in one text only are kept
 MOST_CATEGORIES = 50  # of a column; rarer ones count as one
 RARE = 0.005  # of the rows
 SEED = 0
-WORDS = f"TF-IDF of 1 to 2 words and of 3 to 5 letters of a word, {COMPONENTS} singular vectors, seed {SEED}"
+WORDS = f"TF-IDF of 1 to 2 words and of 3 to 5 letters of a word, {COMPONENTS} singular vectors turned at random, seed {SEED}"
 ROWS = f"standardised numbers and dates, median for missing ones, {MOST_CATEGORIES} categories a column"
 
 
@@ -71,8 +72,10 @@ def _words(train: Records) -> Callable[[Records], np.ndarray]:
         raise invalid("texts", "be several, of several words", f"{len(set(texts)):,} different of {found.shape[1]:,} terms")
     with np.errstate(invalid="ignore"):  # where all hold the same terms, the variance by which it divides is 0
         directions = TruncatedSVD(width, n_iter=4, random_state=SEED).fit(found)
+    # Turned at random, all columns spread alike: a network that scales each by its spread does not enlarge the least telling ones.
+    turn = np.linalg.qr(generator(SEED, "words").normal(size=(width, width)))[0].astype(np.float32)
     fitted = make_pipeline(terms, directions)
-    return lambda own: np.asarray(fitted.transform(next(iter(own.columns.values())).tolist()), np.float32)
+    return lambda own: np.asarray(fitted.transform(next(iter(own.columns.values())).tolist()) @ turn, np.float32)
 
 
 def _cells(train: Records) -> Callable[[Records], np.ndarray]:

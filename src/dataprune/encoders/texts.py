@@ -33,6 +33,7 @@ def open_texts(name: str, device: str = "cpu") -> Encoder:
     place = _minilm() if name == MINILM else rest
     try:
         library = import_module("sentence_transformers")
+        import_module("transformers.utils.logging").disable_progress_bar()
     except ModuleNotFoundError as error:
         raise MachineError(f"encoder {name!r} needs {error.name}, which is not installed. {EXTRA}") from None
     try:

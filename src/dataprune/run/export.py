@@ -221,7 +221,7 @@ class _Folder:
     def check(self) -> None:
         """Refuse data that cannot become a folder of copies or links."""
         if self.dataset.images is None:
-            raise InputError("feature vectors cannot be copied as pictures. Write the kept ids with --out FILE.")
+            raise InputError(f"{self.dataset.things} cannot be copied as pictures. Write the kept ids with --out FILE.")
         if self.how == "link" and self.dataset.paths is None:
             raise InputError("these data have no files to link to. Use --copy-to, which writes PNG files.")
 

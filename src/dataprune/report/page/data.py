@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from dataprune import noise, store
 from dataprune.clustering import take
 from dataprune.data import Dataset, Records, Splits, read, read_features, read_splits
+from dataprune.data.dataset import THINGS
 from dataprune.encoders import encode
 from dataprune.errors import DatapruneError, InputError, StoreError, join_some
 from dataprune.noise import Suspects
@@ -106,7 +107,7 @@ class ReportData:
     @property
     def things(self) -> str:
         """What the examples are called."""
-        return {"images": "pictures", "texts": "texts", "rows": "rows"}.get(self.manifest.data.kind, "feature vectors")
+        return THINGS[self.manifest.data.kind]
 
     def text_of(self, row: int) -> str:
         """Return the text, or the row, of an example as it is shown; "" where there is none."""
