@@ -32,9 +32,9 @@ def score(
 ) -> int:
     """Train a few networks on DATA and score every example.
 
-    Takes a set of labelled pictures or feature vectors. Writes RUN/scores.parquet, a row for each example with its difficulty by
-    several measures, and what dataprune prune needs. Interrupted, the same command goes on where it was; finished, it returns
-    at once.
+    Takes a labelled set of pictures, texts, rows of a table or feature vectors. Writes RUN/scores.parquet, a row for each example
+    with its difficulty by several measures, and what dataprune prune needs. Interrupted, the same command goes on where it was;
+    finished, it returns at once.
 
     For example:
         dataprune score flowers/train --out run
