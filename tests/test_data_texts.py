@@ -210,6 +210,7 @@ class TestRows:
         assert found.classes == ("0", "1", "2")
         assert np.isfinite(found.features).all()
         assert "colour: green, day: 2024-01-02" in found.records.shown(1)
+        assert found.records.shown(0).startswith("size: –, ")
         assert any("not used" in note and "name" in note for note in found.notes)
         assert found.features.shape[1] == 8  # size and that it lacks, day, same; four colours of which "" is one
         assert abs(np.asarray(found.features[:, 0]).mean()) < 1e-6

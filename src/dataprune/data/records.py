@@ -29,7 +29,8 @@ class Records:
     def shown(self, row: int, letters: int = LETTERS) -> str:
         """Return what a person reads of an example: the text, or its cells by name; of a long one the beginning."""
         cells = {name: column[row] for name, column in self.columns.items()}
-        whole = str(*cells.values()) if self.kind == "texts" else ", ".join(f"{name}: {cell}" for name, cell in cells.items())
+        named = (f"{name}: {_written(cell)}" for name, cell in cells.items())
+        whole = str(*cells.values()) if self.kind == "texts" else ", ".join(named)
         return whole if len(whole) <= letters else f"{whole[:letters]}..."
 
     @cached_property
@@ -53,6 +54,11 @@ class Records:
         lines = zip(*(map(_plain, column.tolist()) for column in self.columns.values()), strict=True)
         hashes = (hashlib.blake2b("\0".join(cells).encode("utf-8", "surrogatepass"), digest_size=16) for cells in lines)
         return np.stack([np.frombuffer(one.digest(), np.uint8) for one in hashes])
+
+
+def _written(cell: Any) -> str:
+    """Write a cell of a row; of a missing one a dash."""
+    return "–" if cell == "" or cell != cell else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
 def _plain(cell: object) -> str:
