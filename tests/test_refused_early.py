@@ -39,7 +39,7 @@ def unread(monkeypatch):
     for name in ("read", "read_splits"):
         monkeypatch.setattr(reading, name, fail)
         monkeypatch.setitem(vars(dp), name, fail)
-    monkeypatch.setattr(scoring, "read", fail)
+    monkeypatch.setattr(sys.modules["dataprune.encoders.vectors"], "read", fail)
 
 
 @pytest.mark.parametrize(

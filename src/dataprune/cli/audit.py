@@ -2,14 +2,16 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, warn
 from dataprune.cli.noise import Classes, FoundBefore, GivenLabels, Probabilities, RunOrNone, found_in, say_accuracy
 from dataprune.cli.options import Output, Quiet, Seed, at_least, only_one
-from dataprune.noise.audit import Range
 from dataprune.report.text import pluralise
+
+if TYPE_CHECKING:
+    from dataprune.noise.audit import Range
 
 
 def audit(
@@ -91,5 +93,5 @@ def _say_result(result: "dp.AuditResult", found: "dp.Suspects") -> None:
         warn(f"the networks' count, {found.count_in_words}, does not fit what was looked at: believe the latter")
 
 
-def _count(found: Range, n: int) -> str:
+def _count(found: "Range", n: int) -> str:
     return f"{found.value:,.0f} ({found.value / n:.1%}), 95 % interval {found.low:,.0f} to {found.high:,.0f}"

@@ -28,7 +28,6 @@ from dataprune.cli.options import (
 )
 from dataprune.cli.prune import lost_classes
 from dataprune.errors import InputError, invalid
-from dataprune.noise.words import accuracy_in_words
 from dataprune.report.text import display_text, pluralise
 
 MOST_PAIRS = 5
@@ -294,6 +293,8 @@ def found_in(run: Path | None, probabilities: Path | None, labels: str | None, c
 
 def say_accuracy(found: "dp.Suspects") -> None:
     """Report first what all else rests on: how often the networks name the labels that they did not see."""
+    from dataprune.noise.words import accuracy_in_words
+
     say(accuracy_in_words(found))
 
 

@@ -71,7 +71,11 @@ class LabelFile:
             values = values if typed.dtype.kind == "b" else typed
         if _has_numbers(classes) and column not in self.sheet.quoted and set(self.sheet.names) & OURS:
             _refuse_old(self.sheet, column, classes)
-        return resolve(values, classes)
+        labels, known = resolve(values, classes)
+        if values.dtype.kind in "iuf" and classes and not any(name.isdecimal() for name in classes) and labels.min() > 0:
+            got = f"{labels.min()} … {labels.max()} and no 0: they begin at 1, or no example is of class {classes[0]!r}"
+            raise invalid("labels", "be class indices from 0 on", got, f"Write the names: {join_some(classes)}.")
+        return labels, known
 
 
 def read_labels(source: str) -> LabelFile:
@@ -91,8 +95,7 @@ def read_labels(source: str) -> LabelFile:
 def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
     """Turn values into indices of `classes`: text is names, whole numbers are indices. With (), the values make the classes.
 
-    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names. Indices of named classes
-    that hold no 0 may begin at 1, and are refused.
+    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names.
 
     Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
     """
@@ -100,11 +103,7 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
         (labels,), classes = encode([values])
         return labels, classes
     if values.dtype.kind in "iufb" and not _has_numbers(classes):
-        labels = indices(values, "labels", len(classes))
-        if classes != tuple(map(str, range(len(classes)))) and len(labels) and labels.min() > 0:
-            got = f"{labels.min()} … {labels.max()} and no 0: they begin at 1, or no example is of class {classes[0]!r}"
-            raise invalid("labels", "be class indices from 0 on", got, f"Write the names: {join_some(classes)}.")
-        return labels, classes
+        return indices(values, "labels", len(classes)), classes
     texts = _texts(values)
     if unknown := set(texts).difference(classes):
         wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text in unknown]

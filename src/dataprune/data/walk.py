@@ -132,7 +132,7 @@ def _is_picture_name(name: str) -> bool:
 def _take_file(entry: os.DirEntry[str], name: str, through: str, walk: Walk) -> None:
     """File one entry under pictures, bad items or others."""
     if not _is_picture_name(entry.name) and (entry.is_file() or not entry.is_symlink()):
-        walk.others.append(name)
+        walk.others.append(name if entry.is_file() else f"{name} (no file)")  # nothing opens what is a pipe
         return
     found = listed(entry.path, name, through)
     if isinstance(found, File):
