@@ -9,9 +9,9 @@ LOWEST_TESTS ?=
 # Processes that share the tests, or fuzz; each runs torch with one thread. Of tests each takes neighbours, which share fixtures.
 TEST_WORKERS ?= 2
 
-# Of make test-types: the rooms that take arrays and give arrays, and training.
-TYPED_TESTS = $(wildcard tests/test_scores_*.py tests/test_noise_*.py tests/test_selection.py tests/test_clustering.py tests/test_trace.py \
-	tests/test_training_*.py tests/test_study_statistics.py tests/test_data_arrays.py tests/test_data_dataset.py)
+# Of make test-types: the rooms that take arrays and give arrays, and training; not what goes through the command line.
+TYPED_TESTS = $(filter-out tests/test_noise_audit.py tests/test_noise_threshold.py tests/test_training_probe.py,$(wildcard tests/test_scores_*.py tests/test_noise_*.py tests/test_selection.py tests/test_clustering.py tests/test_trace.py \
+	tests/test_training_*.py tests/test_study_statistics.py tests/test_data_arrays.py tests/test_data_dataset.py))
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check

@@ -64,13 +64,13 @@ class Scale:
 SMALL = Scale(
     examples=120,
     members=2,
-    epochs=2,
+    epochs=8,
     square=256,
     steps=2,
     trained=(("proxy", 32),),
     against_bare=(),
     sweep=90,
-    sweep_epochs=3,
+    sweep_epochs=8,
     digits=300,
 )
 
@@ -178,7 +178,7 @@ def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -
 def scoring(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     """Score the whole set by the full ensemble, members one after the other and several at once."""
     workers = max(2, min(AT_ONCE, scale.members, (os.cpu_count() or 2) // 2))
-    settings = dp.Settings(members=scale.members, epochs=scale.epochs)
+    settings = dp.Settings(members=scale.members, epochs=scale.epochs, folds=0)
     found: dict[str, Any] = {"n_examples": len(splits.train), "members": scale.members, "epochs": scale.epochs}
     machines = {"one at a time": dp.Hardware(device, "serial"), f"{workers} at once": dp.Hardware(device, "processes", workers)}
     for name, hardware in machines.items():
@@ -203,7 +203,7 @@ def sweep(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     train = splits.train.take(np.arange(min(scale.sweep, len(splits.train))))
     parts = (Sweep("hardest", (0.8, 0.4)),)
     spec = dataclasses.replace(preset("sweep"), parts=parts, scores=("el2n",), seeds=2, epochs=scale.sweep_epochs)
-    sources = StudyInputs(settings=dp.Settings(members=2, epochs=scale.sweep_epochs or None))
+    sources = StudyInputs(settings=dp.Settings(members=2, epochs=scale.sweep_epochs or None, folds=0))
     with tempfile.TemporaryDirectory() as folder:
         made = run_study(Splits(train, None, splits.test), spec, Path(folder) / "study", sources, dp.Hardware(device, "serial"))
         table, trials = made.summary.table, made.trials

@@ -41,7 +41,9 @@ def main() -> None:
         first, last = (int(part) for part in asked.rows.split(":"))
         rows = np.arange(first, last)
         data, truth = data.take(rows), truth[rows]
-    settings = dp.Settings(effort=asked.effort, members=asked.members, epochs=asked.epochs, model=asked.model, seed=asked.seed)
+    settings = dp.Settings(
+        effort=asked.effort, folds=0, members=asked.members, epochs=asked.epochs, model=asked.model, seed=asked.seed
+    )
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         run = dp.score(data, asked.out or Path(folder) / "run", settings)

@@ -140,7 +140,7 @@ class TestTrace:
         made = embed(digits, tmp_path / "x.npy", EmbedSettings("trace"), SERIAL, test=some_digits().test, run=run)
         assert np.allclose(median_distance(np.array(made.features), run.labels), run.scores["median_distance"].values, atol=1e-6)
         assert made.manifest.asked["weights"] == run.manifest.members[0].sha256
-        assert made.manifest.quality.knn_accuracy > 0.6
+        assert made.manifest.quality.knn_accuracy >= 0.6  # chance is a third
 
     def test_other_data_and_damage_are_refused(self, run, digits, tmp_path):
         with pytest.raises(InputError, match="the data are not those of"):

@@ -191,7 +191,8 @@ def test_command_advises_on_a_run(run_folder, suspects, cli):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     situation = situation_of(open_run(run_folder))
-    assert lines[0].endswith(
+    assert lines[0].startswith("eyes: ")
+    assert lines[1].endswith(
         f"{situation.n_examples:,} examples in {situation.n_classes} classes, {situation.per_class:,.0f} a class"
     )
     assert "keep 0.5: random (balanced)" in lines

@@ -102,7 +102,7 @@ def test_halves_that_say_nothing_are_said_in_words():
 
 def test_too_few_members_are_refused():
     with pytest.raises(
-        InputError, match=r"reliability needs 4 members, got 2\. Add some with `dataprune score --members 4 --extend`\."
+        InputError, match=r"reliability needs 4 members, got 2\. Add some with `dataprune score --extend`: --members 4"
     ):
         reliability(toy_trace())
 

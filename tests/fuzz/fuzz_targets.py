@@ -395,7 +395,8 @@ def read_pictures_of(suffix: str) -> Callable[[bytes, Path], None]:
 
 def check_source(source: object) -> None:
     for part in getattr(source, "parts", {}).values():
-        assert len(set(part.ids)) == len(part.ids) == part.pictures.count
+        assert len(set(part.ids)) == len(part.ids)
+        assert part.pictures is None or part.pictures.count == len(part.ids)
         assert part.labels is None or len(part.labels) == len(part.ids)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 
 from dataprune import store
 from dataprune.data.records import Records
@@ -71,8 +71,8 @@ class Dataset:
     ids: np.ndarray
     classes: tuple[str, ...] = ()
     images: UInt8[np.ndarray, "examples height width channels"] | None = None
-    features: Float[np.ndarray, "examples features"] | None = None
-    mirrored: Float[np.ndarray, "examples features"] | None = None
+    features: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
     encoder: EncoderRecord | None = None
     records: Records | None = None
     origin: Origin | None = None

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from dataprune.noise.evidence import Labels, Probabilities, Table, Values
 from dataprune.noise.fit import MIXED_FLOOR, Start, alike, em, held_out, leaky_logs, surest
@@ -121,7 +121,7 @@ def sample(probabilities: Probabilities, labels: Labels, seed: int) -> tuple[Pro
     return np.asarray(probabilities[rows], np.float32), labels[rows]
 
 
-def fit(p: Probabilities, y: Labels, prior: Prior, strength: float, rows: Labels) -> list[Noise]:
+def fit(p: Probabilities, y: Labels, prior: Prior, strength: float, rows: Int64[np.ndarray, "fits rows"]) -> list[Noise]:
     """Fit a model to each set of rows (fits, rows)."""
     begun, n_classes = [], p.shape[1]
     for one in rows:

@@ -13,7 +13,7 @@ from functools import singledispatch
 from html import escape
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,7 @@ RC: dict[str, Any] = {
 }
 
 
+@runtime_checkable
 class Plot(Protocol):
     """What every plot says of itself, in words: what it is and what it shows."""
 

@@ -47,7 +47,7 @@ def symmetric(rows: Int64[np.ndarray, "examples k"], lengths: np.ndarray) -> Gra
     n, k = rows.shape
     joined = csr_array((lengths.ravel() + 1.0, rows.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))  # 0 would be no pair
     both = joined.maximum(joined.T).tocsr()
-    return both.indptr.astype(np.int64), both.indices.astype(np.int64), both.data - 1.0
+    return both.indptr.astype(np.int64), both.indices.astype(np.int64), both.data.astype(np.float64) - 1.0
 
 
 def spread(graph: Graph, importance: Values, gamma: float, count: int) -> Rows:

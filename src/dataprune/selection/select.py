@@ -91,7 +91,10 @@ def select(
     weights = [part.weights for part in parts if part.weights is not None]
     fraction = n_kept / examples.n_total if keep is None else float(keep)
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "balanced": balanced, "seed": seed, "options": asked}
-    spec |= {"score": score.name if isinstance(score, Score) else None, "ids_sha256": examples.ids.sha256(rows)}
+    spec |= {
+        "score": score.name if isinstance(score, Score) and _looks_at_score(strategy, rule) else None,
+        "ids_sha256": examples.ids.sha256(rows),
+    }
     return Selection(
         rows=rows,
         ids=examples.ids.names[rows],
@@ -174,6 +177,10 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
         example = f"write {keep / 100:g} to keep {keep:g} %" if 1 < keep <= 100 else "write 0.3 to keep 30 %"
         raise invalid("keep", "be in (0, 1]", f"{keep:g}", f"It is the fraction kept: {example}.")
     return max(1, share(keep, n_total))
+
+
+def _looks_at_score(name: str, rule: Strategy) -> bool:
+    return ":" in name or name == "random" or "score" in rule.needs
 
 
 def _strategy(name: str) -> Strategy:
