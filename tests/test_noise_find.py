@@ -208,8 +208,8 @@ def test_reasons_in_words():
     evidence = Evidence(np.array([0, 0, 2]), out_of_sample=p, votes=votes, out_of_sample_votes=new, classes=("cat", "dog", "emu"))
     suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])
     assert reasons(evidence, suggested, wrong, wrong * 0.9).tolist() == [
-        "9 of 10 networks say dog (81% sure), 1 cat",
-        "4 of 10 networks say dog (54% sure), 6 cat; of the 2 that did not see it 2 dog",
+        "9 of 10 networks say dog (right with 81%), 1 cat",
+        "4 of 10 networks say dog (right with 54%), 6 cat; of the 2 that did not see it 2 dog",
         "",
     ]
     given = Evidence(np.array([0, 0, 2]), out_of_sample=p, classes=("cat", "dog", "emu"))

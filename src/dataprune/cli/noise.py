@@ -310,7 +310,7 @@ def _say_estimate(found: "dp.Suspects") -> None:
     say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
     flagged = int(found.is_suspect.sum())
     if found.are_few:
-        say("few are wrong, if any: a set without any shows about as much. A look at the first of the list tells which it is")
+        say("not distinguishable from a set without wrong labels. A look at the first of the list tells which it is")
     suspected = found.probability[found.is_suspect]
     probable = f", {(suspected >= PROBABLE).sum():,} of them probably wrong"
     share = f"{probable}; {suspected.mean():.0%} are expected to be" if flagged else ""

@@ -136,7 +136,7 @@ def fit(p: Probabilities, y: Labels, prior: Prior, strength: float, rows: Int64[
     ]
 
 
-def weigh(logs: Float64[np.ndarray, "fits examples"], doubts: bool) -> Values:
+def weigh(logs: Float64[np.ndarray, "fits examples"], doubts: bool) -> Float64[np.ndarray, " fits"]:
     """Weigh fits by the log-probabilities of labels left out of them; of the first fit all pairs of classes are alike.
 
     Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and

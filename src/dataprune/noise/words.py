@@ -43,8 +43,10 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
         return f"the probabilities give {other_name} {p[other]:.0%}, {label_name} {p[label]:.0%}"
     votes = evidence.votes[row]
     total = int(votes.sum())
-    agreeing = "all" if votes[other] == total else _number(int(votes[other]))
-    said = f"{agreeing} of {total} networks say {other_name} ({sure:.0%} sure), {_number(int(votes[label]))} {label_name}"
+    if not votes[other]:  # no network names it; their probabilities do, beside others
+        return f"no network of {total} says {other_name}, {_number(int(votes[label]))} {label_name}: it is right with {sure:.0%}"
+    agreeing = "all" if votes[other] == total else str(int(votes[other]))
+    said = f"{agreeing} of {total} networks say {other_name} (right with {sure:.0%}), {_number(int(votes[label]))} {label_name}"
     rest = total - int(votes[other]) - int(votes[label])
     if rest >= max(1, votes[other]):
         said += f", {rest} something else"

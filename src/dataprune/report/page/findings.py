@@ -55,7 +55,7 @@ def _labels(data: ReportData) -> Finding:
         text += " A set without any would show about as much; the first of the list tell which it is."
     rows, n_flagged = data.probable_rows, len(data.suspect_rows)
     if not n_flagged:
-        title = "No label looks wrong" if found.n_wrong is not None else "Wrong labels cannot be counted here"
+        title = "No label is flagged" if found.n_wrong is not None else "Wrong labels cannot be counted here"
         return Finding(title, text, link="#suspects")
     text += f" {len(rows):,} of {n_flagged:,} flagged {'is' if len(rows) == 1 else 'are'} probably wrong, the surest first."
     for given, other, count in frequent_pairs(data.labels[rows], found.suggested_label[rows], len(data.classes))[:1]:
