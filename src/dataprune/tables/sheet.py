@@ -104,6 +104,8 @@ def read_sheet(spec: str | Path, default: str | None = None) -> Sheet:
     if column and wanted is not None and column not in wanted:
         wanted.append(column)
     columns = read_table(path, wanted, as_text=True).columns
+    if not columns:
+        raise invalid(str(spec), "have a column of numbers or text", join_some(names, most=30))
     if kind in (".csv", ".tsv"):
         quoted = _quoted(path, names)
     else:
