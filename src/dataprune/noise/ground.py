@@ -10,6 +10,7 @@ from dataprune.noise.suspects import WhyNoCount
 # Of the labels that are right by the estimate, networks of others must name so many: those that name fewer were believed too much
 # on pictures of CIFAR-10, see docs/log.md. Of our own, whose share of learned noise is known, fewer do.
 LEAST_NAMED = 0.72
+LEAST_NAMED_BOTH = 0.5  # where networks that saw the label speak too: set, not fitted
 MOST_WIDTH = 0.5  # of all labels: a wider interval is no number
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
 
@@ -43,7 +44,7 @@ def why_no_count(evidence: Evidence, estimate: Estimate) -> WhyNoCount:
     if agreement(evidence) <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
         return "near_chance"
     named = agreement(evidence) * len(evidence) / max(1.0, len(evidence) - estimate.n_wrong)
-    if estimate.n_wrong > len(evidence) / 2 or (evidence.sampling == "out" and named < LEAST_NAMED):
+    if estimate.n_wrong > len(evidence) / 2 or named < (LEAST_NAMED if evidence.sampling == "out" else LEAST_NAMED_BOTH):
         return "too_weak"
     if estimate.high - estimate.low > MOST_WIDTH * len(evidence):
         return "fits_disagree" if estimate.is_of_fits else "too_weak"
