@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What wants a GPU, in one command: benchmarks/gpu.sh [DATA] [--only right,share,scoring,sweep]; see gpu.py.
+# PROGRAM=noise_six.py, say, runs another benchmark than gpu.py in the same way.
 #
 # Takes the first Python that has torch for the device asked for: $PYTHON, .venv, .venv-gpu, python3. Packages that it lacks are
 # installed once into .gpu-site, from the wheels in $WHEELS if that is set (no network then), else from the index. Where there is
@@ -56,4 +57,4 @@ for round in 1 2 3 4; do # what is installed may lack something in turn
     echo "installing into .gpu-site: ${needed[*]}" >&2
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target "$site" "${from[@]}" "${needed[@]}" >&2
 done
-exec "$python" benchmarks/gpu.py "$@"
+exec "$python" "benchmarks/${PROGRAM:-gpu.py}" "$@"
