@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def trained(name: str, asked: argparse.Namespace) -> dict[str, object]:
 
 def save(path: Path, evidence: noise.Evidence, truth: np.ndarray) -> None:
     """Write the evidence, that of the count apart where there is one, in half precision."""
-    arrays = {"labels": evidence.labels.astype(np.uint8), "truth": truth.astype(np.uint8)}
+    arrays: dict[str, Any] = {"labels": evidence.labels.astype(np.uint8), "truth": truth.astype(np.uint8)}
     arrays["retrained"] = np.array(evidence.retrained)
     for prefix, one in (("", evidence), ("count_", evidence.count_from)):
         for name in EVIDENCE:
