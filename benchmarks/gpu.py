@@ -10,7 +10,6 @@ A line is recorded after each part, so a time limit loses only what comes after 
 
 import argparse
 import dataclasses
-import os
 import sys
 import tempfile
 import time
@@ -36,7 +35,6 @@ from dataprune.training.inputs import Inputs, open_device
 from dataprune.training.recipes import RECIPES
 
 MARK_SECONDS = 60.0
-AT_ONCE = 8  # members that share the device, where a step is too short to fill it
 
 
 @dataclass(frozen=True)
@@ -177,10 +175,10 @@ def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -
 
 def scoring(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     """Score the whole set by the full ensemble, members one after the other and several at once."""
-    workers = max(2, min(AT_ONCE, scale.members, (os.cpu_count() or 2) // 2))
     settings = dp.Settings(members=scale.members, epochs=scale.epochs, folds=0)
     found: dict[str, Any] = {"n_examples": len(splits.train), "members": scale.members, "epochs": scale.epochs}
-    machines = {"one at a time": dp.Hardware(device, "serial"), f"{workers} at once": dp.Hardware(device, "processes", workers)}
+    several = dp.Hardware(device, "processes")
+    machines = {"one at a time": dp.Hardware(device, "serial"), f"{several.executor_config(device).workers} at once": several}
     for name, hardware in machines.items():
         with tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()

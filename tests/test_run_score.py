@@ -92,9 +92,21 @@ def test_progress_tells_the_price_first_and_then_every_epoch(digits, tmp_path):
 
 def test_long_work_is_timed_before_it_begins(digits):
     planned = plan(digits, Settings(folds=0, members=2, epochs=1_000_000))
-    one, two = (planned.timed_cost(2, "cpu", at_once).seconds for at_once in (1, 2))
+    one, two = (planned.timed_cost(2, "cpu", gain).seconds for gain in (1, 2))
     assert one > 0
     assert two > 0
+
+
+def test_trainings_share_a_gpu_as_far_as_its_memory_and_the_cores_go(monkeypatch):
+    hardware = Hardware()
+    for free, cores, workers in ((140, 16, 8), (24, 16, 2), (8, 16, 1), (140, 4, 2), (140, 1, 1)):
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, free=free: (free * 2**30, free * 2**30))
+        monkeypatch.setattr("dataprune.workers.default_workers", lambda cores=cores: cores)
+        config = hardware.executor_config("cuda")
+        assert (config.executor, config.workers) == ("processes", workers)
+        assert hardware.gain("cuda", 100) == workers**0.5
+    assert hardware.executor_config("mps").executor == "serial"
+    assert hardware.gain("cpu", 100) == 1
 
 
 def test_it_is_timed_on_examples_of_every_class(digits, monkeypatch):

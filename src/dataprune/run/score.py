@@ -26,7 +26,6 @@ from dataprune.training.ensemble import Ensemble, EpochDone, train_members
 from dataprune.training.features import penultimate
 from dataprune.training.plan import VECTOR_RECIPES, Plan, check_names, plan
 from dataprune.training.settings import Cost, Hardware, Settings
-from dataprune.workers import default_workers
 
 _log = logging.getLogger(__name__)
 
@@ -160,8 +159,8 @@ class _Scoring:
         missing = [member for member in range(ensemble.n_networks) if member not in records]
         total, done = len(missing) * ensemble.epochs, dict.fromkeys(missing, 0)
         if missing and self.listener is not None:
-            at_once = 1 if config.executor == "serial" else min(self.hardware.workers or default_workers(), len(missing))
-            self.listener(Progress(ensemble, 0, total, cost=self.planned.timed_cost(len(missing), self._own_device, at_once)))
+            gain = self.hardware.gain(self.device, len(missing))
+            self.listener(Progress(ensemble, 0, total, cost=self.planned.timed_cost(len(missing), self._own_device, gain)))
 
         def heard(epoch: EpochDone) -> None:
             done[epoch.member] = epoch.epoch

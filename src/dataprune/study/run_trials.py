@@ -25,7 +25,7 @@ from dataprune.training.plan import Plan
 from dataprune.training.probe import search_flops
 from dataprune.training.settings import Cost, Hardware
 from dataprune.training.staged import StagedEpoch
-from dataprune.workers import Job, Outcome, Pool, default_workers, open_pool
+from dataprune.workers import Job, Outcome, Pool, open_pool
 
 SCRATCH = "scratch"
 
@@ -81,12 +81,10 @@ class TrialContext:
         if not trials:
             return Cost(0.0, 0.0, 0.0)
         total, flops = sum(one.examples_seen for one in trials), sum(map(self.flops, trials))
-        config = self.hardware.executor_config(self.device)
-        at_once = 1 if config.executor == "serial" else config.workers or default_workers()
         passes = max(1, round(total / len(dataset)))
         like = Ensemble(trials[0].model, trials[0].recipe, 1, passes, dataset.n_classes, when="online")
         seconds = Plan(dataset, like).timed_cost(1, self.device, 1).seconds
-        return Cost(seconds / max(1, min(at_once, len(trials))), total, flops)
+        return Cost(seconds / self.hardware.gain(self.device, len(trials)), total, flops)
 
 
 def found(asked: Grid, context: TrialContext, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:

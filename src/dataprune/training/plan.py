@@ -55,15 +55,15 @@ class Plan:
             flops += members * search_flops(round(len(self.dataset) * trained), self.forward_flops // len(self.dataset))
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
 
-    def timed_cost(self, members: int, device: str, at_once: int) -> Cost:
-        """Return the cost with seconds on the clock, so many `at_once`, from a few steps here; short work is not timed."""
+    def timed_cost(self, members: int, device: str, gain: float) -> Cost:
+        """Return the cost with seconds on the clock, side by side by a `gain`, from a few steps here; short work is not timed."""
         cost = self.cost(members)
         if cost.flops < UNTIMED_FLOPS:
             return cost
         trained, looked_at = self._shares
         train_seconds, look_seconds = self._batch_seconds(device)
         epoch_seconds = len(self.dataset) / self.ensemble.recipe.batch * (train_seconds * trained + look_seconds * looked_at)
-        return dataclasses.replace(cost, seconds=-(-members // at_once) * self.ensemble.epochs * epoch_seconds)
+        return dataclasses.replace(cost, seconds=math.ceil(members / gain) * self.ensemble.epochs * epoch_seconds)
 
     @property
     def _shares(self) -> tuple[float, float]:
