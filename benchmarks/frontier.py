@@ -1,0 +1,250 @@
+"""Cost against quality of scoring: the tricks of fast CIFAR training, tried on all of CIFAR-10 with the human labels `random1`.
+
+    python benchmarks/frontier.py CIFAR10 --device cuda --out DIR [--seconds 110] [--workers 14] [--only NAME,NAME]
+    python benchmarks/frontier.py CIFAR10 --judge DIR            (quality of what was trained, and the record)
+    python benchmarks/frontier.py CIFAR10 --device cpu --time    (what each costs on one thread of this CPU)
+
+Each candidate is trained with two seeds on everything, and on rows 10,000-19,999 in five folds. Quality is AUROC and average
+precision of el2n for the wrong labels, of one member and of two, the rank correlation with ten other members of the default, and
+the average precision of `noise find`. No training starts after `--seconds`.
+"""
+
+import argparse
+import json
+import multiprocessing
+import queue
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from frontier_tricks import Candidate, Set, Trainer
+from record import record
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import dataprune as dp
+from dataprune import noise
+from dataprune.training.ensemble import assign_folds
+
+REFERENCE, FOLDS = range(2, 12), 5
+FOLD_ROWS = slice(10_000, 20_000)
+FOLD_EPOCHS = 1.4  # times those of the whole set, as the defaults have it for 8,000 pictures
+BASE = Candidate()
+SIX = replace(BASE, epochs=6)
+MUON = replace(SIX, muon=0.05, muon_momentum=0.6)
+ALL = replace(MUON, whiten=True, smoothing=0.1, alternate=True)
+CANDIDATES: dict[str, Candidate] = {  # in the order in which they are trained
+    "base": BASE,
+    "6 epochs": SIX,
+    "6, muon": MUON,
+    "6, whitened": replace(SIX, whiten=True),
+    "6, smoothing .1": replace(SIX, smoothing=0.1),
+    "6, whitened, muon": replace(MUON, whiten=True),
+    "6, all": ALL,
+    "6, all, smoothing .2": replace(ALL, smoothing=0.2),
+    "6, alternating": replace(SIX, alternate=True),
+    "8, all": replace(ALL, epochs=8),
+    "5, all": replace(ALL, epochs=5),
+    "8, all, small first": replace(ALL, epochs=8, sides=((24, 0.5), (32, 0.5))),
+    "6, all, muon .02": replace(ALL, muon=0.02),
+    "6, all, muon .1": replace(ALL, muon=0.1),
+    "6, average": replace(SIX, average=0.5, late_rate=0.2),
+    "6, all, average": replace(ALL, average=0.5, late_rate=0.2),
+    "6, all, freeze": replace(ALL, freeze=0.6),
+    "6, shifts x 8": replace(SIX, norm_rate=8.0),
+    "6, all, shifts x 8": replace(ALL, norm_rate=8.0),
+    "6, all, batch late": replace(ALL, batches=((128, 0.5), (512, 0.5))),
+    "6, all, batch 64": replace(ALL, batches=((64, 1.0),), muon=0.03, peak=0.05),
+    "6, peak .2": replace(SIX, peak=0.2),
+    "6, peak .05": replace(SIX, peak=0.05),
+    "6, warm-up .1": replace(SIX, warmup=0.1),
+    "6, all, warm-up .1": replace(ALL, warmup=0.1),
+    "6, all, weight decay 0": replace(ALL, weight_decay=0.0),
+    "6, batch 256": replace(SIX, batches=((256, 1.0),), peak=0.15),
+    "12, all, small": replace(ALL, epochs=12, sides=((16, 0.5), (24, 0.3), (32, 0.2))),
+    "5 epochs": replace(BASE, epochs=5),
+    "8 epochs": replace(BASE, epochs=8),
+    "10, all": replace(ALL, epochs=10),
+    "8, all, width 24": replace(ALL, epochs=8, width=24),
+    "4, all, width 48": replace(ALL, epochs=4, width=48),
+    "10, smoothing .2": replace(BASE, smoothing=0.2),
+}
+Task = tuple[str, int | str]  # a candidate and a seed, or "folds"
+
+
+def tasks(names: list[str]) -> list[Task]:
+    """List what is trained: two seeds of each candidate, the reference, then the folds."""
+    seeds: list[Task] = [(name, seed) for name in names for seed in (0, 1)]
+    reference: list[Task] = [("base", seed) for seed in REFERENCE] if "base" in names else []
+    half = len(seeds) // 2
+    return seeds[:half] + reference + seeds[half:] + [(name, "folds") for name in names]
+
+
+def probabilities(trainer: Trainer) -> np.ndarray:
+    """Return (N, K) what the network says of clean pictures."""
+    return torch.cat([logits.float().softmax(1) for logits in trainer.look()]).cpu().numpy()
+
+
+def train(task: Task, data: Set, labels: np.ndarray, precision: str) -> dict[str, np.ndarray]:
+    """Train what a task says, and return what is kept of it."""
+    name, seed = task
+    one, n_classes = CANDIDATES[name], int(labels.max()) + 1
+    begun = time.perf_counter()
+    if isinstance(seed, int):
+        trainer = Trainer(one, data, seed, n_classes, precision)
+        trainer.train(np.ones(len(labels), bool))
+        p = probabilities(trainer)
+        found = {"el2n": np.linalg.norm(p - np.eye(n_classes)[labels], axis=1).astype(np.float32)}
+    else:
+        rows = slice(*FOLD_ROWS.indices(len(labels))) if len(labels) > FOLD_ROWS.start else slice(None)
+        some = Set(data.pixels[rows], data.labels[rows], data.shift, data.scale)
+        fold, found = assign_folds(labels[rows], FOLDS, 0, 0), {"p": np.zeros((len(labels[rows]), n_classes), np.float32)}
+        for held_out in range(FOLDS):
+            trainer = Trainer(replace(one, epochs=round(FOLD_EPOCHS * one.epochs)), some, held_out, n_classes, precision)
+            trainer.train(fold != held_out)
+            found["p"][fold == held_out] = probabilities(trainer)[fold == held_out]
+    return found | {"seconds": np.array(time.perf_counter() - begun)}
+
+
+def path_of(task: Task, out: Path) -> Path:
+    return out / f"{task[0]} {task[1]}.npz".replace(" ", "_").replace(",", "")
+
+
+def worker(todo: Any, folder: str, asked: argparse.Namespace, deadline: float) -> None:
+    """Train one task after the other until none is left or the time is over."""
+    torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False
+    labels = np.load(f"{folder}/labels.npy")
+    data = Set.on(np.load(f"{folder}/pixels.npy"), labels, asked.device)
+    while time.time() < deadline:
+        try:
+            task: Task = todo.get_nowait()
+        except queue.Empty:
+            return
+        found = train(task, data, labels, asked.precision)
+        np.savez(path_of(task, asked.out), allow_pickle=False, **found)
+        print(f"{task[0]} {task[1]}: {found['seconds']:.1f} s", flush=True)
+
+
+def trained(asked: argparse.Namespace, pixels: np.ndarray, labels: np.ndarray, begun: float) -> None:
+    """Train all tasks in processes that share the device."""
+    asked.out.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    todo = context.Queue()
+    for task in tasks(asked.only):
+        if not path_of(task, asked.out).exists():
+            todo.put(task)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/pixels.npy", pixels)
+        np.save(f"{folder}/labels.npy", labels)
+        processes = [
+            context.Process(target=worker, args=(todo, folder, asked, begun + asked.seconds)) for _ in range(asked.workers)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+
+
+def judged(asked: argparse.Namespace, labels: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Judge what was trained."""
+    is_wrong, found = labels != truth, {}
+    seen = [
+        np.load(path_of(("base", seed), asked.judge))["el2n"] for seed in REFERENCE if path_of(("base", seed), asked.judge).exists()
+    ]
+    reference = np.mean(seen, axis=0) if seen else None
+    measures: tuple[Callable[[np.ndarray, np.ndarray], Any], ...] = (roc_auc_score, average_precision_score)
+    for name in asked.only:
+        paths = [path_of((name, seed), asked.judge) for seed in (0, 1)]
+        singles = [np.load(path)["el2n"] for path in paths if path.exists()]
+        if not singles:
+            continue
+        one: dict[str, Any] = {
+            "seeds": len(singles),
+            "options": {k: v for k, v in asdict(CANDIDATES[name]).items() if v != asdict(BASE)[k]},
+        }
+        one["single"] = [round(float(np.mean([measure(is_wrong, el2n) for el2n in singles])), 4) for measure in measures]
+        one["together"] = [round(float(measure(is_wrong, np.mean(singles, axis=0))), 4) for measure in measures]
+        if reference is not None:
+            one["agreement"] = round(float(spearmanr(np.mean(singles, axis=0), reference).statistic), 4)
+        folds = path_of((name, "folds"), asked.judge)
+        if folds.exists():
+            rows = FOLD_ROWS if len(labels) > FOLD_ROWS.start else slice(None)
+            finding = noise.find(noise.Evidence(labels[rows], out_of_sample=np.load(folds)["p"]))
+            one["find_ap"] = round(float(average_precision_score(is_wrong[rows], finding.score)), 4)
+        one["seconds"] = [round(float(np.load(path)["seconds"]), 1) for path in paths if path.exists()]
+        found[name] = one
+    return found
+
+
+def timed(asked: argparse.Namespace, pixels: np.ndarray, labels: np.ndarray, n: int = 2_048) -> dict[str, float]:
+    """Return the processor's seconds for each candidate over those for the default, which is measured anew beside each."""
+    some = Set.on(pixels[:n], labels[:n], asked.device)
+    found = {}
+    for name in asked.only:
+        seconds = [cost(Trainer(one, some, 0, int(labels.max()) + 1, asked.precision)) for one in (BASE, CANDIDATES[name], BASE)]
+        found[name] = round(seconds[1] / (seconds[0] + seconds[2]) * 2, 3)
+        print(name, found[name], flush=True)
+    return found
+
+
+def cost(trainer: Trainer) -> float:
+    """Return the processor's seconds of a training and its looks: every kind of epoch is run twice, and the second counts."""
+    one, total = trainer.candidate, 0.0
+    kinds: dict[tuple[int, int, bool], float] = {}
+    for epoch in range(one.epochs):
+        kind = (one.at(one.sides, epoch), one.at(one.batches, epoch), epoch >= one.freeze * one.epochs)
+        if kind not in kinds:
+            kinds[kind] = seconds_of(partial(trainer.epoch, epoch, np.ones(len(trainer.data.labels), bool)))
+        total += kinds[kind]
+    return total + one.epochs * seconds_of(lambda: list(trainer.look()))
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the processor's seconds of the second time."""
+    work()
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--judge", type=Path)
+    parser.add_argument("--time", action="store_true")
+    parser.add_argument("--seconds", type=float, default=110.0)
+    parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--rows", type=int, default=None, help="only the first so many")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--only", default=None)
+    asked = parser.parse_args()
+    begun = time.time()
+    asked.only = list(CANDIDATES) if asked.only is None else [name.strip() for name in asked.only.split(";")]
+    data = dp.read(asked.data, labels=f"{asked.data}/human_labels.parquet:random1")
+    assert data.images is not None
+    assert data.labels is not None
+    pixels, labels = np.asarray(data.images[: asked.rows]), data.labels[: asked.rows]
+    if asked.time:
+        torch.set_num_threads(1)
+        record("frontier: cost", timed(asked, pixels, labels))
+    elif asked.judge:
+        truth = dp.read(asked.data, labels=f"{asked.data}/human_labels.parquet:clean").labels
+        assert truth is not None
+        figures = judged(asked, labels, truth[: asked.rows])
+        print(json.dumps(figures, indent=1))
+        record("frontier: quality", figures, asked.device)
+    else:
+        trained(asked, pixels, labels, begun)
+
+
+if __name__ == "__main__":
+    main()
