@@ -19,7 +19,10 @@ def test_example_runs_from_any_folder(path: Path, tmp_path: Path) -> None:
     if path.stem == "plain_pytorch_loop":
         assert "kept 1006 of 1437 examples" in done.stdout  # floor(0.7 · 1437 + 0.5)
         assert "el2n: hardest is id " in done.stdout
+    else:
+        seen = [int(line.split()[1].replace(",", "")) for line in done.stdout.splitlines()]
+        assert seen[0] > seen[1] > seen[2] == 6900  # half of 1,149 twelve times, rounded up
 
 
 def test_there_is_an_example() -> None:
-    assert [path.stem for path in EXAMPLES] == ["plain_pytorch_loop"]
+    assert [path.stem for path in EXAMPLES] == ["dynamic_pruning", "plain_pytorch_loop"]

@@ -19,6 +19,7 @@ from dataprune.run import score
 from dataprune.scores import Score
 from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import PRESETS
+from dataprune.study.spec import Sweep
 from dataprune.study.study import MANIFEST, SPEC, SUMMARY, TRIALS, open_study, verify_study
 from dataprune.study.trial import TrialResult, read_trial, sound_trial, write_trial
 from dataprune.tables import read_table
@@ -129,6 +130,8 @@ def test_trials_are_found_in_the_same_folder_and_in_another(finished, tmp_path):
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_ends_with_a_summary(name, tmp_path):
     changes = {"seeds": 1} if name != "recipes" else {"seeds": 1, "recipe": "fast-vectors"}
+    if name == "methods":
+        changes |= {"scores": ("el2n", "dual", "knn_agreement"), "parts": (*PRESETS[name].parts[-4:], Sweep("hardest", (0.2,)))}
     if name in ("window", "noise-window"):
         changes["parts"] = (replace(PRESETS[name].parts[0], start=(0.0, 0.3, 0.6)),)
     if name == "clusters":
@@ -139,11 +142,46 @@ def test_every_preset_ends_with_a_summary(name, tmp_path):
     if name == "recipes":
         assert np.isnan(study.trials["test_accuracy"]).all()
         assert not (study.path / "run").exists()
+    if name == "methods":
+        ranks = [(one.arm, one.name) for one in study.summary.ranks]
+        assert len(ranks) == len(set(ranks)) == 2 * (3 + 3 + 3)  # d2 and hardest by each score, three without
+        gains = [one.gain for one in study.summary.ranks if one.arm == "given"]
+        assert gains == sorted(gains, reverse=True)
+        table = study.summary.table
+        own = (table["score"] == "dual") & (table["strategy"] == "d2") & (table["arm"] == "given")
+        found = next(one for one in study.summary.ranks if (one.arm, one.name) == ("given", "dual d2, given"))
+        assert found.gain == pytest.approx(table["minus_random"][own].mean())
     if name == "noise-window":
         assert set(study.trials["arm"]) == {"given", "noise 0.1"}
         assert len(study.summary.arms["keep"])
     if name == "clusters":
         assert set(study.trials["clusters"]) == {0, 3, 5}
+
+
+def test_dynamic_arms_stand_beside_random_of_the_same_cost(tmp_path):
+    spec = toy_spec("dynamic", dynamic=("infobatch", "rs2:0.3"), epochs=8, recipe="fast-plain", seeds=2)
+    study = toy_study(tmp_path / "s", spec)
+    trials = study.trials
+    seen = dict(zip(zip(trials["score"], trials["order"], trials["seed"], strict=True), trials["examples_seen"], strict=True))
+    whole = seen["all", "", 0]
+    for seed in (0, 1):
+        assert seen["rs2:0.3", "rs2:0.3", seed] == pytest.approx(0.3 * whole, abs=8)
+        assert 0.4 * whole < seen["infobatch", "infobatch", seed] < 0.95 * whole  # the last epoch is whole, and so is the first
+        for name in spec.dynamic:  # as many to within a half example an epoch
+            assert abs(seen["random", name, seed] - seen[name, name, seed]) <= 4
+    assert set(trials["strategy"]) == {"all", "dynamic"}
+    names = {cell.name for cell in study.summary.cells}
+    assert names == {"all data", "infobatch", "rs2:0.3", "random at the cost of infobatch", "random at the cost of rs2:0.3"}
+    assert np.isfinite(study.summary.table["minus_random"]).sum() == 2
+    heard = []
+    same(study, toy_study(tmp_path / "t", replace(spec, dynamic=("infobatch", "rs2:0.3")), listener=heard.append))
+    flops = dict(zip(trials["trial"], trials["flops"] / trials["examples_seen"], strict=True))
+    assert np.ptp(list(flops.values())) == 0  # of what was seen, not of what might have been
+    for bad, says in ((("infobach",), "infobatch"), (("rs2:x",), "NAME:KEEP"), (("rs2:3",), "keep.*3"), (("rs2", "rs2"), "once")):
+        with pytest.raises(InputError, match=says):
+            replace(spec, dynamic=bad)
+    with pytest.raises(InputError, match="budget"):
+        replace(spec, budget="steps")
 
 
 def test_a_run_may_be_given_and_must_fit(tmp_path):

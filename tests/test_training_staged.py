@@ -42,10 +42,15 @@ def places(tmp_path_factory):
     forget_inputs()
 
 
-def job(places, scratch, stages, epochs=4, recipe=RECIPE, checkpoint_seconds=1e9):
+def job(places, scratch, stages, epochs=4, recipe=RECIPE, checkpoint_seconds=1e9, dynamic=None):
     training = Training("linear", recipe, epochs, 3, 3)
     packs = tuple((packed(one.trained_on), one.epochs, one.steps) for one in stages)
-    return StagedJob("trial", training, packs, places, scratch, checkpoint_seconds)
+    return StagedJob("trial", training, packs, places, scratch, checkpoint_seconds, dynamic)
+
+
+def hard_half(losses, epoch, epochs, seed):
+    """Keep the half of higher loss, which counts twice; all where nothing is known."""
+    return np.ones(len(losses)) if np.isnan(losses).any() else 2.0 * (losses > np.median(losses))
 
 
 def ignore(message):
@@ -84,9 +89,17 @@ class Killed(BaseException):
     """What a test raises to end a training at once."""
 
 
-@pytest.mark.parametrize("stages", [CURRICULUM, (stage_of_steps(HALF, 5, 16), stage_of_steps(ALL, 8, 16))], ids=["epochs", "steps"])
-def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(places, tmp_path, stages):
-    whole = train_staged(job(places, tmp_path / "whole", stages), ignore)
+KILLED = {
+    "epochs": (CURRICULUM, None),
+    "steps": ((stage_of_steps(HALF, 5, 16), stage_of_steps(ALL, 8, 16)), None),
+    "dynamic": ((whole_stage(HALF, 4, 16),), hard_half),
+}
+
+
+@pytest.mark.parametrize(("stages", "dynamic"), KILLED.values(), ids=KILLED)
+def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(places, tmp_path, stages, dynamic):
+    whole = train_staged(job(places, tmp_path / "whole", stages, dynamic=dynamic), ignore)
+    assert dynamic is None or whole.examples_seen == 50 + 3 * 25
     assert len(whole.loss) == 4
     for last in range(1, 4):
         scratch = tmp_path / f"killed-{last}"
@@ -96,9 +109,9 @@ def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(places, tmp_path,
                 raise Killed
 
         with pytest.raises(Killed):
-            train_staged(job(places, scratch, stages, checkpoint_seconds=0.0), dying)
+            train_staged(job(places, scratch, stages, checkpoint_seconds=0.0, dynamic=dynamic), dying)
         heard = []
-        again = train_staged(job(places, scratch, stages, checkpoint_seconds=0.0), heard.append)
+        again = train_staged(job(places, scratch, stages, checkpoint_seconds=0.0, dynamic=dynamic), heard.append)
         assert [message.epoch for message in heard] == list(range(last + 1, 5)), "it went on where it was"
         same(again, whole)
 

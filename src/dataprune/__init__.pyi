@@ -52,6 +52,8 @@ from .scores import knn_shapley as knn_shapley
 from .scores import score_trace as score_trace
 from .scores import zcore as zcore
 from .selection import STRATEGIES as STRATEGIES
+from .selection import Dynamic as Dynamic
+from .selection import DynamicSampler as DynamicSampler
 from .selection import Group as Group
 from .selection import Selection as Selection
 from .selection import Strategy as Strategy

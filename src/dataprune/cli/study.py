@@ -85,6 +85,8 @@ class Changes:
         recipe: How, as for dataprune score. Default: the fast one for the data.
         noise: A second arm in which this share of each class is labelled wrongly.
         clusters: For km: numbers of clusters, auto or classes, with commas.
+        dynamic: Arms that leave out other examples in every epoch, with commas: infobatch,rs2; or with what they keep: rs2:0.3.
+            Each beside random of the same cost. Without a preset this is all that is asked.
         stages: Of a curriculum, EPOCHS:SHARE with commas: 10:0.5,5:0.8,20:1.
         tolerance: A loss of accuracy that counts as none. Default: 0.01.
         test_share: Cut this share off as test where the data have no test split. Default: 0.2.
@@ -103,6 +105,7 @@ class Changes:
     batch: Batch = None
     noise: float | None = None
     clusters: Words = None
+    dynamic: Words = None
     stages: Annotated[tuple[tuple[int, float], ...] | None, STAGES] = None
     tolerance: float | None = None
     test_share: float | None = None
@@ -151,7 +154,7 @@ def study(
         dataprune study digits --preset window --scores el2n,forget --seeds 5 --out study
 
     Args:
-        preset: half, sweep, window, easy-vs-hard, noise-window, clusters, curriculum or recipes. Default: sweep.
+        preset: half, sweep, window, easy-vs-hard, noise-window, clusters, methods, dynamic, curriculum or recipes. Default: sweep.
         out: Folder for the results; made if it is not there.
         spec: Ask what this TOML file asks, in place of a preset.
         print_spec: Print what would be asked as TOML, and end.
@@ -168,7 +171,8 @@ def study(
 
     if preset is not None and spec is not None:
         raise InputError("give one of --preset and --spec, got both.")
-    asked = changes.of(dp.preset(preset or "sweep") if spec is None else read_spec(spec), seed)
+    usual = "sweep" if changes.dynamic is None else "dynamic"
+    asked = changes.of(dp.preset(preset or usual) if spec is None else read_spec(spec), seed)
     if print_spec:
         hush(False)  # here this is the result
         say(*([f"# {QUESTIONS[asked.preset]}"] if asked.preset in QUESTIONS else []), *to_toml(asked).splitlines())

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import dataprune as dp
 from dataprune.cli.lines import duration, operations, say, say_columns
 from dataprune.report.text import pluralise
+from dataprune.study.cost import NOTHING, study_costs
+from dataprune.study.results_table import DYNAMIC
 
 if TYPE_CHECKING:
     from dataprune.study.summary import Summary
@@ -30,9 +32,13 @@ def say_summary(done: "dp.Study") -> None:
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
     if len(table["keep"]) > MOST_ROWS:
         say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
-    _say_areas(summary)
+    if done.spec.preset == "methods":
+        _say_ranks(summary)
+    else:
+        _say_areas(summary)
     _say_droppable(summary)
     _say_arms(summary)
+    _say_dynamic(done)
     say(*(f"note: {note}" for note in summary.notes))
     if done.manifest is None:
         return
@@ -41,6 +47,19 @@ def say_summary(done: "dp.Study") -> None:
         f"trained: {pluralise(len(set(done.trials['trial'])), 'trial')}, {duration(trained.train_seconds)} of training in all, "
         f"{trained.examples_seen:,} examples seen, {operations(trained.flops)}"
     )
+
+
+def _say_ranks(summary: "Summary") -> None:
+    say("ranked by what is gained over random of the same size, points, the mean over sizes:")
+    accuracies = dict(zip(summary.cells, summary.table[summary.measure], strict=True))
+    sizes = sorted({cell.keep for cell in summary.cells if cell.has_size})
+    rows: list[tuple[str, ...]] = [("method", "gain", "95 %", *(f"accuracy % at {size:g}" for size in sizes), "needs")]
+    for one in summary.ranks:
+        own = {cell.keep: cell for cell in summary.cells if (cell.arm, cell.name) == (one.arm, one.name)}
+        figures = (_percent(accuracies[own[size]]) if size in own else "-" for size in sizes)
+        needs = " and ".join(dp.STRATEGIES[next(iter(own.values())).strategy].needs)
+        rows.append((one.name, _percent(one.gain), _interval(one.low, one.high), *figures, needs))
+    say_columns(rows, right=tuple(range(1, len(sizes) + 3)))
 
 
 def _say_areas(summary: "Summary") -> None:
@@ -85,6 +104,20 @@ def _say_arms(summary: "Summary") -> None:
         )
         rows.append((*names, _percent(arm["difference"]), _interval(arm["difference_low"], arm["difference_high"])))
     say_columns(rows, right=(2, 3, 4, 5))
+
+
+def _say_dynamic(done: "dp.Study") -> None:
+    """Print what leaving out other examples in every epoch saves, and what it loses."""
+    table, costs = done.summary.table, {one.cell: one for one in study_costs(done.trials, NOTHING, done.measure).cells}
+    for row, cell in enumerate(done.summary.cells):
+        if cell.strategy == DYNAMIC and cell.is_scored:
+            one = costs[cell]
+            saved = one.saved.examples_seen / (one.saved.examples_seen + one.training.examples_seen)
+            lost = ""
+            for control, name in (("all data", "minus_all"), ("random at the same cost", "minus_random")):
+                found, low, high = (table[f"{name}{end}"][row] for end in ("", "_low", "_high"))
+                lost += f", {100 * found:+.2f} points against {control} ({_interval(low, high)})"
+            say(f"{cell.name}: {saved:.1%} of the examples saved{lost}")
 
 
 def several_points(points: float) -> str:

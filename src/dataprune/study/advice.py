@@ -203,9 +203,7 @@ def _measured(keep: float, summary: Summary | None) -> Advice | None:
         return None
     table, cells = summary.table, summary.cells
     here = [
-        row
-        for row, cell in enumerate(cells)
-        if abs(cell.keep - keep) < SAME_KEEP and cell.strategy != "curriculum" and cell.arm == cells[0].arm
+        row for row, cell in enumerate(cells) if abs(cell.keep - keep) < SAME_KEEP and not cell.order and cell.arm == cells[0].arm
     ]
     random, tried = ([row for row in here if cells[row].is_random], [row for row in here if cells[row].is_scored])
     if not random or not tried:

@@ -1,4 +1,4 @@
-"""How good a score is over all sizes at once: the area under its curve of accuracy against the share dropped."""
+"""How good a rule is over all sizes at once: the area under its curve, and its rank by what it gains over random."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,33 @@ class CurveArea:
     minus_random_low: float
     minus_random_high: float
     absent: Note | None
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What a curve gains over random of the same sizes, the mean over sizes, with its 95 % interval."""
+
+    arm: str
+    name: str
+    gain: float
+    low: float
+    high: float
+
+
+def ranks_of(cells: CellTable, fitted: TwoWay) -> tuple[Rank, ...]:
+    """Rank the curves of each arm by their mean gain over random, the best first; none without random at each of its sizes."""
+    controls = {curve: [cells.random_of(cells.cells[place]) for place in places] for curve, places in cells.curves().items()}
+    ranked = [curve for curve, found in controls.items() if None not in found]
+    weights = np.zeros((len(ranked), len(cells.cells)))
+    for row, curve in zip(weights, ranked, strict=True):
+        for place, control in zip(cells.curves()[curve], controls[curve], strict=True):
+            row[place] += 1 / len(controls[curve])
+            row[control] -= 1 / len(controls[curve])
+    if not ranked:
+        return ()
+    gains = fitted.contrast(weights)
+    found = [Rank(*curve, *map(float, one)) for curve, *one in zip(ranked, gains.value, *gains.interval(), strict=True)]
+    return tuple(sorted(found, key=lambda one: (cells.arms.index(one.arm), -one.gain)))
 
 
 def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.ndarray, " sizes"] | None, Note | None]:

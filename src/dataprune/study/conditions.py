@@ -16,7 +16,7 @@ from dataprune.run import ClusterSettings, Run, cluster, match, open_run
 from dataprune.run import score as score_run
 from dataprune.run.own_scores import known_score
 from dataprune.run.views import needs_of, views_of
-from dataprune.scores import ALIASES, Score, km
+from dataprune.scores import ALIASES, FEATURE_SCORES, Score, km
 from dataprune.scores import SCORES as SCORED
 from dataprune.selection import Views
 from dataprune.study.grid import Condition
@@ -35,6 +35,7 @@ PIXELS = "pixels"
 SIDE = 16  # pictures are brought to about this side before their principal components are found
 WIDTH = 64  # components that are kept
 FEWEST_EACH = 5  # rows a cluster, on average
+OF_FEATURES = {name: spec for name, spec in FEATURE_SCORES.items() if spec.function}
 
 Scorer = Callable[[Dataset, Path, Settings], Run]
 
@@ -78,7 +79,7 @@ def check_question(spec: StudySpec, run: Path | None, has_features: bool, given:
     asked = [name for name in spec.scores if name not in given and not (name == "km" and (has_features or spec.clusters))]
     if all(part.strategy == "random" for part in spec.parts):
         return
-    known = {*SCORED, "median_distance"}
+    known = {*SCORED, *OF_FEATURES, "median_distance"}
     if run is not None:
         opened = open_run(run)
         for name in [one for one in asked if one not in known.union(opened.scores)]:
@@ -132,11 +133,18 @@ class ScoreProvider:
     def _condition(self, name: str, data: StudyData, place: str, run_path: Path | None, settings: Settings) -> Condition:
         wanted = self.spec.scores
         needs = needs_of({part.strategy for part in self.spec.parts} - set(ORDERS))
-        views = Views(self._features(data.train)) if "features" in needs else Views()
         asks_networks = bool(needs & {"probabilities", "p_label"})
         if all(part.strategy == "random" for part in self.spec.parts):  # no score is needed
             return Condition(name, data, {}, {})
         scores = {score.name: _aligned(score, data.train) for score in self.sources.scores}
+        of_features = [one for one in wanted if one in OF_FEATURES and one not in scores]
+        views = Views(self._features(data.train)) if of_features or "features" in needs else Views()
+        for one in of_features:
+            spec = OF_FEATURES[one]
+            assert spec.function is not None
+            assert views.features is not None
+            assert data.train.labels is not None
+            scores[one] = Score(one, spec.function(views.features, data.train.labels, self.spec.seed), spec.harder)
         has_features = self.sources.features is not None or bool(self.spec.clusters)
         from_run = [one for one in wanted if one not in scores and not (one == "km" and has_features)]
         if from_run or asks_networks or not wanted:

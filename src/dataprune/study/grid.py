@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -11,9 +12,9 @@ from jaxtyping import Bool, Int64
 from dataprune.data import Dataset
 from dataprune.errors import invalid, join_some
 from dataprune.scores import Score
-from dataprune.selection import STRATEGIES, Views, select
+from dataprune.selection import STRATEGIES, Dynamic, Views, select
 from dataprune.streams import torch_seed
-from dataprune.study.results_table import ALL, RANDOM, Cell
+from dataprune.study.results_table import ALL, DYNAMIC, RANDOM, Cell
 from dataprune.study.spec import ORDERS, StudySpec, Variant
 from dataprune.study.splits import StudyData
 from dataprune.study.trial import Trial
@@ -75,6 +76,7 @@ class _Request:
     condition: Condition
     setup: TrainingSetup
     score: Score | None = None
+    dynamic: Dynamic | None = None
 
 
 def setups(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
@@ -82,8 +84,16 @@ def setups(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
     return tuple(_setup(variant, spec, dataset) for variant in spec.variants or (Variant(""),))
 
 
-def grid(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[TrainingSetup]) -> Grid:
+def grid(
+    spec: StudySpec,
+    conditions: Sequence[Condition],
+    trained: Sequence[TrainingSetup],
+    shares: Mapping[tuple[Cell, int], float] = MappingProxyType({}),
+) -> Grid:
     """Lay out the trials of a study, under each condition and by each setup (several for a study of recipes, each on all data).
+
+    Args:
+        shares: what random at the cost of a dynamic arm keeps, by cell and seed; it is left out where that is not known yet.
 
     Raises:
         InputError: a size that leaves fewer than two examples or passes the end with its start, or nothing is asked.
@@ -96,14 +106,19 @@ def grid(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[Tra
     fixed: dict[Cell, tuple[tuple[Stage, ...], tuple[str, ...]]] = {}
     for seed in spec.training_seeds:
         for request in requests:
-            data, setup = request.condition.data, request.setup
+            data, setup, keep = request.condition.data, request.setup, request.cell.keep
+            if request.cell.strategy == DYNAMIC and request.dynamic is None:
+                if (request.cell, seed) not in shares:
+                    continue
+                keep = shares[request.cell, seed]
             if request.cell not in fixed or request.score is None:
-                stages = _stages(spec, request, seed, notes)
+                stages = _stages(spec, request, seed, notes, keep)
                 kept = (np.flatnonzero(stage.trained_on[data.pool]) for stage in stages)
                 fixed[request.cell] = stages, tuple(map(data.pool_ids.sha256, kept))
             test, recipe = data.test.fingerprint if spec.judge == "test" else None, replace(setup.recipe, epochs=None)
             sets = data.train.fingerprint, data.validation_key, test
-            trials.append(Trial(request.cell, *sets, *fixed[request.cell], setup.model, recipe, setup.epochs, seed))
+            what = request.cell, *sets, *fixed[request.cell]
+            trials.append(Trial(*what, setup.model, recipe, setup.epochs, seed, request.dynamic))
     return Grid(tuple(trials), tuple(notes))
 
 
@@ -122,6 +137,10 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequenc
                 yield _Request(Cell(RANDOM, RANDOM, keep, arm=arm), condition, first)
             if spec.stages:
                 yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition, first)
+        for name, dynamic in spec.dynamics().items():
+            yield _Request(Cell(name, DYNAMIC, 1.0, arm=arm, order=name), condition, first, dynamic=dynamic)
+            if RANDOM in spec.controls:
+                yield _Request(Cell(RANDOM, DYNAMIC, 1.0, arm=arm, order=name), condition, first)
         for sweep in spec.parts:
             if sweep.strategy == RANDOM:  # it is the control
                 continue
@@ -142,29 +161,29 @@ def _no_score(condition: Condition) -> Score:
     return Score(NO_SCORE, np.zeros(len(condition.data.train)))
 
 
-def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> tuple[Stage, ...]:
+def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None], keep: float) -> tuple[Stage, ...]:
     """Return the rows that a cell trains on, stage by stage."""
     data, cell, setup = request.condition.data, request.cell, request.setup
-    if spec.stages and cell.order and cell.strategy != "recipe":
+    if spec.stages and cell.order and cell.strategy not in ("recipe", DYNAMIC):
         schedule = scaled(spec.stages, setup.epochs)
         masks = growing(data.pool[_order(request, seed)], [share for _, share in schedule], len(data.train))
         epochs = [length for length, _ in schedule]
     else:
         mask = np.zeros(len(data.train), bool)
-        mask[data.pool if cell.keep == 1 else data.pool[_kept(spec, request, seed, notes)]] = True
+        mask[data.pool if keep == 1 else data.pool[_kept(spec, request, seed, notes, keep)]] = True
         masks, epochs = (mask,), [setup.epochs]
     return stages_by(masks, epochs, budget=spec.budget, batch=setup.recipe.batch, n_all=len(data.pool))
 
 
-def _kept(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None]) -> Int64[np.ndarray, " kept"]:
+def _kept(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None], keep: float) -> Int64[np.ndarray, " kept"]:
     """Choose within the pool; a random set differs by the seed of the training, any other by nothing but its rule."""
     data, cell, score = request.condition.data, request.cell, request.score
     assert data.train.labels is not None
     labels = data.train.labels[data.pool]
     chosen = select(
         None if score is None else Score(score.name, score.values[data.pool], score.harder),
-        cell.keep,
-        strategy=cell.strategy,
+        keep,
+        strategy=RANDOM if score is None else cell.strategy,
         balanced=spec.balanced and cell.strategy != "metriq",
         start=cell.start,
         labels=labels,

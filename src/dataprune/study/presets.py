@@ -13,6 +13,7 @@ SEVEN = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56, 0.57, 0.58, 0.59, 0.6)
 SMALL = (0.1, 0.2, 0.4)
 METHODS = tuple(name for name in STRATEGIES if name not in ("window", "random"))
+COMPARED = ("el2n", "dual", "aum", "forget_toneva", "tdds")
 STAGES = ((10, 0.5), (5, 0.6), (5, 0.7), (5, 0.8), (5, 0.9), (40, 1.0))
 
 PRESETS: dict[str, StudySpec] = {
@@ -24,7 +25,8 @@ PRESETS: dict[str, StudySpec] = {
         StudySpec("easy-vs-hard", (Sweep("hardest", SEVEN), Sweep("easiest", (*SEVEN, 0.2, 0.1)))),
         StudySpec("noise-window", (Sweep("window", (0.4,), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),), noise=0.1),
         StudySpec("clusters", (Sweep("hardest", SEVEN),), ("km",), clusters=("classes", "auto", "5", "20", "50", "100", "200")),
-        StudySpec("methods", tuple(Sweep(one, SMALL) for one in METHODS), noise=0.1, balanced=True),
+        StudySpec("methods", tuple(Sweep(one, SMALL) for one in METHODS), COMPARED, noise=0.1, balanced=True),
+        StudySpec("dynamic", dynamic=("infobatch", "rs2")),
         StudySpec("curriculum", (Sweep("easy-to-hard"), Sweep("hard-to-easy")), stages=STAGES),
         StudySpec(
             "recipes",
@@ -52,6 +54,7 @@ QUESTIONS = {
     "noise-window": "what changes when a tenth of the labels of each class is wrong?",
     "clusters": "how many clusters should km have?",
     "methods": "which score and which strategy keep most accuracy at small sizes, with and without wrong labels?",
+    "dynamic": "what is saved, and what lost, by leaving out other examples in every epoch?",
     "curriculum": "does the order of training matter: easy first, or hard first?",
     "recipes": "which recipe trains best on all data, by validation?",
 }

@@ -14,7 +14,7 @@ Trials = Mapping[str, Shaped[np.ndarray, "trials ..."]]
 NEEDED = ("score", "strategy", "keep", "seed")
 EXTRAS = ("arm", "order", "clusters")  # columns that only some studies have
 MEASURES = ("test_accuracy", "validation_accuracy")
-RANDOM, ALL = "random", "all"
+RANDOM, ALL, DYNAMIC = "random", "all", "dynamic"
 SAME_KEEP = 1e-6
 
 
@@ -24,11 +24,11 @@ class Cell:
 
     Attributes:
         score: by which was chosen; "all" and "random" for the controls.
-        strategy: the rule; "all" for all data.
+        strategy: the rule; "all" for all data, "dynamic" for other examples in every epoch and for random at the cost of that.
         keep: fraction kept.
         start: of a window, else 0.
         arm: of the study, such as labels as given and labels made wrong; mostly "".
-        order: in which a curriculum adds examples, "recipe" where recipes are compared, else "".
+        order: in which a curriculum adds examples, "recipe" where recipes are compared, the method of "dynamic", else "".
         clusters: of `km`, where several numbers are compared, else 0.
     """
 
@@ -67,6 +67,8 @@ class Cell:
         """What is compared, without its size: the score, with its strategy where that is not keeping the hardest."""
         if self.is_all:
             name = "all data"
+        elif self.strategy == DYNAMIC:
+            name = f"random at the cost of {self.order}" if self.is_random else self.score
         elif self.order:
             name = self.order if self.is_random else self.score if self.order == "recipe" else f"{self.score} {self.order}"
         else:

@@ -70,17 +70,17 @@ class TrialContext:
     forward_flops: Mapping[str, int]
     checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
 
-    def flops(self, trial: Trial) -> int:
+    def flops(self, trial: Trial, examples_seen: int) -> int:
         """Count the operations of a training: three times those of a look at each example, and what chooses its strength."""
         forward = self.forward_flops[trial.model]
         search = search_flops(trial.n_train, forward) if trial.recipe.weight_decay is None else 0
-        return 3 * forward * trial.examples_seen + search
+        return 3 * forward * examples_seen + search
 
     def cost(self, trials: Sequence[Trial], dataset: Dataset) -> Cost:
         """Return what trials will cost; work of some length is timed by a few steps on this machine."""
         if not trials:
             return Cost(0.0, 0.0, 0.0)
-        total, flops = sum(one.examples_seen for one in trials), sum(map(self.flops, trials))
+        total, flops = sum(one.examples_seen for one in trials), sum(self.flops(one, one.examples_seen) for one in trials)
         passes = max(1, round(total / len(dataset)))
         like = Ensemble(trials[0].model, trials[0].recipe, 1, passes, dataset.n_classes, when="online")
         seconds = Plan(dataset, like).timed_cost(1, self.device, 1).seconds
@@ -128,7 +128,7 @@ def train(
         with contextlib.closing(_outcomes(missing, conditions, context, counter.heard)) as outcomes:
             for outcome in outcomes:
                 trial = missing[outcome.key]
-                result = _result(outcome, context.flops(trial))
+                result = _result(outcome, trial, context)
                 if result is None:
                     yield outcome.key, f"trial {outcome.key}: {outcome.error}"
                     continue
@@ -153,7 +153,8 @@ def _outcomes(
             seed, own = torch_seed(trial.seed, "trial"), scratch / name if seen else None
             training = Training(trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device)
             stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
-            asked = staged.StagedJob(name, training, stages, places[trial.train], own, context.checkpoint_seconds)
+            draw = None if trial.dynamic is None else trial.dynamic.weights
+            asked = staged.StagedJob(name, training, stages, places[trial.train], own, context.checkpoint_seconds, draw)
             return Job(name, staged.train_staged, asked)
 
         jobs = itertools.starmap(job, missing.items())
@@ -215,7 +216,7 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
     return places
 
 
-def _result(outcome: Outcome, flops: int) -> TrialResult | None:
+def _result(outcome: Outcome, trial: Trial, context: TrialContext) -> TrialResult | None:
     """Turn an outcome into a result; None for a trial that was lost with its worker. What the machine lacks is raised again."""
     if outcome.error is None:
         done: staged.StagedDone = outcome.value
@@ -228,7 +229,7 @@ def _result(outcome: Outcome, flops: int) -> TrialResult | None:
             test_correct=staged.packed(done.test_correct),
             steps=done.steps,
             examples_seen=done.examples_seen,
-            flops=flops,
+            flops=context.flops(trial, done.examples_seen),
             train_seconds=done.train_seconds,
             made_with=done.training_environment,
         )

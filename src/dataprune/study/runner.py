@@ -20,7 +20,7 @@ from dataprune.study import study as stored
 from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, check_question
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
 from dataprune.study.presets import SCORES
-from dataprune.study.results_table import EXTRAS
+from dataprune.study.results_table import EXTRAS, RANDOM, Cell
 from dataprune.study.run_trials import Listener, TrialContext, found, train
 from dataprune.study.spec import StudySpec, to_toml
 from dataprune.study.splits import StudyData, cut
@@ -146,16 +146,35 @@ class StudyRunner:
         first = conditions[0]
         usual = tuple(name for name in SCORES if name in first.scores or (name == "km" and first.km))
         spec = replace(spec, scores=spec.scores or usual)
-        asked, identity = grid(spec, conditions, self.trained), self.identity(spec)
+        identity = self.identity(spec)
         context = TrialContext(folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops)
-        results = found(asked, context, provider.sources.reuse, retry_failed)
         if stored.read_identity(folder) != identity:  # the tables are of another question
             for name in (stored.TRIALS, stored.SUMMARY):
                 (folder / name).unlink(missing_ok=True)
         _work_folder(folder).renew(asdict(identity))
+        shares: dict[tuple[Cell, int], float] = {}
+        while True:
+            asked = grid(spec, conditions, self.trained, shares)
+            results = found(asked, context, provider.sources.reuse, retry_failed)
+            notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
+            self._train(asked, conditions, results, context, listener, notes)
+            if (known := _shares_seen(asked, results)) == shares:  # nothing is to be trained at the cost of something else
+                break
+            shares, retry_failed = known, False
+        self._publish(asked, conditions, results, notes)
+
+    def _train(
+        self,
+        asked: Grid,
+        conditions: Sequence[Condition],
+        results: dict[str, TrialResult],
+        context: TrialContext,
+        listener: Listener | None,
+        notes: tuple[str, ...],
+    ) -> None:
+        """Train what has no result, and put it there; the table is written now and then."""
+        folder, lost, written = context.folder, [], time.monotonic()
         _write_trials(folder, asked, results)
-        notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
-        lost, written = [], time.monotonic()
         try:
             with closing(train(asked, conditions, results, context, listener, notes)) as ended:
                 for name, result in ended:
@@ -171,7 +190,6 @@ class StudyRunner:
                 _write_trials(folder, asked, results)
         if lost:
             raise WorkError(f"{join_some(lost, most=3)}. What was finished is kept: the same command goes on.")
-        self._publish(asked, conditions, results, notes)
 
     def _publish(
         self, asked: Grid, conditions: Sequence[Condition], results: Mapping[str, TrialResult], notes: tuple[str, ...]
@@ -216,6 +234,12 @@ class StudyRunner:
             return ()
 
 
+def _shares_seen(asked: Grid, results: Mapping[str, TrialResult]) -> dict[tuple[Cell, int], float]:
+    """Return the share of examples that dynamic arms have seen, by the cell of random at their cost, and seed."""
+    seen = ((trial, results[trial.name].examples_seen) for trial in asked.trials if trial.dynamic is not None)
+    return {(replace(trial.cell, score=RANDOM), trial.seed): count / trial.examples_seen for trial, count in seen if count}
+
+
 def _write_trials(folder: Path, asked: Grid, results: Mapping[str, TrialResult]) -> None:
     rows = [_row(trial, results.get(trial.name)) for trial in asked.trials]
     columns = {name: np.array([row[name] for row in rows], _DTYPES[type(rows[0][name])]) for name in rows[0]}
@@ -231,7 +255,7 @@ def _row(trial: Trial, result: TrialResult | None) -> dict[str, Any]:
         "n_train": trial.n_train,
         "seed": trial.seed,
         "epochs": sum(stage.epochs for stage in trial.stages),
-        "steps": sum(stage.steps for stage in trial.stages),
+        "steps": result.steps if result is not None and result.steps else sum(stage.steps for stage in trial.stages),
         **stored.row_of(result),
         **{name: getattr(trial.cell, name) for name in EXTRAS},
     }

@@ -13,7 +13,7 @@ import tomli_w
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.notebook import data_frame, html_table
 from dataprune.scores import canonical
-from dataprune.selection import STRATEGIES
+from dataprune.selection import STRATEGIES, Dynamic
 from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
@@ -89,6 +89,7 @@ class StudySpec:
         clusters: for the score `km`, cut into so many clusters each (`auto`, `classes` or a number), from features.
         stages: (epochs, share) of a curriculum; the epochs are in proportion and are scaled to `epochs`.
         variants: recipes to compare on all data.
+        dynamic: arms that leave out other examples in every epoch: `infobatch` and `rs2`, or with what they keep: `rs2:0.3`.
         controls: of `random` (at each size) and `all`.
         judge: `test`, or `validation` where a choice is made and test may not be read.
         validation_share: of train, cut before selection where the data bring no validation split.
@@ -111,6 +112,7 @@ class StudySpec:
     clusters: tuple[str, ...] = ()
     stages: tuple[tuple[int, float], ...] = ()
     variants: tuple[Variant, ...] = ()
+    dynamic: tuple[str, ...] = ()
     controls: tuple[str, ...] = ("random", "all")
     judge: str = "test"
     validation_share: float = 0.1
@@ -135,6 +137,7 @@ class StudySpec:
             ("noise", 0 <= self.noise < 1, "be in [0, 1)", ""),
             ("tolerance", 0 <= self.tolerance < 1, "be in [0, 1)", "0.01 is one percentage point of accuracy."),
             ("judge", self.judge == "test" or not self.parts, "be test for a study of kept sets", "Only recipes are chosen on it."),
+            ("budget", self.budget == "epochs" or not self.dynamic, "be epochs for dynamic arms", "They take fewer steps."),
             ("stages", ordered == bool(self.stages), with_orders, ""),
             ("stages", all(epochs >= 1 for epochs, _ in self.stages), "have at least 1 epoch each", ""),
             ("stages", grows, "have growing shares in (0, 1] that end at 1", ""),
@@ -142,10 +145,30 @@ class StudySpec:
             if not is_right:
                 given = getattr(self, name)
                 raise invalid(name, demand, "none" if given == () else given, cure)
-        names = {"scores": self.scores, "clusters": self.clusters, "variants": tuple(one.name for one in self.variants)}
+        self.dynamics()
+        names = {
+            "scores": self.scores,
+            "clusters": self.clusters,
+            "dynamic": self.dynamic,
+            "variants": tuple(one.name for one in self.variants),
+        }
         for name, several in names.items():
             if len(set(several)) != len(several):
                 raise invalid(name, "name each once", ", ".join(several))
+
+    def dynamics(self) -> dict[str, Dynamic]:
+        """Return the dynamic arms by name."""
+        found = {}
+        for text in self.dynamic:
+            name, _, keep = text.partition(":")
+            if name not in ("infobatch", "rs2"):
+                raise unknown_choice("dynamic", name, ("infobatch", "rs2"))
+            try:
+                share = float(keep or 0.5)
+            except ValueError:
+                raise invalid("dynamic", "be NAME or NAME:KEEP, such as rs2:0.3", repr(text)) from None
+            found[text] = Dynamic(name, share)
+        return found
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
@@ -163,7 +186,7 @@ class StudySpec:
 
     def __repr__(self) -> str:
         asked = [f"{one.strategy} at keep {', '.join(map('{:g}'.format, one.keep))}" for one in self.parts]
-        asked += [f"recipe {one.name!r}" for one in self.variants]
+        asked += [f"recipe {one.name!r}" for one in self.variants] + list(self.dynamic)
         scores = f"by {', '.join(self.scores)}; " if self.scores else ""
         how = f"{scores}{self.seeds} seeds, equal {self.budget}, judged on {self.judge}"
         return f"StudySpec {self.preset!r}: {'; '.join(asked)}\n  {how}"

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64
 from dataprune.errors import invalid, join_some
 from dataprune.notebook import data_frame, html_table
 from dataprune.study import statistics
-from dataprune.study.auc import CurveArea, areas_of
+from dataprune.study.auc import CurveArea, Rank, areas_of, ranks_of
 from dataprune.study.results_table import EXTRAS, Cell, CellTable, Trials, cell_table
 from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 from dataprune.study.wording import Note, note
@@ -65,6 +65,7 @@ class Summary:
         table: the columns of `summary.parquet`, a row for each cell: accuracy and its interval, differences to random of the same
             size and to all data with theirs, a `Verdict`. Intervals are 95 % each, not corrected for their number; verdicts are.
         areas, droppable: under the curve of each score and strategy, and the most that can be dropped by it.
+        ranks: of the same curves, by their mean gain over random of the same sizes.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
         standard_deviation, degrees_of_freedom: of one training around its cell and seed, pooled over cells, in accuracy.
         smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
@@ -78,6 +79,7 @@ class Summary:
     table: dict[str, np.ndarray]
     areas: tuple[CurveArea, ...]
     droppable: tuple[Droppable, ...]
+    ranks: tuple[Rank, ...]
     arms: dict[str, np.ndarray]
     standard_deviation: float
     degrees_of_freedom: int
@@ -167,6 +169,7 @@ def summarise(
         table=table,
         areas=areas_of(cells, fitted),
         droppable=_droppable(cells, everything, tolerance),
+        ranks=ranks_of(cells, fitted),
         arms=_arms(cells, fitted),
         standard_deviation=fitted.standard_deviation,
         degrees_of_freedom=fitted.degrees_of_freedom,

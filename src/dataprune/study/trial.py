@@ -17,6 +17,7 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import DatapruneError, StoreError
+from dataprune.selection import Dynamic
 from dataprune.study.results_table import Cell
 from dataprune.training.recipes import Recipe
 
@@ -38,6 +39,7 @@ class Trial:
         train, validation, test: fingerprints, or what stands for them; `test` is None where test is not looked at.
         subsets: for each of `stages` the hash of the ids trained on.
         epochs: of the recipe's schedule.
+        dynamic: what leaves out other examples in every epoch, if anything does.
     """
 
     cell: Cell
@@ -50,6 +52,7 @@ class Trial:
     recipe: Recipe
     epochs: int
     seed: int
+    dynamic: Dynamic | None = None
 
     @cached_property
     def canonical(self) -> dict[str, Any]:
@@ -59,7 +62,8 @@ class Trial:
         sizes = [int(stage.trained_on.sum()) for stage in self.stages]
         stages = [[ids, n, one.epochs, one.steps] for ids, n, one in zip(self.subsets, sizes, self.stages, strict=True)]
         same = {name: getattr(self, name) for name in ("train", "validation", "test", "model", "epochs", "seed")}
-        return {"algorithm": ALGORITHM, **same, "stages": stages, "recipe": recipe}
+        dynamic = {} if self.dynamic is None else {"dynamic": dataclasses.asdict(self.dynamic)}
+        return {"algorithm": ALGORITHM, **same, "stages": stages, "recipe": recipe, **dynamic}
 
     @cached_property
     def name(self) -> str:
@@ -73,7 +77,7 @@ class Trial:
 
     @cached_property
     def examples_seen(self) -> int:
-        """Examples through the network, each time counted."""
+        """Examples through the network, each time counted; with `dynamic` at most."""
         from dataprune.training.staged import examples_of
 
         return sum(examples_of(stage, self.recipe.batch) for stage in self.stages)

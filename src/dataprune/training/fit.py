@@ -66,6 +66,7 @@ class Part:
     """What one epoch trains: the first `taken` of the `n_batches` into which the rows are cut.
 
     For the schedule of the rate: the steps before this epoch, those of the whole training, and the epoch as milestones count it.
+    `weights` (N,) multiply the losses, if given.
     """
 
     trained_on: Bool[np.ndarray, " examples"]
@@ -74,6 +75,7 @@ class Part:
     first_step: int
     n_steps: int
     epoch: int
+    weights: np.ndarray | None = None
 
 
 class Fitting:
@@ -153,6 +155,7 @@ class Fit(Fitting):
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
         self.plateau, self.peak = Plateau(), 1.0
         self.strength: float | None = None
+        self.weights: Tensor | None = None
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
@@ -168,6 +171,7 @@ class Fit(Fitting):
             n_steps = training.epochs * self.n_batches
             part = Part(self.trained_on, self.n_batches, self.n_batches, epoch * self.n_batches, n_steps, epoch)
         self._regularise(part)
+        self.weights = None if part.weights is None else torch.from_numpy(part.weights).to(self.device)
         order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
         rows = torch.from_numpy(order[part.trained_on[order]]).to(self.inputs.home)  # once: a copy a step would make a GPU wait
         batches = torch.tensor_split(rows, part.n_batches)[: part.taken]
@@ -202,8 +206,12 @@ class Fit(Fitting):
         x = self.inputs.batch(rows, draws)
         with mixed_precision(self.device):
             logits = self.model(x)
-        labels = self.labels[rows.to(self.device)]
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.training.recipe.label_smoothing)
+        there, smoothing = rows.to(self.device), self.training.recipe.label_smoothing
+        if self.weights is None:
+            loss = functional.cross_entropy(logits.float(), self.labels[there], label_smoothing=smoothing)
+        else:
+            each = functional.cross_entropy(logits.float(), self.labels[there], label_smoothing=smoothing, reduction="none")
+            loss = (each * self.weights[there]).mean()
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

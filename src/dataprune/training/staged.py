@@ -1,11 +1,15 @@
 """One network, trained on parts of a training set, stage after stage: judged on validation and, once, on test."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Int64
+from torch import Tensor
+from torch.nn import functional
 
 from dataprune.data.handle import DataHandle, open_shared
 from dataprune.errors import invalid
@@ -16,6 +20,9 @@ from dataprune.training.recipes import batches_of
 from dataprune.workers import Report
 
 MOST_PLACED = 2  # data sets that a worker keeps on its device: a study has two arms at most
+Draw = Callable[[np.ndarray, int, int, int], np.ndarray]
+"""From the last losses (NaN where not known), an epoch of so many and a seed to how much each example counts; 0 leaves it out."""
+
 CHECKPOINT_SECONDS = 5.0  # a checkpoint is worth about its own time several times over; less than this is sooner trained again
 
 
@@ -43,7 +50,8 @@ class Places:
 class StagedJob:
     """All that a worker needs for one training; stages are as `Stage`, with packed rows.
 
-    The scratch folder is the training's own; None where the worker does not see the study's.
+    The scratch folder is the training's own; None where the worker does not see the study's. `dynamic` leaves out other examples
+    in every epoch of a single stage.
     """
 
     name: str
@@ -52,6 +60,7 @@ class StagedJob:
     places: Places
     scratch: Path | None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    dynamic: Draw | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ class _History:
     loss: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
     seen: int = 0
+    steps: int = 0
     train_seconds: float = 0.0
 
 
@@ -134,33 +144,52 @@ def _train(job: StagedJob, folder: Path, report: Report) -> StagedDone:
     parts = epochs_of(stages, training)
     fit = Fit(training, train, labels, np.any([stage.trained_on for stage in stages], axis=0))
     checkpoints = Checkpoints.of(folder, training.device, trial=job.name)  # which is the hash of all that defines it
-    history = _History()
+    history, losses = _History(), torch.full((len(labels),), torch.nan, device=fit.device)
+
+    def remember(rows: Tensor, logits: Tensor, _: Tensor | None) -> None:
+        there = rows.to(fit.device)
+        losses[there] = functional.cross_entropy(logits.float(), fit.labels[there], reduction="none")
+
     if (last := checkpoints.latest()) is not None:
         fit.restore(last.arrays, last.info["fit"])
+        losses[:] = torch.from_numpy(last.arrays["losses"])
         history = _History(**last.info["history"])
     rows = np.flatnonzero(unpacked(places.validation_rows, len(labels))) if places.validation is None else None
     truth = labels[rows] if places.validation is None else _labels(places.validation)
     saved = time.perf_counter()
     while fit.epoch < len(parts):
         part, begun = parts[fit.epoch], time.perf_counter()
-        fit.train_epoch(part=part)
+        if job.dynamic is not None:
+            part = _thinned(part, job.dynamic, losses.cpu().numpy(), training)
+        fit.train_epoch(remember if job.dynamic else None, part)
         history.train_seconds += time.perf_counter() - begun
         history.seen += _examples(int(part.trained_on.sum()), part.n_batches, part.taken)
+        history.steps += part.taken
         history.loss.append(fit.loss)
         history.validation.append(float(_correct(fit, rows, validation, truth).mean()))
         report(StagedEpoch(fit.epoch, len(parts), fit.loss, history.validation[-1], history.seen))
         if time.perf_counter() - saved >= job.checkpoint_seconds and fit.epoch < len(parts):
-            checkpoints.save(fit.epoch, fit.arrays(), {"fit": fit.info(), "history": asdict(history)})
+            checkpoints.save(
+                fit.epoch, fit.arrays() | {"losses": losses.cpu().numpy()}, {"fit": fit.info(), "history": asdict(history)}
+            )
             saved = time.perf_counter()
     return StagedDone(
         loss=tuple(history.loss),
         validation=tuple(history.validation),
         test_correct=np.zeros(0, bool) if places.test is None else _correct(fit, None, test, _labels(places.test)),
-        steps=sum(stage.steps for stage in stages),
+        steps=history.steps,
         examples_seen=history.seen,
         train_seconds=history.train_seconds,
         training_environment=training_environment(training.device),
     )
+
+
+def _thinned(part: Part, draw: Draw, losses: np.ndarray, training: Training) -> Part:
+    """Return the part of an epoch that a draw leaves; the rate goes by epochs, of which each has its share of the schedule."""
+    rows, weights = np.flatnonzero(part.trained_on), np.zeros(len(part.trained_on), np.float32)
+    weights[rows] = draw(losses[rows], part.epoch, training.epochs, training.seed)
+    n = batches_of(int((weights > 0).sum()), training.recipe.batch)
+    return Part(weights > 0, n, n, part.epoch * n, training.epochs * n, part.epoch, weights)
 
 
 def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
