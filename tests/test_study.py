@@ -31,7 +31,7 @@ from machine_kit import give_room
 from study_toys import SCORING, SERIAL, toy_spec, toy_splits, toy_study, toy_trial, vectors
 
 COLUMNS = (
-    "trial, score, strategy, keep, start, n_train, seed, epochs, steps, validation_accuracy, test_accuracy, train_seconds, "
+    "trial, score, strategy, keep, start, n_train, seed, epochs, steps, validation_accuracy, test_accuracy, n_test, train_seconds, "
     "examples_seen, flops, device, status, error, arm, order, clusters"
 )
 

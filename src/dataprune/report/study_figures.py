@@ -208,7 +208,7 @@ def _chart(summary: Summary, title: str, x_label: str, panels: Sequence[Panel], 
     if not np.isfinite(summary.standard_deviation):
         note = f"No intervals: {summary.no_interval}."
     else:
-        basis = f"{pluralise(int(summary.table['n_seeds'].max()), 'seed')}, {summary.degrees_of_freedom} degrees of freedom"
+        basis = f"{pluralise(int(summary.table['n_seeds'].max()), 'seed')}, {summary.degrees_of_freedom:.0f} degrees of freedom"
         note = f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."
     return Chart(title, note, x_label, y_label, tuple(panels)) if panels else None
 

@@ -1,12 +1,13 @@
 """How good a rule is over all sizes at once: the area under its curve, and its rank by what it gains over random."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from dataprune.study.results_table import CellTable
-from dataprune.study.statistics import Estimate, TwoWay
+from dataprune.study.statistics import Estimate, TwoWay, fit
 from dataprune.study.wording import Note, note
 
 REPORTS_SPAN = (0.1, 0.7)
@@ -96,38 +97,53 @@ def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndar
 
 
 def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[CurveArea, ...]:
-    """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data."""
-    curves, found = cells.curves(), []
-    dropped = {curve: np.array([cells.cells[place].dropped for place in places]) for curve, places in curves.items()}
-    randoms = {curve[0]: curve for curve, places in reversed(curves.items()) if cells.cells[places[0]].is_random}  # of each arm
-    for curve, places in curves.items():
-        everything, control = cells.all_of(cells.cells[places[0]]), randoms.get(curve[0], curve)
-        if everything is None or len(places) < 2:
+    """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data.
+
+    Sizes of a curve err together, so areas are taken seed by seed, and judged as the cells of a table of their own.
+    """
+    accuracies, every = cells.accuracies.copy(), cells.curves()
+    for training in fitted.far:
+        accuracies[training] = np.nan
+    found = []
+    for arm in dict.fromkeys(arm for arm, _ in every):
+        curves = [curve for curve, places in every.items() if curve[0] == arm and len(places) > 1]
+        everything = cells.all_of(cells.cells[every[curves[0]][0]]) if curves else None
+        if everything is None or not fitted.means[everything] > 0:
             continue
-        weights, absent = simpson_weights(dropped[curve])
-        simpson = paired = (np.nan,) * 3
-        if weights is not None:
-            simpson = _share(fitted, everything, places, weights)
-        from_none = trapezoid_weights(dropped[curve])
-        if control != curve and np.array_equal(dropped[control], dropped[curve]):
-            paired = _share(fitted, everything, [*places, *curves[control]], np.concatenate([from_none[1:], -from_none[1:]]))
-        whole = _share(fitted, everything, [everything, *places], from_none)
-        found.append(CurveArea(*curve, *simpson, *whole, float(dropped[curve][-1]), *paired, absent))
+        dropped = [np.array([cells.cells[place].dropped for place in every[curve]]) for curve in curves]
+        is_random = np.array([cells.cells[every[curve][0]].is_random for curve in curves])
+        control = int(np.argmax(is_random)) if is_random.any() else -1
+        simpson = [simpson_weights(one) for one in dropped]
+        tables = [([every[curve] for curve in curves], [weights for weights, _ in simpson])]
+        tables += [([[everything, *every[curve]] for curve in curves], [trapezoid_weights(one) for one in dropped])]
+        parts, whole = (_shares(accuracies, fitted, everything, *table, is_random) for table in tables)
+        pairs = np.eye(len(curves))
+        pairs[:, control] -= control >= 0
+        minus = _with_ends(whole.contrast(pairs))
+        for at, curve in enumerate(curves):
+            paired = control not in (-1, at) and np.array_equal(dropped[control], dropped[at])
+            ends = (_with_ends(one.contrast(np.eye(len(curves))))[at] for one in (parts, whole))
+            last = minus[at] if paired else (np.nan,) * 3
+            found.append(CurveArea(*curve, *next(ends), *next(ends), float(dropped[at][-1]), *last, simpson[at][1]))
     return tuple(found)
 
 
-def _share(
-    fitted: TwoWay, everything: int, places: list[int], weights: Float64[np.ndarray, " places"]
-) -> tuple[float, float, float]:
-    """Return a weighted sum of cells as a share of the accuracy on all data, with its interval: of a ratio, by the delta method."""
-    linear = np.zeros(len(fitted.means))
-    np.add.at(linear, places, weights)
-    top, bottom = float(np.nansum(linear * fitted.means)), float(fitted.means[everything])
-    if not bottom > 0:
-        return (float("nan"),) * 3
-    slopes = linear / bottom
-    slopes[everything] -= top / bottom**2
-    spread = fitted.contrast(slopes)
-    estimate = Estimate(np.array([top / bottom]), spread.standard_error, spread.degrees_of_freedom)
-    low, high = estimate.interval()
-    return top / bottom, float(low[0]), float(high[0])
+def _shares(
+    accuracies: Float64[np.ndarray, "cells seeds"],
+    fitted: TwoWay,
+    everything: int,
+    places: Sequence[Sequence[int]],
+    weights: Sequence[Float64[np.ndarray, " places"] | None],
+    is_random: Bool[np.ndarray, " curves"],
+) -> TwoWay:
+    """Fit weighted sums of cells as shares of the accuracy on all data, curves by seeds: the ratio by the delta method."""
+    bottom, table = fitted.means[everything], np.full((len(places), accuracies.shape[1]), np.nan)
+    for at, (own, of) in enumerate(zip(places, weights, strict=True)):
+        if of is not None:
+            ratio = of @ fitted.means[list(own)] / bottom
+            table[at] = ratio + (of @ accuracies[list(own)] - ratio * accuracies[everything]) / bottom
+    return fit(table, is_random, bounded=False)
+
+
+def _with_ends(found: Estimate) -> list[tuple[float, float, float]]:
+    return list(zip(found.value.tolist(), *(end.tolist() for end in found.interval()), strict=True))

@@ -3,9 +3,13 @@
 The model is the two-way one: an accuracy is its cell's mean, plus its seed's effect, plus noise. Cells of low accuracy scatter more
 than cells of high accuracy, so both the seed's effect and the noise are taken as proportional to error^(b/2), with b found from the
 table where it is large enough, else 0. What is pooled over all cells is the noise in these units: three seeds give one cell two
-degrees of freedom, but forty cells eighty.
+degrees of freedom, but forty cells eighty. Random cells draw another set with every seed and may scatter more: their noise is their
+own, drawn towards that of all. Sizes of one curve share most of their examples, so neighbours err together: the seed's effect then
+takes more of the noise than it should, and the noise is known less well; both are corrected by the correlation that the residuals
+show. A training far from its cell and seed, as one that diverged, is left out and named.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +27,10 @@ POWER = 0.8
 TREND_FROM = 8  # degrees of freedom from which the growth of the spread with the error is estimated, for one of them
 TREND_GRID = np.linspace(-1.0, 3.0, 17)  # 0: equal spread; 1: as counts of errors; 2: in proportion to the error
 LEAST_ERROR = 1e-3  # below, an error says little about the spread
+OWN_PRIOR = 1.0  # degrees of freedom with which the noise of all cells speaks for that of random ones
+LEAST_STEPS = 5  # of accuracies, which are counts: where nearly all are equal, one example more is no divergence
+FAR = 0.01  # the chance that anything is left out of a table of normal noise
+MOST_FAR = 0.05  # of all trainings
 RESAMPLES = 2000
 DRAWS_AT_ONCE = 2**22
 
@@ -66,21 +74,24 @@ class TwoWay:
         means: of each cell at the average seed.
         variance_power: b, how the variance of a training grows with the error of its cell: error^b.
         standard_deviations: of one training of each cell around its mean and its seed's effect.
-        degrees_of_freedom: of the noise.
+        degrees_of_freedom: of the noise, fewer where neighbours of a curve err together.
         by_seed: whether the seed's effect could be taken out: seeds must connect the cells.
+        far: (cell, seed) of the trainings that were left out.
     """
 
     means: Float64[np.ndarray, " cells"]
     variance_power: float
     standard_deviations: Float64[np.ndarray, " cells"]
-    degrees_of_freedom: int
+    degrees_of_freedom: float
     n_seeds: int
     by_seed: bool
+    far: tuple[tuple[int, int], ...]
     _units: Float64[np.ndarray, " cells"]
     _log_errors: Float64[np.ndarray, " cells"]
     _growth_variance: float
-    _covariance: Float64[np.ndarray, "cells cells"]
-    _noise: float
+    _covariance: Float64[np.ndarray, "groups cells cells"]
+    _noise: Float64[np.ndarray, " groups"]
+    _freedoms: Float64[np.ndarray, " groups"]
     _seeds: float
     _per_seed: float
 
@@ -101,79 +112,207 @@ class TwoWay:
         given = np.atleast_2d(np.asarray(weights, np.float64))
         used = given != 0
         value = np.where(used, given * self.means, 0.0).sum(axis=1)
-        scaled = given * self._units
-        own = np.einsum("kc,cd,kd->k", scaled, self._covariance, scaled)
+        scaled, tiny = given * self._units, np.finfo(float).tiny
+        own = np.einsum("kc,gcd,kd->gk", scaled, self._covariance, scaled)
+        total = own.sum(axis=0)
         shared = scaled.sum(axis=1) ** 2 / self.n_seeds if self.by_seed and self._per_seed > 0 else np.zeros(len(given))
-        shared[shared < 1e-12 * own] = 0.0  # rounding, in a difference of two equal spreads
+        shared[shared < 1e-12 * total] = 0.0  # rounding, in a difference of two equal spreads
         # The variance is own · noise + shared · seed effect, and the seeds' mean square is noise + per_seed · seed effect.
         of_seeds = shared / self._per_seed if self._per_seed > 0 else shared
-        of_noise = np.where(own - of_seeds > 1e-12 * own, own - of_seeds, 0.0)
-        parts = np.stack([np.where(of > 0, of * scale, 0.0) for of, scale in ((of_noise, self._noise), (of_seeds, self._seeds))])
-        # The noise has the degrees of freedom of the variance of its logarithm, to which the growth adds its own.
-        shares = scaled**2 * np.diag(self._covariance)
-        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), np.finfo(float).tiny)
-        freedom_of_noise = 2 / (2 / max(self.degrees_of_freedom, 1) + slopes**2 * self._growth_variance)
-        freedoms = np.stack([freedom_of_noise, np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
-        variance = parts.sum(axis=0)
+        left = np.where(total - of_seeds > 1e-12 * total, 1 - of_seeds / np.maximum(total, tiny), 0.0)
+        of_group = np.where(own * left > 0, own * left * self._noise[:, None], 0.0)
+        parts = np.stack([of_group.sum(axis=0), np.where(of_seeds > 0, of_seeds * self._seeds, 0.0)])
+        # The groups' noises lean on each other, so their errors add up. The noise has the degrees of freedom of the variance of its
+        # logarithm, to which the growth adds its own.
+        root = (of_group / np.sqrt(np.maximum(self._freedoms, 1))[:, None]).sum(axis=0)
+        shares = scaled**2 * np.einsum("gcc->c", self._covariance)
+        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), tiny)
         with np.errstate(divide="ignore", invalid="ignore"):
+            freedom_of_noise = 2 / (2 * np.where(root > 0, root / parts[0], 1.0) ** 2 + slopes**2 * self._growth_variance)
+            freedoms = np.stack([freedom_of_noise, np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
+            variance = parts.sum(axis=0)
             freedom = variance**2 / (parts**2 / freedoms).sum(axis=0)
         bad = ~(variance > 0) | np.isnan(value)
         variance[bad], freedom[bad] = np.nan, np.nan
         return Estimate(value, np.sqrt(variance), freedom)
 
 
-def fit(accuracies: Float64[np.ndarray, "cells seeds"]) -> TwoWay:
-    """Fit cells and seeds to a table of accuracies in [0, 1], NaN where there is no training.
+def fit(
+    accuracies: Float64[np.ndarray, "cells seeds"],
+    apart: Bool[np.ndarray, " cells"] | None = None,
+    curves: Sequence[Sequence[int]] = (),
+    *,
+    bounded: bool = True,
+) -> TwoWay:
+    """Fit cells and seeds to a table of accuracies, NaN where there is no training.
 
-    Source: two-way analysis of variance; Satterthwaite 1946; the growth of the spread by the marginal likelihood with flat means.
+    Args:
+        apart: the cells whose noise is their own, as random ones.
+        curves: the cells of each curve, in the order of their sizes.
+        bounded: accuracies in [0, 1], of which the spread may grow with the error, and those far from the others are left out; else
+            any numbers, such as areas.
+
+    Source: two-way analysis of variance; Satterthwaite 1946; the growth of the spread by the marginal likelihood with flat means;
+        noise drawn towards a common one as Smyth 2004; the farthest by its residual, deleted and studentised, with Bonferroni.
     """
-    present = np.isfinite(accuracies)
-    observed, cell, counts = accuracies[present], np.nonzero(present)[0], present.sum(axis=1)
-    if (observed < 0).any() or (observed > 1).any():
+    observed = accuracies[np.isfinite(accuracies)]
+    if bounded and ((observed < 0).any() or (observed > 1).any()):
         raise invalid("accuracies", "lie in [0, 1]", f"{observed.min()} ... {observed.max()}")
-    n_cells, n_seeds, with_cells = len(accuracies), int(present.any(axis=0).sum()), np.flatnonzero(counts)
-    design, by_seed = _design(present)
-    inverse = np.linalg.pinv(design)
-    freedom = len(design) - design.shape[1]
-    noise = float("nan")
-    variance_power, units, log_errors, growth_variance = 0.0, np.ones(n_cells), np.zeros(n_cells), 0.0
-    if freedom >= TREND_FROM:
-        freedom -= 1
-        own = np.maximum(counts - 1, 0)  # degrees of freedom of each cell
-        errors = np.log(np.maximum(LEAST_ERROR, 1 - _means(observed, cell, counts)))
-        log_errors = np.where(counts > 0, errors - (own @ errors) / max(1, own.sum()), 0.0)
-        # b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least squares left.
-        all_units = np.exp(TREND_GRID[:, None] / 2 * log_errors)
-        all_scaled = observed / all_units[:, cell]
-        best = int(np.argmin(((all_scaled - all_scaled @ (design @ inverse)) ** 2).sum(axis=1)))
-        variance_power, units = float(TREND_GRID[best]), all_units[best]
-        information = freedom * float(own @ log_errors**2) / max(1, int(own.sum())) / 2
-        growth_variance = 1 / information if information > 0 else 0.0
-    scaled = observed / units[cell]
-    coefficients = inverse @ scaled
-    left = scaled - design @ coefficients
-    if freedom > 0 and float(left @ left) / freedom > 1e-18:  # else all trainings of a cell are equal: no spread to judge by
-        noise = float(left @ left) / freedom
-    means, covariance = np.full(n_cells, np.nan), np.zeros((n_cells, n_cells))
-    means[with_cells] = coefficients[: len(with_cells)] * units[with_cells]
-    covariance[np.ix_(with_cells, with_cells)] = (inverse @ inverse.T)[: len(with_cells), : len(with_cells)]
-    around = scaled - _means(scaled, cell, counts)[cell]
-    explained = max(0.0, float(around @ around) - float(left @ left))  # by the seeds, beyond the cells
-    return TwoWay(
-        means=means,
-        variance_power=variance_power,
-        standard_deviations=np.where(counts > 0, units * np.sqrt(noise), np.nan),
-        degrees_of_freedom=freedom,
-        n_seeds=max(1, n_seeds),
-        by_seed=by_seed,
-        _units=units,
-        _log_errors=log_errors,
-        _growth_variance=growth_variance,
-        _covariance=covariance,
-        _noise=noise,
-        _seeds=explained / (n_seeds - 1) if n_seeds > 1 else float("nan"),
-        _per_seed=(len(design) - len(with_cells)) / (n_seeds - 1) if by_seed and n_seeds > 1 else 0.0,
-    )
+    left = accuracies.copy()
+    far: list[tuple[int, int]] = []
+    apart = np.zeros(len(left), bool) if apart is None else apart
+    while True:
+        fitting = _Fitting(left, apart, curves, bounded)
+        farthest = fitting.farthest() if bounded and len(far) < MOST_FAR * len(observed) else None
+        if farthest is None:
+            return fitting.result(tuple(far))
+        far.append(farthest)
+        left[farthest] = np.nan
+
+
+class _Fitting:
+    """One fit of a table: residuals in units of each cell's spread, and what they say of the noise."""
+
+    def __init__(
+        self, table: Float64[np.ndarray, "cells seeds"], apart: np.ndarray, curves: Sequence[Sequence[int]], bounded: bool
+    ) -> None:
+        self.present = np.isfinite(table)
+        (self.cell, self.seed), observed = np.nonzero(self.present), table[self.present]
+        self.counts, self.n_seeds = self.present.sum(axis=1), max(1, int(self.present.any(axis=0).sum()))
+        self.design, self.by_seed = _design(self.present)
+        self.inverse = np.linalg.pinv(self.design)
+        self.freedom = len(self.design) - self.design.shape[1]
+        n_cells = len(table)
+        self.power, self.units, self.log_errors = 0.0, np.ones(n_cells), np.zeros(n_cells)
+        self.own = np.maximum(self.counts - 1, 0)  # degrees of freedom of each cell
+        self.grows = bounded and self.freedom >= TREND_FROM
+        if self.grows:
+            self.freedom -= 1
+            self._let_grow(observed)
+        self.scaled = observed / self.units[self.cell]
+        self.coefficients = self.inverse @ self.scaled
+        self.left = self.scaled - self.design @ self.coefficients
+        self.free = 1 - np.einsum("tc,ct->t", self.design, self.inverse)
+        square = float(self.left @ self.left) / self.freedom if self.freedom > 0 else 0.0
+        self.noise = square if square > 1e-18 else float("nan")  # else all trainings of a cell are equal: no spread to judge by
+        self.fewer = self._along(curves) if np.isfinite(self.noise) and curves else 1.0
+        self._split(apart, square)
+
+    def _let_grow(self, observed: np.ndarray) -> None:
+        """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least residuals left."""
+        table = np.full(self.present.shape, np.nan)
+        table[self.present] = observed
+        middle = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in table])
+        errors = np.log(np.maximum(LEAST_ERROR, 1 - middle))
+        self.log_errors = np.where(self.counts > 0, errors - (self.own @ errors) / max(1, self.own.sum()), 0.0)
+        units = np.exp(TREND_GRID[:, None] / 2 * self.log_errors)
+        scaled = observed / units[:, self.cell]
+        best = int(
+            np.argmin(np.abs(scaled - scaled @ (self.design @ self.inverse)).sum(axis=1))
+        )  # absolute: one far off counts once
+        self.power, self.units = float(TREND_GRID[best]), units[best]
+
+    def _along(self, curves: Sequence[Sequence[int]]) -> float:
+        """Correct the noise for neighbours that err together; return by how much its degrees of freedom shrink."""
+        grid, n_cells = np.full(self.present.shape, np.nan), len(self.present)
+        grid[self.present] = self.left
+        lags = range(1, max(map(len, curves)))
+        pairs = np.array([2 * sum(max(0, len(curve) - lag) for curve in curves) for lag in lags])
+        products = [
+            np.concatenate([(grid[list(c[lag:])] * grid[list(c[:-lag])]).ravel() for c in curves if len(c) > lag]) for lag in lags
+        ]
+        seen = np.array([np.nanmean(one) if np.isfinite(one).any() else 0.0 for one in products]) / np.nanmean(grid**2)
+        # What all cells of a seed have in common is taken for the seed's effect, and so is missing in residuals and in `seen`.
+        common = 1 / n_cells if self.by_seed else 0.0
+        correlation = np.clip(seen, 0, 1)
+        for _ in range(20 * self.by_seed):
+            correlation = np.clip(seen * (1 - common) + common, 0, 1)
+            common = min(0.5, (n_cells + float(pairs @ correlation)) / n_cells**2)
+        if self.by_seed:
+            self.noise *= (1 - 1 / n_cells) / (1 - common)
+        return 1 + float(pairs @ correlation**2) / n_cells
+
+    def _split(self, apart: np.ndarray, square: float) -> None:
+        """Give the cells that stand apart a noise of their own, and the rest theirs."""
+        self.groups = [~apart, apart] if apart.any() and not apart.all() else [np.ones(len(apart), bool)]
+        self.group = np.argmax([group[self.cell] for group in self.groups], axis=0)
+        freedom = self.freedom / self.fewer
+        self.noises, self.freedoms = np.array([self.noise]), np.array([freedom])
+        if len(self.groups) > 1 and np.isfinite(self.noise):
+            free, squares = (np.bincount(self.group, of, 2) for of in (self.free, self.left**2))
+            own = free * self.freedom / free.sum() / self.fewer
+            seen = squares / np.maximum(free, 1e-12) * self.noise / square
+            self.noises = (OWN_PRIOR * self.noise + own * seen) / (OWN_PRIOR + own)
+            self.freedoms = np.minimum(OWN_PRIOR + own, freedom)
+        elif len(self.groups) > 1:
+            self.noises, self.freedoms = self.noises.repeat(2), self.freedoms.repeat(2)
+
+    def farthest(self) -> tuple[int, int] | None:
+        """Return cell and seed of the training that lies too far from the others for chance, if one does."""
+        from scipy.special import stdtr
+
+        if not np.isfinite(self.noise) or self.freedom < 2:
+            return None
+        free = np.maximum(self.free, 1e-9)
+        others = np.maximum(self.left @ self.left - self.left**2 / free, 1e-18) / (self.freedom - 1)
+        wider = np.maximum(1, self.noises / self.noise)[self.group]
+        accuracies = self.scaled * self.units[self.cell]
+        step = np.diff(np.unique(accuracies.round(9))).min(initial=np.inf)
+        may = np.abs(self.left) * self.units[self.cell] > LEAST_STEPS * step
+        may &= (self.counts[self.cell] > 2) & (self.free > 1e-6)  # of two nobody knows which is off
+        away = np.where(may, np.abs(self.left) / np.sqrt(others * free * wider), 0.0)
+        at = int(np.argmax(away))
+        p = 2 * len(away) * float(stdtr(max(1.0, (self.freedom - 1) / self.fewer), -away[at]))
+        return (int(self.cell[at]), int(self.seed[at])) if p < FAR else None
+
+    def result(self, far: tuple[tuple[int, int], ...]) -> TwoWay:
+        """Return the fit."""
+        n_cells, with_cells = len(self.present), np.flatnonzero(self.counts)
+        means, covariance = np.full(n_cells, np.nan), np.zeros((len(self.groups), n_cells, n_cells))
+        means[with_cells] = self.coefficients[: len(with_cells)] * self.units[with_cells]
+        for number, group in enumerate(self.groups):
+            part = self.inverse[: len(with_cells)] * group[self.cell]
+            covariance[number][np.ix_(with_cells, with_cells)] = part @ part.T
+        around = self.scaled - _means(self.scaled, self.cell, self.counts)[self.cell]
+        explained = max(0.0, float(around @ around) - float(self.left @ self.left))  # by the seeds, beyond the cells
+        freedom = self.freedom / self.fewer
+        information = freedom * float(self.own @ self.log_errors**2) / max(1, int(self.own.sum())) / 2
+        of_cell = self.noises[np.argmax(self.groups, axis=0)]
+        return TwoWay(
+            means=means,
+            variance_power=self.power,
+            standard_deviations=np.where(self.counts > 0, self.units * np.sqrt(of_cell), np.nan),
+            degrees_of_freedom=freedom,
+            n_seeds=self.n_seeds,
+            by_seed=self.by_seed,
+            far=far,
+            _units=self.units,
+            _log_errors=self.log_errors,
+            _growth_variance=1 / information if self.grows and information > 0 else 0.0,
+            _covariance=covariance,
+            _noise=self.noises,
+            _freedoms=self.freedoms,
+            _seeds=explained / (self.n_seeds - 1) if self.n_seeds > 1 else float("nan"),
+            _per_seed=(len(self.design) - len(with_cells)) / (self.n_seeds - 1) if self.by_seed and self.n_seeds > 1 else 0.0,
+        )
+
+
+def with_test_error(found: Estimate, n_test: int) -> tuple[Contrasts, Contrasts]:
+    """Return the interval of each accuracy over new trainings and, if their number is given, test examples.
+
+    Source: Wilson 1927, with the trainings' variance beside the binomial one; Satterthwaite 1946 for the degrees of freedom.
+    """
+    low, high = found.interval()
+    if n_test:
+        shrunk, trainings = (found.value * n_test + 2) / (n_test + 4), found.standard_error**2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            freedom = (trainings + shrunk * (1 - shrunk) / n_test) ** 2 / (trainings**2 / found.degrees_of_freedom)
+        t = t_quantile((1 + CONFIDENCE) / 2, np.minimum(freedom, 1e9))
+        # The ends are where |value − p| = t · sqrt(trainings + p (1 − p) / n).
+        a, b = 1 + t**2 / n_test, 2 * found.value + t**2 / n_test
+        root = np.sqrt(np.maximum(b**2 - 4 * a * (found.value**2 - t**2 * trainings), 0))
+        low, high = (b - root) / (2 * a), (b + root) / (2 * a)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests"]:

@@ -223,7 +223,7 @@ def verify_study(path: str | Path) -> list[str]:
 def row_of(result: TrialResult | None) -> dict[str, Any]:
     """Return the columns of `trials.parquet` that a result fills; None is a trial that has not ended."""
     done = TrialResult("", "failed") if result is None else result
-    same = ("validation_accuracy", "test_accuracy", "train_seconds", "examples_seen", "flops")
+    same = ("validation_accuracy", "test_accuracy", "n_test", "train_seconds", "examples_seen", "flops")
     row = {name: getattr(done, name) for name in same} | ({} if done.status == OK else {"train_seconds": float("nan")})
     device, status = (done.made_with or {}).get("device", ""), OPEN if result is None else done.status
     return row | {"device": device, "status": status, "error": done.error}

@@ -82,7 +82,7 @@ class Summary:
     ranks: tuple[Rank, ...]
     arms: dict[str, np.ndarray]
     standard_deviation: float
-    degrees_of_freedom: int
+    degrees_of_freedom: float
     smallest_difference: float
     smallest_differences: Float64[np.ndarray, " cells"]
     tolerance: float
@@ -139,7 +139,8 @@ def summarise(
     """Return what the trainings of a study show.
 
     Args:
-        trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes.
+        trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes. With `n_test` the
+            intervals of test accuracies are over test examples too.
         tolerance: a loss of accuracy that counts as none, 0.01 for a point.
         correct: for each row of `trials` and each test example whether it was right, or what gives that when it is asked for;
             gives intervals over test examples too.
@@ -150,13 +151,15 @@ def summarise(
     if isinstance(correct, np.ndarray) and len(correct) != len(trials["keep"]):
         raise invalid("correct", f"have a row for each of {len(trials['keep'])} trials", len(correct))
     cells = cell_table(trials, measure)
-    fitted = statistics.fit(cells.accuracies)
+    is_random = np.array([cell.is_random for cell in cells.cells])
+    fitted = statistics.fit(cells.accuracies, is_random, list(cells.curves().values()))
     own = fitted.contrast(np.eye(len(cells.cells)))
     random = _against(cells, fitted, [cells.random_of(cell) for cell in cells.cells])
     everything = _against(cells, fitted, [cells.all_of(cell) for cell in cells.cells])
     corrected = statistics.holm(random.p_values())
     verdicts = [_verdict(cells, cell, random.value[at], corrected[at]).value for at, cell in enumerate(cells.cells)]
-    low, high = own.interval()
+    n_test = int(np.max(trials["n_test"])) if measure == "test_accuracy" and "n_test" in trials else 0
+    low, high = statistics.with_test_error(own, n_test)
     table = _cell_columns(cells.cells, COLUMNS)
     table |= {"n_seeds": np.isfinite(cells.accuracies).sum(axis=1), measure: own.value, "low": low, "high": high}
     table |= _with_interval("minus_random", random) | _with_interval("minus_all", everything)
@@ -271,6 +274,11 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
         notes.append(note("seeds missing", cells=join_some(lacking, most=3)))
     if not np.isfinite(fitted.standard_deviation):
         return [*notes, note("no interval", why=_no_spread(fitted.n_seeds, fitted.degrees_of_freedom))]
+    if fitted.far:
+        told = (
+            f"{cells.cells[cell].name} at keep {cells.cells[cell].keep:g}, seed {cells.seeds[seed]}" for cell, seed in fitted.far
+        )
+        notes.append(note("far", trainings=join_some(list(told), most=3)))
     points = 100 * fitted.standard_deviation
     notes.append(note("spread", points=points, n_cells=len(cells.cells), freedom=fitted.degrees_of_freedom))
     if fitted.variance_power:
@@ -284,7 +292,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     return [*notes, note("intervals: with test" if has_test else "intervals: no test")]
 
 
-def _no_spread(n_seeds: int, degrees_of_freedom: int) -> Note:
+def _no_spread(n_seeds: int, degrees_of_freedom: float) -> Note:
     """Return why the trainings show no scatter to judge by."""
     if n_seeds < 2:
         return note("one seed")

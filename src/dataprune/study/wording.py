@@ -18,8 +18,12 @@ EXPLANATIONS = {
     "excluded": "{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {rows})",
     "seeds missing": "not all seeds are there for {cells}; their means are adjusted to the same seeds",
     "no interval": "no intervals: {why}",
-    "spread": "a training scatters by {points:.2f} points around cell and seed ({n_cells} cells, {freedom} degrees of freedom)",
+    "spread": "a training scatters by {points:.2f} points around cell and seed ({n_cells} cells, {freedom:.0f} degrees of freedom)",
     "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
+    "far": (
+        "left out of means and intervals, too far from cell and seed for chance, as one that diverged: {trainings}. If more seeds "
+        "(--seeds) show the like, it belongs to what the cell does"
+    ),
     "not paired": "seeds and cells overlap too little, so differences are not paired by seed",
     "smallest difference": (
         "the smallest difference to random that {n} comparisons over {n_seeds} seeds would have seen with a power of {power:.0%} "
@@ -27,8 +31,9 @@ EXPLANATIONS = {
         "beside them are not"
     ),
     "intervals: with test": (
-        "intervals are over new trainings with other seeds, for this run's scores and this test set; from Python, "
-        "`summary.over_test` has those over test examples, for these trainings"
+        "intervals of differences are over new trainings with other seeds, for this run's scores and this test set, those of "
+        "accuracies over new test examples too; from Python, `summary.over_test` has differences over test examples, for these "
+        "trainings"
     ),
     "intervals: no test": (
         "intervals are over new trainings with other seeds, for this run's scores and this test set; another test set may differ "
