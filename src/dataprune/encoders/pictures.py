@@ -69,12 +69,12 @@ def open_pictures(name: str, side: int, device: str = "cpu") -> Encoder:
 
 
 def _encoder(name: str, loaded: Loaded, side: int, device: str) -> Encoder:
-    where = torch.device(device)
+    where, batch = torch.device(device), BATCH if device == "cpu" else 8 * BATCH
 
     def encode(block: Batch) -> np.ndarray:
         colours = np.repeat(block, 3, axis=3) if block.shape[3] == 1 else block[..., :3]
         with torch.inference_mode():
-            batches = (loaded.prepare(colours[start : start + BATCH]).to(where) for start in range(0, len(colours), BATCH))
+            batches = (loaded.prepare(colours[start : start + batch]).to(where) for start in range(0, len(colours), batch))
             return np.concatenate([loaded.network(batch).float().cpu().numpy() for batch in batches])
 
     if isinstance(loaded.network, nn.Module):
@@ -89,7 +89,7 @@ def _lite(name: str, side: int, device: str) -> Loaded:
     size = min(NATIVE, ENLARGED * side) // 32 * 32
 
     def prepare(block: Batch) -> Tensor:
-        pixels = torch.from_numpy(np.array(block)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.array(block)).to(device).permute(0, 3, 1, 2)
         if pixels.shape[2:] != (size, size):
             pixels = functional.interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
         return pixels.to(torch.float32).sub_(127).div_(128).to(kind, memory_format=torch.channels_last)

@@ -218,7 +218,7 @@ def _of_texts(block: _Block, texts: tuple[str, ...], report: Report) -> Float32[
 def _of_pictures(block: _Block, shared: DataHandle, report: Report) -> Float32[np.ndarray, "2 rows features"]:
     pictures = open_shared(shared).inputs
     encoder = _same_encoder(block, pictures.shape[1])
-    made, step = [], 32
+    made, step = [], 32 if block.device == "cpu" else BLOCK
     for start in range(*block.rows, step):
         some = np.asarray(pictures[start : min(start + step, block.rows[1])])
         made.append(np.stack([encoder(some), encoder(some[:, :, ::-1])]))
