@@ -47,13 +47,15 @@ def labels(asked: argparse.Namespace) -> None:
     begun = time.perf_counter()
     data = dp.read(asked.data, labels=asked.truth)
     rows = np.arange(len(data)) if asked.rows is None else np.arange(*map(int, asked.rows.split(":")))
-    data, truth, given = data.take(rows), data.labels[rows], {}
+    data, given = data.take(rows), {}
+    truth = np.asarray(data.labels)
     for name in asked.labels:
-        given[name.rpartition(":")[2]] = dp.read(asked.data, labels=name).labels[rows]
+        given[name.rpartition(":")[2]] = np.asarray(dp.read(asked.data, labels=name).labels)[rows]
     if asked.inject:
         kind, rate = asked.inject.split(":")
         given[asked.inject] = noise.inject_noise(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
     if asked.pixels:
+        assert data.images is not None
         pictures.ENLARGED = asked.pixels // data.images.shape[1]
     seconds = {"read": time.perf_counter() - begun}
     begun = time.perf_counter()
@@ -91,7 +93,8 @@ def joined(scratch: Evidence, eyes: Evidence) -> Evidence:
 
 
 def say(name: str, found: noise.Suspects, truth: np.ndarray, device: str, about: dict[str, object]) -> None:
-    estimated = None if found.n_wrong is None else [round(one) for one in (found.n_wrong, found.n_wrong_low, found.n_wrong_high)]
+    numbers = (found.n_wrong, found.n_wrong_low, found.n_wrong_high)
+    estimated = [None if one is None else round(one) for one in numbers]
     checked = finding.summary(noise.evaluate_suspects(found, truth))
     wrong = int((found.labels != truth).sum())
     figures = {"what": name, "wrong": wrong, "estimated": estimated, "accuracy": found.accuracy, **checked, **about}
