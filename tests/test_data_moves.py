@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataprune.data import folders, table, walk
-from dataprune.data.columns import Columns
+from dataprune.data.labels import Columns
 from dataprune.data.source import Source
 from dataprune.errors import InputError
 

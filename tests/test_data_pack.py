@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from dataprune.data import pack, read
 from dataprune.data import source as source_module
 from dataprune.data.pack import Form, measured
-from dataprune.data.source import Pictures, file_chunks
+from dataprune.data.source import Pictures, read_file
 from dataprune.errors import InputError, MachineError, StoreError
 
 
@@ -261,7 +262,7 @@ def test_choose_size_by_the_headers(tmp_path):
             path = tmp_path / f"{len(sides)}-{index}.png"
             Image.new("RGB", (width, height)).save(path)
             paths.append(str(path))
-        return Pictures(file_chunks(paths), (), 0)
+        return Pictures.of([partial(read_file, path) for path in paths], (), 0)
 
     assert measured(listing((32, 32), (32, 32)), Form(), 1).size == 32
     assert measured(listing((128, 128)), Form(), 1).size == 128
@@ -270,10 +271,10 @@ def test_choose_size_by_the_headers(tmp_path):
     assert measured(listing((5, 6), (5, 6), (5, 6), (5, 6)), Form(), 1).size == 8
     broken = tmp_path / "broken.png"
     broken.write_text("x")
-    assert measured(Pictures(file_chunks([str(broken)]), (), 0), Form(), 1).size == 8
+    assert measured(Pictures.of([partial(read_file, str(broken))], (), 0), Form(), 1).size == 8
 
 
 def test_a_header_beyond_the_first_bytes_is_found(tmp_path):
     big = tmp_path / "a.jpg"
     Image.new("RGB", (24, 24)).save(big, icc_profile=bytes(200_000))
-    assert measured(Pictures(file_chunks([str(big)]), (), 0), Form(), 1).size == 24
+    assert measured(Pictures.of([partial(read_file, str(big))], (), 0), Form(), 1).size == 24

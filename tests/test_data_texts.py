@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dataprune as dp
-from dataprune.data.records import Records
+from dataprune.data import Records
 from dataprune.errors import InputError
 from dataprune.tables import write_table
 from dataprune.training.settings import Hardware, Settings

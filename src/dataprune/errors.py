@@ -91,3 +91,8 @@ def join_some(items: Iterable[object], total: int | None = None, most: int = 5) 
     n = len(rows) if total is None else total
     shown = ", ".join(str(row) for row in rows[:most])
     return shown if n <= most else f"{shown} and {n - most} more"
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return what another library's error says, in one line and shortened."""
+    return " ".join(str(error).split())[:most].rstrip(".") or type(error).__name__

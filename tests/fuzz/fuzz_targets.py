@@ -379,7 +379,7 @@ def read_pictures_of(suffix: str) -> Callable[[bytes, Path], None]:
 
     def reader(content: bytes, folder: Path) -> None:
         from dataprune.data import table, walk
-        from dataprune.data.columns import Columns
+        from dataprune.data.labels import Columns
 
         for name in ("0.png", "1.png", "a/2.png"):
             (folder / name).parent.mkdir(exist_ok=True)
@@ -411,7 +411,7 @@ def tar_files(folder: Path) -> Iterator[bytes]:
 
 
 def read_any_tar(content: bytes, folder: Path) -> None:
-    from dataprune.data.columns import Columns
+    from dataprune.data.labels import Columns
     from dataprune.data.tars import read_tars
 
     path = file_of(folder, "t.tar", content)

@@ -1,4 +1,4 @@
-"""Arrays as data sets: npy, npz, the built-in digits, and arrays in memory."""
+"""Arrays as data sets: npy, npz, the built-in digits, arrays in memory, and the items of torch's data sets."""
 
 import math
 import os
@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store, tables
+from dataprune.data.classes import class_notes, encode_splits, indices, resolve
 from dataprune.data.dataset import IDS, Dataset, Origin
-from dataprune.data.labels import class_notes, encode_splits, indices, resolve
-from dataprune.data.pixels import MOST_CHANNELS, Layout, as_pictures
+from dataprune.data.decode import BadPicture, is_deep, to_rgb
+from dataprune.data.pixels import FAINT, MOST_CHANNELS, UNIT_NOTE, Layout, as_pictures
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, row_ids
 from dataprune.errors import InputError, invalid, join_some
 
@@ -21,6 +22,8 @@ DIGITS_TRAIN = 1437
 _BLOCK = 65536  # rows looked at together when features are checked
 _SQUARE = 8  # pictures in rows are at least so large
 _INPUTS = ("x", "image", "images", "img", "imgs", "data", "features", "inputs", "pixels")
+_READ_AGAIN = 16  # a random flip of the first item stays hidden with probability 2⁻¹⁶
+_READ_TWICE = 8  # so many other items, for what does not touch the first
 _LABELS = ("y", "label", "labels", "target", "targets")
 
 
@@ -197,3 +200,98 @@ def _one_column(y: np.ndarray, name: str, n: int) -> tuple[np.ndarray, tuple[str
     if y.ndim != 1 or len(y) != n:
         raise invalid(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
     return y, ()
+
+
+def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> Dataset:
+    """Make a data set of a map-style torch `Dataset` whose items are (picture, label).
+
+    A picture may be a Pillow picture (becomes RGB; gray with 16 bits), a tensor (channels first), or an array as `from_arrays`
+    takes it; a vector is a row of features. All must have one size, and are read alike: see `Dataset.notes`.
+
+    Args:     dataset: has `__len__` and `__getitem__`, and no augmentation. ids: by default the row numbers.
+              classes: by default `dataset.classes`, else the indices as text.
+    Raises:   InputError if an item differs when it is read again, sizes differ, or as `from_arrays`.
+    """
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise invalid("dataset", "be a map-style data set with `__len__` and `__getitem__`", type(dataset).__name__)
+    if len(dataset) == 0:
+        raise InputError("the data hold no example")
+    _refuse_augmented(dataset)
+    collected = _collected(dataset, as_unit=True) or _collected(dataset, as_unit=False)
+    assert collected is not None
+    x, labels, layout, notes = collected
+    missing = [row for row, label in enumerate(labels) if label is None]
+    if missing and len(missing) < len(labels):
+        raise invalid("labels", "be there for every example", f"none in row {missing[0]}")
+    y = None if missing else as_array(labels, "y")
+    known = _class_names(dataset) if classes is None else classes
+    return of_arrays(x, y, ids, None if y is None else known, layout, notes)
+
+
+def _class_names(dataset: Any) -> Any:
+    """Return the names of the classes of a data set, of what a `Subset` is of, or of all that were joined, where they agree."""
+    if (names := getattr(dataset, "classes", None)) is not None:
+        return names
+    inner = [dataset.dataset] if hasattr(dataset, "dataset") else list(getattr(dataset, "datasets", ()))
+    found = {tuple(names) if names is not None else None for names in map(_class_names, inner)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _collected(dataset: Any, as_unit: bool) -> tuple[np.ndarray, list[Any], Layout, tuple[str, ...]] | None:
+    """Read all items: inputs as they are, labels, and where pictures have their channels.
+
+    With `as_unit`, numbers in [0, 1] become bytes at once, a quarter of the memory; None where others turn up, or next to none.
+    """
+    first, _, layout = _torch_item(dataset, 0)
+    as_unit &= first.ndim > 1 and first.dtype.kind == "f"
+    x, labels = np.empty((len(dataset), *first.shape), np.uint8 if as_unit else first.dtype), []
+    for row in range(len(dataset)):
+        pixels, label, how = _torch_item(dataset, row)
+        if (pixels.shape, pixels.dtype, how) != (first.shape, first.dtype, layout):
+            what, cure = f"{pixels.dtype} of shape {pixels.shape}", "Bring them all to one size and type first."
+            raise invalid(f"picture {row}", f"be like the first, {first.dtype} of shape {first.shape}", what, cure)
+        if as_unit:
+            if not (pixels.min() >= 0 and pixels.max() <= 1):
+                return None
+            pixels = np.rint(pixels * 255.0)
+        x[row] = pixels
+        labels.append(label)
+    if as_unit and 0 < x.max() < FAINT:
+        return None
+    return x, labels, layout, (UNIT_NOTE.format("`x`", first.dtype),) if as_unit else ()
+
+
+def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any, Layout]:
+    item = dataset[row]
+    if not isinstance(item, tuple | list) or len(item) < 2:
+        raise invalid(f"item {row}", "be (picture, label)", type(item).__name__)
+    label = item[1]
+    if hasattr(label, "ndim"):
+        label = label.item() if label.ndim == 0 else as_array(label, f"label {row}")
+    pixels, layout = _pixels(item[0], f"picture {row}")
+    return pixels, label, layout
+
+
+def _pixels(picture: Any, name: str) -> tuple[np.ndarray, Layout]:
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        if is_deep(picture):
+            return np.asarray(picture).astype(np.uint16), "last"
+        try:
+            return to_rgb(picture), "last"
+        except BadPicture as bad:
+            raise InputError(f"{name}: {bad}") from None
+    array = as_array(picture, name)
+    if array.ndim not in (1, 2, 3) or array.size == 0:
+        raise invalid(name, "have one to three dimensions", f"shape {array.shape}")
+    is_vector = array.ndim == 1 and array.dtype.kind in "iuf"
+    return array.astype(np.float32) if is_vector else array, "torch" if hasattr(picture, "detach") else "unknown"
+
+
+def _refuse_augmented(dataset: Any) -> None:
+    for row in sorted({0, *np.linspace(0, len(dataset) - 1, _READ_TWICE + 1).astype(int).tolist()}):
+        once = _torch_item(dataset, row)[0]
+        if not all(np.array_equal(once, _torch_item(dataset, row)[0], equal_nan=True) for _ in range(1 if row else _READ_AGAIN)):
+            cure = "Give it without augmentation (no random transforms): training augments by itself."
+            raise InputError(f"item {row} of the data set differs when it is read again. {cure}")

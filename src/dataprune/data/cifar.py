@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dataprune.data import pickles
-from dataprune.data.labels import indices
+from dataprune.data.classes import indices
 from dataprune.data.source import Part, Source, plain, row_ids
 from dataprune.errors import InputError, invalid
 

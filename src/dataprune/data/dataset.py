@@ -1,6 +1,7 @@
-"""The nouns of reading: a data set, its origin, its splits, and items that were left out."""
+"""The nouns of reading: a data set, its origin, its splits, records that people read, and items that were left out."""
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -9,16 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 
 from dataprune import store
-from dataprune.data.records import Records
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
 
 IDS = np.dtypes.StringDType()
 _ARRAYS = ("ids", "labels", "images", "features", "mirrored", "paths", "digests")
 THINGS = {"images": "pictures", "features": "feature vectors", "texts": "texts", "rows": "rows of a table"}
+LETTERS = 2000  # of a record, where a person reads it
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,49 @@ class EncoderRecord:
     size: int | None
     preprocessing: str
     precision: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """The columns of a table that the examples are made of, each numbers or an object array of text; of texts there is one."""
+
+    kind: Literal["texts", "rows"]
+    columns: Mapping[str, Shaped[np.ndarray, " examples"]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, rows: Any) -> "Records":
+        return Records(self.kind, {name: column[rows] for name, column in self.columns.items()})
+
+    def shown(self, row: int, letters: int = LETTERS) -> str:
+        """Return what a person reads of an example: the text, or its cells by name; of a long one the beginning."""
+        cells = {name: column[row] for name, column in self.columns.items()}
+        named = (f"{name}: {_written(cell)}" for name, cell in cells.items())
+        whole = str(*cells.values()) if self.kind == "texts" else ", ".join(named)
+        return whole if len(whole) <= letters else f"{whole[:letters]}..."
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over kind, names of the columns and all cells."""
+        whole = hashlib.sha256(self.kind.encode())
+        for name, column in self.columns.items():
+            cells = map(str, column.tolist()) if column.dtype == object else [column.dtype.str, column.tobytes().hex()]
+            for piece in (name, *cells):
+                whole.update(hashlib.sha256(piece.encode("utf-8", "surrogatepass")).digest())
+        return whole.hexdigest()
+
+    def identities(self) -> UInt8[np.ndarray, "examples 16"]:
+        """Return digests that are equal where examples are: whatever their case, Unicode's way of composing, and white space.
+
+        Example:
+            >>> same = Records("texts", {"text": np.array(["Caf\u00e9  au lait", "cafe\u0301 au LAIT "], object)}).identities()
+            >>> bool((same[0] == same[1]).all())
+            True
+        """
+        lines = zip(*(map(_plain, column.tolist()) for column in self.columns.values()), strict=True)
+        hashes = (hashlib.blake2b("\0".join(cells).encode("utf-8", "surrogatepass"), digest_size=16) for cells in lines)
+        return np.stack([np.frombuffer(one.digest(), np.uint8) for one in hashes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,3 +325,12 @@ def _check_kind(name: str, array: np.ndarray | None, kinds: tuple[str, ...], dim
     if array is not None and (array.dtype not in kinds or array.ndim != dims):
         got = f"{array.dtype} of shape {array.shape}"
         raise invalid(name, f"be {kinds[0]} with {dims} dimensions", got, "`from_arrays` converts.")
+
+
+def _written(cell: Any) -> str:
+    """Write a cell of a row; of a missing one a dash."""
+    return "–" if cell == "" or cell != cell else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
+def _plain(cell: object) -> str:
+    return " ".join(unicodedata.normalize("NFC", str(cell)).casefold().split())

@@ -1,23 +1,121 @@
-"""Labels: class indices and names from the values of a source, and files of labels that replace the given ones."""
+"""Which column of a table holds the labels, and which the splits; and files of labels that replace the given ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune import tables
-from dataprune.data.columns import labels_of
-from dataprune.errors import InputError, invalid, join_some
+from dataprune.data.classes import have_numbers, resolve
+from dataprune.data.source import SPLIT_NAMES
+from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 OURS = frozenset({"clean_label", "label_name", "row", "el2n"})
 """Columns by which a table is known that earlier versions wrote with class indices: made wrong, found, kept, scored."""
 
-_PLAIN = (str, bytes, int, float, np.generic, Decimal, date, type(None))
+_CALLED = [
+    *("label", "cls", "labels", "class", "classes", "target", "targets", "finelabel", "category"),
+    *("classname", "labelname", "classid", "labelid", "categoryid", "diagnosis", "species", "breed"),
+    *("intent", "sentiment", "emotion", "topic"),
+]
+"""What a column of labels is called, in lower case and without separators."""
+_MULTI = "Multi-label data are not supported: give one label with label_column (--label-column) or labels (--labels)."
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table are meant, where they were named."""
+
+    image: str | None = None
+    label: str | None = None
+    text: str | None = None
+
+    @property
+    def asked(self) -> str | None:
+        """The first option that was given."""
+        return next((f"{name}_column" for name, value in vars(self).items() if value is not None), None)
+
+
+def label_column(
+    names: Sequence[str], values: Callable[[str], np.ndarray], asked: str | None, others: Sequence[str] = ()
+) -> tuple[str | None, list[str]]:
+    """Return the column of labels, None where there is none, and what is to be said of the choice.
+
+    Args:     names: of all columns. values: gives the values of one. asked: the column that was named. others: columns that are
+              labels by their type, whatever they are called.
+    Raises:   InputError if it is not there, or if several are called like labels and say different things.
+    """
+    if asked is not None:
+        if asked not in names:
+            raise unknown_choice("label_column", asked, list(names))
+        return asked, []
+    if "label" in names and "label" in others:
+        return "label", []
+    known = sorted(filter(is_called_label, names), key=lambda name: _CALLED.index(plain_name(name))) or list(others)
+    if not known:
+        return None, []
+    if len(known) > 1:
+        given = {name: values(name) for name in known}
+        first = given[known[0]]
+        if differ := [name for name in known[1:] if not same_partition(first, given[name])]:
+            cells = [repr(column[0])[:40] if len(column) else "none" for column in (first, given[differ[0]])]
+            both = f"by {known[0]} the first example is {cells[0]}, by {differ[0]} {cells[1]}"
+            wanted = f"name one of the columns {join_some(known)}"
+            raise invalid("label_column", wanted, "none", f"They say different things: {both}.")
+        known = [name for name in known if given[name].dtype.kind in "OUT"] or known
+    coarse = [name for name in names if plain_name(name) == "coarselabel" and plain_name(known[0]) == "finelabel"]
+    beside = f", not from {join_some(coarse)}" if coarse else ""
+    return known[0], [] if known[0] == "label" else [f"the labels are taken from the column {known[0]}{beside}"]
+
+
+def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequence[str]) -> tuple[np.ndarray | None, list[str]]:
+    """Return the labels of a table's rows, if any: its column of labels, one-hot columns, or the only one that repeats values.
+
+    Args:     asked: the column that was named. passed: columns that are something else.
+    """
+    rest = [name for name in cells if name not in passed]
+    name, notes = label_column(rest, cells.__getitem__, asked)
+    if name is not None:
+        return cells[name], notes
+    hot = [name for name in rest if cells[name].dtype.kind in "biuf" and np.isin(cells[name], (0, 1)).all()]
+    if len(hot) > 1 and len(hot) == len(rest):
+        marks = np.stack([cells[name] for name in hot], axis=1).astype(int)
+        if len(wrong := np.flatnonzero(marks.sum(axis=1) != 1)):
+            got = f"{marks[wrong[0]].sum()} in row {wrong[0]}"
+            raise invalid("labels", f"be one of the columns {join_some(hot)} in each row", got, _MULTI)
+        return np.array(hot, object)[marks.argmax(axis=1)], [f"one-hot columns are taken for the classes: {join_some(hot)}"]
+    repeated = [name for name in rest if 2 * len({str(cell) for cell in cells[name].tolist()}) <= len(cells[name])]
+    if len(repeated) == 1 and cells[repeated[0]].dtype.kind != "f":
+        return cells[repeated[0]], [f"the labels are taken from the column {repeated[0]}, the only one that could be labels"]
+    said = f"no column is called label: {join_some(rest)} are not used; name one with label_column (--label-column)"
+    return None, [said] if rest else []
+
+
+def is_called_label(name: str) -> bool:
+    """Return whether a column is called as labels are."""
+    return plain_name(name) in _CALLED
+
+
+def split_column(cells: Mapping[str, np.ndarray], passed: Sequence[str]) -> str | None:
+    """Return the column all of whose values are words for splits; InputError if there are several."""
+    words = {name: column for name, column in cells.items() if name not in passed and column.dtype == object}
+    found = [name for name, column in words.items() if {str(cell).casefold() for cell in column} <= SPLIT_NAMES.keys()]
+    if len(found) > 1:
+        raise InputError(f"the columns {join_some(found)} both say the split of each row. Leave one.")
+    return found[0] if found else None
+
+
+def same_partition(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two columns group the rows in the same way, whatever they call the groups."""
+    pairs = set(zip(map(str, one.tolist()), map(str, other.tolist()), strict=True))
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def plain_name(name: str) -> str:
+    """Return a name of a column in lower case, without separators."""
+    return name.casefold().replace("_", "").replace(" ", "").replace("-", "")
 
 
 @dataclass(frozen=True)
@@ -46,7 +144,7 @@ class LabelFile:
     def align(self, ids: Sequence[str], classes: tuple[str, ...]) -> Aligned:
         """Return the label of each example: by the column that names the examples, else by row.
 
-        Args:     ids: of the examples. classes: the known ones; with (), the file's own values make them.
+        Args:     classes: the known ones; with (), the file's own values make them.
         Raises:   InputError with rows: too few or many rows, an id missing or twice, and as `resolve`.
         """
         joined = self.sheet.join(ids, self.called)
@@ -60,17 +158,18 @@ class LabelFile:
 
     def resolved(self, key: str | None, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
         """Turn the labels of all rows into indices of `classes`, or of those that they make; `key` is the column of names."""
-        if self.sheet.column is None and len(self.sheet.names) > 1 + (key is not None):
-            values, _ = labels_of({name: self.sheet.typed(name) for name in self.sheet.columns}, None, [key] if key else [])
+        sheet = self.sheet
+        if sheet.column is None and len(sheet.names) > 1 + (key is not None):
+            values, _ = labels_of({name: sheet.typed(name) for name in sheet.columns}, None, [key] if key else [])
             if values is not None:
                 return resolve(values, classes)
-        column = self.sheet.wanted(key)
-        values = self.sheet.columns[column]
-        if not set(values.tolist()) <= set(classes) and (classes or column not in self.sheet.quoted):  # numbers, perhaps
-            typed = self.sheet.typed(column)
+        column = sheet.wanted(key)
+        values = sheet.columns[column]
+        if not set(values.tolist()) <= set(classes) and (classes or column not in sheet.quoted):  # numbers, perhaps
+            typed = sheet.typed(column)
             values = values if typed.dtype.kind == "b" else typed
-        if _has_numbers(classes) and column not in self.sheet.quoted and set(self.sheet.names) & OURS:
-            _refuse_old(self.sheet, column, classes)
+        if have_numbers(classes) and column not in sheet.quoted and set(sheet.names) & OURS:
+            _refuse_old(sheet, column, classes)
         labels, known = resolve(values, classes)
         if values.dtype.kind in "iuf" and classes and not any(name.isdecimal() for name in classes) and labels.min() > 0:
             got = f"{labels.min()} … {labels.max()} and no 0: they begin at 1, or no example is of class {classes[0]!r}"
@@ -90,132 +189,6 @@ def read_labels(source: str) -> LabelFile:
         raise invalid("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
     _dropped(sheet)
     return LabelFile(sheet)
-
-
-def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
-    """Turn values into indices of `classes`: text is names, whole numbers are indices. With (), the values make the classes.
-
-    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names.
-
-    Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
-    """
-    if not classes:
-        (labels,), classes = encode([values])
-        return labels, classes
-    if values.dtype.kind in "iufb" and not _has_numbers(classes):
-        return indices(values, "labels", len(classes)), classes
-    texts = _texts(values)
-    if unknown := set(texts).difference(classes):
-        wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text in unknown]
-        how = "names" if _has_numbers(classes) else "names or indices"
-        raise invalid("labels", f"be {how} of the known classes ({join_some(classes)})", join_some(wrong))
-    return _places(texts, classes), classes
-
-
-def _has_numbers(classes: tuple[str, ...]) -> bool:
-    """Return whether a number may be the name of another class than that of its index."""
-    return any(name.isdecimal() for name in classes) and classes != tuple(map(str, range(len(classes))))
-
-
-def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]], tuple[str, ...]]:
-    """Turn the labels of all splits into shared class indices: whole numbers are indices, text becomes sorted names.
-
-    Whole numbers without 0 are names, in their order: labels 1, 2, 3 are three classes.
-
-    Raises:   InputError if a value is missing, a fraction or negative.
-    """
-    if all(array.dtype.kind in "iufb" for array in values):
-        checked = [indices(array) for array in values]
-        there = np.unique(np.concatenate(checked)) if checked else np.zeros(0, np.int64)
-        if not len(there) or there[0] == 0:
-            return checked, tuple(map(str, range(1 + int(there[-1]) if len(there) else 0)))
-        return [np.searchsorted(there, array) for array in checked], tuple(map(str, there.tolist()))
-    if strange := [array.dtype for array in values if array.dtype.kind not in "biufOUST"]:
-        raise invalid("labels", "be whole numbers or text", f"type {strange[0]}")
-    texts = [_texts(array) for array in values]
-    names = tuple(sorted(set().union(*texts)))
-    return [_places(part, names) for part in texts], names
-
-
-def encode_splits(
-    values: dict[str, np.ndarray], classes: tuple[str, ...] = ()
-) -> tuple[dict[str, Int64[np.ndarray, " _"]], tuple[str, ...]]:
-    """Return class indices for each split: of the known `classes`, or of those that the values make."""
-    if classes:
-        return {split: indices(array, f"label of {split}", len(classes)) for split, array in values.items()}, classes
-    encoded, classes = encode(list(values.values())) if values else ([], ())
-    return dict(zip(values, encoded, strict=True)), classes
-
-
-def indices(values: np.ndarray, name: str = "labels", n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
-    """Check class indices: whole numbers from 0, below `n_classes` where that is known; an InputError names the first bad rows."""
-    values = np.asarray(values)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise invalid(name, "be one-dimensional", f"shape {values.shape}")
-    if values.dtype.kind not in "biuf":
-        raise invalid(name, "be whole numbers", f"type {values.dtype}")
-    values = values.astype(np.int64) if values.dtype.kind == "b" else values
-    if values.dtype.kind == "f":
-        _refuse_rows(name, "be whole numbers without gaps", values, ~np.isfinite(values) | (values != np.floor(values)))
-    _refuse_rows(name, "be class indices from 0 on", values, values < 0)
-    if n_classes is not None:
-        _refuse_rows(name, f"be class indices in [0, {n_classes})", values, values >= n_classes)
-    # A class that no example can have would still cost an output of every network; years or ids taken for labels are caught here.
-    limit = max(len(values), 1000)
-    _refuse_rows(name, f"be class indices below {limit:,} (the number of examples, or 1,000)", values, values >= limit)
-    return values.astype(np.int64)
-
-
-def are_absent(values: np.ndarray) -> bool:
-    """Return whether all labels are −1, as Hugging Face's data sets say that there are none."""
-    return values.dtype.kind in "if" and len(values) > 0 and bool((values == -1).all())
-
-
-def class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:
-    """Name classes with no example, and in train those with one."""
-    counts = np.bincount(labels, minlength=len(classes))
-    few = {"no example": 0} | ({"one example only": 1} if split == "train" else {})
-    named = {what: [repr(classes[index]) for index in np.flatnonzero(counts == count)] for what, count in few.items()}
-    return [f"{what} in {split} of class {join_some(names)}" for what, names in named.items() if names]
-
-
-def as_column(values: Sequence[Any]) -> np.ndarray:
-    """Return values as an array of numbers if all are, else as they are; NumPy would make one text of a number and a word."""
-    are_numbers = all(type(value) in (int, float, bool) for value in values)
-    return np.array(values) if are_numbers and len(values) else np.fromiter(values, object, len(values))
-
-
-def is_missing(label: Any) -> bool:
-    """Return whether a value stands for no label."""
-    return label is None or label == "" or label != label
-
-
-def _refuse_rows(name: str, requirement: str, values: np.ndarray, wrong: np.ndarray) -> None:
-    rows = np.flatnonzero(wrong)
-    if len(rows):
-        raise invalid(name, requirement, join_some((f"{str(values[row])[:40]} in row {row}" for row in rows[:5]), len(rows)))
-
-
-def _places(texts: Iterable[str], classes: Iterable[str]) -> Int64[np.ndarray, " _"]:
-    index = {name: index for index, name in enumerate(classes)}
-    return np.array([index[text] for text in texts], np.int64)
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    texts = []
-    for row, value in enumerate(values.tolist()):
-        value = value.item() if getattr(value, "ndim", None) == 0 else value
-        if isinstance(value, Iterable) and not isinstance(value, str | bytes):  # a list or structure of a nested column
-            got = f"a {type(value).__name__} in row {row}"
-            raise invalid("labels", "be one name or number for each example", got, "Multi-label data are not supported.")
-        if not isinstance(value, _PLAIN):
-            raise invalid("labels", "be names or numbers", f"an object of the type {type(value).__name__} in row {row}")
-        if value is None or value != value or value == "":
-            raise invalid("labels", "be there for every example", f"none in row {row}")
-        texts.append(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
-    return texts
 
 
 def _dropped(sheet: tables.Sheet) -> Bool[np.ndarray, " rows"] | None:

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from dataprune.data.dataset import Skipped
+from dataprune.data.dataset import Records, Skipped
 from dataprune.data.decode import MAX_FILE_BYTES, BadPicture
-from dataprune.data.records import Records
 from dataprune.errors import InputError, join_some
 
 SPLITS = ("train", "validation", "test")
@@ -49,6 +48,13 @@ class Pictures:
     n_bytes: int
     portable: bool = True  # whether a chunk may travel to another process
 
+    @classmethod
+    def of(cls, reads: Sequence[Read], identity: Iterable[str], n_bytes: int) -> "Pictures":
+        """Cut pictures that are read one by one into chunks."""
+        groups = {start: reads[start : start + CHUNK] for start in range(0, len(reads), CHUNK)}
+        chunks = tuple(Chunk(start, len(group), partial(iter, group)) for start, group in groups.items())
+        return cls(chunks, tuple(identity), n_bytes)
+
     @property
     def count(self) -> int:
         """How many pictures there are."""
@@ -80,14 +86,8 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def file_chunks(paths: Sequence[str]) -> tuple[Chunk, ...]:
-    """Cut a list of picture files into chunks."""
-    groups = {start: [partial(read_file, path) for path in paths[start : start + CHUNK]] for start in range(0, len(paths), CHUNK)}
-    return tuple(Chunk(start, len(group), partial(iter, group)) for start, group in groups.items())
-
-
-def read_file(path: str, limit: int = -1) -> bytes:
-    """Read a picture file, or its beginning; only regular files of a sane size are ever read, others are a BadPicture."""
+def read_file(path: str, limit: int = -1, *, place: int = 0, size: int | None = None) -> bytes:
+    """Read a picture, which is a file or `size` bytes of one, or its beginning; BadPicture if it is no file, or of no sane size."""
     try:
         # Never blocks on a pipe that has taken a file's place since it was listed.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -95,9 +95,11 @@ def read_file(path: str, limit: int = -1) -> bytes:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise BadPicture("is no regular file")
-            if state.st_size > MAX_FILE_BYTES:
-                raise BadPicture(f"has {state.st_size / 2**20:,.0f} MB, more than the {MAX_FILE_BYTES // 2**20} that are read")
-            return file.read(limit)
+            size = state.st_size if size is None else size
+            if size > MAX_FILE_BYTES:
+                raise BadPicture(f"has {size / 2**20:,.0f} MB, more than the {MAX_FILE_BYTES // 2**20} that are read")
+            file.seek(place)
+            return file.read(size if limit < 0 else min(size, limit))
     except OSError as error:
         raise BadPicture(f"cannot be read: {error.strerror or error}") from None
 
@@ -107,6 +109,11 @@ def read_stored(data: bytes | None, missing: str, limit: int = -1) -> bytes:
     if data is None:
         raise BadPicture(missing)
     return data
+
+
+def stamp(name: str, state: os.stat_result) -> str:
+    """Say which state a file is in."""
+    return f"{name}\0{state.st_size}\0{state.st_mtime_ns}"
 
 
 def split_of(name: str) -> str | None:
@@ -121,10 +128,7 @@ def split_of(name: str) -> str | None:
 
 
 def by_split(names: Iterable[str], where: str) -> dict[str, str]:
-    """Return the name of each split: the one that is called by the word alone, else the one that has it in it.
-
-    Raises:   InputError if two are as good.
-    """
+    """Return the name of each split: the one that is called by the word alone, else the one that has it in it, if it is alone."""
     found: dict[str, str] = {}
     words = {name: split for name in names if (split := split_of(name))}
     for split in SPLITS:
@@ -167,15 +171,6 @@ def shared_folders(paths: Iterable[str]) -> list[str]:
 def row_ids(count: int) -> list[str]:
     """Name examples by their row number, where the source gives no better name."""
     return [str(row) for row in range(count)]
-
-
-def refuse_bad(bad: Iterable[Skipped], where: str) -> None:
-    """Raise InputError that names the first few bad items with their reasons, if there are any."""
-    if items := list(bad):
-        what = "1 item" if len(items) == 1 else f"{len(items)} items"
-        shown = join_some((f"{item.path} ({item.reason})" for item in items[:3]), len(items), most=3)
-        cure = "Mend or remove them, or leave them out with on_error='skip' (--on-error)."
-        raise InputError(f"{where}: {what} cannot be used: {shown}. {cure}")
 
 
 def plain(path: str | Path) -> str:

@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from dataprune.data.columns import Columns, labels_of
-from dataprune.data.dataset import Skipped
-from dataprune.data.decode import MAX_FILE_BYTES, SUFFIXES, BadPicture
+from dataprune.data.classes import Listing, as_column, gather
+from dataprune.data.decode import SUFFIXES
 from dataprune.data.folders import label_at, layout
-from dataprune.data.labels import are_absent, as_column, encode_splits, is_missing
-from dataprune.data.source import CHUNK, Chunk, Part, Pictures, Source, files_by_split, plain
-from dataprune.errors import InputError, invalid, join_some
+from dataprune.data.labels import Columns, labels_of
+from dataprune.data.source import Pictures, Source, files_by_split, plain, read_file, stamp
+from dataprune.errors import InputError, invalid, join_some, one_line
 
 ENDING = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -30,9 +28,16 @@ _SAID_BYTES = 2**20  # of a member that says the label
 class _Example:
     """What the members of one key say."""
 
+    shard: str
+    key: str
     pictures: list[tuple[str, int, int]] = field(default_factory=list)  # name, place in the tar, size
     said: dict[str, Any] = field(default_factory=dict)
     reason: str = ""  # why it cannot be used
+
+    @property
+    def name(self) -> str:
+        """What the picture is called in the tar."""
+        return self.pictures[0][0] if self.pictures else ""
 
 
 def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source:
@@ -47,45 +52,55 @@ def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: 
         raise invalid("DATA", "hold uncompressed tar files, which can be read in place", join_some(packed), cure)
     splits, unnamed = files_by_split(files) if is_folder else ({"train": list(files)}, [])
     notes = [f"passed over, as there is no split in their names: {join_some(unnamed)}"] if unnamed else []
-    found = {split: {name: _examples(Path(files[name])) for name in sorted(names)} for split, names in splits.items()}
-    said = {split: [one.said for shard in shards.values() for one in shard.values()] for split, shards in found.items()}
-    values: dict[str, np.ndarray] = {}
-    for split, rows in said.items():
-        cells = {name: as_column([row.get(name) for row in rows]) for name in dict.fromkeys(name for row in rows for name in row)}
-        given, notes_of = labels_of(cells, columns.label, [])
-        notes += [note for note in notes_of if note not in notes]
-        if given is None and not cells:
-            given = _by_folders(found[split])
-            notes += ["the classes are the folders in the tar"] if given is not None else []
-        if given is not None and not all(map(is_missing, given.tolist())) and not are_absent(given):
-            values[split] = given
-    usable = {split: _usable(shards, values.get(split)) for split, shards in found.items()}
-    labels, classes = encode_splits({split: array for split, (_, array, _) in usable.items() if array is not None})
-    parts = {split: _part(files, rows, labels.get(split), bad) for split, (rows, _, bad) in usable.items()}
-    return Source("webdataset", base, parts, classes, tuple(notes))
+    listings = dict[str, Listing]()
+    for split, names in splits.items():
+        found = [one for name in sorted(names) for one in _examples(name, Path(files[name]))]
+        words = dict.fromkeys(chain.from_iterable(one.said for one in found))
+        given, said = labels_of({word: as_column([one.said.get(word) for one in found]) for word in words}, columns.label, [])
+        labels = None if given is None else given.tolist()
+        if labels is None and not words:  # by folders, if there are several
+            places, _ = layout((one.name for one in found), labelled=True)
+            of_folders = [label_at(one.name, places[0]) for one in found]
+            labels = of_folders if len(places) == 1 and len({*of_folders} - {None}) > 1 else None
+            said = ["the classes are the folders in the tar"] if labels is not None else []
+        notes += [note for note in said if note not in notes]
+        is_unique = max(Counter(one.name for one in found if one.name).values(), default=1) == 1
+        ids = [one.name if is_unique else f"{one.shard}/{one.name}" for one in found]
+        faults = {row: one.reason for row, one in enumerate(found) if one.reason}
+        called = [f"{one.shard}: {one.key}" for one in found]
+        listings[split] = Listing(ids, labels, partial(_pictures, files, found, ids), faults, called)
+    return gather("webdataset", base, listings, notes)
 
 
-def _examples(path: Path) -> dict[str, _Example]:
-    """List the examples of a tar by their keys, in its order; refuse what is damaged, cut off or goes on after its end."""
+def _pictures(files: Mapping[str, str], found: Sequence[_Example], ids: Sequence[str], rows: list[int]) -> dict[str, Pictures]:
+    known = sorted(stamp(files[shard], Path(files[shard]).stat()) for shard in {found[row].shard for row in rows})
+    places = [(ids[row], found[row].shard, *found[row].pictures[0][1:]) for row in rows]
+    reads = [partial(read_file, files[shard], place=place, size=size) for _, shard, place, size in places]
+    identity = ("webdataset", *known, *("\0".join(map(str, one)) for one in places))
+    return {"pictures": Pictures.of(reads, identity, sum(size for *_, size in places))}
+
+
+def _examples(shard: str, path: Path) -> list[_Example]:
+    """List the examples of a tar in its order; refuse what is damaged, cut off or goes on after its end."""
     found: dict[str, _Example] = {}
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             size, names = path.stat().st_size, Counter[str]()
             for member in tar:
                 names[member.name] += 1
-                _take(member, names[member.name] > 1, found, file, size)
+                _take(member, names[member.name] > 1, shard, found, file, size)
             file.seek(tar.offset)
             while rest := file.read(2**20):
                 if rest.strip(b"\0"):
                     raise InputError(f"{plain(path)} is damaged after {names.total()} members, or holds two archives.")
     except (tarfile.TarError, OSError, EOFError, ValueError, LookupError) as error:
-        raise InputError(f"{plain(path)} is no readable tar file: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(f"{plain(path)} is no readable tar file: {one_line(error)}.") from None
     if not any(one.pictures for one in found.values()):
         raise invalid(plain(path), "hold pictures in the layout of WebDataset (0001.jpg, 0001.cls)", "none")
-    return {key: one for key, one in found.items() if one.pictures or one.reason}
+    return [one for one in found.values() if one.pictures or one.reason]
 
 
-def _take(member: tarfile.TarInfo, is_double: bool, found: dict[str, _Example], file: IO[bytes], size: int) -> None:
+def _take(member: tarfile.TarInfo, is_double: bool, shard: str, found: dict[str, _Example], file: IO[bytes], size: int) -> None:
     """File a member under its key: what stands before the first dot of its name."""
     name = posixpath.normpath(plain(member.name).replace("\\", "/")).lstrip("/")
     folder, file_name = posixpath.split(name)
@@ -93,7 +108,8 @@ def _take(member: tarfile.TarInfo, is_double: bool, found: dict[str, _Example], 
     ending = ending.lower()
     if member.isdir() or not stem or not (f".{ending}" in SUFFIXES or ending in _SAID):
         return
-    one = found.setdefault(posixpath.join(folder, stem), _Example())
+    key = posixpath.join(folder, stem)
+    one = found.setdefault(key, _Example(shard, key))
     if not member.isreg() or member.issparse():
         one.reason = f"{name} is a link or no regular file"
     elif is_double:
@@ -117,57 +133,5 @@ def _said(ending: str, content: bytes, name: str) -> dict[str, Any]:
         text = content.decode("utf-8").strip()
         value = json.loads(text) if ending == "json" else int(text) if text.lstrip("-").isdecimal() and text.isascii() else text
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} cannot be read: {' '.join(str(error).split())[:100]}") from None
+        raise InputError(f"{name} cannot be read: {one_line(error, 100)}.") from None
     return value if isinstance(value, dict) else {ending: value}
-
-
-def _by_folders(shards: Mapping[str, Mapping[str, _Example]]) -> np.ndarray | None:
-    """Return the folders in tars that say no labels, if there are several."""
-    ids = [one.pictures[0][0] if one.pictures else "" for shard in shards.values() for one in shard.values()]
-    places, _ = layout(ids, labelled=True)
-    labels = [label_at(one, places[0]) for one in ids]
-    return as_column(labels) if len(places) == 1 and len({*labels} - {None}) > 1 else None
-
-
-_Row = tuple[str, str, int, int]  # id, shard, place, size
-
-
-def _usable(
-    shards: Mapping[str, Mapping[str, _Example]], labels: np.ndarray | None
-) -> tuple[list[_Row], np.ndarray | None, list[Skipped]]:
-    """Return the examples that can be used, with their labels, and the others."""
-    names = Counter(one.pictures[0][0] for shard in shards.values() for one in shard.values() if one.pictures)
-    is_unique = max(names.values(), default=1) == 1
-    flat = [(shard, key, one) for shard, examples in shards.items() for key, one in examples.items()]
-    rows, bad, kept = list[_Row](), list[Skipped](), list[Any]()
-    for (shard, key, one), label in zip(flat, [0] * len(flat) if labels is None else labels.tolist(), strict=True):
-        if one.reason or is_missing(label):
-            bad.append(Skipped(f"{shard}: {key}", one.reason or "has no label"))
-            continue
-        name, place, size = one.pictures[0]
-        rows.append((name if is_unique else f"{shard}/{name}", shard, place, size))
-        kept.append(label)
-    return rows, None if labels is None else as_column(kept), bad
-
-
-def _part(files: Mapping[str, str], rows: Sequence[_Row], labels: np.ndarray | None, bad: list[Skipped]) -> Part:
-    reads = [partial(_read, files[shard], place, size) for _, shard, place, size in rows]
-    groups = {start: reads[start : start + CHUNK] for start in range(0, len(reads), CHUNK)}
-    chunks = tuple(Chunk(start, len(group), partial(iter, group)) for start, group in groups.items())
-    states = {shard: Path(files[shard]).stat() for shard in {row[1] for row in rows}}
-    known = sorted(f"{files[shard]}\0{state.st_size}\0{state.st_mtime_ns}" for shard, state in states.items())
-    identity = ("webdataset", *known, *(f"{name}\0{shard}\0{place}\0{size}" for name, shard, place, size in rows))
-    pictures = Pictures(chunks, identity, sum(row[3] for row in rows))
-    return Part([row[0] for row in rows], labels, pictures, bad=tuple(bad))
-
-
-def _read(path: str, place: int, size: int, limit: int = -1) -> bytes:
-    """Read a member, or its beginning."""
-    if size > MAX_FILE_BYTES:
-        raise BadPicture(f"has {size / 2**20:,.0f} MB, more than the {MAX_FILE_BYTES // 2**20} that are read")
-    try:
-        with Path(path).open("rb") as file:
-            file.seek(place)
-            return file.read(size if limit < 0 else min(size, limit))
-    except OSError as error:
-        raise BadPicture(f"cannot be read: {error.strerror or error}") from None

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store, tables
-from dataprune.data.dataset import EncoderRecord
+from dataprune.data.dataset import EncoderRecord, Records
 from dataprune.data.pack import cache_root
-from dataprune.data.records import Records
 from dataprune.errors import invalid
 from dataprune.streams import generator
 

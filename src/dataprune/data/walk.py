@@ -1,14 +1,17 @@
-"""A walk through a folder: its pictures with size and time, what else lies there, and what cannot be used. Links are followed."""
+"""What lies in a folder: its pictures with size and time, what else, what cannot be used; and pictures by the names of a table."""
 
 import os
+import posixpath
 import stat
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from dataprune.data.dataset import Skipped
 from dataprune.data.decode import SUFFIXES
-from dataprune.data.source import Pictures, file_chunks, plain
+from dataprune.data.source import Pictures, plain, read_file, shared_folders, stamp
 from dataprune.errors import InputError, join_some
 
 _NOT_FOLLOWED = "links to folders inside the source were not followed"
@@ -25,6 +28,11 @@ class File:
     state: os.stat_result
     through: str = ""  # the link to a folder that leads to it, if one does
 
+    @property
+    def inode(self) -> tuple[int, int]:
+        """What is equal of two names of one file."""
+        return self.state.st_dev, self.state.st_ino
+
 
 @dataclass
 class Walk:
@@ -37,6 +45,10 @@ class Walk:
     folders: list[str] = field(default_factory=list)  # also empty ones
     links: list[str] = field(default_factory=list)  # to folders, which lead back to where the walk has been
 
+    def ending_in(self, endings: tuple[str, ...]) -> dict[str, str]:
+        """Return the paths of other files with one of these endings, by their names."""
+        return {name: f"{self.base}/{name}" for name in self.others if name.lower().endswith(endings)}
+
 
 def walk(root: str | Path) -> Walk:
     """Walk through a folder, without hidden files. Links are followed, those to a folder above them are listed."""
@@ -45,16 +57,23 @@ def walk(root: str | Path) -> Walk:
     while waiting:
         folder, above, through = waiting.pop()
         try:
-            entries = _entries(folder)
-        except InputError as error:
+            with os.scandir(folder) as listing:
+                entries = [entry for entry in listing if not entry.name.startswith(".") and entry.name not in _IGNORED]
+        except OSError as error:
+            said = f"cannot list {plain(folder)}: {error.strerror}."
             if folder == found.base:
-                raise
-            found.bad.append(Skipped(above.rstrip("/"), str(error)))
+                raise InputError(said) from None
+            found.bad.append(Skipped(above.rstrip("/"), said))
             continue
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
             name = above + plain(entry.name)
-            if _is_picture_name(entry.name) or not entry.is_dir():
-                _take_file(entry, name, through, found)
+            is_picture = PurePosixPath(entry.name).suffix.lower() in SUFFIXES
+            if is_picture or (not entry.is_dir() and not entry.is_file() and entry.is_symlink()):
+                item = listed(entry.path, name, through)
+                found.files.append(item) if isinstance(item, File) else found.bad.append(item)
+                continue
+            if not entry.is_dir():
+                found.others.append(name if entry.is_file() else f"{name} (no file)")  # nothing opens what is a pipe
                 continue
             link = through or (name if entry.is_symlink() else "")
             real = os.path.realpath(entry.path) if link else entry.path
@@ -72,22 +91,17 @@ def walk(root: str | Path) -> Walk:
 
 def without_doubles(files: list[File]) -> tuple[list[File], list[str]]:
     """Leave out what is seen through a linked folder and at its own place, and say so, and which names mean one file still."""
-    led_to = {_inode(file) for file in files if file.through}
-    own = [file for file in files if not file.through and _inode(file) in led_to and not Path(file.path).is_symlink()]
-    at_home = {_inode(file) for file in own}
-    again = {file.id for file in files if file.through and _inode(file) in at_home}
+    led_to = {file.inode for file in files if file.through}
+    at_home = {file.inode for file in files if not file.through and file.inode in led_to and not Path(file.path).is_symlink()}
+    again = {file.id for file in files if file.through and file.inode in at_home}
     links = sorted({file.through for file in files if file.id in again})
     notes = [f"{_NOT_FOLLOWED}, their pictures count once: {join_some(links)}"] if links else []
     kept = [file for file in files if file.id not in again]
     by_inode: dict[tuple[int, int], list[str]] = {}
     for file in kept:
-        by_inode.setdefault(_inode(file), []).append(file.id)
+        by_inode.setdefault(file.inode, []).append(file.id)
     doubles = [" = ".join(names) for names in by_inode.values() if len(names) > 1]
     return kept, notes + ([f"the same file under several names (links): {join_some(doubles)}"] if doubles else [])
-
-
-def _inode(file: File) -> tuple[int, int]:
-    return file.state.st_dev, file.state.st_ino
 
 
 def circle_notes(walk: Walk) -> list[str]:
@@ -98,8 +112,8 @@ def circle_notes(walk: Walk) -> list[str]:
 def file_pictures(base: str, files: Iterable[File]) -> Pictures:
     """Return files as pictures to decode, keyed by their names, sizes and times."""
     files = list(files)
-    identity = (base, *(f"{file.id}\0{file.state.st_size}\0{file.state.st_mtime_ns}" for file in files))
-    return Pictures(file_chunks([file.path for file in files]), identity, sum(file.state.st_size for file in files))
+    reads = [partial(read_file, file.path) for file in files]
+    return Pictures.of(reads, (base, *(stamp(file.id, file.state) for file in files)), sum(file.state.st_size for file in files))
 
 
 def listed(path: str, name: str, through: str = "") -> File | Skipped:
@@ -115,27 +129,76 @@ def listed(path: str, name: str, through: str = "") -> File | Skipped:
     return File(name, path, state, through) if state.st_size else Skipped(name, "empty (0 bytes)")
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """List a folder in a fixed order, without hidden files."""
+class Shelf:
+    """The pictures below a folder by the names that a table gives them; it is walked through only if paths do not lead there."""
+
+    def __init__(self, base: str, found: Walk | None = None) -> None:
+        self.base = base
+        self._found = found
+
+    @cached_property
+    def walk(self) -> Walk:
+        """All that lies below the folder."""
+        return self._found or walk(self.base)
+
+    def find(self, texts: Sequence[str], folder: str) -> list[list[str]]:
+        """Return for each text the paths of the pictures that it may mean.
+
+        Texts are paths from `folder` or from the shelf's own, or else whole ends of the pictures' paths: `1.png`, `a/1.png`, `1`.
+        Where none means anything, folders that all texts begin with are left away first.
+        """
+        names = [posixpath.normpath(_composed(text)) if text else "" for text in texts]
+        for root in dict.fromkeys((folder, self.base)):
+            straight = [self._straight(root, text, name) for text, name in zip(texts, names, strict=True)]
+            if any(straight):
+                return straight
+        for depth in range(len(shared_folders(filter(None, names))) + 1):
+            ends = ["/".join(name.split("/")[depth:]) for name in names]
+            if any(found := [self._ends.get(end) or self._stems.get(end) or [] for end in ends]):
+                return found
+        return [[] for _ in texts]
+
+    def _straight(self, root: str, text: str, name: str) -> list[str]:
+        for one in dict.fromkeys((text, name)):
+            path = Path(root, one)
+            if path.suffix.lower() in SUFFIXES and is_file(path):
+                return [os.path.normpath(path)]
+        if name.isascii():
+            return []
+        return self._wholes.get(_composed(os.path.relpath(Path(root, name), self.base)), [])  # in another Unicode form
+
+    @cached_property
+    def _wholes(self) -> dict[str, list[str]]:
+        return self._by(lambda name: [name])
+
+    @cached_property
+    def _ends(self) -> dict[str, list[str]]:
+        return self._by(_tails)
+
+    @cached_property
+    def _stems(self) -> dict[str, list[str]]:
+        return self._by(lambda name: _tails(name.rpartition(".")[0]))
+
+    def _by(self, keys: Callable[[str], list[str]]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for file in self.walk.files:
+            for key in keys(_composed(file.id)):
+                found.setdefault(key, []).append(file.path)
+        return found
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; what no file can be called is none."""
     try:
-        with os.scandir(folder) as listing:
-            entries = [entry for entry in listing if not entry.name.startswith(".") and entry.name not in _IGNORED]
-    except OSError as error:
-        raise InputError(f"cannot list {plain(folder)}: {error.strerror}.") from None
-    return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
-def _is_picture_name(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text).replace("\\", "/")
 
 
-def _take_file(entry: os.DirEntry[str], name: str, through: str, walk: Walk) -> None:
-    """File one entry under pictures, bad items or others."""
-    if not _is_picture_name(entry.name) and (entry.is_file() or not entry.is_symlink()):
-        walk.others.append(name if entry.is_file() else f"{name} (no file)")  # nothing opens what is a pipe
-        return
-    found = listed(entry.path, name, through)
-    if isinstance(found, File):
-        walk.files.append(found)
-    else:
-        walk.bad.append(found)
+def _tails(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[at:]) for at in range(len(parts))]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import tables
-from dataprune.data.labels import resolve
+from dataprune.data.classes import resolve
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.noise.decide import DECISIONS, Decisions
 from dataprune.noise.suspects import Suspects

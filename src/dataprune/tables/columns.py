@@ -1,7 +1,7 @@
 """Tables of columns in files of whatever format, by their suffix."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,14 @@ READABLE = (".csv", ".tsv", *JSON_LINES, ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length by name, text as object arrays of str; `metadata` holds what a Parquet file says of each."""
+    """Columns of equal length by name, text as object arrays of str.
+
+    `metadata` holds what a Parquet file says of each; `faults` say which rows of a CSV file, from 0, are left out and why.
+    """
 
     columns: dict[str, Shaped[np.ndarray, " rows"]]
     metadata: dict[str, dict[str, object]]
+    faults: dict[int, str] = field(default_factory=dict)
 
 
 def write_table(
@@ -54,13 +58,14 @@ def write_table(
         raise invalid(str(path), "end in .parquet or .csv", repr(path.suffix))
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False) -> Table:
+def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False, allow_faults: bool = False) -> Table:
     """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or a one-dimensional `.npy` as the column `value`.
 
     In CSV and TSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
-    If `columns` are named, only these are read, in this order; `as_text` leaves the cells of CSV as they stand there.
+    If `columns` are named, only these are read, in this order; `as_text` leaves the cells of CSV as they stand there;
+    `allow_faults` leaves out rows of CSV of another length than the header's, as long as they are few, instead of refusing them.
     """
     kind = regular(path).suffix.lower()
     if kind == ".npy":
@@ -69,7 +74,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: boo
             raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
         return Table(dict.fromkeys(chosen(path, ["value"], columns), values), {})
     if kind in (".csv", ".tsv"):
-        return Table(read_csv(path, columns, as_text), {})
+        faults: dict[int, str] = {}
+        found = Table(read_csv(path, columns, as_text, faults if allow_faults else None), {}, faults)
+        if 2 * len(faults) > len(next(iter(found.columns.values()), ())):
+            list(csv_rows(path))  # is of no such columns throughout: refused with its first row
+        return found
     if kind in JSON_LINES:
         return Table(read_jsonl(path, columns), {})
     if kind == ".parquet":

@@ -36,25 +36,35 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def csv_rows(path: Path, skip: int = 0) -> Iterator[list[str]]:
-    """Yield the header, then the rows, each of the header's length; without the first `skip` of all that."""
+def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) -> Iterator[list[str]]:
+    """Yield the header, then the rows, each of the header's length, without the first `skip` of all that.
+
+    A row of another length is refused or, given `faults`, said there by its number from 0 and left out.
+    """
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = (row for row in csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True) if row)
+        reader = csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True)
+        rows = (row for row in reader if row)
         header = next(rows, None)
         if header is None or len(set(header)) < len(header):
             raise invalid(str(path), "begin with a header that names each column once", header or "an empty file")
         if not skip:
             yield header
-        for number, row in enumerate(rows, start=1):
-            if len(row) != len(header):
-                raise invalid(str(path), f"have {len(header)} cells in each row, as in its header", f"{len(row)} in row {number}")
-            yield row
+        for number, row in enumerate(rows):
+            if len(row) == len(header):
+                yield row
+            elif faults is None:
+                wanted = f"have {len(header)} cells in each row, as in its header"
+                raise invalid(str(path), wanted, f"{len(row)} in row {number + 1}")
+            else:
+                faults[number] = f"has {len(row)} of {len(header)} cells, in line {reader.line_num:,}"
 
 
-def read_csv(path: Path, columns: Sequence[str] | None, as_text: bool = False) -> dict[str, Shaped[np.ndarray, " rows"]]:
-    """Read columns, each as the simplest type that fits all its cells, or as text."""
-    rows = csv_rows(path)
+def read_csv(
+    path: Path, columns: Sequence[str] | None, as_text: bool = False, faults: dict[int, str] | None = None
+) -> dict[str, Shaped[np.ndarray, " rows"]]:
+    """Read columns, each as the simplest type that fits all its cells, or as text; `faults` as of `csv_rows`."""
+    rows = csv_rows(path, faults=faults)
     header = next(rows)
     picked: dict[str, list[str]] = {name: [] for name in chosen(path, header, columns)}
     places = [(header.index(name), cells) for name, cells in picked.items()]
