@@ -31,7 +31,7 @@ def test_a_clock_that_goes_back_changes_no_result(cli, flowers, run_folder, tmp_
             return datetime.fromtimestamp(back(), tz)
 
     monkeypatch.setattr(time, "time", back)
-    for name in ("dataprune.run.manifest", "dataprune.store.lock"):
+    for name in ("dataprune.run.manifest", "dataprune.store.files"):
         monkeypatch.setattr(importlib.import_module(name), "datetime", Clock)
     assert cli("score", flowers, "--out", tmp_path / "run", *WORK)[0] == 0
     (tmp_path / "run" / "run.json").unlink()

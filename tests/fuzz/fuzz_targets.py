@@ -158,6 +158,19 @@ def read_any_labels(suffix: str) -> Callable[[bytes, Path], None]:
     return reader
 
 
+def annotations(folder: Path) -> Iterator[bytes]:
+    """Yield labels.json and samples.json of FiftyOne, and tasks of Label Studio in its long and its short form."""
+    choice = {"from_name": "label", "type": "choices", "value": {"choices": ["a"]}}
+    sample = {"filepath": "/d/i0.png", "ground_truth": {"_cls": "Classification", "label": "a"}}
+    for said in (
+        {"classes": ["a", "b"], "labels": {"i0": 0, "i1": [1], "i2": None, "i3": {"label": "b"}}},
+        {"samples": [sample, {"filepath": "i1.png", "ground_truth": None}]},
+        [{"data": {"image": "/data/upload/1/0a1b2c3d-i0.png"}, "annotations": [{"result": [choice], "was_cancelled": False}]}],
+        [{"image": "/data/local-files/?d=i0.png", "choice": "a"}, {"image": "http://x/i1.png", "choice": "b"}],
+    ):
+        yield json.dumps(said).encode()
+
+
 def read_any_table(content: bytes, folder: Path) -> None:
     path = file_of(folder, "x.parquet", content)
     tables.read_table(path)
@@ -428,6 +441,7 @@ TARGETS: dict[str, Target] = {
     "cifar-names": Target(names, lambda content, folder: cifar(folder, **{"batches.meta": content})),
     "labels-csv": Target(csvs, read_any_labels(".csv")),
     "labels-parquet": Target(parquets, read_any_labels(".parquet")),
+    "labels-json": Target(annotations, read_any_labels(".json")),
     "table-parquet": Target(parquets, read_any_table),
     "vectors-parquet": Target(parquets, read_vectors),
     "decisions": Target(csvs, read_decided),

@@ -146,7 +146,7 @@ def _sheet_beside(path: Path, is_meant: bool) -> Sheet | None:
 
 def _sheet(path: Path) -> Sheet:
     """Read the columns of a table that hold numbers or text, of JSON lines all."""
-    found = tables.read_table(path, tables.flat_columns(path), allow_faults=True)
+    found = tables.read_table(path, lenient=True)
     return Sheet(found.columns, {row: f"{fault} of {path.name}" for row, fault in found.faults.items()})
 
 

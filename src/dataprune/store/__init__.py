@@ -2,8 +2,7 @@
 
 from dataprune.store.arrays import Arrays, open_arrays, save_arrays
 from dataprune.store.digests import array_digest, canonical_json, json_digest, sha256
-from dataprune.store.files import check_writable, read_json, sweep, write_json, writing
-from dataprune.store.lock import lock
+from dataprune.store.files import check_writable, lock, read_json, sweep, write_json, writing
 from dataprune.store.manifest import (
     FileRecord,
     Listing,
@@ -18,8 +17,7 @@ from dataprune.store.manifest import (
     write_manifest,
     write_sealed,
 )
-from dataprune.store.transaction import check_new, publish_together
-from dataprune.store.workfolder import WorkFolder
+from dataprune.store.outputs import WorkFolder, check_new, publish_together
 
 __all__ = [
     "Arrays",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import StoreError, invalid
+from dataprune.errors import StoreError, invalid, one_line
 from dataprune.store.digests import canonical_json
-from dataprune.store.files import one_line, writing
+from dataprune.store.files import writing
 
 _DTYPES = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",

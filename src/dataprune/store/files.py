@@ -1,4 +1,4 @@
-"""Files that are always whole: replaced atomically and durably, also on full, read-only and failing disks."""
+"""Files that are always whole: replaced atomically and durably, also on full, read-only and failing disks; a lock on a folder."""
 
 import errno
 import filecmp
@@ -8,13 +8,15 @@ import os
 import platform
 import re
 import secrets
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dataprune.errors import InputError, MachineError, StoreError, invalid
+from dataprune.errors import InputError, MachineError, StoreError, invalid, one_line
 
 _OURS = re.compile(r"^\.(.*)\.(\d+)-([0-9a-f]{4})[0-9a-f]{4}\.tmp(\.[^.]*)?$", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -23,11 +25,10 @@ _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, er
 
 @contextmanager
 def writing(path: Path, needs_bytes: int | None = None, *, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path`, durably.
+    """Yield a temporary path beside `path`, of its suffix; when the block ends well it takes the place of `path`, durably.
 
-    Whoever is killed in the block, and at whatever moment, the old file at `path` stays as it was. The temporary
-    path keeps the suffix of `path`. Missing parent folders are made. A symbolic link at `path` is replaced, not followed.
-    What killed writers of the same file left beside it is removed. `needs_bytes` is said when the disk is full.
+    At whatever moment the block is killed, the old file stays as it was; what killed writers of it left is removed. Missing parents
+    are made. A symbolic link at `path` is replaced, not followed. `needs_bytes` is said when the disk is full.
 
     Raises:
         MachineError: the disk is full, or the folder may not be written.
@@ -39,11 +40,8 @@ def writing(path: Path, needs_bytes: int | None = None, *, overwrite: bool = Tru
             raise invalid(str(path), "be a file", "a folder" if path.is_dir() else "a device or pipe", "Name another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _forget_killed(temporary)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        try:
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
+        temporary.open("xb").close()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         if not overwrite and path.exists() and not filecmp.cmp(path, temporary, shallow=False):
             raise InputError(f"`out` {path} is there already and holds other things. Name another file, or give --overwrite.")
@@ -60,11 +58,7 @@ def room(folder: Path, needs_bytes: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            needs = "" if needs_bytes is None else f", needs about {_megabytes(needs_bytes)}"
-            raise MachineError(f"no space left in {folder}{needs}.") from error
-        if error.errno in _NO_ACCESS:
-            raise MachineError(f"cannot write in {folder}: {error.strerror}.") from error
+        _refuse(error, folder, "" if needs_bytes is None else f", needs about {_megabytes(needs_bytes)}")
         raise
 
 
@@ -115,10 +109,6 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"`{path}` is damaged: no valid JSON ({one_line(error)}).") from error
 
 
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-
-
 def _temporary(path: Path) -> Path:
     # 255 bytes is the longest name on common file systems; no format of ours has a suffix of more than 32.
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
@@ -142,8 +132,7 @@ def _forget_killed(temporary: Path) -> None:
 def _is_alive(process: int) -> bool:
     """Return whether there is such a process; where it cannot be asked, there may be."""
     try:
-        if os.name == "posix":
-            os.kill(process, 0)
+        os.kill(process, 0) if os.name == "posix" else None
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
@@ -171,20 +160,25 @@ def _explained(path: Path, temporary: Path, needs_bytes: int | None, passes: typ
         about = None if error.filename is None else Path(os.fsdecode(error.filename))
         if about is not None and about not in (temporary, path, *path.parents):
             raise
-        if error.errno in _NO_SPACE:
-            written = temporary.stat().st_size if temporary.exists() else 0
-            needs = "needs about" if needs_bytes is not None else "needs more than about"
-            raise MachineError(f"no space left in {path.parent}, {needs} {_megabytes(needs_bytes or written)}.") from error
-        if error.errno in _NO_ACCESS:
-            raise MachineError(f"cannot write in {path.parent}: {error.strerror}.") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise invalid(str(path.parent), "be a folder", "a file, or a path below one", "Name another path.") from error
         if error.errno == errno.ENAMETOOLONG:
             raise invalid(path.name[:40] + "...", "be a shorter name", f"{len(os.fsencode(path.name))} bytes") from error
+        written = temporary.stat().st_size if temporary.exists() else 0
+        more = "more than " if needs_bytes is None else ""
+        _refuse(error, path.parent, f", needs {more}about {_megabytes(needs_bytes or written)}")
         raise
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _refuse(error: OSError, folder: Path, needs: str) -> None:
+    """Raise what it means that a disk is full, or that a folder may not be written."""
+    if error.errno in _NO_SPACE:
+        raise MachineError(f"no space left in {folder}{needs}.") from error
+    if error.errno in _NO_ACCESS:
+        raise MachineError(f"cannot write in {folder}: {error.strerror}.") from error
 
 
 def _megabytes(n_bytes: int) -> str:
@@ -193,3 +187,37 @@ def _megabytes(n_bytes: int) -> str:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
+
+
+@contextmanager
+def lock(
+    folder: Path, wait: bool = False, *, name: Path | None = None, cure: str = "wait for it or pass --wait."
+) -> Iterator[None]:
+    """Be the only one who writes in `folder` (made if missing) while the block runs; the kernel lets go when the process ends.
+
+    Beside the lock lies a note of who holds it since when, which means nothing without it. Where another one holds it, `wait`, or
+    raise InputError. `name` is what the user asked for, where that is not the folder but lies beside it.
+    """
+    from filelock import FileLock, Timeout
+
+    note = folder / ".lock-holder.json"
+    kernel_lock = FileLock(folder / ".lock", is_singleton=False)
+    try:
+        while not kernel_lock.is_locked:
+            with suppress(FileNotFoundError):  # the one who held it has removed the folder: it is made anew
+                check_writable(folder)
+                kernel_lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        holder = "another process"
+        with suppress(StoreError, KeyError, TypeError, ValueError):
+            held = read_json(note)
+            holder = f"process {int(held['pid'])} on {held['host']} since {held['since']}"
+        raise InputError(f"`{name or folder}` is in use by {holder}; {cure}") from error
+    try:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(note, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+        kernel_lock.release()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from dataprune.errors import InputError, StoreError, join_some
+from dataprune.errors import InputError, StoreError, join_some, one_line
 from dataprune.store.digests import canonical_json, json_digest, sha256
-from dataprune.store.files import json_text, one_line, read_json, write_json
+from dataprune.store.files import json_text, read_json, write_json
 
 FORMAT = 1
 """The version of everything in a manifest's folder; a change that older readers would misread raises it."""

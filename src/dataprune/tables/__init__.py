@@ -1,9 +1,8 @@
 """Columns, arrays and texts in Parquet, CSV, npy and text files."""
 
-from dataprune.tables.columns import READABLE, column_names, flat_columns, read_table, split_spec, write_table
+from dataprune.tables.columns import READABLE, Sheet, column_names, read_sheet, read_table, split_spec, write_table
 from dataprune.tables.files import TABLES, check_output, write_lines
 from dataprune.tables.npy import VECTOR_SUFFIXES, read_npy, read_npz, write_npy, write_vectors
-from dataprune.tables.sheet import Sheet, read_sheet
 
 __all__ = [
     "READABLE",
@@ -12,7 +11,6 @@ __all__ = [
     "Sheet",
     "check_output",
     "column_names",
-    "flat_columns",
     "read_npy",
     "read_npz",
     "read_sheet",

@@ -1,5 +1,6 @@
-"""Tables of columns in files of whatever format, by their suffix."""
+"""Tables of columns in files of whatever format, by their suffix; and one column of a file with those that may name its rows."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,15 +9,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import invalid, join_some
-from dataprune.tables.csv import csv_rows, read_csv, write_csv
+from dataprune.errors import invalid, join_some, unknown_choice
+from dataprune.tables.annotations import LABELS, read_annotations
 from dataprune.tables.files import chosen, exists, regular, texts, unicode_text
-from dataprune.tables.jsonl import read_jsonl
+from dataprune.tables.join import Joined, align, is_key
+from dataprune.tables.lines import csv_rows, inferred, read_csv, read_jsonl, write_csv
 from dataprune.tables.npy import read_npy
 
-JSON_LINES = (".jsonl", ".ndjson")
-READABLE = (".csv", ".tsv", *JSON_LINES, ".parquet")
+CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson")
+READABLE = (*CSV, *JSON_LINES, ".parquet")
 """Endings of tables of named columns."""
+_FRACTION = re.compile(r"-?\d+\.\d*(e-?\d+)?")
+_CELL = re.compile(r'(?:^|[,\t])("(?:[^"]|"")*"|[^",\t\r\n]*)')
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Table:
     """
 
     columns: dict[str, Shaped[np.ndarray, " rows"]]
-    metadata: dict[str, dict[str, object]]
+    metadata: dict[str, dict[str, object]] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
 
 
@@ -58,55 +62,46 @@ def write_table(
         raise invalid(str(path), "end in .parquet or .csv", repr(path.suffix))
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False, allow_faults: bool = False) -> Table:
+def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False, lenient: bool = False) -> Table:
     """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or a one-dimensional `.npy` as the column `value`.
 
     In CSV and TSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
 
-    If `columns` are named, only these are read, in this order; `as_text` leaves the cells of CSV as they stand there;
-    `allow_faults` leaves out rows of CSV of another length than the header's, as long as they are few, instead of refusing them.
+    If `columns` are named, only these are read, in this order; `as_text` leaves the cells of CSV as they stand there. What is
+    `lenient` leaves out what cannot be read: columns of lists in Parquet, rows of CSV of another length than the header's, if few.
     """
     kind = regular(path).suffix.lower()
     if kind == ".npy":
         values = read_npy(path)
         if values.ndim != 1:
             raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
-        return Table(dict.fromkeys(chosen(path, ["value"], columns), values), {})
-    if kind in (".csv", ".tsv"):
+        return Table(dict.fromkeys(chosen(path, ["value"], columns), values))
+    if kind in CSV:
         faults: dict[int, str] = {}
-        found = Table(read_csv(path, columns, as_text, faults if allow_faults else None), {}, faults)
+        found = Table(read_csv(path, columns, as_text, faults if lenient else None), faults=faults)
         if 2 * len(faults) > len(next(iter(found.columns.values()), ())):
-            list(csv_rows(path))  # is of no such columns throughout: refused with its first row
+            return read_table(path, columns)  # which refuses the first: the header is of another table
         return found
     if kind in JSON_LINES:
-        return Table(read_jsonl(path, columns), {})
+        return Table(read_jsonl(path, columns))
     if kind == ".parquet":
         from dataprune.tables.parquet import read_parquet
 
-        return Table(*read_parquet(path, columns))
+        return Table(*read_parquet(path, column_names(path, "other") if lenient else columns))
     raise invalid(str(path), f"end in {', '.join(READABLE)} or .npy", repr(path.suffix))
 
 
-def column_names(path: Path) -> list[str]:
-    """List a table's columns; only JSON lines are read for that."""
+def column_names(path: Path, *unwanted: str) -> list[str]:
+    """List a table's columns, of Parquet those of no `unwanted` kind; only JSON lines are read for that."""
     kind = regular(path).suffix.lower()
     if kind == ".parquet":
-        from dataprune.tables import parquet
+        from dataprune.tables.parquet import column_kinds
 
-        return parquet.column_names(path)
+        return [name for name, kind in column_kinds(path).items() if kind not in unwanted]
     if kind in JSON_LINES:
         return list(read_jsonl(path, None))
-    return next(csv_rows(path)) if kind in (".csv", ".tsv") else ["value"]
-
-
-def flat_columns(path: Path) -> list[str] | None:
-    """List those columns of a table that can be read; None stands for all."""
-    if regular(path).suffix.lower() != ".parquet":
-        return None
-    from dataprune.tables import parquet
-
-    return parquet.column_names(path, flat=True)
+    return next(csv_rows(path)) if kind in CSV else ["value"]
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:
@@ -128,6 +123,94 @@ def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> 
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise invalid(name, "hold numbers of at most 64 bits or text", array.dtype)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A table from which one column is wanted.
+
+    Attributes:
+        source: how it was named, for messages.
+        names: of all columns there are.
+        columns: those that were read: the cells of a CSV file as they stand there, of other files numbers as numbers.
+        column: the one that is wanted; None where that depends on which of them names the rows.
+        quoted: columns that say they are text: of a CSV file those whose first cell stands in quotes.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    columns: Mapping[str, Shaped[np.ndarray, " rows"]]
+    column: str | None = None
+    quoted: frozenset[str] = frozenset()
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self.columns.values())))
+
+    def join(self, ids: Sequence[str], called: str) -> Joined:
+        """Find the row of each example, by the column that names them, else by row; `called` is the table in the call."""
+        return align(self._keys(), self.n_rows, ids, called, self.source)
+
+    def own_names(self) -> tuple[str | None, list[str]]:
+        """Return the column that names the rows, by what it is called, and its names; or None and row numbers."""
+        for name, keys in sorted(self._keys().items(), key=lambda item: item[0].lower() != "id"):
+            if is_key(name) and len(set(keys)) == len(keys):
+                return name, keys
+        return None, [str(row) for row in range(self.n_rows)]
+
+    def wanted(self, key: str | None) -> str:
+        """Return the column that is wanted, or that alone is left beside the key."""
+        others = [name for name in self.names if name != key]
+        if self.column is None and len(others) != 1:
+            raise invalid(self.source, "be followed by :COLUMN", "none", f"It has the columns {join_some(self.names, most=30)}.")
+        return others[0] if self.column is None else self.column
+
+    def typed(self, name: str) -> Shaped[np.ndarray, " rows"]:
+        """Return a column with cells of a CSV file as the simplest type that fits them all."""
+        values = self.columns[name]
+        is_text = values.dtype == object and all(isinstance(cell, str) for cell in values)
+        return inferred(name, values.tolist()) if is_text else values
+
+    def _keys(self) -> dict[str, list[str]]:
+        others = {name: values for name, values in self.columns.items() if name != self.column and values.dtype.kind in "iuOT"}
+        return {name: [str(value) for value in values.tolist()] for name, values in others.items()}
+
+
+def read_sheet(spec: str | Path, default: str | None = None) -> Sheet:
+    """Read the column that `FILE:COLUMN` names, with those that may name its rows.
+
+    Args:
+        spec: an existing file of that whole name is meant before a part of it is taken for a column.
+        default: the column to take from a bare `FILE`; where it is absent, the only one beside the key. FILE may also be JSON of
+            FiftyOne or Label Studio.
+    """
+    path, column = split_spec(spec)
+    kind = path.suffix.lower()
+    said = read_annotations(path) if kind == ".json" else None
+    names = column_names(path) if said is None else list(said)
+    if column is not None and column not in names:
+        raise unknown_choice(f"column of {path}", column, names)
+    column = column or next((name for name in (default, *(LABELS if said else ())) if name in names), None)
+    wanted = None
+    if kind == ".parquet":
+        wanted = column_names(path, "other", *(("float", "date") if column else ()))
+    elif kind in CSV and column:
+        first = zip(names, next(csv_rows(path, skip=1), []), strict=False)
+        wanted = [name for name, cell in first if name == column or is_key(name) or not _FRACTION.fullmatch(cell)]
+    if column and wanted is not None and column not in wanted:
+        wanted.append(column)
+    columns = read_table(path, wanted, as_text=True).columns if said is None else {name: texts(one) for name, one in said.items()}
+    if not columns:
+        raise invalid(str(spec), "have a column of numbers or text", join_some(names, most=30))
+    if kind not in CSV:
+        quoted = frozenset(name for name, values in columns.items() if values.dtype == object)
+        return Sheet(str(spec), tuple(names), columns, column, quoted)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        file.readline()
+        cells = _CELL.findall("".join(line for _, line in zip(range(100), file, strict=False)))
+    quoted = frozenset(name for name, cell in zip(names, cells, strict=False) if cell.startswith('"'))
+    return Sheet(str(spec), tuple(names), columns, column, quoted)
 
 
 def split_spec(spec: str | Path) -> tuple[Path, str | None]:

@@ -23,19 +23,12 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Joined:
-    """Where each example's row is.
-
-    Attributes:
-        rows: for each example its row in the table.
-        extra: names in the table that are no example's, in the table's order.
-        form: in which form the names agree; empty where they are equal as they stand.
-        key: the column that names the examples; None where they were joined by row.
-    """
+    """Where each example's row is in a table."""
 
     rows: Int64[np.ndarray, " examples"]
-    extra: tuple[str, ...] = ()
-    form: str = ""
-    key: str | None = "id"
+    extra: tuple[str, ...] = ()  # names that are no example's, in the table's order
+    form: str = ""  # in which the names agree; empty where they are equal as they stand
+    key: str | None = "id"  # the column that names the examples; None where they were joined by row
 
     def notes(self, source: object) -> tuple[str, ...]:
         """Say what was guessed, and what was left over, in a line each."""
@@ -55,14 +48,9 @@ def is_key(column: str) -> bool:
 
 
 def align(columns: Mapping[str, Sequence[str]], n_rows: int, ids: Sequence[str], name: str, source: object) -> Joined:
-    """Return for each id its row in a table: by the column that names the examples, else by row.
+    """Return for each id its row in a table: by that of `columns` (texts) which names the examples, else by row.
 
-    Args:
-        columns: those that may name the rows, as text.
-        n_rows: of the table.
-        ids: of the examples.
-        name: what the table is called in the call, for messages.
-        source: the file that it is.
+    `name` is what the table is called in the call, `source` the file that it is, for messages.
 
     Raises:
         InputError: a name stands twice or is missing; two columns name the examples differently; none does and the lengths differ.
@@ -79,22 +67,16 @@ def align(columns: Mapping[str, Sequence[str]], n_rows: int, ids: Sequence[str],
         return Joined(np.arange(n_rows), key=None)
     joined = join(ids, columns[key], name, source, key)
     counts = any(list(columns[key]) == [str(row + first) for row in range(n_rows)] for first in (0, 1))
-    if counts and joined.form and not is_key(key) and (joined.rows != np.arange(len(ids))).any():
-        place = int(np.flatnonzero(joined.rows != np.arange(len(ids)))[0])
+    moved = np.flatnonzero(joined.rows != np.arange(len(ids)))
+    if counts and joined.form and not is_key(key) and len(moved):
+        place = int(moved[0])
         got = f"`{key}` in {source}, which counts the rows: {ids[place]!r} is row {joined.rows[place]} by name, {place} by row"
         raise invalid(name, "say which example a row is", got, "Call the column id if it names them, else leave it out.")
     return joined
 
 
 def join(ids: Sequence[str], keys: Sequence[str], name: str, source: object, key: str = "id") -> Joined:
-    """Return for each id the row whose key names it.
-
-    Args:
-        ids: of the examples.
-        keys: of the rows of a table.
-        name: what the table is called in the call, for messages.
-        source: the file or value that carries the keys, for messages.
-        key: what the column of keys is called.
+    """Return for each id the row whose key names it; the column of keys is called `key`, the rest is as of `align`.
 
     Raises:
         InputError: a key stands twice, or an id has no row, with an example of either side.
@@ -118,11 +100,8 @@ def join(ids: Sequence[str], keys: Sequence[str], name: str, source: object, key
         others = f"; its rows without an example: {join_some(map(repr, extra), most=2)}" if extra else ""
         got = f"none for the id {join_some(missing)} ({len(missing):,} of {len(ids):,}) in {source}{others}"
         raise invalid(name, "have a row for every example", got)
-    rows = np.full(len(ids), -1, np.int64)
-    for row, place in enumerate(found.places):
-        if place >= 0:
-            rows[place] = row
-    return Joined(rows, extra, found.form, key)
+    row_of = {place: row for row, place in enumerate(found.places)}
+    return Joined(np.array([row_of[place] for place in range(len(ids))], np.int64), extra, found.form, key)
 
 
 def key_column(columns: Mapping[str, Sequence[str]], ids: Sequence[str], source: object = "the table") -> str | None:
@@ -171,7 +150,7 @@ def _only(names: list[str], columns: Mapping[str, Sequence[str]], ids: Sequence[
 
 @dataclass(frozen=True)
 class Places:
-    """For each key the place of the example that it names, −1 where it names none; and in which form that is so."""
+    """For each key the place of the example that it names, −1 where it names none; how many are named; in which form."""
 
     places: list[int]
     n_found: int
@@ -180,14 +159,11 @@ class Places:
 
 def places(ids: Sequence[str], keys: Sequence[str]) -> Places:
     """Find what keys name, in the strictest form in which every id has a key; else in that in which most have one."""
-    best = None
+    best = Places([], -1, "")
     for form, found in _found(ids, keys):
-        n_found = len(set(found) - {-1})
-        if best is None or n_found > best.n_found:
-            best = Places(found, n_found, form)
-        if n_found == len(ids):
+        best = max(best, Places(found, len(set(found) - {-1}), form), key=lambda one: one.n_found)
+        if best.n_found == len(ids):
             break
-    assert best is not None
     return best
 
 
@@ -196,23 +172,20 @@ def _found(ids: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, list[
     place_of = {one: place for place, one in enumerate(ids)}
     yield "", [place_of.get(key, -1) for key in keys]
     paths, given = [_parts(one) for one in ids], [_parts(key) for key in keys]
-    for words, of_ids, of_keys in (
-        ("", 0, 0),
-        ("without endings", 1, 0),
-        ("without endings", 1, 1),
-        ("without leading zeros", 2, 2),
-    ):
+    ways = [("", 0, 0), ("without endings", 1, 0), ("without endings", 1, 1), ("without leading zeros", 2, 2)]
+    for words, of_ids, of_keys in ways:
         names, others = [_stripped(one, of_ids) for one in paths], [_stripped(key, of_keys) for key in given]
         owner = {one: place for place, one in enumerate(names)}
         if len(owner) < len(names):
             continue  # two examples would be one
         yield words, [owner.get(other, -1) for other in others]
-        yield ", ".join(filter(None, ("by the end of the path", words))), _by_longer_keys(owner, others)
+        by_end = ", ".join(filter(None, ("by the end of the path", words)))
+        yield by_end, _by_longer_keys(owner, others)
         tails: dict[Parts, int] = {}
         for place, one in enumerate(names):
             for start in range(len(one)):
                 tails[one[start:]] = -1 if one[start:] in tails else place
-        yield ", ".join(filter(None, ("by the end of the path", words))), [owner.get(one, tails.get(one, -1)) for one in others]
+        yield by_end, [owner.get(one, tails.get(one, -1)) for one in others]
 
 
 def _by_longer_keys(owner: Mapping[Parts, int], keys: list[Parts]) -> list[int]:

@@ -9,30 +9,20 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 from jaxtyping import Float32, Shaped
+from pyarrow import types
 
 from dataprune.errors import invalid, join_some
 from dataprune.tables import files
 from dataprune.tables.files import chosen, reading, texts
 
 _METADATA_KEY = b"dataprune"
-_TEXT = (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view())
 GROUP_VALUES = 2**22  # numbers of one row group, which is read at once
 
-Columns = dict[str, Shaped[np.ndarray, " rows"]]
-Notes = dict[str, dict[str, object]]
 
-
-def column_names(path: Path, flat: bool = False) -> list[str]:
-    """List the columns of a Parquet file, or those of numbers or text, without reading them."""
+def column_kinds(path: Path) -> dict[str, str]:
+    """Tell of each column, without reading it, what it holds: text, integer, boolean, float, date, or other."""
     with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        return [field.name for field in pyarrow.parquet.read_schema(file) if not flat or _is_flat(_behind(field.type))]
-
-
-def key_columns(path: Path) -> list[str]:
-    """List the columns of a Parquet file that may name its rows: texts and whole numbers."""
-    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        kinds = {field.name: _behind(field.type) for field in pyarrow.parquet.read_schema(file)}
-    return [name for name, kind in kinds.items() if _is_flat(kind) and not pyarrow.types.is_floating(kind)]
+        return {field.name: _kind(field.type) for field in pyarrow.parquet.read_schema(file)}
 
 
 def write_parquet(
@@ -46,8 +36,10 @@ def write_parquet(
         pyarrow.parquet.write_table(pyarrow.table(list(arrays.values()), pyarrow.schema(fields)), file, compression="zstd")
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, Notes]:
-    """Read columns of numbers or text, and what the file says of each."""
+def read_parquet(
+    path: Path, columns: Sequence[str] | None
+) -> tuple[dict[str, Shaped[np.ndarray, " rows"]], dict[str, dict[str, object]]]:
+    """Read columns of numbers, text or dates (as ISO 8601 says them, those with a zone in UTC), and what the file says of each."""
     with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
         source = pyarrow.parquet.ParquetFile(file)
         schema = source.schema_arrow
@@ -58,17 +50,11 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> tuple[Columns, No
         if source.metadata.num_rows * 8 * len(names) > files.UNPACKED_LIMIT_BYTES:
             limit = f"{files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB"
             raise invalid(str(path), f"unpack to at most {limit}", f"{source.metadata.num_rows} rows")
-        kinds = {name: _checked_kind(schema.field(name).type, f"{path}:{name}") for name in names}
+        kinds = {name: _kind(schema.field(name).type) for name in names}
+        if others := [name for name in names if kinds[name] == "other"]:
+            raise invalid(f"{path}:{others[0]}", "hold numbers or text", schema.field(others[0]).type)
         table = source.read(columns=names)
-        arrays: Columns = {}
-        for name, kind in kinds.items():
-            column = table.column(name)
-            if kind in _TEXT:
-                arrays[name] = texts(["" if value is None else value for value in column.to_pylist()])
-                continue
-            if pyarrow.types.is_boolean(kind) and column.null_count:
-                raise invalid(f"{path}:{name}", "be true or false in every row", f"{column.null_count} empty")
-            arrays[name] = np.ascontiguousarray(column.cast(kind).to_numpy())
+        arrays = {name: _array(table.column(name), kind, f"{path}:{name}") for name, kind in kinds.items()}
         notes = {name: (schema.field(name).metadata or {}).get(_METADATA_KEY) for name in names}
         return arrays, {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
 
@@ -85,17 +71,26 @@ def write_parquet_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors:
         pyarrow.parquet.write_table(pyarrow.table(columns), file, compression="zstd", row_group_size=rows)
 
 
-def _checked_kind(kind: Any, where: str) -> Any:
-    """Return a column's type, behind its dictionary if it has one, if it can be read."""
-    if not _is_flat(_behind(kind)):
-        raise invalid(where, "hold numbers or text", kind)
-    return _behind(kind)
+def _array(column: Any, kind: str, where: str) -> Shaped[np.ndarray, " rows"]:
+    if kind == "text":
+        return texts(["" if value is None else value for value in column.to_pylist()])
+    if kind == "boolean" and column.null_count:
+        raise invalid(where, "be true or false in every row", f"{column.null_count} empty")
+    values = (column.cast(column.type.value_type) if types.is_dictionary(column.type) else column).to_numpy()
+    if kind != "date":
+        return np.ascontiguousarray(values)
+    written = np.datetime_as_string(values.astype("datetime64[us]"), unit="auto")
+    return texts(["" if one == "NaT" else one for one in written.tolist()])
 
 
-def _behind(kind: Any) -> Any:
-    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-
-
-def _is_flat(kind: Any) -> bool:
-    types = pyarrow.types
-    return kind in _TEXT or types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
+def _kind(kind: Any) -> str:
+    """Tell what a column of a type, or of a dictionary of it, holds."""
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    found = {
+        "text": types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind),
+        "integer": types.is_integer(kind),
+        "boolean": types.is_boolean(kind),
+        "float": types.is_floating(kind),
+        "date": types.is_date(kind) or types.is_timestamp(kind),
+    }
+    return next((name for name, is_so in found.items() if is_so), "other")

@@ -1,9 +1,11 @@
-"""Columns in CSV files, or TSV files, whose cells tabulators separate."""
+"""Columns in files of lines: CSV, TSV (whose cells tabulators separate), and JSON lines, one object a line."""
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -21,11 +23,11 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 
 def write_csv(path: Path, table: Mapping[str, Shaped[np.ndarray, " rows"]]) -> None:
     """Write a header and the rows: text quoted, numbers so that they are read back exactly."""
-    cells: list[Iterable[str]] = []
-    for values in table.values():
+    cells: list[Iterable[str]] = [
         # Of a NumPy scalar, str is the shortest text that gives the same value back in that precision.
-        kind = _quoted if values.dtype == object else str
-        cells.append(np.where(values, "true", "false") if values.dtype == bool else map(kind, values))
+        np.where(values, "true", "false") if values.dtype == bool else map(_quoted if values.dtype == object else str, values)
+        for values in table.values()
+    ]
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(name if re.fullmatch(r"\w+", name) else _quoted(unicode_text(name, "column")) for name in table) + "\n")
         file.writelines(",".join(row) + "\n" for row in zip(*cells, strict=True))
@@ -66,11 +68,11 @@ def read_csv(
     """Read columns, each as the simplest type that fits all its cells, or as text; `faults` as of `csv_rows`."""
     rows = csv_rows(path, faults=faults)
     header = next(rows)
-    picked: dict[str, list[str]] = {name: [] for name in chosen(path, header, columns)}
-    places = [(header.index(name), cells) for name, cells in picked.items()]
+    places = {name: header.index(name) for name in chosen(path, header, columns)}
+    picked: dict[str, list[str]] = {name: [] for name in places}
     for row in rows:
-        for at, cells in places:
-            cells.append(row[at])
+        for name, at in places.items():
+            picked[name].append(row[at])
     return {name: texts(cells) if as_text else inferred(name, cells) for name, cells in picked.items()}
 
 
@@ -88,3 +90,41 @@ def inferred(name: str, cells: list[str]) -> Shaped[np.ndarray, " rows"]:
     if all(map(_FLOAT.fullmatch, filled)):
         return np.array([float(cell or "nan") for cell in cells])
     return np.array([_BOOLEANS[cell] for cell in cells]) if _BOOLEANS.keys() >= set(cells) else texts(cells)
+
+
+def read_jsonl(path: Path, columns: Sequence[str] | None) -> dict[str, Shaped[np.ndarray, " rows"]]:
+    """Read columns, each as integers, floats, booleans or text if all its cells are; others, lists say, stay Python's objects.
+
+    What is missing or null is NaN among numbers, an empty text among texts, else None.
+    """
+    rows: list[dict[str, Any]] = []
+    with reading(path, "JSON-lines file in UTF-8"), path.open(encoding="utf-8-sig") as file:
+        for number, line in ((number, line) for number, line in enumerate(file, start=1) if line.strip()):
+            row = json.loads(line, object_pairs_hook=lambda pairs, number=number: _object(pairs, path, number))
+            if not isinstance(row, dict):
+                raise invalid(str(path), "hold an object in each line", f"a {type(row).__name__} in line {number}")
+            rows.append(row)
+    names = chosen(path, dict.fromkeys(name for row in rows for name in row), columns)
+    return {name: _typed(name, [row.get(name) for row in rows]) for name in names}
+
+
+def _object(pairs: list[tuple[str, Any]], path: Path, number: int) -> dict[str, Any]:
+    """Return an object each of whose names stands once, and whose texts are Unicode."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise invalid(str(path), "name each value once", f"{[name for name, _ in pairs]} in line {number}")
+    for text in (*found, *found.values()):
+        if isinstance(text, str):
+            unicode_text(text, f"line {number} of {path}")
+    return found
+
+
+def _typed(name: str, cells: list[Any]) -> Shaped[np.ndarray, " rows"]:
+    filled = {type(cell) for cell in cells if cell is not None}
+    if filled == {str} or (name in TEXT_COLUMNS and filled <= {str, int}):
+        return texts(["" if cell is None else str(cell) for cell in cells])
+    if None not in cells and (filled == {bool} or (filled == {int} and all(-(2**63) <= cell < 2**63 for cell in cells))):
+        return np.array(cells, bool if filled == {bool} else np.int64)
+    if filled and filled <= {int, float}:
+        return np.array([np.nan if cell is None else float(cell) for cell in cells])
+    return np.fromiter(cells, object, len(cells))
