@@ -1,11 +1,18 @@
 """The examples run as a reader would run them."""
 
+import importlib.util
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+import dataprune as dp
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
@@ -26,3 +33,35 @@ def test_example_runs_from_any_folder(path: Path, tmp_path: Path) -> None:
 
 def test_there_is_an_example() -> None:
     assert [path.stem for path in EXAMPLES] == ["dynamic_pruning", "plain_pytorch_loop"]
+
+
+TRAINERS = Path(__file__).parents[1] / "examples" / "trainers"
+CALLS = {
+    "train_pytorch.py {ids} {test} {result} --seed {seed} --epochs {budget}": ("accuracy", 20, 0.85),
+    "train_transformers.py {ids} {test} {seed} {budget} {out} {result}": ("loss:lower:0:inf", 10, 0.5),
+    "train_sklearn:train": ("f1:higher:0:1", 0, 0.9),
+    "train_yolo.py {folder} DATA {seed} {out} {result}": ("top1:higher:0:1", 0, 0.8),
+}
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.split()[0])
+def test_a_study_trains_by_each_of_the_trainers(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "transformers" in call and importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed")
+    monkeypatch.syspath_prepend(str(TRAINERS))
+    metric, epochs, bound = CALLS[call]
+    splits = dp.read_splits("digits")
+    if "DATA" in call:
+        rows = enumerate(splits.test.images[:100])
+        for row, picture in rows:
+            place = tmp_path / "test" / splits.test.classes[splits.test.labels[row]]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.asarray(picture).squeeze()).save(place / f"{row}.png")
+    if ":" not in call:
+        script, places = call.replace("DATA", shlex.quote(str(tmp_path / "test"))).split(" ", 1)
+        call = f"{shlex.quote(sys.executable)} {shlex.quote(str(TRAINERS / script))} {places}"
+    spec = replace(dp.preset("half"), parts=(), controls=("all",), seeds=1, trainer=call, metric=metric, epochs=epochs)
+    study = dp.run_study(splits, spec, tmp_path / "study", hardware=dp.Hardware(executor="serial"))
+    assert study.trials["error"].tolist() == [""]
+    value = study.trials["test_accuracy" if metric == "accuracy" else metric.split(":")[0]][0]
+    assert value < bound if "lower" in metric else value > bound

@@ -59,6 +59,7 @@ from .selection import Selection as Selection
 from .selection import Strategy as Strategy
 from .selection import Views as Views
 from .selection import select as select
+from .study.call_trainer import TrainingRequest as TrainingRequest
 from .study.conditions import StudyInputs as StudyInputs
 from .study.presets import preset as preset
 from .study.reliability import agreement as agreement

@@ -43,9 +43,10 @@ class Progress:
         """Say what is to be done in so many steps, and what it will cost."""
         self.heard, self._total = True, total
         if cost is not None:
-            self._seconds = 0.0 if math.isnan(cost.seconds) else cost.seconds
+            self._seconds = cost.seconds if math.isfinite(cost.seconds) else 0.0
             time_needed = "under a minute" if math.isnan(cost.seconds) else f"about {duration(cost.seconds)}"
-            say(f"to train: {what}, {operations(cost.flops)}, {time_needed}")
+            time_needed = f"{operations(cost.flops)}, {time_needed}" if cost.flops else "how long is known once the first has ended"
+            say(f"to train: {what}, {time_needed}")
         elif what:
             say(what)
         self._bar = _bar_on_terminal()
@@ -169,6 +170,8 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
             trial, result = message.ended
             ok = result.status == "ok"
             came = f"{100 * result.validation_accuracy:.1f} % on validation" if ok else f"failed: {result.error}"
+            if ok and result.value is not None and trial.trainer is not None:
+                came = f"{trial.trainer.metric.axis} {trial.trainer.metric.text(result.value)}"
             line = f"trial {message.done} of {message.total}: {_named(trial.cell)}, seed {trial.seed}: {came}"
         some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} %" for e in list(message.running.values())[:3]]
         status = f"{message.done}/{message.total} trials" + (f" ({'; '.join(some)})" if some else "")

@@ -90,6 +90,11 @@ class Changes:
         stages: Of a curriculum, EPOCHS:SHARE with commas: 10:0.5,5:0.8,20:1.
         tolerance: A loss of accuracy that counts as none. Default: 0.01.
         test_share: Cut this share off as test where the data have no test split. Default: 0.2.
+        trainer: Train by this command in place of our networks, or by module:function. It is told in places: {ids}, {rows}, {test}
+            and {validation} are files of one entry a line, {folder} holds the kept pictures as links, {seed}, {budget} (from
+            --epochs), {out} a folder of its own, {result} the file to write: {"accuracy": 0.93}.
+        metric: What a trainer is judged by: NAME:higher or NAME:lower, with :LOW:HIGH where it has a range. Default: accuracy.
+        time_limit: Seconds after which a training of the trainer is ended and has failed.
     """
 
     seeds: AtLeastOne = None
@@ -109,6 +114,9 @@ class Changes:
     stages: Annotated[tuple[tuple[int, float], ...] | None, STAGES] = None
     tolerance: float | None = None
     test_share: float | None = None
+    trainer: str | None = None
+    metric: str | None = None
+    time_limit: float | None = None
 
     def of(self, spec: "dp.StudySpec", seed: int) -> "dp.StudySpec":
         """Return the spec with the changes."""
@@ -152,6 +160,7 @@ def study(
     For example:
         dataprune study flowers --preset sweep --out study
         dataprune study digits --preset window --scores el2n,forget --seeds 5 --out study
+        dataprune study flowers --trainer "python train.py --ids {ids} --seed {seed} --out {result}" --out study
 
     Args:
         preset: half, sweep, window, easy-vs-hard, noise-window, clusters, methods, dynamic, curriculum or recipes. Default: sweep.

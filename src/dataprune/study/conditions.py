@@ -74,6 +74,8 @@ def check_question(spec: StudySpec, run: Path | None, has_features: bool, given:
 
     Args:     has_features: whether features are given, or the pixels asked for. given: names of scores made elsewhere.
     """
+    if spec.own_trainer is not None:
+        spec.own_trainer.check_there()
     for changes in ({"model": spec.model, "recipe": spec.recipe}, *(one.changes for one in spec.variants)):
         check_names(changes.get("model"), changes.get("recipe"))
     asked = [name for name in spec.scores if name not in given and not (name == "km" and (has_features or spec.clusters))]

@@ -115,10 +115,14 @@ def grid(
                 stages = _stages(spec, request, seed, notes, keep)
                 kept = (np.flatnonzero(stage.trained_on[data.pool]) for stage in stages)
                 fixed[request.cell] = stages, tuple(map(data.pool_ids.sha256, kept))
-            test, recipe = data.test.fingerprint if spec.judge == "test" else None, replace(setup.recipe, epochs=None)
-            sets = data.train.fingerprint, data.validation_key, test
+            test = data.test.fingerprint if data.test is not None and spec.judge == "test" else None
+            sets, recipe = (data.train.fingerprint, data.validation_key, test), replace(setup.recipe, epochs=None)
             what = request.cell, *sets, *fixed[request.cell]
-            trials.append(Trial(*what, setup.model, recipe, setup.epochs, seed, request.dynamic))
+            trial = Trial(*what, setup.model, recipe, setup.epochs, seed, request.dynamic)
+            if spec.trainer:
+                times = len(data.pool) / trial.n_train if spec.budget == "steps" else 1.0
+                trial = replace(trial, trainer=spec.own_trainer, budget=spec.epochs * times)
+            trials.append(trial)
     return Grid(tuple(trials), tuple(notes))
 
 
@@ -244,6 +248,8 @@ def growing(
 def _setup(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
     changes = dict(variant.changes)
     model, found = model_and_recipe(dataset, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe))
+    if spec.trainer:
+        return TrainingSetup("", spec.trainer, found, spec.epochs)
     fitted = sized(found, len(dataset), EPOCHS, spec.epochs, spec.batch)
     assert fitted.epochs is not None
     recipe, epochs = replace(fitted, epochs=None), fitted.epochs

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
 from dataprune.study.grid import Condition, Grid
+from dataprune.study.outside import FOLDER, Outside, train_outside
 from dataprune.study.trial import Trial, TrialResult, sound_trial, write_trial
 from dataprune.training import staged
 from dataprune.training.checkpoint import is_seen, training_environment
@@ -69,6 +71,12 @@ class TrialContext:
     reads_test: bool
     forward_flops: Mapping[str, int]
     checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
+    outside: Outside | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What results are made with."""
+        return training_environment(self.device) if self.outside is None else self.outside.trainer.environment
 
     def flops(self, trial: Trial, examples_seen: int) -> int:
         """Count the operations of a training: three times those of a look at each example, and what chooses its strength."""
@@ -80,6 +88,8 @@ class TrialContext:
         """Return what trials will cost; work of some length is timed by a few steps on this machine."""
         if not trials:
             return Cost(0.0, 0.0, 0.0)
+        if self.outside is not None:
+            return Cost(math.inf, sum(one.examples_seen for one in trials), 0.0)
         total, flops = sum(one.examples_seen for one in trials), sum(self.flops(one, one.examples_seen) for one in trials)
         passes = max(1, round(total / len(dataset)))
         like = Ensemble(trials[0].model, trials[0].recipe, 1, passes, dataset.n_classes, when="online")
@@ -89,7 +99,7 @@ class TrialContext:
 
 def found(asked: Grid, context: TrialContext, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
     """Return the results that are there already, here or in studies that may be reused (these are written here too)."""
-    making, results = training_environment(context.device), {}
+    making, results = context.environment, {}
     for name, trial in asked.by_name.items():
         result = sound_trial(context.folder, name)
         if result is None:
@@ -100,6 +110,8 @@ def found(asked: Grid, context: TrialContext, reuse: Sequence[Path], retry_faile
             write_trial(context.folder, trial, result)
         if result.status == "ok" or not retry_failed:
             results[name] = result
+        else:
+            shutil.rmtree(context.folder / FOLDER / name, ignore_errors=True)
     return results
 
 
@@ -146,10 +158,12 @@ def _outcomes(
     """Have the workers train; where they do not see the study's folder, without checkpoints there."""
     scratch = context.folder / SCRATCH
     with open_pool(context.hardware.executor_config(context.device)) as workers:
-        places = _places(conditions, scratch, context.reads_test, workers)
         n_classes, seen = conditions[0].data.train.n_classes, is_seen(scratch, workers)
+        places = {} if context.outside else _places(conditions, scratch, context.reads_test, workers)
 
         def job(name: str, trial: Trial) -> Job:
+            if context.outside is not None:
+                return Job(name, train_outside, context.outside.job(trial, context.folder / FOLDER / name if seen else None))
             seed, own = torch_seed(trial.seed, "trial"), scratch / name if seen else None
             training = Training(trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device)
             stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
@@ -184,7 +198,7 @@ class ProgressCounter:
     def ended(self, trial: Trial, result: TrialResult) -> None:
         self.running.pop(trial.name, None)
         self.n_ended += 1
-        self.seen += result.examples_seen
+        self.seen += trial.examples_seen
         self.tell(ended=(trial, result))
 
     def tell(self, **news: Any) -> None:
@@ -200,6 +214,7 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
     for number, condition in enumerate(conditions):
         data, folder = condition.data, scratch / f"data-{number}"
         handles = {}
+        assert data.test is not None, "only a trainer does without"
         for name, one in (("train", data.train), ("validation", data.validation), ("test", data.test)):
             if one is not None:
                 pack.verify(one)
@@ -218,6 +233,8 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
 
 def _result(outcome: Outcome, trial: Trial, context: TrialContext) -> TrialResult | None:
     """Turn an outcome into a result; None for a trial that was lost with its worker. What the machine lacks is raised again."""
+    if outcome.error is None and context.outside is not None:
+        return context.outside.result(outcome.value, context.folder)
     if outcome.error is None:
         done: staged.StagedDone = outcome.value
         return TrialResult(

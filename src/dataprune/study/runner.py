@@ -19,6 +19,8 @@ from dataprune.run.manifest import Phase
 from dataprune.study import study as stored
 from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, check_question
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
+from dataprune.study.metric import ACCURACY
+from dataprune.study.outside import Outside
 from dataprune.study.presets import SCORES
 from dataprune.study.results_table import EXTRAS, RANDOM, Cell
 from dataprune.study.run_trials import Listener, TrialContext, found, train
@@ -73,11 +75,12 @@ def run_study(
     check_out(folder)
     check_question(spec, sources.run, sources.features is not None, {one.name for one in sources.scores})
     hardware.executor_config(hardware.resolved_device())  # refuses what does not go together, before anything is trained
-    data = cut(splits, validation_share=spec.validation_share, test_share=spec.test_share, seed=spec.seed)
+    shares = {"validation_share": spec.validation_share, "test_share": spec.test_share}
+    data = cut(splits, **shares, seed=spec.seed, trainer=spec.own_trainer)
     trained = setups(spec, data.train)
     # Refuses a model that is unknown or does not fit, before the folder is claimed.
     shape, n_classes = example_shape(data.train.inputs), data.train.n_classes
-    flops = {setup.model: forward_flops(setup.model, shape, n_classes) for setup in trained}
+    flops = {setup.model: forward_flops(setup.model, shape, n_classes) for setup in trained if not spec.trainer}
     provider = ScoreProvider(folder, spec, sources, hardware, scorer)
     provider.check_run(data)
     runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
@@ -117,14 +120,14 @@ class StudyRunner:
         settings = stored.StudySettings(
             train=self.data.train.fingerprint,
             validation=self.data.validation_key,
-            test=self.data.test.fingerprint,
+            test="" if self.data.test is None else self.data.test.fingerprint,
             model=base.model,
             recipe=base.recipe,
             epochs=base.epochs,
             budget=spec.budget,
             seed=spec.seed,
             algorithm=ALGORITHM,
-            made_with=training_environment(self.device),
+            made_with={} if spec.trainer else training_environment(self.device),
         )
         return stored.StudyIdentity(settings, to_toml(spec), self.provider.sources.record())
 
@@ -147,7 +150,8 @@ class StudyRunner:
         usual = tuple(name for name in SCORES if name in first.scores or (name == "km" and first.km))
         spec = replace(spec, scores=spec.scores or usual)
         identity = self.identity(spec)
-        context = TrialContext(folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops)
+        outside = Outside.of(spec, conditions)
+        context = TrialContext(folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops, outside=outside)
         if stored.read_identity(folder) != identity:  # the tables are of another question
             for name in (stored.TRIALS, stored.SUMMARY):
                 (folder / name).unlink(missing_ok=True)
@@ -213,13 +217,13 @@ class StudyRunner:
         manifest = stored.StudyManifest(
             spec=present.settings,
             question=to_toml(present.spec),
-            data=stored.DataSizes(len(data.pool), n_validation, len(data.test), data.cut_test, tuple(data.train.classes)),
+            data=stored.DataSizes(len(data.pool), n_validation, len(data.test or ()), data.cut_test, tuple(data.train.classes)),
             budget=self.provider.spec.budget,
             failed=sum(result.status == stored.FAILED for result in done),
             notes=notes,
             scoring=tuple(map(self._scoring_cost, (stored.RUN, stored.NOISY_RUN)[: len(conditions)])),
             training=stored.TrainingTotals(seconds, sum(one.examples_seen for one in done), sum(one.flops for one in done)),
-            machine={"device": self.device, "bit_exact": self.device == "cpu"},
+            machine={"device": self.device, "bit_exact": self.device == "cpu"} if not present.spec.trainer else {},
             versions={name: version(name) for name in ("dataprune", "torch", "numpy")},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -254,8 +258,12 @@ def _row(trial: Trial, result: TrialResult | None) -> dict[str, Any]:
         **{name: getattr(trial.cell, name) for name in ("score", "strategy", "keep", "start")},
         "n_train": trial.n_train,
         "seed": trial.seed,
-        "epochs": sum(stage.epochs for stage in trial.stages),
-        "steps": result.steps if result is not None and result.steps else sum(stage.steps for stage in trial.stages),
-        **stored.row_of(result),
+        **({} if trial.trainer else _length(trial, result)),
+        **stored.row_of(result, ACCURACY if trial.trainer is None else trial.trainer.metric),
         **{name: getattr(trial.cell, name) for name in EXTRAS},
     }
+
+
+def _length(trial: Trial, result: TrialResult | None) -> dict[str, int]:
+    steps = result.steps if result is not None and result.steps else sum(stage.steps for stage in trial.stages)
+    return {"epochs": sum(stage.epochs for stage in trial.stages), "steps": steps}

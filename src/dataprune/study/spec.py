@@ -1,11 +1,12 @@
 """`StudySpec`: everything that a study asks, as a frozen value that is written as TOML and read from it."""
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import tomli_w
@@ -14,6 +15,8 @@ from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.notebook import data_frame, html_table
 from dataprune.scores import canonical
 from dataprune.selection import STRATEGIES, Dynamic
+from dataprune.study.metric import Metric
+from dataprune.study.trainer import Trainer
 from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
@@ -95,6 +98,9 @@ class StudySpec:
         validation_share: of train, cut before selection where the data bring no validation split.
         test_share: of train, cut before scoring where the data bring no test split.
         tolerance: a loss of accuracy that counts as none, for the verdicts.
+        trainer: a command with places to fill in, or `module:function`, that trains in the place of our networks.
+        metric: what it is judged by, as `Metric.of` reads it.
+        time_limit: seconds after which one of its trainings is ended; 0 is none.
     """
 
     preset: str
@@ -118,6 +124,9 @@ class StudySpec:
     validation_share: float = 0.1
     test_share: float = 0.2
     tolerance: float = 0.01
+    trainer: str = ""
+    metric: str = "accuracy"
+    time_limit: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(canonical(name) for name in self.scores))
@@ -127,6 +136,7 @@ class StudySpec:
                     raise unknown_choice(name, given, choices)
         ordered, shares = any(part.strategy in ORDERS for part in self.parts), [share for _, share in self.stages]
         grows = not shares or (shares == sorted(shares) and shares[0] > 0 and shares[-1] == 1)
+        is_share = Metric.of(self.metric).is_share
         with_orders = "be given with the strategies easy-to-hard and hard-to-easy, and only with them"
         for name, is_right, demand, cure in (
             ("seeds", 1 <= self.seeds <= MOST_SEEDS, f"be at least 1, at most {MOST_SEEDS}", "It says how many, not which one."),
@@ -135,12 +145,13 @@ class StudySpec:
             ("validation_share", 0 < self.validation_share < 1, "be in (0, 1)", ""),
             ("test_share", 0 < self.test_share < 1, "be in (0, 1)", ""),
             ("noise", 0 <= self.noise < 1, "be in [0, 1)", ""),
-            ("tolerance", 0 <= self.tolerance < 1, "be in [0, 1)", "0.01 is one percentage point of accuracy."),
+            ("tolerance", 0 <= self.tolerance < (1 if is_share else math.inf), "be in [0, 1)", "0.01 is one percentage point."),
             ("judge", self.judge == "test" or not self.parts, "be test for a study of kept sets", "Only recipes are chosen on it."),
             ("budget", self.budget == "epochs" or not self.dynamic, "be epochs for dynamic arms", "They take fewer steps."),
             ("stages", ordered == bool(self.stages), with_orders, ""),
             ("stages", all(epochs >= 1 for epochs, _ in self.stages), "have at least 1 epoch each", ""),
             ("stages", grows, "have growing shares in (0, 1] that end at 1", ""),
+            *self._rules_of_trainer(),
         ):
             if not is_right:
                 given = getattr(self, name)
@@ -170,15 +181,37 @@ class StudySpec:
             found[text] = Dynamic(name, share)
         return found
 
+    def _rules_of_trainer(self) -> list[tuple[str, object, str, str]]:
+        """Return what must hold with and without a trainer: name, whether it does, demand and cure."""
+        time = ("time_limit", 0 <= self.time_limit < math.inf, "be seconds, at least 0", "")
+        if (trainer := self.own_trainer) is None:
+            return [time, ("metric", self.metric == "accuracy", "be accuracy where no trainer is given", "Add --trainer.")]
+        trainer.check()
+        takes, affair = "budget" in trainer.places, "It is the trainer's own affair."
+        ours = ("model", "recipe", "batch", "stages", "variants", "dynamic")
+        return [
+            time,
+            *((name, not getattr(self, name), "be left out where a trainer is given", affair) for name in ours),
+            ("epochs", takes or not self.epochs, "be left out where the trainer does not take {budget}", ""),
+            ("epochs", self.epochs or trainer.is_function or not takes, "be given, since the trainer takes {budget}", ""),
+            ("budget", self.epochs or self.budget == "epochs", "be epochs where the trainer has no {budget}", ""),
+            ("noise", not self.noise or "folder" in trainer.places, "go with {folder}, which has the wrong labels", ""),
+        ]
+
     @property
     def training_seeds(self) -> tuple[int, ...]:
         """The seeds of the trainings."""
         return tuple(range(self.seed, self.seed + self.seeds))
 
     @property
-    def measure(self) -> Literal["test_accuracy", "validation_accuracy"]:
-        """The column of the accuracy that is judged."""
-        return "test_accuracy" if self.judge == "test" else "validation_accuracy"
+    def measure(self) -> str:
+        """The column that is judged."""
+        return Metric.of(self.metric).column if self.judge == "test" else "validation_accuracy"
+
+    @property
+    def own_trainer(self) -> Trainer | None:
+        """What trains in the place of our networks."""
+        return Trainer(self.trainer, Metric.of(self.metric)) if self.trainer else None
 
     def to_pandas(self) -> Any:
         """Return the fields and their values as a `pandas.DataFrame`."""
@@ -254,11 +287,12 @@ def read_spec(path: Path) -> StudySpec:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise invalid("spec", "be a TOML file", f"{path}: {reason}", "`--print-spec` prints one.") from None
     spec = from_toml(text, str(path))
-    for name in ("model", "recipe"):
+    for name in ("model", "recipe", "trainer"):
         for value in (getattr(spec, name), *(variant.changes.get(name, "") for variant in spec.variants)):
-            if ":" in str(value):
+            if ":" in str(value) or (name == "trainer" and value):
                 cure = f"Name code of your own by --{name} instead."
-                raise invalid(name, "be a name of dataprune in a spec file", repr(value), cure)
+                demand = "be left out of a spec file" if name == "trainer" else "be a name of dataprune in a spec file"
+                raise invalid(name, demand, repr(value), cure)
     return spec
 
 

@@ -13,6 +13,9 @@ from dataprune.noise import inject_noise
 from dataprune.selection import select
 from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.streams import torch_seed
+from dataprune.study.trainer import Trainer
+
+OWN_TEST = "the trainer judges on test data of its own, which nobody compared with train; with {test} some are cut from train"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,7 @@ class StudyData:
     Attributes:
         pool: rows of train that may be kept: all but those of validation.
         validation: the source's own, or None where it is cut from train.
+        test: None where a trainer judges on data of its own.
         cut_test: the share of test that was cut from train before scoring; 0 where the source has its own.
         uncut: the fingerprint of the data before test was cut from it; of a run that saw these, test is not unseen.
     """
@@ -29,7 +33,7 @@ class StudyData:
     train: Dataset
     pool: Int64[np.ndarray, " pool"]
     validation: Dataset | None
-    test: Dataset
+    test: Dataset | None
     cut_test: float
     uncut: str | None
     notes: tuple[str, ...]
@@ -49,39 +53,49 @@ class StudyData:
         """What stands for the validation set."""
         if self.validation is not None:
             return self.validation.fingerprint
+        if not len(self.validation_rows):
+            return "none"
         return f"train rows {ids_sha256(self.train.ids[self.validation_rows].tolist())}"
 
 
-def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int) -> StudyData:
-    """Return the splits of a study: the source's own where it has them, else cut from train, test first."""
+def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int, trainer: Trainer | None = None) -> StudyData:
+    """Return the splits of a study: the source's own where it has them, else cut from train, test first.
+
+    For a trainer that asks for no test data, or none for validation, none are cut.
+    """
+    asked = {"test", "validation"} if trainer is None else trainer.places
     for name, one in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
         if one is not None and one.labels is None:
             raise InputError(f"the {name} data have no labels, and a study needs them. Give --labels FILE.")
     train, test, uncut, notes = splits.train, splits.test, None, []
-    if test is None:
+    if test is None and "test" in asked:
         rows = _stratified(train, np.arange(len(train)), test_share, seed, "test")
         uncut = train.fingerprint
         test = train.take(rows)
         train = train.take(np.delete(np.arange(len(train)), rows))
         notes.append(f"the data have no test split: {len(rows):,} of {len(rows) + len(train):,} examples were cut from them")
     pool = np.arange(len(train))
-    if splits.validation is None:
+    if splits.validation is None and "validation" in asked:
         rows = _stratified(train, pool, validation_share, seed, "validation")
         pool = np.delete(pool, rows)
-    seen = set(map(_digest, train.content))
+    assert train.labels is not None
+    trained = set(train.labels[pool].tolist())
+    if len(trained) < 2:
+        raise InputError("the data must hold at least two classes to be studied, got one.")
+    notes += _notes_on_test(train, test, trained) if test is not None else [OWN_TEST]
+    return StudyData(train, pool, splits.validation, test, test_share if uncut else 0.0, uncut, tuple(notes))
+
+
+def _notes_on_test(train: Dataset, test: Dataset, trained: set[int]) -> list[str]:
+    notes, seen = [], set(map(_digest, train.content))
     doubles = [repr(name) for name, row in zip(test.ids.tolist(), test.content, strict=True) if _digest(row) in seen]
     if doubles:
         how = f"{'is' if len(doubles) == 1 else 'are'} in train too, byte by byte ({join_some(doubles, most=3)})"
         notes.append(f"{len(doubles):,} of the {len(test):,} test examples {how}: the accuracies are that much too good")
-    assert train.labels is not None
     assert test.labels is not None
-    trained = set(train.labels[pool].tolist())
-    if len(trained) < 2:
-        raise InputError("the data must hold at least two classes to be studied, got one.")
     if missing := sorted(set(test.labels.tolist()) - trained):
-        names = join_some(repr(test.classes[index]) for index in missing)
-        notes.append(f"test has examples of class {names}, train has none")
-    return StudyData(train, pool, splits.validation, test, test_share if uncut else 0.0, uncut, tuple(notes))
+        notes.append(f"test has examples of class {join_some(repr(test.classes[index]) for index in missing)}, train has none")
+    return notes
 
 
 def with_noise(data: StudyData, rate: float, seed: int) -> StudyData:

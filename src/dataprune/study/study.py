@@ -15,6 +15,7 @@ from dataprune.notebook import data_frame, html_table
 from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import verify
+from dataprune.study.metric import ACCURACY, Metric
 from dataprune.study.spec import StudySpec, from_toml
 from dataprune.study.summary import Summary, summarise
 from dataprune.study.trial import FOLDER, TrialResult, read_trial, sound_trial
@@ -185,7 +186,7 @@ def open_study(path: str | Path) -> Study:
     columns = {name: np.array(values) for name, values in read_table(table).columns.items()}
     for row in np.flatnonzero(columns["status"] == OPEN).tolist() if manifest is None else ():
         if (result := sound_trial(folder, columns["trial"][row])) is not None:  # ended since the table was written
-            for name, value in row_of(result).items():
+            for name, value in row_of(result, Metric.of(spec.metric)).items():
                 columns[name][row] = value
     return Study(folder, spec, identity.settings, columns, manifest)
 
@@ -220,11 +221,13 @@ def verify_study(path: str | Path) -> list[str]:
     return found
 
 
-def row_of(result: TrialResult | None) -> dict[str, Any]:
+def row_of(result: TrialResult | None, metric: Metric) -> dict[str, Any]:
     """Return the columns of `trials.parquet` that a result fills; None is a trial that has not ended."""
     done = TrialResult("", "failed") if result is None else result
     same = ("validation_accuracy", "test_accuracy", "n_test", "train_seconds", "examples_seen", "flops")
     row = {name: getattr(done, name) for name in same} | ({} if done.status == OK else {"train_seconds": float("nan")})
+    if done.value is not None or metric != ACCURACY:
+        row[metric.column] = float("nan") if done.value is None else done.value
     device, status = (done.made_with or {}).get("device", ""), OPEN if result is None else done.status
     return row | {"device": device, "status": status, "error": done.error}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -134,7 +134,7 @@ def summarise(
     trials: Trials,
     tolerance: float = TOLERANCE,
     correct: Answers = None,
-    measure: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy",
+    measure: str = "test_accuracy",
 ) -> Summary:
     """Return what the trainings of a study show.
 

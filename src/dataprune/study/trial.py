@@ -19,6 +19,7 @@ from dataprune import store
 from dataprune.errors import DatapruneError, StoreError
 from dataprune.selection import Dynamic
 from dataprune.study.results_table import Cell
+from dataprune.study.trainer import Trainer
 from dataprune.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Trial:
         subsets: for each of `stages` the hash of the ids trained on.
         epochs: of the recipe's schedule.
         dynamic: what leaves out other examples in every epoch, if anything does.
+        trainer: what trains in the place of model, recipe and epochs, with a budget of so many passes, 0 for its own.
     """
 
     cell: Cell
@@ -53,10 +55,16 @@ class Trial:
     epochs: int
     seed: int
     dynamic: Dynamic | None = None
+    trainer: Trainer | None = None
+    budget: float = 0.0
 
     @cached_property
     def canonical(self) -> dict[str, Any]:
         """What is hashed, as plain JSON."""
+        if self.trainer is not None:
+            same = {name: getattr(self, name) for name in ("train", "validation", "test", "subsets", "budget", "seed")}
+            metric = [str(value) for value in vars(self.trainer.metric).values()]
+            return {"algorithm": ALGORITHM, **same, "subsets": list(self.subsets), "trainer": self.trainer.call, "metric": metric}
         recipe = dataclasses.asdict(self.recipe) | {"milestones": list(self.recipe.milestones)}
         del recipe["name"]  # by another name it is the same recipe
         sizes = [int(stage.trained_on.sum()) for stage in self.stages]
@@ -77,7 +85,9 @@ class Trial:
 
     @cached_property
     def examples_seen(self) -> int:
-        """Examples through the network, each time counted; with `dynamic` at most."""
+        """Examples through the network, each time counted, with `dynamic` at most; those kept where no trainer's budget is set."""
+        if self.trainer is not None:
+            return round((self.budget or 1) * self.n_train)
         from dataprune.training.staged import examples_of
 
         return sum(examples_of(stage, self.recipe.batch) for stage in self.stages)
@@ -93,6 +103,7 @@ class TrialResult:
         test_correct: a bit for each, whether it was right at the end.
         steps, examples_seen, flops: of training: batches, the examples in them, floating-point operations.
         train_seconds: of training alone; the only figure that is not the same each time.
+        value: of the metric, where a trainer said it; None for our own networks.
         made_with: the kind of device and the versions that computed.
     """
 
@@ -109,6 +120,7 @@ class TrialResult:
     flops: int = 0
     train_seconds: float = 0.0
     made_with: Mapping[str, str] | None = None
+    value: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.n_test <= 8 * len(self.test_correct):

@@ -1,0 +1,140 @@
+"""What a training is judged by: a name, which way is better and a range; its values as shares for the statistics, and in words."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataprune.errors import InputError, invalid
+
+SLACK = 4.0  # an open end of a range is put this many times as far away as the values reach: intervals end nowhere near it
+TAKEN = ("trial", "score", "strategy", "keep", "start", "seed", "flops", "device", "status", "error", "arm", "order", "verdict")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good a training is.
+
+    Attributes:
+        higher: whether more is better.
+        low, high: the range it cannot leave; infinite where there is no end.
+    """
+
+    name: str = "accuracy"
+    higher: bool = True
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def of(cls, text: str) -> "Metric":
+        """Read NAME:higher or NAME:lower, with :LOW:HIGH where it has a range; accuracy needs no more than its name.
+
+        Example:
+            >>> Metric.of("loss:lower:0:inf")
+            Metric(name='loss', higher=False, low=0.0, high=inf)
+        """
+        name, *words = text.split(":")
+        if text == "accuracy":
+            return cls()
+        try:
+            low, high = map(float, words[1:]) if words[1:] else (-math.inf, math.inf)
+        except ValueError:
+            low = high = math.nan
+        cure = "For example f1:higher:0:1, or loss:lower."
+        if words[:1] not in (["higher"], ["lower"]) or not low < high or not re.fullmatch(r"[\w@/.-]+", name):
+            raise invalid("metric", "read NAME:higher or NAME:lower, or with its range NAME:lower:LOW:HIGH", repr(text), cure)
+        if name in TAKEN or "_" in name:
+            raise invalid("metric", "have a name that no column of a study's tables has", repr(name))
+        made = cls(name, words[0] == "higher", low, high)
+        if name == "accuracy" and made != cls():
+            raise invalid("metric", "be called otherwise if it is no share where more is better", repr(text), cure)
+        return made
+
+    @property
+    def column(self) -> str:
+        """Where `trials.parquet` has it."""
+        return "test_accuracy" if self.name == "accuracy" else self.name
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is shown in percent."""
+        return (self.low, self.high) == (0.0, 1.0)
+
+    @property
+    def times(self) -> float:
+        """By what a value is multiplied where it is shown."""
+        return 100.0 if self.is_share else 1.0
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.higher else -1
+
+    @property
+    def axis(self) -> str:
+        """The heading of its values.
+
+        Example:
+            >>> Metric().axis, Metric.of("loss:lower").axis
+            ('accuracy, %', 'loss (less is better)')
+        """
+        return self.name + (", %" if self.is_share else "") + ("" if self.higher else " (less is better)")
+
+    @property
+    def points(self) -> str:
+        """What differences are counted in."""
+        return "points" if self.is_share else f"of {self.name}"
+
+    def text(self, value: float, digits: int = 2) -> str:
+        """Write a value, or a difference, without its unit; a dash for what is not known.
+
+        Example:
+            >>> Metric().text(0.93126), Metric.of("loss:lower").text(0.93126)
+            ('93.13', '0.9313')
+        """
+        return "-" if math.isnan(value) else f"{100 * value:.{digits}f}" if self.is_share else f"{value:.4g}"
+
+    def check(self, value: object) -> float:
+        """Return a value that a training gave; InputError if it is no number of the range."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"its {self.name} must be a finite number, got {value!r}")
+        if not self.low <= value <= self.high:
+            raise InputError(f"its {self.name} must lie in {self.low:g} ... {self.high:g}, got {value:g}")
+        return float(value)
+
+    def scale(self, values: np.ndarray) -> tuple[float, float]:
+        """Return (a, b) by which (value − a) / b lies in [0, 1], more being better: by the range, where it is open by values."""
+        found = np.asarray(values, np.float64)
+        found = found[np.isfinite(found)]
+        least, most = (float(found.min()), float(found.max())) if len(found) else (0.0, 1.0)
+        has_low, has_high = math.isfinite(self.low), math.isfinite(self.high)
+        bottom, top = self.low if has_low else least, self.high if has_high else most
+        span = SLACK * (top - bottom) or 1.0
+        low = self.low if has_low else (top if has_high else bottom) - span
+        high = self.high if has_high else (bottom if has_low else top) + span
+        return (low, high - low) if self.higher else (high, low - high)
+
+
+ACCURACY = Metric()
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A difference of a metric in words: `format(amount, "+1")` is "+0.5 points", "+1b" bare of its unit."""
+
+    value: float
+    metric: Metric = ACCURACY
+
+    def __format__(self, spec: str) -> str:
+        bare = spec.endswith("b")
+        digits = int(spec.strip("+bg") or 2)
+        number = self.metric.text(abs(self.value), digits)
+        if spec.startswith("g") and self.metric.is_share:
+            number = f"{round(100 * abs(self.value), 9):g}"
+        is_zero = not float(number) if number != "-" else True
+        sign = "" if is_zero else "-" if self.value < 0 else "+" if spec.startswith("+") else ""
+        unit = "" if bare else " point" if self.metric.is_share and number == "1" else f" {self.metric.points}"
+        return f"{sign}{number}{unit}"
+
+    def __str__(self) -> str:
+        return format(self, "2")
