@@ -9,6 +9,7 @@ from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.results_table import Cell
 from dataprune.study.runner import run_study
+from dataprune.study.spec import Sweep
 from dataprune.study.trial import Trial
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware, Settings
@@ -36,6 +37,10 @@ def toy_spec(name="sweep", **changes):
     quick = {"model": "linear", "recipe": "fast-plain", "epochs": 3, "batch": 16, "seeds": 2}
     if name in ("half", "sweep", "window", "easy-vs-hard", "noise-window", "curriculum"):
         quick["scores"] = ("el2n", "forget")
+    if name == "half":
+        quick["parts"] = (Sweep("hardest", (0.5,)),)
+    if name == "noise-window":
+        quick["parts"] = (Sweep("window", (0.4,), (0.0, 0.3, 0.6)),)
     return replace(preset(name), **{**quick, **changes})
 
 

@@ -82,7 +82,7 @@ def test_without_a_folder_the_cure_is_named(cli):
 
 def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_path):
     out = tmp_path / "s"
-    code, said, err = cli("study", arrays, "--preset", "half", "--scores", "el2n", "--out", out, *QUICK)
+    code, said, err = cli("study", arrays, "--preset", "half", "--keep", "0.5", "--scores", "el2n", "--out", out, *QUICK)
     assert code == 0, err
     assert "to train: 6 trials" in said
     assert "trial 6 of 6" in said
@@ -91,7 +91,7 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     assert f"next: dataprune advise {out}" in said
     assert all(file.stat().st_size > 1000 for file in (out / "plots").glob("*.png"))
     assert len(read_table(out / "trials.parquet").columns["trial"]) == 6
-    code, said, _ = cli("study", arrays, "--preset", "half", "--scores", "el2n", "--out", out, *QUICK)
+    code, said, _ = cli("study", arrays, "--preset", "half", "--keep", "0.5", "--scores", "el2n", "--out", out, *QUICK)
     assert "nothing had to be trained" in said
     assert cli("verify", out)[:2] == (0, "sound: 9 files\n")
     victim = next((out / "trials").iterdir())

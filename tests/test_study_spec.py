@@ -118,6 +118,6 @@ def test_every_field_of_a_spec_is_in_its_toml():
 
 
 def test_a_spec_shows_itself():
-    assert "hardest at keep 0.5" in repr(preset("half"))
+    assert "hardest at keep 0.75" in repr(preset("half"))
     assert "tolerance" in preset("recipes")._repr_html_()
     assert set(preset("half").to_pandas()["field"]) == {field.name for field in dataclasses.fields(StudySpec)}

@@ -170,6 +170,8 @@ def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None
     data, cell, setup = request.condition.data, request.cell, request.setup
     if spec.stages and cell.order and cell.strategy not in ("recipe", DYNAMIC):
         schedule = scaled(spec.stages, setup.epochs)
+        if lost := [f"{share:.0%}" for _, share in spec.stages if all(share != one for _, one in schedule)]:
+            notes.setdefault(f"curriculum: {setup.epochs} epochs are too few for all stages; without those of {join_some(lost)}")
         masks = growing(data.pool[_order(request, seed)], [share for _, share in schedule], len(data.train))
         epochs = [length for length, _ in schedule]
     else:

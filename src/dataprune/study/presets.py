@@ -19,11 +19,11 @@ STAGES = ((10, 0.5), (5, 0.6), (5, 0.7), (5, 0.8), (5, 0.9), (40, 1.0))
 PRESETS: dict[str, StudySpec] = {
     one.preset: one
     for one in (
-        StudySpec("half", (Sweep("hardest", (0.5,)),)),
+        StudySpec("half", (Sweep("hardest", (0.75, 0.5)),)),
         StudySpec("sweep", (Sweep("hardest", SEVEN),)),
         StudySpec("window", (Sweep("window", (0.4,), STARTS),)),
         StudySpec("easy-vs-hard", (Sweep("hardest", SEVEN), Sweep("easiest", (*SEVEN, 0.2, 0.1)))),
-        StudySpec("noise-window", (Sweep("window", (0.4,), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),), noise=0.1),
+        StudySpec("noise-window", (Sweep("window", (0.4,), STARTS),), noise=0.1),
         StudySpec("clusters", (Sweep("hardest", SEVEN),), ("km",), clusters=("classes", "auto", "5", "20", "50", "100", "200")),
         StudySpec("methods", tuple(Sweep(one, SMALL) for one in METHODS), COMPARED, noise=0.1, balanced=True),
         StudySpec("dynamic", dynamic=("infobatch", "rs2")),
@@ -47,7 +47,7 @@ PRESETS: dict[str, StudySpec] = {
 }
 
 QUESTIONS = {
-    "half": "is half of the set as good as all of it?",
+    "half": "is half of the set, or three quarters, as good as all of it?",
     "sweep": "how much can be dropped, from the easiest on, by which score?",
     "window": "which part of the set, from easy to hard, is worth training on?",
     "easy-vs-hard": "what does it cost to lose the hardest, and what the easiest?",
