@@ -325,6 +325,12 @@ def test_rows_are_the_ids_where_there_are_none():
     assert select(DIFFICULTY, count=2, ids=np.arange(6)).ids_hash == kept.ids_hash
 
 
+def test_a_score_that_tells_nothing_is_said():
+    assert "same for all" in select(np.ones(9), count=3).notes[0]
+    assert select(np.ones(9), count=3, strategy="random").notes == ()
+    assert select(np.arange(9.0), count=3).notes == ()
+
+
 def test_torch_subset_and_sampler():
     dataset = torch.utils.data.TensorDataset(torch.arange(6))
     kept = select(DIFFICULTY, keep=0.5)

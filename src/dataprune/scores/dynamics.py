@@ -100,8 +100,12 @@ def first_learned(trace: Trace) -> Values:
 
     Departs: T + 1 in place of infinity, so that a mean over members exists; counted over the recorded passes.
     """
-    epochs = np.arange(1, trace.n_epochs + 1, dtype=np.float32)[:, None]
-    return np.asarray(np.where(_right(trace), epochs, epochs[-1] + 1).min(axis=1).mean(axis=0, dtype=np.float64))
+    learned = np.zeros((trace.n_members, trace.n_examples), bool)
+    epochs = np.ones(trace.n_examples)
+    for right in _right(trace).swapaxes(0, 1):  # epoch by epoch
+        learned |= right
+        epochs += (~learned).mean(axis=0)
+    return epochs
 
 
 # Over windows of neighbouring epochs, or up to an epoch. `window` is a number of epochs: 10, or all of fewer, if not given.

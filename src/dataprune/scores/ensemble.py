@@ -1,6 +1,6 @@
 """Scores of how hard an example is after the last recorded epoch; means over members."""
 
-from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -62,12 +62,12 @@ def pred_sum(trace: Trace) -> Values:
 
 def least_confidence(trace: Trace) -> Values:
     """Measure 1 − the largest probability, in [0, 1 − 1/K], the mean over members. The label plays no part."""
-    return _of_probabilities(trace, lambda largest, second, others: others)
+    return _top_two(trace)[0]
 
 
 def top_two_margin(trace: Trace) -> Values:
     """Measure the largest probability minus the second, in [0, 1], the mean over members. The label plays no part."""
-    return _of_probabilities(trace, lambda largest, second, others: largest - second)
+    return _top_two(trace)[1]
 
 
 def memorization(trace: Trace) -> Values:
@@ -87,15 +87,20 @@ def memorization(trace: Trace) -> Values:
     return np.asarray((p * seen).sum(axis=0) / seen.sum(axis=0) - (p * ~seen).sum(axis=0) / (~seen).sum(axis=0))
 
 
-def _of_probabilities(trace: Trace, measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Values:
-    """Average over members what is measured of the largest probability, the second, and the sum of all but the largest."""
-    found = np.zeros(trace.n_examples)
-    for member in range(trace.n_members):
-        largest, second, others = np.zeros((3, trace.n_examples), np.float32)
-        for p in np.ascontiguousarray(trace.member_probabilities(member).T):  # class by class, faster than along short rows
-            smaller = np.minimum(largest, p)
-            others += smaller
-            np.maximum(second, smaller, out=second)
-            np.maximum(largest, p, out=largest)
-        found += measure(largest, second, others)
-    return found / trace.n_members
+_SEEN: WeakKeyDictionary[Trace, tuple[Values, Values]] = WeakKeyDictionary()
+
+
+def _top_two(trace: Trace) -> tuple[Values, Values]:
+    """Return the sum of all probabilities but the largest, and the largest minus the second; once for both scores of a trace."""
+    if trace not in _SEEN:
+        rest, margin = np.zeros((2, trace.n_examples))
+        for member in range(trace.n_members):
+            largest, second, others = np.zeros((3, trace.n_examples), np.float32)
+            for p in np.ascontiguousarray(trace.member_probabilities(member).T):  # by class: faster than along short rows
+                smaller = np.minimum(largest, p)
+                others += smaller
+                np.maximum(second, smaller, out=second)
+                np.maximum(largest, p, out=largest)
+            rest, margin = rest + others, margin + (largest - second)
+        _SEEN[trace] = rest / trace.n_members, margin / trace.n_members
+    return _SEEN[trace]

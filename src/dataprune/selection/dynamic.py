@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dataprune.errors import InputError, check_type, invalid, join_some, unknown_choice
+from dataprune.errors import check_type, invalid, join_some, unknown_choice
 from dataprune.scores import Score
 from dataprune.selection.group import Rows, Values
 from dataprune.streams import generator
@@ -120,18 +120,22 @@ class DynamicSampler:
         """
         self.method = Dynamic(method) if isinstance(method, str) else method
         check_type("method", self.method, Dynamic)
-        names = None if isinstance(examples, int | np.integer) else np.asarray(examples).tolist()
-        self._rows = None if names is None else {str(name): row for row, name in enumerate(names)}
-        self._n = int(examples) if names is None else len(names)  # type: ignore[arg-type]
-        if names is not None and len(self._rows or ()) != self._n:
-            raise invalid("examples", "be ids that all differ", f"{self._n - len(self._rows or ())} repeats")
-        for name, value in (("examples", self._n), ("epochs", epochs)):
-            if value < 1:
-                raise invalid(name, "be at least 1", value)
+        names = range(int(examples)) if isinstance(examples, int | np.integer) else np.asarray(examples).tolist()
+        self._n, self._rows = len(names), {str(name): row for row, name in enumerate(names)}
         self._rank, self._world = shard
-        if not 0 <= self._rank < self._world:
-            raise invalid("shard", "be a rank from 0 on and the number of processes", shard)
-        self._difficulty = self._difficulty_of(score)
+        by = self.method.name
+        given = score if score is None or isinstance(score, Score) else Score("given", np.asarray(score))
+        self._difficulty = None if given is None else given.difficulty
+        for name, fits, requirement, got in (
+            ("examples", self._n > 0, "be at least 1", self._n),
+            ("examples", len(self._rows) == self._n, "be ids that all differ", f"{self._n - len(self._rows)} repeats"),
+            ("epochs", epochs > 0, "be at least 1", epochs),
+            ("shard", 0 <= self._rank < self._world, "be a rank from 0 on and the number of processes", shard),
+            ("score", (score is None) == (by != "score"), "be given with the method 'score', and only with it", f"method '{by}'"),
+            ("score", given is None or len(given) == self._n, f"be of the {self._n:,} examples", len(given or ())),
+        ):
+            if not fits:
+                raise invalid(name, requirement, got)
         self.epochs, self.seed, self.epoch = epochs, seed, 0
         self._losses, self._is_new = np.full(self._n, np.nan), np.zeros(self._n, bool)
         self._draw()
@@ -194,18 +198,6 @@ class DynamicSampler:
         self.epoch = int(state["epoch"])
         self._losses, self._is_new, self._weights = (_array(state[name]).copy() for name in ("losses", "is_new", "weights"))
 
-    def _difficulty_of(self, score: Score | ArrayLike | None) -> Values | None:
-        by = self.method.name
-        if (score is None) == (by == "score"):
-            got = "no score" if score is None else f"a score and the method '{by}'"
-            raise invalid("score", "be given with the method 'score', and only with it", got)
-        if score is None:
-            return None
-        given = score if isinstance(score, Score) else Score("given", np.asarray(score))
-        if len(given) != self._n:
-            raise invalid("score", f"be of the {self._n:,} examples", f"{len(given):,}")
-        return given.difficulty
-
     def _identity(self) -> dict[str, Any]:
         return {"examples": self._n, "epochs": self.epochs, "method": asdict(self.method), "seed": self.seed}
 
@@ -228,12 +220,8 @@ class DynamicSampler:
     def _row_numbers(self, examples: Any) -> Rows:
         given = _array(examples)
         if given.dtype.kind in "OTU":
-            if self._rows is None:
-                cure = "Make it with the ids of the data set, not their number."
-                raise InputError(f"`examples` are ids, and the sampler knows none. {cure}")
-            unknown = [name for name in given.tolist() if name not in self._rows]
-            if unknown:
-                raise invalid("examples", "be ids of the data set", join_some(map(repr, unknown)))
+            if unknown := [repr(name) for name in given.tolist() if name not in self._rows]:
+                raise invalid("examples", "be ids that the sampler was made with", join_some(unknown))
             return np.array([self._rows[name] for name in given.tolist()], np.int64)
         if given.dtype.kind not in "iu" or given.ndim != 1:
             raise invalid("examples", "be row numbers or ids, in one dimension", f"{given.dtype} of shape {given.shape}")

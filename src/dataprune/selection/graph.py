@@ -1,14 +1,18 @@
 """Strategies over a graph or clusters of features: D2, whose difficulty spreads between neighbours, and SemDeDup."""
 
 import heapq
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from dataprune.clustering import assign, fit
 from dataprune.scores.neighbours import nearest
 from dataprune.selection.greedy import unit_rows
 from dataprune.selection.group import Group, Rows, Values
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 BLOCK = 2**24  # similarities that are made at once
 ITERATIONS = 20  # of k-means: clusters only say what is compared
@@ -37,23 +41,20 @@ def d2(group: Group, count: int) -> Rows:
     return np.asarray(order[spread(graph, start, group.options["gamma"], count)])
 
 
-Graph = tuple[Int64[np.ndarray, " starts"], Int64[np.ndarray, " pairs"], Float64[np.ndarray, " pairs"]]
-
-
-def symmetric(rows: Int64[np.ndarray, "examples k"], lengths: np.ndarray) -> Graph:
-    """Return the graph in which two are joined if either is among the other's nearest: starts, neighbours and squared lengths."""
+def symmetric(rows: Int64[np.ndarray, "examples k"], lengths: np.ndarray) -> "csr_array":
+    """Return squared lengths + 1 of the graph in which two are joined if either is among the other's nearest."""
     from scipy.sparse import csr_array
 
     n, k = rows.shape
     joined = csr_array((lengths.ravel() + 1.0, rows.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))  # 0 would be no pair
-    both = joined.maximum(joined.T).tocsr()
-    return both.indptr.astype(np.int64), both.indices.astype(np.int64), both.data.astype(np.float64) - 1.0
+    return joined.maximum(joined.T).tocsr()
 
 
-def spread(graph: Graph, importance: Values, gamma: float, count: int) -> Rows:
+def spread(graph: "csr_array", importance: Values, gamma: float, count: int) -> Rows:
     """Let importance spread over a graph, then take the most important, one after the other, each taking from its neighbours."""
-    starts, neighbours, squares = graph
-    sender = np.repeat(np.arange(len(importance)), np.diff(starts))
+    neighbours, squares = graph.indices, graph.data - 1.0
+    starts = graph.indptr.tolist()
+    sender = np.repeat(np.arange(len(importance)), np.diff(graph.indptr))
     now = importance + np.bincount(sender, np.exp(-squares) * importance[neighbours], minlength=len(importance))
     taken = np.exp(-gamma * squares)
     heap = [(-value, row) for row, value in enumerate(now.tolist())]
@@ -66,7 +67,7 @@ def spread(graph: Graph, importance: Values, gamma: float, count: int) -> Rows:
             continue
         chosen.append(row)
         is_kept[row] = True
-        part = slice(int(starts[row]), int(starts[row + 1]))
+        part = slice(starts[row], starts[row + 1])
         now[neighbours[part]] -= taken[part] * now[row]
         for other in neighbours[part].tolist():
             heapq.heappush(heap, (-float(now[other]), other))

@@ -7,11 +7,10 @@ n and m are those of a class; CRAIG is within classes in any case.
 """
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64
 
 from dataprune.clustering import refuse_rows
 from dataprune.errors import invalid
@@ -25,6 +24,7 @@ BLOCK = 2**22  # similarities that are made at once
 SINGLE = 2**24  # numbers beyond which a product of a matrix and a vector is made in single precision
 
 Matrix = Float64[np.ndarray, "examples features"]
+Column = tuple[np.ndarray, np.ndarray]
 
 
 def k_center(group: Group, count: int) -> Rows:
@@ -120,8 +120,7 @@ def facility_location(group: Group, count: int) -> Rows:
     """
     order = group.by_hash
     x = unit_rows(group.features[order]).astype(np.float32)
-    pairs = _pairs(np.arange(len(x)), lambda rows: np.asarray(0.5 + 0.5 * (x[rows] @ x.T)))
-    return np.asarray(order[_covering([pairs], count)])
+    return np.asarray(order[_covering(_columns([np.arange(len(x))], lambda _: lambda rows: 0.5 + 0.5 * (x[rows] @ x.T)), count)])
 
 
 def craig(group: Group, count: int) -> Chosen:
@@ -137,9 +136,9 @@ def craig(group: Group, count: int) -> Chosen:
     assert group.labels is not None
     labels = group.labels[order]
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    parts = [_pairs(rows, _nearness(errors[rows], x[rows])) for rows in classes]
-    chosen = _covering(parts, count)
-    return Chosen(order[chosen], _numbers_stood_for(parts, chosen))
+    columns = _columns(classes, lambda rows: _nearness(errors[rows], x[rows]))
+    chosen = _covering(columns, count)
+    return Chosen(order[chosen], _numbers_stood_for(columns, chosen))
 
 
 def errors_of(group: Group) -> Float64[np.ndarray, "examples classes"]:
@@ -165,54 +164,34 @@ def unit_rows(features: np.ndarray) -> Matrix:
     return np.asarray(x / lengths)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Similarities of the examples of one class, or of all: `places` are theirs among all.
+def _columns(classes: list[Rows], similarity: Callable[[Rows], Callable[[slice], np.ndarray]]) -> list[Column]:
+    """Hold for each example to which of its class its similarity counts, and that: to all, of more than 4,096 to 256.
 
-    Attributes:
-        dense: (n, n) all of them, symmetric; or else
-        start, rows, values: by column those to the examples of which it is among the nearest.
+    `similarity` gives of a class what gives the similarities of some of its rows to all of it.
     """
-
-    places: Rows
-    dense: Float32[np.ndarray, "n n"] | None = None
-    start: Int64[np.ndarray, " columns"] | None = None
-    rows: np.ndarray | None = None
-    values: Float32[np.ndarray, " pairs"] | None = None
-
-    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return to which examples, by their places, the similarities of one are held, and those."""
-        if self.dense is not None:
-            return self.places, self.dense[j]
-        assert self.start is not None
-        assert self.rows is not None
-        assert self.values is not None
-        part = slice(int(self.start[j]), int(self.start[j + 1]))
-        return self.places[self.rows[part]], self.values[part]
-
-    def sums(self) -> Float64[np.ndarray, " n"]:
-        """Return the sum of each column."""
-        if self.dense is not None:
-            return np.asarray(self.dense.sum(axis=0, dtype=np.float64))
-        return np.array([self.column(j)[1].sum(dtype=np.float64) for j in range(len(self.places))])
+    columns: dict[int, Column] = {}
+    for places in classes:
+        block, n = similarity(places), len(places)
+        step = max(1, BLOCK // n)
+        parts = (block(slice(start, start + step)).astype(np.float32, copy=False) for start in range(0, n, step))
+        own = [(places, row) for part in parts for row in part] if n <= DENSE else _of_nearest(places, parts)
+        columns |= zip(places.tolist(), own, strict=True)
+    return [columns[row] for row in range(len(columns))]
 
 
-def _pairs(places: Rows, block: Callable[[slice], np.ndarray]) -> _Pairs:
-    """Hold the largest similarities of each example, 256 of more than 4,096 examples; `block` gives those of some rows to all."""
+def _of_nearest(places: Rows, parts: Iterable[np.ndarray]) -> list[Column]:
+    """Return the columns of a matrix, given by blocks of rows, that keeps the largest of each row."""
     from scipy.sparse import csr_array
 
     n = len(places)
-    k, step = n if n <= DENSE else NEAREST, max(1, BLOCK // n)
-    parts = [slice(start, min(n, start + step)) for start in range(0, n, step)]
-    if k == n:
-        return _Pairs(places, np.concatenate([block(part).astype(np.float32, copy=False) for part in parts]))
-    columns, values = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    kept = []
     for part in parts:
-        made = block(part)
-        columns[part] = np.argpartition(made, n - k, axis=1)[:, n - k :]
-        values[part] = np.take_along_axis(made, columns[part], axis=1)
-    by_column = csr_array((values.ravel(), columns.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)).tocsc()
-    return _Pairs(places, None, by_column.indptr.astype(np.int64), by_column.indices, by_column.data)
+        nearest = np.argpartition(part, n - NEAREST, axis=1)[:, n - NEAREST :].astype(np.int32)
+        kept.append((nearest, np.take_along_axis(part, nearest, axis=1)))
+    nearest, values = (np.concatenate(one) for one in zip(*kept, strict=True))
+    by_column = csr_array((values.ravel(), nearest.ravel(), np.arange(0, n * NEAREST + 1, NEAREST)), shape=(n, n)).tocsc()
+    ends = by_column.indptr[1:-1]
+    return list(zip(np.split(places[by_column.indices], ends), np.split(by_column.data, ends), strict=True))
 
 
 def _nearness(errors: np.ndarray, x: Matrix) -> Callable[[slice], np.ndarray]:
@@ -228,20 +207,16 @@ def _nearness(errors: np.ndarray, x: Matrix) -> Callable[[slice], np.ndarray]:
     return lambda rows: np.asarray(farthest - distances(rows))
 
 
-def _covering(parts: list[_Pairs], count: int) -> Rows:
+def _covering(columns: list[Column], count: int) -> Rows:
     """Take the examples that add most to the sum of each one's largest similarity, one after the other."""
-    n = sum(len(part.places) for part in parts)
-    covered, of, within = np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    gains = np.zeros(n)
-    for number, part in enumerate(parts):
-        of[part.places], within[part.places], gains[part.places] = number, np.arange(len(part.places)), part.sums()
-    heap = [(-gain, j) for j, gain in enumerate(gains.tolist())]
+    covered = np.zeros(len(columns))
+    heap = [(-float(values.sum(dtype=np.float64)), j) for j, (_, values) in enumerate(columns)]
     heapq.heapify(heap)
     chosen = np.empty(count, np.int64)
     for place in range(count):
         while True:
             _, j = heapq.heappop(heap)
-            rows, values = parts[of[j]].column(int(within[j]))
+            rows, values = columns[j]
             entry = (-float(np.maximum(values - covered[rows], 0.0).sum()), j)
             if not heap or entry <= heap[0]:
                 break
@@ -251,16 +226,11 @@ def _covering(parts: list[_Pairs], count: int) -> Rows:
     return chosen
 
 
-def _numbers_stood_for(parts: list[_Pairs], chosen: Rows) -> Float64[np.ndarray, " chosen"]:
+def _numbers_stood_for(columns: list[Column], chosen: Rows) -> Float64[np.ndarray, " chosen"]:
     """Count for each chosen example those to which it is the most similar of the chosen; of equals the first."""
-    n = sum(len(part.places) for part in parts)
-    best, owner, place = np.full(n, -np.inf), np.full(n, -1), np.full(n, n)
-    place[chosen] = np.arange(len(chosen))
-    for part in parts:
-        for j in np.argsort(place[part.places], kind="stable").tolist():
-            if place[part.places[j]] == n:
-                break
-            rows, values = part.column(j)
-            nearer = values > best[rows]
-            best[rows[nearer]], owner[rows[nearer]] = values[nearer], place[part.places[j]]
+    best, owner = np.full(len(columns), -np.inf), np.full(len(columns), -1)
+    for place, j in enumerate(chosen.tolist()):
+        rows, values = columns[j]
+        nearer = values > best[rows]
+        best[rows[nearer]], owner[rows[nearer]] = values[nearer], place
     return np.bincount(owner[owner >= 0], minlength=len(chosen)).astype(np.float64)

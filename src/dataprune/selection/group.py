@@ -136,7 +136,7 @@ class Strategy:
 HOW = {
     "score": "Give a score.",
     "labels": "Give `labels` (class indices).",
-    "features": "Give --features FILE (`dataprune embed` makes one); in Python views=Views(features=...).",
+    "features": "Give --features FILE (`dataprune embed` makes one), or score with --encoder; in Python views=Views(features=...).",
     "probabilities": "Give the networks' probabilities: a run has them; in Python views=Views(probabilities=...).",
     "p_label": "Give what networks said of the label after each epoch: a run has it; in Python views=Views(p_label=...).",
 }

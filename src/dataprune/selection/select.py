@@ -67,7 +67,9 @@ def select(
         >>> select([0.1, 0.9, 0.5, 0.7], keep=0.5).rows.tolist()
         [1, 3]
     """
-    rule = _strategy(strategy)
+    if ":" not in strategy and strategy not in STRATEGIES:
+        raise unknown_choice("strategy", strategy, STRATEGIES)
+    rule = STRATEGIES.get(strategy) or Strategy(lambda group, count: (), ())  # one's own is called by its name, with a generator
     examples = _examples(score, labels, ids, views)
     asked = _options(strategy, rule, options)
     whole = examples.group(seed, asked)
@@ -104,7 +106,7 @@ def select(
         strategy=strategy,
         keep=fraction,
         spec=spec,
-        notes=_notes(examples, rows),
+        notes=_notes(examples, rows, "score" in rule.needs),
         weights=np.concatenate(weights)[order] if weights else None,
     )
 
@@ -181,14 +183,6 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
 
 def _looks_at_score(name: str, rule: Strategy) -> bool:
     return ":" in name or name == "random" or "score" in rule.needs
-
-
-def _strategy(name: str) -> Strategy:
-    if ":" in name:
-        return Strategy(lambda group, count: (), ())  # called by its name, with a generator
-    if name not in STRATEGIES:
-        raise unknown_choice("strategy", name, STRATEGIES)
-    return STRATEGIES[name]
 
 
 def _options(strategy: str, rule: Strategy, given: dict[str, float]) -> dict[str, float]:
@@ -269,9 +263,11 @@ def _chosen(strategy: str, rule: Strategy, group: Group, count: int, seed: int) 
     return Chosen(rows.astype(np.int64))
 
 
-def _notes(examples: _Examples, rows: Rows) -> tuple[str, ...]:
-    if examples.labels is None:
-        return ()
-    empty = np.setdiff1d(examples.labels, examples.labels[rows])
-    cure = "--balanced keeps one of each" if len(rows) >= len(np.unique(examples.labels)) else "the budget has not one for each"
-    return (f"classes that keep no example: {join_some(empty)} ({cure})",) if len(empty) else ()
+def _notes(examples: _Examples, rows: Rows, looks_at_score: bool) -> tuple[str, ...]:
+    tells = not looks_at_score or np.ptp(examples.difficulty) > 0
+    notes = [] if tells else ["the score is the same for all examples: it chooses nothing"]
+    if examples.labels is not None and len(empty := np.setdiff1d(examples.labels, examples.labels[rows])):
+        fits = len(rows) >= len(np.unique(examples.labels))
+        cure = "--balanced keeps one of each" if fits else "the budget has not one for each"
+        notes.append(f"classes that keep no example: {join_some(empty)} ({cure})")
+    return tuple(notes)

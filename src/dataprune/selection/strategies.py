@@ -25,29 +25,14 @@ def share(fraction: float, n_examples: int) -> int:
     return int(np.floor(fraction * n_examples + 0.5))
 
 
-def hardest(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
-    """Keep the hardest."""
-    return group.order[len(group) - count :]
-
-
-def easiest(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
-    """Keep the easiest."""
-    return group.order[:count]
-
-
-def window(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
+def window(group: Group, count: int) -> Rows:
     """Keep a window of the order from easiest to hardest, beginning at `start`."""
     # Rounding start and count both up may pass the end by one.
     first = min(share(group.options["start"], len(group)), len(group) - count)
     return group.order[first : first + count]
 
 
-def random(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
-    """Keep a random part, whatever the difficulty: the first in the order of the hashes."""
-    return group.by_hash[:count]
-
-
-def moderate(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
+def moderate(group: Group, count: int) -> Rows:
     """Keep the middle band: the ranks nearest to the median's, of two equally near the harder.
 
     By rank, as in the authors' code, not by distance to the median's value. Meant for the distance to the class's median feature
@@ -61,7 +46,7 @@ def moderate(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
     return np.asarray(order[nearest[:count]])
 
 
-def stratified(group: Group, count: int) -> Int64[np.ndarray, " kept"]:
+def stratified(group: Group, count: int) -> Rows:
     """Cover the range of difficulty: equal-width strata share the budget, after the hardest `cut` (by `cut_by`, if given) goes.
 
     There is a water level: each stratum gives its size or the level, whichever is less, and what is left over goes one each to the
@@ -168,18 +153,14 @@ def error_quotas(
         >>> error_quotas(np.array([10, 10]), np.array([0.1, 0.3]), 8, np.array([0, 1], np.uint64)).tolist()
         [2, 6]
     """
-    exact = np.zeros(len(sizes))
     free = np.ones(len(sizes), bool)
-    while (rest := count - exact.sum()) > 1e-9 and free.any():
+    while True:
         weights = np.where(free, sizes * errors, 0.0)
         weights = weights if weights.sum() > 0 else np.where(free, sizes, 0.0)
-        exact[free] = 0.0
-        rest = count - exact.sum()
-        exact += rest * weights / weights.sum()
-        full = free & (exact >= sizes)
-        exact[full], free = sizes[full], free & ~full
-        if not full.any():
+        exact = np.where(free, (count - sizes[~free].sum()) * weights / max(1e-300, weights.sum()), sizes)
+        if not (full := free & (exact > sizes)).any():
             break
+        free &= ~full
     quotas = np.floor(exact + 1e-9).astype(np.int64)
     most = np.lexsort((tie_breaks, quotas - exact))
     most = most[quotas[most] < sizes[most]]
@@ -191,10 +172,10 @@ _SCORE_AND_FEATURES, _FEATURES = ("score", "features"), ("features",)
 _GRADIENTS = ("labels", "features", "probabilities")
 
 STRATEGIES: dict[str, Strategy] = {
-    "hardest": Strategy(hardest, source="Paul et al. 2021, arXiv:2107.07075"),
-    "easiest": Strategy(easiest, source="Sorscher et al. 2022, arXiv:2206.14486"),
+    "hardest": Strategy(lambda group, count: group.order[len(group) - count :], source="Paul et al. 2021, arXiv:2107.07075"),
+    "easiest": Strategy(lambda group, count: group.order[:count], source="Sorscher et al. 2022, arXiv:2206.14486"),
     "window": Strategy(window, options={"start": 0.0}),
-    "random": Strategy(random, ()),
+    "random": Strategy(lambda group, count: group.by_hash[:count], ()),
     "moderate": Strategy(moderate, source="Xia et al. 2023, ICLR"),
     "stratified": Strategy(stratified, options={"cut": 0.0}, source="Zheng et al. 2023, arXiv:2210.15809"),
     "beta": Strategy(beta, ("score", "p_label"), {"exponent": 4.0}, False, "Cho et al. 2025, arXiv:2502.06905"),
