@@ -45,7 +45,7 @@ def main() -> None:
 
 def labels(asked: argparse.Namespace) -> None:
     begun = time.perf_counter()
-    data = dp.read(asked.data, labels=asked.truth)
+    data = dp.read(asked.data, labels=asked.truth, on_error="skip")
     rows = np.arange(len(data)) if asked.rows is None else np.arange(*map(int, asked.rows.split(":")))
     data, given = data.take(rows), {}
     truth = np.asarray(data.labels)

@@ -1,6 +1,8 @@
 """Encoders of pictures: chosen, loaded by name, run once into the cache, and refused where they give no vectors."""
 
 import json
+import socket
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from dataprune.data import Splits, from_arrays, read
 from dataprune.data.decode import write_png
-from dataprune.encoders import Encoding, encode, encode_splits
+from dataprune.encoders import Encoding, encode, encode_splits, hubs
 from dataprune.encoders.choose import BUILT_IN, MISSED, are_photographs, choose
 from dataprune.encoders.pictures import open_pictures
 from dataprune.errors import InputError, MachineError
@@ -105,6 +107,22 @@ def test_what_is_no_encoder_is_refused_in_one_line(name, message):
     with pytest.raises(InputError, match=message) as error:
         encode(photographs(70), name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "needs"), [("hf:some/model", "transformers"), ("torchhub:some/repo:model", "torch")])
+def test_a_hub_that_does_not_answer_is_given_up_soon(monkeypatch, name, needs):
+    pytest.importorskip(needs)
+    monkeypatch.setattr(hubs, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setattr(hubs, "GITHUB", address)
+        begun = time.monotonic()
+        with pytest.raises(MachineError, match=r"127\.0\.0\.1.* does not answer") as error:
+            open_pictures(name, 32)
+    assert time.monotonic() - begun < 15
+    assert "\n" not in str(error.value)
+    assert socket.getdefaulttimeout() is None
 
 
 def test_other_numbers_than_the_cache_says_are_refused():

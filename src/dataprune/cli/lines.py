@@ -72,12 +72,14 @@ def duration(seconds: float) -> str:
 
 
 def operations(flops: float) -> str:
-    """Write a number of floating-point operations.
+    """Write a number of floating-point operations; of trees there is none.
 
     Example:
         >>> operations(1.83e12), operations(3e9)
         ('1.83 TFLOP', '3 GFLOP')
     """
+    if not flops:
+        return "operations not counted"
     size, unit = next((pair for pair in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")) if flops >= pair[0]), (1e6, "MFLOP"))
     return f"{flops / size:.3g} {unit}"
 

@@ -22,7 +22,8 @@ from dataprune import plugins, store
 from dataprune.data import EncoderRecord
 from dataprune.encoders.efficientnet import LITES, PREPROCESSING, efficientnet
 from dataprune.encoders.encoder import Encoder
-from dataprune.errors import DatapruneError, InputError, MachineError, invalid, unknown_choice
+from dataprune.encoders.hubs import loading
+from dataprune.errors import InputError, invalid, unknown_choice
 
 BATCH = 32  # pictures that a network looks at together
 NATIVE = 224  # the side that the built-in encoders were trained with, and see photographs with
@@ -56,16 +57,8 @@ def open_pictures(name: str, side: int, device: str = "cpu") -> Encoder:
     if kind not in LOADERS:
         plugins.load(name)
         return Encoder(EncoderRecord(name, "", side, "its own"), lambda block: plugins.call(name, np.array(block)))
-    try:
+    with loading(name):
         return _encoder(name, LOADERS[kind](rest), side, device)
-    except ModuleNotFoundError as error:
-        cure = f"Install it: pip install {str(error.name).partition('.')[0].replace('_', '-')}"
-        raise MachineError(f"encoder {name!r} needs {error.name}, which is not installed. {cure}") from None
-    except DatapruneError:
-        raise
-    except Exception as error:  # noqa: BLE001 another library may raise anything
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"encoder {name!r} cannot be loaded: {lines[0].rstrip('.')}.") from None
 
 
 def _encoder(name: str, loaded: Loaded, side: int, device: str) -> Encoder:

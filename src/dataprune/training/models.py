@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import call, load
+from dataprune.training.recipes import TREES
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -27,8 +28,8 @@ def check_name(name: str) -> None:
     """Refuse a name that means no model, before anything is read."""
     if ":" in name:
         load(name)
-    elif name not in MODELS:
-        raise unknown_choice("model", name, MODELS)
+    elif name not in (*MODELS, TREES.name):
+        raise unknown_choice("model", name, (*MODELS, TREES.name))
 
 
 def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
@@ -42,6 +43,8 @@ def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
             raise invalid("model", "be a function that returns a torch.nn.Module", f"{type(model).__name__} from {name}")
         return model
     check_name(name)
+    if name == TREES.name:
+        raise invalid("model", "be a network here", repr(name), "Trees have no layers, and studies train networks.")
     if len(shape) == 1 and name not in VECTOR_MODELS:
         raise invalid("model", f"be one of {', '.join(VECTOR_MODELS)} for feature vectors", repr(name))
     return MODELS[name](shape, n_classes)
@@ -173,7 +176,7 @@ def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
 MODELS: dict[str, Build] = {
     make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, simple, resnet18, plain18, linear, mlp)
 }
-VECTOR_MODELS = ("linear", "mlp")
+VECTOR_MODELS = ("linear", "mlp", TREES.name)
 
 
 def last_linear(model: nn.Module, n_classes: int) -> nn.Linear | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid
+from dataprune.streams import generator
 from dataprune.training.ensemble import Ensemble
-from dataprune.training.probe import search_flops
-from dataprune.training.recipes import Recipe, batches_of, recipe_named
+from dataprune.training.probe import MOST_ROWS, search, search_flops
+from dataprune.training.recipes import TREES, Recipe, batches_of, recipe_named
 from dataprune.training.settings import UNTIMED_FLOPS, Cost, Settings, seconds_of
 
 # Repeats of the folds, members without folds, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that
@@ -26,7 +27,7 @@ REFERENCE_SIZE = 50_000
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 FEWEST_STEPS = 256  # of a probe: with fewer it does not reach its optimum
-VECTOR_RECIPES = ("probe", "fast-vectors")
+VECTOR_RECIPES = ("probe", "fast-vectors", "trees")
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 
 
@@ -39,10 +40,12 @@ class Plan:
 
     @cached_property
     def forward_flops(self) -> int:
-        """Floating-point operations of one forward pass over the set; a model that is unknown or does not fit is refused."""
+        """Floating-point operations of one forward pass over the set (of trees 0); an unknown or misfit model is refused."""
         from dataprune.training.fit import forward_flops
         from dataprune.training.inputs import example_shape
 
+        if self.ensemble.model == TREES.name:
+            return 0  # comparisons
         one = forward_flops(self.ensemble.model, example_shape(self.dataset.inputs), self.ensemble.n_classes)
         return one * len(self.dataset)
 
@@ -99,7 +102,8 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
     if (settings.folds or 0) > len(dataset):
         raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, folds, repeats = _cut(settings, len(dataset))
-    model, recipe = model_and_recipe(dataset, settings.model, settings.recipe)
+    own = own_model(dataset) if settings.model is None and settings.recipe is None else None
+    model, recipe = model_and_recipe(dataset, settings.model or own, settings.recipe)
     n_trained = len(dataset) - (len(dataset) // folds if folds else 0)
     recipe = sized(recipe, n_trained, EFFORTS[settings.effort][2], settings.epochs, settings.batch)
     assert recipe.epochs is not None
@@ -144,18 +148,39 @@ def check_trainable(dataset: Dataset) -> None:
 def model_and_recipe(dataset: Dataset, model: str | None, recipe: str | None) -> tuple[str, Recipe]:
     """Return the model and the recipe for a set, by their names or the defaults; what does not go together is refused."""
     model = model or ("proxy" if dataset.features is None else "linear")
+    if model == TREES.name and dataset.features is None:
+        raise invalid("model", "be a network for pictures", repr(model), "Trees take vectors: name an encoder too.")
     found = recipe_named(recipe or default_recipe(dataset, model))
-    if found.weight_decay is None and (model, dataset.inputs.ndim) != ("linear", 2):
+    if (found.name == TREES.name) != (model == TREES.name):
+        raise invalid("recipe", "be trees for the model trees, and only for it", f"{found.name!r} for {model}")
+    if found.weight_decay is None and (model not in ("linear", TREES.name) or dataset.inputs.ndim != 2):
         seen = "pictures" if dataset.features is None else "vectors"
         got = f"{found.name!r} for {model} on {seen}"
         raise invalid("recipe", "name a weight_decay for other models than linear on vectors", got)
     return model, found
 
 
+def own_model(dataset: Dataset) -> str | None:
+    """Return which of probe and trees says held-out given labels of a table's rows better; of anything else None."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from dataprune.training.inputs import Inputs
+    from dataprune.training.trees import held_out_loss
+
+    if dataset.records is None or dataset.records.kind != "rows" or dataset.features is None:
+        return None
+    rows = generator(0, "model").permutation(len(dataset))[:MOST_ROWS]
+    x, labels = np.asarray(dataset.features[rows], np.float32), np.asarray(dataset.labels)[rows]
+    seen = Inputs(x, "ball", "cpu").batch(torch.arange(len(x))).numpy()
+    with threadpool_limits(1):
+        return "trees" if held_out_loss(x, labels) < search(seen, labels)[1] else "linear"
+
+
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     """Name the recipe by which a model is trained on a set if none is asked for."""
     if dataset.features is not None:
-        return "probe" if model == "linear" else "fast-vectors"
+        return {"linear": "probe", "trees": "trees"}.get(model, "fast-vectors")
     plain = "-plain" if model in WITHOUT_NORMALISATION else ""
     return f"fast{plain}-gray" if dataset.content.shape[3] == 1 else f"fast{plain}"
 

@@ -11,9 +11,18 @@ MOST_ROWS = 2_000
 SIZE_EXPONENT = -0.5
 FOLDS = 3
 STRENGTHS = tuple(10.0 ** (half / 2) for half in range(-4, 7))  # of 1 / (decay x rows), from strong to weak
+LOWEST = 1e-6  # of a probability, before its logarithm
 ITERATIONS = 100  # at most, of L-BFGS, each from the solution of the strength before
 SEARCH_PASSES = 230  # forward passes over a fold's rows that a search takes, a gradient counted as two; measured in docs/log.md
 REACH = 3.0  # where no data pull, e^-REACH of a weight is left at the end: the optimum is reached, no matter from where
+
+
+def held_out(labels: Int64[np.ndarray, " rows"]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each fold which rows are fitted, and which are asked: those of labels that are fitted too."""
+    fold = np.empty(len(labels), np.int64)
+    fold[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % FOLDS
+    splits = [(fold != one, (fold == one) & np.isin(labels, labels[fold != one])) for one in range(FOLDS)]
+    return [(kept, asked) for kept, asked in splits if len(np.unique(labels[kept])) > 1 and asked.any()]
 
 
 def choose_strength(
@@ -28,14 +37,16 @@ def choose_strength(
         x: inputs as the probe sees them.
         n_trained: rows to train on, if `x` is a sample of them.
     """
+    return search(x, labels)[0] * (max(n_trained or 0, len(labels)) / len(labels)) ** SIZE_EXPONENT
+
+
+def search(x: Float[np.ndarray, "rows features"], labels: Int64[np.ndarray, " rows"]) -> tuple[float, float]:
+    """Return the strength for as many rows, and the cross-entropy (nats) of held-out labels under it."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    fold = np.empty(len(labels), np.int64)
-    fold[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % FOLDS
-    splits = [(fold != one, (fold == one) & np.isin(labels, labels[fold != one])) for one in range(FOLDS)]
-    splits = [(kept, asked) for kept, asked in splits if len(np.unique(labels[kept])) > 1 and asked.any()]
+    splits = held_out(labels)
     models = [LogisticRegression(max_iter=ITERATIONS, warm_start=True) for _ in splits]
     chosen, least = 1.0, math.inf
     with threadpool_limits(1), warnings.catch_warnings():
@@ -45,12 +56,13 @@ def choose_strength(
             for model, (kept, asked) in zip(models, splits, strict=True):
                 binary = len(np.unique(labels[kept])) == 2  # scikit-learn has one weight there, and two equal ones half its square
                 model.set_params(C=strength * (2 if binary else 1)).fit(x[kept], labels[kept])
-                log_p = model.predict_log_proba(x[asked])
-                loss -= log_p[np.arange(len(log_p)), np.searchsorted(model.classes_, labels[asked])].sum(dtype=np.float64)
+                p = model.predict_proba(x[asked])[np.arange(asked.sum()), np.searchsorted(model.classes_, labels[asked])]
+                loss -= np.log(np.maximum(p, LOWEST)).sum(dtype=np.float64)
             if loss > least:
                 break
             chosen, least = strength, loss
-    return float(chosen * (max(n_trained or 0, len(labels)) / len(labels)) ** SIZE_EXPONENT)
+    n_asked = sum(int(asked.sum()) for _, asked in splits)
+    return chosen, float(least) / max(1, n_asked)
 
 
 def decay_of(strength: float, n_rows: int) -> float:

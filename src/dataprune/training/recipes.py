@@ -27,7 +27,7 @@ class Recipe:
             `steps` (times `factor` at each epoch of `milestones`) or `plateau` (times `factor` when the training loss has
             not improved for more than `patience` epochs).
         weight_decay: on matrices and kernels only, not on biases and normalisation. None chooses it for each training by
-            cross-validation on the rows and given labels that it trains on; for `linear` on vectors only.
+            cross-validation on the rows and given labels that it trains on; for `linear` on vectors only (trees have none).
         batch: examples a step; an epoch is cut into equal batches of about this size, so none is tiny and none is left out.
         epochs: None lets `score` choose them by the size of the set.
         crop: reflect padding of the random crop, as a share of the picture's side (0.125 means 4 pixels at 32).
@@ -95,9 +95,11 @@ FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, let
 FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2)
 FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2, flip=False)
 FAST_VECTORS = Recipe("fast-vectors", optimiser="adamw", learning_rate=2e-3, weight_decay=1e-2, crop=0.0)
+# Of boosted trees: the rate and the iterations count, and nothing else.
+TREES = Recipe("trees", learning_rate=0.05, weight_decay=None, epochs=100, crop=0.0, flip=False, normalise="none")
 PROBE = Recipe("probe", learning_rate=1.0, weight_decay=None, batch=64, crop=0.0, normalise="ball")
 
-_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE)
+_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, TREES)
 RECIPES: dict[str, Recipe] = {r.name: r for r in (*_GENERAL, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)}
 
 
