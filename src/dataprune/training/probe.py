@@ -37,7 +37,7 @@ def choose_strength(
         x: inputs as the probe sees them.
         n_trained: rows to train on, if `x` is a sample of them.
     """
-    return search(x, labels)[0] * (max(n_trained or 0, len(labels)) / len(labels)) ** SIZE_EXPONENT
+    return float(search(x, labels)[0] * (max(n_trained or 0, len(labels)) / len(labels)) ** SIZE_EXPONENT)
 
 
 def search(x: Float[np.ndarray, "rows features"], labels: Int64[np.ndarray, " rows"]) -> tuple[float, float]:
