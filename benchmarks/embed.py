@@ -21,7 +21,9 @@ from scipy.stats import pearsonr, spearmanr
 
 import dataprune as dp
 from dataprune.data import Splits, read_features
-from dataprune.run import ClusterSettings, EmbedProgress, EmbedSettings, cluster, embed
+from dataprune.run.clusters import ClusterSettings, cluster
+from dataprune.run.embed import embed
+from dataprune.run.encoders import EmbedProgress, EmbedSettings
 from dataprune.scores import km
 from dataprune.training.settings import SwavSettings
 

@@ -19,7 +19,8 @@ from scipy import stats
 import dataprune as dp
 from dataprune import noise
 from dataprune.noise.decide import CONFIDENCE, Decisions, decide
-from dataprune.run import find_suspects, open_run
+from dataprune.run.run import open_run
+from dataprune.run.suspects import find_suspects
 from dataprune.workers import Job, Report, run_jobs
 
 ARMS = ("given", "dropped", "relabelled", "true")

@@ -40,7 +40,8 @@ def _class(name: str, found: type) -> str:
     elif "__init__" in vars(found):
         lines.append(f"```text\n{_call(name, found.__init__)}\n```\n")
     rows = []
-    for attribute, value in vars(found).items():
+    bases = [base for base in reversed(found.__mro__) if base.__module__.startswith("dataprune")]
+    for attribute, value in {name: value for base in bases for name, value in vars(base).items()}.items():
         if attribute.startswith("_") or not _is_ours(value):
             continue
         function = value.fget if isinstance(value, property) else getattr(value, "func", getattr(value, "__func__", value))

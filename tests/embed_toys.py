@@ -6,7 +6,7 @@ import numpy as np
 
 import dataprune as dp
 from dataprune.data import Splits, read_splits
-from dataprune.run import EmbedSettings
+from dataprune.run.encoders import EmbedSettings
 from dataprune.training.settings import SwavSettings
 
 SERIAL = dp.Hardware(executor="serial")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dataprune.data import from_arrays, read
-from dataprune.run import score
+from dataprune.run.score import score
 from dataprune.training.settings import Hardware, Settings
 
 SERIAL = Hardware(executor="serial")

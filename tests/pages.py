@@ -6,7 +6,7 @@ import numpy as np
 
 from dataprune.noise import Suspects
 from dataprune.report.page.data import Other, ReportData
-from dataprune.report.page.predictions import EnsemblePredictions
+from dataprune.report.predictions import EnsemblePredictions
 from dataprune.run.duplicates import Duplicates
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.scores import Score, Scores

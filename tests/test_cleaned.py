@@ -127,14 +127,6 @@ class TestDecisionsFile:
         sheet.write_text("id,label,suggested_label,decision\na,1,2,relabel\nf,2,3,relabel\n")
         assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 2]
 
-    def test_in_a_finding_of_earlier_versions_the_names_count_and_not_the_indices(self, tmp_path):
-        names = "id,label,suggested_label,label_name,suggested_name,decision\n"
-        rows = f"{names}a,0,2,A,C,relabel\nf,1,0,B,A,relabel\n=d,2,1,C,B,\n"
-        assert self.read(tmp_path, rows).labels.tolist() == [2, 1, 2, 0, 0]
-        sheet = tmp_path / "numbers.csv"
-        sheet.write_text(f"{names}a,0,1,1,2,relabel\nf,1,2,2,3,relabel\n")
-        assert read_decisions(sheet, IDS, LABELS, ("1", "2", "3")).labels.tolist() == [1, 1, 2, 0, 2]
-
     def test_as_the_page_of_a_run_saves_it(self, tmp_path):
         text = '"id","decision","label"\n"b\nc","relabel","C"\n"a","drop",""\n"=d","keep",""\n'
         decided = self.read(tmp_path, text)
@@ -337,15 +329,18 @@ class TestCommand:
         for option, target in (("--copy-to", "there"), ("--out", "there.csv")):
             code, said, err = cli("noise", "apply", run_folder, "--drop", option, tmp_path / target)
             assert (code, said) == (2, "")
-            assert "already exists" in err
+            assert "already" in err
         assert (tmp_path / "there.csv").read_text() == "mine"
+        for more in (["--overwrite"], []):  # and the same again is no other
+            assert cli("noise", "apply", run_folder, "--drop", "--out", tmp_path / "there.csv", *more)[0] == 0
 
     def test_drop_and_relabel_say_what_they_would_do(self, cli, run_folder):
         for option in ("--drop", "--relabel"):
             code, said, _ = cli("noise", "apply", run_folder, option)
             assert code == 0
             assert said.startswith("of 24 examples: ")
-            assert said.splitlines()[-1] == "nothing was written; add --out cleaned.csv, or --copy-to DIR"
+            command = f"dataprune noise apply {run_folder} {option}"
+            assert said.splitlines()[-1] == f"nothing was written; add --out cleaned.csv, or --copy-to DIR, to: {command}"
 
     def test_a_full_disk_is_one_line_and_leaves_nothing(self, cli, run_folder, small_disk, tmp_path):
         sheet, place = decisions_for(run_folder, tmp_path), small_disk(3_000)

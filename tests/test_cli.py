@@ -28,7 +28,8 @@ class TestScore:
 
     def test_a_log_has_a_line_for_each_epoch_of_a_member(self, printed):
         epochs = re.findall(
-            r"^member (\d) epoch (\d)/3: loss [\d.]+, accuracy [\d.]+ %, [\d.]+ s; (\d) of 6(?:, about .* left)?$",
+            r"^member (\d) epoch (\d)/3: loss [\d.]+, accuracy on its training labels [\d.]+ %, [\d.]+ s; "
+            r"(\d) of 6 epochs(?:, about .* left)?$",
             printed,
             re.MULTILINE,
         )
@@ -279,7 +280,9 @@ class TestPrune:
             files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
             assert sorted(path.read_bytes() for path in files) == sorted(Path(path).read_bytes() for _, path in wanted)
         assert all(path.is_symlink() for path in (tmp_path / "links").rglob("*.png"))
-        code, _, err = cli(*arguments, "--copy-to", tmp_path / "copies")
+        for option, folder in (("--copy-to", "copies"), ("--link-to", "links")):
+            assert cli(*arguments, option, tmp_path / folder)[0] == 0, "the same again is no other"
+        code, _, err = cli("prune", run_folder, "--count", "7", "--copy-to", tmp_path / "copies")
         assert code == 2
         assert f"`{tmp_path / 'copies'}`" in err
         assert "exist" in err

@@ -12,11 +12,11 @@ import time
 import pytest
 
 from command_line import SETTINGS, run_cli
-from dataprune.cli.lines import duration, hush
+from dataprune.cli.lines import begin, duration
 from dataprune.cli.process import Stopped, signals_as_exceptions
 from dataprune.cli.progress import Progress, training
 from dataprune.report.text import pluralise
-from dataprune.run import Progress as RunProgress
+from dataprune.run.score import Progress as RunProgress
 from dataprune.training.ensemble import Ensemble, EpochDone
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Cost
@@ -147,12 +147,14 @@ class TestProgress:
         follow(quiet=False)
         shown = terminal.getvalue()
         assert "to train: 2 networks × 3 epochs (model proxy, recipe fast), 1 GFLOP, about 2.0 min" in shown
-        assert "2/6 epochs, loss 0.600, accuracy 50.0 %" in shown
+        assert "2/6 epochs, loss 0.600, accuracy on training labels 50.0 %" in shown
 
     def test_a_log_gets_lines(self, capsys):
         follow(quiet=False)
         lines = capsys.readouterr().out.splitlines()
-        assert lines[1].startswith("member 0 epoch 1/3: loss 0.500, accuracy 25.0 %, 1.0 s; 1 of 6, about ")
+        assert lines[1].startswith(
+            "member 0 epoch 1/3: loss 0.500, accuracy on its training labels 25.0 %, 1.0 s; 1 of 6 epochs, about "
+        )
         assert len(lines) == 3
 
     def test_what_is_done_already_is_said(self, capsys):
@@ -176,7 +178,7 @@ class Terminal(io.StringIO):
 def follow(quiet, done=1):
     """Let a training of two members be heard up to its second epoch."""
     ensemble = Ensemble("proxy", RECIPES["fast"], 2, 3, 2)
-    hush(quiet)
+    begin((), quiet)
     with Progress("training") as progress:
         hear = training(progress)
         hear(RunProgress(ensemble, 0, 6, cost=Cost(120.0, 0, 10**9)))

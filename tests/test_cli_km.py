@@ -17,7 +17,7 @@ from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
 from dataprune.report.maps import COLOURS, MARKERS, map_data
 from dataprune.report.run_figures import inertia_data
-from dataprune.run import ClusterSettings, add_features, cluster
+from dataprune.run.clusters import ClusterSettings, add_features, cluster
 from dataprune.run.own_scores import known_score
 from dataprune.scores import knn_scores
 

@@ -127,7 +127,7 @@ def test_export_and_probabilities_made_elsewhere(cli, crossed, noisy, tmp_path):
     assert p.shape == (N, 3)
     assert p.dtype == np.float32
     assert p.sum(axis=1) == pytest.approx(np.ones(N), abs=1e-5)
-    from dataprune.run import open_run
+    from dataprune.run.run import open_run
 
     assert p == pytest.approx(open_run(crossed).trace.probabilities("out"))
     code, out, err = cli("noise", "find", "--probabilities", tmp_path / "p.npy", "--labels", f"{noisy}:label")
@@ -154,7 +154,8 @@ def test_in_python_the_public_names_come_to_the_same(crossed, pictures, noisy, t
 @pytest.fixture(scope="module")
 def table(crossed, folder):
     """Return what `noise find` writes."""
-    from dataprune.run import find_suspects, open_run, write_suspects
+    from dataprune.run.run import open_run
+    from dataprune.run.suspects import find_suspects, write_suspects
 
     write_suspects(find_suspects(open_run(crossed)), folder / "suspects.csv")
     return folder / "suspects.csv"
@@ -196,6 +197,7 @@ class TestFromFindToApply:
 
     def test_a_person_fills_in_the_column_decision(self, cli, crossed, table, tmp_path):
         rows = np.flatnonzero(read_table(table).columns["is_suspect"])
+        names = read_table(table).columns["id"][rows].tolist()
 
         def decide(columns):
             assert set(columns["decision"]) == {""}
@@ -206,13 +208,14 @@ class TestFromFindToApply:
         assert (code, err) == (0, "")
         assert said.splitlines()[0] == "of 60 examples: 1 dropped, 1 relabelled, 58 kept as they are"
         cleaned, before = read_table(tmp_path / "cleaned.csv").columns, read_table(table).columns
-        assert cleaned["label"][rows[1]] == before["suggested_label"][rows[1]]
-        assert cleaned["label"][rows[2]] == before["label"][rows[2]]
+        at = [cleaned["id"].tolist().index(name) for name in names]
+        assert cleaned["label"][at[1]] == before["suggested_label"][rows[1]]
+        assert cleaned["label"][at[2]] == before["label"][rows[2]]
         # The cleaned file is taken for labels, and edited again for decisions.
         left = dp.read(str(crossed.parent / "pictures"), labels=str(tmp_path / "cleaned.csv"))
         assert len(left) == N - 1
         assert left.notes == (f"1 of 60 examples are left out, as the column decision of {tmp_path / 'cleaned.csv'} says",)
-        cleaned["decision"][rows[0]] = "keep"
+        cleaned["decision"][at[0]] = "keep"
         write_table(tmp_path / "twice.csv", cleaned)
         again = cli("noise", "apply", crossed, "--decisions", tmp_path / "twice.csv")[1]
         assert again.splitlines()[0] == "of 60 examples: 0 dropped, 1 relabelled, 59 kept as they are"

@@ -9,8 +9,8 @@ from PIL import Image
 
 import dataprune as dp
 from dataprune.errors import InputError
-from dataprune.run import Run
-from dataprune.run.duplicates import find_duplicates, with_duplicates, write_duplicates
+from dataprune.run.duplicates import find_duplicates, write_duplicates
+from dataprune.run.run import Run
 from dataprune.tables import read_table, write_table
 from test_noise_duplicates import brighter, finding, scene
 
@@ -78,7 +78,7 @@ class TestFind:
 
 
 class TestFinding:
-    def test_contradicting_examples_of_a_run_become_suspects(self):
+    def test_contradicting_examples_of_a_run_become_suspects(self, monkeypatch):
         class Fake(Run):
             def dataset(self, data=None):
                 x = np.zeros((3, 2, 2, 3), np.uint8)
@@ -86,17 +86,19 @@ class TestFinding:
                 return dp.from_arrays(x, np.array([0, 1, 1]))
 
         found = finding(probability=[0.2, 0.2, 0.1], labels=[0, 1, 1], suggested=[2, 2, 2])
-        joined = with_duplicates(found, Fake(Path("run"), {}))
+        monkeypatch.setattr("dataprune.run.suspects.judged", lambda run, seed: found)
+        joined = dp.find_suspects(Fake(Path("run"), {}))
         assert joined.is_suspect.tolist() == [True, True, False]
         assert joined.reason.tolist()[:2] == ["identical to b, which is labelled B", "identical to a, which is labelled A"]
 
-    def test_data_that_are_gone_are_said(self):
+    def test_data_that_are_gone_are_said(self, monkeypatch):
         class Gone(Run):
             def dataset(self, data=None):
                 raise InputError("the data lay elsewhere.")
 
         found = finding(probability=[0.2], labels=[0], suggested=[2])
-        notes = with_duplicates(found, Gone(Path("run"), {})).notes
+        monkeypatch.setattr("dataprune.run.suspects.judged", lambda run, seed: found)
+        notes = dp.find_suspects(Gone(Path("run"), {})).notes
         assert notes == ("identical examples with different labels were not looked for: the data lay elsewhere.",)
 
 
@@ -255,18 +257,21 @@ class TestLearned:
 
         return Counting()
 
-    def test_kept_and_found_again(self, folder, tmp_path):
-        from dataprune.run.features import _kept, parts_of
+    def test_kept_and_found_again(self, folder, tmp_path, monkeypatch):
+        from dataprune.run.features import made_features
 
-        parts, made = parts_of(dp.read_splits(str(folder))), []
+        splits, made = dp.read_splits(str(folder)), []
+        monkeypatch.setattr("dataprune.run.features.method_of", lambda *_: self.method(made))
+        monkeypatch.setattr("dataprune.run.features.cache_root", lambda: (tmp_path, ""))
         for _ in range(2):
-            features = _kept(tmp_path, "swav-1", self.method(made), parts, None)
+            features = made_features(splits, "swav")
             assert (features.shape, len(made)) == ((22, 3), 1)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["swav-1.json", "swav-1.npy"]
-        with (tmp_path / "swav-1.npy").open("r+b") as file:
-            file.seek(-1, 2)
-            file.write(b"x")
-        assert _kept(tmp_path, "swav-1", self.method(made), parts, None)[0, 0] == 2
+        manifest, file = sorted((tmp_path / "features").iterdir())
+        assert (manifest.suffix, file.suffix) == (".json", ".npy")
+        with file.open("r+b") as opened:
+            opened.seek(-1, 2)
+            opened.write(b"x")
+        assert made_features(splits, "swav")[0, 0] == 2
 
     @pytest.mark.slow
     def test_by_swav(self, cli, folder):

@@ -12,9 +12,9 @@ from PIL import Image
 
 import dataprune as dp
 from dataprune.errors import InputError
-from dataprune.run import match
 from dataprune.run.decisions import read_decisions
 from dataprune.run.export import write_fiftyone, write_folder, write_kept
+from dataprune.run.features import match
 from dataprune.run.own_scores import score_of_file
 from dataprune.run.run import write_scores
 from dataprune.run.suspects import read_suspects_of, read_truth

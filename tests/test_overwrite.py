@@ -33,12 +33,15 @@ def test_decisions_are_carried_over(found, tmp_path, ending):
     out = tmp_path / f"s.{ending}"
     assert dp.write_suspects(found, out) == 0
     filled(out, [4, 0])
-    filled(out, [list(read_table(out).columns["id"]).index("1/1.png")], "new_label", "2")
+    dropped = {name for name, word in zip(*map(read_table(out).columns.get, ("id", "decision")), strict=True) if word}
+    undecided = next(name for name in found.ids.tolist() if name not in dropped)
+    filled(out, [list(read_table(out).columns["id"]).index(undecided)], "new_label", "2")
     assert dp.write_suspects(found, out) == 3
     table = read_table(out, as_text=True).columns
-    assert [row for row, word in enumerate(table["decision"]) if word] == [0, 4]
-    assert [row for row, word in enumerate(table["new_label"]) if word] == [1]
-    assert dp.read_suspects(out).labels.tolist() == found.labels.tolist()
+    assert table["id"].tolist() == found.ids[found.order].tolist(), "the most suspect first"
+    assert {name for name, word in zip(table["id"], table["decision"], strict=True) if word} == dropped
+    assert [name for name, word in zip(table["id"], table["new_label"], strict=True) if word] == [undecided]
+    assert dp.read_suspects(out).labels.tolist() == found.labels[found.order].tolist()
     dp.write_suspects(found, out, overwrite=True)
     assert "new_label" not in read_table(out).columns
     assert not any(read_table(out).columns["decision"])

@@ -28,10 +28,10 @@ from dataprune.report.page.classes import class_rows, matrix_of
 from dataprune.report.page.data import gather
 from dataprune.report.page.examples import class_ends, ends, nearest, records, wanted
 from dataprune.report.page.findings import drop_finding, findings
-from dataprune.report.page.predictions import predictions_of
 from dataprune.report.page.render import html, policy, script_json
+from dataprune.report.predictions import predictions_of
 from dataprune.report.run_figures import distribution_data
-from dataprune.run import add_features
+from dataprune.run.clusters import add_features
 from dataprune.run.manifest import MemberRecord
 from dataprune.run.run import write_local
 from dataprune.trace import MemberTrace
@@ -219,10 +219,10 @@ def test_the_likelier_half_of_a_contradiction_is_not_counted_as_wrong():
     partner[[0, 3]] = 3, 0
     flagged = found.is_suspect | (partner >= 0)
     one = replace(one, suspects=replace(found, is_suspect=flagged, contradicted_by=partner))
-    assert (len(one.suspect_rows), len(one.probable_rows)) == (5, 4)
+    assert (len(one.suspects.flagged), len(one.probable)) == (5, 4)
     finding = findings(one)[0]
-    assert finding.title == "Check 4 labels"
-    assert "4 of 5 flagged" in finding.text
+    assert finding.title == "Check 5 labels"
+    assert "Flagged: 5 labels, 4 of them probably wrong" in finding.text
     assert sum(row.suspects for row in class_rows(one)) == 4
     context = run_page(one, Options()).context["suspects"]
     ((wrong, right),) = context["contradictions"]
@@ -236,7 +236,7 @@ def test_what_may_go_first_is_what_advise_says():
     assert drop.title == "Drop the easiest 30\u00a0% first"
     assert "Begin with the easiest 4,500 by el2n" in drop.text
     assert drop.command == "dataprune prune RUN --keep 0.7 --strategy hardest --by el2n --out kept.csv"
-    assert "of the 750 hardest, 750 (100\u00a0%) are suspects" in drop.text
+    assert "of the 750 hardest, 750 (100\u00a0%) are probably wrong" in drop.text
     noisy = drop_finding(one)
     assert noisy.title == "Drop the hardest 20\u00a0% and the easiest 10\u00a0%"
     assert noisy.command == "dataprune prune RUN --keep 0.7 --strategy window --by el2n --start 0.1 --out kept.csv"

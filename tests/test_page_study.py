@@ -1,6 +1,7 @@
 """The page of a study, from its two tables."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from dataprune import store
 from dataprune.report.page import Options
 from dataprune.report.page.render import html
-from dataprune.report.page.study import study_page, trial_table
-from dataprune.report.page.study_data import StudyReportData, gather_study, size_costs
+from dataprune.report.page.study import size_costs, study_page, trial_table
 from dataprune.study.cost import Phase
 from dataprune.study.spec import StudySpec, Sweep, to_toml
-from dataprune.study.study import DataSizes, StudyIdentity, StudyManifest, StudySettings, TrainingTotals, open_study
+from dataprune.study.study import DataSizes, Study, StudyIdentity, StudyManifest, StudySettings, TrainingTotals, open_study
 from dataprune.study.summary import summarise
+from dataprune.study.trial import TrialResult
 from dataprune.tables import write_table
 from dataprune.training.recipes import RECIPES
 from study_toys import toy_spec, toy_study
@@ -53,12 +54,20 @@ def trials(statuses=None, seeds=3):
     }
 
 
-def study_data(**options):
-    """Make a study as its page needs it, each seed with a curve of five epochs."""
-    made = trials(**options)
-    summary = summarise(made)
-    curves = tuple(np.linspace((0.2, 0.3), (0.8, 0.9), 5, axis=1) for _ in summary.cells)
-    return StudyReportData("s", SPEC, made, summary, epochs=curves)
+SETTINGS = StudySettings("d" * 64, "v", "e" * 64, "proxy", RECIPES["fast"], 3, "epochs", 0, 1, {"device": "cpu"})
+
+
+def manifest(scoring=()):
+    sizes, totals = DataSizes(100, 10, 20, 0.0, ("a", "b")), TrainingTotals(1.0, 1, 1)
+    return StudyManifest(SETTINGS, to_toml(SPEC), sizes, "epochs", 0, (), scoring, totals, {}, {}, "2026")
+
+
+def study_data(is_finished=True, **options):
+    """Make a study as its page needs it, each training that has ended with a curve of five epochs."""
+    study = Study(Path("s"), SPEC, SETTINGS, trials(**options), manifest() if is_finished else None)
+    curve = TrialResult("t", "ok", validation=tuple(np.linspace(0.2, 0.8, 5)))
+    vars(study)["results"] = tuple(curve if status == "ok" else None for status in study.trials["status"])
+    return study
 
 
 def test_findings_of_a_study_by_hand():
@@ -93,7 +102,6 @@ def test_costs_are_means_by_size():
 
 def test_half_finished_study_says_what_is_there_and_what_is_missing():
     study = study_data(statuses=["ok"] * 6 + ["failed"] * 2 + ["waiting"] * 7)
-    assert study.ended.sum() == 6
     page = study_page(study, Options())
     assert [(row["keep"], row["n_seeds"]) for row in page.context["cells"]] == [(1.0, 3), (0.7, 3)]
     assert page.context["missing"]["trials"].startswith("9 of 15 trials have no result (2 failed, 7 waiting)")
@@ -107,22 +115,20 @@ def test_half_finished_study_says_what_is_there_and_what_is_missing():
 
 
 def test_nothing_has_ended():
-    page = study_page(StudyReportData("s", SPEC, trials(["waiting"] * 15), None, is_finished=False), Options())
+    page = study_page(study_data(statuses=["waiting"] * 15, is_finished=False), Options())
     assert {"trials", "summary"} <= set(page.context["missing"])
     assert "no training has ended yet" in html(page, is_static=True)
 
 
 def write_study(folder, columns, summarised=None, finished=True):
     """Write a study as `dataprune study` does, without the files of its trials."""
-    settings = StudySettings("d" * 64, "v", "e" * 64, "proxy", RECIPES["fast"], 3, "epochs", 0, 1, {"device": "cpu"})
-    store.write_sealed(folder / "study-spec.json", asdict(StudyIdentity(settings, to_toml(SPEC), {})))
+    store.write_sealed(folder / "study-spec.json", asdict(StudyIdentity(SETTINGS, to_toml(SPEC), {})))
     write_table(folder / "trials.parquet", columns)
     if finished:
         write_table(folder / "summary.parquet", summarised)
         scoring = ((Phase("train", 5.0, 100, 10**9),),)
-        sizes, totals = DataSizes(100, 10, 20, 0.0, ("a", "b")), TrainingTotals(1.0, 1, 1)
-        manifest = StudyManifest(settings, to_toml(SPEC), sizes, "epochs", 0, (), scoring, totals, {}, {}, "2026")
-        store.write_manifest(folder, "study.json", asdict(manifest), ["study-spec.json", "trials.parquet", "summary.parquet"])
+        files = ["study-spec.json", "trials.parquet", "summary.parquet"]
+        store.write_manifest(folder, "study.json", asdict(manifest(scoring)), files)
     return folder
 
 
@@ -136,7 +142,7 @@ def test_study_on_disk(tmp_path, cli):
     assert "Keep 70 %" in text
     assert "scoring paid after trainings" in text
     assert (tmp_path / "figures" / "accuracy.svg").exists()
-    assert gather_study(open_study(folder)).costs is not None
+    assert study_page(open_study(folder), Options()).context["costs"]
     code, _, err = cli("report", folder, "--out", tmp_path / "page.html", "--data", "digits")
     assert code == 2
     assert "are for the report of a run" in err
@@ -154,7 +160,7 @@ def test_every_preset_has_a_page(name, tmp_path):
     sizes, starts = (Sweep("hardest", (0.7, 0.5)),), (Sweep("window", (0.4,), (0.0, 0.3)),)
     changes = {"clusters": {"clusters": ("3", "5"), "parts": sizes}, "noise-window": {"parts": starts, "scores": ("el2n",)}}
     study = toy_study(tmp_path / "s", toy_spec(name, **changes.get(name, {})))
-    page = study_page(gather_study(study), Options())
+    page = study_page(study, Options())
     assert page.context["curves"]
     assert page.context["by_epoch"]
     assert (page.context["arms"] != []) == (name == "noise-window")
@@ -167,6 +173,6 @@ def test_every_preset_has_a_page(name, tmp_path):
 def test_damaged_trials_cost_the_curves_by_epoch_only(tmp_path):
     study = toy_study(tmp_path / "s", toy_spec("half"))
     next((study.path / "trials").iterdir()).write_text("{}")
-    page = study_page(gather_study(study), Options())
+    page = study_page(study, Options())
     assert page.context["by_epoch"] == []
     assert "No curve by epoch" in html(page)

@@ -16,8 +16,8 @@ import dataprune as dp
 from dataprune import clustering, store
 from dataprune.data import read_features
 from dataprune.errors import InputError
-from dataprune.run import ClusterSettings, cluster, clusters
-from dataprune.run.clusters import score_features
+from dataprune.run import clusters
+from dataprune.run.clusters import ClusterSettings, cluster, score_features
 from dataprune.workers import ExecutorConfig
 
 ROWS, WIDTH = 3 * 4096 + 17, 8
@@ -122,7 +122,8 @@ def test_killed_for_good_it_begins_again(features, tmp_path):
         from pathlib import Path
         from dataprune import store
         from dataprune.data import read_features
-        from dataprune.run import ClusterSettings, clusters
+        from dataprune.run import clusters
+        from dataprune.run.clusters import ClusterSettings
 
         if sys.argv[1] == "killed":
             store.write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,8 @@ import dataprune as dp
 from dataprune import store
 from dataprune.data import read_features
 from dataprune.errors import InputError
-from dataprune.run import EmbedSettings, embed
+from dataprune.run.embed import embed
+from dataprune.run.encoders import EmbedSettings
 from dataprune.training.settings import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 from machine_kit import names

@@ -15,7 +15,8 @@ import pytest
 import dataprune as dp
 from dataprune import store
 from dataprune.errors import InputError, MachineError, StoreError
-from dataprune.run import EmbedSettings, embed
+from dataprune.run.embed import embed
+from dataprune.run.encoders import EmbedSettings
 from dataprune.training.fit import one_thread
 from dataprune.training.inputs import Inputs
 from dataprune.training.settings import SwavSettings

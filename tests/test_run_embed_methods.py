@@ -5,7 +5,8 @@ import pytest
 
 import dataprune as dp
 from dataprune.errors import InputError, StoreError, WorkError
-from dataprune.run import EmbedSettings, embed
+from dataprune.run.embed import embed
+from dataprune.run.encoders import EmbedSettings
 from dataprune.training.features import on_components, pixel_components, pixel_rows
 from dataprune.training.settings import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits

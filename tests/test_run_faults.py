@@ -10,8 +10,8 @@ from PIL import Image
 
 from dataprune.data import pack, read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
-from dataprune.run import score, verify
-from dataprune.run.run import SCORES_FILE
+from dataprune.run.run import SCORES_FILE, verify
+from dataprune.run.score import score
 from dataprune.training.settings import Hardware, Settings
 from machine_kit import give_room
 

@@ -12,8 +12,9 @@ from command_line import run_cli
 from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
-from dataprune.run import check_out, open_run, score, verify, write_folder
-from dataprune.run.run import SCORES_FILE
+from dataprune.run.export import write_folder
+from dataprune.run.run import SCORES_FILE, open_run, verify
+from dataprune.run.score import check_out, score
 from dataprune.selection import select
 from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import Recipe

@@ -9,8 +9,9 @@ from dataprune import noise
 from dataprune.data import read
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
-from dataprune.run import find_suspects, score
 from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, excluded
+from dataprune.run.score import score
+from dataprune.run.suspects import find_suspects
 from dataprune.trace import Recorder, Trace
 from dataprune.training.settings import Hardware, Settings
 

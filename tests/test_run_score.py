@@ -13,10 +13,9 @@ import pytest
 from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, StoreError, WorkError
-from dataprune.run import open_run, score, verify
 from dataprune.run.own_scores import known_score, score_named
-from dataprune.run.run import SCORES_FILE
-from dataprune.run.score import Progress
+from dataprune.run.run import SCORES_FILE, open_run, verify
+from dataprune.run.score import Progress, score
 from dataprune.scores import SCORES, score_trace
 from dataprune.training.fit import Fit
 from dataprune.training.plan import plan
@@ -255,7 +254,7 @@ import tempfile
 import numpy as np
 from dataprune.data import read
 from dataprune.scores import SCORES, score_trace
-from dataprune.run import score
+from dataprune.run.score import score
 from dataprune.training.settings import Hardware, ScoreReading, Settings
 from kill_everywhere import killed_at
 

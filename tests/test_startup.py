@@ -86,7 +86,7 @@ import dataprune.run.score, dataprune.scores.score, dataprune.trace.trace, datap
 assert callable(dp.score) and callable(dp.select) and callable(dp.read) and callable(dp.verify)
 from dataprune import score, select, scores, selection, Score, Scores, Trace
 assert callable(score) and callable(select) and scores.SCORES is dp.SCORES
-from dataprune.run import score as same
+from dataprune.run.score import score as same
 assert score is same
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,7 +15,7 @@ import pytest
 from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
-from dataprune.run import score
+from dataprune.run.score import score
 from dataprune.scores import Score
 from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import PRESETS

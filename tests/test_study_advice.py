@@ -185,7 +185,7 @@ def suspects(monkeypatch):
 
 
 def test_command_advises_on_a_run(run_folder, suspects, cli):
-    from dataprune.run import open_run
+    from dataprune.run.run import open_run
 
     code, out, err = cli("advise", run_folder, "--keep", "0.5", "--keep", "1")
     assert (code, err) == (0, "")

@@ -183,7 +183,7 @@ def test_a_run_has_every_score_and_says_its_strengths(tmp_path):
     assert all(member.strength in probe.STRENGTHS for member in run.manifest.learned)
     assert run.trace.has_mirrored
     searched = probe.search_flops(60, 2 * 12 * 3)
-    assert run.manifest.phase("train").flops == 3 * searched + 4 * 3 * int(90 * 72 * (3 * 2 / 3 + 1 + 1 / 4))
+    assert run.manifest.training.flops == 3 * searched + 4 * 3 * int(90 * 72 * (3 * 2 / 3 + 1 + 1 / 4))
     missing = gather(run).missing["features"]
     assert "vectors" in missing
     assert "pictures" not in missing

@@ -21,7 +21,7 @@ import worker_kit
 from command_line import complaints
 from dataprune.data import read_features
 from dataprune.errors import InputError, MachineError
-from dataprune.run import score
+from dataprune.run.score import score
 from dataprune.study.conditions import StudyInputs
 from dataprune.tables import read_table
 from dataprune.training.settings import Hardware

@@ -9,6 +9,23 @@ from dataprune.errors import MachineError
 MOST_ROWS = 10
 
 
+class Tabular:
+    """A result that is also a table: `_columns` has its rows, `_shown` those that a notebook shows."""
+
+    def _columns(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def _shown(self) -> Mapping[str, Any]:
+        return self._columns()
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self).splitlines()[0], self._shown())
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame`."""
+        return data_frame(self._columns())
+
+
 def html_table(title: str, columns: Mapping[str, Any], most: int = MOST_ROWS) -> str:
     """Return the first rows of some columns of one length as HTML; everything in them is escaped, floats have four digits.
 

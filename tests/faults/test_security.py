@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataprune.errors import DatapruneError
-from dataprune.run import open_run
+from dataprune.run.run import open_run
 from fault_kit import copy_of, quick_run, vectors_file
 
 PACKAGE = Path(__file__).parents[2] / "src" / "dataprune"

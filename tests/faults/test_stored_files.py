@@ -11,8 +11,7 @@ import pytest
 
 from dataprune import store
 from dataprune.errors import DatapruneError, InputError, StoreError
-from dataprune.run import open_run
-from dataprune.run.run import SCORES_FILE
+from dataprune.run.run import SCORES_FILE, open_run
 from dataprune.study.study import SUMMARY, open_study, verify_study
 from fault_kit import DAMAGES, Damage, copy_of, quick_run, stored_files, vectors_file
 from study_toys import toy_spec, toy_study

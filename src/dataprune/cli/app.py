@@ -20,7 +20,7 @@ from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
 from dataprune.cli.embed import embed
 from dataprune.cli.features import km, map_
-from dataprune.cli.lines import hush, say
+from dataprune.cli.lines import begin, say
 from dataprune.cli.options import OPTIONS
 from dataprune.cli.prune import prune
 from dataprune.cli.report import export, report, verify
@@ -62,7 +62,7 @@ def run(words: list[str]) -> int:
     """Parse a command line, do what it asks, and return the exit code."""
     no_console: Any = object()  # cyclopts would make one of rich, which takes long to load
     command, bound, _ = app.parse_args(words, console=no_console, error_console=no_console, exit_on_error=False, print_error=False)
-    hush(bound.arguments.get("quiet", False))
+    begin(words, bound.arguments.get("quiet", False))
     if command.__name__ == "version_print":
         say(f"dataprune {dp.__version__}")
     elif command.__name__ == "help_print":

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, warn
-from dataprune.cli.noise import Classes, FoundBefore, GivenLabels, Probabilities, RunOrNone, found_in, say_accuracy
-from dataprune.cli.options import Output, Quiet, Seed, at_least, only_one
+from dataprune.cli.noise import FoundBefore, Own, OwnNetworks, RunOrNone, say_accuracy
+from dataprune.cli.options import Output, Quiet, Seed, at_least
 from dataprune.report.text import pluralise
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ def audit(
     out: Output = Path("audit.csv"),
     decisions: Path | None = None,
     suspects: FoundBefore = None,
-    probabilities: Probabilities = None,
-    labels: GivenLabels = None,
-    classes: Classes = None,
+    own: Own = OwnNetworks(),
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -45,19 +43,20 @@ def audit(
         out: The table, .csv or .parquet; one that is there is gone on with.
         decisions: What the page saved, or another table with id and decision: goes into the table.
     """
-    from dataprune.run.audit import WRONG, update_table
+    from dataprune.run.decisions import update_table
 
-    if suspects is not None:
-        only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
-    found = found_in(run, probabilities, labels, classes, seed) if suspects is None else dp.read_suspects(suspects)
+    found = own.finding(run, seed, suspects)
     sample = dp.audit(found, size, seed=seed)
-    decided = update_table(sample, out, decisions)
+    said = update_table(sample, out, decisions)
+    decided = [said.pop(row) for row in sample.rows.tolist()]
     say_accuracy(found)
-    left = sum(not word for word in decided)
-    if left:
+    if beyond := sum(map(bool, said.values())):
+        what = f"{out} has {pluralise(beyond, 'decision')} more, which --size {size} does not look at"
+        warn(f"{what}: --size {len(sample) + len(said)} does")
+    if not all(decided):
         _say_left(sample, decided, out, run)
         return
-    _say_result(sample.estimate([word in WRONG for word in decided]), found)
+    _say_result(sample.estimate([word in ("drop", "relabel") for word in decided]), found)
     place = "" if run is None else f" {shlex.quote(str(run))}"
     say(f"next: dataprune noise apply{place} --decisions {shlex.quote(str(out))} --out cleaned.csv")
 
@@ -83,7 +82,7 @@ def _say_result(result: "dp.AuditResult", found: "dp.Suspects") -> None:
     say(f"wrong labels: {_count(result.n_wrong, n)}: by what was looked at alone, so right whatever the networks are worth")
     if result.precision is not None:
         shares = (f"{end:.0%}" for end in (result.precision.value, result.precision.low, result.precision.high))
-        flagged = pluralise(int(found.is_suspect.sum()), "flagged label")
+        flagged = pluralise(len(found.flagged), "flagged label")
         say("of {}: {} are wrong, 95 % interval {} to {}".format(flagged, *shares))
         say(f"wrong and not flagged: {_count(result.n_unfound, n)}")
     if result.n_together is not None:

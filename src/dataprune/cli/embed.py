@@ -48,7 +48,7 @@ def embed(
         components: For pixels: how many. Default: 128.
         executor: Train in this process, or in one beside it. Default: beside it on a CPU.
     """
-    from dataprune.run import check_features_out
+    from dataprune.run.embed import check_features_out
     from dataprune.training.swav.recipe import swav_recipe_named
 
     hardware = Hardware(device, executor, workers)
@@ -90,7 +90,6 @@ def make(
     wait: bool = False,
 ) -> "dp.Embedding":
     """Make features, with progress on stdout, then what they cost and how good they are."""
-
     with Progress("working") as progress:
         made = dp.embed(dataset, out, settings, hardware, test=test, run=run, wait=wait, listener=learning(progress))
     if made.manifest.asked["encoder"] == "swav":

@@ -1,6 +1,7 @@
 """`dataprune km` and `dataprune map`: feature vectors that are already there, scored without labels, and drawn as a map."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ from cyclopts import Parameter
 import dataprune as dp
 from dataprune.cli.embed import make
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import Address, Output, Quiet, Reading, Seed, Wait, Workers, at_least, is_file, read_data
+from dataprune.cli.options import FLAT, Address, Output, Quiet, Reading, Seed, Wait, Workers, at_least, is_file, read_data
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware
@@ -27,19 +28,47 @@ Features = Annotated[
         "rows), or a folder of such files, read in the order of their names. With --encoder: the data."
     ),
 ]
-OfData = Annotated[
-    str | None, Parameter(help="Take the features that this encoder makes of the pictures of a data set, as for dataprune embed.")
-]
-Clusters = Annotated[
-    str,
-    Parameter(
-        help="How many clusters: auto takes the elbow of the inertia curve, classes as many as there are classes; or a number."
-    ),
-]
-FeatureLabels = Annotated[
-    str | None,
-    Parameter(help="Labels of the rows, FILE or FILE:COLUMN, CSV or Parquet: by the column that names the rows, else by row."),
-]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where features come from, and how they are cut.
+
+    Attributes:
+        encoder: Take the features that this encoder makes of the pictures of a data set, as for dataprune embed.
+        clusters: How many clusters: auto takes the elbow of the inertia curve, classes as many as there are classes; or a number.
+        labels: Labels of the rows, FILE or FILE:COLUMN, CSV or Parquet: by the column that names the rows, else by row.
+    """
+
+    encoder: str | None = None
+    clusters: str = "auto"
+    labels: str | None = None
+
+    def read(self, features: Path) -> "dp.FeatureFile":
+        """Open the features; with an encoder make those of the data first, in the cache."""
+        from dataprune import store
+        from dataprune.data.pack import cache_root
+
+        if self.encoder is not None:
+            dataset, folder = read_data(str(features), Reading()), cache_root()[0] / "features"
+            folder.mkdir(parents=True, exist_ok=True)
+            place = folder / f"{store.json_digest([self.encoder, dataset.fingerprint])[:24]}.parquet"
+            features = make(dataset, place, dp.EmbedSettings(self.encoder), Hardware(), wait=True).path
+        file = dp.read_features(features)
+        say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
+        return file
+
+    def labels_of(self, file: "dp.FeatureFile", run: "dp.Run | None" = None) -> "tuple[np.ndarray, tuple[str, ...]]":
+        """Find the label of each row, in a file of labels or in the run: class indices, and the names of the classes."""
+        from dataprune.data.labels import read_labels
+
+        if self.labels is not None:
+            aligned = read_labels(self.labels).align(file.ids.tolist(), ())
+            warn(*aligned.notes)
+            return aligned.labels, aligned.classes
+        if run is None:
+            raise InputError("`--color label` needs labels: give --labels FILE:COLUMN or --run RUN.")
+        return _in_rows(file, run, run.labels), run.classes
 
 
 def km(
@@ -47,9 +76,7 @@ def km(
     /,
     *,
     out: Output,
-    encoder: OfData = None,
-    clusters: Clusters = "auto",
-    labels: FeatureLabels = None,
+    cut: Annotated[Cut, FLAT] = Cut(),
     normalize: bool = False,
     restarts: Annotated[int, at_least(1)] = 1,
     sample: Annotated[int | None, at_least(2)] = None,
@@ -91,11 +118,11 @@ def km(
     check_output(out, TABLES)
     if plot is not None:
         check_output(plot, (".png",), name="plot")
-        if clusters != "auto":
-            raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {clusters}")
-    file = _read(features, encoder)
-    n_classes = None if labels is None else len(_labels(file, labels)[1])
-    settings = ClusterSettings(clusters, n_classes, seed, restarts, sample, normalize)
+        if cut.clusters != "auto":
+            raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {cut.clusters}")
+    file = cut.read(features)
+    n_classes = None if cut.labels is None else len(cut.labels_of(file)[1])
+    settings = ClusterSettings(cut.clusters, n_classes, seed, restarts, sample, normalize)
     found, nearest, distance = score_features(file, settings, out, ExecutorConfig(executor, workers, address=address), wait=wait)
     curve, why = found.curve, {"auto": "no elbow", "classes": "the number of classes"}.get(found.asked, "as asked")
     if curve is not None:
@@ -122,11 +149,9 @@ def map_(
     /,
     *,
     out: Output,
-    encoder: OfData = None,
     color: str = "cluster",
-    labels: FeatureLabels = None,
+    cut: Annotated[Cut, FLAT] = Cut(),
     run: Path | None = None,
-    clusters: Clusters = "auto",
     sample: Annotated[int, at_least(4)] = 5000,
     seed: Seed = 0,
 ) -> None:
@@ -147,23 +172,32 @@ def map_(
     """
     import numpy as np
 
-    from dataprune.clustering import take
+    from dataprune.clustering import assign, take
     from dataprune.report.figures import write_plot
     from dataprune.report.maps import map_data
+    from dataprune.run.clusters import ClusterSettings, cluster
+    from dataprune.run.own_scores import known_score, score_of_file
     from dataprune.streams import generator
     from dataprune.tables import check_output
 
     check_output(out, (".png",))
     opened = None if run is None else dp.open_run(run)
-    file = _read(features, encoder)
+    file = cut.read(features)
     names: tuple[str, ...] = ()
     groups = values = None
     if color == "cluster":
-        groups, names = _clusters(file, clusters, labels, opened, seed)
+        n_classes = None if cut.labels is None and run is None else len(cut.labels_of(file, opened)[1])
+        found = cluster(file, ClusterSettings(cut.clusters, n_classes, seed))
+        warn(*found.notes)
+        groups, names = assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
     elif color == "label":
-        groups, names = _labels(file, labels, opened)
+        groups, names = cut.labels_of(file, opened)
+    elif ":" in color or is_file(color):
+        values = score_of_file(color, file.ids).values
+    elif opened is not None:
+        values = _in_rows(file, opened, known_score(opened, color).values)
     else:
-        values = _score(file, color, opened)
+        raise invalid("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
     rows = np.arange(file.rows)
     if sample < file.rows:
         rows = np.sort(generator(seed, "map", "sample").choice(file.rows, sample, replace=False))
@@ -172,67 +206,11 @@ def map_(
     say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
 
 
-def _read(features: Path, encoder: str | None) -> "dp.FeatureFile":
-    if encoder is not None:
-        features = _made(str(features), encoder)
-    file = dp.read_features(features)
-    say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
-    return file
-
-
-def _made(data: str, encoder: str) -> Path:
-    """Make the features of a data set in the cache."""
-    from dataprune import store
-    from dataprune.data.pack import cache_root
-
-    dataset = read_data(data, Reading())
-    name = store.json_digest([encoder, dataset.fingerprint])[:24]
-    (folder := cache_root()[0] / "features").mkdir(parents=True, exist_ok=True)
-    return make(dataset, folder / f"{name}.parquet", dp.EmbedSettings(encoder), Hardware(), wait=True).path
-
-
-def _clusters(
-    file: "dp.FeatureFile", asked: str, labels: str | None, run: "dp.Run | None", seed: int
-) -> "tuple[np.ndarray, tuple[str, ...]]":
-    """Cut the features into clusters, and name these by their numbers."""
-    from dataprune.clustering import assign
-    from dataprune.run import ClusterSettings, cluster
-
-    n_classes = None if labels is None and run is None else len(_labels(file, labels, run)[1])
-    found = cluster(file, ClusterSettings(asked, n_classes, seed))
-    warn(*found.notes)
-    return assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
-
-
-def _labels(file: "dp.FeatureFile", spec: str | None, run: "dp.Run | None" = None) -> "tuple[np.ndarray, tuple[str, ...]]":
-    """Find the label of each row, in a file of labels or in the run: class indices, and the names of the classes."""
-    from dataprune.data.labels import read_labels
-
-    if spec is not None:
-        aligned = read_labels(spec).align(file.ids.tolist(), ())
-        warn(*aligned.notes)
-        return aligned.labels, aligned.classes
-    if run is None:
-        raise InputError("`--color label` needs labels: give --labels FILE:COLUMN or --run RUN.")
-    return _in_rows(file, run, run.labels), run.classes
-
-
-def _score(file: "dp.FeatureFile", color: str, run: "dp.Run | None") -> "np.ndarray":
-    """Find the score of each row, in a file or in the run."""
-    from dataprune.run.own_scores import known_score, score_of_file
-
-    if ":" not in color and not is_file(color):
-        if run is None:
-            raise invalid("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
-        return _in_rows(file, run, known_score(run, color).values)
-    return score_of_file(color, file.ids).values
-
-
 def _in_rows(file: "dp.FeatureFile", run: "dp.Run", values: "np.ndarray") -> "np.ndarray":
     """Bring values of a run's examples into the order of the file's rows, which must be the same examples."""
     import numpy as np
 
-    from dataprune.run import match
+    from dataprune.run.features import match
 
     matched = match(file, run.ids)
     if matched.n_left_out:

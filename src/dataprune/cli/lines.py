@@ -2,20 +2,22 @@
 
 import logging
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from dataprune.report.text import display_text
 
 LONGEST_LINE = 2000
-_is_quiet = False
+_is_quiet, _typed = False, ""
 
 
-def hush(quiet: bool) -> None:
-    """Let `say` print nothing from here on, as --quiet asks; or again."""
-    global _is_quiet
-    _is_quiet = quiet
+def begin(words: Sequence[str], quiet: bool) -> None:
+    """Note the command line as it was typed; let `say` print nothing from here on, if --quiet asks for that."""
+    global _is_quiet, _typed
+    _is_quiet, _typed = quiet, shlex.join(["dataprune", *words])
 
 
 def is_quiet() -> bool:
@@ -27,6 +29,20 @@ def say(*lines: str) -> None:
     """Print lines on stdout."""
     for line in () if _is_quiet else lines:
         _write("stdout", _line(line))
+
+
+def say_unwritten(add: str) -> None:
+    """Report that nothing was written, and what to add to the command for that."""
+    say(f"nothing was written; add {add} to: {_typed}")
+
+
+def say_written(add: str, file: str, folders: Mapping[Path, str], how_many: str = "") -> None:
+    """Report the file and the folders of copies or links that were written; or what to add."""
+    say(*([f"written: {file}"] if file else []))
+    for folder, how in folders.items():
+        say(f"written: {folder}, {how_many}{'copies' if how == 'copy' else 'links'} in a folder for each class")
+    if not file and not folders:
+        say_unwritten(f"{add}, or --copy-to DIR,")
 
 
 def warn(*lines: str) -> None:

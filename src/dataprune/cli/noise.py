@@ -3,6 +3,7 @@
 import csv
 import shlex
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,23 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import dataprune as dp
-from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import (
-    FLAT,
-    Data,
-    LinkTo,
-    MovedData,
-    Output,
-    Overwrite,
-    Quiet,
-    Reading,
-    Seed,
-    dataset_for,
-    folders_of,
-    only_one,
-    read_data,
-)
-from dataprune.cli.prune import lost_classes
+from dataprune.cli import options
+from dataprune.cli.lines import say, say_columns, say_unwritten, say_written, warn
+from dataprune.cli.options import FLAT, Data, Folders, Output, Overwrite, Quiet, Reading, Seed
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import display_text, pluralise
 
@@ -35,28 +22,51 @@ N_SHOWN = 10
 WORTH_LOOKING = (10, 20, 50)
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
 FEW_CLASSES = 20
-PROBABLE = 0.5  # and more: the label is probably wrong
 LONGEST_REASON = 240
 
 RunOrNone = Annotated[Path | None, Parameter(help="A folder made by dataprune score.")]
-Probabilities = Annotated[
-    Path | None,
-    Parameter(
-        help="Instead of RUN: class probabilities of a model of your own that did not see the examples: .npy (N, classes), or .csv "
-        "or .parquet with a column called like each class and one that names the examples."
-    ),
-]
 FoundBefore = Annotated[Path | None, Parameter(help="Instead of RUN: what dataprune noise find wrote.")]
-GivenLabels = Annotated[
-    str | None, Parameter(help="With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.")
-]
-Classes = Annotated[
-    str | None,
-    Parameter(
-        help="With --probabilities FILE.npy: which class each column is, a,b,c. Default: names in alphabetical order, numbers as "
-        "numbers of columns; refused where far more labels agree with another order, which is named."
-    ),
-]
+
+
+@dataclass(frozen=True)
+class OwnNetworks:
+    """What a model of one's own says of every label.
+
+    Attributes:
+        probabilities: Instead of RUN: class probabilities of a model of your own that did not see the examples: .npy (N, classes),
+            or .csv or .parquet with a column called like each class and one that names the examples.
+        labels: With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.
+        classes: With --probabilities FILE.npy: which class each column is, a,b,c. Default: names in alphabetical order, numbers as
+            numbers of columns; refused where far more labels agree with another order, which is named.
+    """
+
+    probabilities: Path | None = None
+    labels: str | None = None
+    classes: str | None = None
+
+    def finding(self, run: Path | None, seed: int, suspects: Path | None = None) -> "dp.Suspects":
+        """Judge the labels of a run, or of probabilities made elsewhere; or read what was found before."""
+        from dataprune.run.suspects import evidence_of_file
+
+        file, labels, classes = self.probabilities, self.labels, self.classes
+        if suspects is not None:
+            options.only_one({"RUN": run, "--suspects": suspects, "--probabilities": file})
+            return dp.read_suspects(suspects)
+        if (run is None) == (file is None):
+            raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
+        if classes is not None and (file is None or file.suffix.lower() != ".npy"):
+            raise invalid("classes", "go with --probabilities FILE.npy, whose columns have no names", classes)
+        if run is not None:
+            if labels is not None:
+                raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
+            return dp.find_suspects(dp.open_run(run), seed=seed)
+        assert file is not None
+        if labels is None:
+            raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
+        return dp.find_suspects(evidence_of_file(file, labels, next(csv.reader([classes or ""]), [])), seed=seed)
+
+
+Own = Annotated[OwnNetworks, FLAT]
 
 
 def inject(
@@ -96,18 +106,18 @@ def inject(
 
     check_output(out, TABLES)
     shares = None if matrix is None else read_matrix(matrix)
-    dataset = read_data(data, reading)
+    dataset = options.read_data(data, reading)
     if dataset.labels is None:
         raise InputError("the data have no labels that could be made wrong. Give --labels FILE.")
     ids = dataset.ids.tolist()
     given = dp.inject_noise(dataset.labels, rate, kind, n_classes=dataset.n_classes, ids=ids, matrix=shares, seed=seed)
+    names = dataset.classes
     with writing(out, overwrite=overwrite) as temporary:
-        named = np.array(dataset.classes, object)
+        named = np.array(names, object)
         write_table(temporary, {"id": dataset.ids, "label": named[given], "clean_label": named[dataset.labels]})
     changed = given != dataset.labels
     say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
     pairs = Counter(zip(dataset.labels[changed].tolist(), given[changed].tolist(), strict=True)).most_common()
-    names = dataset.classes
     say_columns([(f"{count:,}", f"{names[old]} labelled {names[new]}") for (old, new), count in pairs[:MOST_PAIRS]], right=(0,))
     if len(pairs) > MOST_PAIRS:
         say(f"  and {pluralise(len(pairs) - MOST_PAIRS, 'other pair')}")
@@ -121,19 +131,17 @@ def find(
     /,
     *,
     out: Output | None = None,
-    probabilities: Probabilities = None,
-    labels: GivenLabels = None,
-    classes: Classes = None,
+    own: Own = OwnNetworks(),
     seed: Seed = 0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
 
-    Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE with id, label,
-    suggested_label, probability (that the label is wrong), score, rank, is_suspect, reason and, of texts and rows, text; and
-    FILE.json with the estimate. Where what the networks say carries no number, there is an order to look in, and no label is
-    flagged by it.
+    Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE, the most suspect
+    first, with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect, reason and, of texts and
+    rows, text; and FILE.json with the estimate. Where what the networks say carries no number, there is an order to look in, and
+    no label is flagged by it.
     Without --out it only says what it finds.
 
     For example:
@@ -147,7 +155,7 @@ def find(
 
     if out is not None:
         check_output(out, TABLES)
-    found = found_in(run, probabilities, labels, classes, seed)
+    found = own.finding(run, seed)
     n_carried = 0 if out is None else dp.write_suspects(found, out, overwrite=overwrite)
     warn(*found.notes)
     _say_estimate(found)
@@ -161,21 +169,11 @@ def find(
             say(f"next: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
         first = "next" if found.n_wrong is None else "or"
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
-    elif run is not None:
-        say(f"nothing was written; add --out suspects.csv to: {shlex.join(['dataprune', 'noise', 'find', str(run)])}")
+    else:
+        say_unwritten("--out suspects.csv")
 
 
-def check(
-    run: RunOrNone = None,
-    /,
-    *,
-    truth: str,
-    suspects: FoundBefore = None,
-    probabilities: Probabilities = None,
-    labels: GivenLabels = None,
-    classes: Classes = None,
-    seed: Seed = 0,
-) -> None:
+def check(run: RunOrNone = None, /, *, truth: str, suspects: FoundBefore = None, own: Own = OwnNetworks(), seed: Seed = 0) -> None:
     """Measure how well the wrong labels of RUN are found, where the true ones are known.
 
     Takes a run, a table of dataprune noise find, or probabilities of your own, and the true labels. Prints how well the score
@@ -191,9 +189,7 @@ def check(
     from dataprune.noise import evaluate_classes
     from dataprune.run.suspects import read_truth
 
-    if suspects is not None:
-        only_one({"RUN": run, "--suspects": suspects, "--probabilities": probabilities})
-    found = found_in(run, probabilities, labels, classes, seed) if suspects is None else dp.read_suspects(suspects)
+    found = own.finding(run, seed, suspects)
     true, notes = read_truth(truth, found)
     warn(*notes)
     _say_checked(dp.evaluate_suspects(found, true))
@@ -210,9 +206,8 @@ def apply(
     confidence: float | None = None,
     suspects: Path | None = None,
     out: Output | None = None,
-    copy_to: Path | None = None,
-    link_to: LinkTo = None,
-    data: MovedData = None,
+    folders: Annotated[Folders, FLAT] = Folders(),
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a cleaned set: without the suspects, or with better labels.
@@ -227,68 +222,57 @@ def apply(
 
     Args:
         drop: Leave out every suspect.
-        relabel: Give suspects the suggested label, where it is sure enough; keep the others.
+        relabel: Give suspects the suggested label, where that is right with at least --confidence; keep the others.
         decisions: Do what this .csv or .parquet file says: columns id and decision (keep, drop or relabel; empty keeps), and
             new_label if a new label is not to be the suggested one.
         confidence: For --relabel: the least probability that the suggested label is right. Default: 0.9.
         suspects: What dataprune noise find wrote. Default: find anew.
         out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
-        copy_to: Copy the pictures that stay into a new folder DIR/class/.
     """
     from dataprune.noise.decide import CONFIDENCE, check_confidence
-    from dataprune.run.decisions import read_decisions
-    from dataprune.run.suspects import read_suspects_of
 
-    asked = only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
+    asked = options.only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
     if confidence is not None and not relabel:
         raise invalid("confidence", "go with --relabel", asked)
     sure = CONFIDENCE if confidence is None else confidence
     check_confidence(sure)
-    targets = dp.Targets(out, folders_of(copy_to, link_to))
+    targets = dp.Targets(out, folders.asked)
     targets.check()
     if run is None and (suspects or decisions) is None:
         raise InputError("give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote.")
     if run is None and targets.folders:
         raise InputError("--copy-to and --link-to need the RUN, which knows where the pictures lie.")
     opened = None if run is None else dp.open_run(run)
-    table = decisions if suspects is None and opened is None else suspects
-    found = None
-    if table is not None:
-        found = dp.read_suspects(table) if opened is None else read_suspects_of(opened, table)
-    elif opened is not None and decisions is None:
-        found = dp.find_suspects(opened)
-    judged = opened or found
-    assert judged is not None
-    if decisions is not None:
-        decided = read_decisions(decisions, judged.ids.tolist(), judged.labels, judged.classes, found)
-    else:
-        assert found is not None
-        if suspects is not None:
-            _warn_of_decisions(suspects, asked)
-        decided = dp.decide(found, "drop" if drop else "relabel", confidence=sure)
-    dp.write_cleaned(decided, targets, None if opened is None else dataset_for(targets.folders, opened, data))
+    decided = _decided(opened, decisions, suspects, asked, sure)
+    dp.write_cleaned(decided, targets, None if opened is None else folders.pictures_of(opened), overwrite=overwrite)
     _say_decided(decided, sure)
     if decisions is not None and decided.count("keep") == len(decided):
         warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
-    _say_written(targets, len(decided.rows))
+    say_written("--out cleaned.csv", str(out or ""), targets.folders, f"{len(decided.rows):,} ")
+    if targets.paths:
+        say(f"next: dataprune score {'' if out is None else 'DATA --labels '}{shlex.quote(str(targets.paths[0]))} --out RUN2")
 
 
-def found_in(run: Path | None, probabilities: Path | None, labels: str | None, classes: str | None, seed: int) -> "dp.Suspects":
-    """Judge the labels of a run, or of probabilities made elsewhere."""
-    from dataprune.run.suspects import evidence_of_file
+def _decided(run: "dp.Run | None", decisions: Path | None, suspects: Path | None, asked: str, sure: float) -> "dp.Decisions":
+    """Decide about every label: as a person did, or by what was found before or is found now."""
+    from dataprune.run.decisions import read_decisions
+    from dataprune.run.suspects import read_suspects_of
+    from dataprune.tables import column_names, read_table
 
-    if (run is None) == (probabilities is None):
-        raise InputError("give either a RUN, or --probabilities FILE with --labels FILE.")
-    if classes is not None and (probabilities is None or probabilities.suffix.lower() != ".npy"):
-        raise invalid("classes", "go with --probabilities FILE.npy, whose columns have no names", classes)
-    if run is not None:
-        if labels is not None:
-            raise InputError("`--labels` goes with --probabilities; a run has its labels in it. Score again to judge others.")
-        return dp.find_suspects(dp.open_run(run), seed=seed)
-    assert probabilities is not None
-    if labels is None:
-        raise InputError("`--probabilities` needs the labels to judge. Give --labels FILE.")
-    return dp.find_suspects(evidence_of_file(probabilities, labels, next(csv.reader([classes or ""]), [])), seed=seed)
+    found, table = None, decisions if suspects is None and run is None else suspects
+    if table is not None:
+        found = dp.read_suspects(table) if run is None else read_suspects_of(run, table)
+    if decisions is not None:
+        judged = run or found
+        assert judged is not None
+        return read_decisions(decisions, judged.ids.tolist(), judged.labels, judged.classes, found)
+    if suspects is not None and "decision" in column_names(suspects):
+        cells = read_table(suspects, ["decision"]).columns["decision"].tolist()
+        if filled := sum(bool(str(cell).strip()) for cell in cells):
+            which = f"the column decision of {suspects}, filled in {pluralise(filled, 'row')}"
+            warn(f"{asked} does not look at {which}; --decisions does")
+    found = dp.find_suspects(run) if found is None else found
+    return dp.decide(found, asked.removeprefix("--"), confidence=sure)
 
 
 def say_accuracy(found: "dp.Suspects") -> None:
@@ -300,6 +284,8 @@ def say_accuracy(found: "dp.Suspects") -> None:
 
 def _say_estimate(found: "dp.Suspects") -> None:
     """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
+    from dataprune.noise.words import flags_in_words
+
     say_accuracy(found)
     n = len(found)
     say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
@@ -308,19 +294,16 @@ def _say_estimate(found: "dp.Suspects") -> None:
         return
     interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
     say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
-    flagged = int(found.is_suspect.sum())
     if found.are_few:
         say("not distinguishable from a set without wrong labels. A look at the first of the list tells which it is")
-    suspected = found.probability[found.is_suspect]
-    probable = f", {(suspected >= PROBABLE).sum():,} of them probably wrong"
-    share = f"{probable}; {suspected.mean():.0%} are expected to be" if flagged else ""
-    say(f"flagged: {pluralise(flagged, 'label')}{share}")
+    expected = f"; {found.probability[found.flagged].mean():.0%} are expected to be" if len(found.flagged) else ""
+    say(f"flagged: {flags_in_words(found)}{expected}")
     budgets = sorted({count for count in (*WORTH_LOOKING, *(round(share * n) for share in BUDGETS)) if 1 <= count <= n})
     say("what is expected when the most suspect are looked at:")
     rows = [("looked at", "are wrong", "between")]
     for count in budgets:
-        if expected := found.expected_wrong(count):
-            rows.append((f"{count:,}", f"{expected[0]:,.0f}", f"{expected[1]:,.0f} and {expected[2]:,.0f}"))
+        if wrong := found.expected_wrong(count):
+            rows.append((f"{count:,}", f"{wrong[0]:,.0f}", f"{wrong[1]:,.0f} and {wrong[2]:,.0f}"))
     say_columns(rows, right=(0, 1))
 
 
@@ -329,8 +312,8 @@ def _say_most_suspect(found: "dp.Suspects") -> None:
 
     Of two that contradict each other only the likelier one is among the first.
     """
-    order, partner, probability = found.order.tolist(), found.contradicted_by, found.probability
-    first = (row for row in order if partner is None or partner[row] < 0 or probability[row] >= PROBABLE)
+    order, partner, probable = found.order.tolist(), found.contradicted_by, set(found.probable.tolist())
+    first = (row for row in order if partner is None or partner[row] < 0 or row in probable)
     say("most suspect:")
     _say_reasons(found, list(islice(first, N_SHOWN)))
     if partner is not None and (rows := [row for row in order if partner[row] >= 0]):
@@ -394,16 +377,6 @@ def _say_by_class(parts: "tuple[dp.Evaluation, ...]", found: "dp.Suspects") -> N
         say(f"  and {pluralise(len(parts) - len(shown), 'other class')}")
 
 
-def _warn_of_decisions(suspects: Path, asked: str) -> None:
-    """Warn where a person has filled in decisions that are not read."""
-    from dataprune.tables import column_names, read_table
-
-    cells = read_table(suspects, ["decision"]).columns["decision"].tolist() if "decision" in column_names(suspects) else []
-    if filled := sum(bool(str(cell).strip()) for cell in cells):
-        which = f"the column decision of {suspects}, filled in {pluralise(filled, 'row')}"
-        warn(f"{asked} does not look at {which}; --decisions does")
-
-
 def _say_decided(decided: "dp.Decisions", confidence: float) -> None:
     """Report what was done to how many, and warn of classes that lose everything."""
     counts = {"drop": "dropped", "relabel": "relabelled", "keep": "kept as they are"}
@@ -411,18 +384,5 @@ def _say_decided(decided: "dp.Decisions", confidence: float) -> None:
     say(f"of {pluralise(len(decided), 'example')}: {done}")
     if decided.n_left:
         say(f"among those kept: {pluralise(decided.n_left, 'suspect')} whose suggested label is less than {confidence:g} sure")
-    if lost := lost_classes(decided.given, decided.labels[decided.rows], decided.classes):
+    if lost := options.lost_classes(decided.given, decided.labels[decided.rows], decided.classes):
         warn(f"nothing is left of {lost}")
-
-
-def _say_written(targets: "dp.Targets", n_left: int) -> None:
-    """Report what was written, and what it is for."""
-    if targets.labels is not None:
-        say(f"written: {targets.labels}")
-    for folder, how in targets.folders.items():
-        say(f"written: {folder}, {n_left:,} {'copies' if how == 'copy' else 'links'} in a folder for each class")
-    if targets.paths:
-        place = f"{'' if targets.labels is None else 'DATA --labels '}{shlex.quote(str(targets.paths[0]))}"
-        say(f"next: dataprune score {place} --out RUN2")
-    else:
-        say("nothing was written; add --out cleaned.csv, or --copy-to DIR")

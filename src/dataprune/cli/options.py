@@ -1,10 +1,9 @@
 """Options that several commands share, what is refused of values once they are parsed, and how DATA is read."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from cyclopts import ArgumentCollection, Group, Parameter
 
@@ -14,6 +13,9 @@ from dataprune.cli.progress import reading_progress
 from dataprune.errors import InputError, StoreError, invalid, join_some
 from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware, Settings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MANIFESTS = ("run.json", "study.json")
 DEEPEST = 4  # study/run/trace/FILE
@@ -57,9 +59,8 @@ def check_values(arguments: ArgumentCollection) -> None:
         if int in (argument.hint, *get_args(argument.hint)) and "." in value:  # which would be rounded
             raise invalid(argument.name, "be a whole number", repr(value))
     outputs = [(argument, value) for argument, value in given if written in cast(tuple[Any, ...], argument.parameter.validator)]
-    read = [
-        value for one in given if one not in outputs for value in (one[1], one[1].rpartition(":")[0]) if value and is_file(value)
-    ]
+    inputs = [value for one in given if one not in outputs for value in (one[1], one[1].rpartition(":")[0]) if value]
+    read = [value for value in inputs if is_file(value)]
     for argument, value in outputs:
         if not is_file(value):
             continue
@@ -98,7 +99,6 @@ Workers = Annotated[int | None, help_of(Hardware, "workers"), at_least(1)]
 Address = Annotated[str | None, help_of(Hardware, "address")]
 MovedData = Annotated[str | None, Parameter(help="Where the data lie now, if they were moved.")]
 Balanced = Annotated[bool, Parameter(help="Keep the same share of every class.")]
-LinkTo = Annotated[Path | None, Parameter(help="As --copy-to, with symbolic links, which take no space.")]
 Batch = Annotated[int | None, help_of(Settings, "batch"), at_least(1)]
 Wait = Annotated[bool, Parameter(help="If another process works on the same output, wait for it.")]
 Overwrite = Annotated[bool, Parameter(help="Replace an output that is there and holds something else.")]
@@ -121,24 +121,44 @@ def only_one(options: dict[str, Any]) -> str:
     return given[0]
 
 
-def folders_of(copy_to: Path | None, link_to: Path | None) -> dict[Path, Literal["copy", "link"]]:
-    """Return the folders to write, and how."""
-    if copy_to is not None and copy_to == link_to:
-        raise invalid("link_to", "be another folder than --copy-to", str(link_to))
-    asked: tuple[tuple[Path | None, Literal["copy", "link"]], ...] = ((copy_to, "copy"), (link_to, "link"))
-    return {folder: how for folder, how in asked if folder is not None}
+def lost_classes(before: "np.ndarray", after: "np.ndarray", classes: tuple[str, ...]) -> str:
+    """Name the classes that have examples before and none after; empty where there are none."""
+    lost = sorted(set(before.tolist()) - set(after.tolist()))
+    names = join_some(display_text(classes[index], 30) for index in lost)
+    return f"{pluralise(len(lost), 'class')}: {names}" if lost else ""
 
 
-def dataset_for(folders: Mapping[Path, str], run: "dp.Run", data: str | None) -> "dp.Dataset | None":
-    """Read the pictures of a run that go into new folders, which must lie outside of the data."""
-    from dataprune.data.folders import refuse_output_inside_data
+@dataclass(frozen=True)
+class Folders:
+    """Folders of the pictures that stay.
 
-    if not folders:
-        return None
-    dataset = run.dataset(data)
-    for folder, how in folders.items():
-        refuse_output_inside_data(dataset, folder, f"--{how}-to")
-    return dataset
+    Attributes:
+        copy_to: Copy the pictures that stay into a new folder DIR/class/.
+        link_to: As --copy-to, with symbolic links, which take no space.
+        data: Where the data lie now, if they were moved.
+    """
+
+    copy_to: Path | None = None
+    link_to: Path | None = None
+    data: str | None = None
+
+    @property
+    def asked(self) -> dict[Path, Literal["copy", "link"]]:
+        """The folders to write, and how."""
+        if self.copy_to is not None and self.copy_to == self.link_to:
+            raise invalid("link_to", "be another folder than --copy-to", str(self.link_to))
+        both: tuple[tuple[Path | None, Literal["copy", "link"]], ...] = ((self.copy_to, "copy"), (self.link_to, "link"))
+        return {folder: how for folder, how in both if folder is not None}
+
+    def pictures_of(self, run: "dp.Run") -> "dp.Dataset | None":
+        """Read the pictures of a run that go into the folders, which must lie outside of the data."""
+        from dataprune.data.folders import refuse_output_inside_data
+
+        dataset = run.dataset(self.data) if self.asked else None
+        for folder, how in self.asked.items():
+            assert dataset is not None
+            refuse_output_inside_data(dataset, folder, f"--{how}-to")
+        return dataset
 
 
 @dataclass(frozen=True)

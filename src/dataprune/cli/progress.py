@@ -13,8 +13,8 @@ from dataprune.report.text import pluralise
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from dataprune.run import EmbedProgress
-    from dataprune.run import Progress as RunProgress
+    from dataprune.run.encoders import EmbedProgress
+    from dataprune.run.score import Progress as RunProgress
     from dataprune.study.results_table import Cell
     from dataprune.study.run_trials import StudyProgress
     from dataprune.training.ensemble import EpochDone
@@ -107,29 +107,27 @@ def reading_progress(verb: str = "decod") -> Iterator[Callable[[int, int], None]
 
 
 def training(progress: Progress) -> Callable[["RunProgress"], None]:
-    """Return the listener of a run: the cost, then each epoch of a member that is done."""
+    """Return the listener of a run: the cost, then each epoch of a member that is done, of all that there are."""
     latest: dict[int, EpochDone] = {}
 
     def hear(message: "RunProgress") -> None:
-        plan, total = message.ensemble, message.total
-        left = total // plan.epochs
+        """Show one message."""
+        plan, left = message.ensemble, message.total // message.ensemble.epochs
+        total, before = plan.n_networks * plan.epochs, (plan.n_networks - left) * plan.epochs
         if message.cost is not None:
-            networks = (
-                pluralise(left, "network") if left == plan.n_networks else f"{left} of {pluralise(plan.n_networks, 'network')}"
-            )
+            networks = f"{f'{left} of ' if before else ''}{pluralise(plan.n_networks, 'network')}"
             how = f"model {plan.model}, recipe {plan.recipe.name}"
-            what = f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})"
-            progress.start(total, what, message.cost)
+            progress.start(total, f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})", message.cost)
         if (epoch := message.epoch) is None:
             return
+        done = before + message.done
         if not latest:
-            _say_resumed(message.done - 1 + (plan.n_networks - left) * plan.epochs, plan.n_networks * plan.epochs)
+            _say_resumed(done - 1, total)
         latest[epoch.member] = epoch
-        loss = sum(one.loss for one in latest.values()) / len(latest)
-        accuracy = sum(one.accuracy for one in latest.values()) / len(latest)
-        figures = f"loss {epoch.loss:.3f}, accuracy {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)}"
-        line = f"member {epoch.member} epoch {epoch.epoch}/{plan.epochs}: {figures}; {message.done} of {total}"
-        progress.step(message.done, f"{message.done}/{total} epochs, loss {loss:.3f}, accuracy {100 * accuracy:.1f} %", line)
+        loss, accuracy = (sum(getattr(one, name) for one in latest.values()) / len(latest) for name in ("loss", "accuracy"))
+        figures = f"loss {epoch.loss:.3f}, accuracy on its training labels {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)}"
+        line = f"member {epoch.member} epoch {epoch.epoch}/{plan.epochs}: {figures}; {done} of {pluralise(total, 'epoch')}"
+        progress.step(done, f"{done}/{total} epochs, loss {loss:.3f}, accuracy on training labels {100 * accuracy:.1f} %", line)
 
     return hear
 
@@ -139,6 +137,7 @@ def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
     heard = False
 
     def hear(message: "EmbedProgress") -> None:
+        """Show one message."""
         nonlocal heard
         if message.cost is not None:
             progress.start(message.total, f"{pluralise(message.total, 'epoch')} without labels", message.cost)
@@ -159,6 +158,7 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
     """Return the listener of a study: the cost, then each trial that ended; on a terminal also the epochs of those that run."""
 
     def hear(message: "StudyProgress") -> None:
+        """Show one message."""
         if message.cost is not None:
             warn(*message.notes)
             missing, found = message.total - message.found, f", {message.found:,} found" if message.found else ""
@@ -173,7 +173,7 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
             if ok and result.value is not None and trial.trainer is not None:
                 came = f"{trial.trainer.metric.axis} {trial.trainer.metric.text(result.value)}"
             line = f"trial {message.done} of {message.total}: {_named(trial.cell)}, seed {trial.seed}: {came}"
-        some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} %" for e in list(message.running.values())[:3]]
+        some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} % on validation" for e in list(message.running.values())[:3]]
         status = f"{message.done}/{message.total} trials" + (f" ({'; '.join(some)})" if some else "")
         progress.step(message.examples, status, line)
 

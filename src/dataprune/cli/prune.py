@@ -1,19 +1,14 @@
 """`dataprune prune`: turns a score into a kept set, as a file or a folder. Imports no torch: it answers at once."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import dataprune as dp
-from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import FLAT, Balanced, LinkTo, MovedData, Output, Overwrite, Run, Seed, dataset_for, folders_of, only_one
-from dataprune.errors import invalid, join_some, unknown_choice
-from dataprune.report.text import display_text, pluralise
+from dataprune.cli.lines import say, say_columns, say_written, warn
+from dataprune.cli.options import FLAT, Balanced, Folders, Output, Overwrite, Run, Seed, lost_classes, only_one
+from dataprune.errors import invalid, unknown_choice
+from dataprune.report.text import pluralise
 from dataprune.training.settings import ScoreReading
-
-if TYPE_CHECKING:
-    import numpy as np
-
 
 FEW_CLASSES = 20
 
@@ -35,9 +30,7 @@ def prune(
     option: tuple[str, ...] = (),
     seed: Seed = 0,
     out: Output | None = None,
-    copy_to: Path | None = None,
-    link_to: LinkTo = None,
-    data: MovedData = None,
+    folders: Annotated[Folders, FLAT] = Folders(),
     overwrite: Overwrite = False,
 ) -> None:
     """Pick the examples worth training on, by a score of RUN.
@@ -66,11 +59,8 @@ def prune(
         option: NAME=VALUE of a strategy, can be repeated: alpha (graph-cut), neighbours and gamma (d2), clusters, easy and epsilon
             (semdedup: with epsilon and no size, what is less like than 1 - epsilon is kept), exponent (beta), ridge (gradmatch).
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
-        copy_to: Copy the kept pictures into a new folder DIR/class/.
     """
-    from dataprune.run.own_scores import score_named
-    from dataprune.run.views import needs_of, views_of
-    from dataprune.store import check_new
+    from dataprune.run.own_scores import needs_of, score_named, views_of
 
     if strategy != "semdedup" or not any(one.startswith("epsilon=") for one in option):
         only_one({"--keep": keep, "--count": count})
@@ -83,36 +73,14 @@ def prune(
     cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
     views = views_of(opened, needs_of([strategy]), features, cut_score)
     kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
-    folders = folders_of(copy_to, link_to)
-    for folder in folders:
-        check_new([folder])
-    dataset = dataset_for(folders, opened, data)
+    dataset = folders.pictures_of(opened)
     if out is not None:
         dp.write_kept(kept, out, opened, overwrite=overwrite)
-    for folder, how in folders.items():
+    for folder, how in folders.asked.items():
         assert dataset is not None, "read for them"
         dp.write_folder(kept, dataset, folder, how)
     say_kept(kept, opened)
-    if out is not None:
-        say(f"written: {out}, and {out.name}.json with what was asked")
-    for folder, how in folders.items():
-        say(f"written: {folder}, {'copies' if how == 'copy' else 'links'} in a folder for each class")
-    if out is None and not folders:
-        command = _same_command(run, by, reading, kept, count is not None)
-        say(f"nothing was written; add --out kept.csv, or --copy-to DIR, to: {command}")
-
-
-def _same_command(run: Path, by: str | None, reading: ScoreReading, kept: "dp.Selection", by_count: bool) -> str:
-    spec = kept.spec
-    words = ["dataprune", "prune", str(run)]
-    words += [] if by is None else ["--by", by]
-    words += [word for name, value in vars(reading).items() if value not in (None, "all") for word in (f"--{name}", str(value))]
-    words += ["--count", str(spec["count"])] if by_count else ["--keep", f"{spec['keep']:g}"]
-    words += [] if spec["strategy"] == "hardest" else ["--strategy", str(spec["strategy"])]
-    words += ["--balanced"] if spec["balanced"] else []
-    words += [word for name, value in spec["options"].items() if value for word in ("--option", f"{name}={value:g}")]
-    words += ["--seed", str(spec["seed"])] if spec["seed"] else []
-    return f"{shlex.join(words)} ..."
+    say_written("--out kept.csv", f"{out}, and {out.name}.json with what was asked" if out else "", folders.asked)
 
 
 def _numbers(options: tuple[str, ...]) -> dict[str, float]:
@@ -141,12 +109,3 @@ def say_kept(kept: "dp.Selection", run: "dp.Run") -> None:
         if lost := lost_classes(run.labels, kept.labels, run.classes):
             warn(f"nothing is kept of {lost}; {cure}.")
     say(f"seed {kept.spec['seed']}, sha256 of the kept ids {kept.ids_hash}")
-
-
-def lost_classes(before: "np.ndarray", after: "np.ndarray", classes: tuple[str, ...]) -> str:
-    """Name the classes that have examples before and none after; empty where there are none."""
-    import numpy as np
-
-    lost = np.setdiff1d(before, after).tolist()
-    names = join_some(display_text(classes[index], 30) for index in lost)
-    return f"{pluralise(len(lost), 'class')}: {names}" if lost else ""

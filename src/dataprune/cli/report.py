@@ -77,7 +77,7 @@ def verify(path: Path, /) -> int:
         path: A folder made by dataprune score or study, or a file with its .json beside it, made by embed, km or prune.
     """
     from dataprune import store
-    from dataprune.run import feature_manifests
+    from dataprune.run.run import feature_manifests
     from dataprune.study.study import is_study, verify_study
 
     manifest = None if path.is_dir() else store.manifest_beside(path)

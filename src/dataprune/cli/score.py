@@ -48,7 +48,8 @@ def score(
         extend: Add members to a finished run, up to --members or --repeats.
     """
     from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run import FEATURES, check_out, eyes_for
+    from dataprune.run.run import FEATURES
+    from dataprune.run.score import check_out, eyes_for
     from dataprune.training.plan import check_names
     from dataprune.training.swav.recipe import plan_swav
 
@@ -80,7 +81,7 @@ def score(
 
 def features_of(path: Path, dataset: "dp.Dataset") -> "dp.FeatureFile":
     """Open a feature file, and see before any training that it has a row for every example."""
-    from dataprune.run import match
+    from dataprune.run.features import match
 
     file = dp.read_features(path)
     if excluded := match(file, dataset.ids).n_left_out:
@@ -90,7 +91,6 @@ def features_of(path: Path, dataset: "dp.Dataset") -> "dp.FeatureFile":
 
 def add_scores_of(file: "dp.FeatureFile", run: "dp.Run", clusters: str, seed: int) -> "dp.Run":
     """Add the scores of features to the run, and say into how many clusters these were cut."""
-
     run = dp.add_features(run, file, clusters, seed=seed)
     record = run.manifest.features
     assert record is not None, "just added"
@@ -104,12 +104,10 @@ def train(
     dataset: "dp.Dataset", out: Path, settings: Settings, hardware: Hardware, *, extend: bool = False, wait: bool = False
 ) -> "dp.Run":
     """Make the run, with progress and cost on stdout, and what failed on stderr."""
-
     with Progress("training") as progress:
         run = dp.score(dataset, out, settings, hardware, encoder="scratch", extend=extend, wait=wait, listener=training(progress))
     if progress.heard:
-        spent = run.manifest.phase("train")
-        assert spent is not None, "every run has one"
+        spent = run.manifest.training
         clock = f"{duration(spent.wall_seconds)} on the clock, {duration(spent.seconds)} of members"
         say(f"cost: {clock}, {spent.examples_seen:,} examples seen, {operations(spent.flops)}")
     else:

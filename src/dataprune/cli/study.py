@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,23 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter, Token
 
 import dataprune as dp
-from dataprune.cli.lines import complain, hush, say, warn
-from dataprune.cli.options import (
-    FLAT,
-    Balanced,
-    Batch,
-    Data,
-    Encoder,
-    Output,
-    Quiet,
-    Reading,
-    Seed,
-    Wait,
-    at_least,
-    encoded,
-    read_all,
-    say_splits,
-)
+from dataprune.cli import options
+from dataprune.cli.lines import begin, complain, say, warn
+from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, Quiet, Reading, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
 from dataprune.cli.study_summary import say_summary
 from dataprune.errors import InputError, invalid
@@ -45,11 +31,9 @@ def _with_commas(of_word: Callable[[str], Any], what: str, metavar: str) -> Para
 
     def parse(_: Any, tokens: Sequence[Token]) -> tuple[Any, ...]:
         words = [one.strip() for one in tokens[-1].value.split(",")]
-        try:
+        with suppress(ValueError):
             if all(words):
                 return tuple(of_word(one) for one in words)
-        except ValueError:
-            pass
         raise invalid(tokens[-1].keyword or "", f"be {what}", repr(tokens[-1].value))
 
     return Parameter(converter=parse, n_tokens=1, metavar=metavar)
@@ -60,12 +44,12 @@ def _stage(word: str) -> tuple[int, float]:
     return int(length), float(share)
 
 
-NAMES = _with_commas(str, "names with commas between them", "NAMES")
-FRACTIONS = _with_commas(float, "fractions with commas between them, such as 0.9,0.5", "FRACTIONS")
-STAGES = _with_commas(_stage, "EPOCHS:SHARE with commas between them, such as 10:0.5,20:1", "STAGES")
 AtLeastOne = Annotated[int | None, at_least(1)]
-Words = Annotated[tuple[str, ...] | None, NAMES]
-Fractions = Annotated[tuple[float, ...] | None, FRACTIONS]
+Words = Annotated[tuple[str, ...] | None, _with_commas(str, "names with commas between them", "NAMES")]
+Fractions = Annotated[
+    tuple[float, ...] | None, _with_commas(float, "fractions with commas between them, such as 0.9,0.5", "FRACTIONS")
+]
+STAGES = _with_commas(_stage, "EPOCHS:SHARE with commas between them, such as 10:0.5,20:1", "STAGES")
 
 
 @dataclass(frozen=True)
@@ -183,24 +167,27 @@ def study(
     usual = "sweep" if changes.dynamic is None else "dynamic"
     asked = changes.of(dp.preset(preset or usual) if spec is None else read_spec(spec), seed)
     if print_spec:
-        hush(False)  # here this is the result
+        begin((), quiet=False)  # here this is the result
         say(*([f"# {QUESTIONS[asked.preset]}"] if asked.preset in QUESTIONS else []), *to_toml(asked).splitlines())
         return 0
     if out is None:
         raise invalid("out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
     from dataprune.data.folders import refuse_output_inside_data
     from dataprune.run.own_scores import is_score_file
+    from dataprune.run.score import eyes_for
     from dataprune.study.conditions import check_question
     from dataprune.study.runner import check_out
 
     check_out(out)
     check_question(asked, run, features is not None, [name for name in asked.scores if is_score_file(name)])
-    splits = read_all(data, reading, hardware.workers, test=test)
-    say_splits(data, splits)
+    splits = options.read_all(data, reading, hardware.workers, test=test)
+    options.say_splits(data, splits)
     refuse_output_inside_data(splits.train, out)
     if splits.test is not None and changes.test_share is not None:
         raise invalid("test_share", "be left out where the data have a test split", changes.test_share)
-    splits = encoded(splits, _eyes(asked, encoder, run), hardware)
+    by_run = None if run is None or encoder != "auto" else dp.open_run(run).eyes
+    eyes = by_run or eyes_for(encoder, asked.model, asked.recipe)
+    splits = options.encoded(splits, eyes, hardware)
     inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed))
     make = partial(dp.run_study, splits, asked, out, inputs, hardware, retry_failed=retry_failed, wait=wait)
     done = _conduct(make, hardware, tensorboard)
@@ -210,15 +197,6 @@ def study(
     if done.failed:
         complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
     return int(bool(done.failed))
-
-
-def _eyes(spec: "dp.StudySpec", encoder: str, run: Path | None) -> str:
-    """Return the encoder that is meant: by default that of the run."""
-    from dataprune.run import eyes_for
-
-    if encoder == "auto" and run is not None:
-        return dp.open_run(run).eyes
-    return eyes_for(encoder, spec.model, spec.recipe)
 
 
 def _inputs(
@@ -251,11 +229,12 @@ def _conduct(make: Callable[..., "dp.Study"], hardware: Hardware, tensorboard: P
         return train(dataset, folder, settings, hardware)
 
     with nullcontext() if tensorboard is None else TensorBoardLogger(tensorboard) as board, Progress("studying") as progress:
-        listeners: list[Callable[[StudyProgress], None]] = [studying(progress), *([board] if board else [])]
+        shown = studying(progress)
 
         def hear(message: "StudyProgress") -> None:
-            for listener in listeners:
-                listener(message)
+            shown(message)
+            if board is not None:
+                board(message)
 
         done = make(listener=hear, scorer=scored)
     if not progress.heard and done.manifest is not None:

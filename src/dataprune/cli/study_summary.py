@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dataprune as dp
 from dataprune.cli.lines import duration, operations, say, say_columns
-from dataprune.report.text import pluralise
+from dataprune.report.text import pluralise, several_points
 from dataprune.study.cost import NOTHING, study_costs
 from dataprune.study.results_table import DYNAMIC
 
@@ -118,16 +118,6 @@ def _say_dynamic(done: "dp.Study") -> None:
                 found, low, high = (table[f"{name}{end}"][row] for end in ("", "_low", "_high"))
                 lost += f", {100 * found:+.2f} points against {control} ({_interval(low, high)})"
             say(f"{cell.name}: {saved:.1%} of the examples saved{lost}")
-
-
-def several_points(points: float) -> str:
-    """Write a number of percentage points.
-
-    Example:
-        >>> several_points(1.0), several_points(0.5)
-        ('1 point', '0.5 points')
-    """
-    return f"{points:g} {'point' if points == 1 else 'points'}"
 
 
 def _percent(value: float) -> str:

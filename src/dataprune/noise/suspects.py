@@ -18,6 +18,9 @@ FEW_SHARE = 0.02
 MOST_SURE = 0.9
 """What is at most expected of the first of the list at the least; see docs/log.md."""
 
+PROBABLE = 0.5
+"""From this probability on a label is rather wrong than right."""
+
 WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"]
 
 
@@ -87,6 +90,16 @@ class Suspects:
         rank[self.order] = np.arange(1, len(self) + 1)
         return rank
 
+    @cached_property
+    def flagged(self) -> Int64[np.ndarray, " flagged"]:
+        """Rows of the flagged labels, the most suspect first."""
+        return np.asarray(self.order[self.is_suspect[self.order]])
+
+    @cached_property
+    def probable(self) -> Int64[np.ndarray, " wrong"]:
+        """Those of them that are rather wrong than right: not the likelier one of two that contradict each other."""
+        return np.asarray(self.flagged[self.probability[self.flagged] >= PROBABLE])
+
     @property
     def are_few(self) -> bool:
         """Whether so few labels are wrong, if any, that the set cannot be told from one without; a look at the first can tell."""
@@ -128,7 +141,7 @@ class Suspects:
         return shift_to_sum(self.score, self.n_wrong_low), shift_to_sum(self.score, self.n_wrong_high)
 
     def __repr__(self) -> str:
-        found = f"{self.count_in_words} wrong, {int(self.is_suspect.sum()):,} flagged"
+        found = f"{self.count_in_words} wrong, {len(self.flagged):,} flagged"
         return f"Suspects({len(self):,} labels, {self.n_classes} classes: {found})"
 
     def _repr_html_(self) -> str:

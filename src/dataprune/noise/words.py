@@ -27,6 +27,13 @@ def accuracy_in_words(found: Suspects) -> str:
     return f"Out-of-sample accuracy: the networks name {found.accuracy:.1%} of the labels that they did not see."
 
 
+def flags_in_words(found: Suspects) -> str:
+    """Say how many labels are flagged, and how many of these are rather wrong than right."""
+    n_flagged, n_probable = len(found.flagged), len(found.probable)
+    labels = f"{n_flagged:,} label{'' if n_flagged == 1 else 's'}"
+    return f"{labels}, {n_probable:,} of them probably wrong" if n_flagged else "no label"
+
+
 def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
     """Return for each label that may be wrong what speaks against it; empty texts for the others."""
     texts = np.full(len(evidence), "", dtype=object)

@@ -1,18 +1,20 @@
 """One call that draws any result: scores, suspects, a trace, a run, a study."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataprune.errors import invalid
 from dataprune.noise import Suspects
+from dataprune.noise.words import flags_in_words
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot, draw
 from dataprune.report.maps import map_of
-from dataprune.report.page.predictions import predictions_of
+from dataprune.report.predictions import predictions_of
 from dataprune.report.run_figures import confusion_data, correlation_data, distribution_data, epochs_data
 from dataprune.report.study_figures import study_plots
-from dataprune.run import Run
+from dataprune.run.run import Run
 from dataprune.scores import Score, Scores
 from dataprune.streams import tie_break
 from dataprune.study.study import Study
@@ -46,8 +48,7 @@ def plot_data(thing: Drawable) -> Plot:
         case Suspects():
             return _suspects(thing)
         case Trace():
-            found = predictions_of(thing)
-            return epochs_data(found.vote, found.trained, found.held_out, found.changed)
+            return epochs_data(predictions_of(thing))
         case Run() if {"variability", "confidence"} <= set(thing.scores):
             variability, confidence = (thing.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
             ties = tie_break([str(one) for one in thing.ids.tolist()], 0)
@@ -62,9 +63,8 @@ def plot_data(thing: Drawable) -> Plot:
 
 
 def _suspects(found: Suspects) -> Matrix:
-    rows = np.flatnonzero(found.is_suspect)
+    rows = found.flagged
     counts = np.zeros((found.n_classes, found.n_classes), np.int64)
     np.add.at(counts, (found.labels[rows], found.suggested_label[rows]), 1)
-    matrix = confusion_data(found.classes, counts)
-    described = f"Given labels in rows, suggested ones in columns: {len(rows):,} of {len(found):,} labels are suspects."
-    return Matrix("Suspected labels", described, matrix.rows, matrix.columns, matrix.strength, matrix.texts)
+    described = f"Given labels in rows, suggested ones in columns. Flagged: {flags_in_words(found)}."
+    return replace(confusion_data(found.classes, counts), title="Flagged labels", description=described)

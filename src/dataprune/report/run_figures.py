@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from dataprune.report.charts import Chart, Line, Matrix, Panel
 from dataprune.report.colors import ACCENT, BLACK, BLUE, GREEN, LINE, PLAIN, RED, WARN, Style, style_of
 from dataprune.report.figures import canvas, drawing
+from dataprune.report.predictions import EnsemblePredictions
 from dataprune.report.text import display_text
 from dataprune.scores import Score, Scores, correlations
 
@@ -132,22 +133,17 @@ def confusion_data(names: Sequence[str], counts: Int64[np.ndarray, "given predic
     return Matrix("Given labels against predictions", described, tuple(names), tuple(names), strength, texts)
 
 
-def epochs_data(
-    vote: Float64[np.ndarray, " epochs"],
-    trained: Float64[np.ndarray, " epochs"],
-    held_out: Float64[np.ndarray, " epochs"],
-    changed: Float64[np.ndarray, " epochs"],
-) -> Chart:
-    """Return accuracy by epoch, and beside it the share of predictions that changed; shares, NaN where nothing was measured."""
+def epochs_data(told: EnsemblePredictions) -> Chart:
+    """Return accuracy by epoch, and beside it the share of predictions that changed."""
     right = (
-        ("all members' vote", vote, Style(BLACK, "o")),
-        ("on what they trained on", trained, Style(BLUE, "s", "--")),
-        ("on what they did not train on", held_out, Style(RED, "^")),
+        ("all members' vote", told.vote, Style(BLACK, "o")),
+        ("on what they trained on", told.trained, Style(BLUE, "s", "--")),
+        ("on what they did not train on", told.held_out, Style(RED, "^")),
     )
     lines = tuple(_by_epoch(label, values, style) for label, values, style in right if np.isfinite(values).any())
     panels = [Panel("", lines)]
-    if np.isfinite(changed).any():
-        moved = _by_epoch("", changed, Style(GREEN, "o"))
+    if np.isfinite(told.changed).any():
+        moved = _by_epoch("", told.changed, Style(GREEN, "o"))
         panels.append(Panel("", (moved,), y_label="changed predictions, %"))
     said = ", ".join(f"{line.label} {line.y[-1]:.1f} %" for line in lines)
     described = f"Accuracy after the last epoch: {said}. Changed are predictions that differ from the epoch before."

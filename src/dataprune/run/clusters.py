@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -72,26 +72,11 @@ class Clustering:
         curve, found, drawn = self.curve, self.clusters, None
         if curve is not None:
             drawn = CurveRecord(tuple(curve.clusters.tolist()), tuple(curve.inertia.tolist()), self.curve_rows)
-        return FeaturesRecord(
-            file.digest,
-            settings.clusters,
-            settings.seed,
-            settings.restarts,
-            self.k,
-            elbow=None if curve is None else curve.elbow,
-            curve=drawn,
-            inertia=found.inertia,
-            rows_fitted=found.rows,
-            iterations=found.iterations,
-            converged=found.converged,
-            sizes=tuple(found.sizes.tolist()),
-            notes=self.notes,
-            rows=file.rows,
-            columns=file.width,
-            rows_left_out=rows_left_out,
-            sample=settings.sample,
-            normalize=settings.normalize,
-        )
+        asked = {name: getattr(settings, name) for name in ("seed", "restarts", "sample", "normalize")}
+        came: dict[str, Any] = {name: getattr(found, name) for name in ("inertia", "iterations", "converged")}
+        came |= {"rows_fitted": found.rows, "sizes": tuple(found.sizes.tolist()), "elbow": curve and curve.elbow, "curve": drawn}
+        came |= {"rows": file.rows, "columns": file.width, "rows_left_out": rows_left_out}
+        return FeaturesRecord(file.digest, settings.clusters, k=self.k, notes=self.notes, **asked, **came)
 
 
 def cluster(features: Features, settings: ClusterSettings) -> Clustering:
@@ -106,17 +91,14 @@ def cluster(features: Features, settings: ClusterSettings) -> Clustering:
         # Without an elbow the number tried that is nearest to √(rows / 2), a rule of thumb (Mardia et al. 1979).
         k = curve.elbow or int(grid[np.abs(np.log(grid / np.sqrt(rows / 2))).argmin()])
         if curve.elbow is None:
-            notes.append(
-                f"the inertia curve has no elbow over {grid[0]} ... {grid[-1]} clusters; {k} were taken, about √(rows / 2), which "
-                "the data do not speak for. Look at the curve and give --clusters NUMBER"
-            )
+            taken = f"{k} were taken, about √(rows / 2), which the data do not speak for"
+            cure = "Look at the curve and give --clusters NUMBER"
+            notes.append(f"the inertia curve has no elbow over {grid[0]} ... {grid[-1]} clusters; {taken}. {cure}")
     else:
         k = int(asked if asked != "classes" else settings.n_classes or 0)
     if k < FEW:
-        notes.append(
-            f"{k} clusters are few: on CIFAR-10, sets kept by km with 5 clusters trained worst and with 10 next worst. "
-            f"Compare with --clusters {5 * FEW // 2} or more"
-        )
+        worst = "on CIFAR-10, sets kept by km with 5 clusters trained worst and with 10 next worst"
+        notes.append(f"{k} clusters are few: {worst}. Compare with --clusters {5 * FEW // 2} or more")
     found = clustering.fit(points, k, seed=settings.seed, restarts=settings.restarts, sample=settings.sample)
     if settings.sample is None and found.rows < n_rows:
         notes.append(f"the centres were fitted on {found.rows:,} of {n_rows:,} rows, drawn by the seed; --sample NUMBER takes more")
@@ -134,17 +116,14 @@ def km(
     """Score feature vectors without labels: the distance of each to the nearest centre of k-means.
 
     Args:
-        features: (N, D) numbers, or a file as `read_features` opens it, which may be larger than memory: of more than a million
-            rows or 1 GB the centres are fitted on a sample.
+        features: (N, D) finite numbers, or a file as `read_features` opens it, which may be larger than memory: of more than a
+            million rows or 1 GB the centres are fitted on a sample.
         clusters: how many; "auto" takes the elbow of the inertia curve.
         normalize: divide each row by its length first.
         restarts: starts to try; the best is taken.
 
     Returns:
         `km`, harder where larger; by the ids of the file, else by row.
-
-    Raises:
-        InputError: features that are not finite (with rows), or too few for the clusters.
 
     Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance to the centre, as in the report.
 
@@ -168,13 +147,8 @@ def score_features(
 ) -> tuple[FeaturesRecord, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
     """Cut features into clusters, and write the distance of each row to its centre; what is there already is given back.
 
-    Args:
-        out: `id, km, cluster`, .parquet or .csv; `<out>.json` beside it says how it was made.
-        executor_config: who assigns rows to centres; no result depends on it.
-        wait: for another process that works on `out`, which is else refused.
-
-    Returns:
-        What `<out>.json` says, and of each row its cluster and its distance to the centre.
+    `out` (.parquet or .csv) gets `id, km, cluster`, `<out>.json` says how it was made. `wait` for another process that works on it.
+    Returns what `<out>.json` says, and of each row its cluster and its distance to the centre.
     """
     check_output(out, TABLES)
     identity = {"digest": file.digest, **asdict(settings)}
@@ -196,14 +170,11 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
     """Add `km`, `km_cosine`, `prototype_distance`, `knn_agreement` and `outlier_distance` of features to a run, without training.
 
     Features are matched by id if their file has ids, else row by row. Asked again with the same file and settings, the run is
-    given back at once; other features or settings replace the columns.
+    given back at once; other features or settings replace the columns. What features do not allow (a direction of a row of zeros)
+    is absent with its reason. `manifest.features` says digest, k and curve.
 
     Args:
         clusters: "auto", "classes" or a number, as text; `seed` and `restarts` are those of k-means.
-
-    Returns:
-        The run with the scores; what features do not allow (a direction of a row of zeros) is absent with its reason.
-        `manifest.features` says digest, k and curve.
 
     Raises:
         InputError: examples without features, features that are not finite, too few for the clusters.

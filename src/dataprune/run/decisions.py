@@ -1,4 +1,4 @@
-"""What a person decided about suspects, read from a file."""
+"""What a person decided about labels, read from a file; and the table of labels to look at, filled in anywhere, extended."""
 
 import csv
 from collections.abc import Sequence
@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from dataprune import tables
+from dataprune import store, tables
 from dataprune.data.classes import resolve
 from dataprune.errors import InputError, invalid, join_some
+from dataprune.noise.audit import Audit
 from dataprune.noise.decide import DECISIONS, Decisions
 from dataprune.noise.suspects import Suspects
 from dataprune.tables.join import key_column, places
 
 FEW = 5  # wrong lines that a message names
 SAID = ("decision", "new_label", "label", "given_label", "suggested_label", "reason")  # columns that name no example
+TO_LOOK_AT = ("id", "given_label", "suggested_label", "reason", "decision", "new_label")
 
 
 def read_decisions(
@@ -26,7 +28,7 @@ def read_decisions(
     """Read what a person decided: columns that name the example and the `decision`; for what is to be relabelled the new label.
 
     An empty cell, and an example without a row, is kept. Four files have such columns: one that a person wrote, the table of a
-    finding, what `write_labels` wrote, and what the page of a run saved. The new label (a name, or an index where that cannot be a
+    finding, what `write_cleaned` wrote, and what the page of a run saved. The new label (a name, or an index where that cannot be a
     name) is looked for in `new_label`; then in `label`, if that is another one than the given, and the file is no table of a
     finding, where it is the given one; then among what is suggested, in the file or in `found`.
 
@@ -38,38 +40,73 @@ def read_decisions(
     words = [word or "keep" for word in words]
     sheet = _Sheet(path, table, np.array(place, np.int64), classes)
     sheet.check_given(labels)
-    decision = np.full(len(ids), "keep", dtype=object)
+    decision, after = np.full(len(ids), "keep", dtype=object), labels.copy()
     decision[sheet.where] = words
-    after = labels.copy()
     moved = [row for row, word in enumerate(words) if word == "relabel"]
     after[sheet.where[moved]] = sheet.new_labels(moved, labels, found)
     return Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
 
 
-def said_in(path: Path, ids: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return of a file for `read_decisions` the places of its examples, and what a person wrote about them, "" for nothing.
+def said_in(path: Path, ids: Sequence[str]) -> dict[int, str]:
+    """Return of a file for `read_decisions` what a person wrote about its examples by their places, in its order, "" for nothing.
+
+    What is refused there is refused, but of labels.
+    """
+    return dict(zip(*_checked(path, ids)[1:], strict=True))
+
+
+def update_table(sample: Audit, out: str | Path, decisions: str | Path | None = None) -> dict[int, str]:
+    """Write the labels to look at as .csv or .parquet, in their order, and return the decision about each row ("" is none yet).
+
+    What is in the file already stays: decisions, columns and rows of one's own, examples that the sample does not ask for.
+
+    Args:
+        decisions: what a person decided elsewhere, as `read_decisions` takes it; it goes into the table, and overrules it.
 
     Raises:
-        InputError: as there, but of labels.
+        InputError: the file is another table; ids are unknown or twice; other words than keep, drop and relabel.
     """
-    return _checked(path, ids)[1:]
+    out, found = tables.check_output(out, tables.TABLES), sample.found
+    ids, names = [str(one) for one in found.ids.tolist()], np.array(found.classes, dtype=object)
+    lines: dict[int, dict[str, str]] = {row: {} for row in sample.rows.tolist()}
+    columns = list(TO_LOOK_AT)
+    if out.exists():
+        before = tables.read_table(out, as_text=True).columns
+        columns = [*before, *(name for name in TO_LOOK_AT if name not in before)]
+        for at, row in enumerate(said_in(out, ids)):
+            lines.setdefault(row, {}).update({name: str(cells[at]) for name, cells in before.items()})
+    if decisions is not None:
+        after = read_decisions(Path(decisions), ids, found.labels, found.classes, found).labels
+        for row, word in said_in(Path(decisions), ids).items():
+            if word:
+                new = names[after[row]] if word == "relabel" else ""
+                lines.setdefault(row, {}).update(decision=word, new_label=new)
+    for row, line in lines.items():
+        fresh = (ids[row], names[found.labels[row]], names[found.suggested_label[row]], found.reason[row], "", "")
+        for column, value in zip(TO_LOOK_AT, fresh, strict=True):
+            line.setdefault(column, str(value))
+    table = {column: np.array([line.get(column, "") for line in lines.values()], dtype=object) for column in columns}
+    with store.writing(out) as temporary:
+        tables.write_table(temporary, table)
+    return said_in(out, ids)
 
 
 def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
+    """Return a table, of each row the place of its example, and what is decided about it."""
     if path.suffix.lower() not in tables.TABLES:
         raise invalid("decisions", f"end in {' or '.join(tables.TABLES)}", repr(str(path)))
     table = tables.read_table(path, as_text=True).columns
-    key = key_column({name: _texts(cells) for name, cells in table.items() if name not in SAID}, ids, path)
-    for name, there in (("id", key in table), ("decision", "decision" in table)):
-        if not there:
+    key = key_column({name: list(map(str, cells.tolist())) for name, cells in table.items() if name not in SAID}, ids, path)
+    for name in (key or "id", "decision"):
+        if name not in table:
             raise invalid("decisions", f"have a column `{name}` in {path}", "none", f"It has {join_some(table, most=20)}.")
     assert key is not None
     words = [_text(cell).lower() for cell in table["decision"].tolist()]
+    place = places(ids, list(map(str, table[key].tolist()))).places
+    seen: set[int] = set()
     wrong = [row for row, word in enumerate(words) if word not in ("", *DECISIONS)]
     _refuse(path, wrong, f"decisions must be one of {', '.join(DECISIONS)}", table["decision"])
-    place = places(ids, _texts(table[key])).places
     _refuse(path, [row for row, one in enumerate(place) if one < 0], "ids must be those of the run", table[key])
-    seen: set[int] = set()
     twice = [row for row, one in enumerate(place) if one in seen or seen.add(one)]  # type: ignore[func-returns-value]
     _refuse(path, twice, "each id must have one row", table[key])
     return table, place, words
@@ -85,25 +122,17 @@ class _Sheet:
     classes: tuple[str, ...]
 
     @property
-    def is_finding(self) -> bool:
-        """Whether it is the table of a finding, whose labels are the given ones."""
-        return "given_label" not in self.table and "suggested_label" in self.table
-
-    def column(self, name: str) -> str:
-        """Return the column of that name, or that in which earlier versions wrote the names of its classes."""
-        earlier = {"label": "label_name", "suggested_label": "suggested_name"}.get(name, name)
-        return earlier if self.is_finding and earlier in self.table else name
+    def given(self) -> str:
+        """The column of given labels; "" where none says. That of a finding is `label`, which elsewhere is the new one."""
+        is_finding = "suggested_label" in self.table and "label" in self.table
+        return "given_label" if "given_label" in self.table else "label" if is_finding else ""
 
     def check_given(self, labels: Int64[np.ndarray, " examples"]) -> None:
         """Refuse a table about other labels than the run's, where it says which it is about."""
-        column = "given_label" if "given_label" in self.table else "label" if self.is_finding else None
-        if column is None or column not in self.table:
-            return
-        column = self.column(column)
-        other = [
-            row for row, cell in enumerate(self.table[column].tolist()) if self._name(self._label(cell)) != labels[self.where[row]]
-        ]
-        _refuse(self.path, other, f"the column {column} must hold the labels of the run", self.table[column])
+        if self.given:
+            cells = self.table[self.given]
+            other = [row for row, cell in enumerate(cells.tolist()) if self._class(self._label(cell)) != labels[self.where[row]]]
+            _refuse(self.path, other, f"the column {self.given} must hold the labels of the run", cells)
 
     def new_labels(
         self, moved: list[int], labels: Int64[np.ndarray, " examples"], found: Suspects | None
@@ -120,10 +149,10 @@ class _Sheet:
 
     def _new(self, row: int, given: int, found: Suspects | None) -> tuple[str, int | None]:
         """Return the text of a row's new label and which class that is; an empty text where there is none."""
-        for column in map(self.column, ("new_label", "label", "suggested_label")):
+        for column in ("new_label", "label", "suggested_label"):
             text = self._label(self.table[column][row]) if column in self.table else ""
-            if text and not (column in ("label", "label_name") and (self.is_finding or self._name(text) == given)):
-                return text, self._name(text)
+            if text and not (column == "label" and (self.given == "label" or self._class(text) == given)):
+                return text, self._class(text)
         if found is None:
             return "", None
         label = int(found.suggested_label[self.where[row]])
@@ -133,7 +162,7 @@ class _Sheet:
         """Read a cell that holds a label: as it stands, where a class is called so, spaces and all."""
         return str(cell) if str(cell) in self.classes else _text(cell)
 
-    def _name(self, text: str) -> int | None:
+    def _class(self, text: str) -> int | None:
         """Read a class name, or an index where no class is called by it."""
         if text in self.classes:
             return self.classes.index(text)
@@ -163,10 +192,6 @@ def _lines(path: Path, rows: list[int]) -> list[str]:
                 starts.append(before + 1)
             before = reader.line_num
     return [f"line {starts[row + 1]}" for row in rows]
-
-
-def _texts(cells: np.ndarray) -> list[str]:
-    return [str(cell) for cell in cells.tolist()]
 
 
 def _text(cell: Any) -> str:

@@ -1,7 +1,6 @@
 """Pairs of examples of a source that are the same or nearly so, over all its splits."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
-from dataprune.data import Dataset, Splits, read_splits
-from dataprune.errors import InputError, MachineError, check_type
-from dataprune.noise.duplicates import conflicts, find_pairs, identical, with_conflicts
-from dataprune.noise.suspects import Suspects
-from dataprune.notebook import data_frame, html_table
-from dataprune.run.run import Run
+from dataprune.data import Splits, read_splits
+from dataprune.errors import InputError, check_type
+from dataprune.noise.duplicates import find_pairs
+from dataprune.notebook import Tabular
 from dataprune.tables import TABLES, check_output, write_table
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -22,7 +19,7 @@ NO_LABEL = -1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Duplicates:
+class Duplicates(Tabular):
     """Pairs of examples that are the same or nearly so: those with different labels first, then those across splits, then the rest.
 
     Attributes:
@@ -64,27 +61,16 @@ class Duplicates:
         kinds = f"{exact:,} exact, {conflicts:,} with different labels, {leaks:,} across splits"
         return f"Duplicates({len(self):,} pairs among {self.n_examples:,} examples: {kinds})"
 
-    def _repr_html_(self) -> str:
-        return html_table(repr(self), self.table())
-
-    def to_pandas(self) -> Any:
-        """Return `table` as a `pandas.DataFrame`."""
-        return data_frame(self.table())
+    def _columns(self) -> dict[str, np.ndarray]:
+        return self.table()
 
     def table(self) -> dict[str, np.ndarray]:
         """Return a row for each pair; `kind` is exact or near, labels are class indices, −1 without labels."""
+        table = {"id": self.ids, "other_id": self.other_ids, "kind": np.where(self.is_exact, "exact", "near")}
+        table |= {"distance": self.distance, "label": self.labels, "other_label": self.other_labels}
+        table |= {"split": self.split, "other_split": self.other_split}
         texts = {} if self.texts is None or self.other_texts is None else {"text": self.texts, "other_text": self.other_texts}
-        return {
-            "id": self.ids,
-            "other_id": self.other_ids,
-            "kind": np.where(self.is_exact, "exact", "near"),
-            "distance": self.distance,
-            "label": self.labels,
-            "other_label": self.other_labels,
-            "split": self.split,
-            "other_split": self.other_split,
-            **texts,
-        }
+        return table | texts
 
     @property
     def is_conflict(self) -> Bool[np.ndarray, " pairs"]:
@@ -120,9 +106,11 @@ def find_duplicates(
     for name, part in parts:
         if (part.images is not None) != has_pictures:
             raise InputError(f"{name} holds {'features' if has_pictures else 'pictures'}, train does not.")
-    whole, notes = _whole([part for _, part in parts])
+    digests = {part.digests is not None for _, part in parts}
+    note = "identical means: equal as squares, since one split came from files and another as arrays"
     if features is None and given.train.records is not None and near:
         features = np.concatenate([part.inputs for _, part in parts])
+    whole = [part.whole if digests == {True} else part.content for _, part in parts]
     found = find_pairs([part.content for _, part in parts], near=near, limit=distance, features=features, whole=whole)
     splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
     ids = np.concatenate([part.ids for _, part in parts])
@@ -131,42 +119,25 @@ def find_duplicates(
     first, second = found.first, found.second
     group = np.where(_conflicts(labels[first], labels[second]), 0, np.where(splits[first] != splits[second], 1, 2))
     order = np.lexsort((second, first, found.distance, ~found.is_exact, group))
-    first, second = first[order], second[order]
-    shown = _texts([part for _, part in parts])
+
+    def side(prefix: str, at: Int64[np.ndarray, " pairs"]) -> dict[str, Any]:
+        """Return the fields of the first or the second of each pair."""
+        columns = {"ids": ids[at], "split": splits[at], "labels": labels[at], "rows": rows[at], "texts": None}
+        records = [getattr(given, name).records for name in splits[at].tolist()]
+        if all(part.records is not None for _, part in parts):
+            columns["texts"] = np.array([one.shown(row) for one, row in zip(records, rows[at].tolist(), strict=True)], object)
+        return {f"{prefix}{name}": column for name, column in columns.items()}
+
     return Duplicates(
-        ids=ids[first],
-        other_ids=ids[second],
-        split=splits[first],
-        other_split=splits[second],
+        **side("", first[order]),
+        **side("other_", second[order]),
         distance=found.distance[order],
         is_exact=found.is_exact[order],
-        labels=labels[first],
-        other_labels=labels[second],
-        rows=rows[first],
-        other_rows=rows[second],
         classes=parts[0][1].classes,
         n_examples=len(ids),
-        notes=(*notes, *found.notes),
+        notes=(*((note,) if len(digests) > 1 else ()), *found.notes),
         limit=found.limit,
-        texts=None if shown is None else np.array([shown(row) for row in first.tolist()], object),
-        other_texts=None if shown is None else np.array([shown(row) for row in second.tolist()], object),
     )
-
-
-def with_duplicates(found: Suspects, run: Run) -> Suspects:
-    """Make suspects of the labels of a run that contradict those of identical examples, where its data can still be read."""
-    try:
-        dataset = run.dataset()
-    except (InputError, MachineError) as reason:
-        return replace(found, notes=(*found.notes, f"identical examples with different labels were not looked for: {reason}"))
-    return with_identical(found, dataset)
-
-
-def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
-    """Make suspects of the labels that contradict those of identical examples."""
-    if dataset.records is not None:
-        found = replace(found, texts=np.array([dataset.records.shown(row) for row in range(len(dataset))], object))
-    return with_conflicts(found, conflicts(identical([dataset.whole]), found.labels))
 
 
 def write_duplicates(found: Duplicates, out: str | Path, *, overwrite: bool = False) -> None:
@@ -175,28 +146,6 @@ def write_duplicates(found: Duplicates, out: str | Path, *, overwrite: bool = Fa
     check_type("found", found, Duplicates)
     with store.writing(path, overwrite=overwrite) as temporary:
         write_table(temporary, found.table())
-
-
-def _whole(parts: list[Dataset]) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Return what is equal of identical examples: of whole pictures, where those of all splits are known."""
-    have = [part.digests is not None for part in parts]
-    note = "identical means: equal as squares, since one split came from files and another as arrays"
-    return [part.whole if all(have) else part.content for part in parts], (note,) if any(have) and not all(have) else ()
-
-
-def _texts(parts: list[Dataset]) -> Callable[[int], str] | None:
-    """Return what says an example of some splits, numbered through, in words; None of pictures and vectors."""
-    if any(part.records is None for part in parts):
-        return None
-    starts = np.cumsum([0, *map(len, parts)])
-
-    def shown(row: int) -> str:
-        split = int(np.searchsorted(starts, row, side="right")) - 1
-        records = parts[split].records
-        assert records is not None
-        return records.shown(row - int(starts[split]))
-
-    return shown
 
 
 def _conflicts(labels: Int64[np.ndarray, " pairs"], others: Int64[np.ndarray, " pairs"]) -> Bool[np.ndarray, " pairs"]:

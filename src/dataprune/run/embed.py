@@ -2,7 +2,6 @@
 
 import platform
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,11 +27,9 @@ MOST_QUERIES, MOST_KNOWN = 10_000, 50_000  # rows that the quality is measured w
 
 @dataclass(frozen=True, repr=False)
 class Embedding:
-    """Features on disk.
+    """Features on disk: (N, D) float32, rows in the order of the source (of Parquet the column `features`, beside `id`).
 
-    Attributes:
-        path: the file, (N, D) float32, rows in the order of the source; of Parquet the column `features`, beside `id`.
-        manifest: what was asked, quality, cost, versions.
+    `manifest` says what was asked, quality, cost, versions.
     """
 
     path: Path
@@ -78,12 +75,8 @@ def embed(
         wait: if another process works on the same file, wait for it.
         listener: hears the cost and the progress of training.
 
-    Returns:
-        The features, with their quality in `manifest.quality`.
-
     Raises:
         InputError: the method does not fit the data, or `out` holds other features or other things.
-        MachineError: no room, no permission, no such device.
         WorkError: training failed.
     """
     settings, hardware, dataset, path = settings or EmbedSettings(), hardware or Hardware(), read(source), Path(out)
@@ -94,7 +87,8 @@ def embed(
     with work.work(identity, wait=wait) as finished:
         if not finished:
             pack.verify(dataset)
-            _make(work, identity, method, listener, (dataset, test))
+            about = _make(work, method, listener, dataset, test)
+            store.write_manifest(path.parent, work.manifest.name, EmbeddingManifest(asked=identity, **about), [path.name])
     return Embedding(path, store.read_manifest(path.parent, work.manifest.name, EmbeddingManifest))
 
 
@@ -108,47 +102,40 @@ def _work_folder(path: Path) -> store.WorkFolder:
 
 
 def _make(
-    work: store.WorkFolder,
-    identity: Mapping[str, Any],
-    method: Method,
-    listener: Listener | None,
-    data: tuple[Dataset, Dataset | None],
-) -> None:
-    """Make the features, write them, measure how good they are, and write the manifest: from here on they are finished."""
-    path, (dataset, test), begun = work.output, data, time.perf_counter()
+    work: store.WorkFolder, method: Method, listener: Listener | None, dataset: Dataset, test: Dataset | None
+) -> dict[str, Any]:
+    """Make the features, write them, measure how good they are, and return what the manifest says of them."""
+    begun = time.perf_counter()
     encoder, prepared = method.prepare(work.scratch, listener), time.perf_counter()
-    features = encoder.encode(dataset)
-    finite(features)
+    features = finite(encoder.encode(dataset))
     work.manifest.unlink(missing_ok=True)
-    with store.writing(path, features.nbytes) as temporary:
+    with store.writing(work.output, features.nbytes) as temporary:
         write_vectors(temporary, dataset.ids, features)
     embedded = time.perf_counter()
-    quality = _quality(features, encoder.encode, dataset, test)
-    manifest = EmbeddingManifest(
-        asked=identity,
-        about=encoder.about,
-        data=FeatureData(dataset.fingerprint, len(dataset), store.json_digest(dataset.ids.tolist())),
-        columns=features.shape[1],
-        quality=quality,
-        cost=(
+    quality, measured = _quality(features, encoder.encode, dataset, test), time.perf_counter()
+    return made_now() | {
+        "about": encoder.about,
+        "data": FeatureData(dataset.fingerprint, len(dataset), store.json_digest(dataset.ids.tolist())),
+        "columns": features.shape[1],
+        "quality": quality,
+        "cost": (
             Phase("train", round(prepared - begun, 3), encoder.examples_seen, encoder.flops),
             Phase("embed", round(embedded - prepared, 3), len(dataset)),
-            Phase("quality", round(time.perf_counter() - embedded, 3)),
+            Phase("quality", round(measured - embedded, 3)),
         ),
-        skipped=dataset.skipped,
-        machine=MachineRecord(platform.machine()),
-        **made_now(),
-    )
-    store.write_manifest(path.parent, work.manifest.name, manifest, [path.name])
+        "skipped": dataset.skipped,
+        "machine": MachineRecord(platform.machine()),
+    }
 
 
 def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Dataset | None) -> Quality | None:
     """Measure the nearest-neighbour accuracy beside that of the pixels; None without labels."""
     if dataset.labels is None or len(dataset) < 2:
         return None
-    has_test = test is not None and test.labels is not None and test.classes == dataset.classes
-    known = _spaced(len(dataset), MOST_KNOWN if has_test else MOST_QUERIES)
-    queries = test.take(_spaced(len(test), MOST_QUERIES)) if test is not None and has_test else None
+    queries, most = None, MOST_QUERIES
+    if test is not None and test.labels is not None and test.classes == dataset.classes:
+        queries, most = test.take(_spaced(len(test), MOST_QUERIES)), MOST_KNOWN
+    known = _spaced(len(dataset), most)
     labels = dataset.labels[known]
     truth = labels if queries is None or queries.labels is None else queries.labels
 
@@ -160,15 +147,9 @@ def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Datas
     if dataset.images is not None:
         of_queries = None if queries is None or queries.images is None else pixel_rows(queries.images)
         pixels = accuracy(pixel_rows(dataset.images[known]), of_queries)
-    return Quality(
-        knn_accuracy=accuracy(features[known], None if queries is None else encode(queries)),
-        pixels_knn_accuracy=pixels,
-        neighbours=min(NEIGHBOURS, len(known) - (queries is None)),
-        metric="cosine",
-        against="each example among the others" if queries is None else "test",
-        known=len(known),
-        queries=len(known) if queries is None else len(queries),
-    )
+    found, against = accuracy(features[known], None if queries is None else encode(queries)), "each example among the others"
+    n_queries, against = (len(known), against) if queries is None else (len(queries), "test")
+    return Quality(found, pixels, min(NEIGHBOURS, len(known) - (queries is None)), "cosine", against, len(known), n_queries)
 
 
 def _spaced(n_rows: int, most: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataprune.encoders import Encoding, choose, encode
 from dataprune.encoders.choose import OURS
 from dataprune.encoders.vectors import record_of
 from dataprune.errors import InputError, WorkError, check_type, invalid, join_some, unknown_choice
-from dataprune.run.run import Run, undamaged
+from dataprune.run.run import Run, other_data, undamaged
 from dataprune.trace import open_member
 from dataprune.training.features import COMPONENTS, on_components, pixel_components
 from dataprune.training.settings import Cost, Hardware, SwavSettings
@@ -60,9 +60,9 @@ class Encoder:
     """What came of it: a way to make features of any picture of this size, what training it took, and what else to note."""
 
     encode: Encode
-    examples_seen: int
-    flops: int
-    about: Mapping[str, object]
+    examples_seen: int = 0
+    flops: int = 0
+    about: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +73,12 @@ class Method:
     prepare: Callable[[Path, Listener | None], Encoder]
 
 
-def _directions(
-    features: Float32[np.ndarray, "examples features"],
-    mean: Float64[np.ndarray, " features"],
-    deviation: Float64[np.ndarray, " features"],
-) -> Float32[np.ndarray, "examples features"]:
-    """Standardise columns and bring rows to length one (zeros stay): of a network trained by directions only directions count."""
-    moved = (features - mean) / np.where(deviation > 0, deviation, 1.0)
-    length = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(moved / np.where(length > 0, length, 1.0), np.float32)
-
-
 def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run: Run | None) -> Method:
     """Choose the encoder and check everything that can be checked before long work."""
     name = settings.encoder
     if name == "auto" and dataset.records is not None and dataset.encoder is not None:
-        return Method({"encoder": name, **asdict(dataset.encoder)}, lambda scratch, listener: Encoder(_as_read, 0, 0, {}))
+        as_read = Encoder(lambda some: np.asarray(some.inputs, np.float32))
+        return Method({"encoder": name, **asdict(dataset.encoder)}, lambda scratch, listener: as_read)
     if name == "auto":
         learns = settings.swav != SwavSettings(seed=settings.swav.seed)
         name = "swav" if learns or run is not None else choose(dataset, name)[0] or "swav"
@@ -108,11 +98,19 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
     return _frozen(dataset, name, hardware)
 
 
-def _as_read(some: Dataset) -> np.ndarray:
-    return np.asarray(some.inputs, np.float32)
+def _directions(
+    features: Float32[np.ndarray, "examples features"],
+    mean: Float64[np.ndarray, " features"],
+    deviation: Float64[np.ndarray, " features"],
+) -> Float32[np.ndarray, "examples features"]:
+    """Standardise columns and bring rows to length one (zeros stay): of a network trained by directions only directions count."""
+    moved = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+    length = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.where(length > 0, length, 1.0), np.float32)
 
 
 def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
+    """Encode by a network that somebody else trained."""
     how = Encoding(hardware.resolved_device(), hardware.workers)
     record = record_of(dataset, name, how)
 
@@ -123,12 +121,13 @@ def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
             assert features is not None, "of pictures and texts"
             return np.asarray(features, np.float32)
 
-        return Encoder(encode_some, 0, 0, {})
+        return Encoder(encode_some)
 
     return Method({"encoder": name, **asdict(record)}, prepare)
 
 
 def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Method:
+    """Encode by a network that learns from the pictures, without labels."""
     plan = plan_swav(dataset, settings)
     cost = swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
 
@@ -159,14 +158,15 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
             features = own if some is dataset else swav_features(some, plan, weights, dataset, device)
             return _directions(features, mean, deviation)
 
-        seconds = {"training_seconds": round(done.seconds, 3), "processor_seconds": round(done.processor_seconds, 3)}
-        about = {"final_loss": done.loss, **seconds, "peak_bytes": done.peak_bytes, **_bits(device)}
+        about = {"final_loss": done.loss, "peak_bytes": done.peak_bytes, "device": device, "bit_exact": device == "cpu"}
+        about |= {"training_seconds": round(done.seconds, 3), "processor_seconds": round(done.processor_seconds, 3)}
         return Encoder(encode, len(dataset) * plan.epochs, int(cost.flops), about)
 
     return Method({"encoder": "swav", "rows": "standardised, of length one", **asdict(plan)}, prepare)
 
 
 def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | None) -> Method:
+    """Encode by the last layer of a run's first network."""
     if run is None:
         raise invalid("run", "be given with --encoder trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
     check_type("run", run, Run, "Open its folder with `open_run`.")
@@ -178,8 +178,7 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
             raise invalid("encoder", asked, "trace", "Call `dataprune.encode` first.")
         dataset = encode(dataset, run.eyes, how)
     if not run.is_of(dataset):
-        differ = f"fingerprint {dataset.fingerprint[:12]}, the run has {spec.data[:12]}"
-        raise InputError(f"the data are not those of {run.path}: {differ}. Give the data that were scored, with the same options.")
+        raise other_data(run, dataset, "the data", "Give the data that were scored, with the same options.")
     if ":" in spec.model and model != spec.model:
         cure = f"If you trust it, give --model {spec.model}"
         raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
@@ -194,16 +193,13 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
         def encode_some(some: Dataset) -> np.ndarray:
             return penultimate(encode(some, run.eyes, how), arrays, *about, trained_on=dataset)
 
-        return Encoder(encode_some, 0, 0, _bits(device))
+        return Encoder(encode_some, about={"device": device, "bit_exact": device == "cpu"})
 
     return Method({"encoder": "trace", "member": member.member, "weights": member.sha256}, prepare)
 
 
-def _bits(device: str) -> dict[str, object]:
-    return {"device": device, "bit_exact": device == "cpu"}
-
-
 def _pixels(dataset: Dataset, components: int) -> Method:
+    """Encode by principal components, a control."""
     if components < 1:
         raise invalid("components", "be at least 1", components)
 
@@ -215,13 +211,14 @@ def _pixels(dataset: Dataset, components: int) -> Method:
             assert some.images is not None
             return on_components(some.images, found)
 
-        return Encoder(encode, len(dataset), 0, {"explained_variance": found.explained})
+        return Encoder(encode, len(dataset), about={"explained_variance": found.explained})
 
     return Method({"encoder": "pixels", "components": components}, prepare)
 
 
-def finite(features: Float32[np.ndarray, "examples features"]) -> None:
-    """Refuse features that are no numbers, with their rows."""
+def finite(features: Float32[np.ndarray, "examples features"]) -> Float32[np.ndarray, "examples features"]:
+    """Return features, and refuse those that are no numbers, with their rows."""
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
         raise invalid("features", "be finite numbers", f"NaN or infinity in row {join_some(bad[:5].tolist(), len(bad))}")
+    return features

@@ -20,18 +20,11 @@ def evidence_of(run: Run) -> Evidence:
     """Gather what the networks of a run say, those of later rounds apart from the first."""
     numbers = [member.member for member in run.manifest.learned]
     found = evidence_of_rounds(run.trace, numbers, run.manifest.spec.round_size, run.classes)
-    return _counted_out_of_sample(found) if run.manifest.spec.recipe.weight_decay is None else found
-
-
-def _counted_out_of_sample(found: Evidence) -> Evidence:
-    """Let only members that did not see an example count: a probe that does not memorise gives in on what it saw, and its
-    giving in looks like agreement."""
-    first = found if found.count_from is None else found.count_from
-    if first.out_of_sample is None:
+    unseen = (found.count_from or found).out_of_sample
+    if run.manifest.spec.recipe.weight_decay is not None or unseen is None:
         return found
-    return replace(
-        found, count_from=Evidence(found.labels, out_of_sample=first.out_of_sample, ids=found.ids, classes=found.classes)
-    )
+    # A probe that does not memorise gives in on what it saw, which looks like agreement: only members that did not see it count.
+    return replace(found, count_from=Evidence(found.labels, out_of_sample=unseen, ids=found.ids, classes=found.classes))
 
 
 def out_of_sample_accuracy(evidence: Evidence) -> float | None:
@@ -72,13 +65,8 @@ def evidence_of_trace(
     """Gather from a trace what a finding reads.
 
     Where a member failed, some examples may have no network that did not see them, or none that did. If these are the fewer, the
-    others speak for them, and a note says so; else there is no such view.
-
-    Args:
-        dealt: which members saw which example; what they were trained on if not given.
-        mirrored: whether what members say of mirror images counts too, where they hold it.
-        count_from: of what the number of wrong labels is estimated, if not of this.
-        retrained: whether some members are of a later round.
+    others speak for them, and a note says so; else there is no such view. `dealt` says which members saw which example, if not what
+    they were trained on; with `mirrored` what members say of mirror images counts too; the rest is as in `Evidence`.
     """
     knew = trace.trained_on if dealt is None else dealt
     gathered, start = [], 0

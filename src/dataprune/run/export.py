@@ -1,10 +1,11 @@
 """What leaves a run: kept sets, cleaned sets and noisy labels as files, copies or links in folders, probabilities."""
 
+import filecmp
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -62,11 +63,8 @@ def write_probabilities(
     """Write class probabilities of the last epoch, the mean over members, as .npy (examples, classes) float32; return the shape.
 
     Args:
-        which: over all members, over those trained on the example ("in"), or those that were not ("out").
+        which: over all members, over those trained on the example ("in"), or those that were not ("out"), which must exist.
         overwrite: replace a file that holds something else, which is refused otherwise.
-
-    Raises:
-        InputError: another ending, the folder does not exist, or no such member for some example.
     """
     path = check_output(out, (".npy",))
     check_type("run", run, Run, "Open its folder with `open_run`.")
@@ -87,7 +85,7 @@ def write_fiftyone(found: Suspects, decisions: Path | None, out: Path, *, overwr
 def write_label_studio(found: Suspects, decisions: Path | None, out: Path, *, overwrite: bool = False) -> int:
     """Write a task of Label Studio for each suspect and each label that is decided about, most suspect first; return how many."""
     decided, names, tasks = _decided(found, decisions), found.classes, []
-    words = {} if decisions is None else dict(zip(*said_in(decisions, found.ids.tolist()), strict=True))
+    words = {} if decisions is None else said_in(decisions, found.ids.tolist())
     for row in found.order.tolist():
         name, word = str(found.ids[row]), words.get(row, "")
         if found.is_suspect[row] or word:
@@ -140,31 +138,34 @@ class Targets:
         """All of them."""
         return [*([] if self.labels is None else [self.labels]), *self.folders]
 
-    def check(self) -> None:
-        """Refuse names that could not be written, or that are taken, before any work."""
+    def check(self) -> list[Path]:
+        """Refuse names that could not be written, or folders that are taken, before any work; return what is new.
+
+        A file of labels that is there, and not by an interrupted call, is no new one.
+        """
         if self.labels is not None:
             check_output(self.labels, TABLES, "A folder of pictures is written by --copy-to or --link-to.")
-        store.check_new(self.paths)
+        is_there = self.labels is not None and self.labels.is_file() and store.begun(self.paths) is None
+        new = list(self.folders) if is_there else self.paths
+        store.check_new(new)
+        return new
 
 
-def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None = None) -> None:
+def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None = None, *, overwrite: bool = False) -> None:
     """Write the file of labels, and folders `class/file` of the examples that stay, under their labels after it.
 
-    All appear together, or none. Killed, the same call goes on. The file has a row for each example, dropped ones too:
+    What is new appears together, or not at all. Killed, the same call goes on. The file has a row for each example, also dropped:
     `id, label, given_label, decision`, labels as class names; `--labels` takes it and leaves out the examples that it drops.
 
     Args:
-        decided: what is done about every example.
         dataset: the pictures, for folders.
+        overwrite: replace a file of labels that holds something else, which is refused otherwise.
 
     Raises:
-        InputError: there is something at a target, nothing stays, or the data are no pictures or have no files to link to.
+        InputError: a folder is there already, nothing stays, or the data are no pictures or have no files to link to.
     """
     check_type("decided", decided, Decisions)
-    targets.check()
-    if not targets.paths:
-        return
-    made = {}
+    new, made = targets.check(), dict[Path, _Folder]()
     if dataset is not None:
         rows, ids = decided.rows, decided.ids[decided.rows]
         if targets.folders and not len(rows):
@@ -177,9 +178,14 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
         folder.check()
     names = np.array(decided.classes, dtype=object)
     table = {"id": decided.ids, "label": names[decided.labels], "given_label": names[decided.given], "decision": decided.decision}
+    if targets.labels is not None and targets.labels not in new:
+        with store.writing(targets.labels, overwrite=overwrite) as temporary:
+            tables.write_table(temporary, table)
+    if not new:
+        return
     what = [*(values.tolist() for values in table.values()), decided.classes, list(targets.folders.values())]
     needs = sum(folder.n_bytes or 0 for folder in made.values())
-    with store.publish_together(targets.paths, store.json_digest(what), needs or None) as places:
+    with store.publish_together(new, store.json_digest(what), needs or None) as places:
         for target, place in places.items():
             if target == targets.labels:
                 tables.write_table(place, table)
@@ -194,16 +200,17 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
 
     Args:
         dataset: the data the kept set was taken from; labels decide the class folder.
-        out: must not exist; it is filled under another name and renamed when complete.
+        out: must not exist, or hold just that; it is filled under another name and renamed when complete.
 
     Raises:
-        InputError: `out` exists, or the data are feature vectors, or links were asked of data without files.
+        InputError: `out` holds other things, or the data are feature vectors, or links were asked of data without files.
     """
     check_type("kept", kept, Selection)
     check_type("dataset", dataset, Dataset)
     target, folder = Path(out), _Folder(kept, dataset, how)
-    store.check_new([target])
     folder.check()
+    if folder.is_there(target):
+        return
     identity = store.json_digest([how, dataset.fingerprint, kept.rows.tolist()])
     with store.publish_together([target], identity, folder.n_bytes) as places:
         for place in places.values():
@@ -233,10 +240,21 @@ class _Folder:
             return None
         return sum(Path(paths[row]).stat().st_size for row in self.kept.rows.tolist())
 
+    def is_there(self, target: Path) -> bool:
+        """Return whether a folder holds just what `build` would put there."""
+        paths, wanted = self.dataset.paths, self.names()
+        there = {file.relative_to(target).as_posix() for file in target.rglob("*") if file.is_symlink() or not file.is_dir()}
+        if paths is None or there != set(wanted):
+            return False
+        pairs = ((target / name, Path(paths[row])) for name, row in wanted.items())
+        if self.how == "copy":
+            return all(filecmp.cmp(file, source, shallow=False) and not file.is_symlink() for file, source in pairs)
+        return all(file.is_symlink() and file.readlink() == source.resolve() for file, source in pairs)
+
     def build(self, place: Path) -> None:
         """Fill a new folder, picture by picture."""
         paths, images = self.dataset.paths, self.dataset.images
-        for row, name in zip(self.kept.rows.tolist(), _file_names(self.kept, self.dataset), strict=True):
+        for name, row in self.names().items():
             file = place / name
             file.parent.mkdir(parents=True, exist_ok=True)
             if paths is None:
@@ -247,28 +265,27 @@ class _Folder:
             else:
                 file.symlink_to(Path(paths[row]).resolve())
 
-
-def _file_names(kept: Selection, dataset: Dataset) -> list[PurePosixPath]:
-    """Return for each kept example its place `class/name`: no part of a name leads out of the folder, and no two meet."""
-    assert dataset.labels is not None
-    taken: set[str] = set()
-    folders: list[str] = []
-    for name in dataset.classes:  # two class names may become one when they are made harmless
-        folder = _safe(name)
-        while folder.casefold() in {other.casefold() for other in folders}:
-            folder += "_"
-        folders.append(folder)
-    names = []
-    for row in kept.rows.tolist():
-        folder = folders[int(dataset.labels[row])]
-        file = f"{_safe(str(dataset.ids[row]))}.png" if dataset.paths is None else _safe(Path(dataset.paths[row]).name)
-        name, number = f"{folder}/{file}", 1
-        while name.casefold() in taken:  # two sub-folders, or a file system that does not tell case apart
-            stem, dot, ending = file.rpartition(".")
-            name, number = f"{folder}/{stem or ending}-{number}{dot}{ending if stem else ''}", number + 1
-        taken.add(name.casefold())
-        names.append(PurePosixPath(name))
-    return names
+    def names(self) -> dict[str, int]:
+        """Return the row of each kept example by its place `class/name`: no name leads out of the folder, and no two meet."""
+        labels, paths, folders = self.dataset.labels, self.dataset.paths, list[str]()
+        assert labels is not None
+        for name in self.dataset.classes:  # two class names may become one when they are made harmless
+            folder = _safe(name)
+            while folder.casefold() in {other.casefold() for other in folders}:
+                folder += "_"
+            folders.append(folder)
+        taken: set[str] = set()
+        found = {}
+        for row in self.kept.rows.tolist():
+            folder = folders[int(labels[row])]
+            file = f"{_safe(str(self.dataset.ids[row]))}.png" if paths is None else _safe(Path(paths[row]).name)
+            name, number = f"{folder}/{file}", 1
+            while name.casefold() in taken:  # two sub-folders, or a file system that does not tell case apart
+                stem, dot, ending = file.rpartition(".")
+                name, number = f"{folder}/{stem or ending}-{number}{dot}{ending if stem else ''}", number + 1
+            taken.add(name.casefold())
+            found[name] = row
+        return found
 
 
 def _safe(name: str) -> str:

@@ -1,7 +1,7 @@
 """Feature vectors brought to the examples they belong to, of a run or of all splits; and those that a network makes."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dataprune.clustering import blocks, take
 from dataprune.data import Dataset, FeatureFile, Splits
 from dataprune.data.pack import cache_root
 from dataprune.errors import invalid
-from dataprune.run.encoders import EmbedSettings, Listener, Method, finite, method_of
+from dataprune.run.encoders import EmbedSettings, Listener, finite, method_of
 from dataprune.run.run import Run
 from dataprune.tables import read_npy, write_npy
 from dataprune.tables.join import Joined, align, join, key_column, places
@@ -24,13 +24,9 @@ CURE = "Or give a Parquet file with a column `id`."
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The rows of a feature file that belong to the examples of a set, in blocks, in the file's order.
+    """The rows of a feature file that belong to the examples of a set (`keep`), in blocks, in the file's order.
 
-    Attributes:
-        keep: which rows of the file are examples.
-        place: for each example its row among those.
-        n_left_out: rows of the file that are no example.
-        notes: what was guessed of which row is whose.
+    `place` is for each example its row among those; `n_left_out` rows are no example; `notes` say what was guessed.
     """
 
     file: FeatureFile
@@ -51,6 +47,10 @@ class Matched:
         for start, block in blocks(self.file):
             yield block[self.keep[start : start + len(block)]]
 
+    def by_example(self) -> np.ndarray:
+        """Return the features of each example, in the order of the set."""
+        return np.asarray(np.concatenate(list(self))[self.place])
+
 
 def match(file: FeatureFile, ids: np.ndarray) -> Matched:
     """Find the features of each example, which must have some: by the column that names the examples, else row by row."""
@@ -68,11 +68,8 @@ def parts_of(splits: Splits) -> list[Dataset]:
 def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read the features of every example, train first, then validation and test, by the column that names them, else by row.
 
-    A file may also hold those of train only. A single `.npy` file stays mapped; of other files the features are held in memory,
-    4 bytes a number.
-
-    Returns:
-        (n, D) numbers, of all examples or of train only, and notes: of train only, joined by row.
+    A file may also hold those of train only, which a note says. A single `.npy` file stays mapped; of other files the features are
+    held in memory, 4 bytes a number.
     """
     parts = parts_of(splits)
     n, n_train, n_all = file.rows, len(splits.train), sum(map(len, parts))
@@ -108,31 +105,22 @@ def made_features(
         listener: hears the cost and the progress of training.
     """
     method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), parts_of(splits)
+
+    def made(scratch: Path) -> np.ndarray:
+        encoder = method.prepare(scratch, listener)
+        return finite(np.concatenate([encoder.encode(part) for part in parts]))
+
     if method.identity["encoder"] != "swav":
-        return _encoded(method, parts, Path(), listener)
-    what = [method.identity, *(part.fingerprint for part in parts)]
-    key = store.json_digest(what)[:24]
-    return _kept(cache_root()[0] / "features", f"swav-{key}", method, parts, listener)
-
-
-def _encoded(method: Method, parts: Iterable[Dataset], scratch: Path, listener: Listener | None) -> np.ndarray:
-    encoder = method.prepare(scratch, listener)
-    made = np.concatenate([encoder.encode(part) for part in parts])
-    finite(made)
-    return made
-
-
-def _kept(
-    folder: Path, name: str, method: Method, parts: Iterable[Dataset], listener: Listener | None
-) -> Float32[np.ndarray, "examples features"]:
-    """Return learned features from the cache; learn them where they are not there, or no longer whole. Interrupted, goes on."""
-    file, manifest, scratch = f"{name}.npy", f"{name}.json", folder / f".{name}.scratch"
+        return made(Path())
+    key = store.json_digest([method.identity, *(part.fingerprint for part in parts)])[:24]
+    folder = cache_root()[0] / "features"
+    file, manifest, scratch = folder / f"swav-{key}.npy", f"swav-{key}.json", folder / f".swav-{key}.scratch"
     if not store.is_whole(folder, manifest):
         with store.lock(scratch, wait=True):
             if not store.is_whole(folder, manifest):  # by somebody who was waited for
-                made = _encoded(method, parts, scratch, listener)
-                with store.writing(folder / file, made.nbytes) as temporary:
-                    write_npy(temporary, made)
-                store.write_manifest(folder, manifest, {"encoder": method.identity}, [file])
+                learned = made(scratch)
+                with store.writing(file, learned.nbytes) as temporary:
+                    write_npy(temporary, learned)
+                store.write_manifest(folder, manifest, {"encoder": method.identity}, [file.name])
             shutil.rmtree(scratch, ignore_errors=True)
-    return np.asarray(read_npy(folder / file, mmap=True), np.float32)
+    return np.asarray(read_npy(file, mmap=True), np.float32)

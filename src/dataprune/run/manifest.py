@@ -91,13 +91,12 @@ class MemberRecord:
     examples_seen: int = 0
     peak_bytes: int = 0
     strength: float | None = None
+    rate: float = 1.0
 
     @property
     def said(self) -> str:
         """What became of it, in a line."""
         return f"member {self.member} ({self.status}): {self.reason}"
-
-    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -194,13 +193,14 @@ class RunManifest:
         return tuple(one.said for one in self.members if one.status != "ok")
 
     @property
+    def training(self) -> Phase:
+        """What training cost: the first phase of every run."""
+        return self.cost[0]
+
+    @property
     def memorised(self) -> bool:
         """Whether every member that learned names the labels that it was trained on: the last epoch then tells little apart."""
         return bool(self.learned) and min(member.accuracy for member in self.learned) >= MEMORISED
-
-    def phase(self, name: str) -> Phase | None:
-        """Return what a phase cost (`train`, `score`, `features`)."""
-        return next((phase for phase in self.cost if phase.phase == name), None)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def published(folder: Path, scratch: Path, member: int) -> MemberRecord | None:
     try:
         note = store.as_record(store.read_sealed(folder / note_file(member)), MemberRecord, folder / note_file(member))
         # A name from a stored file is no path of ours unless it is the one that we would write.
-        if note.member != member or note.file not in (None if note.status == "failed" else member_file(member),):
+        if note.member != member or note.file != (None if note.status == "failed" else member_file(member)):
             return None
         if note.file is None:
             return note
@@ -56,15 +56,21 @@ def publish(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int,
     records, lost = {}, []
     for outcome in outcomes:
         member = int(outcome.key.split()[1])
+        note = folder / note_file(member)
         if outcome.error is None:
-            records[member] = _publish(folder, outcome.value, device)
+            done: MemberDone = outcome.value
+            what = (REASONS[done.status], member_file(member), store.sha256(done.path), training_environment(device))
+            cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes, done.strength, done.rate)
+            records[member] = MemberRecord(member, done.status, *what, *cost)  # type: ignore[arg-type]
+            store.write_sealed(note, asdict(records[member]))
+            done.path.replace(folder / member_file(member))
+            shutil.rmtree(done.path.parent, ignore_errors=True)
         elif outcome.lost:
             lost.append(f"{outcome.key}: {outcome.error}")
         elif isinstance(outcome.exception, MachineError | OSError | MemoryError):
             raise outcome.exception  # not because of the member: the same command goes on once there is room again
         else:  # noted, so that it is not repeated; the traceback lies apart, it names paths of this machine
             records[member] = MemberRecord(member, "failed", str(outcome.error))
-            note = folder / note_file(member)
             store.write_sealed(note, asdict(records[member]))
             with store.writing(note.with_suffix(".traceback.txt")) as temporary:
                 temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
@@ -80,13 +86,3 @@ def check_environment(record: MemberRecord, device: str) -> None:
     if differing:
         cure = "Go on with the same versions and device, or choose another folder"
         raise InputError(f"`out` holds members made otherwise: {'; '.join(differing)}. {cure}.")
-
-
-def _publish(folder: Path, done: MemberDone, device: str) -> MemberRecord:
-    file, digest, made_with = member_file(done.member), store.sha256(done.path), training_environment(device)
-    cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes, done.strength, done.rate)
-    record = MemberRecord(done.member, done.status, REASONS[done.status], file, digest, made_with, *cost)  # type: ignore[arg-type]
-    store.write_sealed(folder / note_file(done.member), asdict(record))
-    done.path.replace(folder / member_file(done.member))
-    shutil.rmtree(done.path.parent, ignore_errors=True)
-    return record

@@ -1,28 +1,70 @@
-"""Scores by name: of a run, of a file that somebody made, or a function of the trace."""
+"""What a strategy looks at: a score by name (of a run, a file or a function of the trace), features, what networks say."""
 
 import logging
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dataprune import store, tables
-from dataprune.errors import invalid, unknown_choice
+from dataprune.data import read_features
+from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.run.features import match
 from dataprune.run.run import Run
 from dataprune.scores import ALIASES, FEATURE_SCORES, SCORES, Score, canonical, score_trace
+from dataprune.selection import STRATEGIES, Views
 from dataprune.training.settings import ScoreReading
 
 logger = logging.getLogger(__name__)
 
 SCORE_FILES = (".csv", ".parquet", ".npy")
+ALL_VIEWS = ("features", "probabilities", "p_label")
+
+
+def needs_of(strategies: Iterable[str]) -> frozenset[str]:
+    """Return what strategies look at beside the score; one of your own looks at everything that is there."""
+    rules = [name for name in strategies if name != "random"]
+    return frozenset(need for name in rules for need in (ALL_VIEWS if ":" in name else STRATEGIES[name].needs))
+
+
+def views_of(run: Run, needs: Collection[str], features: str | Path | None = None, cut_by: np.ndarray | None = None) -> Views:
+    """Return what strategies look at: features of a file, else those that the run has; what networks say.
+
+    Probabilities are those of networks that did not see the example where there are such, else of all.
+
+    Args:
+        needs: of "features", "probabilities" and "p_label"; others are passed over, and so is what is not there.
+        cut_by: difficulty by which `stratified` cuts.
+    """
+    found: dict[str, np.ndarray] = {} if cut_by is None else {"cut_by": cut_by}
+    if "features" in needs and (rows := _features(run, features)) is not None:
+        found["features"] = rows
+    if "probabilities" in needs:
+        which: Literal["all", "out"] = "all" if run.trace.trained_on.all(axis=0).any() else "out"
+        found["probabilities"] = np.concatenate([chunk.probabilities(which) for chunk in run.trace.chunks()])
+    if "p_label" in needs:
+        found["p_label"] = np.concatenate([chunk.channel("p_label").mean(axis=0) for chunk in run.trace.chunks()], axis=1)
+    return Views(**found)
+
+
+def _features(run: Run, given: str | Path | None) -> np.ndarray | None:
+    """Read the features of a file; without one those that the run was scored with, or learned from, where they still lie there."""
+    if given is not None:
+        return match(read_features(given), run.ids).by_example()
+    with suppress(InputError):
+        return match(run.features(), run.ids).by_example()
+    with suppress(InputError):
+        return run.dataset().features
+    return None
 
 
 def score_named(run: Run, by: str, reading: ScoreReading = ScoreReading()) -> Score:
     """Return the score that a name means: of the run or the tables, `FILE` or `FILE:COLUMN`, or `module:function` of the trace.
 
-    Raises:
-        InputError: there is no such score; the nearest name is offered. Or what it needs is not there.
+    InputError where there is no such score (the nearest name is offered), or where what it needs is not there.
     """
     own = ":" in by.strip(":") and not is_score_file(by)
     if by not in run.scores and is_score_file(by) and reading == ScoreReading():
@@ -41,8 +83,7 @@ def score_named(run: Run, by: str, reading: ScoreReading = ScoreReading()) -> Sc
 def known_score(run: Run, name: str) -> Score:
     """Return a score of the run; one of the tables that it has no column of is computed from its trace or its features.
 
-    Raises:
-        InputError: there is no such score, or it is absent; no name of code or of a file is followed.
+    InputError where there is no such score, or it is absent; no name of code or of a file is followed.
     """
     ours = name if name in run.scores else canonical(name)
     spec = FEATURE_SCORES.get(ours)
@@ -51,9 +92,8 @@ def known_score(run: Run, name: str) -> Score:
     if spec is not None and ours not in run.scores:
         file = run.features()  # or what to do where there are none
         if spec.function is not None:
-            matched = match(file, run.ids)
-            features = np.concatenate(list(matched))[matched.place]
-            return Score(ours, spec.function(features, run.labels, run.manifest.spec.seed), spec.harder, run.ids, run.labels)
+            values = spec.function(match(file, run.ids).by_example(), run.labels, run.manifest.spec.seed)
+            return Score(ours, values, spec.harder, run.ids, run.labels)
     if ours in run.scores or ours in run.scores.absent:
         return run.scores[ours]  # or why it is absent
     there = {*run.scores, *SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
@@ -68,11 +108,8 @@ def is_score_file(name: str) -> bool:
 def score_of_file(spec: str, ids: np.ndarray, labels: np.ndarray | None = None) -> Score:
     """Read a score made elsewhere, by the column that names the examples, else by row; which of them is logged.
 
-    A column of a `scores.parquet` keeps its direction; any other is a difficulty, higher is harder.
-
-    Raises:
-        InputError: no such file or column, examples without a score, rows of another number, values that are no finite numbers.
-        StoreError: a file that dataprune wrote, and that is not as it was written.
+    A column of a `scores.parquet` keeps its direction; any other is a difficulty, higher is harder. What dataprune wrote must be as
+    it was written.
     """
     store.as_written(Path(spec) if Path(spec).is_file() else Path(spec.rpartition(":")[0] or spec))
     sheet = tables.read_sheet(spec, "score")

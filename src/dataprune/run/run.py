@@ -15,7 +15,7 @@ from dataprune import store
 from dataprune.data import Dataset, FeatureFile, read, read_features
 from dataprune.encoders.choose import OURS
 from dataprune.errors import InputError, StoreError, check_type, invalid
-from dataprune.notebook import data_frame, html_table
+from dataprune.notebook import Tabular
 from dataprune.run.manifest import RunManifest
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores
 from dataprune.tables import read_table, write_table
@@ -30,12 +30,10 @@ FEATURES = "features"  # a folder: what was learned inside the run, with manifes
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
-    """A scored data set on disk.
+class Run(Tabular):
+    """A scored data set in the folder `path`; `manifest` has identity, data, members, cost, versions, notes.
 
-    Attributes:
-        path: the folder.
-        manifest: identity, data, members, cost, versions, notes.
+    As a table: a row for each example, in source order: id, label as class name, and a column for each score.
     """
 
     path: Path
@@ -57,11 +55,8 @@ class Run:
         """Every score by name, with ids and labels."""
         table = read_table(self.path / SCORES_FILE)
         try:
-            labels = table.columns["label"]
-            if labels.dtype == object:  # earlier versions wrote indices
-                index_of = {name: index for index, name in enumerate(self.classes)}
-                labels = np.array([index_of[name] for name in labels.tolist()])
-            labels = labels.astype(np.int64)
+            index_of = {name: index for index, name in enumerate(self.classes)}
+            labels = np.array([index_of[name] for name in table.columns["label"].tolist()], np.int64)
             ids = np.array(table.columns["id"], dtype=np.dtypes.StringDType())
             found = [
                 Score(name, values, int(str(table.metadata[name]["harder"])), ids, labels)
@@ -98,14 +93,8 @@ class Run:
         members = f"{len(self.manifest.learned)} of {spec.members} members of {spec.epochs} epochs"
         return f"Run({self.path}: {data.n_examples:,} examples, {len(self.classes)} classes, {members}, {len(self.scores)} scores)"
 
-    def _repr_html_(self) -> str:
-        return html_table(repr(self), self._columns())
-
-    def to_pandas(self) -> Any:
-        """Return a row for each example, in source order: id, label as class name, and a column for each score."""
-        return data_frame(self._columns())
-
     def _columns(self) -> dict[str, np.ndarray]:
+        """Return a row for each example, in source order: id, label as class name, and a column for each score."""
         columns = {"id": self.ids, "label": np.array(self.classes, object)[self.labels]}
         return columns | {name: score.values for name, score in self.scores.items()}
 
@@ -123,10 +112,7 @@ class Run:
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
             found = found.with_labels(self.labels, self.classes)
         if not self.is_of(found):
-            differ = f"fingerprint {found.fingerprint[:12]}, the run has {self.manifest.spec.data[:12]}"
-            raise InputError(
-                f"the data in {place} are not those of {self.path}: {differ}. Give the original data with --data DATA."
-            )
+            raise other_data(self, found, f"the data in {place}", "Give the original data with --data DATA.")
         return found
 
     def is_of(self, dataset: Dataset) -> bool:
@@ -162,12 +148,17 @@ class Run:
         noted = local(self.path)
         if "source" not in noted:
             raise InputError(f"{self.path} does not say where its data lie. Give them with --data DATA.")
-        source = noted["source"]
-        if source is None:
+        if (source := noted["source"]) is None:
             raise InputError("the run was made from arrays in memory, not from a source on disk. Give the data with --data DATA.")
         if os.sep in source and not Path(source).exists():
             raise InputError(f"the data of {self.path} lay in {source}, which is not there any more. Give --data DATA.")
         return str(source)
+
+
+def other_data(run: Run, dataset: Dataset, what: str, cure: str) -> InputError:
+    """Build the error for data that are not those of a run."""
+    differ = f"fingerprint {dataset.fingerprint[:12]}, the run has {run.manifest.spec.data[:12]}"
+    return InputError(f"{what} are not those of {run.path}: {differ}. {cure}")
 
 
 def undamaged(file: Path, sha256: str) -> Path:
@@ -192,11 +183,11 @@ def write_local(folder: Path, **places: str | None) -> None:
 
 def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Sequence[str]) -> None:
     """Write one row for each example in source order: id, label by name, then a column for each score with its sign as metadata."""
-    columns: dict[str, Any] = {"id": ids, "label": labels}
-    metadata: dict[str, dict[str, object]] = {}
-    for name, one in scores.items():
-        spec = SCORES.get(name) or FEATURE_SCORES.get(name)
-        columns[name], metadata[name] = one.values, {"harder": one.harder} | ({} if spec is None else {"formula": spec.formula})
+    columns: dict[str, Any] = {"id": ids, "label": labels} | {name: one.values for name, one in scores.items()}
+    metadata: dict[str, dict[str, object]] = {name: {"harder": one.harder} for name, one in scores.items()}
+    for name, spec in (SCORES | FEATURE_SCORES).items():
+        if name in metadata:
+            metadata[name]["formula"] = spec.formula
     with store.writing(path) as temporary:
         write_table(temporary, columns, metadata)
 
@@ -219,8 +210,7 @@ def open_run(path: str | Path) -> Run:
     manifest = store.read_manifest(folder, MANIFEST, RunManifest)
     if not manifest.learned or not {SCORES_FILE, *(member.file for member in manifest.learned)} <= manifest.files.keys():
         raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not list the files of a run.")
-    missing = [name for name in manifest.files if not (folder / name).exists()]
-    if missing:
+    if missing := [name for name in manifest.files if not (folder / name).exists()]:
         raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Run the same `dataprune score` command to restore it.")
     undamaged(folder / SCORES_FILE, manifest.files[SCORES_FILE].sha256)
     return Run(folder, manifest)
@@ -234,10 +224,9 @@ def verify(path: str | Path) -> list[str]:
     found = store.faults(folder, MANIFEST)
     for manifest in feature_manifests(folder):
         try:
-            faults = store.faults(manifest.parent, manifest.name)
+            found += [f"{FEATURES}/{fault}" for fault in store.faults(manifest.parent, manifest.name)]
         except StoreError as error:
-            faults = [str(error)]
-        found += [f"{FEATURES}/{fault}" if not fault.startswith("`") else fault for fault in faults]
+            found.append(str(error))
     return found
 
 

@@ -150,12 +150,12 @@ class _Scoring:
     def _train(self) -> list[MemberRecord]:
         """Train the members that are not yet published whole, publish each as it comes, and return the records of all."""
         dataset, ensemble, scratch = self.dataset, self.planned.ensemble, self.work.scratch
-        config = self.hardware.executor_config(self.device)
-        found = {member: published(self.folder, scratch, member) for member in range(ensemble.n_networks)}
-        records = {member: record for member, record in found.items() if record is not None}
-        for record in records.values():
-            if record.file is not None:
-                check_environment(record, self.device)
+        config, records = self.hardware.executor_config(self.device), dict[int, MemberRecord]()
+        for member in range(ensemble.n_networks):
+            if (record := published(self.folder, scratch, member)) is not None:
+                records[member] = record
+                if record.file is not None:
+                    check_environment(record, self.device)
         missing = [member for member in range(ensemble.n_networks) if member not in records]
         total, done = len(missing) * ensemble.epochs, dict.fromkeys(missing, 0)
         if missing and self.listener is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -11,23 +11,23 @@ from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
 from dataprune import noise, store, tables
+from dataprune.data import Dataset
 from dataprune.data.labels import LabelFile, read_labels
-from dataprune.errors import InputError, check_type, invalid, join_some
+from dataprune.errors import InputError, MachineError, check_type, invalid, join_some
 from dataprune.noise import Evidence, Suspects
+from dataprune.noise.duplicates import conflicts, identical, with_conflicts
 from dataprune.noise.suspects import WhyNoCount
 from dataprune.noise.threshold import with_threshold
-from dataprune.run.duplicates import with_duplicates
 from dataprune.run.evidence import evidence_of
 from dataprune.run.run import Run
-from dataprune.tables import TABLES, check_output, write_table
+from dataprune.tables import TABLES, check_output
 from dataprune.tables.join import join, places
 from dataprune.trace import open_member
 from dataprune.training.ensemble import threshold_mask
 
 COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
 ROWS = ("ids", "labels", *COLUMNS[2:])  # of a finding, a value for each example
-OPTIONAL = ("suggested_probability",)  # what earlier tables lack
-EARLIER = {"label": "label_name", "suggested_label": "suggested_name"}  # earlier tables have indices, and the names beside them
+OPTIONAL = ("suggested_probability",)  # a table may lack it
 DECIDED = ("decision", "new_label")  # what a person fills in
 
 
@@ -59,18 +59,28 @@ def find_suspects(
     assert source is not None
     if isinstance(source, Evidence):
         return noise.find(source, seed=seed)
-    return with_duplicates(_judged(source, seed), source)
+    found = judged(source, seed)
+    try:
+        return with_identical(found, source.dataset())
+    except (InputError, MachineError) as reason:
+        return replace(found, notes=(*found.notes, f"identical examples with different labels were not looked for: {reason}"))
 
 
-def _judged(run: Run, seed: int) -> Suspects:
-    """Judge the labels of a run; where all networks saw them, those with threshold samples count."""
-    found, numbers = noise.find(evidence_of(run), seed=seed), [one.member for one in run.manifest.threshold]
-    if found.why_no_count != "in_sample" or not numbers:
+def judged(run: Run, seed: int = 0) -> Suspects:
+    """Judge the labels of a run by its networks alone; where all of them saw them, those with threshold samples count."""
+    found, networks, spec = noise.find(evidence_of(run), seed=seed), run.manifest.threshold, run.manifest.spec
+    if found.why_no_count != "in_sample" or not networks:
         return found
-    margins = [open_member(run.path / str(one.file)).arrays["margin"].mean(axis=0) for one in run.manifest.threshold]
-    spec = run.manifest.spec
-    samples = [threshold_mask(len(found), spec.n_classes, spec.seed, number - spec.members) for number in numbers]
+    margins = [open_member(run.path / str(one.file)).arrays["margin"].mean(axis=0) for one in networks]
+    samples = [threshold_mask(len(found), spec.n_classes, spec.seed, one.member - spec.members) for one in networks]
     return with_threshold(found, np.stack(margins), np.stack(samples))
+
+
+def with_identical(found: Suspects, dataset: Dataset) -> Suspects:
+    """Make suspects of the labels that contradict those of identical examples."""
+    if dataset.records is not None:
+        found = replace(found, texts=np.array([dataset.records.shown(row) for row in range(len(dataset))], object))
+    return with_conflicts(found, conflicts(identical([dataset.whole]), found.labels))
 
 
 def evidence_of_file(probabilities: Path, labels: str, classes: Sequence[str] = ()) -> Evidence:
@@ -80,11 +90,8 @@ def evidence_of_file(probabilities: Path, labels: str, classes: Sequence[str] = 
         probabilities: .npy, a row for each example and a column for each class. Or .csv or .parquet with a column for each class,
             called like it, and one that names the examples.
         labels: `FILE[:COLUMN]`, names or class indices; by the names of the examples where both files have them, else by row.
-        classes: in the order of the columns of .npy; else labels that are names are taken in alphabetical order, numbers as
-            column numbers, or in their order where they are too large for that.
-
-    Raises:
-        InputError: what does not fit; and, without `classes`, an order of the columns with which far more labels agree.
+        classes: in the order of the columns of .npy; else names are taken in alphabetical order, numbers as column numbers, or in
+            their order where they are too large for that. Without, an order with which far more labels agree is an error.
     """
     p, ids, named = _probabilities(probabilities)
     file, known, notes = read_labels(labels), named or tuple(classes), tuple[str, ...]()
@@ -142,7 +149,7 @@ class FindingRecord:
 
 
 def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False) -> int:
-    """Write a finding as .csv or .parquet, a row for each example in source order, and what it says in all as `<out>.json`.
+    """Write a finding as .csv or .parquet, a row for each example, most suspect first, and what it says in all as `<out>.json`.
 
     Labels are written as the names of their classes. The last column, `decision`, is empty: a person fills it in (keep, drop or
     relabel), and `read_decisions` takes the file. Of a finding that lies there, decisions are carried over.
@@ -160,28 +167,23 @@ def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False)
     out = check_output(out, TABLES)
     check_type("found", found, Suspects)
     names = np.array(found.classes, dtype=object)
-    columns = {
+    all_columns = {
         "id": found.ids,
         "label": names[found.labels],
         "suggested_label": names[found.suggested_label],
-        "probability": found.probability,
-        "score": found.score,
-        "rank": found.rank,
-        "is_suspect": found.is_suspect,
-        "reason": found.reason,
+        **{name: getattr(found, name) for name in ("probability", "score", "rank", "is_suspect", "reason")},
+        "suggested_probability": found.suggested_probability,
+        "text": found.texts,
     }
-    if found.suggested_probability is not None:
-        columns["suggested_probability"] = found.suggested_probability
+    columns = {name: values[found.order] for name, values in all_columns.items() if values is not None}
     written = {name: np.full(len(found), "", dtype=object) for name in DECIDED}
     n_carried = 0 if overwrite or not out.exists() else _carry_over(written, columns, out)
-    if found.texts is not None:
-        columns["text"] = found.texts
     columns["decision"] = written["decision"]
     if (written["new_label"] != "").any():
         columns["new_label"] = written["new_label"]
     _beside(out).unlink(missing_ok=True)  # never that of another table
     with store.writing(out) as temporary:
-        write_table(temporary, columns)
+        tables.write_table(temporary, columns)
     store.write_json(_beside(out), {one.name: getattr(found, one.name) for one in fields(FindingRecord)})
     return n_carried
 
@@ -189,25 +191,22 @@ def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False)
 def _carry_over(written: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], out: Path) -> int:
     """Fill in what a person wrote into the finding at `out`, where the example, its label and the suggestion are the same."""
     cure = "Name another file, or give --overwrite."
-    there, known = set(tables.column_names(out)), {*columns, *OPTIONAL, *DECIDED, *EARLIER.values()}
+    there, known = set(tables.column_names(out)), {*columns, *OPTIONAL, *DECIDED, "text"}
     if not {*COLUMNS, "decision"} <= there <= known:
         others = join_some(sorted(there - known)) or "other columns"
         raise InputError(f"`out` {out} is there already and is no table of this command: it has {others}. {cure}")
     table = {name: cells.tolist() for name, cells in tables.read_table(out, as_text=True).columns.items()}
     ids = [str(one) for one in table["id"]]
-    names = [table[EARLIER[name] if EARLIER[name] in table else name] for name in ("label", "suggested_label")]
-    now = [columns[name].tolist() for name in ("label", "suggested_label")]
     n_carried = 0
     for row, place in enumerate(places(columns["id"].tolist(), ids).places):
         cells = {name: str(table[name][row]).strip() for name in DECIDED if name in table}
         if not any(cells.values()):
             continue
-        if place < 0 or any(str(old[row]) != new[place] for old, new in zip(names, now, strict=True)):
-            what = (
-                "is not in the data"
-                if place < 0
-                else f"was {names[0][row]!r}, rather {names[1][row]!r}, and is found otherwise now"
-            )
+        label, suggested = table["label"][row], table["suggested_label"][row]
+        what = "" if place >= 0 else "is not in the data"
+        if place >= 0 and (str(label), str(suggested)) != (columns["label"][place], columns["suggested_label"][place]):
+            what = f"was {label!r}, rather {suggested!r}, and is found otherwise now"
+        if what:
             raise InputError(f"`out` {out} holds a decision about {ids[row]!r}, which {what}. {cure}")
         n_carried += 1
         for name, cell in cells.items():
@@ -231,37 +230,32 @@ def read_suspects(path: str | Path) -> Suspects:
     except msgspec.ValidationError:
         raise invalid(*needs, f"other things in {beside.name}", "Write it again.") from None
     table = _checked_table(path, about.classes)
-    return Suspects(
-        ids=np.array([str(one) for one in table["id"].tolist()], dtype=np.dtypes.StringDType()),
-        labels=table["label"],
-        suggested_label=table["suggested_label"],
-        probability=table["probability"].astype(np.float64),
-        suggested_probability=table["suggested_probability"].astype(np.float64) if "suggested_probability" in table else None,
-        score=table["score"].astype(np.float64),
-        is_suspect=table["is_suspect"].astype(bool),
-        reason=table["reason"].astype(object),
-        **{one.name: getattr(about, one.name) for one in fields(about)},
-    )
+    ids, labels = np.array([str(one) for one in table.pop("id").tolist()], np.dtypes.StringDType()), table.pop("label")
+    said = {one.name: getattr(about, one.name) for one in fields(about)}
+    return Suspects(ids=ids, labels=labels, reason=table.pop("reason").astype(object), **table, **said)
 
 
-def _checked_table(path: Path, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _checked_table(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
     """Read the columns of a finding, which somebody may have edited, and refuse those that hold other things."""
     there = tables.column_names(path)
-    table = tables.read_table(path, [*COLUMNS, *(name for name in OPTIONAL if name in there)]).columns
-    columns = {name: earlier if earlier in there else name for name, earlier in EARLIER.items()}
-    texts, index_of = tables.read_table(path, list(columns.values()), as_text=True).columns, {n: i for i, n in enumerate(classes)}
-    for name, column in columns.items():
-        cells = [str(one) for one in texts[column].tolist()]
-        if unknown := [one for one in cells if one not in index_of]:
-            raise invalid(f"{path}:{column}", f"hold names of the classes ({join_some(classes)})", repr(unknown[0]), "Find again.")
-        table[name] = np.array([index_of[one] for one in cells], np.int64)
-    for name in ("probability", *OPTIONAL):
-        if name in table and not (table[name].dtype.kind in "iuf" and ((table[name] >= 0) & (table[name] <= 1)).all()):
-            raise invalid(f"{path}:{name}", "hold probabilities", "other values", "Find again.")
-    if table["score"].dtype.kind not in "iuf" or not np.isfinite(table["score"]).all():
-        raise invalid(f"{path}:score", "hold numbers", "other values", "Find again.")
-    if table["is_suspect"].dtype != bool:
-        raise invalid(f"{path}:is_suspect", "hold true or false in each row", "other values", "Find again.")
+    table: dict[str, Any] = tables.read_table(path, [*COLUMNS, *(name for name in OPTIONAL if name in there)]).columns
+    texts = tables.read_table(path, ["label", "suggested_label"], as_text=True).columns
+    index_of = {name: index for index, name in enumerate(classes)}
+
+    def check(name: str, is_right: bool, requirement: str, got: str = "other values") -> None:
+        if not is_right:
+            raise invalid(f"{path}:{name}", requirement, got, "Find again.")
+
+    for name, column in texts.items():
+        unknown = [repr(str(one)) for one in column.tolist() if str(one) not in index_of]
+        check(name, not unknown, f"hold names of the classes ({join_some(classes)})", *unknown[:1])
+        table[name] = np.array([index_of[str(one)] for one in column.tolist()], np.int64)
+    for name in [one for one in ("probability", *OPTIONAL, "score") if one in table]:
+        is_number, least, most = table[name].dtype.kind in "iuf", *((-np.inf, np.inf) if name == "score" else (0.0, 1.0))
+        is_inside = is_number and bool((np.isfinite(table[name]) & (table[name] >= least) & (table[name] <= most)).all())
+        check(name, is_inside, "hold numbers" if name == "score" else "hold probabilities")
+        table[name] = table[name].astype(np.float64)
+    check("is_suspect", table["is_suspect"].dtype == bool, "hold true or false in each row")
     return table
 
 
@@ -278,14 +272,9 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
 
 
 def read_truth(source: str, found: Suspects) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...]]:
-    """Read true labels, in the order of a finding.
+    """Read true labels from `FILE[:COLUMN]`, in the order of a finding: class indices, and what was guessed, in words.
 
-    Args:
-        source: `FILE[:COLUMN]`, by the column that names the examples, else by row; without COLUMN it is `clean_label`, or the only
-            one left.
-
-    Returns:
-        Class indices, and what was guessed, in words.
+    By the column that names the examples, else by row; without COLUMN it is `clean_label`, or the only one left.
     """
     aligned = LabelFile(tables.read_sheet(source, "clean_label"), "truth").align(found.ids.tolist(), found.classes)
     return aligned.labels, aligned.notes

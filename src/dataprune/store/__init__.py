@@ -17,7 +17,7 @@ from dataprune.store.manifest import (
     write_manifest,
     write_sealed,
 )
-from dataprune.store.outputs import WorkFolder, check_new, publish_together
+from dataprune.store.outputs import WorkFolder, begun, check_new, publish_together
 
 __all__ = [
     "Arrays",
@@ -27,6 +27,7 @@ __all__ = [
     "array_digest",
     "as_record",
     "as_written",
+    "begun",
     "canonical_json",
     "check_new",
     "check_writable",

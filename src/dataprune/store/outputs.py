@@ -211,7 +211,7 @@ def check_new(targets: Sequence[Path]) -> None:
         if _names([target])[0] in _names(targets[:number]):
             raise invalid("targets", "be different", f"{target} twice")
     taken = _taken(targets)
-    if taken and _begun(targets) is None:
+    if taken and begun(targets) is None:
         raise InputError(f"`{taken[0]}` already exists. Choose another name, or remove it.")
 
 
@@ -243,7 +243,7 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
         try:
             check_new(targets)  # somebody may have been quicker
             taken = _taken(targets)
-            if taken and _begun(targets) != identity:
+            if taken and begun(targets) != identity:
                 raise InputError(f"`{taken[0]}` is of an interrupted command that wrote other things. Remove it first.")
             write_json(scratches[0] / ASKED, {"targets": _names(targets), "identity": identity})
             built = {target: _scratch(target) / target.name for target in targets if target not in taken}
@@ -258,7 +258,7 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
                 sync(target.parent)
             finished = True
         finally:
-            if finished or not _taken(targets) or _begun(targets) is None:
+            if finished or not _taken(targets) or begun(targets) is None:
                 for scratch in reversed(scratches):  # while the first is there, what has appeared is known to be ours
                     shutil.rmtree(scratch, ignore_errors=True)
 
@@ -275,7 +275,7 @@ def _taken(targets: Sequence[Path]) -> list[Path]:
     return [target for target in targets if os.path.lexists(target)]
 
 
-def _begun(targets: Sequence[Path]) -> str | None:
+def begun(targets: Sequence[Path]) -> str | None:
     """Return the identity of what an interrupted call with the same targets was building."""
     with suppress(StoreError, KeyError, TypeError):
         asked = read_json(_scratch(targets[0]) / ASKED)

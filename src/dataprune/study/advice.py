@@ -14,7 +14,7 @@ from dataprune.study.wording import Note, note
 from dataprune.training.settings import Cost
 
 if TYPE_CHECKING:
-    from dataprune.run import Run
+    from dataprune.run.run import Run
 
 SIZES = (0.9, 0.7, 0.5, 0.3)
 # Examples a class. CIFAR-10 has 5,000, CIFAR-100 500, the report's photos 1,000: the limits lie between such sets, no more is known

@@ -12,10 +12,11 @@ from dataprune import store, tables
 from dataprune.clustering import Features
 from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import InputError, invalid, unknown_choice
-from dataprune.run import ClusterSettings, Run, cluster, match, open_run
-from dataprune.run import score as score_run
-from dataprune.run.own_scores import known_score
-from dataprune.run.views import needs_of, views_of
+from dataprune.run.clusters import ClusterSettings, cluster
+from dataprune.run.features import match
+from dataprune.run.own_scores import known_score, needs_of, views_of
+from dataprune.run.run import Run, open_run
+from dataprune.run.score import score as score_run
 from dataprune.scores import ALIASES, FEATURE_SCORES, Score, km
 from dataprune.scores import SCORES as SCORED
 from dataprune.selection import Views
@@ -165,8 +166,7 @@ class ScoreProvider:
         """Return the features that strategies look at, a row for each training example."""
         given = self.sources.features
         if isinstance(given, FeatureFile):
-            matched = match(given, dataset.ids)
-            return np.asarray(np.concatenate(list(matched))[matched.place])
+            return match(given, dataset.ids).by_example()
         return pixel_features(dataset, self.folder) if dataset.features is None or given == PIXELS else dataset.features
 
     def _km(self, dataset: Dataset) -> dict[int, Score]:

@@ -14,8 +14,8 @@ import numpy as np
 from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, join_some
-from dataprune.run import open_run
 from dataprune.run.manifest import Phase
+from dataprune.run.run import open_run
 from dataprune.study import study as stored
 from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, check_question
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups

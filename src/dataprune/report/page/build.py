@@ -7,14 +7,15 @@ import numpy as np
 
 from dataprune import store
 from dataprune.errors import join_some
-from dataprune.noise.words import accuracy_in_words
+from dataprune.noise import Suspects
+from dataprune.noise.words import accuracy_in_words, flags_in_words
 from dataprune.report import run_figures
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
 from dataprune.report.maps import FEWEST, class_counts, map_data
 from dataprune.report.page.classes import WHOSE, class_rows, frequent_pairs, matrix_of
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, choose, records, shown_id
+from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, Ends, choose, records, shown_id
 from dataprune.report.page.findings import findings, summary, took
 from dataprune.report.page.render import Options, Page
 from dataprune.report.text import capitalise, display_text, eyes, pluralise
@@ -36,8 +37,7 @@ def run_page(data: ReportData, options: Options) -> Page:
     spreads = [run_figures.distribution_data(one, data.labels, data.class_names) for one in data.scores.values()]
     plots: dict[str, Plot] = {f"distribution-{one.score}": one for one in spreads}
     plots |= {} if chosen.map is None else {"map": chosen.map}
-    top = data.predictions
-    plots["epochs"] = run_figures.epochs_data(top.vote, top.trained, top.held_out, top.changed)
+    plots["epochs"] = run_figures.epochs_data(data.predictions)
     plots |= _feature_plots(data)
     classes, counts = matrix_of(data)
     correlations = run_figures.correlation_data(data.scores)
@@ -56,8 +56,14 @@ def _payload(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
     at, suspects, n_classes = chosen.wanted.at, data.suspects, len(data.classes)
     examples = records(data, chosen.wanted.rows, options.max_pictures)
     examples["near"] = {str(chosen.wanted.place[row]): at(rows) for row, rows in chosen.near.items()}
-    found = chosen.map
-    by_class = None if found is None or n_classes > MOST_CLASS_GALLERIES else class_counts(found, data.labels, n_classes)
+    found, places = chosen.map, {}
+    if found is not None:
+        by_class = None if n_classes > MOST_CLASS_GALLERIES else class_counts(found, data.labels, n_classes)
+        places = {"binned": found.is_binned, "classes": by_class}
+
+    def ends(of: Ends) -> dict[str, list[int]]:
+        return {"hardest": at(of.hardest), "easiest": at(of.easiest)}
+
     return {
         "key": store.json_digest(data.manifest.spec.plain)[:24],
         "classes": data.class_names,
@@ -75,19 +81,9 @@ def _payload(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
             for number, row in enumerate(chosen.suspects.tolist(), start=1)
             if suspects is not None
         ],
-        "galleries": {
-            name: {end: at(rows) for end, rows in chosen.ends[name]._asdict().items()}
-            for name in sorted(data.scores, key=lambda name: name != data.leading)
-        },
-        "by_class": [{end: at(rows) for end, rows in one._asdict().items()} for one in chosen.class_ends],
-        "map": None
-        if found is None
-        else {
-            "binned": found.is_binned,
-            "lists": [at(rows) for rows in found.rows],
-            "counts": found.counts.tolist(),
-            "classes": by_class,
-        },
+        "galleries": {name: ends(chosen.ends[name]) for name in sorted(data.scores, key=lambda name: name != data.leading)},
+        "by_class": list(map(ends, chosen.class_ends)),
+        "map": None if found is None else {**places, "lists": [at(rows) for rows in found.rows], "counts": found.counts.tolist()},
     }
 
 
@@ -110,11 +106,15 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
     """Return what the templates say of a run, but for its plots."""
     manifest, names, told = data.manifest, data.class_names, data.predictions
     longest = 0 if data.images is None else max(data.images.shape[1:3])
+    cautions, skipped = [*data.gone], manifest.skipped
+    if skipped:
+        shown = join_some((f"{one.path} ({one.reason})" for one in skipped), most=3)
+        cautions.append(f"left out of the data, as they could not be used: {pluralise(len(skipped), 'item')}, {shown}")
     return {
         "title": display_text(options.title or f"Data report: {display_text(data.name, 60)}", 200),
         "summary": summary(data),
         "findings": [asdict(one) for one in findings(data)],
-        "cautions": [capitalise(display_text(note, 600)) for note in (*_left_out(data), *manifest.notes)],
+        "cautions": [capitalise(display_text(note, 600)) for note in (*cautions, *manifest.notes)],
         "leading": data.leading,
         "leading_why": MEMORISED if manifest.memorised and data.leading == "aum" else "",
         "things": data.things,
@@ -136,34 +136,24 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
         "features_are": data.features_are,
         "clusters": None if manifest.features is None else manifest.features.k,
         "made": _made(data),
-        "skipped": [[display_text(one.path, 200), display_text(one.reason, 200)] for one in manifest.skipped[:MOST_SKIPPED]],
-        "n_skipped": len(manifest.skipped),
+        "skipped": [[display_text(one.path, 200), display_text(one.reason, 200)] for one in skipped[:MOST_SKIPPED]],
+        "n_skipped": len(skipped),
         "n_examples": len(data),
         "max_pictures": options.max_pictures,
         "side": "none" if not longest else "tiny" if longest <= 16 else "small" if longest <= 48 else "large",  # how it is enlarged
     }
 
 
-def _left_out(data: ReportData) -> list[str]:
-    """Say what is not on the page: what was left out of the data, and pictures that are gone since."""
-    notes, skipped = list(data.gone), data.manifest.skipped
-    if skipped:
-        shown = join_some((f"{one.path} ({one.reason})" for one in skipped), most=3)
-        notes.append(f"left out of the data, as they could not be used: {pluralise(len(skipped), 'item')}, {shown}")
-    return notes
-
-
 def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
-    found, probable, names = data.suspects, data.probable_rows, data.class_names
+    found, probable, names = data.suspects, data.probable, data.class_names
     if found is None:
         return {"is_there": False, "total": 0, "shown": 0, "notes": []}
     looks_like = frequent_pairs(data.labels[probable], found.suggested_label[probable], len(names))[:MOST_SUSPECT_PAIRS]
-    contradictions = _contradictions(data)
+    contradictions = _contradictions(data, found)
     return {
         "is_there": True,
-        "total": len(data.suspect_rows),
-        "probable": len(probable),
-        "to_check": len(probable) or len(data.suspect_rows),
+        "total": len(found.flagged),
+        "flagged": flags_in_words(found),
         "shown": len(chosen.suspects),
         "accuracy": accuracy_in_words(found),
         "audited": None if data.audited is None else len(data.audited),
@@ -175,27 +165,19 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
     }
 
 
-def _contradictions(data: ReportData) -> list[list[dict[str, Any]]]:
+def _contradictions(data: ReportData, found: Suspects) -> list[list[dict[str, Any]]]:
     """Return identical examples with different labels, of each two the more suspect first."""
-    found = data.suspects
-    partner = None if found is None else found.contradicted_by
-    if found is None or partner is None:
-        return []
     pairs: dict[frozenset[int], tuple[int, int]] = {}
+    partner = np.full(len(found), -1) if found.contradicted_by is None else found.contradicted_by
     for row in found.order.tolist():
         if (other := int(partner[row])) >= 0:
             pairs.setdefault(frozenset((row, other)), (row, other))
-    return [
-        [
-            {
-                "name": shown_id(str(data.ids[row])),
-                "given": data.name_of(int(data.labels[row])),
-                "p": round(float(found.probability[row]), 3),
-            }
-            for row in pair
-        ]
-        for pair in pairs.values()
-    ]
+
+    def shown(row: int) -> dict[str, Any]:
+        given, p = data.name_of(int(data.labels[row])), round(float(found.probability[row]), 3)
+        return {"name": shown_id(str(data.ids[row])), "given": given, "p": p}
+
+    return [[shown(row) for row in pair] for pair in pairs.values()]
 
 
 def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:

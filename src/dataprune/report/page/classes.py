@@ -54,7 +54,7 @@ def class_rows(data: ReportData) -> list[ClassRow]:
     counts = np.bincount(labels, minlength=n_classes)
     right = np.bincount(labels, weights=predicted == labels, minlength=n_classes)
     hard = np.bincount(labels, weights=data.score.values, minlength=n_classes)
-    flagged = np.bincount(labels[data.probable_rows], minlength=n_classes)
+    flagged = np.bincount(labels[data.probable], minlength=n_classes)
     wrong = predicted != labels
     taken_for: dict[int, tuple[str, int]] = {}
     for given, other, times in frequent_pairs(labels[wrong], predicted[wrong], n_classes):

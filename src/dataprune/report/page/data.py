@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from dataprune import noise, store
 from dataprune.clustering import take
 from dataprune.data import Dataset, Records, Splits, read, read_features, read_splits
 from dataprune.data.dataset import THINGS
 from dataprune.encoders import encode
-from dataprune.errors import DatapruneError, InputError, StoreError, join_some
+from dataprune.errors import DatapruneError, InputError, join_some
 from dataprune.noise import Suspects
-from dataprune.report.page.predictions import EnsemblePredictions, predictions_of
+from dataprune.report.predictions import EnsemblePredictions, predictions_of
 from dataprune.report.text import capitalise, display_text, pluralise
-from dataprune.run import Run, match
 from dataprune.run.decisions import said_in
-from dataprune.run.duplicates import Duplicates, find_duplicates, with_identical
+from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
+from dataprune.run.features import match
 from dataprune.run.manifest import RunManifest
-from dataprune.run.run import LOCAL
+from dataprune.run.run import Run, local
+from dataprune.run.suspects import judged, with_identical
 from dataprune.scores import Score, Scores
 
 MOST_COMPARED = 20_000  # near duplicates among more take minutes
@@ -32,7 +32,6 @@ MOST_FEATURE_VALUES = 2**28  # one gigabyte
 SCORED_WITH = "the features that the run was scored with"
 NAME_LETTERS = 40
 TEXT_LETTERS = 400  # of a text that is shown
-PROBABLE = 0.5  # and more: the label is probably wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,20 +114,10 @@ class ReportData:
             return self.others[row - len(self)].text
         return "" if self.records is None else display_text(self.records.shown(row), TEXT_LETTERS)
 
-    @cached_property
-    def suspect_rows(self) -> Int64[np.ndarray, " flagged"]:
-        """Rows of the examples whose label is flagged, the most suspect first."""
-        found = self.suspects
-        if found is None:
-            return np.zeros(0, np.int64)
-        flagged = np.flatnonzero(np.asarray(found.is_suspect, bool))
-        return flagged[np.argsort(np.asarray(found.rank)[flagged], kind="stable")].astype(np.int64)
-
-    @cached_property
-    def probable_rows(self) -> Int64[np.ndarray, " wrong"]:
-        """Those of them whose label is rather wrong than right: not the likelier one of two that contradict each other."""
-        rows = self.suspect_rows
-        return rows if self.suspects is None else rows[self.suspects.probability[rows] >= PROBABLE]
+    @property
+    def probable(self) -> Int64[np.ndarray, " wrong"]:
+        """Rows of the labels that are flagged and probably wrong."""
+        return np.zeros(0, np.int64) if self.suspects is None else self.suspects.probable
 
 
 def gather(
@@ -146,27 +135,22 @@ def gather(
         audit: a table of `noise audit`, whose labels are shown in place of the flagged ones.
     """
     missing: dict[str, str] = {}
-    audited = None
-    if audit is not None:
-        audited = np.array(said_in(audit, run.ids.tolist())[0], np.int64)
-    images: np.ndarray | Remaining | None
+    audited = None if audit is None else np.array(list(said_in(audit, run.ids.tolist())), np.int64)
     dataset, rest = _dataset(run, data, missing)
     if dataset is not None and features is None:
         dataset = encode(dataset, encoder or run.eyes)
     vectors, features_are = _features(run, dataset, features, missing)
-    images, suspects = rest if dataset is None else dataset.images, None
-    evidence = evidence_of(run)
+    suspects: Suspects | None = None
     try:
-        suspects = noise.find(evidence)
-        suspects = suspects if dataset is None else with_identical(suspects, dataset)
+        suspects = judged(run) if dataset is None else with_identical(judged(run), dataset)
     except DatapruneError as reason:
         missing["suspects"] = str(reason)
-    told = predictions_of(run.trace)
-    about = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, told, images, vectors, features_are, suspects)
-    told_of = (*about, *_duplicates(dataset, missing), missing)
-    gone = () if rest is None else (rest.said,)
-    records = None if dataset is None else dataset.records
-    return ReportData(*told_of, gone, audited, out_of_sample_accuracy(evidence), records)
+    accuracy = out_of_sample_accuracy(evidence_of(run)) if suspects is None else suspects.accuracy
+    images = rest if dataset is None else dataset.images
+    of_run = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, predictions_of(run.trace))
+    found = (*of_run, images, vectors, features_are, suspects, *_duplicates(dataset, missing), missing)
+    gone, records = () if rest is None else (rest.said,), None if dataset is None else dataset.records
+    return ReportData(*found, gone, audited, accuracy, records)
 
 
 def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:
@@ -188,8 +172,8 @@ def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other
 
     ones = (found.ids, found.labels, found.split, found.rows)
     twins = (found.other_ids, found.other_labels, found.other_split, found.other_rows)
-    columns = [zip(*(column.tolist() for column in side), strict=True) for side in (ones, twins)]
-    rows = [(row(*one), row(*twin)) for one, twin in zip(*columns, strict=True)]
+    pairs = zip(*(column.tolist() for column in (*ones, *twins)), strict=True)
+    rows = [(row(*pair[:4]), row(*pair[4:])) for pair in pairs]
     return np.array(rows, np.int64).reshape(-1, 2), tuple(others)
 
 
@@ -203,6 +187,7 @@ class Remaining:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """That of all pictures that are left."""
         return self.images.shape
 
     def __getitem__(self, row: int) -> np.ndarray | None:
@@ -244,11 +229,10 @@ def _remaining(run: Run, data: str | Path | Dataset | None) -> Remaining | None:
 
 
 def _why_not(run: Run) -> str:
-    try:
-        source = store.read_json(run.path / LOCAL)["source"]
-    except (StoreError, KeyError, TypeError):
+    noted = local(run.path)
+    if "source" not in noted:
         return "The run does not say where its data lie."
-    if source is None:
+    if (source := noted["source"]) is None:
         return "The run was made from arrays in memory, not from a source on disk."
     if os.sep in str(source) and not Path(source).exists():
         return "The data are not where they were scored any more."

@@ -68,15 +68,15 @@ class Choice:
 def choose(data: ReportData, max_pictures: int) -> Choice:
     """Decide which rows are shown, and in which order they get pictures."""
     ties, n_classes = tie_break([str(one) for one in data.ids.tolist()], 0), len(data.classes)
-    asked_about = data.suspect_rows if data.audited is None else data.audited
-    suspects = asked_about[: max(FEWEST_SUSPECTS, max_pictures // 3)]
+    flagged = data.probable if data.suspects is None else data.suspects.flagged
+    suspects = (flagged if data.audited is None else data.audited)[: max(FEWEST_SUSPECTS, max_pictures // 3)]
     pairs = data.pair_rows[:MOST_DUPLICATES]
     confused = confusions(data)
     by_score = {name: ends(score, ties) for name, score in data.scores.items()}
     by_class = class_ends(data.score, data.labels, n_classes, ties) if n_classes <= MOST_CLASS_GALLERIES else []
     found_map = None
     if {"variability", "confidence"} <= set(data.scores):
-        wrong = np.isin(np.arange(len(data)), data.probable_rows)
+        wrong = np.isin(np.arange(len(data)), data.probable)
         variability, confidence = (data.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
         found_map = map_of(variability, confidence, wrong, ties)
     cells = () if found_map is None else found_map.rows

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataprune.noise.words import accuracy_in_words
+from dataprune.noise.words import accuracy_in_words, flags_in_words
 from dataprune.report.page.classes import class_rows, confusions, frequent_pairs
 from dataprune.report.page.data import ReportData
 from dataprune.report.text import display_text, percent, pluralise, spent
@@ -53,15 +53,14 @@ def _labels(data: ReportData) -> Finding:
         text += f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
     if found.are_few:
         text += " A set without any would show about as much; the first of the list tell which it is."
-    rows, n_flagged = data.probable_rows, len(data.suspect_rows)
-    if not n_flagged:
+    rows, names = found.probable, data.class_names
+    if not len(found.flagged):
         title = "No label is flagged" if found.n_wrong is not None else "Wrong labels cannot be counted here"
         return Finding(title, text, link="#suspects")
-    text += f" {len(rows):,} of {n_flagged:,} flagged {'is' if len(rows) == 1 else 'are'} probably wrong, the surest first."
-    for given, other, count in frequent_pairs(data.labels[rows], found.suggested_label[rows], len(data.classes))[:1]:
-        names = data.class_names
+    text += f" Flagged: {flags_in_words(found)}, the surest first."
+    for given, other, count in frequent_pairs(data.labels[rows], found.suggested_label[rows], len(names))[:1]:
         text += f" Most often “{names[given]}” looks like “{names[other]}” ({count:,})." if count > 1 else ""
-    return Finding(f"Check {pluralise(len(rows) or n_flagged, 'label')}", text, link="#suspects", look="Look at the labels")
+    return Finding(f"Check {pluralise(len(found.flagged), 'label')}", text, link="#suspects", look="Look at the labels")
 
 
 def drop_finding(data: ReportData) -> Finding:
@@ -135,8 +134,7 @@ def summary(data: ReportData) -> str:
     size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else vectors
     n_classes = int((np.bincount(data.labels) > 0).sum())
     folds = f", each on {spec.folds - 1} of {spec.folds} folds" if spec.folds else ""
-    train, learned = manifest.phase("train"), len(manifest.learned)
-    cost = "" if train is None else f" in {took(train)} on {manifest.machine.device}"
+    learned, cost = len(manifest.learned), f" in {took(manifest.training)} on {manifest.machine.device}"
     names = f"{display_text(spec.model, 40)}, recipe {display_text(spec.recipe.name, 40)}, {pluralise(spec.epochs, 'epoch')}"
     return (
         f"{len(data):,} {data.things}{size} in {n_classes:,} classes. {pluralise(learned, 'network')} ({names}) "
@@ -154,6 +152,6 @@ def _caution(data: ReportData) -> str:
     """Warn of keeping wrong labels, which are hard too."""
     n_hardest = max(1, round(HARDEST * len(data)))
     hardest = np.argsort(-data.score.difficulty, kind="stable")[:n_hardest]
-    inside = int(np.isin(hardest, data.probable_rows).sum())
+    inside = int(np.isin(hardest, data.probable).sum())
     share = f"{inside:,} ({percent(inside / n_hardest)})"
-    return f"Check the labels first: of the {n_hardest:,} hardest, {share} are suspects." if inside else ""
+    return f"Check the labels first: of the {n_hardest:,} hardest, {share} are probably wrong." if inside else ""

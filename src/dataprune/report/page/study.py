@@ -1,20 +1,28 @@
 """The page of a study before it is HTML: three findings that a person can act upon, what the templates say, and its plots."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from dataprune.errors import InputError, StoreError
+from dataprune.report.charts import Chart
 from dataprune.report.page.findings import Finding
 from dataprune.report.page.render import Options, Page
-from dataprune.report.page.study_data import NOTHING, StudyReportData, plain, plain_rows, size_costs
-from dataprune.report.study_figures import epoch_plots, numbered, study_plots
-from dataprune.report.text import capitalise, display_text, percent, pluralise, spent
+from dataprune.report.study_figures import epoch_curves, epoch_plots, numbered, study_plots
+from dataprune.report.text import capitalise, display_text, percent, pluralise, several_points, spent
+from dataprune.study.advice import advise, overall, situation_from
+from dataprune.study.cost import StudyCosts, scoring_cost, study_costs
 from dataprune.study.results_table import ALL, EXTRAS, RANDOM
 from dataprune.study.spec import to_toml
-from dataprune.study.summary import Verdict
+from dataprune.study.study import OK, Study
+from dataprune.study.summary import Summary, Verdict
 
+NOTHING = "no training has ended yet"
+UNFINISHED = "what is saved is said once the study is finished"
+SEVERAL = "what is saved is left out: each arm was scored apart, so scoring has no one cost"
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
     *("validation_accuracy", "test_accuracy", "train_seconds", "device", "status", "error"),
@@ -25,49 +33,75 @@ EMPTY = (None, "", 0)
 HEADINGS = {"n_train": "examples"}
 
 
-def study_page(study: StudyReportData, options: Options) -> Page:
-    """Put the page of a study together."""
-    summary = study.summary
-    curves = {} if summary is None else study_plots(summary)
-    by_epoch = {} if summary is None or not study.epochs else epoch_plots(summary.cells, study.epochs)
-    by_name = numbered(by_epoch)
-    rows, areas = [], []
+@dataclass(frozen=True)
+class SizeCost:
+    """What a training on so much took on average over `count` trainings; None where it was not recorded.
+
+    `share` is of the work on the largest size, by operations where known: seconds also depend on what else the machine did.
+    """
+
+    keep: float
+    count: int
+    train_seconds: float | None
+    examples_seen: float | None
+    flops: float | None
+    share: float | None = None
+
+
+def study_page(study: Study, options: Options) -> Page:
+    """Put the page of a study together, finished or not."""
+    summary, by_epoch, costs, rows = None, dict[str, Chart](), None, list[dict[str, Any]]()
+    context: dict[str, Any] = dict.fromkeys(("overall", "advice", "arms", "areas", "notes"), [])
+    with suppress(InputError):  # no training has ended
+        summary = study.summary
     if summary is not None:
+        with suppress(StoreError):  # a trial's file is damaged: `dataprune verify` names it
+            by_epoch = epoch_plots(summary.cells, epoch_curves(study))
+        scoring = () if study.manifest is None else study.manifest.scoring
+        costs = None if len(scoring) != 1 else study_costs(study.trials, scoring_cost(scoring[0]), study.measure)
         rows = plain_rows({**summary.table, "accuracy": summary.table[study.measure]})
-        areas = [
-            {key: plain(value) for key, value in vars(one).items()} | {"absent": str(one.absent or "")} for one in summary.areas
-        ]
-    missing = _missing(study)
-    context = {
-        "title": display_text(
-            options.title or f"Study: {display_text(study.name, 60)}, {display_text(study.spec.preset, 60)}", 200
-        ),
+        context = _told(study, summary)
+    curves = {} if summary is None else study_plots(summary)
+    by_name, sizes, missing = numbered(by_epoch), size_costs(study), _missing(study, summary)
+    title = options.title or f"Study: {display_text(study.path.resolve().name, 60)}, {display_text(study.spec.preset, 60)}"
+    context |= {
+        "title": display_text(title, 200),
         "summary": _summary(study),
-        "findings": [asdict(one) for one in (_droppable(study), _against_random(study), _cost(study))],
-        "cautions": [*missing.values(), *_sentences(study.cautions)],
+        "findings": [asdict(one) for one in (_droppable(summary), _against_random(summary), _cost(sizes, costs))],
+        "cautions": [*missing.values(), *_sentences(() if study.manifest is None else study.manifest.notes)],
         "missing": missing,
         "curves": list(curves),
-        "by_epoch": [{"name": name, "title": title} for name, title in zip(by_name, by_epoch, strict=True)],
+        "by_epoch": [{"name": name, "title": what} for name, what in zip(by_name, by_epoch, strict=True)],
         "cells": rows,
         "cell_columns": [name for name in SUMMARY_COLUMNS if name in ALWAYS or any(row.get(name) not in EMPTY for row in rows)],
-        "arms": [] if summary is None else plain_rows(summary.arms),
-        "areas": areas,
         "measure": study.measure.replace("_", " "),
-        "overall": _sentences(study.overall),
-        "advice": [{"keep": one.keep, "what": display_text(one, 200), "why": _sentences(one.reasons)} for one in study.advice],
-        "costs": [] if study.costs is None else plain_rows(study.costs.table()),
-        "cost_notes": _sentences(study.cost_notes),
+        "costs": [] if costs is None else plain_rows(costs.table()),
+        "cost_notes": _sentences(costs.notes if costs is not None else [SEVERAL if study.is_finished else UNFINISHED]),
         "reads_test": study.measure == "test_accuracy",
-        "notes": [] if summary is None else _sentences(summary.notes),
-        "sizes": [asdict(one) for one in size_costs(study)],
+        "sizes": [asdict(one) for one in sizes],
         **trial_table(study),
-        "made": study.made,
+        "made": _made(study),
         "spec": "\n".join(display_text(line, 400) for line in to_toml(study.spec).splitlines()[:400]),
     }
     return Page("study", context, {}, {**curves, **by_name})
 
 
-def trial_table(study: StudyReportData) -> dict[str, Any]:
+def _told(study: Study, summary: Summary) -> dict[str, Any]:
+    """Return what the page says of trainings that have ended: areas, what arms differ by, advice, notes."""
+    situation = situation_from(study.trials)
+    sizes = sorted({round(float(keep), 6) for keep in study.trials["keep"] if keep < 1}, reverse=True)
+    advised = advise(situation, sizes or (1.0,), summary)
+    areas = [{key: plain(value) for key, value in vars(one).items()} | {"absent": str(one.absent or "")} for one in summary.areas]
+    return {
+        "areas": areas,
+        "arms": plain_rows(summary.arms),
+        "overall": _sentences(overall(situation, summary)),
+        "advice": [{"keep": one.keep, "what": display_text(one, 200), "why": _sentences(one.reasons)} for one in advised],
+        "notes": _sentences(summary.notes),
+    }
+
+
+def trial_table(study: Study) -> dict[str, Any]:
     """Return every trial as a row of texts, without the columns in which nothing stands, and which columns are numbers."""
     every = {name: [plain(value) for value in study.trials[name].tolist()] for name in TRIAL_COLUMNS if name in study.trials}
     shown = {name: values for name, values in every.items() if name in ALWAYS or any(one not in EMPTY for one in values)}
@@ -79,26 +113,61 @@ def trial_table(study: StudyReportData) -> dict[str, Any]:
     }
 
 
+def size_costs(study: Study) -> list[SizeCost]:
+    """Return for each size what a training took, the largest first."""
+    ended, keeps = _ended(study), np.asarray(study.trials["keep"], np.float64).round(9)
+    rows = []
+    for keep in sorted(set(keeps[ended].tolist()), reverse=True):
+        inside = ended & (keeps == keep)
+        columns = (study.trials.get(name) for name in ("train_seconds", "examples_seen", "flops"))
+        means = [None if one is None else plain(np.asarray(one, np.float64)[inside].mean()) for one in columns]
+        rows.append(SizeCost(keep, int(inside.sum()), *means))
+    work = [row.flops or 0.0 for row in rows]
+    work = work if all(work) else [row.train_seconds or 0.0 for row in rows]
+    return [replace(row, share=one / work[0]) for row, one in zip(rows, work, strict=True)] if all(work) else rows
+
+
+def plain(value: Any) -> Any:
+    """Make a table's cell plain JSON: NaN and missing become None, texts harmless.
+
+    Example:
+        >>> plain(np.float64("nan")), plain(np.int64(3)), plain("a\\nb")
+        (None, 3, 'a\\\\nb')
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return display_text(value, 300) if isinstance(value, str) else value
+
+
+def plain_rows(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain JSON."""
+    return [dict(zip(columns, map(plain, row), strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _ended(study: Study) -> np.ndarray:
+    """Return which trials have ended with an accuracy."""
+    return np.asarray(np.isfinite(np.asarray(study.trials[study.measure], np.float64)) & (study.trials["status"] == OK))
+
+
 def _sentences(notes: Sequence[object]) -> list[str]:
     return [capitalise(display_text(note, 600)) for note in notes]
 
 
-def _missing(study: StudyReportData) -> dict[str, str]:
-    ended, found = study.ended, dict[str, str]()
-    n = len(ended)
-    if not ended.all():
+def _missing(study: Study, summary: Summary | None) -> dict[str, str]:
+    ended, found = _ended(study), dict[str, str]()
+    n, n_open = len(ended), int((~ended).sum())
+    if n_open:
         kinds, counts = np.unique(np.asarray(study.trials["status"], str)[~ended], return_counts=True)
         parts = ", ".join(f"{count:,} {display_text(kind, 40)}" for kind, count in zip(kinds.tolist(), counts, strict=True))
-        found["trials"] = f"{n - int(ended.sum()):,} of {n:,} trials have no result ({parts}); the same command goes on with them."
+        found["trials"] = f"{n_open:,} of {n:,} trials have no result ({parts}); the same command goes on with them."
     elif not study.is_finished:
         found["trials"] = "The study is not finished; the same command goes on with it."
-    if study.summary is None:
-        found["summary"] = "No training has ended yet, so there are no curves and no verdicts."
-    return found
+    return found if summary is not None else found | {"summary": f"{capitalise(NOTHING)}, so there are no curves and no verdicts."}
 
 
-def _summary(study: StudyReportData) -> str:
-    ended, trials = study.ended, study.trials
+def _summary(study: Study) -> str:
+    ended, trials = _ended(study), study.trials
     sizes = len(set(np.asarray(trials["keep"], np.float64).round(9).tolist()))
     scores = sorted({display_text(one, 40) for one in trials["score"].tolist() if one not in ("", ALL, RANDOM)})
     by = ""
@@ -122,18 +191,14 @@ def _cell(name: str, value: Any) -> str:
     return str(value)
 
 
-def _droppable(study: StudyReportData) -> Finding:
-    summary = study.summary
+def _droppable(summary: Summary | None) -> Finding:
     no_loss = NOTHING if summary is None else summary.no_loss
     if summary is None or no_loss is not None:
         return Finding("How much can be dropped is not known", f"Because {no_loss}.", link="#verdicts")
-    most = f"{100 * summary.tolerance:g} point{'' if summary.tolerance == 0.01 else 's'}"
-    able = [one for one in summary.droppable if one.keep < 1]
+    most, able = several_points(100 * summary.tolerance), [one for one in summary.droppable if one.keep < 1]
     if not able:
-        text = (
-            f"By no rule and at no size is the loss against all data shown to be at most {most}; more seeds narrow the intervals."
-        )
-        return Finding("Nothing is shown to be droppable", text, link="#verdicts")
+        no_rule = f"By no rule and at no size is the loss against all data shown to be at most {most}"
+        return Finding("Nothing is shown to be droppable", f"{no_rule}; more seeds narrow the intervals.", link="#verdicts")
     best = min(able, key=lambda one: (one.keep, one.loss))
     text = (
         f"Kept {percent(best.keep)} by {best.name}: accuracy differs from all data by {points(-best.loss)}, and the loss is at "
@@ -142,13 +207,11 @@ def _droppable(study: StudyReportData) -> Finding:
     return Finding(f"{percent(1 - best.keep)} can be dropped within {most}", text, link="#curves")
 
 
-def _against_random(study: StudyReportData) -> Finding:
-    summary = study.summary
+def _against_random(summary: Summary | None) -> Finding:
     verdicts = [] if summary is None else summary.table["verdict"].tolist()
     better, worse, same = (verdicts.count(one) for one in (Verdict.BETTER, Verdict.WORSE, Verdict.SAME))
     if summary is None or not better + worse + same:
-        no_interval = NOTHING if summary is None else summary.no_interval
-        why = no_interval or "no score was tried beside a random set of the same size"
+        why = NOTHING if summary is None else summary.no_interval or "no score was tried beside a random set of the same size"
         return Finding("No verdict against random", f"Because {why}.", link="#verdicts")
     gains = summary.table["minus_random"]
     best = int(np.nanargmax(gains))
@@ -161,15 +224,14 @@ def _against_random(study: StudyReportData) -> Finding:
     return Finding("Scores beat chance" if better > worse else title, text, link="#verdicts")
 
 
-def _cost(study: StudyReportData) -> Finding:
-    rows = [row for row in size_costs(study) if row.share is not None]
+def _cost(sizes: Sequence[SizeCost], costs: StudyCosts | None) -> Finding:
+    rows = [row for row in sizes if row.share is not None]
     if len(rows) < 2:
         return Finding("No saving is known", "Trainings on sets of different size are needed for a cost.", link="#cost")
     first, last = rows[0], rows[-1]
     title = f"Training on {percent(last.keep)} takes {percent(last.share or 0.0)} of the work"
     took = ["an unknown time" if row.train_seconds is None else spent(row.train_seconds) for row in (last, first)]
     text = f"It took {took[0]}, on {percent(first.keep)} it took {took[1]} (seconds also depend on what else the machine did)."
-    costs = study.costs
     if costs is not None and costs.scoring.flops > 0 and costs.everything.flops > 0:
         times = costs.scoring.flops / costs.everything.flops
         text += f" Scoring comes on top, once: as much as {times:.2g} trainings on all data."
@@ -185,3 +247,28 @@ def points(value: float) -> str:
     """
     digits = f"{abs(value) * 100:.1f}"
     return f"{'' if digits == '0.0' else '−' if value < 0 else '+'}{digits} points"
+
+
+def _made(study: Study) -> list[tuple[str, str]]:
+    """Return how a study was made: data, recipe, seeds, versions; no path and no host."""
+    spec, settings, manifest = study.spec, study.settings, study.manifest
+    given = {key: one for key, one in sorted(vars(settings.recipe).items()) if key != "name" and one not in ((), None)}
+    yes = {key: ("no", "yes")[one] if isinstance(one, bool) else one for key, one in given.items()}
+    recipe = ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in yes.items())
+    rows = [
+        ("data", f"fingerprint {study.data[:16]}"),
+        ("model", settings.model),
+        ("recipe", f"{settings.recipe.name}: {recipe}"),
+        ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" else ""),
+        ("steps", f"as many as {settings.epochs} epochs on all data" if settings.budget == "steps" else ""),
+        ("seeds", ", ".join(map(str, spec.training_seeds))),
+        ("judged on", "test, read once a training" if spec.judge == "test" else "validation, since a choice is made"),
+        ("device", settings.made_with.get("device", "")),
+    ]
+    if manifest is not None:
+        data = manifest.data
+        sizes = f"{data.n_train:,} for train, {data.n_validation:,} for validation, {data.n_test:,} for test"
+        cut = f"{percent(data.cut_test)} for test, before scoring" if data.cut_test else ""
+        versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+        rows = [("examples", sizes), ("cut from train", cut), *rows, ("versions", versions), ("finished", manifest.finished)]
+    return [(term, display_text(words, 400)) for term, words in rows if words]

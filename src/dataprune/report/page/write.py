@@ -11,8 +11,7 @@ from dataprune.report.page.build import run_page
 from dataprune.report.page.data import gather
 from dataprune.report.page.render import Options, html
 from dataprune.report.page.study import study_page
-from dataprune.report.page.study_data import gather_study
-from dataprune.run import open_run
+from dataprune.run.run import open_run
 from dataprune.study.study import is_study, open_study
 from dataprune.tables import check_output
 
@@ -66,10 +65,10 @@ def write_report(
         options_of_run = "`--data`, `--features`, `--encoder` and `--audit`"
         raise InputError(f"{options_of_run} are for the report of a run, not of a study. Leave them out.")
     else:
-        page = study_page(gather_study(open_study(folder)), options)
+        page = study_page(open_study(folder), options)
     text = html(page, is_static=options.is_static).encode("utf-8")
     with store.writing(place, len(text)) as temporary:
         temporary.write_bytes(text)
     drawn = () if figures is None else write_plots({**page.plots, **page.tables}, Path(figures))
-    pictures, suspects = page.context.get("n_pictures", 0), page.context.get("suspects", {}).get("to_check", 0)
+    pictures, suspects = page.context.get("n_pictures", 0), page.context.get("suspects", {}).get("total", 0)
     return Written(place, len(text), pictures, suspects, dict(page.context["missing"]), drawn)
