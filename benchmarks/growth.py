@@ -28,8 +28,8 @@ from dataprune import noise
 from dataprune.report.page import Options
 from dataprune.report.page.build import run_page
 from dataprune.report.page.data import ReportData
-from dataprune.report.predictions import predictions_of
 from dataprune.report.page.render import html
+from dataprune.report.predictions import predictions_of
 from dataprune.trace import open_member, save_member
 
 PARTS = ("score", "select", "find", "report")

@@ -20,8 +20,8 @@ from dataprune.noise import Suspects
 from dataprune.report.page import Options
 from dataprune.report.page.build import run_page
 from dataprune.report.page.data import ReportData
-from dataprune.report.predictions import predictions_of
 from dataprune.report.page.render import html
+from dataprune.report.predictions import predictions_of
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
 from dataprune.trace import MemberTrace, open_member, save_member
 from dataprune.training.recipes import Recipe

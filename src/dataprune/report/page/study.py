@@ -51,7 +51,7 @@ class SizeCost:
 def study_page(study: Study, options: Options) -> Page:
     """Put the page of a study together, finished or not."""
     summary, by_epoch, costs, rows = None, dict[str, Chart](), None, list[dict[str, Any]]()
-    context: dict[str, Any] = dict.fromkeys(("overall", "advice", "arms", "areas", "notes"), [])
+    context: dict[str, Any] = {name: [] for name in ("overall", "advice", "arms", "areas", "notes")}
     with suppress(InputError):  # no training has ended
         summary = study.summary
     if summary is not None:
