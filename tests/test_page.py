@@ -26,7 +26,7 @@ from dataprune.report.page import Options, write_report
 from dataprune.report.page.build import run_page
 from dataprune.report.page.classes import class_rows, matrix_of
 from dataprune.report.page.data import gather
-from dataprune.report.page.examples import class_ends, ends, nearest, records, wanted
+from dataprune.report.page.examples import PAGE_BYTES, RESERVED_BYTES, class_ends, ends, nearest, pictures, records, wanted
 from dataprune.report.page.findings import drop_finding, findings
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.predictions import predictions_of
@@ -185,9 +185,22 @@ def test_first_mention_decides_on_importance_and_pictures_stop_at_the_limit():
     one = material()
     rows = wanted([np.array([5, 3]), np.array([3, 9])])
     assert rows.rows.tolist() == [5, 3, 9]
-    found = records(one, rows.rows, 2)
-    assert [bool(picture) for picture in found["picture"]] == [True, True, False]
-    assert found["id"] == ["5.png", "3.png", "9.png"]
+    found, left_out = pictures(one, rows.rows, Options(max_pictures=2), 0)
+    assert ([bool(picture) for picture in found], left_out) == ([True, True, False], "")
+    assert records(one, rows.rows)["id"] == ["5.png", "3.png", "9.png"]
+
+
+def test_a_page_has_room_for_so_much_and_says_what_is_left_out():
+    one = material(400)
+    one = replace(one, images=np.random.default_rng(0).integers(0, 256, (400, 112, 112, 3), np.uint8))
+    rows, taken = np.arange(400), PAGE_BYTES - RESERVED_BYTES
+    assert sum(map(len, pictures(one, rows, Options(), 0)[0])) < taken
+    found, left_out = pictures(one, rows, Options(), taken - 300_000)
+    assert sum(map(len, found)) <= 300_000
+    assert all(found[: len(list(filter(None, found)))]), "the last ones are left out"
+    assert f"{found.count(''):,} of 400 are not embedded" in left_out
+    assert "40 pixels" in left_out
+    assert left_out in page_of(replace(one, gone=(left_out,)))
 
 
 # What it says

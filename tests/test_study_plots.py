@@ -252,7 +252,7 @@ def test_one_call_draws_any_result():
     for thing, title in (
         (scores()["el2n"], "Distribution"),
         (scores(), "correlation"),
-        (one.suspects, "Suspected"),
+        (one.suspects, "Flagged"),
         (study, "Accuracy"),
     ):
         assert title in plot_data(thing).title

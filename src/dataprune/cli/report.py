@@ -39,7 +39,7 @@ def report(
         run_or_study: A folder made by dataprune score or by dataprune study.
         out: Page to write, .html.
         title: Headline of the page. Default: made from the folder's name.
-        max_pictures: How many pictures to embed at most; each takes 1 to 5 kB.
+        max_pictures: How many pictures to embed at most. Of many they are smaller, then fewer: the page stays below 4 MB.
         static: Without any script: nothing to click, everything to read.
         figures: Also write the figures of the page as PNG and SVG files into this folder.
         features: Features of the run's examples, for a map of them (.npy, Parquet).

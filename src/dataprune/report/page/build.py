@@ -15,9 +15,9 @@ from dataprune.report.figures import Plot
 from dataprune.report.maps import FEWEST, class_counts, map_data
 from dataprune.report.page.classes import WHOSE, class_rows, frequent_pairs, matrix_of
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, Ends, choose, records, shown_id
+from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, Ends, choose, pictures, records, shown_id
 from dataprune.report.page.findings import findings, summary, took
-from dataprune.report.page.render import Options, Page
+from dataprune.report.page.render import Options, Page, script_json
 from dataprune.report.text import capitalise, display_text, eyes, pluralise
 from dataprune.scores import FEATURE_SCORES, SCORES
 from dataprune.streams import generator
@@ -33,7 +33,7 @@ MEMORISED = "The networks have memorised the labels they trained on, so this pag
 def run_page(data: ReportData, options: Options) -> Page:
     """Put the page of a run together."""
     chosen = choose(data, options.max_pictures)
-    payload = _payload(data, options, chosen)
+    payload = _payload(data, chosen)
     spreads = [run_figures.distribution_data(one, data.labels, data.class_names) for one in data.scores.values()]
     plots: dict[str, Plot] = {f"distribution-{one.score}": one for one in spreads}
     plots |= {} if chosen.map is None else {"map": chosen.map}
@@ -42,8 +42,10 @@ def run_page(data: ReportData, options: Options) -> Page:
     classes, counts = matrix_of(data)
     correlations = run_figures.correlation_data(data.scores)
     confusion = run_figures.confusion_data([data.class_names[one] for one in classes], counts)
-    context = _context(data, options, chosen) | {
-        "n_pictures": sum(1 for picture in payload["examples"]["picture"] if picture),
+    found, left_out = pictures(data, chosen.wanted.rows, options, len(script_json(payload)))
+    payload["examples"]["picture"] = found
+    context = _context(data, options, chosen, left_out) | {
+        "n_pictures": sum(map(bool, found)),
         "correlation": _table(correlations),
         "matrix": _table(confusion) | {"of": len(data.classes)},
         "distributions": spreads,
@@ -51,10 +53,10 @@ def run_page(data: ReportData, options: Options) -> Page:
     return Page("run", context, payload, plots, {"correlations": correlations, "confusion": confusion})
 
 
-def _payload(data: ReportData, options: Options, chosen: Choice) -> dict[str, Any]:
-    """Return what the script knows; examples are numbers of rows of `examples`."""
+def _payload(data: ReportData, chosen: Choice) -> dict[str, Any]:
+    """Return what the script knows, but for pictures; examples are numbers of rows of `examples`."""
     at, suspects, n_classes = chosen.wanted.at, data.suspects, len(data.classes)
-    examples = records(data, chosen.wanted.rows, options.max_pictures)
+    examples = records(data, chosen.wanted.rows)
     examples["near"] = {str(chosen.wanted.place[row]): at(rows) for row, rows in chosen.near.items()}
     found, places = chosen.map, {}
     if found is not None:
@@ -102,11 +104,12 @@ def _feature_plots(data: ReportData) -> dict[str, Plot]:
     return plots
 
 
-def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, Any]:
+def _context(data: ReportData, options: Options, chosen: Choice, left_out: str) -> dict[str, Any]:
     """Return what the templates say of a run, but for its plots."""
     manifest, names, told = data.manifest, data.class_names, data.predictions
+    missing = {**data.missing, **({"thumbnails": left_out} if left_out else {})}
     longest = 0 if data.images is None else max(data.images.shape[1:3])
-    cautions, skipped = [*data.gone], manifest.skipped
+    cautions, skipped = [*data.gone, *([left_out] if left_out else [])], manifest.skipped
     if skipped:
         shown = join_some((f"{one.path} ({one.reason})" for one in skipped), most=3)
         cautions.append(f"left out of the data, as they could not be used: {pluralise(len(skipped), 'item')}, {shown}")
@@ -121,7 +124,7 @@ def _context(data: ReportData, options: Options, chosen: Choice) -> dict[str, An
         "is_pictures": manifest.data.kind == "images",
         "class_names": names,
         "whose": WHOSE[told.which],
-        "missing": {name: display_text(reason, 600) for name, reason in data.missing.items()},
+        "missing": {name: display_text(reason, 600) for name, reason in missing.items()},
         "suspects": _suspects(data, chosen),
         "duplicates": _duplicates(data, chosen),
         "scores": _scores(data),

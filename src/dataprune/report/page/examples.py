@@ -6,7 +6,7 @@ embedded. Rows beyond the set are examples of other splits, which only duplicate
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from dataprune.data.decode import thumbnail
 from dataprune.report.maps import SHOWN_OF_A_CELL, Cartography, map_of
 from dataprune.report.page.classes import Confusion, confusions
 from dataprune.report.page.data import ReportData
+from dataprune.report.page.render import Options
 from dataprune.report.text import display_text
 from dataprune.scores import Score
 from dataprune.streams import tie_break
@@ -28,9 +29,12 @@ SHOWN = 24
 SHOWN_OF_A_CLASS = 12
 NEAREST = 5
 MOST_NEIGHBOURED = 600
+PAGE_BYTES, RESERVED_BYTES = 4_000_000, 1_000_000  # of a page, and of what is neither data nor picture
 MOST_PRODUCTS = 2e11  # multiplications spent on nearest examples, some seconds on one core
 ID_LETTERS = 60
-THUMBNAIL_SIDE = 112
+MOST_NAMED = 6000  # rows that a page knows: a quarter of a kilobyte each
+SIDES = (112, 80, 56, 40)  # of thumbnails: the largest with which all fit
+TRIED = 48  # thumbnails that say how large all will be
 
 
 class Ends(NamedTuple):
@@ -84,6 +88,9 @@ def choose(data: ReportData, max_pictures: int) -> Choice:
     asked = [suspects, pairs.ravel(), *by_score[data.leading], *(one.rows for one in confused)]
     asked += [*chain(*by_class), of_cells[0], *chain(*by_score.values()), *of_cells[1:]]
     first = wanted(asked)
+    if len(first.rows) > MOST_NAMED and found_map is not None:  # of each cell of the map one stays
+        first = wanted([*asked[: -SHOWN_OF_A_CELL + 1], first.rows[:MOST_NAMED]])
+        found_map = replace(found_map, rows=tuple(rows[[row in first.place for row in rows.tolist()]] for rows in found_map.rows))
     near = neighbours(data, first)
     every = wanted([first.rows, *(np.array(rows, np.int64) for rows in near.values())])
     return Choice(suspects, len(pairs), confused, by_score, by_class, found_map, near, every)
@@ -156,14 +163,12 @@ def shown_id(name: str) -> str:
     return f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS)
 
 
-def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures: int) -> dict[str, Any]:
+def records(data: ReportData, rows: Int64[np.ndarray, " wanted"]) -> dict[str, Any]:
     """Return what is known of some examples, as columns for JSON.
 
-    Returns:
-        `id` (the whole id), `name` (as it is shown), `label` and `given` (its name), `top` (classes, best first),
-        `p` (their probabilities in percent), `picture` (base64 WebP, or "" where none is embedded), `text` (or a row of a
-        table, "" where there is none), `values` and `rank` (by score:
-        its value, and the percentage of examples that are easier).
+    `id` (the whole id), `name` (as it is shown), `label` and `given` (its name), `top` (classes, best first), `p` (their
+    probabilities in percent), `text` (or a row of a table, "" where there is none), `values` and `rank` (by score: its value, and
+    the percentage of examples that are easier).
     """
     n, top = len(data), data.predictions
     own = np.where(rows < n, rows, 0)  # those of other splits have no scores; what stands there for them is not shown
@@ -183,7 +188,6 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"], most_pictures:
         "split": ["" if other is None else other.split for other in others],
         "top": likely[0],
         "p": likely[1],
-        "picture": _pictures(data, rows, most_pictures),
         "text": [data.text_of(row) for row in rows.tolist()],
         "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in data.scores.items()},
         "rank": {name: _easier(score.difficulty, own) for name, score in data.scores.items()},
@@ -198,14 +202,32 @@ def _first(values: np.ndarray, ties: np.ndarray, count: int) -> Int64[np.ndarray
     return inside[np.lexsort((ties[inside], values[inside]))][:count].astype(np.int64)
 
 
-def _pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], most: int) -> list[str]:
-    found = [""] * len(rows)
-    for place, row in enumerate(rows[:most].tolist()):
-        images = data.images
-        pixels = data.others[row - len(data)].pixels if row >= len(data) else None if images is None else images[row]
-        if pixels is not None:
-            found[place] = b64encode(thumbnail(np.asarray(pixels), THUMBNAIL_SIDE)).decode()
-    return found
+def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Options, n_bytes: int) -> tuple[list[str], str]:
+    """Return the pictures of some examples (base64 WebP, "" where none is embedded), and what is left out for want of room.
+
+    Beside `n_bytes` of data: of so many that they would not fit, thumbnails are smaller; of still more the last are left out.
+    """
+    room = PAGE_BYTES - RESERVED_BYTES - n_bytes
+
+    def encoded(row: int, side: int) -> str:
+        images, n = data.images, len(data)
+        pixels = data.others[row - n].pixels if row >= n else None if images is None else images[row]
+        return "" if pixels is None else b64encode(thumbnail(np.asarray(pixels), side)).decode()
+
+    asked, found, spent = rows[: options.max_pictures].tolist(), [""] * len(rows), 0
+    tried = asked[:: -(-len(asked) // TRIED) or 1]
+    sizes = (sum(len(encoded(row, side)) for row in tried) * len(asked) / max(1, len(tried)) for side in SIDES)
+    side = next((side for side, size in zip(SIDES, sizes, strict=True) if size <= room), SIDES[-1])
+    for place, row in enumerate(asked):
+        picture = encoded(row, side)
+        spent += len(picture)
+        if spent > room:
+            break
+        found[place] = picture
+    n_left = sum(not one for one in found[: len(asked)]) if spent > room else 0
+    said = f"Pictures are at most {side} pixels wide" if side < SIDES[0] else ""
+    said += f"{', and' if said else 'Of the last'} {n_left:,} of {len(asked):,} are not embedded" if n_left else ""
+    return found, f"{said}, so that the page stays below {PAGE_BYTES / 1e6:g} MB." if said else ""
 
 
 def _easier(difficulty: np.ndarray, rows: np.ndarray) -> list[int]:
