@@ -24,10 +24,9 @@ from dataprune.report.figures import write_plot
 from dataprune.report.maps import MOST_POINTS, class_counts, map_element, map_of
 from dataprune.report.page import Options, write_report
 from dataprune.report.page.build import run_page
-from dataprune.report.page.classes import class_rows, matrix_of
 from dataprune.report.page.data import gather
 from dataprune.report.page.examples import PAGE_BYTES, RESERVED_BYTES, class_ends, ends, nearest, pictures, records, wanted
-from dataprune.report.page.findings import drop_finding, findings
+from dataprune.report.page.findings import class_rows, drop_finding, findings, matrix_of
 from dataprune.report.page.render import html, policy, script_json
 from dataprune.report.predictions import predictions_of
 from dataprune.report.run_figures import distribution_data

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataprune.errors import InputError
-from dataprune.report.sheets import draw_sheet, sheet_data
+from dataprune.report.charts import draw_sheet, sheet_data
 from dataprune.report.text import display_text
 from dataprune.training.augment import augmented_versions
 from dataprune.training.recipes import Recipe

@@ -15,11 +15,9 @@ from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter
 import dataprune as dp
 from dataprune.cli import noise
 from dataprune.cli.advise import advise
-from dataprune.cli.audit import audit
 from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
-from dataprune.cli.embed import embed
-from dataprune.cli.features import km, map_
+from dataprune.cli.embed import embed, km, map_
 from dataprune.cli.lines import begin, say
 from dataprune.cli.options import OPTIONS
 from dataprune.cli.prune import prune
@@ -51,7 +49,7 @@ app = App("dataprune", help=HELP, version_flags=["--version"], **SHARED)
 noise_app = App("noise", help="Find, judge and correct wrong labels; or make them.", version_flags=[], **SHARED)
 Command = Callable[..., int | None]
 COMMANDS: list[Command] = [demo, score, prune, embed, km, duplicates, show, study, advise, report, export, verify, map_]
-NOISE_COMMANDS: list[Command] = [noise.inject, noise.find, audit, noise.check, noise.apply]
+NOISE_COMMANDS: list[Command] = [noise.inject, noise.find, noise.audit, noise.check, noise.apply]
 for _parent, _commands in ((app, COMMANDS), (noise_app, NOISE_COMMANDS)):
     for _command in _commands:
         _parent.command(_command)

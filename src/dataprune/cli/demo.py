@@ -60,7 +60,7 @@ def _draw(dataset: "dp.Dataset", score: "dp.Score", path: Path) -> None:
     import numpy as np
 
     from dataprune.cli.show import captions_of
-    from dataprune.report.sheets import draw_sheet, sheet_data
+    from dataprune.report.charts import draw_sheet, sheet_data
 
     assert dataset.images is not None
     order = np.argsort(-score.difficulty, kind="stable")

@@ -1,16 +1,38 @@
-"""`dataprune embed`: features of pictures, learned without labels or taken from elsewhere."""
+"""`dataprune embed`, `km` and `map`: features made, scored without labels, and drawn as a map."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 import dataprune as dp
-from dataprune.cli.lines import duration, operations, say, warn
-from dataprune.cli.options import FLAT, Data, Device, Output, Quiet, Reading, Wait, Workers, at_least, read_all, say_data
+from dataprune.cli.lines import duration, operations, say, say_columns, warn
+from dataprune.cli.options import (
+    FLAT,
+    Address,
+    Data,
+    Device,
+    Output,
+    Quiet,
+    Reading,
+    Seed,
+    Wait,
+    Workers,
+    at_least,
+    is_file,
+    read_all,
+    read_data,
+    say_data,
+)
 from dataprune.cli.progress import Progress, learning
-from dataprune.errors import invalid
-from dataprune.report.text import pluralise
+from dataprune.errors import InputError, invalid
+from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware, SwavSettings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def embed(
@@ -111,3 +133,204 @@ def make(
     if pixels is not None and accuracy < pixels:
         warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --encoder")
     return made
+
+
+N_HARDEST = 5
+
+Features = Annotated[
+    Path,
+    Parameter(
+        help="A .npy file (examples, dimensions), a Parquet file (a column of lists, or a column for each dimension; id names the "
+        "rows), or a folder of such files, read in the order of their names. With --encoder: the data."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where features come from, and how they are cut.
+
+    Attributes:
+        encoder: Take the features that this encoder makes of the pictures of a data set, as for dataprune embed.
+        clusters: How many clusters: auto takes the elbow of the inertia curve, classes as many as there are classes; or a number.
+        labels: Labels of the rows, FILE or FILE:COLUMN, CSV or Parquet: by the column that names the rows, else by row.
+    """
+
+    encoder: str | None = None
+    clusters: str = "auto"
+    labels: str | None = None
+
+    def read(self, features: Path) -> "dp.FeatureFile":
+        """Open the features; with an encoder make those of the data first, in the cache."""
+        from dataprune import store
+        from dataprune.data.pack import cache_root
+
+        if self.encoder is not None:
+            dataset, folder = read_data(str(features), Reading()), cache_root()[0] / "features"
+            folder.mkdir(parents=True, exist_ok=True)
+            place = folder / f"{store.json_digest([self.encoder, dataset.fingerprint])[:24]}.parquet"
+            features = make(dataset, place, dp.EmbedSettings(self.encoder), Hardware(), wait=True).path
+        file = dp.read_features(features)
+        say(f"read {display_text(features)}: {pluralise(file.rows, 'row')} of {pluralise(file.width, 'column')}")
+        return file
+
+    def labels_of(self, file: "dp.FeatureFile", run: "dp.Run | None" = None) -> "tuple[np.ndarray, tuple[str, ...]]":
+        """Find the label of each row, in a file of labels or in the run: class indices, and the names of the classes."""
+        from dataprune.data.labels import read_labels
+
+        if self.labels is not None:
+            aligned = read_labels(self.labels).align(file.ids.tolist(), ())
+            warn(*aligned.notes)
+            return aligned.labels, aligned.classes
+        if run is None:
+            raise InputError("`--color label` needs labels: give --labels FILE:COLUMN or --run RUN.")
+        return _in_rows(file, run, run.labels), run.classes
+
+
+def km(
+    features: Features,
+    /,
+    *,
+    out: Output,
+    cut: Annotated[Cut, FLAT] = Cut(),
+    normalize: bool = False,
+    restarts: Annotated[int, at_least(1)] = 1,
+    sample: Annotated[int | None, at_least(2)] = None,
+    plot: Output | None = None,
+    wait: Wait = False,
+    seed: Seed = 0,
+    workers: Workers = None,
+    executor: Literal["serial", "processes", "ray"] = "serial",
+    address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score feature vectors without labels, by k-means.
+
+    Takes features that were made elsewhere, or makes them by an encoder. Writes FILE with id, km and cluster for each row, and
+    FILE.json with the number of clusters, the inertia curve and what was asked. Of features that do not fit memory a sample is
+    fitted.
+
+    For example:
+        dataprune km features.npy --out km.parquet
+        dataprune km flowers --encoder auto --out km.parquet
+        dataprune km shards/ --clusters 100 --sample 200000 --out km.parquet
+
+    Args:
+        out: Write id, km, cluster: .parquet or .csv.
+        normalize: Divide each row by its length first.
+        restarts: Starts to try; the best is taken.
+        sample: Fit the centres on so many rows, drawn by the seed.
+        plot: Draw the inertia curve, .png.
+        executor: Who assigns rows to centres: this process, --workers processes, or Ray, where every node sees FEATURES.
+    """
+    import numpy as np
+
+    from dataprune.report.figures import write_plot
+    from dataprune.report.run_figures import inertia_data
+    from dataprune.run.clusters import ClusterSettings, score_features
+    from dataprune.tables import TABLES, check_output
+    from dataprune.workers import ExecutorConfig
+
+    check_output(out, TABLES)
+    if plot is not None:
+        check_output(plot, (".png",), name="plot")
+        if cut.clusters != "auto":
+            raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {cut.clusters}")
+    file = cut.read(features)
+    n_classes = None if cut.labels is None else len(cut.labels_of(file)[1])
+    settings = ClusterSettings(cut.clusters, n_classes, seed, restarts, sample, normalize)
+    found, nearest, distance = score_features(file, settings, out, ExecutorConfig(executor, workers, address=address), wait=wait)
+    curve, why = found.curve, {"auto": "no elbow", "classes": "the number of classes"}.get(found.asked, "as asked")
+    if curve is not None:
+        why = f"{'the elbow' if found.elbow else 'no elbow'} of the inertia curve over {curve.clusters[0]} ... {curve.clusters[-1]}"
+        why += f", from {pluralise(curve.rows, 'row')}"
+    say(f"clusters: {found.k} ({why})")
+    say(
+        f"inertia: {found.inertia:.6g}, {found.inertia / found.rows_fitted:.4g} a row, over {pluralise(found.rows_fitted, 'row')}; "
+        f"{pluralise(found.iterations, 'iteration')}{'' if found.converged else ', not converged'}; "
+        f"clusters of {min(found.sizes):,} ... {max(found.sizes):,} rows"
+    )
+    say("hardest by km:")
+    rows = np.argsort(-distance, kind="stable")[:N_HARDEST].tolist()
+    say_columns([(f"{distance[row]:.4g}", f"cluster {nearest[row]}", file.ids[row]) for row in rows])
+    warn(*found.notes)
+    if plot is not None and curve is not None:
+        write_plot(inertia_data(curve.clusters, curve.inertia, found.k, found.elbow), plot)
+    say(f"written: {out}, and {out.name}.json with the number of clusters and the curve" + (f"; {plot}" if plot else ""))
+    say(f"next: dataprune prune RUN --by {shlex.quote(f'{out}:km')} --keep 0.7 --out kept.csv")
+
+
+def map_(
+    features: Features,
+    /,
+    *,
+    out: Output,
+    color: str = "cluster",
+    cut: Annotated[Cut, FLAT] = Cut(),
+    run: Path | None = None,
+    sample: Annotated[int, at_least(4)] = 5000,
+    seed: Seed = 0,
+) -> None:
+    """Draw a map of feature vectors: what is near is alike.
+
+    Takes features that were made elsewhere, or makes them by an encoder, and lays out a sample of them by t-SNE. Distances between
+    far groups mean little.
+
+    For example:
+        dataprune map features.npy --color label --labels labels.csv --out map.png
+        dataprune map features.npy --color el2n --run run --out map.png
+
+    Args:
+        out: Map to write, .png.
+        color: What colours the points: label (of --labels or --run), cluster (by k-means), a score of --run, or FILE:COLUMN.
+        run: A run of the same examples: its labels, its scores.
+        sample: Draw so many examples, chosen by the seed.
+    """
+    import numpy as np
+
+    from dataprune.clustering import assign, take
+    from dataprune.report.figures import write_plot
+    from dataprune.report.maps import map_data
+    from dataprune.run.clusters import ClusterSettings, cluster
+    from dataprune.run.own_scores import known_score, score_of_file
+    from dataprune.streams import generator
+    from dataprune.tables import check_output
+
+    check_output(out, (".png",))
+    opened = None if run is None else dp.open_run(run)
+    file = cut.read(features)
+    names: tuple[str, ...] = ()
+    groups = values = None
+    if color == "cluster":
+        n_classes = None if cut.labels is None and run is None else len(cut.labels_of(file, opened)[1])
+        found = cluster(file, ClusterSettings(cut.clusters, n_classes, seed))
+        warn(*found.notes)
+        groups, names = assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
+    elif color == "label":
+        groups, names = cut.labels_of(file, opened)
+    elif ":" in color or is_file(color):
+        values = score_of_file(color, file.ids).values
+    elif opened is not None:
+        values = _in_rows(file, opened, known_score(opened, color).values)
+    else:
+        raise invalid("color", "be label, cluster, FILE:COLUMN, or with --run RUN a score", repr(color))
+    rows = np.arange(file.rows)
+    if sample < file.rows:
+        rows = np.sort(generator(seed, "map", "sample").choice(file.rows, sample, replace=False))
+    some_groups, some_values = (None if one is None else one[rows] for one in (groups, values))
+    write_plot(map_data(take(file, rows), color, some_groups, names, some_values, seed), out)
+    say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
+
+
+def _in_rows(file: "dp.FeatureFile", run: "dp.Run", values: "np.ndarray") -> "np.ndarray":
+    """Bring values of a run's examples into the order of the file's rows, which must be the same examples."""
+    import numpy as np
+
+    from dataprune.run.features import match
+
+    matched = match(file, run.ids)
+    if matched.n_left_out:
+        raise invalid("features", f"hold the examples of {run.path} only", f"{matched.n_left_out} rows of others")
+    ordered = np.empty_like(values)
+    ordered[matched.place] = values
+    return ordered

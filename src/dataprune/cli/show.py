@@ -42,7 +42,7 @@ def show(
         count: How many examples, at most 1000. Default: 32, with --augment 8.
         recipe: Whose augmentation, as for dataprune score. Default: the one score would take.
     """
-    from dataprune.report.sheets import draw_sheet, sheet_data
+    from dataprune.report.charts import draw_sheet, sheet_data
     from dataprune.streams import generator
     from dataprune.training.augment import augmented_versions
     from dataprune.training.plan import default_recipe

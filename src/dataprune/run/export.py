@@ -243,8 +243,11 @@ class _Folder:
     def is_there(self, target: Path) -> bool:
         """Return whether a folder holds just what `build` would put there."""
         paths, wanted = self.dataset.paths, self.names()
-        there = {file.relative_to(target).as_posix() for file in target.rglob("*") if file.is_symlink() or not file.is_dir()}
-        if paths is None or there != set(wanted):
+        folders = {name.partition("/")[0] for name in wanted}
+        if paths is None or not target.is_dir() or {one.name for one in target.iterdir()} != folders:
+            return False
+        there = (file for file in target.rglob("*") if file.is_symlink() or not file.is_dir())
+        if {file.relative_to(target).as_posix() for file in there} != set(wanted):
             return False
         pairs = ((target / name, Path(paths[row])) for name, row in wanted.items())
         if self.how == "copy":

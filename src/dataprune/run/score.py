@@ -2,10 +2,11 @@
 
 import logging
 import platform
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,18 @@ from jaxtyping import Bool
 from dataprune import noise, store
 from dataprune.data import Dataset, pack
 from dataprune.encoders import Encoding, encode
-from dataprune.errors import InputError, MachineError, WorkError, join_some
+from dataprune.errors import InputError, MachineError, StoreError, WorkError, join_some
 from dataprune.run.evidence import evidence_of_rounds, excluded
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec, made_now
-from dataprune.run.members import check_environment, member_file, note_file, publish, published
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local, write_scores
 from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
-from dataprune.training.ensemble import Ensemble, EpochDone, train_members
+from dataprune.training.checkpoint import training_environment
+from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members
 from dataprune.training.features import penultimate
 from dataprune.training.plan import VECTOR_RECIPES, Plan, check_names, plan
 from dataprune.training.settings import Cost, Hardware, Settings
+from dataprune.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -260,3 +262,79 @@ def _doubts(manifest: RunManifest) -> list[str]:
         doubts.append(f"nothing was learned at the recipe's learning rate, but at a tenth of it, by member {join_some(slow)}")
     small = [repr(name) for name, count in zip(manifest.data.classes, manifest.data.class_counts, strict=True) if 0 < count < folds]
     return [*doubts, f"fewer examples than the {folds} folds in class {join_some(small)}"] if small else doubts
+
+
+REASONS = {
+    "ok": "",
+    "at chance": "it does no better than always naming the largest class, at a tenth of the learning rate too; its answers feed no "
+    "score",
+    "diverged": "its loss grew far beyond that of naming no class, at a tenth of the learning rate too; its answers feed no score",
+}
+
+
+def member_file(member: int) -> str:
+    """Return the path of a member's trace inside a run."""
+    return f"trace/member-{member:03d}.safetensors"
+
+
+def note_file(member: int) -> str:
+    """Return the path of a member's note inside a run."""
+    return f"trace/member-{member:03d}.json"
+
+
+def published(folder: Path, scratch: Path, member: int) -> MemberRecord | None:
+    """Return the record of a member whose trace lies there whole (or still in scratch, after a kill between note and rename)."""
+    try:
+        note = store.as_record(store.read_sealed(folder / note_file(member)), MemberRecord, folder / note_file(member))
+        # A name from a stored file is no path of ours unless it is the one that we would write.
+        if note.member != member or note.file != (None if note.status == "failed" else member_file(member)):
+            return None
+        if note.file is None:
+            return note
+        path, waiting = folder / note.file, scratch / f"member-{member:03d}" / "trace.safetensors"
+        if not path.exists() and waiting.exists() and store.sha256(waiting) == note.sha256:
+            waiting.replace(path)
+        return note if store.sha256(path) == note.sha256 else None
+    except (StoreError, OSError):
+        return None
+
+
+def publish(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, MemberRecord]:
+    """Publish members as they come; return the record of each.
+
+    Raises:
+        WorkError: members were lost with their workers; the others are kept.
+    """
+    records, lost = {}, []
+    for outcome in outcomes:
+        member = int(outcome.key.split()[1])
+        note = folder / note_file(member)
+        if outcome.error is None:
+            done: MemberDone = outcome.value
+            what = (REASONS[done.status], member_file(member), store.sha256(done.path), training_environment(device))
+            cost = (round(done.accuracy, 6), round(done.seconds, 3), done.examples_seen, done.peak_bytes, done.strength, done.rate)
+            records[member] = MemberRecord(member, done.status, *what, *cost)  # type: ignore[arg-type]
+            store.write_sealed(note, asdict(records[member]))
+            done.path.replace(folder / member_file(member))
+            shutil.rmtree(done.path.parent, ignore_errors=True)
+        elif outcome.lost:
+            lost.append(f"{outcome.key}: {outcome.error}")
+        elif isinstance(outcome.exception, MachineError | OSError | MemoryError):
+            raise outcome.exception  # not because of the member: the same command goes on once there is room again
+        else:  # noted, so that it is not repeated; the traceback lies apart, it names paths of this machine
+            records[member] = MemberRecord(member, "failed", str(outcome.error))
+            store.write_sealed(note, asdict(records[member]))
+            with store.writing(note.with_suffix(".traceback.txt")) as temporary:
+                temporary.write_text(outcome.traceback or "", encoding="utf-8", errors="backslashreplace")
+    if lost:
+        raise WorkError(f"{'; '.join(lost)}. What was finished is kept: the same command goes on.")
+    return records
+
+
+def check_environment(record: MemberRecord, device: str) -> None:
+    """Refuse to go on with members that other versions or another kind of device made: their bits would not fit ours."""
+    now = training_environment(device)
+    differing = [f"{name} {was} there, {now.get(name)} here" for name, was in record.made_with.items() if now.get(name) != was]
+    if differing:
+        cure = "Go on with the same versions and device, or choose another folder"
+        raise InputError(f"`out` holds members made otherwise: {'; '.join(differing)}. {cure}.")

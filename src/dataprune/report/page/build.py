@@ -13,10 +13,9 @@ from dataprune.report import run_figures
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
 from dataprune.report.maps import FEWEST, class_counts, map_data
-from dataprune.report.page.classes import WHOSE, class_rows, frequent_pairs, matrix_of
 from dataprune.report.page.data import ReportData
 from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, Ends, choose, pictures, records, shown_id
-from dataprune.report.page.findings import findings, summary, took
+from dataprune.report.page.findings import WHOSE, class_rows, findings, frequent_pairs, matrix_of, summary, took
 from dataprune.report.page.render import Options, Page, script_json
 from dataprune.report.text import capitalise, display_text, eyes, pluralise
 from dataprune.scores import FEATURE_SCORES, SCORES

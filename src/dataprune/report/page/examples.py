@@ -15,8 +15,8 @@ from jaxtyping import Float32, Int64
 
 from dataprune.data.decode import thumbnail
 from dataprune.report.maps import SHOWN_OF_A_CELL, Cartography, map_of
-from dataprune.report.page.classes import Confusion, confusions
 from dataprune.report.page.data import ReportData
+from dataprune.report.page.findings import Confusion, confusions
 from dataprune.report.page.render import Options
 from dataprune.report.text import display_text
 from dataprune.scores import Score
