@@ -89,3 +89,23 @@ def test_on_the_command_line(cli, tmp_path):
     code, _, err = cli(*inject, 1)
     assert (code, "--overwrite" in err, str(out) in err) == (2, True, True)
     assert cli(*inject, 1, "--overwrite")[0] == 0
+
+
+def test_a_picture_that_somebody_made_is_not_drawn_over(cli, tmp_path):
+    out = tmp_path / "sheet.png"
+    show = ("show", "digits", "--count", "1", "--out", out)
+    for seed in (0, 1):  # another sheet of ours is replaced
+        assert cli(*show, "--seed", seed)[0] == 0
+    out.write_bytes(b"mine")
+    code, _, err = cli(*show)
+    assert (code, "--overwrite" in err, out.read_bytes()) == (2, True, b"mine")
+    assert cli(*show, "--overwrite")[0] == 0
+
+
+def test_a_page_that_somebody_wrote_is_not_replaced(cli, run_folder, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("<p>mine</p>")
+    code, _, err = cli("report", run_folder, "--out", page)
+    assert (code, "--overwrite" in err, page.read_text()) == (2, True, "<p>mine</p>")
+    for more in (["--overwrite"], ["--static"]):
+        assert cli("report", run_folder, "--out", page, *more)[0] == 0

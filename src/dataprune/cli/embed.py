@@ -8,24 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import dataprune as dp
+from dataprune.cli import options
 from dataprune.cli.lines import duration, operations, say, say_columns, warn
-from dataprune.cli.options import (
-    FLAT,
-    Address,
-    Data,
-    Device,
-    Output,
-    Quiet,
-    Reading,
-    Seed,
-    Wait,
-    Workers,
-    at_least,
-    is_file,
-    read_all,
-    read_data,
-    say_data,
-)
+from dataprune.cli.options import FLAT, Address, Data, Device, Output, Overwrite, Quiet, Reading, Seed, Wait, Workers, at_least
 from dataprune.cli.progress import Progress, learning
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import display_text, pluralise
@@ -81,8 +66,8 @@ def embed(
     chosen = {} if components is None else {"components": components}
     settings = dp.EmbedSettings(encoder, swav, model=swav.model if encoder == "trace" else None, **chosen)
     opened = None if run is None else dp.open_run(run)
-    splits = read_all(data, reading, workers, run=opened)
-    say_data(data, splits.train)
+    splits = options.read_all(data, reading, workers, run=opened)
+    options.say_data(data, splits.train)
     made = make(splits.train, out, settings, hardware, test=splits.test, run=opened, wait=wait)
     shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.manifest.columns, 'column')}"
     say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
@@ -166,7 +151,7 @@ class Cut:
         from dataprune.data.pack import cache_root
 
         if self.encoder is not None:
-            dataset, folder = read_data(str(features), Reading()), cache_root()[0] / "features"
+            dataset, folder = options.read_data(str(features), Reading()), cache_root()[0] / "features"
             folder.mkdir(parents=True, exist_ok=True)
             place = folder / f"{store.json_digest([self.encoder, dataset.fingerprint])[:24]}.parquet"
             features = make(dataset, place, dp.EmbedSettings(self.encoder), Hardware(), wait=True).path
@@ -198,6 +183,7 @@ def km(
     sample: Annotated[int | None, at_least(2)] = None,
     plot: Output | None = None,
     wait: Wait = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     workers: Workers = None,
     executor: Literal["serial", "processes", "ray"] = "serial",
@@ -225,7 +211,7 @@ def km(
     """
     import numpy as np
 
-    from dataprune.report.figures import write_plot
+    from dataprune.report.figures import check_ours, write_plot
     from dataprune.report.run_figures import inertia_data
     from dataprune.run.clusters import ClusterSettings, score_features
     from dataprune.tables import TABLES, check_output
@@ -234,6 +220,7 @@ def km(
     check_output(out, TABLES)
     if plot is not None:
         check_output(plot, (".png",), name="plot")
+        check_ours(plot, overwrite=overwrite)
         if cut.clusters != "auto":
             raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {cut.clusters}")
     file = cut.read(features)
@@ -269,6 +256,7 @@ def map_(
     cut: Annotated[Cut, FLAT] = Cut(),
     run: Path | None = None,
     sample: Annotated[int, at_least(4)] = 5000,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
 ) -> None:
     """Draw a map of feature vectors: what is near is alike.
@@ -289,7 +277,7 @@ def map_(
     import numpy as np
 
     from dataprune.clustering import assign, take
-    from dataprune.report.figures import write_plot
+    from dataprune.report.figures import check_ours, write_plot
     from dataprune.report.maps import map_data
     from dataprune.run.clusters import ClusterSettings, cluster
     from dataprune.run.own_scores import known_score, score_of_file
@@ -297,6 +285,7 @@ def map_(
     from dataprune.tables import check_output
 
     check_output(out, (".png",))
+    check_ours(out, overwrite=overwrite)
     opened = None if run is None else dp.open_run(run)
     file = cut.read(features)
     names: tuple[str, ...] = ()
@@ -308,7 +297,7 @@ def map_(
         groups, names = assign(file, found.clusters.centres)[0], tuple(f"cluster {number}" for number in range(found.k))
     elif color == "label":
         groups, names = cut.labels_of(file, opened)
-    elif ":" in color or is_file(color):
+    elif ":" in color or options.is_file(color):
         values = score_of_file(color, file.ids).values
     elif opened is not None:
         values = _in_rows(file, opened, known_score(opened, color).values)

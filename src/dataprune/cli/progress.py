@@ -95,6 +95,7 @@ def reading_progress(verb: str = "decod") -> Iterator[Callable[[int, int], None]
     with Progress(f"{verb}ing") as progress:
 
         def hear(done: int, total: int) -> None:
+            """Show how many are done."""
             nonlocal last
             if not progress.heard:
                 progress.start(total)

@@ -1,7 +1,7 @@
 """`dataprune report`: one page that shows a run or a study; `dataprune verify`: is it as it was written; `dataprune export`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import dataprune as dp
 from dataprune.cli.lines import complain, say, warn
@@ -26,6 +26,7 @@ def report(
     features: Path | None = None,
     encoder: str | None = None,
     audit: Path | None = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one page that shows a RUN or STUDY.
 
@@ -49,9 +50,8 @@ def report(
     from dataprune.report.page import Options
 
     options = Options(title, max_pictures, static)
-    written = dp.write_report(
-        run_or_study, out, options, data=data, features=features, encoder=encoder, figures=figures, audit=audit
-    )
+    files: dict[str, Any] = {"data": data, "features": features, "figures": figures, "audit": audit}
+    written = dp.write_report(run_or_study, out, options, **files, encoder=encoder, overwrite=overwrite)
     for what, reason in written.missing.items():
         if what in SERIOUS:
             warn(f"{what}: {reason}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say
-from dataprune.cli.options import FLAT, Data, Output, Reading, Seed, at_least, read_data
+from dataprune.cli.options import FLAT, Data, Output, Overwrite, Reading, Seed, at_least, read_data
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import pluralise
 
@@ -25,6 +25,7 @@ def show(
     out: Output = Path("sheet.png"),
     count: Annotated[int | None, at_least(1)] = None,
     recipe: str | None = None,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     reading: Annotated[Reading, FLAT] = Reading(),
 ) -> None:
@@ -43,6 +44,7 @@ def show(
         recipe: Whose augmentation, as for dataprune score. Default: the one score would take.
     """
     from dataprune.report.charts import draw_sheet, sheet_data
+    from dataprune.report.figures import check_ours
     from dataprune.streams import generator
     from dataprune.training.augment import augmented_versions
     from dataprune.training.plan import default_recipe
@@ -50,6 +52,7 @@ def show(
 
     if count is not None and count > MOST:
         raise invalid("count", f"be at most {MOST}", count)
+    check_ours(out, overwrite=overwrite)
     dataset = read_data(data, reading)
     if dataset.images is None:
         raise InputError(f"`DATA` must hold pictures to be shown, got {dataset.things} in {data}.")

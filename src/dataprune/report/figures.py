@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from dataprune import store
+from dataprune.errors import InputError
 from dataprune.report.colors import INK, LINE, MUTED, PAPER, VARIABLES
 from dataprune.report.text import display_text
 from dataprune.tables import check_output
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg")
+MARK = b"dataprune"  # near the begin of each file that is drawn, and of a page
 WIDTH = 7.2  # inches: a page with margins
 POINTS = 72  # an inch; the unit of SVG
 DOTS_AN_INCH = 150
@@ -84,26 +86,34 @@ def write_plot(data: Plot, out: Path) -> None:
     write_figure(draw(data), out)
 
 
-def write_plots(plots: Mapping[str, Plot], folder: Path) -> tuple[Path, ...]:
+def check_ours(*files: Path, overwrite: bool = False) -> None:
+    """Refuse to replace a file that dataprune has not drawn or written as a page, unless that is asked for."""
+    for file in files:
+        if not overwrite and file.is_file() and MARK not in file.read_bytes()[:4096]:
+            raise InputError(f"`out` {file} is there already and holds other things. Name another file, or give --overwrite.")
+
+
+def write_plots(plots: Mapping[str, Plot], folder: Path, *, overwrite: bool = True) -> tuple[Path, ...]:
     """Draw plots as NAME.png and NAME.svg into a folder, which is made if need be; files of the same names are replaced."""
     store.check_writable(folder)
-    written = []
-    for name, data in plots.items():
+    # A name may hold a score that somebody named.
+    stems = ["".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80] for name in plots]
+    written = [folder / f"{stem}{ending}" for stem in stems for ending in FORMATS]
+    check_ours(*written, overwrite=overwrite)
+    for number, data in enumerate(plots.values()):
         figure = draw(data)
-        harmless = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]  # it may hold a score that somebody named
-        for ending in FORMATS:
-            written.append(folder / f"{harmless}{ending}")
-            write_figure(figure, written[-1])
+        for file in written[len(FORMATS) * number :][: len(FORMATS)]:
+            write_figure(figure, file)
     return tuple(written)
 
 
 def write_figure(figure: "Figure", out: Path) -> None:
-    """Write a figure into a file: no date, no random names."""
+    """Write a figure into a file: no date, no random names, and by whom."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     kind = out.suffix.lower()[1:]
-    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    metadata = {"Software": "dataprune"} if kind == "png" else {"Date": None, "Creator": "dataprune"}
     with store.writing(out) as temporary, _styled("dataprune"):
         (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
         figure.savefig(temporary, format=kind, metadata=metadata)

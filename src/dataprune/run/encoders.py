@@ -115,6 +115,8 @@ def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
     record = record_of(dataset, name, how)
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
+        """Return the encoder; nothing is learned."""
+
         def encode_some(some: Dataset) -> np.ndarray:
             hear = None if listener is None else lambda done, total: listener(EmbedProgress(done, total))
             features = encode(some, name, replace(how, progress=hear)).features
@@ -132,6 +134,7 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
     cost = swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
+        """Train, or go on with it, and return the encoder."""
         # One training, whose checkpoints lie here: a cluster would gain nothing.
         here = replace(hardware, executor=None) if hardware.executor == "ray" else hardware
         device = here.resolved_device()
@@ -184,6 +187,7 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
         raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
+        """Open the network and return the encoder."""
         from dataprune.training.features import penultimate
 
         path = undamaged(run.path / str(member.file), member.sha256)
@@ -204,6 +208,7 @@ def _pixels(dataset: Dataset, components: int) -> Method:
         raise invalid("components", "be at least 1", components)
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
+        """Find the components and return the encoder."""
         assert dataset.images is not None, "checked by `method_of`"
         found = pixel_components(dataset.images, components)
 

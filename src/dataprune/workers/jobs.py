@@ -105,6 +105,7 @@ class Task:
     begin: float = 0.0
 
     def start(self) -> None:
+        """Note that an attempt begins."""
         self.attempts += 1
         self.begin = time.perf_counter()
 

@@ -81,6 +81,7 @@ class SerialPool:
     threads: int
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
+        """Run each job here, and give its outcome before the next begins."""
         for job in jobs:
 
             def report(message: object, key: str = job.key) -> None:
@@ -97,9 +98,11 @@ class SerialPool:
             yield outcome
 
     def nodes_without(self, paths: Sequence[Path]) -> list[str]:
+        """Return none: there are no other nodes."""
         return []
 
     def max_payload_bytes(self) -> int | None:
+        """Return None: nothing is sent."""
         return None
 
 
@@ -146,22 +149,28 @@ class ProcessPool:
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
+        """Run jobs side by side, and give outcomes as they complete."""
         return drive(self, jobs, tell)
 
     def nodes_without(self, paths: Sequence[Path]) -> list[str]:
+        """Return none: there are no other nodes."""
         return []
 
     def max_payload_bytes(self) -> int | None:
+        """Return None: a payload may be as large as memory allows."""
         return None
 
     def close(self) -> None:
+        """End all workers."""
         for worker in list(self._started):
             self._end(worker)
 
     def has_room(self) -> bool:
+        """Return whether a worker is free, or may still be started."""
         return len(self._started) < self.workers or any(worker.task is None for worker in self._started)
 
     def start(self, task: Task) -> Outcome | None:
+        """Give a task to a worker; return its outcome if it cannot be sent."""
         from loky import BrokenProcessPool
 
         try:
@@ -179,6 +188,7 @@ class ProcessPool:
         return None
 
     def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:
+        """Wait for news, pass messages on, and return the tasks that ended."""
         ended = []
         busy = [worker for worker in self._started if worker.task is not None]
         ready = wait([pipe for worker in busy for pipe in (worker.messages, worker.output) if not pipe.closed])
@@ -198,6 +208,7 @@ class ProcessPool:
         return ended
 
     def stop(self) -> None:
+        """End the workers that are at work."""
         for worker in [worker for worker in self._started if worker.task is not None]:
             self._end(worker)
 

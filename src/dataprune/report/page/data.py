@@ -160,6 +160,7 @@ def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other
     place: dict[tuple[str, int], int] = {}
 
     def row(name: str, label: int, split: str, at: int) -> int:
+        """Return the row of an example; one of another split is added to `others` at its first mention."""
         dataset = by_split.get(split)
         if dataset is None:
             return at

@@ -6,7 +6,7 @@ from pathlib import Path
 from dataprune import store
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid
-from dataprune.report.figures import write_plots
+from dataprune.report.figures import check_ours, write_plots
 from dataprune.report.page.build import run_page
 from dataprune.report.page.data import gather
 from dataprune.report.page.render import Options, html
@@ -38,6 +38,7 @@ def write_report(
     encoder: str | None = None,
     figures: str | Path | None = None,
     audit: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Written:
     """Write the page of a run or a study: one file that needs no network.
 
@@ -49,6 +50,7 @@ def write_report(
         encoder: the encoder that makes these vectors; by default the built-in one where the run was made with it.
         figures: a folder for the page's figures as PNG and SVG.
         audit: a table of `noise audit`: its labels are shown to be marked, in place of the flagged ones.
+        overwrite: replace files that are no page and no figure of dataprune, which is refused otherwise.
 
     Raises:
         InputError: `folder` is neither, `out` is no .html, `data` or `features` are others than the run's.
@@ -56,6 +58,7 @@ def write_report(
         MachineError: no room, or no permission.
     """
     options, place, folder = options or Options(), check_output(out, (".html", ".htm")), Path(folder)
+    check_ours(place, overwrite=overwrite)
     if options.max_pictures < 0:
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     if not is_study(folder):
@@ -69,6 +72,6 @@ def write_report(
     text = html(page, is_static=options.is_static).encode("utf-8")
     with store.writing(place, len(text)) as temporary:
         temporary.write_bytes(text)
-    drawn = () if figures is None else write_plots({**page.plots, **page.tables}, Path(figures))
+    drawn = () if figures is None else write_plots({**page.plots, **page.tables}, Path(figures), overwrite=overwrite)
     pictures, suspects = page.context.get("n_pictures", 0), page.context.get("suspects", {}).get("total", 0)
     return Written(place, len(text), pictures, suspects, dict(page.context["missing"]), drawn)
