@@ -17,8 +17,6 @@ from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, 
 from dataprune.cli.progress import Progress, studying
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import pluralise, several_points
-from dataprune.study.cost import NOTHING, study_costs
-from dataprune.study.results_table import DYNAMIC
 from dataprune.training.settings import Hardware, Settings
 
 if TYPE_CHECKING:
@@ -365,6 +363,9 @@ def _say_arms(summary: "Summary") -> None:
 
 def _say_dynamic(done: "dp.Study") -> None:
     """Print what leaving out other examples in every epoch saves, and what it loses."""
+    from dataprune.study.cost import NOTHING, study_costs
+    from dataprune.study.results_table import DYNAMIC
+
     table, costs = done.summary.table, {one.cell: one for one in study_costs(done.trials, NOTHING, done.measure).cells}
     for row, cell in enumerate(done.summary.cells):
         if cell.strategy == DYNAMIC and cell.is_scored:
