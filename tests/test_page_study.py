@@ -74,7 +74,7 @@ def test_findings_of_a_study_by_hand():
     page = study_page(study_data(), Options())
     drop, chance, cost = page.context["findings"]
     assert drop["title"] == "30\u00a0% can be dropped within 1 point"
-    assert "Kept 70\u00a0% by el2n: accuracy differs from all data by −0.2 points, and the loss is at most 0." in drop["text"]
+    assert "Kept 70\u00a0% by el2n: accuracy differs from all data by −0.2 points, and at most 0." in drop["text"]
     assert chance["title"] == "Chance beats scores"
     assert "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not disting" in chance["text"]
     assert cost["title"] == "Training on 50\u00a0% takes 50\u00a0% of the work"

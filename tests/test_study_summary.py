@@ -218,11 +218,11 @@ def test_what_is_no_study_is_refused():
         InputError, match=r"`trials` must hold the columns score, strategy, keep, seed, test_accuracy, got none called keep\."
     ):
         summarise({name: values for name, values in trials.items() if name != "keep"})
-    with pytest.raises(InputError, match="no training of this study has ended with an accuracy"):
+    with pytest.raises(InputError, match="no training of this study has ended with a value of test_accuracy"):
         summarise({**trials, "test_accuracy": np.full(87, np.nan)})
     with pytest.raises(InputError, match=r"one training for each cell and seed, got two for std, keep 0\.9, seed 0 \(rows 3, 32\)"):
         summarise({**trials, "seed": np.where(np.arange(87) == 32, 0, trials["seed"])})
-    with pytest.raises(InputError, match=r"`measure` must be one of test_accuracy, validation_accuracy, got 'loss'\."):
+    with pytest.raises(InputError, match=r"hold the columns score, strategy, keep, seed, loss, got none called loss\."):
         cell_table(trials, "loss")
 
 

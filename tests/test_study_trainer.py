@@ -12,6 +12,8 @@ from PIL import Image
 
 from dataprune.data import Splits, read_splits
 from dataprune.errors import InputError
+from dataprune.study.measured import summarise_by
+from dataprune.study.metric import Metric
 from dataprune.study.outside import FOLDER, LOG, RESULT
 from dataprune.study.presets import preset
 from dataprune.study.spec import from_toml, read_spec, to_toml
@@ -218,3 +220,30 @@ def test_failed_trainings_are_repeated_when_asked_to_be(tmp_path, place):
     assert read_table(study.path / "trials.parquet").columns["error"].tolist() == [""]
     assert open_study(study.path).trials["test_accuracy"].tolist() == [0.5]
     assert [path.name for path in (study.path / FOLDER).iterdir()] == study.trials["trial"].tolist()
+
+
+def test_a_metric_of_which_less_is_better_gives_the_mirror_image_of_accuracy(made, place, tmp_path):
+    other = trainer_study(tmp_path / "wrong", made.spec.trainer, seeds=3, metric="wrong:lower:0:1")
+    one, two = made.summary.table, other.summary.table
+    assert one["verdict"].tolist() == two["verdict"].tolist()
+    np.testing.assert_allclose(two["wrong"], 1 - one["test_accuracy"])
+    np.testing.assert_allclose(two["minus_random"], -one["minus_random"])
+    np.testing.assert_allclose(two["minus_random_low"], -one["minus_random_high"])
+    mine, theirs = ([(one.name, one.keep) for one in found.summary.droppable] for found in (made, other))
+    assert mine == theirs
+    assert "points" in str(other.summary.notes[-2])
+    assert len(set(one["verdict"])) == 3, "else nothing is compared"
+
+
+def test_a_metric_without_an_end_is_told_in_its_own_units(made, place, tmp_path):
+    study = trainer_study(tmp_path / "loss", made.spec.trainer, seeds=3, metric="loss:lower:0:inf", tolerance=2.0)
+    table = study.summary.table
+    loss = {name: study.trials["loss"][study.trials["score"] == name].mean() for name in ("all", "mine")}
+    rows = {name: table["score"].tolist().index(name) for name in loss}
+    assert table["loss"][rows["mine"]] == pytest.approx(loss["mine"])
+    assert table["minus_all"][rows["mine"]] == pytest.approx(loss["mine"] - loss["all"])
+    assert study.summary.standard_deviation == pytest.approx(np.std([0, 0.1, 0.2], ddof=1), abs=0.2) or study.summary.no_interval
+    again = replace(study.spec, metric="loss:lower")  # no end at all: the same values
+    np.testing.assert_allclose(summarise_by(Metric.of(again.metric), study.trials, 2.0, None, "loss").table["loss"], table["loss"])
+    with pytest.raises(InputError, match="tolerance"):
+        summarise_by(Metric.of("loss:lower"), study.trials, 1e9, None, "loss")

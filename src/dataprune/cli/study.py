@@ -16,7 +16,7 @@ from dataprune.cli.lines import begin, complain, duration, operations, say, say_
 from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, Quiet, Reading, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
 from dataprune.errors import InputError, invalid
-from dataprune.report.text import pluralise, several_points
+from dataprune.report.text import pluralise
 from dataprune.training.settings import Hardware, Settings
 
 if TYPE_CHECKING:
@@ -272,18 +272,24 @@ MOST_ROWS = 200  # of the table that is printed; the file has all
 def say_summary(done: "dp.Study") -> None:
     """Print the table of cells, what can be dropped, and what the figures mean."""
     summary = done.summary
-    table = summary.table
+    table, metric = summary.table, summary.metric
     extras = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
-    head = ("score", "strategy", "keep", "start", "accuracy %", "95 %", "- random", "95 %", "verdict", *extras)
+    head = ("score", "strategy", "keep", "start", metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
     rows: list[tuple[str, ...]] = [head]
     for row in range(min(len(table["keep"]), MOST_ROWS)):
         cell = {name: column[row] for name, column in table.items()}
-        figures = (f"{cell['keep']:g}", f"{cell['start']:g}", _percent(cell[done.measure]), _interval(cell["low"], cell["high"]))
-        minus = (_percent(cell["minus_random"]), _interval(cell["minus_random_low"], cell["minus_random_high"]))
+        figures = (
+            f"{cell['keep']:g}",
+            f"{cell['start']:g}",
+            metric.text(cell[done.measure]),
+            metric.span(cell["low"], cell["high"]),
+        )
+        minus = (metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"]))
         more = (str(cell[name] or "") for name in extras)
         rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, *minus, cell["verdict"], *more))
     judged = "test" if done.spec.judge == "test" else "validation"
-    say(f"{done.spec.preset}, accuracy on {judged}, equal {done.spec.budget}, {pluralise(done.spec.seeds, 'seed')}:")
+    budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
+    say(f"{done.spec.preset}, {metric.name} on {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
     if len(table["keep"]) > MOST_ROWS:
         say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
@@ -298,10 +304,10 @@ def say_summary(done: "dp.Study") -> None:
     if done.manifest is None:
         return
     trained = done.manifest.training
-    say(
-        f"trained: {pluralise(len(set(done.trials['trial'])), 'trial')}, {duration(trained.train_seconds)} of training in all, "
-        f"{trained.examples_seen:,} examples seen, {operations(trained.flops)}"
-    )
+    seen = [f"{trained.examples_seen:,} examples seen"] if trained.examples_seen else []
+    seen += [operations(trained.flops)] if trained.flops else []
+    trials = pluralise(len(set(done.trials["trial"])), "trial")
+    say(", ".join([f"trained: {trials}, {duration(trained.train_seconds)} of training in all", *seen]))
 
 
 def _say_ranks(summary: "Summary") -> None:
@@ -332,23 +338,26 @@ def _say_areas(summary: "Summary") -> None:
 
 
 def _say_droppable(summary: "Summary") -> None:
+    from dataprune.study.metric import Amount
+
     if summary.no_loss:
         say(f"how much can be dropped is not known: {summary.no_loss}")
         return
     for one in summary.droppable:
         name = one.name + (f", {one.arm}" if one.arm and one.arm not in one.name else "")
         if one.keep < 1:
-            loss = f"at a loss of at most {several_points(round(100 * one.at_most, 1))} (tolerance {100 * summary.tolerance:g})"
+            most, tolerance = Amount(one.at_most, summary.metric), Amount(summary.tolerance, summary.metric)
+            loss = f"at a loss of at most {most:g} (tolerance {tolerance:gb})"
             say(f"{name}: {1 - one.keep:.0%} can be dropped {loss}")
         else:
-            say(f"{name}: no size shown to lose at most {several_points(100 * summary.tolerance)}")
+            say(f"{name}: no size shown to lose at most {Amount(summary.tolerance, summary.metric):g}")
 
 
 def _say_arms(summary: "Summary") -> None:
     arms = [dict(zip(summary.arms, values, strict=True)) for values in zip(*summary.arms.values(), strict=True)]
     if not arms:
         return
-    say("what the arms differ by, points:")
+    say(f"what the arms differ by, {'points' if summary.metric.is_share else summary.metric.axis}:")
     rows: list[tuple[str, ...]] = [("arm", "score", "keep", "start", "difference", "95 %")]
     for arm in arms:
         names = (
@@ -357,7 +366,8 @@ def _say_arms(summary: "Summary") -> None:
             f"{arm['keep']:g}",
             f"{arm['start']:g}",
         )
-        rows.append((*names, _percent(arm["difference"]), _interval(arm["difference_low"], arm["difference_high"])))
+        ends = summary.metric.span(arm["difference_low"], arm["difference_high"])
+        rows.append((*names, summary.metric.text(arm["difference"]), ends))
     say_columns(rows, right=(2, 3, 4, 5))
 
 

@@ -67,7 +67,7 @@ def accuracy_data(summary: Summary) -> Chart | None:
         if max(map(len, curves.values()), default=0) > 1:
             lines = (*_lines(summary, curves, "keep"), *_random(summary, arm, "keep"))
             panels.append(Panel(ARMS.get(arm, arm), lines, _all_data(summary, arm)))
-    return _chart(summary, "Accuracy by the share kept", "kept, %", panels)
+    return _chart(summary, f"{summary.metric.name.capitalize()} by the share kept", "kept, %", panels)
 
 
 def differences_data(summary: Summary) -> Chart | None:
@@ -80,7 +80,9 @@ def differences_data(summary: Summary) -> Chart | None:
             lines = _lines(summary, curves, "keep", "minus_random")
             panels.append(Panel(ARMS.get(arm, arm), lines, (Level("random", STYLES["random"], 0.0),)))
     title = "Difference to a random set of the same size"
-    return _chart(summary, title, "kept, %", panels, "accuracy minus that of random, points")
+    return _chart(
+        summary, title, "kept, %", panels, f"minus random, {'points' if summary.metric.is_share else summary.metric.axis}"
+    )
 
 
 def window_data(summary: Summary) -> Chart | None:
@@ -119,12 +121,19 @@ def easy_hard_data(summary: Summary) -> Chart | None:
 def cells_data(summary: Summary) -> Rows:
     """Return a row for each cell, the best first, where there is nothing to draw a line along."""
     middle = summary.table[summary.measure]
-    rows = np.argsort(-middle, kind="stable")[:MOST_ROWS]
+    rows = np.argsort(-middle if summary.metric.higher else middle, kind="stable")[:MOST_ROWS]
     cells = [summary.cells[row] for row in rows]
     names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {cell.keep:.0%}") for cell in cells)
-    values = (100 * summary.table[name][rows].astype(np.float64) for name in (summary.measure, "low", "high"))
+    values = (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in (summary.measure, "low", "high"))
     described = "Dots are means over seeds, strokes their 95 % intervals, the best first; the table of verdicts has the numbers."
-    return Rows("Accuracy of each rule", described, "accuracy, %", names, tuple(map(_style, cells)), *values)
+    return Rows(
+        f"{summary.metric.name.capitalize()} of each rule",
+        described,
+        summary.metric.axis,
+        names,
+        tuple(map(_style, cells)),
+        *values,
+    )
 
 
 def epoch_curves(study: "Study") -> list[Curves | None]:
@@ -204,13 +213,13 @@ def _style(cell: Cell) -> Style:
     return again(style, int(cell.strategy == "easiest" or cell.order == "hard-to-easy"))
 
 
-def _chart(summary: Summary, title: str, x_label: str, panels: Sequence[Panel], y_label: str = "accuracy, %") -> Chart | None:
+def _chart(summary: Summary, title: str, x_label: str, panels: Sequence[Panel], y_label: str = "") -> Chart | None:
     if not np.isfinite(summary.standard_deviation):
         note = f"No intervals: {summary.no_interval}."
     else:
         basis = f"{pluralise(int(summary.table['n_seeds'].max()), 'seed')}, {summary.degrees_of_freedom:.0f} degrees of freedom"
         note = f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."
-    return Chart(title, note, x_label, y_label, tuple(panels)) if panels else None
+    return Chart(title, note, x_label, y_label or summary.metric.axis, tuple(panels)) if panels else None
 
 
 def _compared(cells: Sequence[Cell], own: Sequence[int]) -> dict[str, list[int]]:
@@ -263,7 +272,7 @@ def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[in
 def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style, what: str = "value") -> Line:
     """Return a line along `axis`, a share that each cell has: keep, dropped or start."""
     names = (summary.measure, "low", "high") if what == "value" else (what, f"{what}_low", f"{what}_high")
-    y, low, high = (100 * summary.table[name][rows].astype(np.float64) for name in names)
+    y, low, high = (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in names)
     return Line(label, style, 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64), y, low, high)
 
 
@@ -283,7 +292,7 @@ def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
 
 
 def _level(summary: Summary, row: int, label: str) -> Level:
-    y, low, high = (100 * float(summary.table[name][row]) for name in (summary.measure, "low", "high"))
+    y, low, high = (summary.metric.times * float(summary.table[name][row]) for name in (summary.measure, "low", "high"))
     return Level(label, STYLES["all"] if summary.cells[row].is_all else STYLES["random"], y, low, high)
 
 

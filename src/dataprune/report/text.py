@@ -69,16 +69,6 @@ def pluralise(count: int, thing: str) -> str:
     return f"{count:,} {thing}{ending}"
 
 
-def several_points(points: float) -> str:
-    """Write a number of percentage points.
-
-    Example:
-        >>> several_points(1.0), several_points(0.5)
-        ('1 point', '0.5 points')
-    """
-    return f"{points:g} {'point' if points == 1 else 'points'}"
-
-
 def eyes(model: str, encoder: str | None, accuracy: float | None) -> str:
     """Say what judged the examples, and how well.
 

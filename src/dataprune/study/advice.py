@@ -9,6 +9,7 @@ import numpy as np
 
 from dataprune.errors import InputError, invalid
 from dataprune.study.cost import scoring_cost
+from dataprune.study.metric import Amount
 from dataprune.study.summary import Summary, Verdict
 from dataprune.study.wording import Note, note
 from dataprune.training.settings import Cost
@@ -190,11 +191,11 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
 def _most_dropped(summary: Summary) -> Note:
     if summary.no_loss is not None:
         return note("droppable: unknown", why=summary.no_loss)
-    points, shown = 100 * summary.tolerance, [one for one in summary.droppable if one.keep < 1]
+    by, shown = Amount(summary.tolerance, summary.metric), [one for one in summary.droppable if one.keep < 1]
     if not shown:
-        return note("droppable: none", points=points)
+        return note("droppable: none", by=by)
     least = min(one.keep for one in shown)
-    return note("droppable", keep=least, points=points, names=", ".join(one.name for one in shown if one.keep == least))
+    return note("droppable", keep=least, by=by, names=", ".join(one.name for one in shown if one.keep == least))
 
 
 def _measured(keep: float, summary: Summary | None) -> Advice | None:
@@ -215,11 +216,11 @@ def _measured(keep: float, summary: Summary | None) -> Advice | None:
     if not among and not set(random) & set(safe):
         among = [row for row in tried if row in safe]
     if not among:
-        return Advice(keep, "random", (*_why_random(keep, tried, summary), *_loss(table, random[0])))
-    row = max(among, key=lambda at: float(table[summary.measure][at]))
-    reasons = [note("best: against random", **_points(table, "minus_random", row)), *_loss(table, row)]
+        return Advice(keep, "random", (*_why_random(keep, tried, summary), *_loss(summary, random[0])))
+    row = max(among, key=lambda at: (1 if summary.metric.higher else -1) * float(table[summary.measure][at]))
+    reasons = [note("best: against random", **_amounts(summary, "minus_random", row)), *_loss(summary, row)]
     if row not in better:
-        reasons.append(note("best: safe", points=100 * summary.tolerance))
+        reasons.append(note("best: safe", by=Amount(summary.tolerance, summary.metric)))
     elif len(better) > 1:
         reasons.append(note("best: of several", n=len(better)))
     return Advice(keep, cells[row].strategy, tuple(reasons), cells[row].score, cells[row].start)
@@ -230,21 +231,21 @@ def _why_random(keep: float, tried: list[int], summary: Summary) -> tuple[Note, 
         return (note("random: not known", n=len(tried), keep=keep, why=summary.no_interval),)
     reasons, seen = [note("random: none better", n=len(tried), keep=keep)], summary.smallest_differences[tried]
     if np.isfinite(seen).any():
-        reasons.append(note("random: would have been seen", points=100 * float(np.nanmedian(seen))))
+        reasons.append(note("random: would have been seen", by=Amount(float(np.nanmedian(seen)), summary.metric)))
     return tuple(reasons)
 
 
-def _points(table: Mapping[str, np.ndarray], column: str, row: int) -> dict[str, float]:
-    ends = (("points", ""), ("low", "_low"), ("high", "_high"))
-    return {name: float(100 * table[f"{column}{end}"][row]) for name, end in ends}
+def _amounts(summary: Summary, column: str, row: int) -> dict[str, Amount]:
+    ends = (("by", ""), ("low", "_low"), ("high", "_high"))
+    return {name: Amount(float(summary.table[f"{column}{end}"][row]), summary.metric) for name, end in ends}
 
 
-def _loss(table: Mapping[str, np.ndarray], row: int) -> tuple[Note, ...]:
-    found = _points(table, "minus_all", row)
-    if not np.isfinite(found["points"]):
+def _loss(summary: Summary, row: int) -> tuple[Note, ...]:
+    found = _amounts(summary, "minus_all", row)
+    if not np.isfinite(found["by"].value):
         return ()
-    has_interval = np.isfinite(found["low"])
-    return (note("against all", **found) if has_interval else note("against all: no interval", points=found["points"]),)
+    has_interval = np.isfinite(found["low"].value)
+    return (note("against all", **found) if has_interval else note("against all: no interval", by=found["by"]),)
 
 
 def _by_rule(keep: float, situation: Situation) -> Advice:

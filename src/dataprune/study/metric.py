@@ -9,7 +9,37 @@ import numpy as np
 from dataprune.errors import InputError, invalid
 
 SLACK = 4.0  # an open end of a range is put this many times as far away as the values reach: intervals end nowhere near it
-TAKEN = ("trial", "score", "strategy", "keep", "start", "seed", "flops", "device", "status", "error", "arm", "order", "verdict")
+TAKEN = (
+    *(
+        "trial",
+        "score",
+        "strategy",
+        "keep",
+        "start",
+        "seed",
+        "epochs",
+        "steps",
+        "flops",
+        "device",
+        "status",
+        "error",
+        "arm",
+        "order",
+    ),
+    *(
+        "clusters",
+        "low",
+        "high",
+        "verdict",
+        "test_accuracy",
+        "validation_accuracy",
+        "n_train",
+        "n_test",
+        "n_seeds",
+        "train_seconds",
+    ),
+    *("examples_seen", "minus_random", "minus_all"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +74,7 @@ class Metric:
         cure = "For example f1:higher:0:1, or loss:lower."
         if words[:1] not in (["higher"], ["lower"]) or not low < high or not re.fullmatch(r"[\w@/.-]+", name):
             raise invalid("metric", "read NAME:higher or NAME:lower, or with its range NAME:lower:LOW:HIGH", repr(text), cure)
-        if name in TAKEN or "_" in name:
+        if name in TAKEN:
             raise invalid("metric", "have a name that no column of a study's tables has", repr(name))
         made = cls(name, words[0] == "higher", low, high)
         if name == "accuracy" and made != cls():
@@ -62,13 +92,9 @@ class Metric:
         return (self.low, self.high) == (0.0, 1.0)
 
     @property
-    def times(self) -> float:
-        """By what a value is multiplied where it is shown."""
-        return 100.0 if self.is_share else 1.0
-
-    @property
-    def sign(self) -> int:
-        return 1 if self.higher else -1
+    def times(self) -> int:
+        """By what values are multiplied where they are drawn."""
+        return 100 if self.is_share else 1
 
     @property
     def axis(self) -> str:
@@ -80,11 +106,6 @@ class Metric:
         """
         return self.name + (", %" if self.is_share else "") + ("" if self.higher else " (less is better)")
 
-    @property
-    def points(self) -> str:
-        """What differences are counted in."""
-        return "points" if self.is_share else f"of {self.name}"
-
     def text(self, value: float, digits: int = 2) -> str:
         """Write a value, or a difference, without its unit; a dash for what is not known.
 
@@ -93,6 +114,10 @@ class Metric:
             ('93.13', '0.9313')
         """
         return "-" if math.isnan(value) else f"{100 * value:.{digits}f}" if self.is_share else f"{value:.4g}"
+
+    def span(self, low: float, high: float) -> str:
+        """Write an interval."""
+        return "-" if math.isnan(low) else f"{self.text(low)} ... {self.text(high)}"
 
     def check(self, value: object) -> float:
         """Return a value that a training gave; InputError if it is no number of the range."""
@@ -120,21 +145,21 @@ ACCURACY = Metric()
 
 @dataclass(frozen=True)
 class Amount:
-    """A difference of a metric in words: `format(amount, "+1")` is "+0.5 points", "+1b" bare of its unit."""
+    """A difference of a metric, or a span of them, in words: as `+1`, with its sign and to one decimal; `+1b` bare of its unit.
+
+    Example:
+        >>> f"{Amount(-0.0123):+1}, {Amount(0.01):g}, {Amount(0.001, to=0.002)}, {Amount(0.2, Metric.of('loss:lower')):+1}"
+        '-1.2 points, 1 point, 0.10 ... 0.20 points, +0.2 of loss'
+    """
 
     value: float
     metric: Metric = ACCURACY
+    to: float = math.nan
 
     def __format__(self, spec: str) -> str:
-        bare = spec.endswith("b")
-        digits = int(spec.strip("+bg") or 2)
-        number = self.metric.text(abs(self.value), digits)
-        if spec.startswith("g") and self.metric.is_share:
-            number = f"{round(100 * abs(self.value), 9):g}"
-        is_zero = not float(number) if number != "-" else True
-        sign = "" if is_zero else "-" if self.value < 0 else "+" if spec.startswith("+") else ""
-        unit = "" if bare else " point" if self.metric.is_share and number == "1" else f" {self.metric.points}"
-        return f"{sign}{number}{unit}"
-
-    def __str__(self) -> str:
-        return format(self, "2")
+        number = self.metric.text(abs(self.value), int(spec.strip("+gb") or 2))
+        number = f"{round(100 * self.value, 1):g}" if "g" in spec and self.metric.is_share else number
+        sign = "" if not float(number.replace("-", "") or 0) else "-" if self.value < 0 else "+" if "+" in spec else ""
+        end = "" if math.isnan(self.to) or self.metric.text(self.to) == number else f" ... {self.metric.text(self.to)}"
+        unit = f"of {self.metric.name}" if not self.metric.is_share else "point" if number == "1" else "points"
+        return f"{sign}{number}{end}" + ("" if "b" in spec else f" {unit}")

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from dataprune.errors import InputError, invalid, join_some, unknown_choice
+from dataprune.errors import InputError, invalid, join_some
 
 Trials = Mapping[str, Shaped[np.ndarray, "trials ..."]]
 NEEDED = ("score", "strategy", "keep", "seed")
 EXTRAS = ("arm", "order", "clusters")  # columns that only some studies have
-MEASURES = ("test_accuracy", "validation_accuracy")
 RANDOM, ALL, DYNAMIC = "random", "all", "dynamic"
 SAME_KEEP = 1e-6
 
@@ -133,15 +132,15 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     Raises:
         InputError: a column is missing, no training has an accuracy, or two of one cell have the same seed.
     """
-    if measure not in MEASURES:
-        raise unknown_choice("measure", measure, MEASURES)
     lacking = [name for name in (*NEEDED, measure) if name not in trials]
     if lacking:
         raise invalid("trials", f"hold the columns {', '.join((*NEEDED, measure))}", f"none called {join_some(lacking)}")
     accuracy = np.asarray(trials[measure], np.float64)
     ended = np.flatnonzero(np.isfinite(accuracy)).tolist()
     if not ended:
-        raise InputError("no training of this study has ended with an accuracy. Run the same `dataprune study` command again.")
+        raise InputError(
+            f"no training of this study has ended with a value of {measure}. Run the same `dataprune study` command again."
+        )
     cell_of = {row: _cell(trials, row) for row in ended}
     of_curve = attrgetter("arm", "is_scored", "is_random", "score", "strategy", "order", "clusters", "start", "dropped")
     cells = sorted(set(cell_of.values()), key=of_curve)

@@ -15,9 +15,10 @@ from dataprune.notebook import data_frame, html_table
 from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import verify
+from dataprune.study.measured import summarise_by
 from dataprune.study.metric import ACCURACY, Metric
 from dataprune.study.spec import StudySpec, from_toml
-from dataprune.study.summary import Summary, summarise
+from dataprune.study.summary import Summary
 from dataprune.study.trial import FOLDER, TrialResult, read_trial, sound_trial
 from dataprune.tables import read_table
 from dataprune.training.recipes import Recipe
@@ -131,7 +132,7 @@ class Study:
     def summary(self) -> Summary:
         """What the trials show that have ended; InputError if none has."""
         correct = (lambda: self.correct) if self.spec.judge == "test" else None
-        return summarise(self.trials, self.spec.tolerance, correct, self.spec.measure)
+        return summarise_by(Metric.of(self.spec.metric), self.trials, self.spec.tolerance, correct, self.spec.measure)
 
     @cached_property
     def correct(self) -> Bool[np.ndarray, "trials examples"] | None:

@@ -14,6 +14,7 @@ from dataprune.errors import invalid, join_some
 from dataprune.notebook import data_frame, html_table
 from dataprune.study import statistics
 from dataprune.study.auc import CurveArea, Rank, areas_of, ranks_of
+from dataprune.study.metric import ACCURACY, Amount, Metric
 from dataprune.study.results_table import EXTRAS, Cell, CellTable, Trials, cell_table
 from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 from dataprune.study.wording import Note, note
@@ -73,6 +74,7 @@ class Summary:
         tolerance: a loss that counts as none.
         measure: the accuracy that is judged; a column of the table.
         notes: what the numbers mean and what they leave out.
+        metric: what is judged, in whose units all figures are.
     """
 
     cells: tuple[Cell, ...]
@@ -90,6 +92,7 @@ class Summary:
     notes: tuple[Note, ...]
     _table: CellTable
     _correct: Answers
+    metric: Metric = ACCURACY
 
     @cached_property
     def over_test(self) -> dict[str, np.ndarray] | None:
@@ -279,15 +282,15 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
             f"{cells.cells[cell].name} at keep {cells.cells[cell].keep:g}, seed {cells.seeds[seed]}" for cell, seed in fitted.far
         )
         notes.append(note("far", trainings=join_some(list(told), most=3)))
-    points = 100 * fitted.standard_deviation
-    notes.append(note("spread", points=points, n_cells=len(cells.cells), freedom=fitted.degrees_of_freedom))
+    by = Amount(fitted.standard_deviation)
+    notes.append(note("spread", by=by, n_cells=len(cells.cells), freedom=fitted.degrees_of_freedom))
     if fitted.variance_power:
         notes.append(note("spread grows", power=fitted.variance_power))
     if not fitted.by_seed:
         notes.append(note("not paired"))
     told = smallest[np.isfinite(smallest)]
     if len(told):
-        span = f"{100 * told.min():.2f}" + (f" ... {100 * told.max():.2f}" if told.max() - told.min() > 5e-5 else "")
+        span = Amount(float(told.min()), to=float(told.max()))
         notes.append(note("smallest difference", n=len(told), n_seeds=len(cells.seeds), power=POWER, span=span))
     return [*notes, note("intervals: with test" if has_test else "intervals: no test")]
 

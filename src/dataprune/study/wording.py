@@ -18,7 +18,7 @@ EXPLANATIONS = {
     "excluded": "{n_failed} of {n_trials} trainings have no accuracy and are left out (rows {rows})",
     "seeds missing": "not all seeds are there for {cells}; their means are adjusted to the same seeds",
     "no interval": "no intervals: {why}",
-    "spread": "a training scatters by {points:.2f} points around cell and seed ({n_cells} cells, {freedom:.0f} degrees of freedom)",
+    "spread": "a training scatters by {by:2} around cell and seed ({n_cells} cells, {freedom:.0f} degrees of freedom)",
     "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
     "far": (
         "left out of means and intervals, too far from cell and seed for chance, as one that diverged: {trainings}. If more seeds "
@@ -27,7 +27,7 @@ EXPLANATIONS = {
     "not paired": "seeds and cells overlap too little, so differences are not paired by seed",
     "smallest difference": (
         "the smallest difference to random that {n} comparisons over {n_seeds} seeds would have seen with a power of {power:.0%} "
-        "is {span} points; a smaller one may be there unseen. Verdicts are corrected for their number (Holm), the intervals "
+        "is {span}; a smaller one may be there unseen. Verdicts are corrected for their number (Holm), the intervals "
         "beside them are not"
     ),
     "intervals: with test": (
@@ -41,7 +41,7 @@ EXPLANATIONS = {
     ),
     "one seed": "one seed says nothing about chance (--seeds 3)",
     "too few trainings": "too few trainings have ended to say how much they scatter",
-    "no scatter": "all {n_seeds} seeds gave the same accuracies, so nothing says how much is chance (a larger test set would)",
+    "no scatter": "all {n_seeds} seeds gave the same values, so nothing says how much is chance (a larger test set would)",
     "only all data": "nothing but all data was trained on",
     "no all data": "nothing was trained on all data",
     "no sizes": "the study compares no sizes",
@@ -54,18 +54,18 @@ EXPLANATIONS = {
 MEASURED_HERE = {
     "droppable: unknown": "how much can be dropped is not known: {why}",
     "droppable: none": (
-        "no size was shown to lose at most {points:s point} against all data: this study does not show that pruning pays; what is"
+        "no size was shown to lose at most {by:g} against all data: this study does not show that pruning pays; what is"
         " advised below is for a set that must be smaller"
     ),
-    "droppable": "down to keep {keep:g} at most {points:s point} of accuracy is lost (by {names})",
+    "droppable": "down to keep {keep:g} at most {by:g} is lost (by {names})",
     "random: not known": "{n:s way} to keep {keep:.0%} cannot be compared with random: {why}; random costs no scoring",
     "random: none better": "none of {n:s way} to keep {keep:.0%} was better than random beyond chance",
-    "random: would have been seen": "a difference of {points:.1f} points would have been seen",
-    "best: against random": "{points:+z.1f} points against random of the same size ({low:+z.1f} ... {high:+z.1f})",
+    "random: would have been seen": "a difference of {by:1} would have been seen",
+    "best: against random": "{by:+1} against random of the same size ({low:+1b} ... {high:+1b})",
     "best: of several": "the best of {n} that beat random; as the best of several its lead is likely smaller than measured",
-    "best: safe": "shown to lose at most {points:s point} against all data, which random of the same size was not",
-    "against all": "{points:+z.1f} points against all data ({low:+z.1f} ... {high:+z.1f})",
-    "against all: no interval": "{points:+z.1f} points against all data (no interval is known)",
+    "best: safe": "shown to lose at most {by:g} against all data, which random of the same size was not",
+    "against all": "{by:+1} against all data ({low:+1b} ... {high:+1b})",
+    "against all: no interval": "{by:+1} against all data (no interval is known)",
 }
 COUNTED_HERE = {
     "accuracy": "the networks name {share:.1%} of the labels that they did not see (out-of-sample accuracy)",
@@ -156,8 +156,8 @@ def note(code: str, **data: Any) -> Note:
     """Make a note.
 
     Example:
-        >>> print(note("droppable", keep=0.7, points=1.0, names="el2n"))
-        down to keep 0.7 at most 1 point of accuracy is lost (by el2n) [measured here]
+        >>> print(note("droppable: unknown", why="one seed"))
+        how much can be dropped is not known: one seed [measured here]
     """
     assert code in TEXTS, code
     return Note(code, tuple(data.items()))

@@ -55,6 +55,7 @@ def html(page: Page, *, is_static: bool = False) -> str:
     environment.filters |= {
         "percent": lambda value, places=1: _number(value, f".{places}f", 100, " %"),
         "share": partial(_number, form=".1f", unit=100),  # also a difference of shares, in a column of percent
+        "value": lambda value, metric: _number(value, ".1f" if metric.is_share else ".4g", metric.times),
         "number": lambda value: _number(value, "," if isinstance(value, int) else ".4g"),
         "whole": partial(_number, form=",.0f"),
         "seconds": partial(_number, form=",.1f"),

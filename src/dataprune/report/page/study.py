@@ -12,9 +12,10 @@ from dataprune.report.charts import Chart
 from dataprune.report.page.findings import Finding
 from dataprune.report.page.render import Options, Page
 from dataprune.report.study_figures import epoch_curves, epoch_plots, numbered, study_plots
-from dataprune.report.text import capitalise, display_text, percent, pluralise, several_points, spent
+from dataprune.report.text import capitalise, display_text, percent, pluralise, spent
 from dataprune.study.advice import advise, overall, situation_from
 from dataprune.study.cost import StudyCosts, scoring_cost, study_costs
+from dataprune.study.metric import ACCURACY, Amount, Metric
 from dataprune.study.results_table import ALL, EXTRAS, RANDOM
 from dataprune.study.spec import to_toml
 from dataprune.study.study import OK, Study
@@ -74,10 +75,10 @@ def study_page(study: Study, options: Options) -> Page:
         "by_epoch": [{"name": name, "title": what} for name, what in zip(by_name, by_epoch, strict=True)],
         "cells": rows,
         "cell_columns": [name for name in SUMMARY_COLUMNS if name in ALWAYS or any(row.get(name) not in EMPTY for row in rows)],
-        "measure": study.measure.replace("_", " "),
+        "metric": ACCURACY if summary is None else summary.metric,
         "costs": [] if costs is None else plain_rows(costs.table()),
         "cost_notes": _sentences(costs.notes if costs is not None else [SEVERAL if study.is_finished else UNFINISHED]),
-        "reads_test": study.measure == "test_accuracy",
+        "reads_test": study.spec.judge == "test",
         "sizes": [asdict(one) for one in sizes],
         **trial_table(study),
         "made": _made(study),
@@ -103,7 +104,8 @@ def _told(study: Study, summary: Summary) -> dict[str, Any]:
 
 def trial_table(study: Study) -> dict[str, Any]:
     """Return every trial as a row of texts, without the columns in which nothing stands, and which columns are numbers."""
-    every = {name: [plain(value) for value in study.trials[name].tolist()] for name in TRIAL_COLUMNS if name in study.trials}
+    names = dict.fromkeys((*TRIAL_COLUMNS[:-3], study.measure, *TRIAL_COLUMNS[-3:]))
+    every = {name: [plain(value) for value in study.trials[name].tolist()] for name in names if name in study.trials}
     shown = {name: values for name, values in every.items() if name in ALWAYS or any(one not in EMPTY for one in values)}
     numbers = [any(isinstance(value, int | float) for value in values) for values in shown.values()]
     columns = [[_cell(name, value) for value in values] for name, values in shown.items()]
@@ -174,10 +176,11 @@ def _summary(study: Study) -> str:
     if scores and "recipe" not in trials["strategy"].tolist():
         by = ", chosen by " + " and ".join(filter(None, (", ".join(scores[:-1]), scores[-1])))
     seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[ended]))
-    judged = "test data, which no choice was made on" if study.measure == "test_accuracy" else "validation data"
+    judged = "test data, which no choice was made on" if study.spec.judge == "test" else "validation data"
     return (
         f"{pluralise(int(ended.sum()), 'training')} with {pluralise(len(set(trials['seed'].tolist())), 'seed')} on "
-        f"{pluralise(sizes, 'size')} of the training set{by}; {spent(seconds)} of training. Accuracies are on {judged}."
+        f"{pluralise(sizes, 'size')} of the training set{by}; {spent(seconds)} of training. "
+        f"Judged on {judged}."
     )
 
 
@@ -195,14 +198,16 @@ def _droppable(summary: Summary | None) -> Finding:
     no_loss = NOTHING if summary is None else summary.no_loss
     if summary is None or no_loss is not None:
         return Finding("How much can be dropped is not known", f"Because {no_loss}.", link="#verdicts")
-    most, able = several_points(100 * summary.tolerance), [one for one in summary.droppable if one.keep < 1]
+    metric, most = summary.metric, f"{Amount(summary.tolerance, summary.metric):g}"
+    able = [one for one in summary.droppable if one.keep < 1]
     if not able:
         no_rule = f"By no rule and at no size is the loss against all data shown to be at most {most}"
         return Finding("Nothing is shown to be droppable", f"{no_rule}; more seeds narrow the intervals.", link="#verdicts")
     best = min(able, key=lambda one: (one.keep, one.loss))
+    gain, lost = _amount(-best.loss if metric.higher else best.loss, metric), f"{Amount(best.at_most, metric):1}"
     text = (
-        f"Kept {percent(best.keep)} by {best.name}: accuracy differs from all data by {points(-best.loss)}, and the loss is at "
-        f"most {100 * best.at_most:.1f} points (95 % confidence, over the {len(summary.droppable)} curves together)."
+        f"Kept {percent(best.keep)} by {best.name}: {metric.name} differs from all data by {gain}, and at most {lost} are lost "
+        f"(95 % confidence, over the {len(summary.droppable)} curves together)."
     )
     return Finding(f"{percent(1 - best.keep)} can be dropped within {most}", text, link="#curves")
 
@@ -214,11 +219,11 @@ def _against_random(summary: Summary | None) -> Finding:
         why = NOTHING if summary is None else summary.no_interval or "no score was tried beside a random set of the same size"
         return Finding("No verdict against random", f"Because {why}.", link="#verdicts")
     gains = summary.table["minus_random"]
-    best = int(np.nanargmax(gains))
+    best = int(np.nanargmax(gains if summary.metric.higher else -gains))
     text = (
         f"Of {better + worse + same} comparisons with a random set of the same size {better} are better, {worse} worse, and "
         f"{same} not distinguishable from it. The best of them: {summary.cells[best].name} at "
-        f"{percent(summary.cells[best].keep)}, {points(float(gains[best]))}."
+        f"{percent(summary.cells[best].keep)}, {_amount(float(gains[best]), summary.metric)}."
     )
     title = "Chance beats scores" if worse > better else "Scores are no better than chance here"
     return Finding("Scores beat chance" if better > worse else title, text, link="#verdicts")
@@ -238,15 +243,8 @@ def _cost(sizes: Sequence[SizeCost], costs: StudyCosts | None) -> Finding:
     return Finding(title, text, link="#cost")
 
 
-def points(value: float) -> str:
-    """Write a difference of accuracies in points.
-
-    Example:
-        >>> points(0.0123), points(-0.004)
-        ('+1.2 points', '−0.4 points')
-    """
-    digits = f"{abs(value) * 100:.1f}"
-    return f"{'' if digits == '0.0' else '−' if value < 0 else '+'}{digits} points"
+def _amount(value: float, metric: Metric) -> str:
+    return f"{Amount(value, metric):+1}".replace("-", "−")
 
 
 def _made(study: Study) -> list[tuple[str, str]]:
@@ -257,9 +255,10 @@ def _made(study: Study) -> list[tuple[str, str]]:
     recipe = ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in yes.items())
     rows = [
         ("data", f"fingerprint {study.data[:16]}"),
-        ("model", settings.model),
-        ("recipe", f"{settings.recipe.name}: {recipe}"),
-        ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" else ""),
+        ("trainer" if spec.trainer else "model", settings.model),
+        ("metric", spec.metric if spec.trainer else ""),
+        ("recipe", "" if spec.trainer else f"{settings.recipe.name}: {recipe}"),
+        ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" and settings.epochs else ""),
         ("steps", f"as many as {settings.epochs} epochs on all data" if settings.budget == "steps" else ""),
         ("seeds", ", ".join(map(str, spec.training_seeds))),
         ("judged on", "test, read once a training" if spec.judge == "test" else "validation, since a choice is made"),
