@@ -133,22 +133,14 @@ def knn_accuracy(
         >>> knn_accuracy(x, np.array([0, 0, 1]), x[:2], np.array([0, 1]), k=1)
         0.5
     """
+    from sklearn.neighbors import KNeighborsClassifier
+
     n_rows = len(train_features) - (test_features is None)
     if n_rows < 1 or not len(test_labels):
         raise InputError(f"a nearest-neighbour accuracy needs rows on both sides, got {n_rows} and {len(test_labels)}.")
-    asked = None if test_features is None else _with_direction(test_features, 1)
-    distances, rows = nearest(_with_direction(train_features, 0), asked, min(k, n_rows))
-    votes = np.zeros((len(rows), int(train_labels.max()) + 1))
-    weights = np.exp((1 - distances.astype(np.float64)) / SHARPNESS)
-    np.add.at(votes, (np.arange(len(rows))[:, None], train_labels[rows]), weights)
-    return float((votes.argmax(1) == test_labels).mean())
-
-
-def _with_direction(features: Float32[np.ndarray, "rows columns"], place: int) -> Float32[np.ndarray, "rows wider"]:
-    """Return rows of zeros a direction of their own, at right angles to all others."""
-    wider = np.pad(features, ((0, 0), (0, 2)))
-    wider[~features.any(axis=1), features.shape[1] + place] = 1
-    return wider
+    votes = KNeighborsClassifier(min(k, n_rows), weights=lambda d: np.exp((1 - d) / SHARPNESS), algorithm="brute", metric="cosine")
+    found = votes.fit(np.asarray(train_features, np.float64), train_labels).predict(test_features)
+    return float((found == test_labels).mean())
 
 
 def placed(features: np.ndarray, middle: Float64[np.ndarray, " columns"] | None, name: str) -> Float32[np.ndarray, "rows columns"]:

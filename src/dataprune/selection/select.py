@@ -10,7 +10,7 @@ from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.plugins import call
 from dataprune.scores import Score
 from dataprune.selection.group import Chosen, Group, Strategy, Views, check_needs
-from dataprune.selection.ids import Ids
+from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.selection.selection import Selection
 from dataprune.selection.strategies import STRATEGIES, share
 from dataprune.streams import generator
@@ -95,7 +95,7 @@ def select(
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "balanced": balanced, "seed": seed, "options": asked}
     spec |= {
         "score": score.name if isinstance(score, Score) and _looks_at_score(strategy, rule) else None,
-        "ids_sha256": examples.ids.sha256(rows),
+        "ids_sha256": ids_sha256(examples.ids.names[rows].tolist()),
     }
     return Selection(
         rows=rows,

@@ -33,24 +33,18 @@ def window(group: Group, count: int) -> Rows:
 
 
 def moderate(group: Group, count: int) -> Rows:
-    """Keep the middle band: the ranks nearest to the median's, of two equally near the harder.
+    """Keep the middle band: the ranks nearest to the median's, of two equally near the harder. Meant for `median_distance`.
 
-    By rank, as in the authors' code, not by distance to the median's value. Meant for the distance to the class's median feature
-    vector (`median_distance`); any score is taken.
-
-    Source: Xia et al. 2023, "Moderate Coreset", ICLR.
+    Source: Xia et al. 2023, "Moderate Coreset", ICLR, by rank as in the authors' code.
     """
-    order = group.order
-    from_middle = 2 * np.arange(len(order)) - (len(order) - 1)
-    nearest = np.lexsort((-from_middle, np.abs(from_middle)))
-    return np.asarray(order[nearest[:count]])
+    from_middle = 2 * np.arange(len(group)) - (len(group) - 1)
+    return np.asarray(group.order[np.lexsort((-from_middle, np.abs(from_middle)))[:count]])
 
 
 def stratified(group: Group, count: int) -> Rows:
     """Cover the range of difficulty: equal-width strata share the budget, after the hardest `cut` (by `cut_by`, if given) goes.
 
-    There is a water level: each stratum gives its size or the level, whichever is less, and what is left over goes one each to the
-    largest. So the quotas grow with the budget, and kept sets are nested. Within a stratum the hash decides.
+    Quotas are a water level and grow with the budget, so kept sets are nested. Within a stratum the hash decides.
 
     Source: Zheng et al. 2023, arXiv:2210.15809, algorithm 1. Departs: draws are by hash.
     """

@@ -38,6 +38,7 @@ class Situation:
         smallest_class: examples in it.
         scores: names of the scores that the run has.
         wrong: the estimated number of wrong labels.
+        encoded: whether networks saw the vectors of an encoder.
         accuracy: share of the labels that networks name which did not see them.
         memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
         scoring: what scoring has cost.
@@ -50,6 +51,7 @@ class Situation:
     wrong: int | None = None
     memorised: bool = False
     scoring: Cost | None = None
+    encoded: bool = False
     accuracy: float | None = None
 
     @property
@@ -126,6 +128,7 @@ def situation_of(run: "Run") -> Situation:
         scores=tuple(run.scores),
         wrong=wrong,
         memorised=run.manifest.memorised,
+        encoded=run.eyes != "scratch",
         scoring=scoring_cost(run.manifest.cost),
         accuracy=accuracy,
     )
@@ -150,6 +153,7 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: Summary
       far below it at 20 % (DUAL).
     - With few examples, a class or in all, the easy ones are worth more than the hard ones (Sorscher et al.; docs/findings.md),
       and nothing is gained by pruning.
+    - At sizes that a study of methods measured on a set like this one (in size, noise and eyes) what was best there beyond chance.
     - Where labels are wrong, the hardest examples are those: they are left out first (the report's sliding windows).
     """
     for size in keep:

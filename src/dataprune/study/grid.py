@@ -13,6 +13,7 @@ from dataprune.data import Dataset
 from dataprune.errors import invalid, join_some
 from dataprune.scores import Score
 from dataprune.selection import STRATEGIES, Dynamic, Views, select
+from dataprune.selection.ids import ids_sha256
 from dataprune.streams import torch_seed
 from dataprune.study.results_table import ALL, DYNAMIC, RANDOM, Cell
 from dataprune.study.spec import ORDERS, StudySpec, Variant
@@ -113,8 +114,8 @@ def grid(
                 keep = shares[request.cell, seed]
             if request.cell not in fixed or request.score is None:
                 stages = _stages(spec, request, seed, notes, keep)
-                kept = (np.flatnonzero(stage.trained_on[data.pool]) for stage in stages)
-                fixed[request.cell] = stages, tuple(map(data.pool_ids.sha256, kept))
+                kept = (data.train.ids[data.pool[stage.trained_on[data.pool]]].tolist() for stage in stages)
+                fixed[request.cell] = stages, tuple(map(ids_sha256, kept))
             test = data.test.fingerprint if data.test is not None and spec.judge == "test" else None
             sets, recipe = (data.train.fingerprint, data.validation_key, test), replace(setup.recipe, epochs=None)
             what = request.cell, *sets, *fixed[request.cell]

@@ -1,7 +1,7 @@
 """`run_study`: spec, data and scores → trials → tables → manifest. Finds a finished study, goes on with an interrupted one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -161,26 +161,18 @@ class StudyRunner:
             asked = grid(spec, conditions, self.trained, shares)
             results = found(asked, context, provider.sources.reuse, retry_failed)
             notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
-            self._train(asked, conditions, results, context, listener, notes)
+            self._gather(asked, results, train(asked, conditions, results, context, listener, notes))
             if (known := _shares_seen(asked, results)) == shares:  # nothing is to be trained at the cost of something else
                 break
             shares, retry_failed = known, False
         self._publish(asked, conditions, results, notes)
 
-    def _train(
-        self,
-        asked: Grid,
-        conditions: Sequence[Condition],
-        results: dict[str, TrialResult],
-        context: TrialContext,
-        listener: Listener | None,
-        notes: tuple[str, ...],
-    ) -> None:
-        """Train what has no result, and put it there; the table is written now and then."""
-        folder, lost, written = context.folder, [], time.monotonic()
+    def _gather(self, asked: Grid, results: dict[str, TrialResult], training: Generator[tuple[str, TrialResult | str]]) -> None:
+        """Add results as trainings end, and write the table now and then; WorkError if some were lost."""
+        folder, lost, written = self.provider.folder, [], time.monotonic()
         _write_trials(folder, asked, results)
         try:
-            with closing(train(asked, conditions, results, context, listener, notes)) as ended:
+            with closing(training) as ended:
                 for name, result in ended:
                     if isinstance(result, str):
                         lost.append(result)

@@ -108,7 +108,12 @@ MEASURED_ELSEWHERE = {
             "of 5,000 pictures of CIFAR-10 the hardest by el2n, std or forget were a worse set than random ones at 70 % and "
             "below, and the easiest 40 % a better one by three to five points; of 1,293 digits, which networks learn at once, the"
             " hardest half by std or el2n was a better one by a point"
-        )
+        ),
+        "methods: best": (
+            "on {data}, {wrong:.0%} of the labels wrong, {keep:.0%} kept, it had {points:+.1f} points against random of the same "
+            "size ({low:+.1f} ... {high:+.1f}), the best of {among} ways"
+        ),
+        "methods: of several": "as the best of several its lead is likely smaller than measured",
     },
     SORSCHER: {"few: easy": "{few} are few: with little data the easy examples are worth more"},
     ZHENG: {"stratified: cut": "at small sizes its authors leave out some of the hardest; try --cut 0.1 too"},
