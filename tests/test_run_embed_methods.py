@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import dataprune as dp
+from dataprune.components import on_components, pixel_components, pixel_rows
 from dataprune.errors import InputError, StoreError, WorkError
 from dataprune.run.embed import embed
 from dataprune.run.encoders import EmbedSettings
-from dataprune.training.features import on_components, pixel_components, pixel_rows
 from dataprune.training.settings import SwavSettings
 from embed_toys import PIXELS, SERIAL, SWAV, some_digits
 
@@ -66,7 +66,7 @@ class TestOthers:
         assert rows.shape == (9, 22 * 21 * 3)
         assert rows[2, 0] == pytest.approx(images[2, :3, :3, 0].mean() / 255)
         found = pixel_components(images, 4)
-        monkeypatch.setattr("dataprune.training.features.BLOCK_VALUES", 2 * images[0].size)
+        monkeypatch.setattr("dataprune.components.BLOCK_VALUES", 2 * images[0].size)
         assert np.array_equal(pixel_rows(images), rows)
         assert np.allclose(
             np.abs(on_components(images, pixel_components(images, 4))), np.abs(on_components(images, found)), atol=1e-4

@@ -85,8 +85,8 @@ def test_a_subset_sees_a_subsequence_with_the_same_augmentation(pictures):
         fit = make(pictures, recipe, rows)
         gathered = fit.inputs.batch
 
-        def spy(rows, draws=None, name=name, gathered=gathered):
-            batch_of[name] = gathered(rows, draws)
+        def spy(rows, draws=None, name=name, gathered=gathered, **how):
+            batch_of[name] = gathered(rows, draws, **how)
             return batch_of[name]
 
         fit.inputs.batch = spy

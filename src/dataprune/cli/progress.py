@@ -117,7 +117,9 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
         total, before = plan.n_networks * plan.epochs, (plan.n_networks - left) * plan.epochs
         if message.cost is not None:
             networks = f"{f'{left} of ' if before else ''}{pluralise(plan.n_networks, 'network')}"
-            how = f"model {plan.model}, recipe {plan.recipe.name}"
+            chosen = message.chosen
+            why = "" if chosen is None or not chosen.reason else f", {chosen.precision}: {chosen.reason}"
+            how = f"model {plan.model}, recipe {plan.recipe.name}{why}"
             progress.start(total, f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})", message.cost)
         if (epoch := message.epoch) is None:
             return

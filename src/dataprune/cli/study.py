@@ -68,6 +68,7 @@ class Changes:
         epochs: Epochs of a training on all data. Default: by the size.
         model: What is trained, as for dataprune score. Default: proxy, or linear for features.
         recipe: How, as for dataprune score. Default: the fast one for the data.
+        precision: Compute in float32 (fp32) or bfloat16 (bf16), also when scoring. Default: auto, the faster one here.
         noise: A second arm in which this share of each class is labelled wrongly.
         clusters: For km: numbers of clusters, auto or classes, with commas.
         dynamic: Arms that leave out other examples in every epoch, with commas: infobatch,rs2; or with what they keep: rs2:0.3.
@@ -93,6 +94,7 @@ class Changes:
     model: str | None = None
     recipe: str | None = None
     batch: Batch = None
+    precision: Literal["auto", "fp32", "bf16"] | None = None
     noise: float | None = None
     clusters: Words = None
     dynamic: Words = None
@@ -189,7 +191,7 @@ def study(
     by_run = None if run is None or encoder != "auto" else dp.open_run(run).eyes
     eyes = by_run or eyes_for(encoder, asked.model, asked.recipe)
     splits = options.encoded(splits, eyes, hardware)
-    inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed))
+    inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed, precision=asked.precision))
     make = partial(dp.run_study, splits, asked, out, inputs, hardware, retry_failed=retry_failed, wait=wait)
     done = _conduct(make, hardware, tensorboard)
     _report(done, run)

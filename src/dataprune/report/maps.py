@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from dataprune.components import principal_components
 from dataprune.errors import invalid
 from dataprune.report.colors import ACCENT, COLOURS, VARIABLES, WARN
 from dataprune.report.figures import canvas, drawing, inline
 from dataprune.report.text import display_text
 from dataprune.streams import torch_seed
-from dataprune.training.features import principal_components
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store
+from dataprune.components import pixel_rows
 from dataprune.data import Dataset, pack, read, read_features
 from dataprune.run.encoders import EmbedSettings, Encode, Listener, Method, finite, method_of
 from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality, made_now
 from dataprune.run.run import Run
 from dataprune.scores.neighbours import knn_accuracy
 from dataprune.tables import VECTOR_SUFFIXES, check_output, read_npy, write_vectors
-from dataprune.training.features import pixel_rows
 from dataprune.training.settings import Hardware
 
 ALGORITHM = 1  # raised when the same settings would give other numbers

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from dataprune import store
+from dataprune.components import COMPONENTS, on_components, pixel_components
 from dataprune.data import Dataset
 from dataprune.encoders import Encoding, choose, encode
 from dataprune.encoders.choose import OURS
@@ -16,7 +17,6 @@ from dataprune.encoders.vectors import record_of
 from dataprune.errors import InputError, WorkError, check_type, invalid, join_some, unknown_choice
 from dataprune.run.run import Run, other_data, undamaged
 from dataprune.trace import open_member
-from dataprune.training.features import COMPONENTS, on_components, pixel_components
 from dataprune.training.settings import Cost, Hardware, SwavSettings
 from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
 from dataprune.training.swav.recipe import plan_swav

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from dataprune.data.dataset import EncoderRecord, Skipped
+from dataprune.precision import Precision
 from dataprune.store.manifest import FileRecord
 from dataprune.training.recipes import Recipe
 
@@ -39,6 +40,7 @@ class RunSpec:
     repeats: int = 1
     rounds: int = 1
     threshold_samples: bool = False
+    precision: Precision = "fp32"
     encoder: EncoderRecord | None = None
     algorithm: int = ALGORITHM
 

@@ -17,6 +17,7 @@ from dataprune import noise, store
 from dataprune.data import Dataset, pack
 from dataprune.encoders import Encoding, encode
 from dataprune.errors import InputError, MachineError, StoreError, WorkError, join_some
+from dataprune.precision import Choice
 from dataprune.run.evidence import evidence_of_rounds, excluded
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec, made_now
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local, write_scores
@@ -34,13 +35,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """What a listener hears: the cost once before training, then each finished epoch of a member, and how many are done of all."""
+    """What a listener hears: cost and precision once before training, then each epoch of a member, and how many are done of all."""
 
     ensemble: Ensemble
     done: int
     total: int
     cost: Cost | None = None
     epoch: EpochDone | None = None
+    chosen: Choice | None = None
 
 
 Listener = Callable[[Progress], None]
@@ -83,20 +85,22 @@ def score(
     work.check()
     how = Encoding(hardware.resolved_device(), hardware.workers)
     dataset = encode(source, eyes_for(encoder, settings.model, settings.recipe), how)
-    planned = plan(dataset, settings)
+    begun = work.begun()
+    first = None if begun is None else begun.get("precision", "fp32")  # runs of before there was a choice do not say it
+    # Refuses a model that is unknown or does not fit, before the folder is claimed.
+    planned, chosen = plan(dataset, settings).computed(settings.precision, how.device, first)
     ensemble = planned.ensemble
     asked = {one.name: getattr(ensemble, one.name) for one in fields(ensemble)} | {"recipe": replace(ensemble.recipe, epochs=None)}
     spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), encoder=dataset.encoder, **asked)
-    if not work.claimed.exists():
-        _ = planned.forward_flops  # refuses a model that is unknown or does not fit, before the folder is claimed
     fixed = ensemble.rounds > 1 or ensemble.threshold_samples  # later rounds and threshold samples come after the members
     grows = ("members", "repeats") if extend and not fixed else ()
-    with work.work(spec.plain, wait=wait, grows=grows) as finished:
+    identity = {name: value for name, value in spec.plain.items() if name != "precision" or begun is None or name in begun}
+    with work.work(identity, wait=wait, grows=grows) as finished:
         origin = dataset.origin
         write_local(work.output, source=None if origin is None or not origin.path else origin.path)
         if not finished:
             pack.verify(dataset)
-            _Scoring(work, planned, spec, hardware, hardware.resolved_device(), listener).make()
+            _Scoring(work, planned, chosen, spec, hardware, how.device, listener).make()
     run = open_run(work.output)
     if listener is None:  # who listens says it in words of their own
         for line in run.failed:
@@ -127,6 +131,7 @@ class _Scoring:
 
     work: store.WorkFolder
     planned: Plan
+    chosen: Choice
     spec: RunSpec
     hardware: Hardware
     device: str
@@ -162,7 +167,8 @@ class _Scoring:
         total, done = len(missing) * ensemble.epochs, dict.fromkeys(missing, 0)
         if missing and self.listener is not None:
             gain = self.hardware.gain(self.device, len(missing))
-            self.listener(Progress(ensemble, 0, total, cost=self.planned.timed_cost(len(missing), self._own_device, gain)))
+            cost = self.planned.timed_cost(len(missing), self._own_device, gain)
+            self.listener(Progress(ensemble, 0, total, cost=cost, chosen=self.chosen))
 
         def heard(epoch: EpochDone) -> None:
             done[epoch.member] = epoch.epoch

@@ -93,6 +93,12 @@ class WorkFolder:
             raise InputError(f"`out` {self.output} needs {name} beside it, which is of another kind. Choose another file.")
         check_writable(self.output.parent)
 
+    def begun(self) -> dict[str, Any] | None:
+        """Return the identity of what is there, finished or not; None where there is nothing that says one."""
+        with suppress(DatapruneError):
+            return self._said() or self._present()
+        return None
+
     @contextmanager
     def work(
         self, identity: Mapping[str, Any], *, also: Mapping[str, Any] | None = None, wait: bool = False, grows: Sequence[str] = ()

@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.clustering import Features
+from dataprune.components import on_components, pixel_components, principal_components
 from dataprune.data import Dataset, FeatureFile
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.run.clusters import ClusterSettings, cluster
@@ -26,7 +27,6 @@ from dataprune.study.spec import ORDERS, StudySpec
 from dataprune.study.splits import StudyData, with_noise
 from dataprune.study.study import NOISY_RUN, RUN
 from dataprune.tables.join import join
-from dataprune.training.features import on_components, pixel_components, principal_components
 from dataprune.training.plan import check_names
 from dataprune.training.recipes import RECIPES
 from dataprune.training.settings import Hardware, Settings
@@ -201,7 +201,10 @@ def settings_of(run: Run) -> Settings:
         what = f"model {spec.model!r}" if ":" in spec.model else f"recipe {spec.recipe.name!r}"
         asked = "be made with a model and a recipe of dataprune, for a study that scores anew"
         raise invalid("run", asked, what, "Leave out --run.")
-    same = {name: getattr(spec, name) for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "seed")}
+    same = {
+        name: getattr(spec, name)
+        for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "precision", "seed")
+    }
     return Settings(**same, recipe=spec.recipe.name, batch=spec.recipe.batch)
 
 

@@ -105,6 +105,7 @@ def grid(
     trials: list[Trial] = []
     notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[tuple[Stage, ...], tuple[str, ...]]] = {}
+    precision = "fp32" if spec.precision == "auto" else spec.precision
     for seed in spec.training_seeds:
         for request in requests:
             data, setup, keep = request.condition.data, request.setup, request.cell.keep
@@ -119,7 +120,7 @@ def grid(
             test = data.test.fingerprint if data.test is not None and spec.judge == "test" else None
             sets, recipe = (data.train.fingerprint, data.validation_key, test), replace(setup.recipe, epochs=None)
             what = request.cell, *sets, *fixed[request.cell]
-            trial = Trial(*what, setup.model, recipe, setup.epochs, seed, request.dynamic)
+            trial = Trial(*what, setup.model, recipe, setup.epochs, seed, request.dynamic, precision=precision)
             if spec.trainer:
                 times = len(data.pool) / trial.n_train if spec.budget == "steps" else 1.0
                 trial = replace(trial, trainer=spec.own_trainer, budget=spec.epochs * times)

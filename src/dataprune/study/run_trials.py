@@ -92,7 +92,8 @@ class TrialContext:
             return Cost(math.inf, sum(one.examples_seen for one in trials), 0.0)
         total, flops = sum(one.examples_seen for one in trials), sum(self.flops(one, one.examples_seen) for one in trials)
         passes = max(1, round(total / len(dataset)))
-        like = Ensemble(trials[0].model, trials[0].recipe, 1, passes, dataset.n_classes, when="online")
+        first = trials[0]
+        like = Ensemble(first.model, first.recipe, 1, passes, dataset.n_classes, when="online", precision=first.precision)
         seconds = Plan(dataset, like).timed_cost(1, self.device, 1).seconds
         return Cost(seconds / self.hardware.gain(self.device, len(trials)), total, flops)
 
@@ -165,7 +166,8 @@ def _outcomes(
             if context.outside is not None:
                 return Job(name, train_outside, context.outside.job(trial, context.folder / FOLDER / name if seen else None))
             seed, own = torch_seed(trial.seed, "trial"), scratch / name if seen else None
-            training = Training(trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device)
+            how = trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device, trial.precision
+            training = Training(*how)
             stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
             draw = None if trial.dynamic is None else trial.dynamic.weights
             asked = staged.StagedJob(name, training, stages, places[trial.train], own, context.checkpoint_seconds, draw)

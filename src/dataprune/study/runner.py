@@ -14,6 +14,7 @@ import numpy as np
 from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, join_some
+from dataprune.precision import Precision, choose
 from dataprune.run.manifest import Phase
 from dataprune.run.run import open_run
 from dataprune.study import study as stored
@@ -24,7 +25,7 @@ from dataprune.study.outside import Outside
 from dataprune.study.presets import SCORES
 from dataprune.study.results_table import EXTRAS, RANDOM, Cell
 from dataprune.study.run_trials import Listener, TrialContext, found, train
-from dataprune.study.spec import StudySpec, to_toml
+from dataprune.study.spec import StudySpec, from_toml, to_toml
 from dataprune.study.splits import StudyData, cut
 from dataprune.study.study import Study
 from dataprune.study.trial import ALGORITHM, FOLDER, Trial, TrialResult
@@ -81,11 +82,17 @@ def run_study(
     # Refuses a model that is unknown or does not fit, before the folder is claimed.
     shape, n_classes = example_shape(data.train.inputs), data.train.n_classes
     flops = {setup.model: forward_flops(setup.model, shape, n_classes) for setup in trained if not spec.trainer}
+    begun: Precision | None = None
+    if stored.is_study(folder):  # of this version
+        there = from_toml(stored.read_identity(folder).question).precision
+        begun = "fp32" if there == "auto" else there  # of before there was a choice
+    if not spec.trainer:
+        longest = max(3 * flops[one.model] * one.epochs for one in trained) * len(data.train)
+        longest = longest if data.train.features is None else 0
+        spec = replace(spec, precision=choose(spec.precision, hardware.resolved_device(), longest, begun).precision)
     provider = ScoreProvider(folder, spec, sources, hardware, scorer)
     provider.check_run(data)
     runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
-    if stored.is_study(folder):
-        stored.read_identity(folder)  # of another version, say
     claim = asdict(runner.identity(spec))
     also = {name: claim.pop(name) for name in ("question", "sources")}  # another question is asked in the same folder
     with _work_folder(folder).work(claim, also=also, wait=wait):

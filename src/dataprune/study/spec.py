@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import tomli_w
@@ -21,7 +21,12 @@ from dataprune.training.recipes import MOST_EPOCHS, Recipe
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
 """Strategies that leave nothing out, but begin with a part and add to it by `stages`."""
-CHOICES = {"budget": ("epochs", "steps"), "judge": ("test", "validation"), "controls": ("random", "all")}
+CHOICES = {
+    "budget": ("epochs", "steps"),
+    "judge": ("test", "validation"),
+    "controls": ("random", "all"),
+    "precision": ("auto", "fp32", "bf16"),
+}
 MOST_SEEDS = 1000
 _OF_RECIPE = (one.name for one in dataclasses.fields(Recipe))
 CHANGEABLE = ("model", "recipe", "rate_factor", *(name for name in _OF_RECIPE if name not in ("name", "epochs")))
@@ -87,6 +92,7 @@ class StudySpec:
         recipe: of the trials, by name; "" is the fast one for the data.
         epochs: of a training on all data; 0 follows from the number of examples.
         batch: examples a step; 0 is the recipe's own.
+        precision: fp32, bf16, or the faster one here; a study that was begun goes on with its own.
         balanced: every kept set has the same share of each class.
         noise: the share of each class that a second arm of the study labels wrongly; 0 is one arm.
         clusters: for the score `km`, cut into so many clusters each (`auto`, `classes` or a number), from features.
@@ -113,6 +119,7 @@ class StudySpec:
     recipe: str = ""
     epochs: int = 0
     batch: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     balanced: bool = False
     noise: float = 0.0
     clusters: tuple[str, ...] = ()
@@ -192,6 +199,7 @@ class StudySpec:
         return [
             time,
             *((name, not getattr(self, name), "be left out where a trainer is given", affair) for name in ours),
+            ("precision", self.precision == "auto", "be left out where a trainer is given", affair),
             ("epochs", takes or not self.epochs, "be left out where the trainer does not take {budget}", ""),
             ("epochs", self.epochs or trainer.is_function or not takes, "be given, since the trainer takes {budget}", ""),
             ("budget", self.epochs or self.budget == "epochs", "be epochs where the trainer has no {budget}", ""),

@@ -17,6 +17,7 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import DatapruneError, StoreError
+from dataprune.precision import Precision
 from dataprune.selection import Dynamic
 from dataprune.study.results_table import Cell
 from dataprune.study.trainer import Trainer
@@ -57,6 +58,7 @@ class Trial:
     dynamic: Dynamic | None = None
     trainer: Trainer | None = None
     budget: float = 0.0
+    precision: Precision = "fp32"
 
     @cached_property
     def canonical(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Trial:
         stages = [[ids, n, one.epochs, one.steps] for ids, n, one in zip(self.subsets, sizes, self.stages, strict=True)]
         same = {name: getattr(self, name) for name in ("train", "validation", "test", "model", "epochs", "seed")}
         dynamic = {} if self.dynamic is None else {"dynamic": dataclasses.asdict(self.dynamic)}
+        same |= {} if self.precision == "fp32" else {"precision": self.precision}
         return {"algorithm": ALGORITHM, **same, "stages": stages, "recipe": recipe, **dynamic}
 
     @cached_property

@@ -15,12 +15,14 @@ from dataprune.training.recipes import Recipe
 
 @dataclass(frozen=True)
 class Draws:
-    """The random draws of one epoch, for each row of the training set: shifts in pixels, mirror or not, angle in radians."""
+    """The random draws of one epoch, for each row of the training set: shifts in pixels (to the right at most `reach`), mirror or
+    not, angle in radians."""
 
     down: Int64[Tensor, " examples"] | None
     right: Int64[Tensor, " examples"] | None
     mirrored: Int64[Tensor, " examples"] | None
     angle: Float[Tensor, " examples"] | None
+    reach: int = 0
 
 
 def draw(recipe: Recipe, n_examples: int, side: tuple[int, ...], seed: int, epoch: int, device: torch.device) -> Draws:
@@ -39,6 +41,7 @@ def draw(recipe: Recipe, n_examples: int, side: tuple[int, ...], seed: int, epoc
         right=whole_numbers("right", -right, right + 1) if right else None,
         mirrored=whole_numbers("mirror", 0, 2) if recipe.flip else None,
         angle=angle,
+        reach=right,
     )
 
 
@@ -48,30 +51,32 @@ def padding(recipe: Recipe, length: int) -> int:
 
 
 def crop_and_flip(images: UInt8[Tensor, "n h w ch"], rows: Int64[Tensor, " batch"], draws: Draws) -> UInt8[Tensor, "batch h w ch"]:
-    """Gather rows of `images` (contiguous), each cropped out of its reflection and perhaps mirrored, by indexing alone."""
-    if draws.down is None and draws.right is None and draws.mirrored is None:
-        return images[rows]
-    height, width = images.shape[1:3]
-    row_idx = _reflected(height, None if draws.down is None else draws.down[rows], rows)
-    column_idx = _reflected(width, None if draws.right is None else draws.right[rows], rows)
-    if draws.mirrored is not None:
-        column_idx = torch.where(draws.mirrored[rows].bool()[:, None], column_idx.flip(1), column_idx)
-    # First whole lines, then pixels within the few that were gathered: this stays in the cache, and six times as fast as one
-    # indexing with three broadcast indices.
-    channels = images.shape[3]
-    lines = images.view(-1, width * channels).index_select(0, (rows[:, None] * height + row_idx).view(-1))
-    first = torch.arange(0, len(lines) * width, width, dtype=torch.int32, device=rows.device).view(len(rows), height, 1)
-    pixel_idx = first + column_idx.to(torch.int32)[:, None, :]
-    return lines.view(-1, channels).index_select(0, pixel_idx.view(-1)).view(len(rows), height, width, channels)
-
-
-def _reflected(length: int, shift: Tensor | None, rows: Tensor) -> Tensor:
-    """Return for each example the source index of every output pixel along one axis (reflection without repeating the border)."""
-    index = torch.arange(length, device=rows.device).expand(len(rows), length)
-    if shift is None:
-        return index
-    index = (index + shift[:, None]).abs()
-    return torch.where(index >= length, 2 * (length - 1) - index, index)
+    """Gather rows of `images` (contiguous), each cropped out of its reflection (without repeating the border), perhaps mirrored."""
+    n, (height, width, channels) = len(rows), images.shape[1:]
+    lines = torch.arange(height, device=rows.device).expand(n, height)
+    if draws.down is not None:
+        lines = (lines + draws.down[rows, None]).abs()
+        lines = torch.where(lines >= height, 2 * (height - 1) - lines, lines)
+    found = images.view(-1, width * channels).index_select(0, (rows[:, None] * height + lines).view(-1))
+    found = found.view(n, height, width, channels)
+    if draws.right is not None:
+        # Whole lines out of a reflected picture, at any pixel: ten times as fast as pixel by pixel.
+        reach = draws.reach
+        padded = found.new_empty((n, height, width + 2 * reach, channels))
+        padded[:, :, reach : reach + width] = found
+        padded[:, :, :reach], padded[:, :, -reach:] = found[:, :, 1 : reach + 1].flip(2), found[:, :, -reach - 1 : -1].flip(2)
+        first = torch.arange(n * height, device=rows.device).view(n, height) * (width + 2 * reach) + reach
+        starts, length = (first + draws.right[rows, None]) * channels, width * channels
+        windows = padded.view(-1).as_strided((padded.numel() - length + 1, length), (1, 1))
+        found = windows.index_select(0, starts.view(-1)).view(n, height, width, channels)
+    if draws.mirrored is None:
+        return found
+    mirrored = draws.mirrored[rows].bool()
+    if found.is_cuda:  # at once; on a CPU one by one stays in the cache
+        return torch.where(mirrored[:, None, None, None], found.flip(2), found)
+    for row in mirrored.nonzero().view(-1).tolist():
+        found[row] = found[row].flip(1)
+    return found
 
 
 def rotate(batch: Float[Tensor, "batch ch h w"], angle: Float[Tensor, " batch"]) -> Float[Tensor, "batch ch h w"]:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int64
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, data_handle, open_shared
 from dataprune.errors import WorkError, invalid
+from dataprune.precision import Precision
 from dataprune.store import array_digest, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
@@ -54,6 +55,7 @@ class Ensemble:
     when: Literal["clean", "online"] = "clean"
     seed: int = 0
     threshold_samples: bool = False
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         if self.members > MOST_MEMBERS:
@@ -91,7 +93,7 @@ class Ensemble:
         """Return the training of a member whose own seed is given."""
         from dataprune.training.fit import Training
 
-        return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device)
+        return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device, self.precision)
 
     def sees_mirrored(self, n_examples: int, have_mirrored: bool) -> bool:
         """Return whether members look at the mirror images too, at the end: the data have such, members learned from them, and

@@ -11,12 +11,16 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from dataprune.errors import WorkError, invalid
+from dataprune.precision import Precision, autocast
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment, probe
 from dataprune.training.inputs import Inputs, predict_batch
-from dataprune.training.models import build, last_linear, prepare
+from dataprune.training.models import MODELS, build, last_linear, prepare
+from dataprune.training.optimiser import Optimiser
 from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at
 
 OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penultimate features
@@ -35,6 +39,7 @@ class Training:
     seed: int
     n_classes: int
     device: str = "cpu"
+    precision: Precision = "fp32"
 
 
 @contextmanager
@@ -88,14 +93,9 @@ class Fitting:
         self.model = model.to(self.device)
         if inputs.are_images:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = optimiser_for(self.model, recipe, self.device)
+        self.optimiser = Optimiser(self.model, recipe)
         self.epoch = 0
         self.loss = math.nan
-
-    def set_rate(self, rate: float) -> None:
-        """Set the learning rate of every parameter."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
 
     def run_epoch(self, batches: Sequence[Tensor], losses: Iterator[Tensor], seed: int, *dropout: str | int) -> None:
         """Take the steps that give the loss of each batch; a mean that is no number is a WorkError."""
@@ -110,13 +110,8 @@ class Fitting:
         self.epoch += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the tensors of the state: `weights.<name>`, and the optimiser's as `optimiser.<parameter>.<slot>`."""
-        return {f"weights.{name}": value for name, value in weights_of(self.model).items()} | {
-            f"optimiser.{index}.{slot}": torch.as_tensor(value).cpu().numpy()
-            for index, slots in self.optimiser.state_dict()["state"].items()
-            for slot, value in slots.items()
-            if value is not None
-        }
+        """Return the tensors of the state: `weights.<name>`, and the optimiser's."""
+        return {f"weights.{name}": value for name, value in weights_of(self.model).items()} | self.optimiser.arrays()
 
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
@@ -125,16 +120,7 @@ class Fitting:
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Go back to the state that `arrays` and `info` gave."""
         load_weights(self.model, arrays)
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name in arrays:
-            if name.startswith("optimiser."):
-                _, index, slot = name.split(".", 2)
-                value, like = torch.from_numpy(np.array(arrays[name])), parameters[int(index)]
-                if value.shape == like.shape:  # the fused step walks both in memory order, so the strides must be the parameter's
-                    value = torch.empty_like(like).copy_(value)
-                slots.setdefault(int(index), {})[slot] = value
-        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.optimiser.restore(arrays)
         self.epoch, self.loss = info["epoch"], info["loss"]
 
 
@@ -152,6 +138,9 @@ class Fit(Fitting):
             model = build(training.model, inputs.shape, training.n_classes)
         super().__init__(model, training.recipe, inputs)
         self.training, self.trained_on = training, trained_on
+        # What the first layer would round to: half of the memory to go through. Networks of one's own are shown float32.
+        self.dtype = torch.bfloat16 if training.precision == "bf16" and training.model in MODELS else torch.float32
+        self.look: Precision = training.precision if self.device.type == "cuda" else "fp32"
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
         self.plateau, self.peak = Plateau(), 1.0
         self.strength: float | None = None
@@ -181,7 +170,7 @@ class Fit(Fitting):
 
         def losses() -> Iterator[Tensor]:
             for step, batch in enumerate(batches, part.first_step):
-                self.set_rate(rate_at(recipe, step, part.n_steps, part.epoch) * self.peak * self.plateau.factor)
+                self.optimiser.rate = rate_at(recipe, step, part.n_steps, part.epoch) * self.peak * self.plateau.factor
                 yield self._step(batch, draws, on_batch)
 
         self.run_epoch(batches, losses(), training.seed, "dropout", epoch)
@@ -199,12 +188,12 @@ class Fit(Fitting):
             self.strength = probe.choose_strength(x, self.labels.cpu().numpy()[rows], len(every))
         labels = self.labels.cpu().numpy()[part.trained_on]
         decay = probe.decay_of(self.strength, len(labels))
-        self.optimiser.param_groups[0]["weight_decay"] = decay
+        self.optimiser.decay = decay
         self.peak = probe.rate_of(decay, labels, len(labels) / part.n_batches, part.n_steps, recipe.momentum)
 
     def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
-        x = self.inputs.batch(rows, draws)
-        with mixed_precision(self.device):
+        x = self.inputs.batch(rows, draws, dtype=self.dtype)
+        with autocast(self.device, self.training.precision):
             logits = self.model(x)
         there, smoothing = rows.to(self.device), self.training.recipe.label_smoothing
         if self.weights is None:
@@ -229,10 +218,10 @@ class Fit(Fitting):
         self.model.eval()
         inputs = self.inputs if inputs is None else inputs
         every = torch.from_numpy(np.arange(len(inputs)) if rows is None else rows).to(inputs.home)
-        step = predict_batch(inputs.shape)
+        step = predict_batch(inputs)
         for start in range(0, len(every), step):
             some = every[start : start + step]
-            with torch.inference_mode(), mixed_precision(self.device):
+            with torch.inference_mode(), autocast(self.device, self.look):
                 logits = self.model(inputs.batch(some, mirrored=mirrored))
             yield some, logits, self._tap.seen
 
@@ -269,26 +258,6 @@ class FeatureTap:
         self.seen = given[0].detach()
 
 
-def optimiser_for(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    """Build the recipe's optimiser; only matrices and kernels decay."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay or 0.0},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    fused = device.type in ("cpu", "cuda")
-    if recipe.optimiser == "sgd":
-        nesterov = recipe.nesterov and recipe.momentum > 0
-        return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=nesterov, fused=fused)
-    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return kind(groups, recipe.learning_rate, fused=fused)
-
-
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Compute in bfloat16 where it pays: on CUDA (measured on CPUs: nothing gained)."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
 def forward_flops(model: str, shape: tuple[int, ...], n_classes: int) -> int:
     """Count the operations of one example's forward pass; training is three times that."""
     prepare(model)
@@ -313,10 +282,23 @@ def check_outputs(model: str, network: nn.Module, shape: tuple[int, ...], n_clas
         raise invalid("model", f"give a tensor of shape (N, {n_classes})", f"{what} for 2 examples, from {model}", cure)
 
 
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the operations of what torch has formulas for. Torch's own counter imports torch's compiler first: a second."""
+
+    total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        found, formula = func(*args, **(kwargs or {})), flop_registry.get(func.overloadpacket)
+        self.total += 0 if formula is None else formula(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
 def count_flops(network: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> int:
     """Count the floating-point operations on one example; a multiply-add counts as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with torch.no_grad(), _FlopCounter() as counter:  # type: ignore[no-untyped-call]
         network(torch.zeros((1, *shape)))
-    return int(counter.get_total_flops())
+    return int(counter.total)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from dataprune.errors import InputError, MachineError
@@ -14,8 +14,9 @@ from dataprune.training import augment
 NORMALISE_ROWS = 10_000  # mean and deviation come from at most so many evenly spaced pictures
 NORMALISE_VALUES = 50_000_000  # ... and from at most so many values of a channel
 NORMALISE_BLOCK = 4_000_000  # values looked at together
-PREDICT_BATCH = 500  # examples looked at together, fewer where pictures are large
-PREDICT_PIXELS = 4_000_000
+CACHED_VALUES = 200_000  # of pictures that are normalised together on a CPU
+PREDICT_BATCH = 256  # examples looked at together, fewer where pictures are large: what a CPU's cache holds
+PREDICT_PIXELS = 1_000_000
 MOST_VALUES = 2**28  # of features held in memory: one gigabyte
 DEVICE_SHARE = 0.6  # of a GPU's free memory that a data set may take
 
@@ -62,20 +63,36 @@ class Inputs:
         return self.are_images or self.mirrored is not None
 
     def batch(
-        self, rows: Int64[Tensor, " batch"], draws: augment.Draws | None = None, *, mirrored: bool = False
+        self,
+        rows: Int64[Tensor, " batch"],
+        draws: augment.Draws | None = None,
+        *,
+        mirrored: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
-        """Gather rows, augmented by the draws (on `home`) if given or all `mirrored`, normalised, channels last in memory."""
+        """Gather rows, augmented by the draws (on `home`) if given or all `mirrored`, normalised, channels last in memory.
+
+        Pictures that are not rotated are of `dtype`.
+        """
         at_home = rows.to(self.home)
         if not self.are_images:
             return self._vectors(at_home, draws, mirrored)
         pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
-        pixels = pixels.to(self.device)
-        lines = pixels.float().view(-1, len(self._line_shift))  # whole lines of a picture: three channels alone fill no vector unit
-        pictures = lines.sub_(self._line_shift).mul_(self._line_scale).view(pixels.shape).permute(0, 3, 1, 2)
-        if draws is not None and draws.angle is not None:
-            rotated = augment.rotate(pictures, draws.angle[at_home].to(self.device))
-            return rotated.contiguous(memory_format=torch.channels_last)
+        angle = None if draws is None else draws.angle
+        pictures = self._normalised(pixels.to(self.device), dtype if angle is None else torch.float32).permute(0, 3, 1, 2)
+        if angle is not None:
+            return augment.rotate(pictures, angle[at_home].to(self.device)).contiguous(memory_format=torch.channels_last)
         return pictures.flip(-1) if mirrored else pictures
+
+    def _normalised(self, pixels: UInt8[Tensor, "batch h w ch"], dtype: torch.dtype) -> Float[Tensor, "batch h w ch"]:
+        """Normalise whole lines (three channels alone fill no vector unit), on a CPU some at a time, which stay in the cache."""
+        lines = pixels.view(-1, len(self._line_shift))
+        found = torch.empty(lines.shape, dtype=dtype, device=self.device)
+        step = len(lines) if lines.is_cuda else max(1, CACHED_VALUES // lines.shape[1])
+        for some, out in zip(torch.split(lines, step), torch.split(found, step), strict=True):
+            values = out.copy_(some) if dtype == torch.float32 else some.float()
+            out.copy_(values.sub_(self._line_shift).mul_(self._line_scale))
+        return found.view(pixels.shape)
 
     def _vectors(self, rows: Tensor, draws: augment.Draws | None, mirrored: bool) -> Float[Tensor, "batch features"]:
         vectors = self.data[rows]
@@ -142,16 +159,16 @@ def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(sum(((vectors[block] - mean) ** 2).sum(0) for block in blocks) / len(vectors))
 
 
-def predict_batch(shape: tuple[int, ...]) -> int:
-    """Return how many examples of a shape (channels, height, width) or (features,) are looked at together."""
-    pixels = shape[1] * shape[2] if len(shape) == 3 else 1
-    return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels))
+def predict_batch(inputs: Inputs) -> int:
+    """Return how many examples are looked at together: on a GPU four times as many."""
+    pixels = inputs.shape[1] * inputs.shape[2] if inputs.are_images else 1
+    return max(16, min(PREDICT_BATCH, PREDICT_PIXELS // pixels)) * (4 if inputs.device.type == "cuda" else 1)
 
 
 def map_batches(function: Callable[[Tensor], Tensor], inputs: Inputs, width: int) -> Float32[np.ndarray, "examples width"]:
     """Return what a function makes of every example as it is: it is given clean batches and returns (B, width)."""
     check_size(len(inputs), width)
-    found, step = np.empty((len(inputs), width), np.float32), predict_batch(inputs.shape)
+    found, step = np.empty((len(inputs), width), np.float32), predict_batch(inputs)
     with torch.inference_mode():
         for start in range(0, len(inputs), step):
             rows = torch.arange(start, min(start + step, len(inputs)), device=inputs.device)

@@ -10,11 +10,12 @@ import numpy as np
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid
+from dataprune.precision import LITTLE_FLOPS, Asked, Choice, Precision, choose
 from dataprune.streams import generator
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.probe import MOST_ROWS, search, search_flops
 from dataprune.training.recipes import TREES, Recipe, batches_of, recipe_named
-from dataprune.training.settings import UNTIMED_FLOPS, Cost, Settings, seconds_of
+from dataprune.training.settings import Cost, Settings, seconds_of
 
 # Repeats of the folds, members without folds, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that
 # find the wrong labels of CIFAR-10.
@@ -58,10 +59,16 @@ class Plan:
             flops += members * search_flops(round(len(self.dataset) * trained), self.forward_flops // len(self.dataset))
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
 
+    def computed(self, asked: Asked, device: str, begun: Precision | None) -> tuple["Plan", Choice]:
+        """Fill in the precision, and say why it is that; vectors are too little work for bfloat16."""
+        flops = self.cost(self.ensemble.n_networks).flops
+        chosen = choose(asked, device, flops if self.dataset.features is None else 0.0, begun)
+        return Plan(self.dataset, dataclasses.replace(self.ensemble, precision=chosen.precision)), chosen
+
     def timed_cost(self, members: int, device: str, gain: float) -> Cost:
         """Return the cost with seconds on the clock, side by side by a `gain`, from a few steps here; short work is not timed."""
         cost = self.cost(members)
-        if cost.flops < UNTIMED_FLOPS:
+        if cost.flops < LITTLE_FLOPS:
             return cost
         trained, looked_at = self._shares
         train_seconds, look_seconds = self._batch_seconds(device)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from dataprune.workers import ExecutorConfig
 
 MEASURES = ("seconds", "examples_seen", "flops")
-UNTIMED_FLOPS = 5e11  # about ten seconds of one core: shorter work is not worth timing first
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Settings:
         rounds: With 2, train as many members again, without the labels that the first ones call wrong; finds wrong labels best.
         threshold_samples: With --folds 0: train two more networks that learn some examples as an extra class, as if they were
             wrongly labelled, to tell from them how many labels are wrong.
+        precision: Compute in float32 (fp32) or bfloat16 (bf16). auto measures which of them is faster here; a run that was begun
+            goes on with its own.
         seed: Number from which everything random follows; the same number gives the same result.
     """
 
@@ -51,6 +52,7 @@ class Settings:
     repeats: int | None = None
     rounds: int = 1
     threshold_samples: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dataprune.errors import InputError, invalid
+from dataprune.precision import autocast
 from dataprune.streams import generator
-from dataprune.training.fit import FeatureTap, Fitting, load_weights, mixed_precision, torch_stream
+from dataprune.training.fit import FeatureTap, Fitting, load_weights, torch_stream
 from dataprune.training.inputs import Inputs, map_batches
 from dataprune.training.models import build, last_linear, prepare, proxy
 from dataprune.training.recipes import batches_of, rate_at
@@ -116,7 +117,7 @@ class SwavFit(Fitting):
 
         def losses() -> Iterator[Tensor]:
             for step, rows in enumerate(batches, epoch * self.n_batches):
-                self.set_rate(rate_at(self.recipe.steps, step, self.n_steps, epoch))
+                self.optimiser.rate = rate_at(self.recipe.steps, step, self.n_steps, epoch)
                 yield self._step(rows, drawn, step)
 
         self.run_epoch(batches, losses(), seed, "swav", "dropout", epoch)
@@ -133,7 +134,7 @@ class SwavFit(Fitting):
         projected: list[Tensor] = []
         for crops, of_views in zip(recipe.groups, drawn, strict=True):
             seen = torch.cat([self._look(pictures, draws.of(rows), crops.size(self.inputs.shape)) for draws in of_views])
-            with mixed_precision(self.device):
+            with autocast(self.device, "bf16" if self.device.type == "cuda" else "fp32"):
                 projected += model(seen.contiguous(memory_format=torch.channels_last)).chunk(crops.count)
         scores = [model.scores(z) for z in projected]
         with torch.no_grad():
@@ -195,5 +196,5 @@ def embed_rows(
         assert found is not None
         return found
 
-    with mixed_precision(inputs.device):
+    with autocast(inputs.device, "bf16" if inputs.device.type == "cuda" else "fp32"):
         return map_batches(features, inputs, model.widths[layer])

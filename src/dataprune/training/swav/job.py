@@ -11,9 +11,10 @@ from jaxtyping import Float32
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, open_shared, share
+from dataprune.precision import LITTLE_FLOPS
 from dataprune.store import Arrays
 from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
-from dataprune.training.settings import UNTIMED_FLOPS, Cost, seconds_of
+from dataprune.training.settings import Cost, seconds_of
 from dataprune.training.swav.recipe import Swav
 from dataprune.workers import Executor, ExecutorConfig, Job, Outcome, Report, run_jobs
 
@@ -128,7 +129,7 @@ def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
 def timed_swav_cost(dataset: Dataset, swav: Swav, device: str) -> Cost:
     """Return the cost with seconds, from a few steps on this machine; work too short to wait for is not timed."""
     cost = swav_cost(dataset, swav)
-    if cost.flops < UNTIMED_FLOPS:
+    if cost.flops < LITTLE_FLOPS:
         return cost
     from dataprune.training.fit import one_thread
     from dataprune.training.inputs import Inputs
