@@ -144,7 +144,7 @@ def test_every_preset_ends_with_a_summary(name, tmp_path):
         assert not (study.path / "run").exists()
     if name == "methods":
         ranks = [(one.arm, one.name) for one in study.summary.ranks]
-        assert len(ranks) == len(set(ranks)) == 2 * (3 + 3 + 3)  # d2 and hardest by each score, three without
+        assert len(ranks) == len(set(ranks)) == 2 * (3 + 3)  # d2 by each score, three without; hardest has other sizes than random
         gains = [one.gain for one in study.summary.ranks if one.arm == "given"]
         assert gains == sorted(gains, reverse=True)
         table = study.summary.table

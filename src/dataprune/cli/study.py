@@ -313,15 +313,15 @@ def say_summary(done: "dp.Study") -> None:
 
 
 def _say_ranks(summary: "Summary") -> None:
-    say("ranked by what is gained over random of the same size, points, the mean over sizes:")
-    accuracies = dict(zip(summary.cells, summary.table[summary.measure], strict=True))
+    say("ranked by what is gained over random of the same size, the mean over sizes:")
+    metric, values = summary.metric, dict(zip(summary.cells, summary.table[summary.measure], strict=True))
     sizes = sorted({cell.keep for cell in summary.cells if cell.has_size})
-    rows: list[tuple[str, ...]] = [("method", "gain", "95 %", *(f"accuracy % at {size:g}" for size in sizes), "needs")]
+    rows: list[tuple[str, ...]] = [("method", "gain", "95 %", *(f"{metric.axis} at {size:g}" for size in sizes), "needs")]
     for one in summary.ranks:
-        own = {cell.keep: cell for cell in summary.cells if (cell.arm, cell.name) == (one.arm, one.name)}
-        figures = (_percent(accuracies[own[size]]) if size in own else "-" for size in sizes)
+        own = {cell.keep: cell for cell in values if (cell.arm, cell.name) == (one.arm, one.name)}
+        figures = (metric.text(values[own[size]]) if size in own else "-" for size in sizes)
         needs = " and ".join(dp.STRATEGIES[next(iter(own.values())).strategy].needs)
-        rows.append((one.name, _percent(one.gain), _interval(one.low, one.high), *figures, needs))
+        rows.append((one.name, metric.text(one.gain), metric.span(one.low, one.high), *figures, needs))
     say_columns(rows, right=tuple(range(1, len(sizes) + 3)))
 
 

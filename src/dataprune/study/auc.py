@@ -51,19 +51,32 @@ class Rank:
 
 
 def ranks_of(cells: CellTable, fitted: TwoWay) -> tuple[Rank, ...]:
-    """Rank the curves of each arm by their mean gain over random, the best first; none without random at each of its sizes."""
-    controls = {curve: [cells.random_of(cells.cells[place]) for place in places] for curve, places in cells.curves().items()}
-    ranked = [curve for curve, found in controls.items() if None not in found]
-    weights = np.zeros((len(ranked), len(cells.cells)))
-    for row, curve in zip(weights, ranked, strict=True):
-        for place, control in zip(cells.curves()[curve], controls[curve], strict=True):
-            row[place] += 1 / len(controls[curve])
-            row[control] -= 1 / len(controls[curve])
-    if not ranked:
-        return ()
-    gains = fitted.contrast(weights)
-    found = [Rank(*curve, *map(float, one)) for curve, *one in zip(ranked, gains.value, *gains.interval(), strict=True)]
-    return tuple(sorted(found, key=lambda one: (cells.arms.index(one.arm), -one.gain)))
+    """Rank the curves of each arm by their mean gain over random of the same sizes, the best first.
+
+    As areas are, it is taken seed by seed and judged in a table of its own. Curves of other sizes than random's have no rank.
+    """
+    accuracies, every, found = _without(cells, fitted), cells.curves(), []
+    for arm in cells.arms:
+        sizes = {curve: [cells.cells[place].keep for place in every[curve]] for curve in every if curve[0] == arm}
+        controls = [curve for curve in sizes if cells.cells[every[curve][0]].is_random]
+        ranked = [curve for curve in sizes if controls and sizes[curve] == sizes[controls[0]]]
+        if len(ranked) > 1:
+            control = ranked.index(controls[0])
+            means = np.array([accuracies[every[curve]].mean(axis=0) for curve in ranked])
+            pairs = np.eye(len(ranked))
+            pairs[:, control] -= 1
+            gains = _with_ends(fit(means, np.arange(len(ranked)) == control, bounded=False).contrast(pairs))
+            own = [Rank(*curve, *gain) for curve, gain in zip(ranked, gains, strict=True) if curve != controls[0]]
+            found += sorted(own, key=lambda one: -one.gain)
+    return tuple(found)
+
+
+def _without(cells: CellTable, fitted: TwoWay) -> Float64[np.ndarray, "cells seeds"]:
+    """Return the accuracies but those that lie too far from the others."""
+    accuracies = cells.accuracies.copy()
+    for training in fitted.far:
+        accuracies[training] = np.nan
+    return accuracies
 
 
 def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.ndarray, " sizes"] | None, Note | None]:
@@ -101,10 +114,7 @@ def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[CurveArea, ...]:
 
     Sizes of a curve err together, so areas are taken seed by seed, and judged as the cells of a table of their own.
     """
-    accuracies, every = cells.accuracies.copy(), cells.curves()
-    for training in fitted.far:
-        accuracies[training] = np.nan
-    found = []
+    accuracies, every, found = _without(cells, fitted), cells.curves(), []
     for arm in dict.fromkeys(arm for arm, _ in every):
         curves = [curve for curve, places in every.items() if curve[0] == arm and len(places) > 1]
         everything = cells.all_of(cells.cells[every[curves[0]][0]]) if curves else None
