@@ -1,5 +1,6 @@
 """What is advised, and on what ground."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,16 @@ def test_a_small_set_of_large_classes_is_better_not_pruned_either():
     assert "5,000 examples are few" in at(0.7, few).reasons[0].text
     assert any("docs/findings.md" in str(reason) for reason in overall(few))
     assert at(0.7, Situation(5_000, scores=LARGE.scores)).strategy == "random", "the trials of a study alone tell no classes"
+
+
+def test_at_small_sizes_of_few_what_was_measured_speaks():
+    clean, noisy = (Situation(1_437, 10, 140, ("el2n", "dual"), wrong=wrong) for wrong in (0, 150))
+    assert (at(0.1, clean).strategy, at(0.2, noisy).strategy, at(0.4, noisy).strategy) == ("random", "random", "random")
+    assert (at(0.1, noisy).strategy, at(0.1, noisy).by, at(0.1, noisy).balanced) == ("beta", "dual", True)
+    assert at(0.1, replace(noisy, encoded=True)).strategy == "herding"
+    assert at(0.1, replace(noisy, scores=("el2n",))).strategy == "random", "a run without dual"
+    assert all("docs/findings.md" in str(at(0.1, one).reasons[0]) for one in (clean, noisy))
+    assert "1,437 examples" not in str(at(0.1, noisy).reasons[0])
 
 
 def test_wrong_labels_are_left_out_first():
