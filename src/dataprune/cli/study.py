@@ -299,6 +299,11 @@ def say_summary(done: "dp.Study") -> None:
         _say_ranks(summary)
     else:
         _say_areas(summary)
+    if summary.multipliers:
+        from dataprune.study.multiplier import HEADINGS
+
+        say("what random needs for the same, against what each rule needs (? where random's sizes end; one training):")
+        say_columns([HEADINGS, *(one.words(done.costs) for one in summary.multipliers)], right=(1, 2, 3, 4, 5))
     _say_droppable(summary)
     _say_arms(summary)
     _say_dynamic(done)

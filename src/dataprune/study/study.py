@@ -15,6 +15,7 @@ from dataprune.notebook import data_frame, html_table
 from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import verify
+from dataprune.study.cost import StudyCosts, scoring_cost, study_costs
 from dataprune.study.measured import summarise_by
 from dataprune.study.metric import ACCURACY, Metric
 from dataprune.study.spec import StudySpec, from_toml
@@ -133,6 +134,12 @@ class Study:
         """What the trials show that have ended; InputError if none has."""
         correct = (lambda: self.correct) if self.spec.judge == "test" else None
         return summarise_by(Metric.of(self.spec.metric), self.trials, self.spec.tolerance, correct, self.spec.measure)
+
+    @property
+    def costs(self) -> StudyCosts | None:
+        """What scoring and each training cost; None for a study that is not finished, or whose arms were scored apart."""
+        scoring = () if self.manifest is None else self.manifest.scoring
+        return study_costs(self.trials, scoring_cost(scoring[0]), self.measure) if len(scoring) == 1 else None
 
     @cached_property
     def correct(self) -> Bool[np.ndarray, "trials examples"] | None:

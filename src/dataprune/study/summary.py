@@ -15,6 +15,7 @@ from dataprune.notebook import data_frame, html_table
 from dataprune.study import statistics
 from dataprune.study.auc import CurveArea, Rank, areas_of, ranks_of
 from dataprune.study.metric import ACCURACY, Amount, Metric
+from dataprune.study.multiplier import Multiplier, multipliers_of
 from dataprune.study.results_table import EXTRAS, Cell, CellTable, Trials, cell_table
 from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 from dataprune.study.wording import Note, note
@@ -67,6 +68,7 @@ class Summary:
             size and to all data with theirs, a `Verdict`. Intervals are 95 % each, not corrected for their number; verdicts are.
         areas, droppable: under the curve of each score and strategy, and the most that can be dropped by it.
         ranks: of the same curves, by their mean gain over random of the same sizes.
+        multipliers: how many times as many examples random needs for what each rule reaches at each size.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
         standard_deviation, degrees_of_freedom: of one training around its cell and seed, pooled over cells, in accuracy.
         smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
@@ -82,6 +84,7 @@ class Summary:
     areas: tuple[CurveArea, ...]
     droppable: tuple[Droppable, ...]
     ranks: tuple[Rank, ...]
+    multipliers: tuple[Multiplier, ...]
     arms: dict[str, np.ndarray]
     standard_deviation: float
     degrees_of_freedom: float
@@ -176,6 +179,7 @@ def summarise(
         areas=areas_of(cells, fitted),
         droppable=_droppable(cells, everything, tolerance),
         ranks=ranks_of(cells, fitted),
+        multipliers=multipliers_of(cells, fitted),
         arms=_arms(cells, fitted),
         standard_deviation=fitted.standard_deviation,
         degrees_of_freedom=fitted.degrees_of_freedom,

@@ -14,8 +14,9 @@ from dataprune.report.page.render import Options, Page
 from dataprune.report.study_figures import epoch_curves, epoch_plots, numbered, study_plots
 from dataprune.report.text import capitalise, display_text, percent, pluralise, spent
 from dataprune.study.advice import advise, overall, situation_from
-from dataprune.study.cost import StudyCosts, scoring_cost, study_costs
+from dataprune.study.cost import StudyCosts
 from dataprune.study.metric import ACCURACY, Amount, Metric
+from dataprune.study.multiplier import HEADINGS as MULTIPLIER
 from dataprune.study.results_table import ALL, EXTRAS, RANDOM
 from dataprune.study.spec import to_toml
 from dataprune.study.study import OK, Study
@@ -52,14 +53,13 @@ class SizeCost:
 def study_page(study: Study, options: Options) -> Page:
     """Put the page of a study together, finished or not."""
     summary, by_epoch, costs, rows = None, dict[str, Chart](), None, list[dict[str, Any]]()
-    context: dict[str, Any] = {name: [] for name in ("overall", "advice", "arms", "areas", "notes")}
+    context: dict[str, Any] = {name: [] for name in ("overall", "advice", "arms", "areas", "notes", "multipliers")}
     with suppress(InputError):  # no training has ended
         summary = study.summary
     if summary is not None:
         with suppress(StoreError):  # a trial's file is damaged: `dataprune verify` names it
             by_epoch = epoch_plots(summary.cells, epoch_curves(study))
-        scoring = () if study.manifest is None else study.manifest.scoring
-        costs = None if len(scoring) != 1 else study_costs(study.trials, scoring_cost(scoring[0]), study.measure)
+        costs = study.costs
         rows = plain_rows({**summary.table, "accuracy": summary.table[study.measure]})
         context = _told(study, summary)
     curves = {} if summary is None else study_plots(summary)
@@ -81,6 +81,7 @@ def study_page(study: Study, options: Options) -> Page:
         "reads_test": study.spec.judge == "test",
         "sizes": [asdict(one) for one in sizes],
         **trial_table(study),
+        "multiplier_columns": MULTIPLIER,
         "made": _made(study),
         "spec": "\n".join(display_text(line, 400) for line in to_toml(study.spec).splitlines()[:400]),
     }
@@ -99,6 +100,7 @@ def _told(study: Study, summary: Summary) -> dict[str, Any]:
         "overall": _sentences(overall(situation, summary)),
         "advice": [{"keep": one.keep, "what": display_text(one, 200), "why": _sentences(one.reasons)} for one in advised],
         "notes": _sentences(summary.notes),
+        "multipliers": [[display_text(word, 80) for word in one.words(study.costs)] for one in summary.multipliers],
     }
 
 
