@@ -21,7 +21,7 @@ def prune(
     keep: float | None = None,
     count: int | None = None,
     reading: Annotated[ScoreReading, FLAT] = ScoreReading(),
-    strategy: str = "hardest",
+    strategy: str | None = None,
     balanced: Balanced = False,
     start: float = 0.0,
     cut: float = 0.0,
@@ -31,6 +31,7 @@ def prune(
     seed: Seed = 0,
     out: Output | None = None,
     folders: Annotated[Folders, FLAT] = Folders(),
+    proven: Path | None = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Pick the examples worth training on, by a score of RUN.
@@ -51,7 +52,7 @@ def prune(
         strategy: By the score: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over
             the whole range), beta (with --by dual), metriq (most of the classes with most errors). By features: k-center, herding,
             graph-cut, facility-location, d2 (and the score), semdedup, craig and gradmatch (and the networks' answers). Or
-            module:function.
+            module:function. Default: hardest.
         start: For window: leave out this fraction of the easiest.
         cut: For stratified: leave out this fraction of the hardest first.
         cut_by: For stratified: the score that decides what is hardest for --cut, as for --by. Default: the same.
@@ -59,15 +60,22 @@ def prune(
         option: NAME=VALUE of a strategy, can be repeated: alpha (graph-cut), neighbours and gamma (d2), clusters, easy and epsilon
             (semdedup: with epsilon and no size, what is less like than 1 - epsilon is kept), exponent (beta), ridge (gradmatch).
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
+        proven: Keep only what this study showed to lose no more than its tolerance, else refuse; without --keep the smallest such
+            set.
     """
     from dataprune.run.own_scores import needs_of, score_named, views_of
 
+    opened = dp.open_run(run)
+    if proven is not None:
+        others: dict[str, object] = {"count": count, "option": option or None, "features": features, "cut_by": cut_by}
+        others |= {"start": start or None, "cut": cut or None, **{k: v for k, v in vars(reading).items() if v != "all"}}
+        by, strategy, keep, balanced = _proven(proven, opened, keep, by, strategy, others)
+    strategy = strategy or "hardest"
     if strategy != "semdedup" or not any(one.startswith("epsilon=") for one in option):
         only_one({"--keep": keep, "--count": count})
     options = {"start": start, "cut": cut} | _numbers(option)
     if ":" not in strategy and strategy not in dp.STRATEGIES:
         raise unknown_choice("strategy", strategy, dp.STRATEGIES)
-    opened = dp.open_run(run)
     usual = {"moderate": "median_distance", "beta": "dual"}.get(strategy, "el2n")
     score = score_named(opened, by or usual, reading)
     cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
@@ -81,6 +89,21 @@ def prune(
         dp.write_folder(kept, dataset, folder, how)
     say_kept(kept, opened)
     say_written("--out kept.csv", f"{out}, and {out.name}.json with what was asked" if out else "", folders.asked)
+
+
+def _proven(
+    study: Path, run: "dp.Run", keep: float | None, by: str | None, strategy: str | None, others: dict[str, object]
+) -> tuple[str | None, str, float, bool]:
+    """Return what to keep of what a study showed to be no worse: score, strategy, size, whether balanced. Say what it showed."""
+    from dataprune.study.proven import proven
+
+    for name, value in others.items():
+        if value is not None:
+            raise invalid(name, "be left out with --proven, since no study tried it", value)
+    opened = dp.open_study(study)
+    cell, shown = proven(opened, run, keep, by, strategy)
+    say(f"proven: {shown}")
+    return None if cell.is_random else cell.score, cell.strategy, cell.keep, opened.spec.balanced
 
 
 def _numbers(options: tuple[str, ...]) -> dict[str, float]:

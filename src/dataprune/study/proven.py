@@ -1,0 +1,68 @@
+"""The guard: of what might be kept, only what a study showed to lose no more than its tolerance."""
+
+import numpy as np
+
+from dataprune import store
+from dataprune.errors import invalid, join_some
+from dataprune.run.run import Run, open_run
+from dataprune.scores import canonical
+from dataprune.study.metric import Amount
+from dataprune.study.results_table import Cell
+from dataprune.study.study import RUN, Study, read_identity
+from dataprune.study.summary import Summary
+
+
+def proven(study: Study, run: Run, keep: float | None, by: str | None, strategy: str | None) -> tuple[Cell, str]:
+    """Return the cell that a study showed to be no worse, and what it showed: the smallest set where `keep` is None.
+
+    Raises:
+        InputError: the study is of other scores, or has not shown it; what random of that size does is said.
+    """
+    made = read_identity(study.path).sources["run"]
+    wanted = made if made is not None else open_run(study.path / RUN).manifest.spec.plain
+    if store.canonical_json(wanted) != store.canonical_json(run.manifest.spec.plain):
+        cure = f"Give {study.path / RUN}, or the run that the study took its scores from."
+        raise invalid("proven", f"be a study of the scores of {run.path}", f"{study.path}, of other scores or data", cure)
+    by = None if by is None else canonical(by)
+    summary, arm = study.summary, study.summary.cells[0].arm
+    smallest = {one.name: one for one in summary.droppable if one.arm == arm}
+    tried = [
+        cell
+        for cell in summary.cells
+        if cell.arm == arm
+        and cell.name in smallest
+        and not cell.clusters
+        and by in (None, cell.score)
+        and strategy in (None, cell.strategy)
+    ]
+    asked = [cell for cell in tried if keep is None or abs(cell.keep - keep) < 1e-6]
+    shown = [cell for cell in asked if smallest[cell.name].keep <= cell.keep + 1e-6 < 1]
+    if not shown:
+        what = " ".join(filter(None, (by, strategy))) or "a set"
+        what += " at any size below 1" if keep is None else f" at keep {keep:g}"
+        why = summary.no_loss or ("not shown" if asked else f"not tried (it tried {_tried(summary, arm)})")
+        most = Amount(summary.tolerance, summary.metric)
+        demand = f"be a study that showed {what} to lose at most {most:g}"
+        raise invalid("proven", demand, f"{study.path}: {why}", _of_random(study, keep))
+    values = dict(zip(summary.cells, summary.table["minus_all"], strict=True))
+    cell = min(shown, key=lambda one: (one.keep, one.is_scored, -values[one] if summary.metric.higher else values[one]))
+    loss, sizes = Amount(smallest[cell.name].at_most, summary.metric), smallest[cell.name].keep
+    seeds = int(summary.table["n_seeds"][summary.cells.index(cell)])
+    return cell, f"{cell.name} loses at most {loss:g} down to keep {sizes:g}, over {seeds} seeds ({study.path})"
+
+
+def _tried(summary: Summary, arm: str) -> str:
+    return join_some(sorted({f"{cell.name} at keep {cell.keep:g}" for cell in summary.cells if cell.arm == arm and cell.has_size}))
+
+
+def _of_random(study: Study, keep: float | None) -> str:
+    """Say what random of the size that was asked for does, or of each size that was tried."""
+    table, metric, told = study.summary.table, study.summary.metric, []
+    for row, cell in enumerate(study.summary.cells):
+        near = keep is None or abs(cell.keep - keep) < 1e-6
+        if cell.is_random and cell.has_size and near and np.isfinite(table["minus_all"][row]):
+            by, low, high = (Amount(float(table[f"minus_all{end}"][row]), metric) for end in ("", "_low", "_high"))
+            told.append(f"{by:+1} ({low:+1b} ... {high:+1b}) at keep {cell.keep:g}")
+    if told or keep is None:
+        return f"Random against all data: {join_some(told, most=3)}." if told else "What random does is not known."
+    return _of_random(study, None)
