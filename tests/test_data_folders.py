@@ -314,3 +314,15 @@ def test_flat_splits_beside_flat_classes_are_refused_with_both_readings(tmp_path
     put(tmp_path, "train/1.png", "test/2.png", "bus/3.png", "car/4.png")
     with pytest.raises(InputError, match=r"splits.*bus, car.*classes"):
         read(tmp_path)
+
+
+def test_what_fiftyone_calls_unlabeled_is_no_class(tmp_path):
+    for name in ("cat", "dog", "_unlabeled"):
+        put(tmp_path / name, "1.png")
+    with pytest.raises(InputError, match=r"_unlabeled/1\.png \(has no label\)"):
+        read(tmp_path)
+    found = read(tmp_path, on_error="skip")
+    assert found.classes == ("cat", "dog")
+    assert [item.path for item in found.skipped] == ["_unlabeled/1.png"]
+    (tmp_path / "l.csv").write_text("id,label\ncat/1.png,cat\ndog/1.png,dog\n_unlabeled/1.png,dog\n")
+    assert len(read(tmp_path, labels=tmp_path / "l.csv")) == 3

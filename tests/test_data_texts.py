@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dataprune as dp
@@ -156,6 +158,42 @@ def test_a_run_shows_its_texts(tmp_path):
     assert "charged twice by the bank, said number 4" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+class TestBrokenRows:
+    """Of a table a few of whose rows have another number of cells than its header."""
+
+    @pytest.fixture
+    def broken(self, tmp_path):
+        lines = write_texts(tmp_path / "whole.csv").read_text().splitlines()
+        lines[4:4] = ["a row that was cut"]
+        lines[9:9] = ["one,two,three"]
+        (tmp_path / "train.csv").write_text("\n".join(lines))
+        return tmp_path / "train.csv"
+
+    def test_are_refused_with_their_number_and_the_option(self, broken):
+        with pytest.raises(InputError, match=r"2 items.*row 3 \(has 1 of 2 cells, in line 5.*row 8 \(has 3 of 2.*--on-error"):
+            dp.read(broken)
+
+    def test_may_be_left_out_and_the_others_keep_their_numbers(self, broken):
+        whole, found = dp.read(broken.with_name("whole.csv")), dp.read(broken, on_error="skip")
+        assert [item.path for item in found.skipped] == ["row 3", "row 8"]
+        assert found.ids.tolist() == [str(row) for row in range(26) if row not in (3, 8)]
+        assert found.labels.tolist() == whole.labels.tolist()
+        assert found.content_digest == whole.content_digest
+
+    def test_shards_and_tables_of_pictures(self, broken):
+        (broken.parent / "folder").mkdir()
+        for shard in ("train-0.csv", "train-1.csv"):
+            broken.rename(broken.parent / "folder" / shard) if shard[6] == "1" else write_texts(broken.parent / "folder" / shard)
+        found = dp.read(broken.parent / "folder", on_error="skip")
+        assert [item.path for item in found.skipped] == ["row 27", "row 32"]
+        assert found.ids[-1] == "49"
+
+    def test_many_are_another_table(self, tmp_path):
+        (tmp_path / "a.csv").write_text("text,label\n" + "one;a\n" * 3 + "two,b\n" * 4)
+        with pytest.raises(InputError, match=r"2 cells in each row, .*1 in row 1"):
+            dp.read(tmp_path / "a.csv", on_error="skip")
+
+
 class TestEncoders:
     def test_a_function_of_texts(self, tmp_path, monkeypatch):
         (tmp_path / "mine_texts.py").write_text("def lengths(texts):\n    return [[len(text), 1.0] for text in texts]\n")
@@ -244,3 +282,13 @@ class TestRows:
         write_table(tmp_path / "none.csv", {"label": ["a", "b"] * 6})
         with pytest.raises(InputError, match="column"):
             dp.read(tmp_path / "none.csv")
+
+    def test_dates_of_parquet(self, tmp_path):
+        days = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")[:48]
+        moments = [None, *(days[1:] + np.timedelta64(90, "m")).tolist()]
+        columns = {"day": days, "at": pa.array(moments, pa.timestamp("ns")), "label": ["a", "b"] * 24}
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        found = dp.read(tmp_path / "a.parquet")
+        assert found.records.shown(0) == "day: 2024-01-01, at: –"
+        assert found.records.shown(1) == "day: 2024-01-02, at: 2024-01-02T01:30"
+        assert found.features.shape == (48, 3), "two dates, and whether the second is missing"

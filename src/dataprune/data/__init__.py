@@ -4,19 +4,3 @@ from dataprune.data.arrays import from_arrays, from_torch
 from dataprune.data.dataset import Dataset, EncoderRecord, Origin, Records, Skipped, Splits
 from dataprune.data.features import FeatureFile, read_features
 from dataprune.data.reading import from_huggingface, read, read_splits
-
-__all__ = [
-    "Dataset",
-    "EncoderRecord",
-    "FeatureFile",
-    "Origin",
-    "Records",
-    "Skipped",
-    "Splits",
-    "from_arrays",
-    "from_huggingface",
-    "from_torch",
-    "read",
-    "read_features",
-    "read_splits",
-]

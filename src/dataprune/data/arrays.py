@@ -96,7 +96,7 @@ def read_npz(path: Path) -> Source:
     (`x_test`, `train_images`); or both lie there without names, as `arr_0` and `arr_1`.
     """
     arrays = tables.read_npz(path)
-    names, passed = _named(arrays, path.name)
+    names = _named(arrays, path.name)
     inputs, notes = _as_inputs({x: arrays[x] for x, _ in names.values()})
     if len({one.shape[1:] for one in inputs.values()}) > 1:
         shapes = join_some(f"{split} {inputs[x].shape[1:]}" for split, (x, _) in names.items())
@@ -108,7 +108,8 @@ def read_npz(path: Path) -> Source:
             notes += said
     labels, classes = encode_splits(given)
     parts = {split: Part(row_ids(len(inputs[x])), labels.get(split), inputs=inputs[x]) for split, (x, _) in names.items()}
-    notes += (f"passed over in {path.name}: {join_some(f'`{name}` {arrays[name].shape}' for name in passed)}",) if passed else ()
+    passed = [f"`{name}` {array.shape}" for name, array in arrays.items() if not any(name in pair for pair in names.values())]
+    notes += (f"passed over in {path.name}: {join_some(passed)}",) if passed else ()
     return Source("npz", os.path.realpath(path), parts, classes, notes)
 
 
@@ -127,8 +128,8 @@ def read_digits() -> Source:
     return Source("digits", "digits", parts, tuple("0123456789"))
 
 
-def _named(arrays: dict[str, np.ndarray], file: str) -> tuple[dict[str, tuple[str, str | None]], list[str]]:
-    """Find the arrays of inputs and labels of each split by their names; return those without a part apart."""
+def _named(arrays: dict[str, np.ndarray], file: str) -> dict[str, tuple[str, str | None]]:
+    """Find the arrays of inputs and labels of each split by their names."""
     found: dict[tuple[str, str], list[str]] = {}
     for name in arrays:
         words = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"^([xyXY])(?=t|v)", r"\1_", name)).lower())
@@ -149,8 +150,7 @@ def _named(arrays: dict[str, np.ndarray], file: str) -> tuple[dict[str, tuple[st
     if ("train", "x") not in found:
         cure = "Write it with np.savez(FILE, x=..., y=..., x_test=..., y_test=...)."
         raise invalid(file, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}", cure)
-    parts = {split: (found[split, "x"][0], found.get((split, "y"), [None])[0]) for split in SPLITS if (split, "x") in found}
-    return parts, [name for name in arrays if not any(name in pair for pair in parts.values())]
+    return {split: (found[split, "x"][0], found.get((split, "y"), [None])[0]) for split in SPLITS if (split, "x") in found}
 
 
 def _as_inputs(arrays: Mapping[str, np.ndarray], layout: Layout = "unknown") -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -181,11 +181,10 @@ def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
         raise invalid(name, "have at least one column", f"shape {x.shape}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused with its row
         features = np.require(x, np.float32, "C")
-    if x.dtype.kind == "f":
-        blocks = range(0, len(features), _BLOCK)
-        bad = np.concatenate([[], *(s + np.flatnonzero(~np.isfinite(features[s : s + _BLOCK]).all(axis=1)) for s in blocks)])
-        if len(bad):
-            raise invalid(name, "be finite", f"NaN or infinity in row {join_some(bad[:5].astype(int).tolist(), len(bad))}")
+    blocks = range(0, len(features) if x.dtype.kind == "f" else 0, _BLOCK)
+    bad = [s + row for s in blocks for row in np.flatnonzero(~np.isfinite(features[s : s + _BLOCK]).all(axis=1)).tolist()]
+    if bad:
+        raise invalid(name, "be finite", f"NaN or infinity in row {join_some(bad)}")
     return features
 
 
@@ -203,20 +202,23 @@ def _one_column(y: np.ndarray, name: str, n: int) -> tuple[np.ndarray, tuple[str
 
 
 def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> Dataset:
-    """Make a data set of a map-style torch `Dataset` whose items are (picture, label).
+    """Make a data set of a map-style torch `Dataset` without augmentation, whose items are (picture, label).
 
     A picture may be a Pillow picture (becomes RGB; gray with 16 bits), a tensor (channels first), or an array as `from_arrays`
     takes it; a vector is a row of features. All must have one size, and are read alike: see `Dataset.notes`.
 
-    Args:     dataset: has `__len__` and `__getitem__`, and no augmentation. ids: by default the row numbers.
-              classes: by default `dataset.classes`, else the indices as text.
+    Args:     ids: by default the row numbers. classes: by default `dataset.classes`, else the indices as text.
     Raises:   InputError if an item differs when it is read again, sizes differ, or as `from_arrays`.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise invalid("dataset", "be a map-style data set with `__len__` and `__getitem__`", type(dataset).__name__)
     if len(dataset) == 0:
         raise InputError("the data hold no example")
-    _refuse_augmented(dataset)
+    for row in sorted({0, *np.linspace(0, len(dataset) - 1, _READ_TWICE + 1).astype(int).tolist()}):
+        once, times = _torch_item(dataset, row)[0], 1 if row else _READ_AGAIN
+        if not all(np.array_equal(once, _torch_item(dataset, row)[0], equal_nan=True) for _ in range(times)):
+            cure = "Give it without augmentation (no random transforms): training augments by itself."
+            raise InputError(f"item {row} of the data set differs when it is read again. {cure}")
     collected = _collected(dataset, as_unit=True) or _collected(dataset, as_unit=False)
     assert collected is not None
     x, labels, layout, notes = collected
@@ -262,36 +264,22 @@ def _collected(dataset: Any, as_unit: bool) -> tuple[np.ndarray, list[Any], Layo
 
 
 def _torch_item(dataset: Any, row: int) -> tuple[np.ndarray, Any, Layout]:
-    item = dataset[row]
-    if not isinstance(item, tuple | list) or len(item) < 2:
-        raise invalid(f"item {row}", "be (picture, label)", type(item).__name__)
-    label = item[1]
-    if hasattr(label, "ndim"):
-        label = label.item() if label.ndim == 0 else as_array(label, f"label {row}")
-    pixels, layout = _pixels(item[0], f"picture {row}")
-    return pixels, label, layout
-
-
-def _pixels(picture: Any, name: str) -> tuple[np.ndarray, Layout]:
+    """Return an item's numbers, its label, and where its channels are."""
     from PIL import Image
 
+    item, name = dataset[row], f"picture {row}"
+    if not isinstance(item, tuple | list) or len(item) < 2:
+        raise invalid(f"item {row}", "be (picture, label)", type(item).__name__)
+    picture, label = item[:2]
+    if hasattr(label, "ndim"):
+        label = label.item() if label.ndim == 0 else as_array(label, f"label {row}")
     if isinstance(picture, Image.Image):
-        if is_deep(picture):
-            return np.asarray(picture).astype(np.uint16), "last"
         try:
-            return to_rgb(picture), "last"
+            return np.asarray(picture).astype(np.uint16) if is_deep(picture) else to_rgb(picture), label, "last"
         except BadPicture as bad:
             raise InputError(f"{name}: {bad}") from None
     array = as_array(picture, name)
     if array.ndim not in (1, 2, 3) or array.size == 0:
         raise invalid(name, "have one to three dimensions", f"shape {array.shape}")
     is_vector = array.ndim == 1 and array.dtype.kind in "iuf"
-    return array.astype(np.float32) if is_vector else array, "torch" if hasattr(picture, "detach") else "unknown"
-
-
-def _refuse_augmented(dataset: Any) -> None:
-    for row in sorted({0, *np.linspace(0, len(dataset) - 1, _READ_TWICE + 1).astype(int).tolist()}):
-        once = _torch_item(dataset, row)[0]
-        if not all(np.array_equal(once, _torch_item(dataset, row)[0], equal_nan=True) for _ in range(1 if row else _READ_AGAIN)):
-            cure = "Give it without augmentation (no random transforms): training augments by itself."
-            raise InputError(f"item {row} of the data set differs when it is read again. {cure}")
+    return array.astype(np.float32) if is_vector else array, label, "torch" if hasattr(picture, "detach") else "unknown"

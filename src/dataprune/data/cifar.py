@@ -11,7 +11,7 @@ import numpy as np
 from dataprune.data import pickles
 from dataprune.data.classes import indices
 from dataprune.data.source import Part, Source, plain, row_ids
-from dataprune.errors import InputError, invalid
+from dataprune.errors import InputError, invalid, one_line
 
 SIDE = 32
 _PIXEL_BYTES = 3 * SIDE * SIDE
@@ -21,9 +21,9 @@ _Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 
 
 def read_cifar(folder: Path) -> Source | None:
-    """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files.
+    """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files, if any.
 
-    An id is the row number in the split, counted over the batches in their order. None if the folder holds no such files.
+    An id is the row number in the split, counted over the batches in their order.
     """
     form = _form(folder)
     if form is None:
@@ -43,10 +43,10 @@ def read_cifar(folder: Path) -> Source | None:
 def _form(folder: Path) -> tuple[dict[str, list[Path]], tuple[str, ...], _Read] | None:
     """Tell by the names which of the four forms it is: the files of each split, the classes, and how to read a file."""
 
-    def splits(train: list[str], test: str, *needed: str) -> dict[str, list[Path]]:
-        found = {"train": [folder / name for name in train], "test": [folder / test]}
-        found = {split: there for split, files in found.items() if (there := [file for file in files if file.is_file()])}
-        return found if "train" in found and all((folder / name).is_file() for name in needed) else {}
+    def splits(train: list[str], test: str, needed: str = "") -> dict[str, list[Path]]:
+        asked = {"train": [folder / name for name in train], "test": [folder / test]}
+        found = {split: there for split, files in asked.items() if (there := [file for file in files if file.is_file()])}
+        return found if "train" in found and (not needed or (folder / needed).is_file()) else {}
 
     batches = [f"data_batch_{number}" for number in range(1, 6)]
     if files := splits([f"{name}.bin" for name in batches], "test_batch.bin"):
@@ -123,9 +123,8 @@ def _entries(file: Path) -> dict[str, Any]:
         loaded = pickles.loads(_bytes_of(file))
     except InputError as error:
         raise InputError(f"{plain(file)}: {error}") from None
-    except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way; nothing but arrays was built
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{plain(file)} is no readable CIFAR file: {reason}.") from None
+    except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way
+        raise InputError(f"{plain(file)} is no readable CIFAR file: {one_line(error)}.") from None
     if not isinstance(loaded, dict):
         raise invalid(plain(file), "hold a dictionary", type(loaded).__name__)
     return {_text(key): value.value if isinstance(value, pickles.Array) else value for key, value in loaded.items()}

@@ -67,9 +67,8 @@ def sole_is_train(splits: Mapping[str, T]) -> Mapping[str, T]:
 def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
     """Turn values into indices of `classes`: text is names, whole numbers are indices. With (), the values make the classes.
 
-    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names.
-
-    Raises:   InputError with rows: out of range, negative, NaN, fractions, missing, names of no known class.
+    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names. What names no class is an
+    InputError with its rows.
     """
     if not classes:
         (labels,), classes = encode([values])
@@ -93,8 +92,6 @@ def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]],
     """Turn the labels of all splits into shared class indices: whole numbers are indices, text becomes sorted names.
 
     Whole numbers without 0 are names, in their order: labels 1, 2, 3 are three classes.
-
-    Raises:   InputError if a value is missing, a fraction or negative.
     """
     if all(array.dtype.kind in "iufb" for array in values):
         checked = [indices(array) for array in values]

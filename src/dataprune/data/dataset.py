@@ -42,15 +42,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class EncoderRecord:
-    """Which frozen function made the vectors of a data set: a part of its identity.
-
-    `weights` is the SHA-256 of the weights, or of what they were fitted on, "" where nothing is known of them; `size` the side of
-    the pictures that it is given.
-    """
+    """Which frozen function made the vectors of a data set: a part of its identity."""
 
     name: str
-    weights: str
-    size: int | None
+    weights: str  # SHA-256 of them, or of what they were fitted on; "" where nothing is known of them
+    size: int | None  # side of the pictures that it is given
     preprocessing: str
     precision: str = "float32"
 
@@ -71,8 +67,11 @@ class Records:
     def shown(self, row: int, letters: int = LETTERS) -> str:
         """Return what a person reads of an example: the text, or its cells by name; of a long one the beginning."""
         cells = {name: column[row] for name, column in self.columns.items()}
-        named = (f"{name}: {_written(cell)}" for name, cell in cells.items())
-        whole = str(*cells.values()) if self.kind == "texts" else ", ".join(named)
+        written = {
+            name: "–" if cell == "" or cell != cell else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+            for name, cell in cells.items()
+        }
+        whole = str(*cells.values()) if self.kind == "texts" else ", ".join(f"{name}: {cell}" for name, cell in written.items())
         return whole if len(whole) <= letters else f"{whole[:letters]}..."
 
     @cached_property
@@ -93,7 +92,11 @@ class Records:
             >>> bool((same[0] == same[1]).all())
             True
         """
-        lines = zip(*(map(_plain, column.tolist()) for column in self.columns.values()), strict=True)
+
+        def plain(cell: object) -> str:
+            return " ".join(unicodedata.normalize("NFC", str(cell)).casefold().split())
+
+        lines = zip(*(map(plain, column.tolist()) for column in self.columns.values()), strict=True)
         hashes = (hashlib.blake2b("\0".join(cells).encode("utf-8", "surrogatepass"), digest_size=16) for cells in lines)
         return np.stack([np.frombuffer(one.digest(), np.uint8) for one in hashes])
 
@@ -143,8 +146,7 @@ class Dataset:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        kinds = {"images": self.images, "features": self.features}
-        held = ", ".join(f"{kind} {array.shape[1:]}" for kind, array in kinds.items() if array is not None)
+        held = ", ".join(f"{kind} {one.shape[1:]}" for kind in ("images", "features") if (one := getattr(self, kind)) is not None)
         return f"Dataset({len(self):,} examples, {held}, {self.n_classes} classes)"
 
     def _repr_html_(self) -> str:
@@ -193,16 +195,11 @@ class Dataset:
     @cached_property
     def content_digest(self) -> str:
         """SHA-256 (hex) over type, shape and bytes of what people see; a packed cache brings it along."""
-        if self.known_digest is None and self.records is not None:
-            return self.records.digest
-        return self.known_digest or store.array_digest(self.content)
+        return self.known_digest or (store.array_digest(self.content) if self.records is None else self.records.digest)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over content, labels, ids, classes and, beside the content, the encoder or else the features.
-
-        Two data sets with equal fingerprints are the same.
-        """
+        """SHA-256 (hex) over content, labels, ids, classes and, beside the content, the encoder or else the features."""
         return self.fingerprint_by(self.encoder)
 
     def fingerprint_by(self, encoder: EncoderRecord | None) -> str:
@@ -216,10 +213,7 @@ class Dataset:
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def take(self, rows: Int64[np.ndarray, " taken"]) -> "Dataset":
-        """Keep the examples at `rows`, in that order. Neighbouring rows share memory with this data set, others are copied.
-
-        Raises:   InputError if a row is outside [0, N), repeats, or if there is none.
-        """
+        """Keep the examples at different `rows` of [0, N), in that order. Neighbouring rows share memory with this data set."""
         rows = np.asarray(rows)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows):
             raise invalid("rows", "be a non-empty one-dimensional array of integers", f"{rows.dtype} of shape {rows.shape}")
@@ -248,10 +242,10 @@ class Splits:
     test: Dataset | None = None
 
     def __post_init__(self) -> None:
-        shape = self.train.content.shape[1:]
         for name, other in self._named().items():
-            if other.content.shape[1:] != shape:
-                raise invalid(name, f"have examples of the shape of train, {shape}", str(other.content.shape[1:]))
+            shape, own = self.train.content.shape[1:], other.content.shape[1:]
+            if own != shape:
+                raise invalid(name, f"have examples of the shape of train, {shape}", str(own))
             if other.inputs.shape[1:] != self.train.inputs.shape[1:] or other.encoder != self.train.encoder:
                 raise invalid(name, "be encoded as train is", other.encoder.name if other.encoder else "not encoded")
 
@@ -268,10 +262,7 @@ class Splits:
         return {name: one for name, one in named.items() if one is not None}
 
     def with_test(self, test: Dataset) -> "Splits":
-        """Return these splits with a test split from elsewhere; all get train's classes, then those that only it has.
-
-        A test split of bare indices takes them for train's classes.
-        """
+        """Return these splits with a test split from elsewhere ; bare indices are train's classes; all get these, then its own."""
         train = self.train
         joined = replace(self, test=test)
         if test.labels is None or train.labels is None or test.classes == train.classes:
@@ -299,8 +290,13 @@ def _joined(texts: Iterable[str]) -> bytes:
 
 def _check(dataset: Dataset) -> None:
     n = len(dataset.content)
-    _check_kind("images", dataset.images, ("uint8",), 4)
-    _check_kind("features", dataset.features, ("float32", "float16"), 2)
+    for name, array, kinds, dims in (
+        ("images", dataset.images, ("uint8",), 4),
+        ("features", dataset.features, ("float32", "float16"), 2),
+    ):
+        if array is not None and (array.dtype not in kinds or array.ndim != dims):
+            got = f"{array.dtype} of shape {array.shape}"
+            raise invalid(name, f"be {kinds[0]} with {dims} dimensions", got, "`from_arrays` converts.")
     if dataset.mirrored is not None and (dataset.features is None or dataset.mirrored.shape != dataset.features.shape):
         raise invalid("mirrored", "have the shape of `features`", str(dataset.mirrored.shape))
     if len(set(dataset.classes)) != len(dataset.classes):
@@ -319,18 +315,3 @@ def _check(dataset: Dataset) -> None:
     if len(outside):
         rows = join_some((f"{dataset.labels[row]} in row {row}" for row in outside[:5]), len(outside))
         raise invalid("labels", f"be in [0, {dataset.n_classes})", rows)
-
-
-def _check_kind(name: str, array: np.ndarray | None, kinds: tuple[str, ...], dims: int) -> None:
-    if array is not None and (array.dtype not in kinds or array.ndim != dims):
-        got = f"{array.dtype} of shape {array.shape}"
-        raise invalid(name, f"be {kinds[0]} with {dims} dimensions", got, "`from_arrays` converts.")
-
-
-def _written(cell: Any) -> str:
-    """Write a cell of a row; of a missing one a dash."""
-    return "–" if cell == "" or cell != cell else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
-
-
-def _plain(cell: object) -> str:
-    return " ".join(unicodedata.normalize("NFC", str(cell)).casefold().split())

@@ -23,18 +23,16 @@ DECODER = 2
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
+TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
+DIGEST_BYTES = 16
+ALL_BITS = Scale(0, 16)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".heif"]
 )
-
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 Remark = Literal["", "beyond", "low byte", "on black"]
-DIGEST_BYTES = 16
-ALL_BITS = Scale(0, 16)
-
-TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 _EXIF_WITHIN = 65536  # an APP1 segment is at most 64 KB and stands near the start
 _ORIENTATION = 0x0112
@@ -83,14 +81,11 @@ def extremes(data: bytes) -> tuple[int, int] | None:
 
 
 def decode(data: bytes, size: int, fit: Fit = "crop", scale: Scale = ALL_BITS) -> Decoded:
-    """Decode a picture to an RGB square, resized with an antialiasing bicubic filter.
+    """Decode a picture to an RGB square of side `size`, as `fit_square` makes it.
 
     Gray becomes RGB; alpha is laid over white, or over black where the picture would vanish in white; gray values of 16 bits are
-    scaled, colours of 16 bits lose their low byte; CMYK is converted by Pillow without a
-    colour profile; of an animation the first frame counts; EXIF orientation is applied.
-
-    Args:     data: the file's bytes. size: side of the result in pixels, at least 1. fit: as `fit_square`.
-    Raises:   BadPicture for anything truncated, damaged, unknown, empty, or above 100 million pixels.
+    scaled, colours of 16 bits lose their low byte; CMYK is converted by Pillow without a colour profile; of an animation the first
+    frame counts; EXIF orientation is applied. Anything truncated, damaged, unknown, empty, or too large is a BadPicture.
     """
     if not data:
         raise BadPicture("empty (0 bytes)")
@@ -101,10 +96,7 @@ def decode(data: bytes, size: int, fit: Fit = "crop", scale: Scale = ALL_BITS) -
 def fit_square(
     pixels: UInt8[np.ndarray, "height width channels"], size: int, fit: Fit = "crop"
 ) -> UInt8[np.ndarray, "size size channels"]:
-    """Bring a picture to a square (bicubic, antialiased): its centre, or all of it with black borders, or out of proportion.
-
-    A square of that size comes back as it is.
-    """
+    """Bring a picture to a square (bicubic, antialiased): its centre, or all of it with black borders, or out of proportion."""
     height, width, channels = pixels.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -134,10 +126,7 @@ def digest_of(pixels: np.ndarray, more: bytes = b"") -> bytes:
 
 
 def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-    """Convert any Pillow picture to RGB by the rules of `decode`.
-
-    Raises:   BadPicture for 32-bit integer and floating-point pixels, whose range is unknown.
-    """
+    """Convert any Pillow picture to RGB by the rules of `decode`; pixels of 32 bits, whose range is unknown, are a BadPicture."""
     return _whole(picture, ALL_BITS).pixels
 
 
@@ -152,9 +141,7 @@ def write_png(path: Path, pixels: UInt8[np.ndarray, "height width channels"]) ->
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "height width channels"], side: int = 96) -> bytes:
-    """Encode a picture as WebP, at most `side` pixels wide and high; smaller ones keep their size.
-
-    1 (gray), 3 (RGB) or 4 (RGBA) channels; of any other number the first is shown in gray.
+    """Encode a picture as WebP, at most `side` pixels wide and high; of other than 3 or 4 channels the first, in gray.
 
     Example:
         >>> thumbnail(np.zeros((8, 8, 3), np.uint8))[8:12]
@@ -193,10 +180,9 @@ def _whole(picture: Image.Image, scale: Scale) -> Decoded:
         raise BadPicture(f"32-bit pixels (mode {mode}) have no known range: convert the picture to 8 or 16 bit")
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        alpha, grounds = np.asarray(picture)[:, :, 3], ("white", "black")
-        white, black = (
-            np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, one), picture))[:, :, :3] for one in grounds
-        )
+        alpha = np.asarray(picture)[:, :, 3]
+        grounds = (Image.new("RGBA", picture.size, one) for one in ("white", "black"))
+        white, black = (np.asarray(Image.alpha_composite(ground, picture))[:, :, :3] for ground in grounds)
         vanishes = bool((white == white[0, 0]).all()) and not bool((black == black[0, 0]).all())
         rgb = np.ascontiguousarray(black if vanishes else white)
         return Decoded(rgb, digest_of(rgb, alpha.tobytes() if (alpha < 255).any() else b""), "on black" if vanishes else "")
@@ -257,21 +243,16 @@ def _check_pixels(height: int, width: int) -> None:
 
 def _pillow(data: bytes) -> Image.Image:
     is_heic = data[4:8] == b"ftyp" and data[8:12] not in (b"avif", b"avis")
-    formats = (_heif(),) if is_heic else FORMATS
+    if is_heic:
+        try:
+            import pillow_heif
+        except ImportError:
+            raise BadPicture("HEIC needs pillow-heif: pip install 'dataprune[heic]'") from None
+        pillow_heif.register_heif_opener(thumbnails=False)
     with _refusing():
-        picture = Image.open(io.BytesIO(data), formats=formats)
+        picture = Image.open(io.BytesIO(data), formats=("HEIF",) if is_heic else FORMATS)
     _check_pixels(picture.height, picture.width)
     return picture
-
-
-def _heif() -> str:
-    """Return what Pillow calls HEIC, once it can read it."""
-    try:
-        import pillow_heif
-    except ImportError:
-        raise BadPicture("HEIC needs pillow-heif: pip install 'dataprune[heic]'") from None
-    pillow_heif.register_heif_opener(thumbnails=False)
-    return "HEIF"
 
 
 def _decode_pillow(data: bytes, scale: Scale) -> Decoded:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,7 @@ class FeatureFile:
     def keys(self) -> dict[str, list[str]]:
         """The columns of the shards that may name their vectors, as text; none of npy files."""
         found = [_keys(shard) for shard in self.shards]
-        shared = [name for name in found[0] if all(name in part for part in found)]
-        return {name: list(chain.from_iterable(part[name] for part in found)) for name in shared}
+        return {name: [one for part in found for one in part[name]] for name in found[0] if all(name in part for part in found)}
 
     @cached_property
     def ids(self) -> np.ndarray:
@@ -89,16 +87,24 @@ class FeatureFile:
 
 
 def read_features(path: str | Path) -> FeatureFile:
-    """Open a `.npy` file, a Parquet file, or a folder of such files, without reading the vectors.
+    """Open a `.npy` file of (N, D) numbers, a Parquet file, or a folder of such files, without reading the vectors.
 
-    A npy file holds (N, D) numbers and stays memory-mapped. A Parquet file holds a column of lists, or a column for each dimension;
-    `id` or another column of text names the rows, `label` is passed over. Shards of a folder are read in the order of their names.
+    A Parquet file holds a column of lists, or a column for each dimension; `id` or another column of text names the rows, `label`
+    is passed over. Shards of a folder are read in the order of their names.
 
     Raises:   InputError for no such file, another kind, objects or text, shards of different width or kind, or a gap in their
               numbers. StoreError for a file that dataprune wrote, and that is not as it was written.
     """
     path = store.as_written(Path(path))
-    shards = _shards(path) if exists(path) and path.is_dir() else (path,)
+    shards: tuple[Path, ...] = (path,)
+    if exists(path) and path.is_dir():
+        shards = tuple(sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith((".", "_"))))
+        if not shards:
+            raise invalid(str(path), f"hold files that end in {' or '.join(SUFFIXES)}", "none")
+        if len({p.suffix.lower() for p in shards}) > 1:
+            raise invalid(str(path), "hold shards of one kind", "both .npy and .parquet files", "Move the others away.")
+        if missing := _missing_names([p.name for p in shards]):
+            raise InputError(f"`{path}` lacks the shard {join_some(missing)}. Add it, or renumber the others.")
     rows, widths = zip(*map(_shape, shards), strict=True)
     for shard, width in zip(shards, widths, strict=True):
         if width != widths[0]:
@@ -106,17 +112,6 @@ def read_features(path: str | Path) -> FeatureFile:
     if sum(rows) == 0:
         raise invalid(str(path), "hold at least one row", "none")
     return FeatureFile(path, shards, rows, widths[0])
-
-
-def _shards(folder: Path) -> tuple[Path, ...]:
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith((".", "_")))
-    if not found:
-        raise invalid(str(folder), f"hold files that end in {' or '.join(SUFFIXES)}", "none")
-    if len({p.suffix.lower() for p in found}) > 1:
-        raise invalid(str(folder), "hold shards of one kind", "both .npy and .parquet files", "Move the others away.")
-    if missing := _missing_names([p.name for p in found]):
-        raise InputError(f"`{folder}` lacks the shard {join_some(missing)}. Add it, or renumber the others.")
-    return tuple(found)
 
 
 def _missing_names(names: list[str]) -> list[str]:
@@ -140,11 +135,10 @@ def _is_npy(shard: Path) -> bool:
     return shard.suffix.lower() == ".npy"
 
 
-def _shape(shard: Path) -> tuple[int, int]:
+def _shape(shard: Path) -> tuple[int, ...]:
     """Return how many vectors a shard holds, and how many numbers each has."""
     if _is_npy(shard):
-        array = _mapped(shard)
-        return len(array), array.shape[1]
+        return _mapped(shard).shape
     if shard.suffix.lower() != ".parquet":
         raise invalid(str(shard), f"end in {' or '.join(SUFFIXES)}, or be a folder of such files", repr(shard.suffix))
     with _parquet(shard) as file:
@@ -187,14 +181,17 @@ def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
     """Return the columns that make a vector, and whether it is one column of lists."""
     import pyarrow.types as kinds
 
+    from dataprune.tables.parquet import kind_of_type
+
     is_list = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
     lists = [field.name for field in schema if any(test(field.type) for test in is_list)]
-    others = {field.name for field in schema if field.name in NOT_FEATURES or is_key(field.name) or _is_text(field.type)}
-    kind_of = {field.name: field.type for field in schema if field.name not in others.difference(lists)}
-    numbers = [name for name, kind in kind_of.items() if kinds.is_floating(kind) or kinds.is_integer(kind)]
     if len(lists) == 1:
         return lists, True
-    if lists or not numbers or len(numbers) < len(kind_of):
+    kind_of = {
+        field.name: kind_of_type(field.type) for field in schema if field.name not in NOT_FEATURES and not is_key(field.name)
+    }
+    numbers = [name for name, kind in kind_of.items() if kind in ("integer", "float")]
+    if lists or not numbers or any(kind not in ("integer", "float", "text") for kind in kind_of.values()):
         cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and texts."
         raise invalid(str(shard), "hold feature vectors", f"the columns {join_some(schema.names)}", cure)
     return numbers, False
@@ -233,25 +230,15 @@ def _listed_vectors(column: Any, width: int, shard: Path, start: int) -> np.ndar
     return np.asarray(values).reshape(len(column), width)
 
 
-def _is_text(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    kind = kind.value_type if kinds.is_dictionary(kind) else kind
-    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
-
-
 def _keys(shard: Path) -> dict[str, list[str]]:
     """Read the columns that may name the rows of a shard: texts, and whole numbers that are called like a key."""
-    import pyarrow.types as kinds
-
     if _is_npy(shard):
         return {}
+    from dataprune.tables.parquet import kind_of_type
+
     with _parquet(shard) as file:
-        may = [
-            field.name
-            for field in file.schema_arrow
-            if _is_text(field.type) or (is_key(field.name) and kinds.is_integer(field.type))
-        ]
+        kinds = {field.name: kind_of_type(field.type) for field in file.schema_arrow}
+        may = [name for name, kind in kinds.items() if kind == "text" or (is_key(name) and kind == "integer")]
         columns = {name: file.read([name]).column(0).cast("string") for name in may}
         for name, column in columns.items():
             if column.null_count and name.lower() == "id":

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,10 +11,11 @@ import numpy as np
 from dataprune.data.dataset import Dataset, Skipped
 from dataprune.data.decode import SUFFIXES
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, by_split, plain, shared_folders, split_of
-from dataprune.data.walk import File, Walk, circle_notes, file_pictures, without_doubles
+from dataprune.data.walk import NOT_FOLLOWED, File, Walk, file_pictures, without_doubles
 from dataprune.errors import InputError, invalid, join_some
 
 _PLAIN = frozenset({"data", "image", "images", "img", "imgs", "jpg", "jpegs", "photos", "pictures"})
+_UNLABELED = "_unlabeled"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
             taken[split] = [(file, None) for file, _ in group]
     named = {label for group in taken.values() for _, label in group if label is not None}
     classes = tuple(sorted(named))
-    parts = {split: _part(found, group, split, places, classes, labelled) for split, group in taken.items()}
-    return Source("folder", found.base, parts, classes, (*notes, *circle_notes(found)))
+    of_split = {split: [place for place in places if place.split == split] for split in taken}
+    parts = {split: _part(found, group, of_split[split], classes, labelled) for split, group in taken.items()}
+    notes += [f"{NOT_FOLLOWED}, as they lead back: {join_some(found.links)}"] if found.links else []
+    return Source("folder", found.base, parts, classes, tuple(notes))
 
 
 def layout(ids: Iterable[str], where: str = "the folder", labelled: bool = False) -> tuple[list[Place], list[str]]:
@@ -93,18 +96,16 @@ def place_of(name: str, places: Iterable[Place]) -> Place | None:
 
 
 def label_at(name: str, place: Place) -> str | None:
-    """Return the class of a picture at its place, None right in the place."""
+    """Return the class of a picture at its place, None right in the place, or where FiftyOne puts what has no label."""
     if place.label is not None:
         return place.label
     folder, slash, _ = name.removeprefix(place.folder).partition("/")
-    return folder if slash else None
+    return folder if slash and folder != _UNLABELED else None
 
 
 def refuse_output_inside_data(dataset: Dataset, out: Path, name: str = "out") -> None:
-    """Refuse a folder that would be a class of the data, and so make the same command find other data.
-
-    A folder beside `train` and `test` is no class, nor is one whose name begins with a dot.
-    """
+    """Refuse a folder that would be a class of the data, and so make the same command find other data: not one beside `train` and
+    `test`, nor one whose name begins with a dot."""
     if dataset.origin is None or dataset.origin.kind != "folder":
         return
     classes = Path(dataset.origin.path)
@@ -169,27 +170,27 @@ def _splits(tree: _Tree, root: str, where: str, labelled: bool) -> tuple[dict[st
     return {split: f"{root}{name}/" for split, name in found.items()}, notes
 
 
-def _part(
-    found: Walk, taken: list[tuple[File, str | None]], split: str, places: list[Place], classes: tuple[str, ...], labelled: bool
-) -> Part:
+def _part(found: Walk, taken: list[tuple[File, str | None]], own: list[Place], classes: tuple[str, ...], labelled: bool) -> Part:
     label_of = {file.id: label for file, label in taken}
     files, notes = without_doubles([file for file, _ in taken])
-    own = [place for place in places if place.split == split]
     bad = [item for item in found.bad if place_of(item.path, own)]
     # A folder whose pictures are all bad is not empty as well: one mistake, one line.
     filled = {file.id.rpartition("/")[0] for file in files} | {item.path for item in bad}
     if not any(place.label for place in own) and any(label_of.values()):
         folders = [one for one in found.folders if (place := place_of(one, own)) and "/" not in one.removeprefix(place.folder)]
         empty = [one for one in sorted(folders) if not any(f"{name}/".startswith(f"{one}/") for name in filled)]
-        bad += [Skipped(name, "a class folder with no picture") for name in empty]
+        bad += [Skipped(name, "a class folder with no picture") for name in empty if PurePosixPath(name).name != _UNLABELED]
     if len({label_of[file.id] for file in files}) > 1 and not labelled:
-        bad += [Skipped(file.id, "lies outside any class folder") for file in files if label_of[file.id] is None]
+        for file in [file for file in files if label_of[file.id] is None]:
+            outside = _UNLABELED not in PurePosixPath(file.id).parts
+            bad.append(Skipped(file.id, "lies outside any class folder" if outside else "has no label"))
         files = [file for file in files if label_of[file.id] is not None]
-    index = {name: index for index, name in enumerate(classes)}
     given = [label for file in files if (label := label_of[file.id]) is not None]
+    index = {name: index for index, name in enumerate(classes)}
     labels = np.array([index[label] for label in given], np.int64) if files and len(given) == len(files) else None
-    others = [name for name in found.others if place_of(name, own)]
-    notes = [*_passed(others), *notes]
+    if others := [name for name in found.others if place_of(name, own)]:
+        what = "1 file that is no picture by its" if len(others) == 1 else f"{len(others)} files that are no pictures by their"
+        notes.insert(0, f"passed over {what} ending: {_counted(others)}")
     ids, paths = [file.id for file in files], [file.path for file in files]
     return Part(ids, labels, file_pictures(found.base, files), paths=paths, bad=tuple(bad), notes=tuple(notes))
 
@@ -197,9 +198,3 @@ def _part(
 def _counted(others: Iterable[str]) -> str:
     counts = Counter(PurePosixPath(name).suffix or "without ending" for name in others)
     return join_some(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _passed(others: list[str]) -> Iterator[str]:
-    if others:
-        what = "1 file that is no picture by its" if len(others) == 1 else f"{len(others)} files that are no pictures by their"
-        yield f"passed over {what} ending: {_counted(others)}"

@@ -15,8 +15,7 @@ from dataprune.workers import Pool
 
 @dataclass(frozen=True)
 class DataHandle:
-    """Where inputs, labels and mirrored vectors lie as npy files, fit to be sent to another process; or the arrays, for machines
-    that see no file."""
+    """Where inputs, labels and mirrored vectors lie as npy files; or the arrays, for machines that see no file."""
 
     inputs: Path | np.ndarray
     labels: Path | np.ndarray | None
@@ -40,8 +39,7 @@ def share(dataset: Dataset, folder: Path) -> DataHandle:
 def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
     """Describe a data set for a pool: by files that all its machines see, else as arrays that travel with the jobs.
 
-    Raises:
-        MachineError: some machine does not see the files, and the arrays are too large to travel; the folder cannot be written.
+    Arrays that are too large for that are a MachineError.
     """
     shared = share(dataset, folder)
     unseen = pool.nodes_without([path for path in vars(shared).values() if isinstance(path, Path)])
@@ -60,8 +58,7 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
 
 def open_shared(shared: DataHandle) -> Shared:
     """Open what `share` described: read-only maps, or the arrays that came along."""
-    opened = (tables.read_npy(one, mmap=True) if isinstance(one, Path) else one for one in vars(shared).values())
-    return Shared(*opened)
+    return Shared(*(tables.read_npy(one, mmap=True) if isinstance(one, Path) else one for one in vars(shared).values()))
 
 
 def _placed(array: np.ndarray, target: Path) -> Path:

@@ -43,9 +43,8 @@ def label_column(
 ) -> tuple[str | None, list[str]]:
     """Return the column of labels, None where there is none, and what is to be said of the choice.
 
-    Args:     names: of all columns. values: gives the values of one. asked: the column that was named. others: columns that are
-              labels by their type, whatever they are called.
-    Raises:   InputError if it is not there, or if several are called like labels and say different things.
+    It is the one that was `asked` for, that is called like labels, or one of the `others`, which are labels by their type. Several
+    that say different things are an InputError.
     """
     if asked is not None:
         if asked not in names:
@@ -73,7 +72,7 @@ def label_column(
 def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequence[str]) -> tuple[np.ndarray | None, list[str]]:
     """Return the labels of a table's rows, if any: its column of labels, one-hot columns, or the only one that repeats values.
 
-    Args:     asked: the column that was named. passed: columns that are something else.
+    The columns that are `passed` are something else.
     """
     rest = [name for name in cells if name not in passed]
     name, notes = label_column(rest, cells.__getitem__, asked)
@@ -142,11 +141,7 @@ class LabelFile:
         return False
 
     def align(self, ids: Sequence[str], classes: tuple[str, ...]) -> Aligned:
-        """Return the label of each example: by the column that names the examples, else by row.
-
-        Args:     classes: the known ones; with (), the file's own values make them.
-        Raises:   InputError with rows: too few or many rows, an id missing or twice, and as `resolve`.
-        """
+        """Return the label of each example, by the column that names them, else by row, as an index of known classes."""
         joined = self.sheet.join(ids, self.called)
         try:
             labels, classes = self.resolved(joined.key, classes)
@@ -181,8 +176,6 @@ def read_labels(source: str) -> LabelFile:
     """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one beside the names of the examples.
 
     Of a file with columns `given_label` and `decision`, as `dataprune noise apply` writes it, the rows decided "drop" are dropped.
-
-    Raises:   InputError if there is no such file or column; decisions of other words.
     """
     sheet = tables.read_sheet(source, "label")
     if len(sheet.names) == 1 and (mark := next((mark for mark in ";\t" if mark in sheet.names[0]), None)):

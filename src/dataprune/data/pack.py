@@ -1,7 +1,7 @@
 """The packed cache: pictures are decoded once, in parallel, into a memory-mapped array that is checked when it is opened.
 
-A pack is a folder of `pixels.npy`, `digests.npy` (of the whole pictures) and `manifest.json` (last), keyed by the files' paths,
-sizes and times, the form of the squares and the decoder.
+A pack is a folder of pixels, digests of the whole pictures, and a manifest, by the identity of the pictures, their form, and the
+decoder.
 """
 
 import contextlib
@@ -45,17 +45,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Form:
-    """The squares that pictures are brought to; what is None follows from the pictures.
+    """The squares that pictures are brought to; what is None follows from the pictures."""
 
-    Attributes:
-        size: side in pixels.
-        fit: as `decode.fit_square`.
-        scale: of gray pictures of 16 bits, where there are any.
-    """
-
-    size: int | None = None
+    size: int | None = None  # side in pixels
     fit: Fit = "crop"
-    scale: Scale | None = None
+    scale: Scale | None = None  # of gray pictures of 16 bits, where there are any
 
 
 @dataclass(frozen=True)
@@ -85,11 +79,11 @@ class Pack:
     """An opened pack: pictures that could be decoded, digests of the whole of them, and the rows of those that could not."""
 
     folder: Path
-    images: np.ndarray | None
-    digests: np.ndarray | None
     digest: str
     skipped: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
+    images: np.ndarray | None = None
+    digests: np.ndarray | None = None
 
 
 def cache_root() -> tuple[Path, str | None]:
@@ -114,10 +108,8 @@ def cache_root() -> tuple[Path, str | None]:
 
 
 def open_pack(pictures: Pictures, form: Form, workers: int | None = None, progress: Progress | None = None) -> Pack:
-    """Open the pack of these pictures; decode them first if there is none, or a damaged one.
+    """Open the pack of these pictures in this form; decode them first if there is none, or a damaged one.
 
-    Args:     form: what the pictures are brought to. workers: processes to decode with, by default one a core. progress: called
-              with (done, all) while decoding.
     Raises:   MachineError if the cache cannot be written, or the disk is full. StoreError if a pack is damaged right after it was
               made. WorkError if a worker is lost again and again.
     """
@@ -182,9 +174,9 @@ def _opened_or_none(folder: Path) -> Pack | None:
 
 def _opened(folder: Path) -> Pack:
     manifest = store.read_manifest(folder, MANIFEST, _Manifest)
-    about = (manifest.digest, manifest.skipped, tuple(_notes(manifest)))
+    found = Pack(folder, manifest.digest, manifest.skipped, tuple(_notes(manifest)))
     if not manifest.count:
-        return Pack(folder, None, None, *about)
+        return found
     path = folder / PIXELS
     if not path.is_file() or path.stat().st_size <= CHECK_BYTES:
         _check_blocks(folder, manifest)
@@ -196,7 +188,7 @@ def _opened(folder: Path) -> Pack:
         raise _damaged(folder, f"{PIXELS} has shape {images.shape}.")
     if store.sha256(folder / DIGESTS) != manifest.files[DIGESTS].sha256 or digests.shape != (manifest.count, DIGEST_BYTES):
         raise _damaged(folder, f"checksum of {DIGESTS} is wrong.")
-    return Pack(folder, images, digests, *about)
+    return replace(found, images=images, digests=digests)
 
 
 def _notes(manifest: _Manifest) -> Iterator[str]:
@@ -209,9 +201,9 @@ def _notes(manifest: _Manifest) -> Iterator[str]:
         "low byte": "have colours of 16 bits, of which the low byte is not read",
         "on black": "are white on transparent ground and were laid over black, others over white",
     }
-    yield from (
-        f"{count:,} of {manifest.count:,} pictures {said[code]}" for code, count in manifest.remarks.items() if code in said
-    )
+    for code, count in manifest.remarks.items():
+        if code in said:
+            yield f"{count:,} of {manifest.count:,} pictures {said[code]}"
 
 
 def _damaged(folder: Path, what: str) -> StoreError:
@@ -219,14 +211,14 @@ def _damaged(folder: Path, what: str) -> StoreError:
 
 
 def _check_blocks(folder: Path, manifest: _Manifest) -> None:
-    path, n_blocks = folder / PIXELS, len(manifest.blocks)
+    path = folder / PIXELS
     if not path.is_file():
         raise _damaged(folder, f"{PIXELS} is missing.")
     if (size := path.stat().st_size) != manifest.bytes:
         raise _damaged(folder, f"{PIXELS} has {size} bytes, it was written with {manifest.bytes}.")
     wrong = [str(i) for i, (a, b) in enumerate(zip(_block_digests(path), manifest.blocks, strict=True)) if a != b]
     if wrong:
-        raise _damaged(folder, f"checksum of block {', '.join(wrong[:5])} of {n_blocks} is wrong.")
+        raise _damaged(folder, f"checksum of block {', '.join(wrong[:5])} of {len(manifest.blocks)} is wrong.")
 
 
 def _block_digests(path: Path) -> list[str]:
@@ -246,7 +238,12 @@ def _build(pictures: Pictures, form: Form, folder: Path, workers: int | None, pr
     form = measured(pictures, form, workers)
     size, total = form.size or 8, pictures.count
     with store.writing(folder / PIXELS, total * size * size * 3) as path:
-        decode_chunk = partial(_decode_chunk, path, _reserve(path, total, size), form)
+        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (total, size, size, 3))
+        if hasattr(os, "posix_fallocate"):  # all of its bytes are claimed now, so that a full disk is met before decoding
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, pixels.offset + pixels.nbytes)
+        decode_chunk = partial(_decode_chunk, path, pixels.offset, form)
+        del pixels
         made = sorted(_results(decode_chunk, pictures, workers, progress), key=lambda one: one.start)
         skipped = [item for one in made for item in one.skipped]
         if skipped:
@@ -261,20 +258,11 @@ def _build(pictures: Pictures, form: Form, folder: Path, workers: int | None, pr
     store.write_manifest(folder, MANIFEST, {**manifest, "decoder": versions()}, [DIGESTS])
 
 
-def _reserve(path: Path, count: int, size: int) -> int:
-    """Make the array and claim all of its bytes now, so that a full disk is met before decoding; return where the pixels begin."""
-    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (count, size, size, 3))
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, pixels.offset + pixels.nbytes)
-    return pixels.offset
-
-
 def _decode_chunk(path: Path, offset: int, form: Form, chunk: Chunk, report: Report) -> _Made:
     """Decode one chunk and write its rows at their place."""
     size, scale = form.size or 0, form.scale or ALL_BITS
-    made = _Made(chunk.start, [], b"", Counter())
-    empty, done, digests = np.zeros((size, size, 3), np.uint8), 0, []
+    made, digests = _Made(chunk.start, [], b"", Counter()), []
+    empty, done = np.zeros((size, size, 3), np.uint8), 0
     with path.open("r+b", buffering=BUFFER_BYTES) as file:  # not through a map, where a full disk kills the process
         file.seek(offset + chunk.start * empty.nbytes)
         for done, read in enumerate(chunk.open(), 1):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dataprune.data.classes import are_absent, as_column, encode_splits
+from dataprune.data.decode import BadPicture
 from dataprune.data.labels import Columns, label_column
 from dataprune.data.recorded import Sheet, records_source
 from dataprune.data.source import (
@@ -25,7 +26,6 @@ from dataprune.data.source import (
     files_by_split,
     plain,
     read_file,
-    read_stored,
     row_ids,
     stamp,
 )
@@ -46,11 +46,9 @@ class _File:
 
 
 def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source | None:
-    """Read ids and labels of Parquet files in the layout, splits by the words in their names and folders; None if no file is.
+    """Read ids and labels of Parquet files (by names below `base`), splits by the words in these; None if none is of pictures.
 
     A row's id is its `image.path` where these are unique in the split, else the row number. Labels of -1 throughout mean "none".
-
-    Args:     files: their paths, by their names relative to `base`.
     """
     of_name, passed = dict[str, _File](), list[str]()
     for name, path in files.items():
@@ -153,7 +151,7 @@ def _row_group(path: str, row_group: int, column: str) -> Iterator[Read]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=CHUNK, row_groups=[row_group], columns=[f"{column}.bytes"]):
                 for value in batch.column(0).field("bytes"):
-                    yield partial(read_stored, value.as_py(), "has no bytes (a picture kept outside the Parquet file)")
+                    yield partial(_stored, value.as_py(), "has no bytes (a picture kept outside the Parquet file)")
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{plain(path)} is damaged: {one_line(error)}.") from None
 
@@ -257,4 +255,11 @@ def _rows(dataset: Any, column: str, start: int) -> Iterator[Read]:
         if data is None and path:
             yield partial(read_file, path)
         else:
-            yield partial(read_stored, data, "has neither bytes nor a path")
+            yield partial(_stored, data, "has neither bytes nor a path")
+
+
+def _stored(data: bytes | None, missing: str, limit: int = -1) -> bytes:
+    """Return a picture that is in memory already, or raise BadPicture with the reason `missing`."""
+    if data is None:
+        raise BadPicture(missing)
+    return data

@@ -27,10 +27,7 @@ _KEYS = frozenset([*_TEXTS.split(), *_NUMBERS.split()[1:], "REDUCE"])  # a call 
 
 
 def loads(content: bytes) -> Any:
-    """Read a pickle of plain tables; the text of Python 2 stays bytes, arrays are `Array`.
-
-    Raises:   InputError if it asks for anything else; whatever error the damage leads to if it is damaged.
-    """
+    """Read a pickle of plain tables: text of Python 2 stays bytes, arrays are `Array`; anything else is an InputError."""
     _check_steps(content)
     return _Plain(content).load()
 
@@ -38,8 +35,10 @@ def loads(content: bytes) -> Any:
 class Array:
     """An array of the pickle, as `value` once its state was set; a shape alone reserves nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Any = None) -> None:
         self.value = np.empty(0, np.int8)
+        if state is not None:
+            self.__setstate__(state)
 
     def __setstate__(self, state: Any) -> None:
         shape, kind, is_fortran, raw = state[-4:]
@@ -76,7 +75,7 @@ class _Plain(pickle.Unpickler):
             "numpy.ndarray": None,  # only named, for `_reconstruct`: called, it would give memory as it was found
             "numpy.dtype": _Kind,
             "numpy._core.multiarray._reconstruct": lambda *_: Array(),
-            "numpy._core.numeric._frombuffer": _from_buffer,
+            "numpy._core.numeric._frombuffer": lambda raw, kind, shape, order: Array((shape, kind, order == "F", raw)),
             "_codecs.encode": self._latin1,
         }
         if called in allowed:
@@ -90,12 +89,6 @@ class _Plain(pickle.Unpickler):
         if self._bytes_left < 0:
             raise InputError("the pickle repeats text until it is larger than the file.")
         return text.encode("latin1")
-
-
-def _from_buffer(buffer: bytes | bytearray, kind: _Kind, shape: tuple[int, ...], order: str) -> Array:
-    array = Array()
-    array.__setstate__((shape, kind, order == "F", buffer))
-    return array
 
 
 def _text(value: str | bytes) -> str:

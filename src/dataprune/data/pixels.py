@@ -1,7 +1,6 @@
 """Numbers as pictures: which axis holds the channels and what the values mean; converted where both are certain, else refused."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,15 +15,6 @@ _BLOCK_BYTES = 2**26  # numbers looked at together
 FAINT = 16  # a largest value below this, of 255, would leave next to nothing of what was given
 UNIT_NOTE = "{} is {} in [0, 1]: multiplied by 255"
 _CURE = "Give them as they were before, or scale them: np.interp({0}, ({0}.min(), {0}.max()), (0, 255)).round().astype('uint8')."
-
-
-@dataclass(frozen=True)
-class _Values:
-    """What the numbers of some arrays have in common."""
-
-    low: float
-    high: float
-    are_whole: bool
 
 
 def as_pictures(
@@ -55,7 +45,12 @@ def as_pictures(
         if kind != "bytes":
             convert, said = _conversion(kind, names, upright)
             notes.append(said)
-            upright |= {name: _converted(upright[name], convert) for name in names}
+            for name in names:
+                made, start = np.empty(upright[name].shape, np.uint8), 0
+                for block in _blocks(upright[name]):
+                    made[start : start + len(block)] = convert(block)
+                    start += len(block)
+                upright[name] = made
     return {name: np.require(x, np.uint8, "C") for name, x in upright.items()}, tuple(notes)
 
 
@@ -115,23 +110,24 @@ def _conversion(kind: str, names: list[str], arrays: Mapping[str, np.ndarray]) -
     called, types = " and ".join(f"`{name}`" for name in names), "/".join(sorted({str(arrays[name].dtype) for name in names}))
     if kind == "b":
         return lambda x: x * np.uint8(255), f"{called} holds true and false: read as white and black"
-    found = _values(names[0], [arrays[name] for name in names])
-    given, cure = f"{types} from {found.low:.6g} to {found.high:.6g}", _CURE.format(names[0] if names[0].isidentifier() else "x")
-    is_unit = kind == "f" and found.high <= 1
-    if found.low < 0 or found.high > 65535 or (is_unit and 0 < found.high * 255 < FAINT):
+    low, high, are_whole = _values(names[0], [arrays[name] for name in names])
+    given, cure = f"{types} from {low:.6g} to {high:.6g}", _CURE.format(names[0] if names[0].isidentifier() else "x")
+    is_unit = kind == "f" and high <= 1
+    if low < 0 or high > 65535 or (is_unit and 0 < high * 255 < FAINT):
         raise invalid(names[0], "be pictures of 0…255, 0…1 or up to 16 bits", given, cure)
     if is_unit:
         return lambda x: np.rint(x * 255.0), UNIT_NOTE.format(called, types)
-    if not found.are_whole and not 128 <= found.high <= 255:
+    if not are_whole and not 128 <= high <= 255:
         raise invalid(names[0], "be in [0, 1], or up to 255, where it is floating point", given, cure)
-    scale = scale_of(found.low, found.high)
+    scale = scale_of(low, high)
     if scale == (0, 8):
-        rounded = "" if found.are_whole else ", rounded"
-        return np.rint if not found.are_whole else lambda x: x, f"{called} is {given}: read as 0…255{rounded}"
+        rounded = "" if are_whole else ", rounded"
+        return np.rint if not are_whole else lambda x: x, f"{called} is {given}: read as 0…255{rounded}"
     return scale.to_bytes, f"{called} is {given}: scaled so that {scale.start:,} is black and {scale.top:,} white"
 
 
-def _values(name: str, arrays: list[np.ndarray]) -> _Values:
+def _values(name: str, arrays: list[np.ndarray]) -> tuple[float, float, bool]:
+    """Return the smallest and the largest number, and whether all are whole."""
     low, high, are_whole = np.inf, -np.inf, True
     for x in arrays:
         for block in _blocks(x):
@@ -139,15 +135,7 @@ def _values(name: str, arrays: list[np.ndarray]) -> _Values:
                 raise invalid(name, "be finite", "NaN or infinity")
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             are_whole = are_whole and (x.dtype.kind in "iu" or bool((block == np.floor(block)).all()))
-    return _Values(low, high, are_whole) if low <= high else _Values(0, 0, True)
-
-
-def _converted(x: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> UInt8[np.ndarray, "n height width channels"]:
-    made, start = np.empty(x.shape, np.uint8), 0
-    for block in _blocks(x):
-        made[start : start + len(block)] = convert(block)
-        start += len(block)
-    return made
+    return (low, high, are_whole) if low <= high else (0, 0, True)
 
 
 def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:

@@ -97,9 +97,9 @@ def read(
     Pictures in files are decoded once into the cache, as RGB squares of one size; arrays keep their shape and channels.
 
     Args:
-        source: a folder (`class/*.jpg`, or `train/ test/ [validation/]` with classes inside, or flat), a Parquet file or folder
-            in the Hugging Face layout, `.npz` (`x`, `y`), `.npy`, a folder of CIFAR-10/100 files, `hf:NAME`, `digits`; or an
-            object: a torch or Hugging Face data set, an array, a tuple `(x, y)`, a `Dataset`.
+        source: a folder (`class/*.jpg`, or `train/ test/ [validation/]` with classes inside, or flat), a table of pictures, texts
+            or rows, tar files of WebDataset, a Parquet file or folder in the Hugging Face layout, `.npz` (`x`, `y`), `.npy`,
+            CIFAR-10/100 files, `hf:NAME`, `digits`; or a torch or Hugging Face data set, an array, `(x, y)`, a `Dataset`.
         split: train, validation or test, as far as the source has them.
         labels: `FILE[:COLUMN]` that replaces the given labels, by the column that names the examples, else by row.
         image_size: side in pixels; by default the pictures' own if they are equal squares up to 128, else their median short side,
@@ -108,13 +108,11 @@ def read(
         workers: processes that decode, by default one a core; few pictures are decoded in this process.
         progress: called with (done, all) while decoding.
         fit: how pictures become squares: `crop` cuts out the centre, `pad` adds black borders, `stretch` changes their proportions.
-        image_column: column of a table that names or holds the pictures; by default the one that does.
-        label_column: column of a table with the labels; by default the one that is called so.
-        text_column: column of a table with texts; by default the one that is called so. A table of neither pictures nor texts is
-            read as rows of numbers, categories and dates.
-    Raises:
-        InputError: the source is missing, empty, or of no known kind; bad items under `fail`; labels that do not fit.
-        MachineError: the cache cannot be written, or is full; an extra is missing.
+        image_column, label_column, text_column: columns of a table that name or hold the pictures, the labels, the texts; by
+            default those that do, or are called so. A table of neither pictures nor texts is read as rows of numbers, categories
+            and dates.
+    Raises:   InputError if the source is missing, empty, or of no known kind; for bad items under `fail`; labels that do not fit.
+              MachineError if the cache cannot be written, or is full; an extra is missing.
 
     Example:
         >>> read("digits")
@@ -166,8 +164,7 @@ def read_splits(
     if test is None:
         return splits
     train = splits.train  # whose size and scale the pictures of test take
-    is_square = train.images is not None and train.images.shape[1] == train.images.shape[2]
-    size = train.inputs.shape[1] if is_square else image_size
+    size = train.images.shape[1] if train.images is not None and train.images.shape[1] == train.images.shape[2] else image_size
     how = replace(how, labels=None, image_size=size, scale=pack.scale_in(train.pack))
     if (other := _in_memory(test, how)) is None:
         found = _find(test, how)

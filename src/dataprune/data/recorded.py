@@ -16,12 +16,10 @@ from dataprune.data.source import SPLIT_NAMES, Source
 from dataprune.data.vectors import kind_of
 from dataprune.errors import invalid, join_some, unknown_choice
 
-_TEXTS = frozenset(
-    (
-        *("text", "texts", "sentence", "content", "review", "reviewtext", "reviewbody", "question", "query", "title", "headline"),
-        *("utterance", "comment", "document", "body", "message", "tweet", "abstract", "prompt", "instruction", "post"),
-    )
-)
+_TEXTS = {
+    *("text", "texts", "sentence", "content", "review", "reviewtext", "reviewbody", "question", "query", "title", "headline"),
+    *("utterance", "comment", "document", "body", "message", "tweet", "abstract", "prompt", "instruction", "post"),
+}
 """What a column of texts is called, in lower case and without separators."""
 _IDS = frozenset(("id", "index", "rowid", "rownumber", "uuid", "unnamed:0", ""))
 FEW = 20  # rows or values below which nothing is guessed of labels
@@ -63,8 +61,7 @@ def records_source(
 ) -> Source | None:
     """Return texts or rows with their labels; None where a table seems to be of something else, pictures say.
 
-    Args:     given: the table of each split, or one that may have a column of splits. classes: those that indices stand for.
-    Raises:   InputError if columns that were asked for are not there, more than one may be meant, or labels are no classes.
+    Given is the table of each split, or one that may have a column of splits; `classes` are those that indices stand for.
     """
     sheets = {split: replace(one, cells={name: _typed(cells) for name, cells in one.cells.items()}) for split, one in given.items()}
     first = next(iter(sheets.values()))

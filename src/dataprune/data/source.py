@@ -104,13 +104,6 @@ def read_file(path: str, limit: int = -1, *, place: int = 0, size: int | None = 
         raise BadPicture(f"cannot be read: {error.strerror or error}") from None
 
 
-def read_stored(data: bytes | None, missing: str, limit: int = -1) -> bytes:
-    """Return a picture that is in memory already, or raise BadPicture with the reason `missing`."""
-    if data is None:
-        raise BadPicture(missing)
-    return data
-
-
 def stamp(name: str, state: os.stat_result) -> str:
     """Say which state a file is in."""
     return f"{name}\0{state.st_size}\0{state.st_mtime_ns}"
@@ -142,10 +135,7 @@ def by_split(names: Iterable[str], where: str) -> dict[str, str]:
 
 
 def files_by_split(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Sort files by the split in their names or folders'; return those without one apart, or as train where none has one.
-
-    Raises:   InputError if a name has words for two splits, or if two folders hold splits.
-    """
+    """Sort files by the split in their names or folders'; return those without one apart, or as train where none has one."""
     splits: dict[str, list[str]] = {split: [] for split in (*SPLITS, "")}
     above = set[str]()
     for name in names:

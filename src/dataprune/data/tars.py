@@ -41,11 +41,9 @@ class _Example:
 
 
 def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source:
-    """Read tar files of pictures, each with its label in a member of the same key: `.cls` or `.txt`, or a value in `.json`.
+    """Read tar files (by their names below `base`) of pictures, each with its label in `.cls`, `.txt` or `.json` of the same key.
 
     An id is the picture's name in its tar, with the tar's name before it where two shards have the same.
-
-    Args:     files: their paths, by their names relative to `base`.
     """
     if packed := [name for name in files if name.lower().endswith(COMPRESSED)]:
         cure = "Write plain .tar files: pictures are compressed already."

@@ -4,7 +4,7 @@ import os
 import posixpath
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ from dataprune.data.decode import SUFFIXES
 from dataprune.data.source import Pictures, plain, read_file, shared_folders, stamp
 from dataprune.errors import InputError, join_some
 
-_NOT_FOLLOWED = "links to folders inside the source were not followed"
+NOT_FOLLOWED = "links to folders inside the source were not followed"
 _IGNORED = frozenset({"__MACOSX"})
 _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device", stat.S_IFDIR: "folder"}
 
@@ -95,18 +95,13 @@ def without_doubles(files: list[File]) -> tuple[list[File], list[str]]:
     at_home = {file.inode for file in files if not file.through and file.inode in led_to and not Path(file.path).is_symlink()}
     again = {file.id for file in files if file.through and file.inode in at_home}
     links = sorted({file.through for file in files if file.id in again})
-    notes = [f"{_NOT_FOLLOWED}, their pictures count once: {join_some(links)}"] if links else []
+    notes = [f"{NOT_FOLLOWED}, their pictures count once: {join_some(links)}"] if links else []
     kept = [file for file in files if file.id not in again]
     by_inode: dict[tuple[int, int], list[str]] = {}
     for file in kept:
         by_inode.setdefault(file.inode, []).append(file.id)
     doubles = [" = ".join(names) for names in by_inode.values() if len(names) > 1]
     return kept, notes + ([f"the same file under several names (links): {join_some(doubles)}"] if doubles else [])
-
-
-def circle_notes(walk: Walk) -> list[str]:
-    """Say which links to folders lead to where the walk has been."""
-    return [f"{_NOT_FOLLOWED}, as they lead back: {join_some(walk.links)}"] if walk.links else []
 
 
 def file_pictures(base: str, files: Iterable[File]) -> Pictures:
@@ -154,7 +149,7 @@ class Shelf:
                 return straight
         for depth in range(len(shared_folders(filter(None, names))) + 1):
             ends = ["/".join(name.split("/")[depth:]) for name in names]
-            if any(found := [self._ends.get(end) or self._stems.get(end) or [] for end in ends]):
+            if any(found := [self._by_name["end"].get(end) or self._by_name["stem"].get(end) or [] for end in ends]):
                 return found
         return [[] for _ in texts]
 
@@ -165,25 +160,18 @@ class Shelf:
                 return [os.path.normpath(path)]
         if name.isascii():
             return []
-        return self._wholes.get(_composed(os.path.relpath(Path(root, name), self.base)), [])  # in another Unicode form
+        return self._by_name["whole"].get(_composed(os.path.relpath(Path(root, name), self.base)), [])  # in another Unicode form
 
     @cached_property
-    def _wholes(self) -> dict[str, list[str]]:
-        return self._by(lambda name: [name])
-
-    @cached_property
-    def _ends(self) -> dict[str, list[str]]:
-        return self._by(_tails)
-
-    @cached_property
-    def _stems(self) -> dict[str, list[str]]:
-        return self._by(lambda name: _tails(name.rpartition(".")[0]))
-
-    def _by(self, keys: Callable[[str], list[str]]) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def _by_name(self) -> dict[str, dict[str, list[str]]]:
+        """The paths of pictures by their whole names, by the ends of these, and by the ends without ending."""
+        found: dict[str, dict[str, list[str]]] = {"whole": {}, "end": {}, "stem": {}}
         for file in self.walk.files:
-            for key in keys(_composed(file.id)):
-                found.setdefault(key, []).append(file.path)
+            name = _composed(file.id)
+            stem = name.rpartition(".")[0]
+            for form, keys in (("whole", [name]), ("end", _tails(name)), ("stem", _tails(stem))):
+                for key in keys:
+                    found[form].setdefault(key, []).append(file.path)
         return found
 
 

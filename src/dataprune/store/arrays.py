@@ -29,10 +29,9 @@ class Arrays:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], info: Mapping[str, object]) -> None:
-    """Write named arrays as one safetensors file, atomically; equal arrays and `info` give equal bytes.
+    """Write named arrays (booleans, integers, floats up to 64 bits) as one safetensors file, atomically; equal ones as equal bytes.
 
-    Arrays are booleans, integers and floats up to 64 bits. `info` is what JSON can say, without NaN, kept as sorted JSON under the
-    one metadata key `dataprune` (several keys would be legal, but their order is not fixed, and the bytes would differ).
+    `info` is what JSON can say, without NaN, under the one metadata key `dataprune`: the order of several would not be fixed.
     """
     from safetensors.numpy import save
 

@@ -30,9 +30,8 @@ def writing(path: Path, needs_bytes: int | None = None, *, overwrite: bool = Tru
     At whatever moment the block is killed, the old file stays as it was; what killed writers of it left is removed. Missing parents
     are made. A symbolic link at `path` is replaced, not followed. `needs_bytes` is said when the disk is full.
 
-    Raises:
-        MachineError: the disk is full, or the folder may not be written.
-        InputError: `path` is a folder or a device, or lies below a file; or, without `overwrite`, holds something else.
+    Raises:   MachineError if the disk is full, or the folder may not be written. InputError if `path` is a folder or a device, or
+              lies below a file; or, without `overwrite`, holds something else.
     """
     temporary = _temporary(path)
     with _explained(path, temporary, needs_bytes):

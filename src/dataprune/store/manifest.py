@@ -49,12 +49,9 @@ def write_sealed(path: Path, body: Mapping[str, object], seal: str = SEAL) -> No
 
 
 def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, without the checksum.
+    """Read what `write_sealed` wrote, without the checksum; StoreError if it is missing, no table of JSON, or damaged.
 
     A file of an earlier version, which has no `seal`, is taken as it is; a checksum under another key must be there.
-
-    Raises:
-        StoreError: it is missing, no table of JSON, or its checksum does not fit.
     """
     found = read_json(path)
     if not isinstance(found, dict):
@@ -66,11 +63,9 @@ def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, name: str, body: "Mapping[str, object] | DataclassInstance", files: Sequence[str]) -> None:
-    """Write `folder/name` (last, once its files are there): `body`, and size and SHA-256 of every file and of itself.
+    """Write `folder/name`, once its files are there: `body` (plain JSON or a record), and size and SHA-256 of each file and itself.
 
-    Args:
-        body: what else it says, as plain JSON or a record; `format` and `files` are the manifest's own.
-        files: paths relative to `folder`, with forward slashes.
+    The `files` are relative to `folder`, with forward slashes; `format` and `files` are the manifest's own keys.
     """
     plain = dict(body) if isinstance(body, Mapping) else asdict(body)
     places = {relative: _inside(folder, relative) for relative in files}
@@ -79,14 +74,10 @@ def write_manifest(folder: Path, name: str, body: "Mapping[str, object] | Datacl
 
 
 def read_manifest(folder: Path, name: str, kind: type[T]) -> T:
-    """Read `folder/name`, as `write_manifest` wrote it.
+    """Read `folder/name`, as `write_manifest` wrote it, as a record of a `kind`, which may leave things out, or a `dict`.
 
-    Args:
-        kind: the record to make of it; `dict` for a manifest of whatever kind. What a record does not name is left out.
-
-    Raises:
-        InputError: there is none.
-        StoreError: it is damaged, of another version, not of this kind, or names files outside the folder.
+    Raises:   InputError if there is none. StoreError if it is damaged, of another version, not of this kind, or names files outside
+              the folder.
     """
     path = folder / name
     if not path.is_file():
@@ -142,11 +133,8 @@ def manifest_beside(path: Path) -> Path | None:
     One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
     """
     unreadable = None
-    if not path.name:  # `.` and `/` have nothing beside them
-        return None
-    for manifest in dict.fromkeys((path.with_name(f"{path.name}.json"), path.with_suffix(".json"))):
-        if not manifest.is_file() or manifest == path:
-            continue
+    names = (path.with_name(f"{path.name}.json"), path.with_suffix(".json")) if path.name else ()  # `.` and `/` have none
+    for manifest in (one for one in dict.fromkeys(names) if one.is_file() and one != path):
         try:
             found = read_json(manifest)
         except StoreError:

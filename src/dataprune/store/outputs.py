@@ -37,20 +37,13 @@ class WorkFolder:
     whatever moment, the same call goes on: the claim lies on disk before the work begins, results are files that are replaced as
     a whole, and the manifest, which comes last, alone says that the work is finished. An output that is whole is recognised
     without a lock. One writer at a time: others are refused, or wait. What killed writers left is swept.
-
-    Attributes:
-        output: what the user named; `what` it is, for messages: "a run", "features".
-        manifest: written by the block, last. It says the identity under `key`, which stands in for a claim that is gone or damaged.
-        claimed: the file that says what is being made.
-        scratch: where the work is done; it survives a kill, and goes once the block has ended well. For a file it is hidden beside
-            it and holds the claim too.
     """
 
     output: Path
-    what: str
-    manifest: Path
-    claimed: Path
-    scratch: Path
+    what: str  # for messages: "a run", "features"
+    manifest: Path  # written by the block, last; under `key` it says the identity, in place of a claim that is gone or damaged
+    claimed: Path  # says what is being made
+    scratch: Path  # survives a kill, and goes once the block has ended well; of a file hidden beside it, with the claim in it
     key: str
 
     @classmethod
@@ -107,15 +100,10 @@ class WorkFolder:
 
         Where the block raises before anything is left in the scratch folder of a file, that folder goes: it binds nobody.
 
-        Args:
-            identity: plain JSON.
-            also: what else the claim says; it may differ.
-            wait: wait for another process that works here.
-            grows: numbers of the identity that may be larger than they were: the output is then made on, and stays whole meanwhile.
-
-        Raises:
-            InputError: another identity, other things, or another process (without `wait`).
-            StoreError: what is there does not say what it is.
+        Args:     identity: plain JSON. also: what else the claim says; it may differ. grows: numbers of the identity that may be
+                  larger than they were: the output is then made on, and stays whole meanwhile.
+        Raises:   InputError for another identity, other things, or another process (without `wait`). StoreError where what is there
+                  does not say what it is.
         """
         wanted, also = json.loads(canonical_json(identity)), also or {}
         if self._is_finished(wanted):
@@ -153,8 +141,7 @@ class WorkFolder:
     def _compare(self, present: dict[str, Any], wanted: dict[str, Any], grows: Sequence[str]) -> None:
         """Refuse another identity than the one that is there."""
         present = present | {name: wanted[name] for name in grows if present.get(name, wanted[name]) < wanted[name]}
-        differing = _differences(present, wanted)
-        if differing:
+        if differing := _differences(present, wanted):
             cure = "Choose another folder" if self.is_folder else "Choose another file"
             if not self.is_folder and not self.output.exists():
                 cure += f", or remove {self.scratch}"
@@ -227,10 +214,8 @@ def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | 
 
     Whoever is killed leaves hidden folders; the same call then removes what was half built, and builds what has not appeared yet.
 
-    Args:
-        targets: where nothing is yet (else InputError); parents are made.
-        identity: of what is built. Who was interrupted among the last steps goes on with the same only.
-        needs_bytes: said when the disk is full.
+    Args:     targets: where nothing is yet (else InputError); parents are made. identity: of what is built: who was interrupted in
+              the last steps goes on with the same only. needs_bytes: said when the disk is full.
     """
     check_new(targets)
     scratches = list(dict.fromkeys(_scratch(target) for target in targets))

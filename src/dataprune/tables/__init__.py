@@ -3,21 +3,3 @@
 from dataprune.tables.columns import READABLE, Sheet, column_names, read_sheet, read_table, split_spec, write_table
 from dataprune.tables.files import TABLES, check_output, write_lines
 from dataprune.tables.npy import VECTOR_SUFFIXES, read_npy, read_npz, write_npy, write_vectors
-
-__all__ = [
-    "READABLE",
-    "TABLES",
-    "VECTOR_SUFFIXES",
-    "Sheet",
-    "check_output",
-    "column_names",
-    "read_npy",
-    "read_npz",
-    "read_sheet",
-    "read_table",
-    "split_spec",
-    "write_lines",
-    "write_npy",
-    "write_table",
-    "write_vectors",
-]

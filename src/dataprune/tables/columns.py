@@ -42,9 +42,7 @@ def write_table(
 ) -> None:
     """Write columns as `.parquet` or `.csv`, by the suffix, in place; equal input gives equal bytes.
 
-    Args:
-        columns: booleans, integers, floats (up to 64 bits) or Unicode text, all of one length.
-        metadata: what to say of a column, as JSON; kept by Parquet only.
+    They are booleans, integers, floats (up to 64 bits) or Unicode text. What `metadata` say of one (JSON) is kept by Parquet only.
     """
     table = {name: _column(name, values) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in table.items()}
@@ -127,21 +125,13 @@ def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A table from which one column is wanted.
+    """A table from which one column is wanted."""
 
-    Attributes:
-        source: how it was named, for messages.
-        names: of all columns there are.
-        columns: those that were read: the cells of a CSV file as they stand there, of other files numbers as numbers.
-        column: the one that is wanted; None where that depends on which of them names the rows.
-        quoted: columns that say they are text: of a CSV file those whose first cell stands in quotes.
-    """
-
-    source: str
-    names: tuple[str, ...]
-    columns: Mapping[str, Shaped[np.ndarray, " rows"]]
-    column: str | None = None
-    quoted: frozenset[str] = frozenset()
+    source: str  # as it was named, for messages
+    names: tuple[str, ...]  # of all columns there are
+    columns: Mapping[str, Shaped[np.ndarray, " rows"]]  # as read: the cells of CSV as they stand there, of others numbers as such
+    column: str | None = None  # the one that is wanted; None where that depends on which of them names the rows
+    quoted: frozenset[str] = frozenset()  # columns that say they are text: of CSV those whose first cell stands in quotes
 
     @property
     def n_rows(self) -> int:
@@ -178,12 +168,9 @@ class Sheet:
 
 
 def read_sheet(spec: str | Path, default: str | None = None) -> Sheet:
-    """Read the column that `FILE:COLUMN` names, with those that may name its rows.
+    """Read the column that `FILE:COLUMN` names, with those that may name its rows; also of JSON of FiftyOne or Label Studio.
 
-    Args:
-        spec: an existing file of that whole name is meant before a part of it is taken for a column.
-        default: the column to take from a bare `FILE`; where it is absent, the only one beside the key. FILE may also be JSON of
-            FiftyOne or Label Studio.
+    Of a bare `FILE` it is the `default` or, where that is absent, the only column beside the key.
     """
     path, column = split_spec(spec)
     kind = path.suffix.lower()

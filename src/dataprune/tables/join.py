@@ -50,10 +50,8 @@ def is_key(column: str) -> bool:
 def align(columns: Mapping[str, Sequence[str]], n_rows: int, ids: Sequence[str], name: str, source: object) -> Joined:
     """Return for each id its row in a table: by that of `columns` (texts) which names the examples, else by row.
 
-    `name` is what the table is called in the call, `source` the file that it is, for messages.
-
-    Raises:
-        InputError: a name stands twice or is missing; two columns name the examples differently; none does and the lengths differ.
+    `name` is what the table is called in the call, `source` the file that it is, for messages. An InputError says that a name
+    stands twice or is missing, that two columns name the examples differently, or that none does and the lengths differ.
 
     Example:
         >>> align({"photo": ["b.png", "a.png"], "split": ["x", "x"]}, 2, ["a", "b"], "labels", "labels.csv")
@@ -77,9 +75,6 @@ def align(columns: Mapping[str, Sequence[str]], n_rows: int, ids: Sequence[str],
 
 def join(ids: Sequence[str], keys: Sequence[str], name: str, source: object, key: str = "id") -> Joined:
     """Return for each id the row whose key names it; the column of keys is called `key`, the rest is as of `align`.
-
-    Raises:
-        InputError: a key stands twice, or an id has no row, with an example of either side.
 
     Example:
         >>> join(["b", "a"], ["a", "b", "c"], "scores", "scores.csv")
@@ -109,10 +104,8 @@ def key_column(columns: Mapping[str, Sequence[str]], ids: Sequence[str], source:
 
     The one that names most of them: half of them, or with half of its names, none twice. Of equal ones that called like a key.
     Where the ids are row numbers only a column that is called like a key counts: any ranking would name them all. Failing that,
-    one that is called like a key and names every row differently, which then has to fit.
-
-    Raises:
-        InputError: two columns name all examples, in different orders, and nothing speaks for one of them.
+    one that is called like a key and names every row differently, which then has to fit. Two that are as good and name the examples
+    in different orders are an InputError.
 
     Example:
         >>> key_column({"split": ["a", "a"], "photo": ["x.png", "y.png"]}, ["y", "x"])

@@ -32,12 +32,10 @@ def write_npy(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
 def read_npy(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
     """Read an npy file of numbers or fixed-width text, in C order and the machine's byte order.
 
-    Args:
-        mmap: give a read-only map of the file; a file in Fortran order or of foreign byte order is read all the same.
+    `mmap` gives a read-only map of it; a file in Fortran order or of foreign byte order is read all the same.
 
-    Raises:
-        InputError: missing, no npy file, of Python objects or records, or of another size than its header says.
-        MachineError: it does not fit in memory.
+    Raises:   InputError if it is missing, no npy file, of Python objects or records, or of another size than its header says.
+              MachineError if it does not fit in memory.
     """
     with reading(regular(path), "npy file", SyntaxError, tokenize.TokenError), path.open("rb") as file:
         _check_header(file, str(path), path.stat().st_size)

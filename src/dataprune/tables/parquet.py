@@ -22,7 +22,7 @@ GROUP_VALUES = 2**22  # numbers of one row group, which is read at once
 def column_kinds(path: Path) -> dict[str, str]:
     """Tell of each column, without reading it, what it holds: text, integer, boolean, float, date, or other."""
     with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        return {field.name: _kind(field.type) for field in pyarrow.parquet.read_schema(file)}
+        return {field.name: kind_of_type(field.type) for field in pyarrow.parquet.read_schema(file)}
 
 
 def write_parquet(
@@ -50,7 +50,7 @@ def read_parquet(
         if source.metadata.num_rows * 8 * len(names) > files.UNPACKED_LIMIT_BYTES:
             limit = f"{files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB"
             raise invalid(str(path), f"unpack to at most {limit}", f"{source.metadata.num_rows} rows")
-        kinds = {name: _kind(schema.field(name).type) for name in names}
+        kinds = {name: kind_of_type(schema.field(name).type) for name in names}
         if others := [name for name in names if kinds[name] == "other"]:
             raise invalid(f"{path}:{others[0]}", "hold numbers or text", schema.field(others[0]).type)
         table = source.read(columns=names)
@@ -83,8 +83,8 @@ def _array(column: Any, kind: str, where: str) -> Shaped[np.ndarray, " rows"]:
     return texts(["" if one == "NaT" else one for one in written.tolist()])
 
 
-def _kind(kind: Any) -> str:
-    """Tell what a column of a type, or of a dictionary of it, holds."""
+def kind_of_type(kind: Any) -> str:
+    """Tell what a column of a type, or of a dictionary of it, holds: see `column_kinds`."""
     kind = kind.value_type if types.is_dictionary(kind) else kind
     found = {
         "text": types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind),
