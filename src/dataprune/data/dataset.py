@@ -262,7 +262,7 @@ class Splits:
         return {name: one for name, one in named.items() if one is not None}
 
     def with_test(self, test: Dataset) -> "Splits":
-        """Return these splits with a test split from elsewhere ; bare indices are train's classes; all get these, then its own."""
+        """Return these splits with a test split from elsewhere; bare indices are train's classes; all get these, then its own."""
         train = self.train
         joined = replace(self, test=test)
         if test.labels is None or train.labels is None or test.classes == train.classes:

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from dataprune.data.dataset import IDS
 from dataprune.data.source import row_ids
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.notebook import html_table
-from dataprune.tables.files import exists, reading, regular
+from dataprune.tables.files import exists
 from dataprune.tables.join import is_key
 
 SUFFIXES = (".npy", ".parquet")
@@ -141,7 +140,9 @@ def _shape(shard: Path) -> tuple[int, ...]:
         return _mapped(shard).shape
     if shard.suffix.lower() != ".parquet":
         raise invalid(str(shard), f"end in {' or '.join(SUFFIXES)}, or be a folder of such files", repr(shard.suffix))
-    with _parquet(shard) as file:
+    from dataprune.tables.parquet import opened
+
+    with opened(shard) as file:
         columns, is_list = _vector_columns(file.schema_arrow, shard)
         first = next(file.iter_batches(batch_size=1, columns=columns), None) if is_list else None
         width = len(columns) if not is_list else len(first.column(0)[0]) if first is not None and first.num_rows else 0
@@ -167,38 +168,26 @@ def _npy_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.nda
         yield (_mapped(shard) if isinstance(array, np.memmap) else array)[start : min(start + height, high)]
 
 
-@contextmanager
-def _parquet(shard: Path) -> Iterator[Any]:
-    import pyarrow
-    import pyarrow.parquet
-
-    regular(shard)
-    with reading(shard, "Parquet file", pyarrow.ArrowException), shard.open("rb") as handle:
-        yield pyarrow.parquet.ParquetFile(handle)
-
-
 def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
     """Return the columns that make a vector, and whether it is one column of lists."""
-    import pyarrow.types as kinds
+    from dataprune.tables.parquet import kinds_of
 
-    from dataprune.tables.parquet import kind_of_type
-
-    is_list = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
-    lists = [field.name for field in schema if any(test(field.type) for test in is_list)]
+    kinds = kinds_of(schema)
+    lists = [name for name, kind in kinds.items() if kind == "list"]
     if len(lists) == 1:
         return lists, True
-    kind_of = {
-        field.name: kind_of_type(field.type) for field in schema if field.name not in NOT_FEATURES and not is_key(field.name)
-    }
-    numbers = [name for name, kind in kind_of.items() if kind in ("integer", "float")]
-    if lists or not numbers or any(kind not in ("integer", "float", "text") for kind in kind_of.values()):
+    others = {name: kind for name, kind in kinds.items() if name not in NOT_FEATURES and not is_key(name) and kind != "text"}
+    numbers = [name for name, kind in others.items() if kind in ("integer", "float")]
+    if lists or not numbers or len(numbers) < len(others):
         cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and texts."
         raise invalid(str(shard), "hold feature vectors", f"the columns {join_some(schema.names)}", cure)
     return numbers, False
 
 
 def _parquet_blocks(shard: Path, width: int, low: int, high: int) -> Iterator[np.ndarray]:
-    with _parquet(shard) as file:
+    from dataprune.tables.parquet import opened
+
+    with opened(shard) as file:
         columns, is_list = _vector_columns(file.schema_arrow, shard)
         metadata = file.metadata
         ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
@@ -234,11 +223,10 @@ def _keys(shard: Path) -> dict[str, list[str]]:
     """Read the columns that may name the rows of a shard: texts, and whole numbers that are called like a key."""
     if _is_npy(shard):
         return {}
-    from dataprune.tables.parquet import kind_of_type
+    from dataprune.tables.parquet import kinds_of, opened
 
-    with _parquet(shard) as file:
-        kinds = {field.name: kind_of_type(field.type) for field in file.schema_arrow}
-        may = [name for name, kind in kinds.items() if kind == "text" or (is_key(name) and kind == "integer")]
+    with opened(shard) as file:
+        may = [name for name, kind in kinds_of(file.schema_arrow).items() if kind == "text" or (is_key(name) and kind == "integer")]
         columns = {name: file.read([name]).column(0).cast("string") for name in may}
         for name, column in columns.items():
             if column.null_count and name.lower() == "id":

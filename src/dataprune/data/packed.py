@@ -14,7 +14,7 @@ import numpy as np
 from dataprune.data.classes import are_absent, as_column, encode_splits
 from dataprune.data.decode import BadPicture
 from dataprune.data.labels import Columns, label_column
-from dataprune.data.recorded import Sheet, records_source
+from dataprune.data.recorded import records_source
 from dataprune.data.source import (
     CHUNK,
     Chunk,
@@ -30,6 +30,7 @@ from dataprune.data.source import (
     stamp,
 )
 from dataprune.errors import InputError, MachineError, invalid, join_some, one_line
+from dataprune.tables import Table
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,12 @@ def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folde
 
 def _footer(path: str, name: str, asked: str | None) -> _File:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            rows = tuple(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{plain(path)} is no readable Parquet file: {one_line(error)}.") from None
+    from dataprune.tables.parquet import opened
+
+    with opened(Path(path)) as file:
+        schema = file.schema_arrow
+        rows = tuple(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
     images = {field.name: field for field in schema if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0}
     image = asked or ("image" if "image" in images or len(images) != 1 else next(iter(images)))
     if image not in images:
@@ -215,8 +214,7 @@ def _records(stored: dict[str, Any], features: Any, columns: Columns, path: str,
     for sheet in cells.values():
         if classes and label is not None and label in sheet:  # −1 stands for none
             sheet[label] = as_column([None if one == -1 else one for one in sheet[label].tolist()])
-    sheets = {split: Sheet(sheet) for split, sheet in cells.items()}
-    return records_source("huggingface", path, sheets, columns, classes, notes)
+    return records_source("huggingface", path, {split: Table(one) for split, one in cells.items()}, columns, classes, notes)
 
 
 def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Part:

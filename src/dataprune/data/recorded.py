@@ -1,7 +1,7 @@
 """Tables whose rows are the examples themselves: texts with labels, or rows of numbers, categories and dates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from dataprune.data.labels import Columns, label_column, plain_name, split_colum
 from dataprune.data.source import SPLIT_NAMES, Source
 from dataprune.data.vectors import kind_of
 from dataprune.errors import invalid, join_some, unknown_choice
+from dataprune.tables import Table
 
 _TEXTS = {
     *("text", "texts", "sentence", "content", "review", "reviewtext", "reviewbody", "question", "query", "title", "headline"),
@@ -29,24 +30,6 @@ Cells = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The columns of a table, and why rows of it, by their numbers, are not among them."""
-
-    cells: Cells
-    faults: Mapping[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def joined(cls, shards: Sequence["Sheet"]) -> "Sheet":
-        """Put the rows of tables one below another, of the columns that all have."""
-        faults, start = dict[int, str](), 0
-        for one in shards:
-            faults |= {start + row: fault for row, fault in one.faults.items()}
-            start += len(next(iter(one.cells.values()), ())) + len(one.faults)
-        shared = [name for name in shards[0].cells if all(name in one.cells for one in shards)]
-        return cls({name: np.concatenate([one.cells[name] for one in shards]) for name in shared}, faults)
-
-
-@dataclass(frozen=True)
 class _Roles:
     """Which columns hold what."""
 
@@ -57,21 +40,23 @@ class _Roles:
 
 
 def records_source(
-    kind: str, path: str, given: Mapping[str, Sheet], columns: Columns, classes: tuple[str, ...] = (), notes: Sequence[str] = ()
+    kind: str, path: str, given: Mapping[str, Table], columns: Columns, classes: tuple[str, ...] = (), notes: Sequence[str] = ()
 ) -> Source | None:
     """Return texts or rows with their labels; None where a table seems to be of something else, pictures say.
 
     Given is the table of each split, or one that may have a column of splits; `classes` are those that indices stand for.
     """
-    sheets = {split: replace(one, cells={name: _typed(cells) for name, cells in one.cells.items()}) for split, one in given.items()}
+    sheets = {
+        split: Table({name: _typed(cells) for name, cells in one.columns.items()}, {}, one.faults) for split, one in given.items()
+    }
     first = next(iter(sheets.values()))
-    roles, said = _roles(first.cells, columns, len(sheets) == 1)
+    roles, said = _roles(first.columns, columns, len(sheets) == 1)
     if roles is None:
         return None
     if roles.split is not None:
-        words = np.array([SPLIT_NAMES[str(cell).casefold()] for cell in first.cells[roles.split].tolist()])
-        found = {word: {name: one[words == word] for name, one in first.cells.items()} for word in dict.fromkeys(words.tolist())}
-        sheets = {word: Sheet(cells, {} if row else first.faults) for row, (word, cells) in enumerate(found.items())}
+        words = np.array([SPLIT_NAMES[str(cell).casefold()] for cell in first.columns[roles.split].tolist()])
+        found = {word: {name: one[words == word] for name, one in first.columns.items()} for word in dict.fromkeys(words.tolist())}
+        sheets = {word: Table(cells, {}, {} if row else first.faults) for row, (word, cells) in enumerate(found.items())}
 
     def named(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if roles.label is None or classes or "train" not in values:
@@ -161,13 +146,13 @@ def _names_pictures(column: np.ndarray) -> bool:
     return bool(cells) and 2 * sum(cell.lower().endswith(tuple(SUFFIXES)) for cell in cells) > len(cells)
 
 
-def _listing(sheet: Sheet, roles: _Roles) -> Listing:
+def _listing(table: Table, roles: _Roles) -> Listing:
     """List the examples of a split; those without a text are faulty."""
-    cells = sheet.cells
+    cells = table.columns
     if missing := [name for name in (*roles.content, roles.label) if name is not None and name not in cells]:
         raise invalid("splits", "have the columns of train", f"one without {join_some(missing)}")
     texts = cells[roles.content[0]].tolist()
-    numbers = [row for row in range(len(texts) + len(sheet.faults)) if row not in sheet.faults][: len(texts)]
+    numbers = [row for row in range(len(texts) + len(table.faults)) if row not in table.faults][: len(texts)]
     own = next((cells[name] for name in cells if plain_name(name) == "id" and _is_id(name, cells[name])), numbers)
     are_empty = {row: one for row, one in enumerate(texts) if roles.is_text and (not isinstance(one, str) or not one.strip())}
     return Listing(
@@ -176,7 +161,7 @@ def _listing(sheet: Sheet, roles: _Roles) -> Listing:
         content=partial(_content, cells, roles),
         faults={row: "is no text" if one and not isinstance(one, str) else "has no text" for row, one in are_empty.items()},
         called=[f"row {row}" for row in numbers] if own is numbers else None,
-        bad=tuple(Skipped(f"row {row}", fault) for row, fault in sheet.faults.items()),
+        bad=tuple(Skipped(f"row {row}", fault) for row, fault in table.faults.items()),
     )
 
 

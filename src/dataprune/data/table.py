@@ -16,7 +16,7 @@ from dataprune.data.classes import Listing, gather, sole_is_train
 from dataprune.data.dataset import Skipped
 from dataprune.data.folders import Place, label_at, layout, place_of
 from dataprune.data.labels import Columns, is_called_label, labels_of, same_partition, split_column
-from dataprune.data.recorded import Sheet, records_source
+from dataprune.data.recorded import records_source
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Source, plain, split_of
 from dataprune.data.walk import File, Shelf, Walk, file_pictures, listed
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
@@ -30,30 +30,26 @@ class _Named:
     """A table, the column of it that names pictures, and the labels of its rows."""
 
     path: Path
-    sheet: Sheet
+    cells: Mapping[str, np.ndarray]
+    faults: Mapping[int, str]
     image: str
     labels: np.ndarray | None
     split_column: str | None
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """What one row names, with its label."""
-
-    item: File | Skipped
-    label: Any
+_Row = tuple[File | Skipped, Any]  # what a row names, with its label
 
 
 def read_table(path: Path, columns: Columns) -> Source:
     """Read a table that names pictures by paths from its own folder, or by the ends of the paths of pictures below that; or whose
     rows are texts or examples themselves."""
-    shelf, sheet = Shelf(os.path.realpath(path.parent)), _sheet(path)
-    if columns.text is None and (named := _named(path, sheet, shelf, columns)):
+    shelf, table = Shelf(os.path.realpath(path.parent)), tables.read_table(path, lenient=True)
+    if columns.text is None and (named := _named(path, table, shelf, columns)):
         return _source(os.path.realpath(path), [named], shelf, [])
-    if source := records_source("table", os.path.realpath(path), {"train": sheet}, columns):
+    if source := records_source("table", os.path.realpath(path), {"train": table}, columns):
         return source
-    shown = join_some(f"{name}: {str(column[0])[:40]!r}" for name, column in sheet.cells.items() if len(column))
+    shown = join_some(f"{name}: {str(column[0])[:40]!r}" for name, column in table.columns.items() if len(column))
     cure = (
         "Name it with image_column (--image-column), paths start at the table's folder; or the texts with text_column "
         "(--text-column); or, where each row is an example, the labels with label_column (--label-column)."
@@ -64,14 +60,24 @@ def read_table(path: Path, columns: Columns) -> Source:
 def read_tables(found: Walk, columns: Columns) -> Source | None:
     """Read tables without pictures, the splits by the words in their names; several of one split are its shards."""
     names = sorted(found.ending_in(tables.READABLE))
-    shards: dict[str, list[Sheet]] = {}
+    shards: dict[str, list[tables.Table]] = {}
     for name in names:
         if split := split_of(name) or ("train" if len(names) == 1 else None):
-            shards.setdefault(split, []).append(_sheet(Path(found.base, name)))
+            shards.setdefault(split, []).append(tables.read_table(Path(found.base, name), lenient=True))
     if "train" not in shards:
         return None
-    sheets = {split: Sheet.joined(shards[split]) for split in SPLITS if split in shards}
-    return records_source("table", found.base, sheets, columns)
+    joined = {split: _joined(shards[split]) for split in SPLITS if split in shards}
+    return records_source("table", found.base, joined, columns)
+
+
+def _joined(shards: Sequence[tables.Table]) -> tables.Table:
+    """Put the rows of tables one below another, of the columns that all have."""
+    faults, start = dict[int, str](), 0
+    for one in shards:
+        faults |= {start + row: fault for row, fault in one.faults.items()}
+        start += len(next(iter(one.columns.values()), ())) + len(one.faults)
+    shared = [name for name in shards[0].columns if all(name in one.columns for one in shards)]
+    return tables.Table({name: np.concatenate([one.columns[name] for one in shards]) for name in shared}, {}, faults)
 
 
 def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]]:
@@ -88,14 +94,14 @@ def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]
     shelf, sheets = Shelf(found.base, found), list[_Named]()
     for name in names:
         is_meant = columns.asked is not None or _is_metadata(name)
-        if (is_meant or _is_near(name, places)) and (sheet := _sheet_beside(Path(found.base, name), is_meant)):
+        if (is_meant or _is_near(name, places)) and (table := _read_beside(Path(found.base, name), is_meant)):
             with suppress(InputError) if has_classes and not is_meant else nullcontext():
-                sheets += filter(None, [_named(Path(found.base, name), sheet, shelf, columns)])
+                sheets += filter(None, [_named(Path(found.base, name), table, shelf, columns)])
     sheets = [one for one in sheets if _is_metadata(one.path.name)] or sheets
     if columns.asked and not sheets:
         raise invalid(columns.asked, "be left out where no table names the pictures", f"{plain(found.base)} without one that fits")
     if not any(one.labels is not None for one in sheets):
-        all_named = [one.path.name for one in sheets if 2 * len(one.sheet.cells[one.image]) >= len(own)]
+        all_named = [one.path.name for one in sheets if 2 * len(one.cells[one.image]) >= len(own)]
         cure = "name its column of labels with label_column (--label-column)"
         return None, [f"{name} names the pictures, and is not used: {cure}, if it has one" for name in all_named]
     source = _source(found.base, sheets, shelf, places)
@@ -111,8 +117,8 @@ def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]
 def _refuse_disagreement(source: Source, own: dict[str, str | None], sheets: Sequence[_Named]) -> None:
     """Refuse folders and tables that would make other classes; a few labels that are other ones are a list of corrections."""
     for part in source.parts.values():
-        said = [] if part.labels is None else [source.classes[label] for label in part.labels]
-        both_say = [(name, str(own[one]), one) for name, one in zip(said, part.ids, strict=True) if own.get(one) is not None]
+        said = zip(part.ids, () if part.labels is None else part.labels.tolist(), strict=part.labels is not None)
+        both_say = [(source.classes[label], str(own[one]), one) for one, label in said if own.get(one) is not None]
         if not both_say:
             continue
         given, folders, ids = (np.array(column, object) for column in zip(*both_say, strict=True))
@@ -134,30 +140,24 @@ def _is_near(name: str, places: Sequence[Place]) -> bool:
     return ("/" not in name or any(name == place.folder + file for place in places)) and "submission" not in file.casefold()
 
 
-def _sheet_beside(path: Path, is_meant: bool) -> Sheet | None:
+def _read_beside(path: Path, is_meant: bool) -> tables.Table | None:
     """Read a table that lies beside pictures; what is no sound table is passed over, unless it is meant."""
-    if is_meant:
-        return _sheet(path)
-    with suppress(InputError, OSError):
-        sheet = _sheet(path) if path.stat().st_size <= _UNASKED_BYTES else None
-        return None if sheet is None or sheet.faults else sheet
+    with nullcontext() if is_meant else suppress(InputError, OSError):
+        if is_meant or path.stat().st_size <= _UNASKED_BYTES:
+            found = tables.read_table(path, lenient=True)
+            return found if is_meant or not found.faults else None
     return None
 
 
-def _sheet(path: Path) -> Sheet:
-    """Read the columns of a table that hold numbers or text, of JSON lines all."""
-    found = tables.read_table(path, lenient=True)
-    return Sheet(found.columns, {row: f"{fault} of {path.name}" for row, fault in found.faults.items()})
-
-
-def _named(path: Path, sheet: Sheet, shelf: Shelf, columns: Columns) -> _Named | None:
-    if (image := _image_column(path, sheet.cells, shelf, columns)) is None:
+def _named(path: Path, table: tables.Table, shelf: Shelf, columns: Columns) -> _Named | None:
+    cells = table.columns
+    if (image := _image_column(path, cells, shelf, columns)) is None:
         return None
-    split = split_column(sheet.cells, [image, *filter(None, [columns.label])])
-    labels, notes = labels_of(sheet.cells, columns.label, [name for name in (image, split) if name])
+    split = split_column(cells, [image, *filter(None, [columns.label])])
+    labels, notes = labels_of(cells, columns.label, [name for name in (image, split) if name])
     notes += [f"the pictures are named by the column {image}"] if image not in ("image", "file_name") else []
     notes += [f"the splits are taken from the column {split}"] if split is not None else []
-    return _Named(path, sheet, image, labels, split, tuple(f"{path.name}: {note}" for note in notes))
+    return _Named(path, cells, table.faults, image, labels, split, tuple(f"{path.name}: {note}" for note in notes))
 
 
 def _image_column(path: Path, cells: Mapping[str, np.ndarray], shelf: Shelf, columns: Columns) -> str | None:
@@ -195,8 +195,8 @@ def _source(path: str, sheets: Sequence[_Named], shelf: Shelf, places: Sequence[
             if owner.setdefault(f"{split}/{name}", str(one.path)) != str(one.path):
                 both = f"{join_some([owner[f'{split}/{name}'], str(one.path)])}, which both name {name}"
                 raise invalid("DATA", "have one table for each split", both, "Name one of them as DATA.")
-            if before is not row and str(before.label) != str(row.label):
-                got = f"{before.label!r} and {row.label!r} for {name}"
+            if before is not row and str(before[1]) != str(row[1]):
+                got = f"{before[1]!r} and {row[1]!r} for {name}"
                 raise invalid(f"labels of {one.path.name}", "be one for each picture", got, "Multi-label data are not supported.")
             doubles[one.path.name] += before is not row
             without |= {split} if one.labels is None else set()
@@ -206,11 +206,12 @@ def _source(path: str, sheets: Sequence[_Named], shelf: Shelf, places: Sequence[
     notes += [f"{len(left):,} pictures are named by no table and left out: {join_some(sorted(left))}"] if left else []
     listings = dict[str, Listing]()
     for split, found in filled.items():
-        labels = None if split in without else [row.label for row in found.values()]
-        items = [row.item for row in found.values()]
+        items, labels = zip(*found.values(), strict=True)
         faults = {at: item.reason for at, item in enumerate(items) if isinstance(item, Skipped)}
-        bad = () if listings else [Skipped(f"row {row}", fault) for one in sheets for row, fault in one.sheet.faults.items()]
-        listings[split] = Listing(list(found), labels, partial(_content, shelf.base, items), faults, bad=tuple(bad))
+        bad = () if listings else [Skipped(f"row {row}", fault) for one in sheets for row, fault in one.faults.items()]
+        listings[split] = Listing(
+            list(found), None if split in without else labels, partial(_content, shelf.base, items), faults, bad=tuple(bad)
+        )
     return gather("table", path, sole_is_train(listings), notes)
 
 
@@ -221,7 +222,7 @@ def _content(base: str, items: Sequence[File | Skipped], rows: list[int]) -> dic
 
 def _rows(one: _Named, shelf: Shelf, places: Sequence[Place], is_alone: bool) -> Iterator[tuple[str, str, _Row]]:
     """Yield for each row of a table its split, the name of its picture, and both with the label."""
-    cells, file = one.sheet.cells, one.path.name
+    cells, file = one.cells, one.path.name
     texts = [str(cell) for cell in cells[one.image].tolist()]
     splits: list[str | None] = [split_of(one.path.stem)] * len(texts)
     if one.split_column:
@@ -236,7 +237,7 @@ def _rows(one: _Named, shelf: Shelf, places: Sequence[Place], is_alone: bool) ->
         item = listed(path, name) if path else Skipped(name, f"no picture of that name, in {file}")
         place = place_of(name, places)
         by_name = split if one.split_column or not is_alone else None
-        yield by_name or (place.split if place else "train"), name, _Row(item, labels[row])
+        yield by_name or (place.split if place else "train"), name, (item, labels[row])
 
 
 def _meant(paths: list[str], split: str | None, base: str) -> list[str]:

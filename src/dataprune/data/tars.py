@@ -30,14 +30,11 @@ class _Example:
 
     shard: str
     key: str
-    pictures: list[tuple[str, int, int]] = field(default_factory=list)  # name, place in the tar, size
+    name: str = ""  # of the picture in the tar, and where it lies
+    place: int = 0
+    size: int = 0
     said: dict[str, Any] = field(default_factory=dict)
     reason: str = ""  # why it cannot be used
-
-    @property
-    def name(self) -> str:
-        """What the picture is called in the tar."""
-        return self.pictures[0][0] if self.pictures else ""
 
 
 def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source:
@@ -72,7 +69,7 @@ def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: 
 
 def _pictures(files: Mapping[str, str], found: Sequence[_Example], ids: Sequence[str], rows: list[int]) -> dict[str, Pictures]:
     known = sorted(stamp(files[shard], Path(files[shard]).stat()) for shard in {found[row].shard for row in rows})
-    places = [(ids[row], found[row].shard, *found[row].pictures[0][1:]) for row in rows]
+    places = [(ids[row], found[row].shard, found[row].place, found[row].size) for row in rows]
     reads = [partial(read_file, files[shard], place=place, size=size) for _, shard, place, size in places]
     identity = ("webdataset", *known, *("\0".join(map(str, one)) for one in places))
     return {"pictures": Pictures.of(reads, identity, sum(size for *_, size in places))}
@@ -93,9 +90,9 @@ def _examples(shard: str, path: Path) -> list[_Example]:
                     raise InputError(f"{plain(path)} is damaged after {names.total()} members, or holds two archives.")
     except (tarfile.TarError, OSError, EOFError, ValueError, LookupError) as error:
         raise InputError(f"{plain(path)} is no readable tar file: {one_line(error)}.") from None
-    if not any(one.pictures for one in found.values()):
+    if not any(one.name for one in found.values()):
         raise invalid(plain(path), "hold pictures in the layout of WebDataset (0001.jpg, 0001.cls)", "none")
-    return [one for one in found.values() if one.pictures or one.reason]
+    return [one for one in found.values() if one.name or one.reason]
 
 
 def _take(member: tarfile.TarInfo, is_double: bool, shard: str, found: dict[str, _Example], file: IO[bytes], size: int) -> None:
@@ -115,9 +112,8 @@ def _take(member: tarfile.TarInfo, is_double: bool, shard: str, found: dict[str,
     elif member.offset_data + member.size > size:
         one.reason = f"{name} is cut off"
     elif f".{ending}" in SUFFIXES:
-        one.pictures.append((name, member.offset_data, member.size))
-        if len(one.pictures) > 1:
-            one.reason = f"two pictures in one example: {' and '.join(picture for picture, _, _ in one.pictures)}"
+        one.reason = f"two pictures in one example: {one.name} and {name}" if one.name else one.reason
+        one.name, one.place, one.size = name, member.offset_data, member.size
     elif member.size <= _SAID_BYTES:
         before = file.tell()
         file.seek(member.offset_data)

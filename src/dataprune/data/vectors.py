@@ -36,7 +36,6 @@ def vectors_of(train: Records, own: Records) -> tuple[Float32[np.ndarray, "examp
     file = cache_root()[0] / "vectors" / f"{store.json_digest([said, train.digest, own.digest])}.npy"
     if not file.is_file():
         made = _fitted(train)(own)
-        file.parent.mkdir(parents=True, exist_ok=True)
         with store.writing(file, made.nbytes) as path:
             tables.write_npy(path, made)
     return tables.read_npy(file, mmap=True), record
@@ -85,18 +84,13 @@ def _cells(train: Records) -> Callable[[Records], np.ndarray]:
     kinds = {name: kind_of(column) for name, column in train.columns.items()}
     numbers = [at for at, kind in enumerate(kinds.values()) if kind in ("numbers", "dates")]
     categories = [at for at, kind in enumerate(kinds.values()) if kind == "categories"]
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        max_categories=MOST_CATEGORIES,
-        min_frequency=max(2, int(RARE * len(train))),
-        sparse_output=False,
-    )
+    few = {"max_categories": MOST_CATEGORIES, "min_frequency": max(2, int(RARE * len(train)))}
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", sparse_output=False, **few)
     scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     both = ColumnTransformer([("numbers", scaled, numbers), ("categories", one_hot, categories)])
 
     def matrix(records: Records) -> np.ndarray:
-        columns = [_numbers(column, kinds[name]) for name, column in records.columns.items()]
-        return np.stack([column.astype(object) for column in columns], axis=1)
+        return np.stack([_numbers(column, kinds[name]).astype(object) for name, column in records.columns.items()], axis=1)
 
     made = np.asarray(both.fit_transform(matrix(train)), np.float32)
     if not made.shape[1] or not np.ptp(made, axis=0).any():

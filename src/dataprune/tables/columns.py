@@ -86,20 +86,27 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: boo
     if kind == ".parquet":
         from dataprune.tables.parquet import read_parquet
 
-        return Table(*read_parquet(path, column_names(path, "other") if lenient else columns))
+        return Table(*read_parquet(path, _flat_columns(path) if lenient else columns))
     raise invalid(str(path), f"end in {', '.join(READABLE)} or .npy", repr(path.suffix))
 
 
-def column_names(path: Path, *unwanted: str) -> list[str]:
-    """List a table's columns, of Parquet those of no `unwanted` kind; only JSON lines are read for that."""
+def column_names(path: Path) -> list[str]:
+    """List a table's columns; only JSON lines are read for that."""
     kind = regular(path).suffix.lower()
     if kind == ".parquet":
-        from dataprune.tables.parquet import column_kinds
-
-        return [name for name, kind in column_kinds(path).items() if kind not in unwanted]
+        return _flat_columns(path, all_kinds=True)
     if kind in JSON_LINES:
         return list(read_jsonl(path, None))
     return next(csv_rows(path)) if kind in CSV else ["value"]
+
+
+def _flat_columns(path: Path, *unwanted: str, all_kinds: bool = False) -> list[str]:
+    """List the columns of a Parquet file, or those that are not nested and of no `unwanted` kind."""
+    from dataprune.tables.parquet import NESTED, kinds_of, opened
+
+    with opened(path) as file:
+        kinds = kinds_of(file.schema_arrow)
+    return [name for name, kind in kinds.items() if all_kinds or kind not in (*NESTED, *unwanted)]
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:
@@ -181,7 +188,7 @@ def read_sheet(spec: str | Path, default: str | None = None) -> Sheet:
     column = column or next((name for name in (default, *(LABELS if said else ())) if name in names), None)
     wanted = None
     if kind == ".parquet":
-        wanted = column_names(path, "other", *(("float", "date") if column else ()))
+        wanted = _flat_columns(path, *(("float", "date") if column else ()))
     elif kind in CSV and column:
         first = zip(names, next(csv_rows(path, skip=1), []), strict=False)
         wanted = [name for name, cell in first if name == column or is_key(name) or not _FRACTION.fullmatch(cell)]

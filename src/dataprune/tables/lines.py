@@ -59,7 +59,7 @@ def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) ->
                 wanted = f"have {len(header)} cells in each row, as in its header"
                 raise invalid(str(path), wanted, f"{len(row)} in row {number + 1}")
             else:
-                faults[number] = f"has {len(row)} of {len(header)} cells, in line {reader.line_num:,}"
+                faults[number] = f"has {len(row)} of {len(header)} cells, in line {reader.line_num:,} of {path.name}"
 
 
 def read_csv(

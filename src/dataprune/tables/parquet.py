@@ -1,7 +1,8 @@
 """Columns, and what is said of them, in Parquet files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ from pyarrow import types
 
 from dataprune.errors import invalid, join_some
 from dataprune.tables import files
-from dataprune.tables.files import chosen, reading, texts
+from dataprune.tables.files import chosen, reading, regular, texts
 
 _METADATA_KEY = b"dataprune"
+NESTED = ("list", "other")  # kinds that no table of columns has
 GROUP_VALUES = 2**22  # numbers of one row group, which is read at once
 
 
-def column_kinds(path: Path) -> dict[str, str]:
-    """Tell of each column, without reading it, what it holds: text, integer, boolean, float, date, or other."""
-    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        return {field.name: kind_of_type(field.type) for field in pyarrow.parquet.read_schema(file)}
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a Parquet file; what Arrow raises in the block is said of the file."""
+    with reading(regular(path), "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
+        yield pyarrow.parquet.ParquetFile(file)
+
+
+def kinds_of(schema: Any) -> dict[str, str]:
+    """Tell of each column, or of what its dictionary is of, what it holds: text, integer, boolean, float, date, list, or other."""
+    return {field.name: _kind(field.type) for field in schema}
 
 
 def write_parquet(
@@ -40,8 +48,7 @@ def read_parquet(
     path: Path, columns: Sequence[str] | None
 ) -> tuple[dict[str, Shaped[np.ndarray, " rows"]], dict[str, dict[str, object]]]:
     """Read columns of numbers, text or dates (as ISO 8601 says them, those with a zone in UTC), and what the file says of each."""
-    with reading(path, "Parquet file", pyarrow.ArrowException), path.open("rb") as file:
-        source = pyarrow.parquet.ParquetFile(file)
+    with opened(path) as source:
         schema = source.schema_arrow
         if len(set(schema.names)) < len(schema.names):
             raise invalid(str(path), "name each column once", join_some(schema.names, most=30))
@@ -50,11 +57,11 @@ def read_parquet(
         if source.metadata.num_rows * 8 * len(names) > files.UNPACKED_LIMIT_BYTES:
             limit = f"{files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB"
             raise invalid(str(path), f"unpack to at most {limit}", f"{source.metadata.num_rows} rows")
-        kinds = {name: kind_of_type(schema.field(name).type) for name in names}
-        if others := [name for name in names if kinds[name] == "other"]:
+        kinds = kinds_of(schema)
+        if others := [name for name in names if kinds[name] in NESTED]:
             raise invalid(f"{path}:{others[0]}", "hold numbers or text", schema.field(others[0]).type)
         table = source.read(columns=names)
-        arrays = {name: _array(table.column(name), kind, f"{path}:{name}") for name, kind in kinds.items()}
+        arrays = {name: _array(table.column(name), kinds[name], f"{path}:{name}") for name in names}
         notes = {name: (schema.field(name).metadata or {}).get(_METADATA_KEY) for name in names}
         return arrays, {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
 
@@ -83,8 +90,7 @@ def _array(column: Any, kind: str, where: str) -> Shaped[np.ndarray, " rows"]:
     return texts(["" if one == "NaT" else one for one in written.tolist()])
 
 
-def kind_of_type(kind: Any) -> str:
-    """Tell what a column of a type, or of a dictionary of it, holds: see `column_kinds`."""
+def _kind(kind: Any) -> str:
     kind = kind.value_type if types.is_dictionary(kind) else kind
     found = {
         "text": types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind),
@@ -92,5 +98,6 @@ def kind_of_type(kind: Any) -> str:
         "boolean": types.is_boolean(kind),
         "float": types.is_floating(kind),
         "date": types.is_date(kind) or types.is_timestamp(kind),
+        "list": types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind),
     }
     return next((name for name, is_so in found.items() if is_so), "other")
