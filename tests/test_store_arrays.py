@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
-from dataprune.store import digests
+from dataprune.store import arrays as store_arrays
 from machine_kit import names
 
 ARRAYS = hnp.arrays(
@@ -139,7 +139,7 @@ class TestDigests:
             assert store.array_digest(same) == whole
         for other in (x + 1, x.reshape(6, 4), x.astype(np.uint32), x.T):
             assert store.array_digest(other) != whole
-        monkeypatch.setattr(digests, "_BLOCK_BYTES", 50)
+        monkeypatch.setattr(store_arrays, "_BLOCK_BYTES", 50)
         assert store.array_digest(x) == whole
         assert store.array_digest(np.array(1.0)) != store.array_digest(np.array([1.0]))
         with pytest.raises(InputError, match="`array` must hold numbers, got object"):

@@ -129,7 +129,6 @@ def read_digits() -> Source:
 
 
 def _named(arrays: dict[str, np.ndarray], file: str) -> dict[str, tuple[str, str | None]]:
-    """Find the arrays of inputs and labels of each split by their names."""
     found: dict[tuple[str, str], list[str]] = {}
     for name in arrays:
         words = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"^([xyXY])(?=t|v)", r"\1_", name)).lower())
@@ -189,7 +188,6 @@ def _features(x: np.ndarray, name: str) -> Float32[np.ndarray, "n features"]:
 
 
 def _one_column(y: np.ndarray, name: str, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return one label for each example, of a column or of one-hot rows."""
     if y.ndim == 2 and y.shape[1] > 1 and len(y) == n and y.dtype.kind in "iufb":
         if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
             return y.argmax(axis=1), (f"`{name}` is one-hot: read as the places of its ones, of {y.shape[1]} classes",)

@@ -192,7 +192,6 @@ def _opened(folder: Path) -> Pack:
 
 
 def _notes(manifest: _Manifest) -> Iterator[str]:
-    """Say what was decided of some pictures, or is lost of them."""
     if manifest.scale not in (None, ALL_BITS):
         start, top = manifest.scale.start, manifest.scale.top
         yield f"16-bit pictures use few of 65,536 values: scaled so that {start:,} is black and {top:,} white, in all splits"

@@ -101,7 +101,6 @@ def _footer(path: str, name: str, asked: str | None) -> _File:
 
 
 def _class_names(features: dict[str, Any], label: str) -> tuple[str, ...]:
-    """Find the names of a column of the type ClassLabel."""
     with suppress(ValueError, KeyError, TypeError):
         names = features[label]["names"]
         if isinstance(names, dict):  # an older form: {"0": "airplane", ...}
@@ -247,7 +246,6 @@ def _values(dataset: Any, name: str) -> np.ndarray:
 
 
 def _rows(dataset: Any, column: str, start: int) -> Iterator[Read]:
-    """Read the pictures of a chunk as they are stored, in the data set or in files."""
     for item in dataset[start : start + CHUNK][column]:
         data, path = (item or {}).get("bytes"), (item or {}).get("path")
         if data is None and path:

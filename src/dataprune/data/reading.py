@@ -319,7 +319,6 @@ def _open(found: Source, split: str, how: Reading) -> Dataset:
 
 
 def _refuse_bad(bad: Iterable[Skipped], where: str) -> None:
-    """Raise InputError that names the first few bad items with their reasons, if there are any."""
     if items := list(bad):
         what = "1 item" if len(items) == 1 else f"{len(items)} items"
         shown = join_some((f"{item.path} ({item.reason})" for item in items[:3]), len(items), most=3)
@@ -328,7 +327,6 @@ def _refuse_bad(bad: Iterable[Skipped], where: str) -> None:
 
 
 def _without_dropped(dataset: Dataset, keep: np.ndarray, how: Reading) -> Dataset:
-    """Leave out the examples that a file of labels drops, with a note of how many."""
     if not keep.any():
         raise invalid("labels", "keep at least one example", f"none in {how.labels}")
     note = f"{len(keep) - keep.sum():,} of {len(keep):,} examples are left out, as the column decision of {how.labels} says"

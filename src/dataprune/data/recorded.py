@@ -72,7 +72,6 @@ def records_source(
 
 
 def _roles(cells: Cells, columns: Columns, is_one: bool) -> tuple[_Roles | None, list[str]]:
-    """Choose the columns by what was asked, by their names, and by what they hold."""
     if columns.text is not None and columns.text not in cells:
         raise unknown_choice("text_column", columns.text, list(cells))
     if columns.text is None and any(map(_names_pictures, cells.values())):
@@ -147,7 +146,6 @@ def _names_pictures(column: np.ndarray) -> bool:
 
 
 def _listing(table: Table, roles: _Roles) -> Listing:
-    """List the examples of a split; those without a text are faulty."""
     cells = table.columns
     if missing := [name for name in (*roles.content, roles.label) if name is not None and name not in cells]:
         raise invalid("splits", "have the columns of train", f"one without {join_some(missing)}")

@@ -71,7 +71,6 @@ def read_tables(found: Walk, columns: Columns) -> Source | None:
 
 
 def _joined(shards: Sequence[tables.Table]) -> tables.Table:
-    """Put the rows of tables one below another, of the columns that all have."""
     faults, start = dict[int, str](), 0
     for one in shards:
         faults |= {start + row: fault for row, fault in one.faults.items()}
@@ -185,7 +184,6 @@ def _image_column(path: Path, cells: Mapping[str, np.ndarray], shelf: Shelf, col
 
 
 def _source(path: str, sheets: Sequence[_Named], shelf: Shelf, places: Sequence[Place]) -> Source:
-    """Sort the rows of all tables by split and build the source of them."""
     rows: dict[str, dict[str, _Row]] = {split: {} for split in SPLITS}
     notes, without = [note for one in sheets for note in one.notes], set[str]()
     doubles, owner = Counter[str](), dict[str, str]()

@@ -96,7 +96,6 @@ def _examples(shard: str, path: Path) -> list[_Example]:
 
 
 def _take(member: tarfile.TarInfo, is_double: bool, shard: str, found: dict[str, _Example], file: IO[bytes], size: int) -> None:
-    """File a member under its key: what stands before the first dot of its name."""
     name = posixpath.normpath(plain(member.name).replace("\\", "/")).lstrip("/")
     folder, file_name = posixpath.split(name)
     stem, _, ending = file_name.partition(".")

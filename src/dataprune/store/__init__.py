@@ -1,7 +1,6 @@
 """Results on disk: atomic files with checksums, typed manifests, one writer at a time, one protocol for long work."""
 
-from dataprune.store.arrays import Arrays, open_arrays, save_arrays
-from dataprune.store.digests import array_digest, canonical_json, json_digest, sha256
+from dataprune.store.arrays import Arrays, array_digest, canonical_json, json_digest, open_arrays, save_arrays, sha256
 from dataprune.store.files import check_writable, lock, read_json, sweep, write_json, writing
 from dataprune.store.manifest import (
     FileRecord,

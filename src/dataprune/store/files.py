@@ -129,7 +129,6 @@ def _forget_killed(temporary: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Return whether there is such a process; where it cannot be asked, there may be."""
     try:
         os.kill(process, 0) if os.name == "posix" else None
     except ProcessLookupError:

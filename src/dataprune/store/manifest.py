@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dataprune.errors import InputError, StoreError, join_some, one_line
-from dataprune.store.digests import canonical_json, json_digest, sha256
+from dataprune.store.arrays import canonical_json, json_digest, sha256
 from dataprune.store.files import json_text, read_json, write_json
 
 FORMAT = 1

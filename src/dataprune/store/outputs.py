@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, invalid, join_some
-from dataprune.store.digests import canonical_json
+from dataprune.store.arrays import canonical_json
 from dataprune.store.files import check_writable, lock, read_json, room, sweep, sync, write_json
 from dataprune.store.manifest import is_whole, read_manifest, read_sealed, write_sealed
 
@@ -139,7 +139,6 @@ class WorkFolder:
         write_sealed(self.claimed, identity)
 
     def _compare(self, present: dict[str, Any], wanted: dict[str, Any], grows: Sequence[str]) -> None:
-        """Refuse another identity than the one that is there."""
         present = present | {name: wanted[name] for name in grows if present.get(name, wanted[name]) < wanted[name]}
         if differing := _differences(present, wanted):
             cure = "Choose another folder" if self.is_folder else "Choose another file"
@@ -167,7 +166,6 @@ class WorkFolder:
         return None
 
     def _said(self) -> dict[str, Any] | None:
-        """Return the identity that the manifest says."""
         try:
             said = read_manifest(self.manifest.parent, self.manifest.name, dict).get(self.key)
         except (StoreError, InputError):
@@ -175,7 +173,6 @@ class WorkFolder:
         return said if isinstance(said, dict) else None
 
     def _is_finished(self, wanted: dict[str, Any]) -> bool:
-        """Return whether the output is there, whole and of this very identity."""
         return self._said() == wanted and is_whole(self.manifest.parent, self.manifest.name)
 
 

@@ -63,7 +63,6 @@ def label_studio_task(name: str, about: Mapping[str, object], suggested: str, sc
 
 
 def _named(target: Any, classes: Sequence[Any], path: Path) -> str | None:
-    """Return the name of a label: a text, an index of the classes, or an object with a label."""
     target = target.get("label") if isinstance(target, dict) else target
     if isinstance(target, list):
         target = _only(target, "a picture", path)
@@ -82,7 +81,6 @@ def _only(labels: Iterable[Any], what: str, path: Path) -> str | None:
 
 
 def _sample(sample: Any, path: Path) -> dict[str, str | None]:
-    """Return the path of a sample of FiftyOne, and each of its classifications."""
     if not isinstance(sample, dict) or not isinstance(sample.get("filepath"), str):
         raise invalid(str(path), "name a file in each sample", repr(sample)[:60])
     said = {field: value for field, value in sample.items() if isinstance(value, dict) and value.get("_cls") == "Classification"}

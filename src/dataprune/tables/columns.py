@@ -110,7 +110,6 @@ def _flat_columns(path: Path, *unwanted: str, all_kinds: bool = False) -> list[s
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:
-    """Return the column as a native array of numbers, or as an object array of str."""
     array = values if isinstance(values, np.ndarray) else np.fromiter(values, object, len(values))
     if array.ndim != 1:
         raise invalid(name, "be a column", f"an array of shape {array.shape}")

@@ -161,7 +161,6 @@ def places(ids: Sequence[str], keys: Sequence[str]) -> Places:
 
 
 def _found(ids: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
-    """Find what keys name, in one form after another."""
     place_of = {one: place for place, one in enumerate(ids)}
     yield "", [place_of.get(key, -1) for key in keys]
     paths, given = [_parts(one) for one in ids], [_parts(key) for key in keys]
