@@ -104,15 +104,33 @@ def test_without_labels(tmp_path):
     [
         ([0, 1, 7], None, ["x", "y"], r"`label of train` must be class indices in \[0, 2\), got 7 in row 2"),
         ([0, -3, 1], None, ["x", "y"], "from 0 on, got -3 in row 1"),
-        ([0, None, 1], pa.int64(), ["x", "y"], "without gaps, got nan in row 1"),
+        ([0, None, 1], pa.int64(), ["x", "y"], r"row 1 \(has no label\).*--on-error"),
         ([0, 1.5, 1], None, ["x", "y"], "got 1.5 in row 1"),
-        (["a", None, "b"], None, None, "`labels` must be there for every example, got none in row 1"),
+        (["a", None, "b"], None, None, r"row 1 \(has no label\).*--on-error"),
     ],
 )
 def test_bad_labels(tmp_path, labels, kind, names, message):
     file = put(tmp_path / "a.parquet", [1, 2, 3], labels, kind=kind, names=names)
     with pytest.raises(InputError, match=message):
         read(file)
+
+
+@pytest.mark.parametrize("row_group_size", [1, 2, 100])
+def test_rows_without_a_label_can_be_left_out(tmp_path, row_group_size):
+    file = put(
+        tmp_path / "a.parquet",
+        [1, 2, None, 4, 5],
+        [0, None, 1, 1, 0],
+        kind=pa.int64(),
+        names=["x", "y"],
+        row_group_size=row_group_size,
+    )
+    found = read(file, on_error="skip")
+    assert found.ids.tolist() == ["0", "3", "4"]
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.images[:, 0, 0, 0].tolist() == [1, 4, 5]
+    assert [item.path for item in found.skipped] == ["row 1", "2"]
+    assert read(file, on_error="skip").fingerprint == found.fingerprint
 
 
 def test_class_names_that_differ(tmp_path):

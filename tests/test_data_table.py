@@ -279,3 +279,16 @@ def test_spaces_after_commas(tmp_path):
         (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{rows}")
     splits = read_splits(tmp_path)
     assert given(splits.validation) == {"valid/2.jpg": "dog", "valid/3.jpg": "cat"}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "metadata.tsv"])
+def test_broken_rows_are_named_and_can_be_left_out(tmp_path, name):
+    put(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    path = write(tmp_path / name, [{"file_name": f"{one}.png", "label": label} for one, label in zip("abcd", "xyxy", strict=True)])
+    path.write_text("\n".join(line if number != 2 else "b.png" for number, line in enumerate(path.read_text().splitlines())))
+    data = path if name == "t.csv" else tmp_path
+    with pytest.raises(InputError, match=rf"row 1 \(has 1 of 2 cells, in line 3 of {name}\).*--on-error"):
+        read(data)
+    found = read(data, on_error="skip")
+    assert given(found) == {"a.png": "x", "c.png": "x", "d.png": "y"}
+    assert [item.path for item in found.skipped] == ["row 1"]

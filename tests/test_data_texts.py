@@ -180,7 +180,7 @@ class TestBrokenRows:
         assert found.labels.tolist() == whole.labels.tolist()
         assert found.content_digest == whole.content_digest
 
-    def test_shards_and_tables_of_pictures(self, broken):
+    def test_of_shards_are_counted_through(self, broken):
         (broken.parent / "folder").mkdir()
         for shard in ("train-0.csv", "train-1.csv"):
             broken.rename(broken.parent / "folder" / shard) if shard[6] == "1" else write_texts(broken.parent / "folder" / shard)

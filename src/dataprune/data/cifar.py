@@ -143,7 +143,7 @@ def _entries(file: Path) -> dict[str, Any]:
         raise InputError(f"{plain(file)} is no readable CIFAR file: {one_line(error)}.") from None
     if not isinstance(loaded, dict):
         raise invalid(plain(file), "hold a dictionary", type(loaded).__name__)
-    return {_text(key): value.value if isinstance(value, _Array) else value for key, value in loaded.items()}
+    return {_text(key): value.value if isinstance(value, Array) else value for key, value in loaded.items()}
 
 
 def _text(value: object) -> str:
@@ -151,12 +151,12 @@ def _text(value: object) -> str:
 
 
 def _loads(content: bytes) -> Any:
-    """Read a pickle of plain tables: text of Python 2 stays bytes, arrays are `_Array`; anything else is an InputError."""
+    """Read a pickle of plain tables: text of Python 2 stays bytes, arrays are `Array`; anything else is an InputError."""
     _check_steps(content)
     return _Plain(content).load()
 
 
-class _Array:
+class Array:
     """An array of the pickle, as `value` once its state was set; a shape alone reserves nothing."""
 
     def __init__(self, state: Any = None) -> None:
@@ -198,8 +198,8 @@ class _Plain(pickle.Unpickler):
         allowed = {
             "numpy.ndarray": None,  # only named, for `_reconstruct`: called, it would give memory as it was found
             "numpy.dtype": _Kind,
-            "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
-            "numpy._core.numeric._frombuffer": lambda raw, kind, shape, order: _Array((shape, kind, order == "F", raw)),
+            "numpy._core.multiarray._reconstruct": lambda *_: Array(),
+            "numpy._core.numeric._frombuffer": lambda raw, kind, shape, order: Array((shape, kind, order == "F", raw)),
             "_codecs.encode": self._latin1,
         }
         if called in allowed:

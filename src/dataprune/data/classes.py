@@ -159,7 +159,7 @@ def as_column(values: Sequence[Any]) -> np.ndarray:
 
 def is_missing(label: Any) -> bool:
     """Return whether a value stands for no label."""
-    return label is None or label == "" or label != label
+    return label is None or (not isinstance(label, np.ndarray) and (label == "" or label != label))
 
 
 def _places(texts: Iterable[str], classes: Iterable[str]) -> Int64[np.ndarray, " _"]:

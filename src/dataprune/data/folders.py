@@ -5,12 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-import numpy as np
-
+from dataprune.data.classes import Listing, gather
 from dataprune.data.dataset import Dataset, Skipped
 from dataprune.data.decode import SUFFIXES
-from dataprune.data.source import SPLIT_NAMES, SPLITS, Part, Source, by_split, plain, shared_folders, split_of
+from dataprune.data.source import SPLIT_NAMES, SPLITS, Source, by_split, plain, shared_folders, split_of
 from dataprune.data.walk import NOT_FOLLOWED, File, Walk, file_pictures, without_doubles
 from dataprune.errors import InputError, invalid, join_some
 
@@ -54,12 +54,10 @@ def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
         if len(sole) == 1 and (label := next(iter(sole))) is not None and label.casefold() in _PLAIN:
             notes.append(f"the pictures of {split} lie in one folder {label}, which is taken for no class")
             taken[split] = [(file, None) for file, _ in group]
-    named = {label for group in taken.values() for _, label in group if label is not None}
-    classes = tuple(sorted(named))
     of_split = {split: [place for place in places if place.split == split] for split in taken}
-    parts = {split: _part(found, group, of_split[split], classes, labelled) for split, group in taken.items()}
+    listings = {split: _listing(found, group, of_split[split], labelled) for split, group in taken.items()}
     notes += [f"{NOT_FOLLOWED}, as they lead back: {join_some(found.links)}"] if found.links else []
-    return Source("folder", found.base, parts, classes, tuple(notes))
+    return gather("folder", found.base, listings, notes)
 
 
 def layout(ids: Iterable[str], where: str = "the folder", labelled: bool = False) -> tuple[list[Place], list[str]]:
@@ -170,7 +168,7 @@ def _splits(tree: _Tree, root: str, where: str, labelled: bool) -> tuple[dict[st
     return {split: f"{root}{name}/" for split, name in found.items()}, notes
 
 
-def _part(found: Walk, taken: list[tuple[File, str | None]], own: list[Place], classes: tuple[str, ...], labelled: bool) -> Part:
+def _listing(found: Walk, taken: list[tuple[File, str | None]], own: list[Place], labelled: bool) -> Listing:
     label_of = {file.id: label for file, label in taken}
     files, notes = without_doubles([file for file, _ in taken])
     bad = [item for item in found.bad if place_of(item.path, own)]
@@ -180,19 +178,19 @@ def _part(found: Walk, taken: list[tuple[File, str | None]], own: list[Place], c
         folders = [one for one in found.folders if (place := place_of(one, own)) and "/" not in one.removeprefix(place.folder)]
         empty = [one for one in sorted(folders) if not any(f"{name}/".startswith(f"{one}/") for name in filled)]
         bad += [Skipped(name, "a class folder with no picture") for name in empty if PurePosixPath(name).name != _UNLABELED]
-    if len({label_of[file.id] for file in files}) > 1 and not labelled:
-        for file in [file for file in files if label_of[file.id] is None]:
-            outside = _UNLABELED not in PurePosixPath(file.id).parts
-            bad.append(Skipped(file.id, "lies outside any class folder" if outside else "has no label"))
-        files = [file for file in files if label_of[file.id] is not None]
-    given = [label for file in files if (label := label_of[file.id]) is not None]
-    index = {name: index for index, name in enumerate(classes)}
-    labels = np.array([index[label] for label in given], np.int64) if files and len(given) == len(files) else None
     if others := [name for name in found.others if place_of(name, own)]:
         what = "1 file that is no picture by its" if len(others) == 1 else f"{len(others)} files that are no pictures by their"
         notes.insert(0, f"passed over {what} ending: {_counted(others)}")
-    ids, paths = [file.id for file in files], [file.path for file in files]
-    return Part(ids, labels, file_pictures(found.base, files), paths=paths, bad=tuple(bad), notes=tuple(notes))
+    ids = [file.id for file in files]
+    outside = [row for row, one in enumerate(ids) if label_of[one] is None and _UNLABELED not in PurePosixPath(one).parts]
+    labels = None if labelled and None in map(label_of.get, ids) else [label_of[one] for one in ids]
+
+    def content(rows: list[int]) -> dict[str, Any]:
+        kept = [files[row] for row in rows]
+        return {"pictures": file_pictures(found.base, kept), "paths": [file.path for file in kept], "notes": tuple(notes)}
+
+    faults = dict.fromkeys(outside, "lies outside any class folder") if labels and any(labels) else {}
+    return Listing(ids, labels, content, faults, bad=tuple(bad))
 
 
 def _counted(others: Iterable[str]) -> str:

@@ -11,24 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.data.classes import are_absent, as_column, encode_splits
+from dataprune.data.classes import Listing, are_absent, as_column, gather
 from dataprune.data.decode import BadPicture
 from dataprune.data.labels import Columns, label_column
 from dataprune.data.recorded import records_source
-from dataprune.data.source import (
-    CHUNK,
-    Chunk,
-    Part,
-    Pictures,
-    Read,
-    Source,
-    by_split,
-    files_by_split,
-    plain,
-    read_file,
-    row_ids,
-    stamp,
-)
+from dataprune.data.source import CHUNK, Chunk, Pictures, Read, Source, by_split, files_by_split, plain, read_file, row_ids, stamp
 from dataprune.errors import InputError, MachineError, invalid, join_some, one_line
 from dataprune.tables import Table
 
@@ -76,9 +63,13 @@ def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folde
         shown = join_some(("/".join(classes[:4]) for classes in sorted(named)), most=2)
         raise InputError(f"the Parquet files name different classes: {shown}.")
     are_numbers = all(array.dtype.kind in "iuf" for array in values.values())
-    labels, classes = encode_splits(values, named.pop() if named and are_numbers else ())
-    parts = {split: _parquet_part(base, group, labels.get(split)) for split, group in splits.items()}
-    return Source("parquet", base, parts, classes, tuple(notes))
+    listings = {split: _listing(*_parquet_pictures(base, group), values.get(split)) for split, group in splits.items()}
+    return gather("parquet", base, listings, notes, named.pop() if named and are_numbers else ())
+
+
+def _listing(ids: list[str], pictures: Pictures, labels: np.ndarray | None) -> Listing:
+    called = [f"row {name}" for name in ids] if ids == row_ids(len(ids)) else ids
+    return Listing(ids, None if labels is None else labels.tolist(), lambda rows: {"pictures": pictures.take(rows)}, called=called)
 
 
 def _footer(path: str, name: str, asked: str | None) -> _File:
@@ -121,7 +112,7 @@ def _column(group: Sequence[_File], name: str) -> np.ndarray:
     return np.concatenate([column.to_numpy() for column in columns])
 
 
-def _parquet_part(base: str, group: Sequence[_File], labels: np.ndarray | None) -> Part:
+def _parquet_pictures(base: str, group: Sequence[_File]) -> tuple[list[str], Pictures]:
     import pyarrow.parquet as pq
 
     chunks, start = list[Chunk](), 0
@@ -137,7 +128,7 @@ def _parquet_part(base: str, group: Sequence[_File], labels: np.ndarray | None) 
         tables = (pq.ParquetFile(file.path).read([f"{file.image}.path"]).flatten() for file in group)
         ids = [path for table in tables for path in table.column(0).to_pylist()]
     is_unique = all(ids) and len(set(ids)) == len(ids) == start
-    return Part(ids if is_unique else row_ids(start), labels, Pictures(tuple(chunks), identity, sum(s.st_size for s in states)))
+    return ids if is_unique else row_ids(start), Pictures(tuple(chunks), identity, sum(state.st_size for state in states))
 
 
 def _row_group(path: str, row_group: int, column: str) -> Iterator[Read]:
@@ -199,10 +190,9 @@ def huggingface_source(thing: Any, columns: Columns, path: str = "") -> Source:
     others = [name for name in typed if name != image]
     label, said = label_column(names, lambda name: _values(stored["train"], name), columns.label, others)
     values = {split: _values(part, label) for split, part in stored.items() if label and label in part.column_names}
-    present = {split: array for split, array in values.items() if not are_absent(array)}
-    labels, classes = encode_splits(present, tuple(getattr(features.get(label), "names", None) or ()))
-    parts = {split: _huggingface_part(part, image, labels.get(split)) for split, part in stored.items()}
-    return Source("huggingface", path, parts, classes, (*notes, *said))
+    listings = {split: _listing(*_huggingface_pictures(part, image), values.get(split)) for split, part in stored.items()}
+    classes = tuple(getattr(features.get(label), "names", None) or ())
+    return gather("huggingface", path, listings, (*notes, *said), classes)
 
 
 def _records(stored: dict[str, Any], features: Any, columns: Columns, path: str, notes: Sequence[str]) -> Source | None:
@@ -216,7 +206,7 @@ def _records(stored: dict[str, Any], features: Any, columns: Columns, path: str,
     return records_source("huggingface", path, {split: Table(one) for split, one in cells.items()}, columns, classes, notes)
 
 
-def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Part:
+def _huggingface_pictures(dataset: Any, image: str) -> tuple[list[str], Pictures]:
     import datasets
 
     if image not in dataset.column_names:
@@ -228,7 +218,7 @@ def _huggingface_part(dataset: Any, image: str, labels: np.ndarray | None) -> Pa
     identity = (f"huggingface {known}", image, str(count), *_states(raw, image))
     names = [str(name) for name in dataset["id"]] if "id" in dataset.column_names else []
     ids = names if names and len(set(names)) == len(names) else row_ids(count)
-    return Part(ids, labels, Pictures(chunks, identity, 0, portable=False))
+    return ids, Pictures(chunks, identity, 0, portable=False)
 
 
 def _states(raw: Any, image: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -59,6 +59,21 @@ class Pictures:
     def count(self) -> int:
         """How many pictures there are."""
         return sum(chunk.count for chunk in self.chunks)
+
+    def take(self, rows: Sequence[int]) -> "Pictures":
+        """Keep the pictures at some rows, in their order."""
+        if len(rows) == self.count:
+            return self
+        chunks, start, wanted = list[Chunk](), 0, set(rows)
+        for chunk in self.chunks:
+            kept = frozenset(at for at in range(chunk.count) if chunk.start + at in wanted)
+            chunks += [Chunk(start, len(kept), partial(_picked, chunk.open, kept))] if kept else []
+            start += len(kept)
+        return replace(self, chunks=tuple(chunks), identity=(*self.identity, ",".join(map(str, rows))))
+
+
+def _picked(opened: Callable[[], Iterator[Read]], kept: frozenset[int]) -> Iterator[Read]:
+    return (read for at, read in enumerate(opened()) if at in kept)
 
 
 @dataclass(frozen=True)
