@@ -52,7 +52,10 @@ def gather(
         rows = [row for row in range(len(one.ids)) if row not in faults]
         bad = (Skipped((one.called or one.ids)[row], faults[row]) for row in sorted(faults))
         parts[split] = Part([one.ids[row] for row in rows], bad=(*one.bad, *bad), **one.content(rows))
-        if given is not None and not are_absent(kept := as_column([given[row] for row in rows])):
+        kept = as_column([given[row] for row in rows]) if given is not None else np.zeros(0)
+        if kept.dtype.kind in "if" and len(kept) and (kept == -1).all():  # as Hugging Face's data sets say that there are none
+            notes = (*notes, f"the labels of {split} are all −1, so it counts as having none")
+        elif given is not None:
             values[split] = kept
     labels, classes = encode_splits(named(values), classes)
     labelled = {split: replace(part, labels=labels.get(split)) for split, part in parts.items()}
@@ -136,11 +139,6 @@ def indices(values: np.ndarray, name: str = "labels", n_classes: int | None = No
         if len(rows := np.flatnonzero(is_wrong())):
             raise invalid(name, requirement, join_some((f"{str(values[row])[:40]} in row {row}" for row in rows[:5]), len(rows)))
     return values.astype(np.int64)
-
-
-def are_absent(values: np.ndarray) -> bool:
-    """Return whether all labels are −1, as Hugging Face's data sets say that there are none."""
-    return values.dtype.kind in "if" and len(values) > 0 and bool((values == -1).all())
 
 
 def class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> list[str]:

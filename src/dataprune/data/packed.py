@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.data.classes import Listing, are_absent, as_column, gather
+from dataprune.data.classes import Listing, as_column, gather
 from dataprune.data.decode import BadPicture
 from dataprune.data.labels import Columns, label_column
 from dataprune.data.recorded import records_source
@@ -55,16 +55,13 @@ def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folde
     typed = [name for name in others if _class_names(found[0].features, name)]
     label, said = label_column(others, lambda name: _column(found[:1], name), columns.label, typed)
     values = {split: _column(group, label or "") for split, group in splits.items() if all(label in one.columns for one in group)}
-    absent = [split for split, array in values.items() if are_absent(array)]
-    notes += [*said, *(f"the labels of {split} are all −1, so it counts as having none" for split in absent)]
-    values = {split: array for split, array in values.items() if split not in absent}
     named = {classes for file in found if (classes := _class_names(file.features, label or ""))} if values else set()
     if len(named) > 1:
         shown = join_some(("/".join(classes[:4]) for classes in sorted(named)), most=2)
         raise InputError(f"the Parquet files name different classes: {shown}.")
     are_numbers = all(array.dtype.kind in "iuf" for array in values.values())
     listings = {split: _listing(*_parquet_pictures(base, group), values.get(split)) for split, group in splits.items()}
-    return gather("parquet", base, listings, notes, named.pop() if named and are_numbers else ())
+    return gather("parquet", base, listings, [*notes, *said], named.pop() if named and are_numbers else ())
 
 
 def _listing(ids: list[str], pictures: Pictures, labels: np.ndarray | None) -> Listing:

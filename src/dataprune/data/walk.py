@@ -5,6 +5,7 @@ import posixpath
 import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -154,10 +155,10 @@ class Shelf:
         return [[] for _ in texts]
 
     def _straight(self, root: str, text: str, name: str) -> list[str]:
-        for one in dict.fromkeys((text, name)):
-            path = Path(root, one)
-            if path.suffix.lower() in SUFFIXES and is_file(path):
-                return [os.path.normpath(path)]
+        for path in (Path(root, one) for one in dict.fromkeys((text, name))):
+            with suppress(OSError, ValueError):  # what no file can be called is none
+                if path.suffix.lower() in SUFFIXES and path.is_file():
+                    return [os.path.normpath(path)]
         if name.isascii():
             return []
         return self._by_name["whole"].get(_composed(os.path.relpath(Path(root, name), self.base)), [])  # in another Unicode form
@@ -173,14 +174,6 @@ class Shelf:
                 for key in keys:
                     found[form].setdefault(key, []).append(file.path)
         return found
-
-
-def is_file(path: Path) -> bool:
-    """Return whether there is such a file; what no file can be called is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _composed(text: str) -> str:
