@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataprune.data import folders, table, walk
-from dataprune.data.labels import Columns
+from dataprune.data.labels import Reading
 from dataprune.data.source import Source
 from dataprune.errors import InputError
 
@@ -123,7 +123,7 @@ def tables_keep_their_labels(drawn):
             written.append({"key": text, "label": label, "split": split})
         write_table(base / f"set{ending}", written)
         try:
-            found = said(table.read_table(base / f"set{ending}", Columns()))
+            found = said(table.read_table(base / f"set{ending}", Reading()))
         except InputError:  # the names of two pictures may mean one another: refused, never astray
             assert form in ("name", "stem")
             return

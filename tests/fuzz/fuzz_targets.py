@@ -392,15 +392,15 @@ def read_pictures_of(suffix: str) -> Callable[[bytes, Path], None]:
 
     def reader(content: bytes, folder: Path) -> None:
         from dataprune.data import table, walk
-        from dataprune.data.labels import Columns
+        from dataprune.data.labels import Reading
 
         for name in ("0.png", "1.png", "a/2.png"):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(b"x")
         path = file_of(folder, f"t{suffix}", content)
         any_of(
-            lambda: check_source(table.read_table(path, Columns())),
-            lambda: check_source(table.read_beside(walk.walk(folder), Columns())[0]),
+            lambda: check_source(table.read_table(path, Reading())),
+            lambda: check_source(table.read_beside(walk.walk(folder), Reading())[0]),
         )
 
     return reader
@@ -424,11 +424,11 @@ def tar_files(folder: Path) -> Iterator[bytes]:
 
 
 def read_any_tar(content: bytes, folder: Path) -> None:
-    from dataprune.data.labels import Columns
+    from dataprune.data.labels import Reading
     from dataprune.data.tars import read_tars
 
     path = file_of(folder, "t.tar", content)
-    source = read_tars({"t.tar": str(path)}, str(folder), Columns(), False)
+    source = read_tars({"t.tar": str(path)}, str(folder), Reading(), False)
     check_source(source)
     for chunk in source.parts["train"].pictures.chunks:
         for read_one in chunk.open():

@@ -1,17 +1,23 @@
-"""Which column of a table holds the labels, and which the splits; and files of labels that replace the given ones."""
+"""What is asked of a source: how it is read, which columns hold labels and splits, and which labels replace the given ones."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune import tables
 from dataprune.data.classes import have_numbers, resolve
+from dataprune.data.decode import FITS, Fit
+from dataprune.data.pixels import Scale
 from dataprune.data.source import SPLIT_NAMES
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
+MAX_SIZE = 4096
 OURS = frozenset({"clean_label", "label_name", "row", "el2n"})
 """Columns by which a table is known that earlier versions wrote with class indices: made wrong, found, kept, scored."""
 
@@ -22,20 +28,6 @@ _CALLED = [
 ]
 """What a column of labels is called, in lower case and without separators."""
 _MULTI = "Multi-label data are not supported: give one label with label_column (--label-column) or labels (--labels)."
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table are meant, where they were named."""
-
-    image: str | None = None
-    label: str | None = None
-    text: str | None = None
-
-    @property
-    def asked(self) -> str | None:
-        """The first option that was given."""
-        return next((f"{name}_column" for name, value in vars(self).items() if value is not None), None)
 
 
 def label_column(
@@ -182,6 +174,52 @@ def read_labels(source: str) -> LabelFile:
         raise invalid("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
     _dropped(sheet)
     return LabelFile(sheet)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read: the options of `read`, in the order of its signature; `scale` is that of another source's pictures."""
+
+    labels: str | Path | None = None
+    image_size: int | None = None
+    on_error: str = "fail"
+    workers: int | None = None
+    progress: Callable[[int, int], None] | None = None
+    fit: Fit = "crop"
+    image_column: str | None = None
+    label_column: str | None = None
+    text_column: str | None = None
+    scale: Scale | None = None
+    label_file: LabelFile | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise unknown_choice("fit", self.fit, FITS)
+        if self.on_error not in ("fail", "skip"):
+            raise unknown_choice("on_error", self.on_error, ("fail", "skip"))
+        size = self.image_size
+        if size is not None and (not isinstance(size, int | np.integer) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE):
+            raise invalid("image_size", f"be a whole number of pixels from 1 to {MAX_SIZE}", size)
+        if self.labels is not None:
+            object.__setattr__(self, "label_file", read_labels(os.fspath(self.labels)))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The options that make the same data again, where they are not the usual ones."""
+        names = ("image_size", "on_error", "fit", "image_column", "label_column", "text_column")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Reading, name)}
+        return given if self.labels is None else {**given, "labels": os.path.abspath(self.labels)}  # noqa: PTH100 FILE:COLUMN
+
+    @property
+    def asked_column(self) -> str | None:
+        """The first option that names a column."""
+        names = ("image_column", "label_column", "text_column")
+        return next((name for name in names if getattr(self, name) is not None), None)
+
+    def refuse_columns(self) -> None:
+        """Refuse columns that were named, for data without any."""
+        if (name := self.asked_column) is not None:
+            raise invalid(name, "be left out for data without columns", repr(getattr(self, name)))
 
 
 def _dropped(sheet: tables.Sheet) -> Bool[np.ndarray, " rows"] | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from dataprune.data.classes import Listing, as_column, gather
 from dataprune.data.decode import BadPicture
-from dataprune.data.labels import Columns, label_column
+from dataprune.data.labels import Reading, label_column
 from dataprune.data.recorded import records_source
 from dataprune.data.source import CHUNK, Chunk, Pictures, Read, Source, by_split, files_by_split, plain, read_file, row_ids, stamp
 from dataprune.errors import InputError, MachineError, invalid, join_some, one_line
@@ -33,7 +33,7 @@ class _File:
     features: dict[str, Any]
 
 
-def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source | None:
+def read_parquet(files: Mapping[str, str], base: str, how: Reading, is_folder: bool) -> Source | None:
     """Read ids and labels of Parquet files (by names below `base`), splits by the words in these; None if none is of pictures.
 
     A row's id is its `image.path` where these are unique in the split, else the row number. Labels of -1 throughout mean "none".
@@ -41,7 +41,7 @@ def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folde
     of_name, passed = dict[str, _File](), list[str]()
     for name, path in files.items():
         try:
-            of_name[name] = _footer(path, name, columns.image)
+            of_name[name] = _footer(path, name, how.image_column)
         except InputError as error:
             passed.append(f"{name} ({error})")
     if not of_name:
@@ -53,7 +53,7 @@ def read_parquet(files: Mapping[str, str], base: str, columns: Columns, is_folde
     notes = [f"passed over beside the pictures: {join_some(passed)}"] if passed else []
     others = [name for name in found[0].columns if name != found[0].image]
     typed = [name for name in others if _class_names(found[0].features, name)]
-    label, said = label_column(others, lambda name: _column(found[:1], name), columns.label, typed)
+    label, said = label_column(others, lambda name: _column(found[:1], name), how.label_column, typed)
     values = {split: _column(group, label or "") for split, group in splits.items() if all(label in one.columns for one in group)}
     named = {classes for file in found if (classes := _class_names(file.features, label or ""))} if values else set()
     if len(named) > 1:
@@ -148,7 +148,7 @@ def is_huggingface(thing: Any) -> bool:
     return all(hasattr(one, name) for name in ("cast_column", "column_names", "features", "__len__"))
 
 
-def load_huggingface(name: str, columns: Columns) -> Source:
+def load_huggingface(name: str, how: Reading) -> Source:
     """Load `hf:NAME` through Hugging Face's library; raise MachineError without it, or without a network."""
     try:
         import datasets
@@ -159,10 +159,10 @@ def load_huggingface(name: str, columns: Columns) -> Source:
     except Exception as error:  # noqa: BLE001 the library raises many kinds for a name that is none
         kind = MachineError if isinstance(error, ConnectionError | TimeoutError) else InputError
         raise kind(f"cannot load hf:{name}: {one_line(error)}.") from None
-    return huggingface_source(loaded, columns, path=f"hf:{name}")
+    return huggingface_source(loaded, how, path=f"hf:{name}")
 
 
-def huggingface_source(thing: Any, columns: Columns, path: str = "") -> Source:
+def huggingface_source(thing: Any, how: Reading, path: str = "") -> Source:
     """List the splits of a `datasets.Dataset` or `DatasetDict`: of the columns that are named, else of those by name and type."""
     splits = {str(name): part for name, part in thing.items()} if isinstance(thing, dict) else {"train": thing}
     named = by_split(splits, "the data set")
@@ -178,29 +178,29 @@ def huggingface_source(thing: Any, columns: Columns, path: str = "") -> Source:
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     pictured, typed = ([name for name, kind in kinds.items() if kind == one] for one in ("Image", "ClassLabel"))
     sole = pictured[0] if "image" not in train.column_names and len(pictured) == 1 else "image"
-    image = columns.image or sole
-    if columns.text is not None or (columns.image is None and image not in train.column_names):
-        asked = replace(columns, label=typed[0]) if columns.label is None and len(typed) == 1 else columns
+    image = how.image_column or sole
+    if how.text_column is not None or (how.image_column is None and image not in train.column_names):
+        asked = replace(how, label_column=typed[0]) if how.label_column is None and len(typed) == 1 else how
         if records := _records(stored, features, asked, path, notes):
             return records
     names = [name for name in train.column_names if name != image]
     others = [name for name in typed if name != image]
-    label, said = label_column(names, lambda name: _values(stored["train"], name), columns.label, others)
+    label, said = label_column(names, lambda name: _values(stored["train"], name), how.label_column, others)
     values = {split: _values(part, label) for split, part in stored.items() if label and label in part.column_names}
     listings = {split: _listing(*_huggingface_pictures(part, image), values.get(split)) for split, part in stored.items()}
     classes = tuple(getattr(features.get(label), "names", None) or ())
     return gather("huggingface", path, listings, (*notes, *said), classes)
 
 
-def _records(stored: dict[str, Any], features: Any, columns: Columns, path: str, notes: Sequence[str]) -> Source | None:
+def _records(stored: dict[str, Any], features: Any, how: Reading, path: str, notes: Sequence[str]) -> Source | None:
     """Return the texts or rows of splits, with the names of the classes where their type says them."""
     cells = {split: {name: _values(part, name) for name in part.column_names} for split, part in stored.items()}
-    label = columns.label
+    label = how.label_column
     classes = tuple(getattr(features.get(label), "names", None) or ())
     for sheet in cells.values():
         if classes and label is not None and label in sheet:  # −1 stands for none
             sheet[label] = as_column([None if one == -1 else one for one in sheet[label].tolist()])
-    return records_source("huggingface", path, {split: Table(one) for split, one in cells.items()}, columns, classes, notes)
+    return records_source("huggingface", path, {split: Table(one) for split, one in cells.items()}, how, classes, notes)
 
 
 def _huggingface_pictures(dataset: Any, image: str) -> tuple[list[str], Pictures]:

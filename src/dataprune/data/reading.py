@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +13,22 @@ from dataprune.data.arrays import from_arrays, from_torch, read_digits, read_npy
 from dataprune.data.cifar import read_cifar
 from dataprune.data.classes import class_notes
 from dataprune.data.dataset import IDS, Dataset, Origin, Skipped, Splits
-from dataprune.data.decode import FITS, Fit, digest_of, fit_square
+from dataprune.data.decode import Fit, digest_of, fit_square
 from dataprune.data.folders import read_folder
-from dataprune.data.labels import Columns, LabelFile, read_labels
-from dataprune.data.pixels import Scale
+from dataprune.data.labels import Reading
 from dataprune.data.source import SPLITS, Source, plain
 from dataprune.data.table import read_beside, read_table, read_tables
 from dataprune.data.tars import COMPRESSED, ENDING, read_tars
 from dataprune.data.vectors import vectors_of
 from dataprune.data.walk import walk
-from dataprune.errors import InputError, invalid, join_some, unknown_choice
+from dataprune.errors import InputError, invalid, join_some
 from dataprune.tables import READABLE
 
 READERS: dict[str, Callable[[Path], Source]] = {".npy": read_npy, ".npz": read_npz}
 """The readers of files without columns, by their ending; those with columns, and folders, are told apart in `_find`."""
 
-MAX_SIZE = 4096
 _KINDS = f"a folder, a file that ends in {', '.join((*READABLE, *READERS, ENDING))}, hf:NAME or digits"
 _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a source is read: the options of `read`, in the order of its signature; `scale` is that of another source's pictures."""
-
-    labels: str | Path | None = None
-    image_size: int | None = None
-    on_error: str = "fail"
-    workers: int | None = None
-    progress: Callable[[int, int], None] | None = None
-    fit: Fit = "crop"
-    image_column: str | None = None
-    label_column: str | None = None
-    text_column: str | None = None
-    scale: Scale | None = None
-    label_file: LabelFile | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        if self.fit not in FITS:
-            raise unknown_choice("fit", self.fit, FITS)
-        if self.on_error not in ("fail", "skip"):
-            raise unknown_choice("on_error", self.on_error, ("fail", "skip"))
-        size = self.image_size
-        if size is not None and (not isinstance(size, int | np.integer) or isinstance(size, bool) or not 1 <= size <= MAX_SIZE):
-            raise invalid("image_size", f"be a whole number of pixels from 1 to {MAX_SIZE}", size)
-        if self.labels is not None:
-            object.__setattr__(self, "label_file", read_labels(os.fspath(self.labels)))
-
-    @property
-    def columns(self) -> Columns:
-        """The columns that were named."""
-        return Columns(self.image_column, self.label_column, self.text_column)
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """The options that make the same data again, where they are not the usual ones."""
-        names = ("image_size", "on_error", "fit", "image_column", "label_column", "text_column")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Reading, name)}
-        return given if self.labels is None else {**given, "labels": os.path.abspath(self.labels)}  # noqa: PTH100 FILE:COLUMN
-
-    def refuse_columns(self) -> None:
-        """Refuse columns that were named, for data without any."""
-        if (name := self.columns.asked) is not None:
-            raise invalid(name, "be left out for data without columns", repr(getattr(self, name)))
 
 
 def read(
@@ -180,7 +133,8 @@ def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label"
     """
     if not packed.is_huggingface(dataset) or isinstance(dataset, Mapping):
         raise invalid("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
-    return _open(packed.huggingface_source(dataset, Columns(image, label)), "train", Reading())
+    how = Reading(image_column=image, label_column=label)
+    return _open(packed.huggingface_source(dataset, how), "train", how)
 
 
 def _in_memory(source: Any, how: Reading) -> Dataset | None:
@@ -213,20 +167,20 @@ def _in_memory(source: Any, how: Reading) -> Dataset | None:
 def _find(source: Any, how: Reading) -> Source:
     """Return what lies under a name, or in a data set of Hugging Face's, listed and not yet decoded."""
     if not isinstance(source, str | os.PathLike):
-        return packed.huggingface_source(source, how.columns)
-    text, path, columns = os.fspath(source), Path(source), how.columns
+        return packed.huggingface_source(source, how)
+    text, path = os.fspath(source), Path(source)
     ending, is_digits = path.suffix.lower(), text == "digits"
     if text.startswith("hf:"):
-        return packed.load_huggingface(text.removeprefix("hf:"), columns)
+        return packed.load_huggingface(text.removeprefix("hf:"), how)
     if not is_digits and (not text or not os.path.lexists(path)):
         raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
     if not is_digits and path.is_dir():
         return _find_in(path, how)
     if path.is_file() and ending in READABLE:
-        source = packed.read_parquet({path.name: text}, os.path.realpath(path), columns, False) if ending == ".parquet" else None
-        return source or read_table(path, columns)
+        source = packed.read_parquet({path.name: text}, os.path.realpath(path), how, False) if ending == ".parquet" else None
+        return source or read_table(path, how)
     if path.is_file() and text.lower().endswith((ENDING, *COMPRESSED)):
-        return read_tars({path.name: text}, os.path.realpath(path), columns, False)
+        return read_tars({path.name: text}, os.path.realpath(path), how, False)
     how.refuse_columns()
     if is_digits:
         return read_digits()
@@ -238,21 +192,20 @@ def _find(source: Any, how: Reading) -> Source:
 
 def _find_in(folder: Path, how: Reading) -> Source:
     """Return what lies in a folder: CIFAR files, else Parquet files of pictures, else pictures with or without tables."""
-    columns = how.columns
     try:
-        if not columns.asked and (cifar := read_cifar(folder)):
+        if not how.asked_column and (cifar := read_cifar(folder)):
             return cifar
         found = walk(folder)
     except PermissionError as error:
         raise InputError(f"cannot list {plain(folder)}: {error.strerror}.") from None
     files = found.ending_in((".parquet",))
-    if files and (source := packed.read_parquet(files, found.base, columns, True)):
+    if files and (source := packed.read_parquet(files, found.base, how, True)):
         return source
     if not found.files and (tars := found.ending_in((ENDING, *COMPRESSED))):
-        return read_tars(tars, found.base, columns, True)
-    if not found.files and (source := read_tables(found, columns)):
+        return read_tars(tars, found.base, how, True)
+    if not found.files and (source := read_tables(found, how)):
         return source
-    beside, said = read_beside(found, columns) if how.labels is None or columns.asked else (None, [])
+    beside, said = read_beside(found, how) if how.labels is None or how.asked_column else (None, [])
     if beside is not None:
         return beside
     source = read_folder(folder, found, labelled=how.labels is not None)

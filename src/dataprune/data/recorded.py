@@ -11,7 +11,7 @@ import numpy as np
 from dataprune.data.classes import Listing, gather, sole_is_train
 from dataprune.data.dataset import Records, Skipped
 from dataprune.data.decode import SUFFIXES
-from dataprune.data.labels import Columns, label_column, plain_name, split_column
+from dataprune.data.labels import Reading, label_column, plain_name, split_column
 from dataprune.data.source import SPLIT_NAMES, Source
 from dataprune.data.vectors import kind_of
 from dataprune.errors import invalid, join_some, unknown_choice
@@ -40,7 +40,7 @@ class _Roles:
 
 
 def records_source(
-    kind: str, path: str, given: Mapping[str, Table], columns: Columns, classes: tuple[str, ...] = (), notes: Sequence[str] = ()
+    kind: str, path: str, given: Mapping[str, Table], how: Reading, classes: tuple[str, ...] = (), notes: Sequence[str] = ()
 ) -> Source | None:
     """Return texts or rows with their labels; None where a table seems to be of something else, pictures say.
 
@@ -50,7 +50,7 @@ def records_source(
         split: Table({name: _typed(cells) for name, cells in one.columns.items()}, {}, one.faults) for split, one in given.items()
     }
     first = next(iter(sheets.values()))
-    roles, said = _roles(first.columns, columns, len(sheets) == 1)
+    roles, said = _roles(first.columns, how, len(sheets) == 1)
     if roles is None:
         return None
     if roles.split is not None:
@@ -71,16 +71,16 @@ def records_source(
     return gather(kind, path, listings, (*notes, *said), classes, named)
 
 
-def _roles(cells: Cells, columns: Columns, is_one: bool) -> tuple[_Roles | None, list[str]]:
-    if columns.text is not None and columns.text not in cells:
-        raise unknown_choice("text_column", columns.text, list(cells))
-    if columns.text is None and any(map(_names_pictures, cells.values())):
+def _roles(cells: Cells, how: Reading, is_one: bool) -> tuple[_Roles | None, list[str]]:
+    if how.text_column is not None and how.text_column not in cells:
+        raise unknown_choice("text_column", how.text_column, list(cells))
+    if how.text_column is None and any(map(_names_pictures, cells.values())):
         return None, []
-    split = split_column(cells, [name for name in (columns.text, columns.label) if name]) if is_one else None
-    rest = [name for name in cells if name not in (columns.text, split)]
-    label, notes = label_column(rest, cells.__getitem__, columns.label)
+    split = split_column(cells, [name for name in (how.text_column, how.label_column) if name]) if is_one else None
+    rest = [name for name in cells if name not in (how.text_column, split)]
+    label, notes = label_column(rest, cells.__getitem__, how.label_column)
     rest = [name for name in rest if name != label]
-    text = columns.text or _text_column({name: cells[name] for name in rest})
+    text = how.text_column or _text_column({name: cells[name] for name in rest})
     rest = [name for name in rest if name != text and not _is_id(name, cells[name])]
     if text is not None:
         if cells[text].dtype != object:

@@ -15,7 +15,7 @@ from dataprune import tables
 from dataprune.data.classes import Listing, gather, sole_is_train
 from dataprune.data.dataset import Skipped
 from dataprune.data.folders import Place, label_at, layout, place_of
-from dataprune.data.labels import Columns, is_called_label, labels_of, same_partition, split_column
+from dataprune.data.labels import Reading, is_called_label, labels_of, same_partition, split_column
 from dataprune.data.recorded import records_source
 from dataprune.data.source import SPLIT_NAMES, SPLITS, Source, plain, split_of
 from dataprune.data.walk import File, Shelf, Walk, file_pictures, listed
@@ -41,13 +41,13 @@ class _Named:
 _Row = tuple[File | Skipped, Any]  # what a row names, with its label
 
 
-def read_table(path: Path, columns: Columns) -> Source:
+def read_table(path: Path, how: Reading) -> Source:
     """Read a table that names pictures by paths from its own folder, or by the ends of the paths of pictures below that; or whose
     rows are texts or examples themselves."""
     shelf, table = Shelf(os.path.realpath(path.parent)), tables.read_table(path, lenient=True)
-    if columns.text is None and (named := _named(path, table, shelf, columns)):
+    if how.text_column is None and (named := _named(path, table, shelf, how)):
         return _source(os.path.realpath(path), [named], shelf, [])
-    if source := records_source("table", os.path.realpath(path), {"train": table}, columns):
+    if source := records_source("table", os.path.realpath(path), {"train": table}, how):
         return source
     shown = join_some(f"{name}: {str(column[0])[:40]!r}" for name, column in table.columns.items() if len(column))
     cure = (
@@ -57,7 +57,7 @@ def read_table(path: Path, columns: Columns) -> Source:
     raise invalid(str(path), "have a column that names picture files", f"in the first row {shown or 'nothing'}", cure)
 
 
-def read_tables(found: Walk, columns: Columns) -> Source | None:
+def read_tables(found: Walk, how: Reading) -> Source | None:
     """Read tables without pictures, the splits by the words in their names; several of one split are its shards."""
     names = sorted(found.ending_in(tables.READABLE))
     shards: dict[str, list[tables.Table]] = {}
@@ -67,7 +67,7 @@ def read_tables(found: Walk, columns: Columns) -> Source | None:
     if "train" not in shards:
         return None
     joined = {split: _joined(shards[split]) for split in SPLITS if split in shards}
-    return records_source("table", found.base, joined, columns)
+    return records_source("table", found.base, joined, how)
 
 
 def _joined(shards: Sequence[tables.Table]) -> tables.Table:
@@ -79,7 +79,7 @@ def _joined(shards: Sequence[tables.Table]) -> tables.Table:
     return tables.Table({name: np.concatenate([one.columns[name] for one in shards]) for name in shared}, {}, faults)
 
 
-def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]]:
+def read_beside(found: Walk, how: Reading) -> tuple[Source | None, list[str]]:
     """Read the tables beside the pictures of a folder, if they say the labels; else return None, and which name them all the same.
 
     `metadata.*` do where they have labels, as in Hugging Face's library; others where the folders say none, or a column is named.
@@ -92,19 +92,20 @@ def read_beside(found: Walk, columns: Columns) -> tuple[Source | None, list[str]
     has_classes = len({*own.values()} - {None}) > 1
     shelf, sheets = Shelf(found.base, found), list[_Named]()
     for name in names:
-        is_meant = columns.asked is not None or _is_metadata(name)
+        is_meant = how.asked_column is not None or _is_metadata(name)
         if (is_meant or _is_near(name, places)) and (table := _read_beside(Path(found.base, name), is_meant)):
             with suppress(InputError) if has_classes and not is_meant else nullcontext():
-                sheets += filter(None, [_named(Path(found.base, name), table, shelf, columns)])
+                sheets += filter(None, [_named(Path(found.base, name), table, shelf, how)])
     sheets = [one for one in sheets if _is_metadata(one.path.name)] or sheets
-    if columns.asked and not sheets:
-        raise invalid(columns.asked, "be left out where no table names the pictures", f"{plain(found.base)} without one that fits")
+    if how.asked_column and not sheets:
+        got = f"{plain(found.base)} without one that fits"
+        raise invalid(how.asked_column, "be left out where no table names the pictures", got)
     if not any(one.labels is not None for one in sheets):
         all_named = [one.path.name for one in sheets if 2 * len(one.cells[one.image]) >= len(own)]
         cure = "name its column of labels with label_column (--label-column)"
         return None, [f"{name} names the pictures, and is not used: {cure}, if it has one" for name in all_named]
     source = _source(found.base, sheets, shelf, places)
-    if columns.asked or _is_metadata(sheets[0].path.name):
+    if how.asked_column or _is_metadata(sheets[0].path.name):
         return source, []
     if 2 * sum(len(part.ids) + len(part.bad) for part in source.parts.values()) < len(own):
         return None, []  # a list of classes, or of some pictures
@@ -148,26 +149,26 @@ def _read_beside(path: Path, is_meant: bool) -> tables.Table | None:
     return None
 
 
-def _named(path: Path, table: tables.Table, shelf: Shelf, columns: Columns) -> _Named | None:
+def _named(path: Path, table: tables.Table, shelf: Shelf, how: Reading) -> _Named | None:
     cells = table.columns
-    if (image := _image_column(path, cells, shelf, columns)) is None:
+    if (image := _image_column(path, cells, shelf, how)) is None:
         return None
-    split = split_column(cells, [image, *filter(None, [columns.label])])
-    labels, notes = labels_of(cells, columns.label, [name for name in (image, split) if name])
+    split = split_column(cells, [image, *filter(None, [how.label_column])])
+    labels, notes = labels_of(cells, how.label_column, [name for name in (image, split) if name])
     notes += [f"the pictures are named by the column {image}"] if image not in ("image", "file_name") else []
     notes += [f"the splits are taken from the column {split}"] if split is not None else []
     return _Named(path, cells, table.faults, image, labels, split, tuple(f"{path.name}: {note}" for note in notes))
 
 
-def _image_column(path: Path, cells: Mapping[str, np.ndarray], shelf: Shelf, columns: Columns) -> str | None:
+def _image_column(path: Path, cells: Mapping[str, np.ndarray], shelf: Shelf, how: Reading) -> str | None:
     """Return the column whose first rows name most pictures, each another one; None if none names any."""
-    if columns.image is not None:
-        if columns.image not in cells:
-            raise unknown_choice("image_column", columns.image, list(cells))
-        return columns.image
+    if how.image_column is not None:
+        if how.image_column not in cells:
+            raise unknown_choice("image_column", how.image_column, list(cells))
+        return how.image_column
     named: dict[str, list[str]] = {}
     for name, column in cells.items():
-        is_other = column.dtype.kind not in "iuO" or name == columns.label or is_called_label(name)
+        is_other = column.dtype.kind not in "iuO" or name == how.label_column or is_called_label(name)
         texts = [] if is_other else [str(cell) for cell in column[:_SAMPLE].tolist()]
         meant = [_meant(one, split_of(path.stem), shelf.base) for one in shelf.find(texts, str(path.parent))]
         found = [one[0] if len(one) == 1 else "" for one in meant]

@@ -14,7 +14,7 @@ from typing import IO, Any
 from dataprune.data.classes import Listing, as_column, gather
 from dataprune.data.decode import SUFFIXES
 from dataprune.data.folders import label_at, layout
-from dataprune.data.labels import Columns, labels_of
+from dataprune.data.labels import Reading, labels_of
 from dataprune.data.source import Pictures, Source, files_by_split, plain, read_file, stamp
 from dataprune.errors import InputError, invalid, join_some, one_line
 
@@ -37,7 +37,7 @@ class _Example:
     reason: str = ""  # why it cannot be used
 
 
-def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: bool) -> Source:
+def read_tars(files: Mapping[str, str], base: str, how: Reading, is_folder: bool) -> Source:
     """Read tar files (by their names below `base`) of pictures, each with its label in `.cls`, `.txt` or `.json` of the same key.
 
     An id is the picture's name in its tar, with the tar's name before it where two shards have the same.
@@ -51,7 +51,7 @@ def read_tars(files: Mapping[str, str], base: str, columns: Columns, is_folder: 
     for split, names in splits.items():
         found = [one for name in sorted(names) for one in _examples(name, Path(files[name]))]
         words = dict.fromkeys(chain.from_iterable(one.said for one in found))
-        given, said = labels_of({word: as_column([one.said.get(word) for one in found]) for word in words}, columns.label, [])
+        given, said = labels_of({word: as_column([one.said.get(word) for one in found]) for word in words}, how.label_column, [])
         labels = None if given is None else given.tolist()
         if labels is None and not words:  # by folders, if there are several
             places, _ = layout((one.name for one in found), labelled=True)
