@@ -31,8 +31,10 @@ LOWEST_FLAGGED = 0.3  # a label that is right with more than 70 % is not flagged
 MOST_ODDS = 13.0  # log-odds: a probability nearer to 0 or 1 than two in a million is not claimed
 LOOKS_ERROR = 0.08  # of the share of labels given by looks, which the given labels cannot tell either
 LEARNED_ERROR = 0.3  # of the share of the noise that networks have learned; it cannot be told from the labels alone
-MODEL_ERROR = 0.08  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest
-UNLEARNED_ERROR = 0.25  # of the labels that networks miss and noise does not explain, and of how much surer they are than right
+MODEL_ERROR = 0.06  # relative: what remains between estimate and truth over the sets of docs/log.md, beside the rest
+# Of the labels that networks miss and noise does not explain, and of how much surer they are than right: networks that have not
+# learned a class are mostly taken for noise, so the estimate is rather too high than too low.
+UNLEARNED_BELOW, UNLEARNED_ABOVE = 0.25, 0.1
 LEAST_ERROR = 0.005  # of all labels: a set cannot be told from one with a few more or fewer wrong labels
 RIDGE = 1e-3  # holds the slope of `_read_by`
 WORTH_LOOKING = 50  # but of as many there is always
@@ -57,6 +59,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     probability = sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     suggested, share = _suggested(evidence, true)
     why = why_no_count(evidence, estimate)
+    unnamed = (1 - agreement(evidence)) * len(evidence)
     is_counted, is_known = why == "", why not in ("in_sample", "near_chance")
     worth_words = np.maximum(probability, WORTH_WORDS * (odds >= np.sort(odds)[-min(len(odds), WORTH_LOOKING)]))
     return Suspects(
@@ -69,7 +72,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         reason=reasons(evidence, suggested, worth_words, probability * share),
         n_wrong=estimate.n_wrong if is_counted else None,
         n_wrong_low=(0.0 if why == "too_weak" else estimate.low) if is_known else None,
-        n_wrong_high=estimate.high if is_known else None,
+        n_wrong_high=max(estimate.high, unnamed if why == "too_weak" else 0.0) if is_known else None,
         classes=evidence.classes,
         sampling=evidence.sampling,
         method=method_of(evidence),
@@ -113,21 +116,25 @@ def _count(evidence: Evidence, average: Average, odds: Values, seed: int) -> Est
     """Estimate how many labels are wrong, with a 95 % interval: of other examples, and of what the models cannot know."""
     n, wrong, noise = len(evidence), sigmoid(odds), average.best
     p, labels = sample(evidence.probabilities, evidence.labels, seed)
-    share, shares = float(wrong.mean()), np.array([share_wrong(one, p, labels) for one in average.noises])
+    shares = np.array([share_wrong(one, p, labels) for one in average.noises])
+    share = float(average.weights @ shares)
     folds, prior = average.folds.shape[1], _prior_of(evidence)
     sampled = (folds - 1) * average.folds.var(axis=1).mean() * len(p) / n + (wrong * (1 - wrong)).mean() / n
-    chosen = average.weights @ (shares - average.weights @ shares) ** 2
+    chosen = average.weights @ (shares - share) ** 2
     ends = [float(np.clip(noise.learned + step, 0, 1)) for step in (-LEARNED_ERROR, LEARNED_ERROR)]
-    others = [fit(p, labels, replace(prior, learned=end), noise.strength, np.arange(len(p))[None])[0] for end in ends]
+    others = [
+        fit(p, labels, replace(prior, learned=end), noise.strength, noise.by_class, np.arange(len(p))[None])[0] for end in ends
+    ]
     learned = np.ptp([share_wrong(replace(one, by_looks=noise.by_looks), p, labels) for one in others]) / 2
     looks = [max(0.0, noise.by_looks + step) for step in (-LOOKS_ERROR, LOOKS_ERROR)] if np.isfinite(noise.strength) else [0.0]
     looked = np.ptp([share_wrong(replace(noise, by_looks=one), p, labels) for one in looks]) / 2
     fits = float(np.sqrt(sampled + chosen + learned**2 + looked**2))
     named = agreement(evidence)
-    surer = max(0.0, float(evidence.probabilities.max(axis=1).mean(dtype=np.float64)) - named)
-    networks = float(np.hypot(MODEL_ERROR * share, UNLEARNED_ERROR * (max(0.0, 1 - named - share) + surer)))
-    half = CERTAIN * float(np.linalg.norm((fits, networks, LEAST_ERROR)))
-    return Estimate(n * share, n * max(0.0, share - half), n * min(1.0, share + half), fits > networks)
+    unlearned = max(0.0, 1 - named - share)
+    unlearned += max(0.0, float(evidence.probabilities.max(axis=1).mean(dtype=np.float64)) - named)
+    networks = [float(np.hypot(MODEL_ERROR * share, error * unlearned)) for error in (UNLEARNED_BELOW, UNLEARNED_ABOVE)]
+    below, above = (CERTAIN * float(np.linalg.norm((fits, one, LEAST_ERROR))) for one in networks)
+    return Estimate(n * share, n * max(0.0, share - below), n * min(1.0, share + above), fits > networks[0])
 
 
 def _second_view(evidence: Evidence, average: Average, first: Values) -> Values:

@@ -16,6 +16,8 @@ SURE_PRIOR = 5.0  # examples' worth of the start, beside those that are sure
 SUREST = 3  # one in so many
 MOST_NOISE = 0.9  # of what no label would tell
 RIDGE = 1.0  # standard deviation of the logarithm of the sharpness, and of the bias, before anything is seen
+FREE_RIDGE = 0.3  # the same of each entry of the scale by class
+MOST_MOVED = 0.5  # in logits, by a step of the scale by class
 CACHED = 250_000  # numbers worked on at once, so that they stay near the processor
 
 Stack = Float32[np.ndarray, "fits examples classes"]
@@ -23,30 +25,34 @@ Stack = Float32[np.ndarray, "fits examples classes"]
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Parameters of several fits: sharpness (fits,), bias (fits, K), transition (fits, K, K), as in `posterior.Noise`."""
+    """Parameters of several fits: scale (fits, K, K), bias (fits, K), transition (fits, K, K), as in `posterior.Noise`.
 
-    sharpness: Float64[np.ndarray, " fits"]
+    With `by_class` each entry of the scale is free, else it is one number on the diagonal.
+    """
+
+    scale: Float64[np.ndarray, "fits classes classes"]
     bias: Float64[np.ndarray, "fits classes"]
     transition: Float64[np.ndarray, "fits classes classes"]
     learned: float
     strength: float
+    by_class: bool
 
     def part(self, which: slice) -> "Start":
         """Return some of the fits."""
-        return replace(self, sharpness=self.sharpness[which], bias=self.bias[which], transition=self.transition[which])
+        return replace(self, scale=self.scale[which], bias=self.bias[which], transition=self.transition[which])
 
 
 def em(p: Stack, labels: Int64[np.ndarray, "fits examples"], start: Start) -> Start:
     """Improve each fit on its examples by expectation maximisation."""
     at_once = max(1, CACHED // p[0].size)
     parts = [_em(p[i : i + at_once], labels[i : i + at_once], start.part(slice(i, i + at_once))) for i in range(0, len(p), at_once)]
-    sharpness, bias = np.concatenate([one.sharpness for one in parts]), np.concatenate([one.bias for one in parts])
-    return replace(start, sharpness=sharpness, bias=bias, transition=np.concatenate([one.transition for one in parts]))
+    scale, bias = np.concatenate([one.scale for one in parts]), np.concatenate([one.bias for one in parts])
+    return replace(start, scale=scale, bias=bias, transition=np.concatenate([one.transition for one in parts]))
 
 
 def held_out(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Start) -> Float64[np.ndarray, "fits examples"]:
     """Return the log-probability of each given label by each fit, in nats."""
-    clean = _clean(_evidence(np.maximum(p, TINY), fits), fits)
+    clean = _clean(_values(_evidence(np.maximum(p, TINY), fits), fits), fits)
     return np.asarray(np.log(np.maximum((clean * _given(fits, labels)).sum(axis=2, dtype=np.float64), 1e-30)))
 
 
@@ -83,19 +89,20 @@ def _em(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Start) -> St
     occurs = named.any(axis=1)
     target = (occurs / occurs.sum(axis=1, keepdims=True))[:, None, :]
     told = 1 - 1 / np.maximum(2, occurs.sum(axis=1))
-    for _ in range(ITERATIONS):
+    for step in range(ITERATIONS):
         evidence = _evidence(p, fits)
-        clean = _clean(evidence, fits)
+        values = _values(evidence, fits)
+        clean = _clean(values, fits)
         true = clean * _given(fits, labels)
         true /= np.maximum(true.sum(axis=2, keepdims=True), TINY)
-        sharpness, bias = _newton(evidence, clean, true, fits)
+        scale, bias = _turned(evidence, clean, true, fits) if fits.by_class and step % 2 else _scaled(values, clean, true, fits)
         counts = (true.swapaxes(1, 2) @ named).astype(np.float64)
         share = np.clip((1 - np.trace(counts, axis1=1, axis2=2) / n) / told, 1e-6, MOST_NOISE)[:, None, None]
         transition = (1 - share) * np.eye(n_classes) + share * target
         if np.isfinite(fits.strength):
             transition = counts + fits.strength * transition
             transition /= transition.sum(axis=2, keepdims=True)
-        fits = replace(fits, sharpness=sharpness, bias=bias, transition=transition)
+        fits = replace(fits, scale=scale, bias=bias, transition=transition)
     return fits
 
 
@@ -105,13 +112,16 @@ def _evidence(p: Stack, fits: Start) -> Stack:
     return leaky_logs(np.maximum(p @ np.linalg.inv(mixed).astype(np.float32), np.float32(MIXED_FLOOR) * p))
 
 
-def _clean(evidence: Stack, fits: Start) -> Stack:
-    values = evidence * fits.sharpness.astype(np.float32)[:, None, None]
-    values += fits.bias.astype(np.float32)[:, None, :]
-    values -= values.max(axis=2, keepdims=True)
-    np.exp(values, out=values)
-    values /= values.sum(axis=2, keepdims=True)
-    return values
+def _values(evidence: Stack, fits: Start) -> Stack:
+    return np.asarray(evidence @ fits.scale.swapaxes(1, 2).astype(np.float32))
+
+
+def _clean(values: Stack, fits: Start) -> Stack:
+    moved = values + fits.bias.astype(np.float32)[:, None, :]
+    moved -= moved.max(axis=2, keepdims=True)
+    np.exp(moved, out=moved)
+    moved /= moved.sum(axis=2, keepdims=True)
+    return moved
 
 
 def _given(fits: Start, labels: Int64[np.ndarray, "fits examples"]) -> Stack:
@@ -119,23 +129,53 @@ def _given(fits: Start, labels: Int64[np.ndarray, "fits examples"]) -> Stack:
     return np.asarray(transposed[np.arange(len(labels))[:, None], labels])
 
 
-def _newton(evidence: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.ndarray, np.ndarray]:
-    """Move sharpness (its logarithm) and bias by a Newton step of the cross-entropy to what is held for the true classes."""
-    n_fits, n, n_classes = evidence.shape
-    s, ones = fits.sharpness, np.ones((n_fits, 1, n), np.float32)
-    weighed = clean * evidence
+def _scaled(values: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.ndarray, np.ndarray]:
+    """Move the size of the scale (its logarithm) and the bias by a Newton step of the cross-entropy to what is held for the true
+    classes.
+    """
+    n_fits, n, n_classes = values.shape
+    size, ones = np.trace(fits.scale, axis1=1, axis2=2) / n_classes, np.ones((n_fits, 1, n), np.float32)
+    weighed = clean * values
     mean = weighed.sum(axis=2, keepdims=True)
     # Sums over examples as products of matrices, which are fast and exact enough.
     total, weighed_total = (ones @ clean)[:, 0].astype(np.float64), (ones @ weighed)[:, 0].astype(np.float64)
     gap = (ones @ (true - clean))[:, 0].astype(np.float64)
-    slope = (ones @ ((true - clean) * evidence).sum(axis=2, keepdims=True))[:, 0, 0].astype(np.float64)
-    squares = (ones @ ((weighed * evidence).sum(axis=2, keepdims=True) - mean**2))[:, 0, 0].astype(np.float64)
-    gradient = np.concatenate([(slope * s - np.log(s) / RIDGE**2)[:, None], gap - fits.bias / RIDGE**2], axis=1)
+    slope = (ones @ ((true - clean) * values).sum(axis=2, keepdims=True))[:, 0, 0].astype(np.float64)
+    squares = (ones @ ((weighed * values).sum(axis=2, keepdims=True) - mean**2))[:, 0, 0].astype(np.float64)
+    gradient = np.concatenate([(slope - np.log(size) / RIDGE**2)[:, None], gap - fits.bias / RIDGE**2], axis=1)
     hessian = np.empty((n_fits, n_classes + 1, n_classes + 1))
-    hessian[:, 0, 0] = s**2 * squares
-    hessian[:, 0, 1:] = s[:, None] * (weighed_total - (mean.swapaxes(1, 2) @ clean)[:, 0])
+    hessian[:, 0, 0] = squares
+    hessian[:, 0, 1:] = weighed_total - (mean.swapaxes(1, 2) @ clean)[:, 0]
     hessian[:, 1:, 0] = hessian[:, 0, 1:]
     hessian[:, 1:, 1:] = total[:, :, None] * np.eye(n_classes) - (clean.swapaxes(1, 2) @ clean)
     step = np.linalg.solve(hessian + np.eye(n_classes + 1) / RIDGE**2, gradient[:, :, None])[:, :, 0]
     step /= np.maximum(1.0, np.abs(step).max(axis=1, keepdims=True))
-    return np.clip(s * np.exp(step[:, 0]), 0.02, 20.0), fits.bias + step[:, 1:]
+    grown = np.clip(size * np.exp(step[:, 0]), 0.02, 20.0) / size
+    return fits.scale * grown[:, None, None], fits.bias + step[:, 1:]
+
+
+def _turned(evidence: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.ndarray, np.ndarray]:
+    """Move each entry of the scale, and the bias, by a step of the same with the Hessian taken for a product of two parts.
+
+    One part is of the classes, the other of the evidence, of examples weighed by how unsure they are.
+
+    Source: Martens and Grosse 2015, arXiv:1503.05671.
+    """
+    n_classes = evidence.shape[2]
+    missing, weights = true - clean, 1 - (clean * clean).sum(axis=2, keepdims=True)
+    total = np.maximum(weights.sum(axis=1, dtype=np.float64), 1e-9)
+    weighed = weights * evidence
+    middle = weighed.sum(axis=1, dtype=np.float64) / total
+    spread = (weighed.swapaxes(1, 2) @ evidence).astype(np.float64) / total[:, :, None] - middle[:, :, None] * middle[:, None]
+    gap = missing.sum(axis=1, dtype=np.float64)
+    size = np.trace(fits.scale, axis1=1, axis2=2)[:, None, None] / n_classes
+    free = (fits.scale - size * np.eye(n_classes)) / FREE_RIDGE**2
+    gradient = (missing.swapaxes(1, 2) @ evidence).astype(np.float64) - gap[:, :, None] * middle[:, None] - free
+    of_classes = clean.sum(axis=1, dtype=np.float64)[:, :, None] * np.eye(n_classes) - clean.swapaxes(1, 2) @ clean
+    (large, left), (wide, right) = np.linalg.eigh(of_classes), np.linalg.eigh(spread)
+    curved = np.maximum(large, 0)[:, :, None] * np.maximum(wide, 0)[:, None] + 1 / FREE_RIDGE**2
+    step = left @ ((left.swapaxes(1, 2) @ gradient @ right) / curved) @ right.swapaxes(1, 2)
+    moves = np.sqrt(((step @ spread) * step).sum(axis=(1, 2)) / n_classes)
+    step /= np.maximum(1.0, moves / MOST_MOVED)[:, None, None]
+    tilt = np.linalg.solve(of_classes + np.eye(n_classes) / RIDGE**2, (gap - fits.bias / RIDGE**2)[:, :, None])[:, :, 0]
+    return fits.scale + step, fits.bias + tilt - (step @ middle[:, :, None])[:, :, 0]

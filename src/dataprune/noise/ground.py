@@ -9,7 +9,7 @@ from dataprune.noise.suspects import WhyNoCount
 
 # Of the labels that are right by the estimate, networks of others must name so many: those that name fewer were believed too much
 # on pictures of CIFAR-10, see docs/log.md. Of our own, whose share of learned noise is known, fewer do.
-LEAST_NAMED = 0.72
+LEAST_NAMED = 0.7
 LEAST_NAMED_BOTH = 0.5  # where networks that saw the label speak too: set, not fitted
 MOST_WIDTH = 0.5  # of all labels: a wider interval is no number
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing

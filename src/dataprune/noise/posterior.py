@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from dataprune.noise.evidence import Labels, Probabilities, Table, Values
 from dataprune.noise.fit import MIXED_FLOOR, Start, alike, em, held_out, leaky_logs, surest
@@ -32,7 +32,11 @@ FOLDS, FEW_FOLDS = 5, 2
 FEW_ROWS = 5_000  # from which on two folds tell as much as five
 REPEATED_ROWS, MOST_REPEATS = 1_000, 4  # the folds of a small set are drawn again until so many rows were left out
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
-WORTH_WEIGHT = 0.01  # a fit of less weight is left out
+# With fewer labels, or labels for each entry, the scale is one number: free ones would explain noise as confusions of the networks.
+FEWEST_BY_CLASS, ROWS_EACH = 1_000, 10
+# A fit of less weight is left out, and one that expects more wrong labels than the heaviest already below the second: where hardly
+# any label is wrong it would rank alone.
+WORTH_WEIGHT, WORTH_MORE = 0.01, 0.1
 CHUNK_ROWS = 65_536
 # The correlation of the noise with the networks' confusions from which on labels are held for given by looks in part, and in full.
 # Human labels have .85, noise from each class into the next .43 or less; see docs/log.md.
@@ -62,11 +66,12 @@ ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True, looks=0.0)
 class Noise:
     """A fitted model of how given labels come about; `transition[i, j]` is P(given = j | true = i), of all labels together."""
 
-    sharpness: float  # what log-probabilities are multiplied by
+    scale: Float64[np.ndarray, "classes classes"]  # what log-probabilities are multiplied by
     bias: Float64[np.ndarray, " classes"]  # what is then added
     transition: Float64[np.ndarray, "classes classes"]
     learned: float  # the share of the noise that was taken out of the probabilities first
     strength: float  # how strongly the matrix was drawn to noise into all classes alike
+    by_class: bool = False  # whether the scale is a matrix, or one number
     by_looks: float = 0.0  # the share of labels that was given by how the example looks
 
 
@@ -92,8 +97,13 @@ def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEW
     p, y = sample(probabilities, labels, seed)
     n, n_classes = p.shape
     strengths = STRENGTHS if n_classes <= MOST_CLASSES else STRENGTHS[:1]
+    kinds = [
+        (strength, by_class)
+        for by_class in (False, True)[: 1 + (n >= max(FEWEST_BY_CLASS, ROWS_EACH * n_classes**2))]
+        for strength in strengths
+    ]
     everything = np.arange(n)[None]
-    fits = [fit(p, y, prior, strength, everything)[0] for strength in strengths]
+    fits = [fit(p, y, prior, *kind, everything)[0] for kind in kinds]
     if len(fits) == 1:
         return Average(tuple(fits), np.ones(1), np.full((1, 1), share_wrong(fits[0], p, y)))
     n_folds = FOLDS if n < FEW_ROWS else FEW_FOLDS
@@ -102,12 +112,14 @@ def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEW
     dealt = np.stack([draw.permutation(n)[: n // n_folds * n_folds].reshape(n_folds, -1) for _ in range(repeats)])
     left_out = dealt.reshape(repeats * n_folds, -1)
     kept = np.stack([np.setdiff1d(one.ravel(), part, assume_unique=True) for one in dealt for part in one])
-    folded = [fit(p, y, prior, strength, kept) for strength in strengths]
-    logs = np.zeros((len(strengths), n))
+    folded = [fit(p, y, prior, *kind, kept) for kind in kinds]
+    logs = np.zeros((len(kinds), n))
     for found, told in zip(folded, logs, strict=True):
         np.add.at(told, left_out, held_out(p[left_out], y[left_out], _start(found)))
-    weights = weigh(logs / repeats, prior.doubts)
-    worth = np.flatnonzero(weights >= WORTH_WEIGHT)
+    weights = weigh(logs / repeats, np.isinf([strength for strength, _ in kinds]), prior.doubts)
+    expected = np.array([share_wrong(one, p, y) for one in fits])
+    is_more = expected > expected[int(weights.argmax())]
+    worth = np.flatnonzero(weights >= np.where(is_more, WORTH_MORE, WORTH_WEIGHT))
     weights = weights[worth] / weights[worth].sum()
     shares = np.array([[share_wrong(one, p, y) for one in folded[place]] for place in worth])
     noises = tuple(replace(fits[place], by_looks=_by_looks(fits[place], p, y, prior.looks)) for place in worth)
@@ -121,34 +133,39 @@ def sample(probabilities: Probabilities, labels: Labels, seed: int) -> tuple[Pro
     return np.asarray(probabilities[rows], np.float32), labels[rows]
 
 
-def fit(p: Probabilities, y: Labels, prior: Prior, strength: float, rows: Int64[np.ndarray, "fits rows"]) -> list[Noise]:
+def fit(
+    p: Probabilities, y: Labels, prior: Prior, strength: float, by_class: bool, rows: Int64[np.ndarray, "fits rows"]
+) -> list[Noise]:
     """Fit a model to each set of rows (fits, rows)."""
     begun, n_classes = [], p.shape[1]
     for one in rows:
         transition = alike(prior.share, y[one], n_classes)
         begun.append(surest(p[one], y[one], transition) if prior.doubts and np.isfinite(strength) else transition)
     count = len(rows)
-    start = Start(np.ones(count), np.zeros((count, n_classes)), np.stack(begun), prior.learned, strength)
+    scale = np.broadcast_to(np.eye(n_classes), (count, n_classes, n_classes))
+    start = Start(scale, np.zeros((count, n_classes)), np.stack(begun), prior.learned, strength, by_class)
     found = em(p[rows], y[rows], start)
     return [
-        Noise(float(s), b, t, prior.learned, strength)
-        for s, b, t in zip(found.sharpness, found.bias, found.transition, strict=True)
+        Noise(s, b, t, prior.learned, strength, by_class) for s, b, t in zip(found.scale, found.bias, found.transition, strict=True)
     ]
 
 
-def weigh(logs: Float64[np.ndarray, "fits examples"], doubts: bool) -> Float64[np.ndarray, " fits"]:
-    """Weigh fits by the log-probabilities of labels left out of them; of the first fit all pairs of classes are alike.
+def weigh(
+    logs: Float64[np.ndarray, "fits examples"], alike: Bool[np.ndarray, " fits"], doubts: bool
+) -> Float64[np.ndarray, " fits"]:
+    """Weigh fits by the log-probabilities of labels left out of them; of some all pairs of classes are alike.
 
     Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and
     where it is in doubt, noise is meant.
     """
     from scipy.special import ndtr, softmax
 
-    totals = logs[1:].sum(axis=1)
-    gain = logs[1 + int(totals.argmax())] - logs[0]
+    totals = logs.sum(axis=1)
+    plain, told = (np.where(kind, totals, -np.inf) for kind in (alike, ~alike))
+    gain = logs[int(told.argmax())] - logs[int(plain.argmax())]
     error = float(gain.std()) * np.sqrt(len(gain)) + 1e-9
     pairs = float(ndtr(gain.sum() / error + (1.0 if doubts else 0.0)))
-    return np.append(1 - pairs, pairs * softmax(totals))
+    return np.asarray((1 - pairs) * softmax(plain) + pairs * softmax(told))
 
 
 def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -> tuple[Values, Table]:
@@ -159,8 +176,7 @@ def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -
     odds, tables = [], []
     for begin in range(0, len(labels), CHUNK_ROWS):
         p, y = probabilities[begin : begin + CHUNK_ROWS], labels[begin : begin + CHUNK_ROWS]
-        rows = np.arange(len(y))
-        joint = np.full(p.shape, -np.inf)
+        rows, joint = np.arange(len(y)), np.full(p.shape, -np.inf)
         for noise, weight in zip(average.noises, average.weights, strict=True):
             one = _log_joint(noise, p, y)
             np.logaddexp(joint, one - _log_sum(one)[:, None] + np.log(weight), out=joint)
@@ -182,7 +198,7 @@ def clean_log_probabilities(noise: Noise, probabilities: Probabilities) -> Table
     """Return the log-probability of each true class before the given label is looked at."""
     p = np.maximum(probabilities, np.float32(1e-37), dtype=np.float64)
     mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
-    values = noise.sharpness * leaky_logs(np.maximum(p @ np.linalg.inv(mixed), MIXED_FLOOR * p)) + noise.bias
+    values = leaky_logs(np.maximum(p @ np.linalg.inv(mixed), MIXED_FLOOR * p)) @ noise.scale.T + noise.bias
     return np.asarray(values - _log_sum(values)[:, None])
 
 
@@ -215,8 +231,8 @@ def _by_looks(noise: Noise, p: Probabilities, labels: Labels, share: float) -> f
 
 
 def _start(found: Sequence[Noise]) -> Start:
-    sharpness, bias = np.array([one.sharpness for one in found]), np.stack([one.bias for one in found])
-    return Start(sharpness, bias, np.stack([one.transition for one in found]), found[0].learned, found[0].strength)
+    scale, bias, transition = (np.stack([getattr(one, name) for one in found]) for name in ("scale", "bias", "transition"))
+    return Start(scale, bias, transition, found[0].learned, found[0].strength, found[0].by_class)
 
 
 def _log_sum(values: Table) -> Values:
