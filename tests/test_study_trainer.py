@@ -247,3 +247,32 @@ def test_a_metric_without_an_end_is_told_in_its_own_units(made, place, tmp_path)
     np.testing.assert_allclose(summarise_by(Metric.of(again.metric), study.trials, 2.0, None, "loss").table["loss"], table["loss"])
     with pytest.raises(InputError, match="tolerance"):
         summarise_by(Metric.of("loss:lower"), study.trials, 1e9, None, "loss")
+
+
+def test_what_a_training_writes_into_the_study_is_said_and_results_are_put_back(place, tmp_path, caplog):
+    (place / "vandal.py").write_text(
+        "import json, pathlib, sys\nout = pathlib.Path(sys.argv[3])\n"
+        "json.dump({'accuracy': 0.5 + int(sys.argv[2]) / 10}, open(out, 'w'))\n"
+        "study = out.parents[2]\n(study / 'model.pt').write_text('x')\n"
+        "for path in (study / 'trials').glob('*.json'): path.write_text('{}')"
+    )
+    trainer = command(place / "vandal.py", "{ids} {seed} {result}")
+    study = trainer_study(tmp_path / "study", trainer, seeds=2, parts=(), scores=(), controls=("all",))
+    assert study.trials["test_accuracy"].tolist() == [0.5, 0.6]
+    assert verify_study(study.path) == []
+    said = [one.getMessage() for one in caplog.records]
+    assert len(said) == 2
+    assert "model.pt into the study" in said[0]
+    assert f"{study.trials['trial'][0]}.json" in said[1]
+
+
+def test_a_script_that_changed_between_trainings_is_said(place, tmp_path):
+    good = "import json, sys\njson.dump({'accuracy': 0.5}, open(sys.argv[3], 'w'))"
+    (place / "edited.py").write_text(good.replace("\n", "\nassert sys.argv[2] == '0'\n"))
+    asked = command(place / "edited.py", "{ids} {seed} {result}"), None
+    how = {"parts": (), "scores": (), "controls": ("all",)}
+    assert trainer_study(tmp_path / "study", *asked, **how).failed == [1]
+    (place / "edited.py").write_text(good.replace("0.5", "0.6"))
+    study = trainer_study(tmp_path / "study", *asked, **how, retry_failed=True)
+    assert study.trials["test_accuracy"].tolist() == [0.5, 0.6]
+    assert any("2 versions" in note for note in study.manifest.notes)

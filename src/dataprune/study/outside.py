@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import os
 import shlex
@@ -26,6 +27,7 @@ from dataprune.study.grid import Condition
 from dataprune.study.spec import StudySpec
 from dataprune.study.splits import StudyData
 from dataprune.study.trainer import Trainer
+from dataprune.study.trial import FOLDER as TRIALS_FOLDER
 from dataprune.study.trial import Trial, TrialResult
 from dataprune.training.staged import packed
 from dataprune.workers import Report
@@ -33,6 +35,7 @@ from dataprune.workers.child import THREAD_VARIABLES
 from dataprune.workers.jobs import MAX_ATTEMPTS
 
 FOLDER, GIVEN, LOG, RESULT = "trainings", "given", "log.txt", "result.json"
+logger = logging.getLogger("dataprune.study")
 PATIENCE_SECONDS = 3.0  # from being asked to end to being killed
 LOG_BYTES = 2**16  # that come back from a machine that does not see the study
 ALONE: dict[str, Any] = {"start_new_session": True}
@@ -110,6 +113,26 @@ class Outside:
             log.write_text(result.traceback, encoding="utf-8", errors="replace")
         error = f"{result.error}; its log: {log}" if result.error else ""
         return replace(result, error=error, traceback="", made_with=self.trainer.environment)
+
+
+class Guard:
+    """Sees what trainings write into the study beside their own folders, says so, and puts results back that were changed."""
+
+    def __init__(self, study: Path) -> None:
+        self.study, self.written = study, dict[Path, bytes]()
+        self._known = {*study.iterdir(), *(study / name for name in (FOLDER, TRIALS_FOLDER))}
+
+    def look(self, name: str) -> None:
+        """Look at the study as a training ends."""
+        new = {path for path in self.study.iterdir() if path not in self._known and not path.name.startswith(".")}
+        changed = {path: whole for path, whole in self.written.items() if not path.is_file() or path.read_bytes() != whole}
+        for path, whole in changed.items():
+            with store.writing(path) as temporary:
+                temporary.write_bytes(whole)
+        self._known |= new
+        if found := join_some(sorted(path.name for path in (*new, *changed)), most=3):
+            log = self.study / FOLDER / name / LOG
+            logger.warning("a training wrote %s into the study, where only {out} is its own; one that ended now: %s", found, log)
 
 
 def train_outside(job: OutsideJob, report: Report) -> TrialResult:

@@ -17,7 +17,7 @@ from dataprune.errors import MachineError
 from dataprune.store import canonical_json
 from dataprune.streams import torch_seed
 from dataprune.study.grid import Condition, Grid
-from dataprune.study.outside import FOLDER, Outside, train_outside
+from dataprune.study.outside import FOLDER, Guard, Outside, train_outside
 from dataprune.study.trial import Trial, TrialResult, sound_trial, write_trial
 from dataprune.training import staged
 from dataprune.training.checkpoint import is_seen, training_environment
@@ -137,15 +137,20 @@ def train(
         counter.tell(cost=context.cost(list(missing.values()), conditions[0].data.train), notes=notes)
     if not missing:
         return
+    guard = None if context.outside is None else Guard(context.folder)
     try:
         with contextlib.closing(_outcomes(missing, conditions, context, counter.heard)) as outcomes:
             for outcome in outcomes:
                 trial = missing[outcome.key]
                 result = _result(outcome, trial, context)
+                if guard is not None:
+                    guard.look(outcome.key)
                 if result is None:
                     yield outcome.key, f"trial {outcome.key}: {outcome.error}"
                     continue
-                write_trial(context.folder, trial, result)
+                path = write_trial(context.folder, trial, result)
+                if guard is not None:
+                    guard.written[path] = path.read_bytes()
                 shutil.rmtree(context.folder / SCRATCH / outcome.key, ignore_errors=True)
                 counter.ended(trial, result)
                 yield outcome.key, result

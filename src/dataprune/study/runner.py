@@ -211,6 +211,8 @@ class StudyRunner:
                 write_table(temporary, summary.table)
             files.append(stored.SUMMARY)
         data, done = conditions[0].data, [results[name] for name in asked.by_name]
+        if len(versions := {(one.made_with or {}).get("script") for one in done if one.status == stored.OK}) > 1:
+            notes = (*notes, f"the files of the trainer changed between trainings: {len(versions)} versions made these results")
         n_validation = len(data.validation_rows) or len(data.validation or ())
         seconds = round(sum(one.train_seconds for one in done), 3)
         manifest = stored.StudyManifest(

@@ -154,10 +154,12 @@ class _Stored:
     result: TrialResult
 
 
-def write_trial(folder: Path, trial: Trial, result: TrialResult) -> None:
-    """Write a trial's file, whole or not at all."""
+def write_trial(folder: Path, trial: Trial, result: TrialResult) -> Path:
+    """Write a trial's file, whole or not at all, and return where."""
     body = {"format": FORMAT, "spec": trial.canonical, "result": msgspec.to_builtins(dataclasses.asdict(result))}
-    store.write_sealed(folder / FOLDER / f"{result.trial}.json", body, SEAL)
+    path = folder / FOLDER / f"{result.trial}.json"
+    store.write_sealed(path, body, SEAL)
+    return path
 
 
 def read_trial(folder: Path, name: str) -> TrialResult | None:
