@@ -5,6 +5,7 @@ import pytest
 
 import dataprune as dp
 from dataprune.errors import InputError, StoreError
+from dataprune.run.own_scores import views_of
 from dataprune.study.presets import preset
 from encoder_toys import colours
 
@@ -35,6 +36,12 @@ def test_a_run_finds_its_pictures_again(run):
     assert found.images is not None
     assert found.encoder is None
     assert found.fingerprint_by(run.manifest.spec.encoder) == run.manifest.spec.data
+
+
+def test_strategies_look_at_the_vectors_that_the_run_was_scored_with(run, flowers, monkeypatch):
+    assert views_of(run, ["features"]).features is None, "a stored name of code is not followed"
+    monkeypatch.setattr("dataprune.run.run.OURS", (COLOURS,))
+    assert np.array_equal(views_of(run, ["features"]).features, dp.encode(flowers, COLOURS).features)
 
 
 def test_networks_see_the_vectors(flowers, tmp_path, run):

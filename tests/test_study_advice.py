@@ -63,6 +63,8 @@ def test_at_small_sizes_of_few_what_was_measured_speaks():
     assert (at(0.1, clean).strategy, at(0.2, noisy).strategy, at(0.4, noisy).strategy) == ("random", "random", "random")
     assert (at(0.1, noisy).strategy, at(0.1, noisy).by, at(0.1, noisy).balanced) == ("beta", "dual", True)
     assert at(0.1, replace(noisy, encoded=True)).strategy == "herding"
+    assert (at(0.4, replace(clean, encoded=True)).strategy, at(0.4, replace(clean, encoded=True)).by) == ("hardest", "el2n")
+    assert at(0.2, replace(clean, encoded=True)).strategy == "random"
     assert at(0.1, replace(noisy, scores=("el2n",))).strategy == "random", "a run without dual"
     assert all("docs/findings.md" in str(at(0.1, one).reasons[0]) for one in (clean, noisy))
     assert "1,437 examples" not in str(at(0.1, noisy).reasons[0])

@@ -57,7 +57,9 @@ def _features(run: Run, given: str | Path | None) -> np.ndarray | None:
     with suppress(InputError):
         return match(run.features(), run.ids).by_example()
     with suppress(InputError):
-        return run.dataset().features
+        from dataprune.encoders import encode
+
+        return encode(run.dataset(), run.eyes).features
     return None
 
 

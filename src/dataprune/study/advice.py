@@ -22,7 +22,7 @@ SIZES = (0.9, 0.7, 0.5, 0.3)
 MANY, SOME = 2_000, 200
 SMALL = 15_000  # examples in all: of 50,000 the easy ones could go, of 5,000 not, whatever their classes; no more is known
 NOISY = 0.02  # from this share of suspects on, the hardest examples are to be mistrusted
-METHODS_TO, TENTH = 0.45, 0.15  # sizes that studies of methods speak of: 10, 20 and 40 % kept, and about the first of these
+TENTH, THIRD, METHODS_TO = 0.15, 0.3, 0.45  # studies of methods kept 10, 20 and 40 %: about the first, about the last, beyond
 SAME_KEEP = 0.005
 # For keeping the hardest: by the areas under the report's curves on CIFAR-10 and CIFAR-100, the best first.
 FOR_HARDEST = ("std", "flip", "forget", "el2n", "pred_sum", "aum")
@@ -155,8 +155,8 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: Summary
     - With few examples, a class or in all, the easy ones are worth more than the hard ones (Sorscher et al.; docs/findings.md),
       and nothing is gained by pruning.
     - At sizes that a study of methods measured on a set like this one (in size, noise and eyes) what was best there beyond chance.
-    - At small sizes of few examples nothing was better than random beyond chance but, with wrong labels, herding on vectors of an
-      encoder and `beta` by `dual`, at a tenth (docs/findings.md).
+    - At small sizes of few examples nothing was better than random beyond chance but, at a tenth with wrong labels, herding and
+      `beta` by `dual`, and at 40 % of vectors with labels as given, the hardest by `el2n` (docs/findings.md).
     - Where labels are wrong, the hardest examples are those: they are left out first (the report's sliding windows).
     """
     for size in keep:
@@ -275,15 +275,17 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
 
 
 def _of_few(keep: float, situation: Situation) -> Advice:
-    """Advise random, but at a tenth with wrong labels what was better there on both sets that were measured."""
-    few, is_noisy = note("few: easy", few=situation.few), situation.noise >= NOISY
+    """Advise random, but what was better than it at sizes, noise and eyes like these on the sets that were measured."""
+    is_noisy, has = situation.noise >= NOISY, situation.scores
     if keep > METHODS_TO:
-        return Advice(keep, "random", (few, note("few: random")), balanced=True)
+        return Advice(keep, "random", (note("few: easy", few=situation.few), note("few: random")), balanced=True)
     measured = note("methods: wrong labels" if is_noisy else "methods: as given")
     if is_noisy and keep <= TENTH and situation.encoded:
         return Advice(keep, "herding", (note("methods: herding"), measured), balanced=True)
-    if is_noisy and keep <= TENTH and "dual" in situation.scores:
+    if is_noisy and keep <= TENTH and "dual" in has:
         return Advice(keep, "beta", (note("methods: beta"), measured), "dual", balanced=True)
+    if not is_noisy and keep > THIRD and situation.encoded and "el2n" in has:
+        return Advice(keep, "hardest", (note("methods: hardest"), measured), "el2n", balanced=True)
     return Advice(keep, "random", (measured, note("few: random")), balanced=True)
 
 
