@@ -69,7 +69,7 @@ def test_asked_again_nothing_runs_and_another_executor_gives_the_same(made, plac
 
 
 def test_what_a_trainer_does_wrong_is_one_line_with_its_log_and_the_others_go_on(place, tmp_path):
-    trainer = command(place / "bad.py", "{ids} {seed} {result}")
+    trainer = command(place / "bad.py", "{ids} {seed} {result} {test}")
     splits = Splits(vectors(60), None, vectors(45, 1, "e"))
     spec = {"parts": (), "controls": ("all",), "seeds": 17, "time_limit": 1.5}
     begun = time.monotonic()
@@ -176,7 +176,7 @@ def test_a_folder_of_links_holds_the_kept_pictures_and_test_data_may_be_the_trai
     splits = read_splits(tmp_path / "data")
     study = trainer_study(tmp_path / "study", command(place / "count.py", "{folder} {ids} {result}"), splits, seeds=1)
     assert sorted(study.trials["test_accuracy"].tolist()) == [0.5, 0.5, 1.0], "nothing is cut where nobody asks for it"
-    assert any("test data of its own" in note for note in study.manifest.notes)
+    assert any("data of its own" in note for note in study.manifest.notes)
 
 
 def test_a_training_ends_with_the_process_that_started_it(tmp_path, place):

@@ -291,7 +291,8 @@ def say_summary(done: "dp.Study") -> None:
         rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, *minus, cell["verdict"], *more))
     judged = "test" if done.spec.judge == "test" else "validation"
     budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
-    say(f"{done.spec.preset}, {metric.name} on {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
+    judged = "as the trainer reports it" if done.spec.trainer else f"on {judged}"
+    say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
     if len(table["keep"]) > MOST_ROWS:
         say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")

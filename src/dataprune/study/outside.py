@@ -102,7 +102,7 @@ class Outside:
             labels = None if data.train.labels is None else data.train.labels[rows]
             kept = Selection(rows, data.train.ids[rows], labels, None, len(data.train), trial.cell.strategy, trial.cell.keep, {})
             write_folder(kept, data.train, folder / GIVEN / "folder", "copy" if data.train.paths is None else "link")
-        n_test, path = None if data.test is None else len(data.test), tuple(one or str(Path.cwd()) for one in sys.path)
+        n_test, path = len(given["test"]) if "test" in given else None, tuple(one or str(Path.cwd()) for one in sys.path)
         return OutsideJob(trial.name, self.trainer, folder, given, n_test, trial.seed, trial.budget, self.seconds, path)
 
     def result(self, result: TrialResult, study: Path) -> TrialResult:

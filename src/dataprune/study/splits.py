@@ -15,7 +15,9 @@ from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.streams import torch_seed
 from dataprune.study.trainer import Trainer
 
-OWN_TEST = "the trainer judges on test data of its own, which nobody compared with train; with {test} some are cut from train"
+OWN_TEST = (
+    "the trainer was not told which examples are test ({test}): it judges on data of its own, which nobody compared with train"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int
     trained = set(train.labels[pool].tolist())
     if len(trained) < 2:
         raise InputError("the data must hold at least two classes to be studied, got one.")
-    notes += _notes_on_test(train, test, trained) if test is not None else [OWN_TEST]
+    notes += _notes_on_test(train, test, trained) if test is not None and "test" in asked else [OWN_TEST]
     return StudyData(train, pool, splits.validation, test, test_share if uncut else 0.0, uncut, tuple(notes))
 
 

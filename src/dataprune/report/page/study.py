@@ -24,6 +24,7 @@ from dataprune.study.summary import Summary, Verdict
 
 NOTHING = "no training has ended yet"
 UNFINISHED = "what is saved is said once the study is finished"
+CHOSEN = "validation, since a choice is made"
 SEVERAL = "what is saved is left out: each arm was scored apart, so scoring has no one cost"
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
@@ -179,6 +180,7 @@ def _summary(study: Study) -> str:
         by = ", chosen by " + " and ".join(filter(None, (", ".join(scores[:-1]), scores[-1])))
     seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[ended]))
     judged = "test data, which no choice was made on" if study.spec.judge == "test" else "validation data"
+    judged = "what the trainer reports" if study.spec.trainer else judged
     return (
         f"{pluralise(int(ended.sum()), 'training')} with {pluralise(len(set(trials['seed'].tolist())), 'seed')} on "
         f"{pluralise(sizes, 'size')} of the training set{by}; {spent(seconds)} of training. "
@@ -263,7 +265,10 @@ def _made(study: Study) -> list[tuple[str, str]]:
         ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" and settings.epochs else ""),
         ("steps", f"as many as {settings.epochs} epochs on all data" if settings.budget == "steps" else ""),
         ("seeds", ", ".join(map(str, spec.training_seeds))),
-        ("judged on", "test, read once a training" if spec.judge == "test" else "validation, since a choice is made"),
+        (
+            "judged on",
+            "what the trainer reports" if spec.trainer else "test, read once a training" if spec.judge == "test" else CHOSEN,
+        ),
         ("device", settings.made_with.get("device", "")),
     ]
     if manifest is not None:
