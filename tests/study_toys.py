@@ -48,6 +48,7 @@ def toy_study(out, spec=None, splits=None, sources=None, **options):
     """Make a study in this process."""
     spec = toy_spec() if spec is None else spec
     sources = StudyInputs(settings=SCORING) if sources is None else sources
+    sources = replace(sources, retry_failed=options.pop("retry_failed", False))
     hardware = options.pop("hardware", SERIAL)
     return run_study(toy_splits() if splits is None else splits, spec, out, sources, hardware, **options)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 from dataprune.errors import MachineError
 
@@ -10,7 +10,9 @@ MOST_ROWS = 10
 
 
 class Tabular:
-    """A result that is also a table: `_columns` has its rows, `_shown` those that a notebook shows."""
+    """A result that is also a table: `_columns` has its rows, `_shown` those of which a notebook shows the first."""
+
+    most_shown: ClassVar = MOST_ROWS
 
     def _columns(self) -> Mapping[str, Any]:
         raise NotImplementedError
@@ -19,7 +21,7 @@ class Tabular:
         return self._columns()
 
     def _repr_html_(self) -> str:
-        return html_table(repr(self).splitlines()[0], self._shown())
+        return html_table(repr(self).splitlines()[0], self._shown(), self.most_shown)
 
     def to_pandas(self) -> Any:
         """Return the table as a `pandas.DataFrame`."""

@@ -192,8 +192,8 @@ def study(
     eyes = by_run or eyes_for(encoder, asked.model, asked.recipe)
     splits = options.encoded(splits, eyes, hardware)
     inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed, precision=asked.precision))
-    make = partial(dp.run_study, splits, asked, out, inputs, hardware, retry_failed=retry_failed, wait=wait)
-    done = _conduct(make, hardware, tensorboard)
+    make = partial(dp.run_study, splits, asked, out, wait=wait)
+    done = _conduct(make, replace(inputs, retry_failed=retry_failed), hardware, tensorboard)
     _report(done, run)
     for row in done.failed[:3]:
         complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
@@ -222,7 +222,7 @@ def _inputs(
     return dp.StudyInputs(run, settings, file, tuple(reuse), own)
 
 
-def _conduct(make: Callable[..., "dp.Study"], hardware: Hardware, tensorboard: Path | None) -> "dp.Study":
+def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware: Hardware, tensorboard: Path | None) -> "dp.Study":
     """Make the study, with progress and cost on stdout."""
     from dataprune.cli.score import train
     from dataprune.study.run_trials import TensorBoardLogger
@@ -239,7 +239,7 @@ def _conduct(make: Callable[..., "dp.Study"], hardware: Hardware, tensorboard: P
             if board is not None:
                 board(message)
 
-        done = make(listener=hear, scorer=scored)
+        done = make(replace(inputs, scorer=scored), hardware, listener=hear)
     if not progress.heard and done.manifest is not None:
         say(f"{done.path} is finished since {done.manifest.finished}: nothing had to be trained")
         warn(*done.manifest.notes)

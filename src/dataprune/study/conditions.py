@@ -51,6 +51,8 @@ class StudyInputs:
         features: a file with a row for each training example, or "pixels", for `km`.
         reuse: folders of other studies whose trials are taken where they are the same.
         scores: scores made elsewhere, of the training examples in their order.
+        scorer: scores a data set into a folder; None is `dataprune.score`.
+        retry_failed: train again what failed before.
     """
 
     run: Path | None = None
@@ -58,6 +60,8 @@ class StudyInputs:
     features: FeatureFile | str | None = None
     reuse: tuple[Path, ...] = ()
     scores: tuple[Score, ...] = ()
+    scorer: Scorer | None = None
+    retry_failed: bool = False
 
     def record(self) -> dict[str, Any]:
         """Return where scores come from in plain JSON, without a path."""
@@ -95,13 +99,12 @@ def check_question(spec: StudySpec, run: Path | None, has_features: bool, given:
 
 @dataclass(frozen=True)
 class ScoreProvider:
-    """How the scores of a study in `folder` are made; `scorer` scores a data set into a folder, None is `dataprune.score`."""
+    """How the scores of a study in `folder` are made."""
 
     folder: Path
     spec: StudySpec
     sources: StudyInputs
     hardware: Hardware
-    scorer: Scorer | None
 
     def check_run(self, data: StudyData) -> None:
         """Refuse a run of other data, or one that has seen test, whichever scores are taken from it."""
@@ -152,7 +155,7 @@ class ScoreProvider:
         from_run = [one for one in wanted if one not in scores and not (one == "km" and has_features)]
         if from_run or asks_networks or not wanted:
             if run_path is None:
-                scorer = self.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
+                scorer = self.sources.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
                 run = scorer(data.train, self.folder / place, settings)
             else:
                 run = open_run(run_path)

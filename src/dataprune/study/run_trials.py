@@ -71,6 +71,7 @@ class TrialContext:
     reads_test: bool
     forward_flops: Mapping[str, int]
     checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
+    listener: Listener | None = None
     outside: Outside | None = None
 
     @property
@@ -121,19 +122,15 @@ def train(
     conditions: Sequence[Condition],
     results: Mapping[str, TrialResult],
     context: TrialContext,
-    listener: Listener | None,
     notes: tuple[str, ...] = (),
 ) -> Generator[tuple[str, TrialResult | str]]:
-    """Train the trials that are not in `results`, and write each as it ends.
+    """Train the trials that are not in `results`, and write each as it ends; what was finished is kept whatever happens.
 
     Yields the name of each trial that has ended, with its result; with the reason, of one that was lost with its worker.
-
-    Raises:
-        MachineError: no room, no permission, no memory; what was finished is kept.
     """
     missing = {name: trial for name, trial in asked.by_name.items() if name not in results}
-    counter = ProgressCounter(listener, len(asked.by_name), len(results), missing)
-    if listener is not None:
+    counter = ProgressCounter(context.listener, len(asked.by_name), len(results), missing)
+    if context.listener is not None:
         counter.tell(cost=context.cost(list(missing.values()), conditions[0].data.train), notes=notes)
     if not missing:
         return

@@ -4,8 +4,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,10 @@ from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, join_some
 from dataprune.precision import Precision, choose
-from dataprune.run.manifest import Phase
+from dataprune.run.manifest import Phase, made_now
 from dataprune.run.run import open_run
 from dataprune.study import study as stored
-from dataprune.study.conditions import ScoreProvider, Scorer, StudyInputs, check_question
+from dataprune.study.conditions import ScoreProvider, StudyInputs, check_question
 from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
 from dataprune.study.metric import ACCURACY
 from dataprune.study.outside import Outside
@@ -46,12 +44,10 @@ def run_study(
     sources: StudyInputs | None = None,
     hardware: Hardware | None = None,
     *,
-    retry_failed: bool = False,
     wait: bool = False,
     listener: Listener | None = None,
-    scorer: Scorer | None = None,
 ) -> Study:
-    """Train what a spec asks for, and say what it shows.
+    """Train what a spec asks for, and say what it shows; give the study back, also if some trials failed.
 
     The same call on the same folder goes on where it was interrupted, with results equal to the bit, or returns at once. Another
     question on the same data and recipe may be asked in the same folder: trials that are the same are found.
@@ -59,15 +55,10 @@ def run_study(
     Args:
         splits: the data, as `read_splits` gives them.
         out: the folder of the study, made if need be.
-        sources: what is taken from elsewhere.
+        sources: what is taken from elsewhere and from before.
         hardware: where to train; none of it changes a result on a CPU.
-        retry_failed: train again what failed before.
         wait: if another process works on the folder, wait for it.
         listener: hears the cost and the progress.
-        scorer: scores a data set into a folder; None is `dataprune.score`.
-
-    Returns:
-        The study, also if some trials failed.
 
     Raises:
         WorkError: trials were lost with their workers; the same call trains them again.
@@ -90,15 +81,15 @@ def run_study(
         longest = max(3 * flops[one.model] * one.epochs for one in trained) * len(data.train)
         longest = longest if data.train.features is None else 0
         spec = replace(spec, precision=choose(spec.precision, hardware.resolved_device(), longest, begun).precision)
-    provider = ScoreProvider(folder, spec, sources, hardware, scorer)
+    provider = ScoreProvider(folder, spec, sources, hardware)
     provider.check_run(data)
     runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
     claim = asdict(runner.identity(spec))
     also = {name: claim.pop(name) for name in ("question", "sources")}  # another question is asked in the same folder
     with _work_folder(folder).work(claim, also=also, wait=wait):
         finished = runner.answered()
-        if finished is None or (retry_failed and finished.failed):
-            runner.work(listener, retry_failed)
+        if finished is None or (sources.retry_failed and finished.failed):
+            runner.work(listener)
     return stored.open_study(folder)
 
 
@@ -149,16 +140,16 @@ class StudyRunner:
         same &= stored.read_identity(folder).sources == self.provider.sources.record()
         return before if same and before.is_finished and store.is_whole(folder, stored.MANIFEST) else None
 
-    def work(self, listener: Listener | None, retry_failed: bool) -> None:
+    def work(self, listener: Listener | None) -> None:
         """Score, lay out the grid, train what is missing, write the tables and the manifest; WorkError if trials were lost."""
         provider, folder, spec = self.provider, self.provider.folder, self.provider.spec
-        conditions = provider.conditions(self.data)
+        conditions, retry_failed = provider.conditions(self.data), provider.sources.retry_failed
         first = conditions[0]
         usual = tuple(name for name in SCORES if name in first.scores or (name == "km" and first.km))
         spec = replace(spec, scores=spec.scores or usual)
-        identity = self.identity(spec)
-        outside = Outside.of(spec, conditions)
-        context = TrialContext(folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops, outside=outside)
+        identity, outside = self.identity(spec), Outside.of(spec, conditions)
+        where = (folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops)
+        context = TrialContext(*where, listener=listener, outside=outside)
         if stored.read_identity(folder) != identity:  # the tables are of another question
             for name in (stored.TRIALS, stored.SUMMARY):
                 (folder / name).unlink(missing_ok=True)
@@ -168,7 +159,7 @@ class StudyRunner:
             asked = grid(spec, conditions, self.trained, shares)
             results = found(asked, context, provider.sources.reuse, retry_failed)
             notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
-            self._gather(asked, results, train(asked, conditions, results, context, listener, notes))
+            self._gather(asked, results, train(asked, conditions, results, context, notes))
             if (known := _shares_seen(asked, results)) == shares:  # nothing is to be trained at the cost of something else
                 break
             shares, retry_failed = known, False
@@ -213,20 +204,19 @@ class StudyRunner:
         data, done = conditions[0].data, [results[name] for name in asked.by_name]
         if len(versions := {(one.made_with or {}).get("script") for one in done if one.status == stored.OK}) > 1:
             notes = (*notes, f"the files of the trainer changed between trainings: {len(versions)} versions made these results")
-        n_validation = len(data.validation_rows) or len(data.validation or ())
+        sizes = (len(data.pool), len(data.validation_rows) or len(data.validation or ()), len(data.test or ()), data.cut_test)
         seconds = round(sum(one.train_seconds for one in done), 3)
         manifest = stored.StudyManifest(
             spec=present.settings,
             question=to_toml(present.spec),
-            data=stored.DataSizes(len(data.pool), n_validation, len(data.test or ()), data.cut_test, tuple(data.train.classes)),
+            data=stored.DataSizes(*sizes, tuple(data.train.classes)),
             budget=self.provider.spec.budget,
             failed=sum(result.status == stored.FAILED for result in done),
             notes=notes,
             scoring=tuple(map(self._scoring_cost, (stored.RUN, stored.NOISY_RUN)[: len(conditions)])),
             training=stored.TrainingTotals(seconds, sum(one.examples_seen for one in done), sum(one.flops for one in done)),
             machine={"device": self.device, "bit_exact": self.device == "cpu"} if not present.spec.trainer else {},
-            versions={name: version(name) for name in ("dataprune", "torch", "numpy")},
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            **made_now(),
         )
         store.write_manifest(folder, stored.MANIFEST, manifest, files)
 

@@ -6,13 +6,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import tomli_w
 
 from dataprune.errors import InputError, invalid, unknown_choice
-from dataprune.notebook import data_frame, html_table
+from dataprune.notebook import Tabular
 from dataprune.scores import canonical
 from dataprune.selection import STRATEGIES, Dynamic
 from dataprune.study.metric import Metric
@@ -79,7 +79,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class StudySpec:
+class StudySpec(Tabular):
     """Everything that a study asks; what is 0 or "" follows from the data.
 
     Attributes:
@@ -109,6 +109,7 @@ class StudySpec:
         time_limit: seconds after which one of its trainings is ended; 0 is none.
     """
 
+    most_shown: ClassVar = 1000
     preset: str
     parts: tuple[Sweep, ...] = ()
     scores: tuple[str, ...] = ()
@@ -221,20 +222,12 @@ class StudySpec:
         """What trains in the place of our networks."""
         return Trainer(self.trainer, Metric.of(self.metric)) if self.trainer else None
 
-    def to_pandas(self) -> Any:
-        """Return the fields and their values as a `pandas.DataFrame`."""
-        return data_frame(self._columns())
-
     def __repr__(self) -> str:
         asked = [f"{one.strategy} at keep {', '.join(map('{:g}'.format, one.keep))}" for one in self.parts]
         asked += [f"recipe {one.name!r}" for one in self.variants] + list(self.dynamic)
         scores = f"by {', '.join(self.scores)}; " if self.scores else ""
         how = f"{scores}{self.seeds} seeds, equal {self.budget}, judged on {self.judge}"
         return f"StudySpec {self.preset!r}: {'; '.join(asked)}\n  {how}"
-
-    def _repr_html_(self) -> str:
-        columns = self._columns()
-        return html_table(f"StudySpec {self.preset!r}", columns, len(columns["field"]))
 
     def _columns(self) -> dict[str, list[str]]:
         plain = dataclasses.asdict(self)

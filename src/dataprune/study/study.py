@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
-from dataprune.notebook import data_frame, html_table
+from dataprune.notebook import Tabular
 from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import verify
@@ -97,7 +97,7 @@ class StudyManifest:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Tabular):
     """A study on disk.
 
     `trials` has the columns of `trials.parquet`, a row for each cell and seed; `manifest` is None while trials are open.
@@ -157,18 +157,17 @@ class Study:
         found = {name: read_trial(self.path, name) for name in dict.fromkeys(names)}
         return tuple(found[name] for name in names)
 
-    def to_pandas(self) -> Any:
-        """Return the trials as a `pandas.DataFrame`, a row for each cell and seed."""
-        return data_frame(self.trials)
+    def _columns(self) -> dict[str, np.ndarray]:
+        return self.trials
+
+    def _shown(self) -> dict[str, np.ndarray]:
+        return self.summary.table if OK in self.trials["status"] else self.trials
 
     def __repr__(self) -> str:
         status = self.trials["status"].tolist()
         ended = ", ".join(f"{status.count(name)} {name}" for name in (OK, FAILED, OPEN) if name in status)
         shown = "\n  " + repr(self.summary).replace("\n", "\n  ") if OK in status else ""
         return f"Study {self.spec.preset!r} in {self.path}\n  {len(status)} trainings: {ended}{shown}"
-
-    def _repr_html_(self) -> str:
-        return html_table(repr(self).splitlines()[0], self.summary.table if OK in self.trials["status"] else self.trials)
 
 
 def open_study(path: str | Path) -> Study:

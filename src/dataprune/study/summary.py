@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import takewhile
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from dataprune.errors import invalid, join_some
-from dataprune.notebook import data_frame, html_table
+from dataprune.notebook import Tabular
 from dataprune.study import statistics
 from dataprune.study.auc import CurveArea, Rank, areas_of, ranks_of
 from dataprune.study.metric import ACCURACY, Amount, Metric
@@ -59,7 +59,7 @@ class Droppable:
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class Summary(Tabular):
     """What a study shows.
 
     Attributes:
@@ -79,6 +79,7 @@ class Summary:
         metric: what is judged, in whose units all figures are.
     """
 
+    most_shown: ClassVar = 1000
     cells: tuple[Cell, ...]
     table: dict[str, np.ndarray]
     areas: tuple[CurveArea, ...]
@@ -120,9 +121,8 @@ class Summary:
             return note("only all data" if any(cell.is_all for cell in self.cells) else "no all data")
         return self.no_interval or (None if self.droppable else note("no sizes"))
 
-    def to_pandas(self) -> Any:
-        """Return the table as a `pandas.DataFrame`, a row for each cell."""
-        return data_frame(self.table)
+    def _columns(self) -> dict[str, np.ndarray]:
+        return self.table
 
     def __repr__(self) -> str:
         verdicts = self.table["verdict"].tolist()
@@ -131,9 +131,6 @@ class Summary:
         lines = [f"Summary of {len(self.cells)} cells, {int(self.table['n_seeds'].max())} seeds: {told}"]
         lines += [f"  {one.name}: {1 - one.keep:.0%} can be dropped" for one in self.droppable if one.keep < 1]
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return html_table(repr(self).splitlines()[0], self.table, len(self.cells))
 
 
 def summarise(
