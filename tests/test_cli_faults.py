@@ -12,10 +12,10 @@ import time
 import pytest
 
 from command_line import SETTINGS, run_cli
-from dataprune.cli.lines import begin, duration
+from dataprune.cli.lines import begin
 from dataprune.cli.process import Stopped, signals_as_exceptions
 from dataprune.cli.progress import Progress, training
-from dataprune.report.text import pluralise
+from dataprune.report.text import duration, pluralise
 from dataprune.run.score import Progress as RunProgress
 from dataprune.training.ensemble import Ensemble, EpochDone
 from dataprune.training.recipes import RECIPES

@@ -9,11 +9,11 @@ from cyclopts import Parameter
 
 import dataprune as dp
 from dataprune.cli import options
-from dataprune.cli.lines import duration, operations, say, say_columns, warn
+from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import FLAT, Address, Data, Device, Output, Overwrite, Quiet, Reading, Seed, Wait, Workers, at_least
 from dataprune.cli.progress import Progress, learning
 from dataprune.errors import InputError, invalid
-from dataprune.report.text import display_text, pluralise
+from dataprune.report.text import display_text, duration, operations, pluralise
 from dataprune.training.settings import Hardware, SwavSettings
 
 if TYPE_CHECKING:

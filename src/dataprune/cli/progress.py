@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from dataprune.cli.lines import duration, is_quiet, operations, say, warn
-from dataprune.report.text import pluralise
+from dataprune.cli.lines import is_quiet, say, warn
+from dataprune.report.text import duration, operations, pluralise
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

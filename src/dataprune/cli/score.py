@@ -6,10 +6,10 @@ from typing import Annotated
 
 import dataprune as dp
 from dataprune.cli.embed import make
-from dataprune.cli.lines import complain, duration, operations, say, say_columns, warn
+from dataprune.cli.lines import complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, Encoder, Output, Quiet, Reading, Wait, encoded, read_data
 from dataprune.cli.progress import Progress, training
-from dataprune.report.text import eyes, pluralise
+from dataprune.report.text import duration, eyes, operations, pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
 
 N_HARDEST = 5

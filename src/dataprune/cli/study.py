@@ -12,11 +12,11 @@ from cyclopts import Parameter, Token
 
 import dataprune as dp
 from dataprune.cli import options
-from dataprune.cli.lines import begin, complain, duration, operations, say, say_columns, warn
+from dataprune.cli.lines import begin, complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, Quiet, Reading, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
 from dataprune.errors import InputError, invalid
-from dataprune.report.text import pluralise
+from dataprune.report.text import duration, operations, pluralise
 from dataprune.training.settings import Hardware, Settings
 
 if TYPE_CHECKING:

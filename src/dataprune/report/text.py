@@ -46,16 +46,29 @@ def percent(share: float, places: int = 0) -> str:
     return f"{share * 100:.{places}f}\u00a0%"
 
 
-def spent(seconds: float) -> str:
-    """Write a duration.
+def duration(seconds: float) -> str:
+    """Write a duration as a person would say it.
 
     Example:
-        >>> spent(0.4), spent(75.0), spent(9000.0)
-        ('0.4 seconds', '1.2 minutes', '2.5 hours')
+        >>> [duration(s) for s in (0.42, 12.3, 250, 9000)]
+        ['0.4 s', '12 s', '4.2 min', '2.5 h']
     """
     if seconds < 60:
-        return f"{seconds:.2g} seconds"
-    return f"{seconds / 60:.2g} minutes" if seconds < 3600 else f"{seconds / 3600:.2g} hours"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def operations(flops: float) -> str:
+    """Write a number of floating-point operations; of trees there is none.
+
+    Example:
+        >>> operations(1.83e12), operations(3e9)
+        ('1.83 TFLOP', '3 GFLOP')
+    """
+    if not flops:
+        return "operations not counted"
+    size, unit = next((pair for pair in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")) if flops >= pair[0]), (1e6, "MFLOP"))
+    return f"{flops / size:.3g} {unit}"
 
 
 def pluralise(count: int, thing: str) -> str:

@@ -17,7 +17,7 @@ from dataprune.report.page.data import ReportData
 from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, Ends, choose, pictures, records, shown_id
 from dataprune.report.page.findings import WHOSE, class_rows, findings, frequent_pairs, matrix_of, summary, took
 from dataprune.report.page.render import Options, Page, script_json
-from dataprune.report.text import capitalise, display_text, eyes, pluralise
+from dataprune.report.text import capitalise, display_text, eyes, operations, pluralise
 from dataprune.scores import FEATURE_SCORES, SCORES
 from dataprune.streams import generator
 
@@ -239,8 +239,7 @@ def _made(data: ReportData) -> list[list[str]]:
         ["recorded", "on clean pictures after each epoch" if spec.when == "clean" else "while training"],
     ]
     for phase in manifest.cost:
-        operations = f", {phase.flops:.2g} floating-point operations" if phase.flops else ""
-        rows.append([f"cost: {phase.phase}", f"{took(phase)}{operations}"])
+        rows.append([f"cost: {phase.phase}", took(phase) + (f", {operations(phase.flops)}" if phase.flops else "")])
     failed = [one for one in manifest.members if one.status != "ok"]
     rows += [[f"member {one.member}", display_text(f"{one.status}: {one.reason}", 300)] for one in failed]
     rows += [[f"no {name}", display_text(reason, 300)] for name, reason in data.scores.absent.items()]

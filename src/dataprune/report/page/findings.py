@@ -7,7 +7,7 @@ from jaxtyping import Int, Int64
 
 from dataprune.noise.words import accuracy_in_words, flags_in_words
 from dataprune.report.page.data import ReportData
-from dataprune.report.text import display_text, percent, pluralise, spent
+from dataprune.report.text import display_text, duration, percent, pluralise
 from dataprune.run.manifest import Phase
 from dataprune.study.advice import Situation, advise
 
@@ -145,7 +145,7 @@ def summary(data: ReportData) -> str:
 
 def took(phase: Phase) -> str:
     """Return how long a phase took: of networks their own times added up, since the clock knows only the last session of a run."""
-    return spent(phase.seconds) + ("" if phase.member_seconds is None else " (their times added up)")
+    return duration(phase.seconds) + ("" if phase.member_seconds is None else " (their times added up)")
 
 
 def _caution(data: ReportData) -> str:

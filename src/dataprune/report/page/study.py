@@ -12,7 +12,7 @@ from dataprune.report.charts import Chart
 from dataprune.report.page.findings import Finding
 from dataprune.report.page.render import Options, Page
 from dataprune.report.study_figures import epoch_curves, epoch_plots, numbered, study_plots
-from dataprune.report.text import capitalise, display_text, percent, pluralise, spent
+from dataprune.report.text import capitalise, display_text, duration, percent, pluralise
 from dataprune.study.advice import advise, overall, situation_from
 from dataprune.study.cost import StudyCosts
 from dataprune.study.metric import ACCURACY, Amount, Metric
@@ -183,7 +183,7 @@ def _summary(study: Study) -> str:
     judged = "what the trainer reports" if study.spec.trainer else judged
     return (
         f"{pluralise(int(ended.sum()), 'training')} with {pluralise(len(set(trials['seed'].tolist())), 'seed')} on "
-        f"{pluralise(sizes, 'size')} of the training set{by}; {spent(seconds)} of training. "
+        f"{pluralise(sizes, 'size')} of the training set{by}; {duration(seconds)} of training. "
         f"Judged on {judged}."
     )
 
@@ -239,7 +239,7 @@ def _cost(sizes: Sequence[SizeCost], costs: StudyCosts | None) -> Finding:
         return Finding("No saving is known", "Trainings on sets of different size are needed for a cost.", link="#cost")
     first, last = rows[0], rows[-1]
     title = f"Training on {percent(last.keep)} takes {percent(last.share or 0.0)} of the work"
-    took = ["an unknown time" if row.train_seconds is None else spent(row.train_seconds) for row in (last, first)]
+    took = ["an unknown time" if row.train_seconds is None else duration(row.train_seconds) for row in (last, first)]
     text = f"It took {took[0]}, on {percent(first.keep)} it took {took[1]} (seconds also depend on what else the machine did)."
     if costs is not None and costs.scoring.flops > 0 and costs.everything.flops > 0:
         times = costs.scoring.flops / costs.everything.flops
