@@ -77,7 +77,11 @@ def help_page(words: Iterable[str]) -> Iterator[str]:
     command = shown.default_command
     arguments = [] if command is None else [one for one in shown.assemble_argument_collection(parse_docstring=True) if one.show]
     commands = [(name, _description(shown[name]).split("\n\n")[0]) for name in shown if not name.startswith("-")]
-    yield " ".join(("Usage: dataprune", *chain, *(_usage_words(arguments) if command else ["COMMAND"])))
+    named = [one for one in arguments if one.index is None]
+    usage_words = [_label(one) for one in named if one.required]
+    usage_words += ["[OPTIONS]"] if len(named) > len(usage_words) else []
+    usage_words += [_label(one) if one.required else f"[{_label(one)}]" for one in arguments if one.index is not None]
+    yield " ".join(("Usage: dataprune", *chain, *(usage_words if command else ["COMMAND"])))
     yield ""
     for paragraph in _description(shown).split("\n\n"):
         is_code = any(line.startswith(" ") for line in paragraph.splitlines())
@@ -95,13 +99,6 @@ def help_page(words: Iterable[str]) -> Iterator[str]:
 def _description(command: App) -> str:
     """Return the help of an app, or the docstring of a command without its options."""
     return (getdoc(command.default_command) or "").partition("\n\nArgs:")[0] if command.default_command else command.help
-
-
-def _usage_words(arguments: list[Argument]) -> list[str]:
-    named = [one for one in arguments if one.index is None]
-    required = [_label(one) for one in named if one.required]
-    places = [_label(one) if one.required else f"[{_label(one)}]" for one in arguments if one.index is not None]
-    return [*required, *(["[OPTIONS]"] if len(named) > len(required) else []), *places]
 
 
 def _label(argument: Argument) -> str:

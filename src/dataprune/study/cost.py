@@ -35,10 +35,6 @@ class CellCost:
     saved: Cost
     pays_after: Mapping[str, int | None]
 
-    def net(self, measure: str, trainings: int, scoring: Cost) -> float:
-        """Return what is saved after so many trainings, scoring paid; below 0 is a loss."""
-        return trainings * self.saved[measure] - (scoring[measure] if self.cell.is_scored else 0.0)
-
 
 @dataclass(frozen=True, eq=False)
 class StudyCosts:

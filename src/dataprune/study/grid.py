@@ -154,17 +154,13 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequenc
             for name in spec.scores if order or "score" in STRATEGIES[sweep.strategy].needs else (NO_SCORE,):
                 if sweep.strategy == "beta" and condition.scores[name].difficulty.min() < 0:
                     continue  # its chances follow a score of 0 or more
-                scores = condition.km if name == "km" and condition.km else {0: condition.scores.get(name) or _no_score(condition)}
+                score = condition.scores.get(name, Score(NO_SCORE, np.zeros(len(condition.data.train))))
+                scores = condition.km if name == "km" and condition.km else {0: score}
                 for (clusters, score), keep, start in product(scores.items(), sweep.keep, sweep.start):
                     if start + keep > 1 + SLACK:
                         raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
                     cell = Cell(name, "curriculum" if order else sweep.strategy, keep, start, arm, order, clusters)
                     yield _Request(cell, condition, first, score)
-
-
-def _no_score(condition: Condition) -> Score:
-    """Return what stands for a score where the strategy looks at other things."""
-    return Score(NO_SCORE, np.zeros(len(condition.data.train)))
 
 
 def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None], keep: float) -> tuple[Stage, ...]:

@@ -273,7 +273,8 @@ class _Fitting:
         for number, group in enumerate(self.groups):
             part = self.inverse[: len(with_cells)] * group[self.cell]
             covariance[number][np.ix_(with_cells, with_cells)] = part @ part.T
-        around = self.scaled - _means(self.scaled, self.cell, self.counts)[self.cell]
+        means = np.bincount(self.cell, self.scaled, len(self.counts)) / np.maximum(self.counts, 1)  # 0 without trainings
+        around = self.scaled - means[self.cell]
         explained = max(0.0, float(around @ around) - float(self.left @ self.left))  # by the seeds, beyond the cells
         freedom = self.freedom / self.fewer
         information = freedom * float(self.own @ self.log_errors**2) / max(1, int(self.own.sum())) / 2
@@ -377,8 +378,3 @@ def _design(present: Bool[np.ndarray, "cells seeds"]) -> tuple[Float64[np.ndarra
     both = np.hstack([cells, seeds[:, :-1] - seeds[:, -1:]])
     is_connected = seeds.shape[1] > 1 and len(cells) > 0 and np.linalg.matrix_rank(both) == both.shape[1]
     return (both, True) if is_connected else (cells, False)
-
-
-def _means(values: Float64[np.ndarray, " trials"], cell: np.ndarray, counts: np.ndarray) -> Float64[np.ndarray, " cells"]:
-    """Return the mean of each cell; 0 without trainings."""
-    return np.asarray(np.bincount(cell, values, len(counts)) / np.maximum(counts, 1))

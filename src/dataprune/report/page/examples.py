@@ -190,7 +190,7 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"]) -> dict[str, A
         "p": likely[1],
         "text": [data.text_of(row) for row in rows.tolist()],
         "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in data.scores.items()},
-        "rank": {name: _easier(score.difficulty, own) for name, score in data.scores.items()},
+        "rank": {name: _easier(score.difficulty)[own].tolist() for name, score in data.scores.items()},
     }
 
 
@@ -230,7 +230,6 @@ def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Opti
     return found, f"{said}, so that the page stays below {PAGE_BYTES / 1e6:g} MB." if said else ""
 
 
-def _easier(difficulty: np.ndarray, rows: np.ndarray) -> list[int]:
-    """Return for some rows how many percent of all examples are easier."""
-    ordered = np.sort(difficulty)
-    return [int(100 * place // len(ordered)) for place in np.searchsorted(ordered, difficulty[rows]).tolist()]
+def _easier(difficulty: np.ndarray) -> Int64[np.ndarray, " examples"]:
+    """Return how many percent of all examples are easier."""
+    return np.asarray(100 * np.searchsorted(np.sort(difficulty), difficulty) // len(difficulty))
