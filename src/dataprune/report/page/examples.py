@@ -33,7 +33,7 @@ PAGE_BYTES, RESERVED_BYTES = 4_000_000, 1_000_000  # of a page, and of what is n
 MOST_PRODUCTS = 2e11  # multiplications spent on nearest examples, some seconds on one core
 ID_LETTERS = 60
 MOST_NAMED = 6000  # rows that a page knows: a quarter of a kilobyte each
-SIDES = (112, 80, 56, 40)  # of thumbnails: the largest with which all fit
+SHARP, SIDES = 200, (112, 80, 56)  # the first thumbnails are as large as they come, the others as large as all fit
 TRIED = 48  # thumbnails that say how large all will be
 
 
@@ -205,7 +205,7 @@ def _first(values: np.ndarray, ties: np.ndarray, count: int) -> Int64[np.ndarray
 def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Options, n_bytes: int) -> tuple[list[str], str]:
     """Return the pictures of some examples (base64 WebP, "" where none is embedded), and what is left out for want of room.
 
-    Beside `n_bytes` of data: of so many that they would not fit, thumbnails are smaller; of still more the last are left out.
+    Beside `n_bytes` of data: of so many that they would not fit, thumbnails but the first are smaller; still more are left out.
     """
     room = PAGE_BYTES - RESERVED_BYTES - n_bytes
 
@@ -214,19 +214,20 @@ def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Opti
         pixels = data.others[row - n].pixels if row >= n else None if images is None else images[row]
         return "" if pixels is None else b64encode(thumbnail(np.asarray(pixels), side)).decode()
 
-    asked, found, spent = rows[: options.max_pictures].tolist(), [""] * len(rows), 0
-    tried = asked[:: -(-len(asked) // TRIED) or 1]
-    sizes = (sum(len(encoded(row, side)) for row in tried) * len(asked) / max(1, len(tried)) for side in SIDES)
-    side = next((side for side, size in zip(SIDES, sizes, strict=True) if size <= room), SIDES[-1])
+    asked, found, side, place = rows[: options.max_pictures].tolist(), [""] * len(rows), SIDES[0], 0
     for place, row in enumerate(asked):
+        if place == SHARP:  # how large may the others be?
+            tried = asked[SHARP :: -(-(len(asked) - SHARP) // TRIED)]
+            sizes = (sum(len(encoded(row, one)) for row in tried) * (len(asked) - SHARP) / len(tried) for one in SIDES)
+            side = next((one for one, size in zip(SIDES, sizes, strict=True) if size <= room), SIDES[-1])
         picture = encoded(row, side)
-        spent += len(picture)
-        if spent > room:
+        room -= len(picture)
+        if room < 0:
             break
         found[place] = picture
-    n_left = sum(not one for one in found[: len(asked)]) if spent > room else 0
-    said = f"Pictures are at most {side} pixels wide" if side < SIDES[0] else ""
-    said += f"{', and' if said else 'Of the last'} {n_left:,} of {len(asked):,} are not embedded" if n_left else ""
+    n_left = len(asked) - place if room < 0 else 0
+    said = f"Pictures but the first {SHARP} are at most {side} pixels wide" if side < SIDES[0] else ""
+    said += f"{', and' if said else 'Pictures:'} {n_left:,} of {len(asked):,} are not embedded" if n_left else ""
     return found, f"{said}, so that the page stays below {PAGE_BYTES / 1e6:g} MB." if said else ""
 
 
