@@ -26,6 +26,7 @@ from gpu_checks import checks
 import dataprune as dp
 from dataprune.data import Splits, from_arrays, read_splits
 from dataprune.errors import DatapruneError
+from dataprune.precision import choose
 from dataprune.study.conditions import StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
@@ -141,9 +142,9 @@ def right(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
 def share(splits: Splits, device: str, scale: Scale) -> dict[str, Any]:
     """Measure the device's rate of matrix products, and what share of it training and looking reach."""
     with one_thread(device):
-        rate = engine.product_rate(device, scale.square)
+        rate = engine.product_rate(device, scale.square, choose("auto", device).precision)
         trained = {f"{model}, batch {batch}": rates(splits.train, model, batch, device, scale) for model, batch in scale.trained}
-        bare = {model: engine.compare(model, 32, device, 3) for model in scale.against_bare}
+        bare = {model: engine.compare(model, 32, device, 3, choose("auto", device).precision) for model in scale.against_bare}
     for one in trained.values():
         one["share"] = round(one["train_teraflops"] / rate, 4)
     return {"product_teraflops": float(f"{rate:.4g}"), "training": trained, "against_bare_loop": bare}
@@ -154,7 +155,8 @@ def rates(data: dp.Dataset, model: str, batch: int, device: str, scale: Scale) -
     assert data.images is not None
     assert data.labels is not None
     n = min(len(data), scale.steps * batch)
-    training = Training(model, dataclasses.replace(RECIPES["fast"], batch=batch), 3, 0, data.n_classes, device)
+    recipe, precision = dataclasses.replace(RECIPES["fast"], batch=batch), choose("auto", device).precision
+    training = Training(model, recipe, 3, 0, data.n_classes, device, precision)
     fit = Fit(training, Inputs(data.images[:n], "own", device), data.labels[:n], np.ones(n, bool))
     recorder = dp.Recorder(data.labels[:n], data.n_classes, 2)
     epochs = iter(range(2))

@@ -59,7 +59,12 @@ def network(device: str) -> dict[str, dict[str, Any]]:
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(64) % 10
     fits = [
-        Fit(Training("proxy", RECIPES["fast"], 1, 0, 10, one), Inputs(images, "own", one), labels, np.ones(64, bool))
+        Fit(
+            Training("proxy", RECIPES["fast"], 1, 0, 10, one, "fp32" if one == "cpu" else "bf16"),
+            Inputs(images, "own", one),
+            labels,
+            np.ones(64, bool),
+        )
         for one in ("cpu", device)
     ]
     weights = [weights_of(fit.model) for fit in fits]
