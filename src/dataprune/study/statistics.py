@@ -273,8 +273,8 @@ class _Fitting:
         for number, group in enumerate(self.groups):
             part = self.inverse[: len(with_cells)] * group[self.cell]
             covariance[number][np.ix_(with_cells, with_cells)] = part @ part.T
-        means = np.bincount(self.cell, self.scaled, len(self.counts)) / np.maximum(self.counts, 1)  # 0 without trainings
-        around = self.scaled - means[self.cell]
+        centres = np.bincount(self.cell, self.scaled, len(self.counts)) / np.maximum(self.counts, 1)  # 0 without trainings
+        around = self.scaled - centres[self.cell]
         explained = max(0.0, float(around @ around) - float(self.left @ self.left))  # by the seeds, beyond the cells
         freedom = self.freedom / self.fewer
         information = freedom * float(self.own @ self.log_errors**2) / max(1, int(self.own.sum())) / 2
