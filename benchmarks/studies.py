@@ -1,12 +1,12 @@
 """What studies show and what they take: the seven presets on digits; `sweep` and `window` on photographs and on CIFAR-10.
 
     python benchmarks/studies.py digits [--out DIR]
-    python benchmarks/studies.py FLOWERS [--out DIR]
+    python benchmarks/studies.py FLOWERS [--encoder NAME] [--out DIR]
     python benchmarks/studies.py CIFAR10 --rows 0:5000 [--only PRESET] [--run RUN] [--out DIR]
     python benchmarks/studies.py --overhead | --open            (see driver.py)
 
-Three seeds, default models and recipes, `km` from the pixels' main directions. The marks: on digits all presets together in 15
-minutes on two idle cores; at most 30 seconds a trial on 5,000 pictures of CIFAR-10.
+Three seeds, default models and recipes, `km` from the pixels' main directions (without an encoder). The marks: on digits all
+presets together in 15 minutes on two idle cores; at most 30 seconds a trial on 5,000 pictures of CIFAR-10.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import numpy as np
 from record import record
 
 from dataprune.data import Splits, read_splits
+from dataprune.encoders import encode_splits
 from dataprune.study.conditions import PIXELS, RUN, StudyInputs
 from dataprune.study.presets import preset
 from dataprune.study.runner import run_study
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--overhead", action="store_true", help="of 100 trials that sleep")
     parser.add_argument("--trial-seconds", type=float, default=0.5)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--encoder", default="scratch", help="train probes on its vectors")
     parser.add_argument("--open", action="store_true", help="a finished study of 1,000 trials")
     asked = parser.parse_args()
     if asked.overhead:
@@ -65,10 +67,13 @@ def main() -> None:
     if asked.rows:
         first, last = (int(part) for part in asked.rows.split(":"))
         splits = Splits(splits.train.take(np.arange(first, last)), splits.validation, splits.test)
+    splits = encode_splits(splits, asked.encoder)
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(asked.out or temporary)
         done: list[str] = []
         for spec in asked_of(asked.data, asked.seeds):
+            if splits.train.encoder is not None:
+                spec = replace(spec, scores=SCORES)
             if asked.only not in (None, spec.preset):
                 continue
             begun = time.perf_counter()
@@ -79,7 +84,12 @@ def main() -> None:
             )
             made = run_study(splits, spec, out / spec.preset, sources)
             done.append(spec.preset)
-            figures = {"data": Path(asked.data).name, "preset": spec.preset, "n_train": int(made.trials["n_train"].max())}
+            figures = {
+                "data": Path(asked.data).name,
+                "encoder": asked.encoder,
+                "preset": spec.preset,
+                "n_train": int(made.trials["n_train"].max()),
+            }
             record("study", figures | figures_of(made, time.perf_counter() - begun))
 
 

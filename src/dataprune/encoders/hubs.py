@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from dataprune.errors import DatapruneError, InputError, MachineError
+from dataprune.errors import DatapruneError, InputError, MachineError, one_line
 
 ANSWER_SECONDS = 4.0  # within which a hub answers; else only what is in the cache is looked for
 GITHUB, HUGGING_FACE = "https://github.com", "https://huggingface.co"
@@ -40,8 +40,7 @@ def loading(name: str, cure: str = "") -> Iterator[None]:
         if not is_reached:
             cure = "Name a folder that holds it, or another encoder."
             raise MachineError(f"encoder {name!r} is not in the cache, and {hub} does not answer. {cure}") from None
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"encoder {name!r} cannot be loaded: {lines[0].rstrip('.')}.") from None
+        raise InputError(f"encoder {name!r} cannot be loaded: {one_line(error)}.") from None
 
 
 def _answers(hub: str) -> bool:

@@ -178,13 +178,7 @@ def _onnx(name: str) -> Loaded:
     return Loaded(vectors, said.prepare, store.sha256(path), repr(said))
 
 
-LOADERS: dict[str, Callable[[str], Loaded]] = {
-    "timm": _timm,
-    "hf": _hf,
-    "torchhub": _torchhub,
-    "open_clip": _open_clip,
-    "onnx": _onnx,
-}
+LOADERS = dict[str, Callable[[str], Loaded]](timm=_timm, hf=_hf, torchhub=_torchhub, open_clip=_open_clip, onnx=_onnx)
 
 
 @dataclass(frozen=True)
