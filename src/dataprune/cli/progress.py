@@ -165,7 +165,9 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
         if message.cost is not None:
             warn(*message.notes)
             missing, found = message.total - message.found, f", {message.found:,} found" if message.found else ""
-            what = f"{pluralise(missing, 'trial')}{found}, {message.to_see:,} examples to see"
+            what = f"{pluralise(missing, 'trial')}{found}" + (
+                "" if math.isinf(message.cost.seconds) else f", {message.to_see:,} examples to see"
+            )
             progress.start(message.to_see, what if missing else f"to train: nothing{found}", message.cost if missing else None)
             return
         line = ""
@@ -174,7 +176,8 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
             ok = result.status == "ok"
             came = f"{100 * result.validation_accuracy:.1f} % on validation" if ok else f"failed: {result.error}"
             if ok and result.value is not None and trial.trainer is not None:
-                came = f"{trial.trainer.metric.axis} {trial.trainer.metric.text(result.value)}"
+                metric = trial.trainer.metric
+                came = f"{metric.name} {metric.text(result.value)}{' %' if metric.is_share else ''}"
             line = f"trial {message.done} of {message.total}: {_named(trial.cell)}, seed {trial.seed}: {came}"
         some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} % on validation" for e in list(message.running.values())[:3]]
         status = f"{message.done}/{message.total} trials" + (f" ({'; '.join(some)})" if some else "")
