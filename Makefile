@@ -17,7 +17,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-long test-types test-faults test-slow test-lowest test-wheel test-ray test-browser fuzz audit check bench format lint types imports api clean
+.PHONY: demo test test-long test-types test-faults test-slow test-lowest test-wheel test-ray test-integrations test-browser fuzz audit check bench format lint types imports api clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -53,6 +53,9 @@ test-wheel: .venv/dev  ## a built wheel, installed away from the sources; needs 
 
 test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 	$(PYTEST) -m ray
+
+test-integrations: .venv/integrations  ## recording in Hugging Face's Trainer, Lightning and Accelerate
+	$(PYTEST) -q -m integrations tests/test_integrations.py tests/test_examples.py
 
 test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
 	$(PYTEST) -q -m browser tests/test_page_browser.py
@@ -112,6 +115,10 @@ clean:
 	$(PYTHON) tests/lowest_versions.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet 'pip>=25.1'
 	.venv-lowest/bin/python -m pip install --editable . --group dev --constraint .venv-lowest/lowest.txt
+	@touch $@
+
+.venv/integrations: .venv/dev
+	$(PIP) install --quiet --group integrations
 	@touch $@
 
 .venv/ray: .venv/dev

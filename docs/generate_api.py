@@ -12,7 +12,8 @@ HEADER = """\
 # API
 
 The public names of `import dataprune as dp`, each with its first line; `help(dp.NAME)` tells arguments, units, ranges and errors.
-Everything else is internal and may change. Written by `make api`: change the docstrings, not this page.
+Public too: the callbacks in `dataprune.integrations`, see [recorder.md](recorder.md). Everything else is internal and may change.
+Written by `make api`: change the docstrings, not this page.
 """
 
 

@@ -21,6 +21,9 @@ HOMES = {
     "PIL": {"data", "encoders"},
     "matplotlib": {"report"},
     "rich": {"cli"},
+    "transformers": {"integrations"},
+    "lightning": {"integrations"},
+    "accelerate": {"integrations"},
 }
 SLOW = {"torch", "sklearn", "scipy", "matplotlib"}  # imported inside functions, so that `prune` and --help do not wait for them
 MOST_LINES = 500
@@ -57,17 +60,19 @@ def homes(name: str, tree: ast.Module) -> list[str]:
 
 
 def slow_inside(name: str, tree: ast.Module) -> list[str]:
-    """Slow libraries are imported inside functions; only training, and the networks of encoders, are about torch."""
-    slow = SLOW - {"torch"} if name.startswith(("training", "encoders.efficientnet", "encoders.pictures")) else SLOW
+    """Slow libraries are imported inside functions; only training, here and elsewhere, and encoders' networks are about torch."""
+    slow = SLOW - {"torch"} if name.startswith(("training", "integrations", "encoders.efficientnet", "encoders.pictures")) else SLOW
     found = (pair for node in run_on_import(tree.body) if isinstance(node, ast.Import | ast.ImportFrom) for pair in imported(node))
     return [f"{name}:{line} {what}" for line, what in found if what.split(".")[0] in slow]
 
 
 def no_global_seed(name: str, tree: ast.Module) -> list[str]:
-    """No global generator is seeded; `training.fit` may seed torch's inside a fork of it."""
+    """No global generator is seeded; `training.fit` may seed torch's inside a fork of it, and a clean pass puts back what was."""
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     paths = [(call.lineno, ast.unparse(call).split(".")) for call in calls]
     forks = any(path[-1] == "fork_rng" for _, path in paths) and name == "training.fit"
+    if name == "integrations.clean_pass":
+        paths = [(line, path) for line, path in paths if path != ["random", "setstate"]]
     return [f"{name}:{line} {path}" for line, path in paths if tuple(path[-2:]) in SEEDING and not (forks and path[0] == "torch")]
 
 

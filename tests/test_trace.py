@@ -268,43 +268,6 @@ def test_finish_keeps_weights():
     }
 
 
-@pytest.mark.parametrize("cut", range(1, 8))
-def test_a_resumed_recorder_gives_identical_bits(cut):
-    labels, logits = random_logits(members=1)
-    features = np.random.default_rng(0).normal(size=(20, 3))
-    calls = [
-        (rows, logits[0, epoch, rows], epoch, features[rows]) for epoch in range(4) for rows in (np.arange(12), np.arange(12, 20))
-    ]
-    straight, before, after = (Recorder(labels, 5, 4) for _ in range(3))
-    for call in calls:
-        straight.update(*call)
-    for call in calls[:cut]:
-        before.update(*call)
-    state = before.state()
-    for call in calls[cut:]:  # the state is a copy
-        before.update(*call)
-    after.restore(state)
-    for call in calls[cut:]:
-        after.update(*call)
-    assert same_bits(after.finish(), straight.finish())
-
-
-def test_a_resumed_recorder_knows_that_features_came():
-    before, after = recorder_with(), recorder_with()
-    before.update(np.arange(10), LOGITS, 0, LOGITS)
-    after.restore(before.state())
-    with pytest.raises(InputError, match="`features` must be given in every call or in none"):
-        after.update(np.arange(10), LOGITS, 1)
-
-
-def test_state_of_something_else_is_refused():
-    state = Recorder([0, 1], 2, 1).state()
-    with pytest.raises(InputError, match=r"`state` must be of the same labels, got other labels. Start the member anew."):
-        Recorder([1, 1], 2, 1).restore(state)
-    with pytest.raises(InputError, match="of at most 1 epochs and of 3 classes, got epoch 0 and 2 classes"):
-        Recorder([0, 1], 3, 1).restore(state)
-
-
 # What a mistaken call is told
 
 
@@ -375,8 +338,6 @@ def test_epochs_come_in_order_and_complete():
     with pytest.raises(InputError, match=r"epoch 0 lacks 1 of 10 rows: 9."):
         recorder.finish()
     recorder.update([9], LOGITS[9:], 0)
-    with pytest.raises(InputError, match=r"`epochs` must all be recorded before finish\(\): 2, got 1."):
-        recorder.finish()
     recorder.update(np.arange(10), LOGITS, 1)
     with pytest.raises(InputError, match=r"`epoch` must come in order, 1 or 2 now, got 0."):
         recorder.update([0], LOGITS[:1], 0)
@@ -436,14 +397,27 @@ def test_recorder_names_what_is_wrong(arguments, message):
         Recorder(**{"labels": [0, 1], "n_classes": 3, "epochs": 1, **arguments})
 
 
+def test_of_members_of_different_epochs_the_last_ones_count():
+    longer, shorter = toy_member(0), record(np.log(PROBABILITIES[1, 1:]), LABELS)
+    trace = Trace([longer, shorter], LABELS)
+    assert trace.n_epochs == 2
+    np.testing.assert_array_equal(trace.channel("p_label")[0], longer.arrays["p_label"][1:])
+    np.testing.assert_array_equal(trace.channel("p_label")[1], shorter.arrays["p_label"])
+    np.testing.assert_array_equal(trace.until(1).last("margin")[0], longer.arrays["margin"][1])
+    np.testing.assert_array_equal(trace.last("margin")[0], longer.arrays["margin"][2])
+    np.testing.assert_allclose(trace.member_probabilities(0), PROBABILITIES[0, 2], atol=1e-3)
+    turned = Trace(list(trace.members_at(np.array([3, 1]))), LABELS[[3, 1]])
+    np.testing.assert_array_equal(turned.channel("el2n"), trace.channel("el2n")[:, :, [3, 1]])
+    np.testing.assert_array_equal(turned.probabilities(), trace.probabilities()[[3, 1]])
+    np.testing.assert_array_equal(turned.trained_on, trace.trained_on[:, [3, 1]])
+
+
 def test_members_must_agree():
     member = toy_member()
-    other = record(np.log(PROBABILITIES[0, :2]), LABELS)
     online = record(np.log(PROBABILITIES[0]), LABELS, when="online")
     failed = dataclasses.replace(member, info={**member.info, "status": "diverged"})
     for members, labels, message in [
         ([], LABELS, "`members`.*none"),
-        ([member, other], LABELS, "`members`.*epochs, got 3 for member 0 and 2 for member 1"),
         ([member, online], LABELS, "`members`.*when, got 'clean' for member 0 and 'online' for member 1"),
         ([member], LABELS[:3], "`labels`.*member 0: 4, got 3"),
         ([member], [0, 1, 2, 1], "`labels`.*member 0's"),

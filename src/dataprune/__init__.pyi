@@ -36,6 +36,7 @@ from .run.export import write_cleaned as write_cleaned
 from .run.export import write_folder as write_folder
 from .run.export import write_kept as write_kept
 from .run.export import write_probabilities as write_probabilities
+from .run.recorded import write_run as write_run
 from .run.run import Run as Run
 from .run.run import open_run as open_run
 from .run.run import verify as verify

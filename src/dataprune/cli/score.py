@@ -123,8 +123,7 @@ def say_eyes(run: "dp.Run") -> None:
     """Print what judged the examples, and how often it names labels that it did not see."""
     from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
 
-    spec = run.manifest.spec
-    say(f"eyes: {eyes(spec.model, None if spec.encoder is None else spec.encoder.name, out_of_sample_accuracy(evidence_of(run)))}")
+    say(f"eyes: {eyes(run.manifest.spec.networks, out_of_sample_accuracy(evidence_of(run)))}")
 
 
 def say_scores(run: "dp.Run") -> None:

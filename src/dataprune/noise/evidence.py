@@ -26,7 +26,7 @@ class Evidence:
     """The arrays that a finding reads, all of the same examples; what does not fit is refused, with its rows.
 
     Attributes:
-        labels: (N,) given class indices.
+        labels: (N,) given class indices, or names that are in `classes`.
         out_of_sample: (N, K) probabilities of networks that did not see the example (their normalised geometric mean), or None.
         in_sample: (N, K) the same of networks that were. At least one of the two is there.
         margin: (N,) with `in_sample`: the label's logit minus the largest other, the mean over those networks and their epochs.
@@ -59,8 +59,8 @@ class Evidence:
         for name in given:
             put(self, name, checked_probabilities(getattr(self, name), name))
         n_examples, n_classes = getattr(self, given[0]).shape
-        put(self, "labels", checked_labels(self.labels, n_classes))
         put(self, "classes", tuple(map(str, self.classes)))
+        put(self, "labels", checked_labels(self.labels, n_classes, self.classes))
         tables = ("out_of_sample", "in_sample", "votes", "out_of_sample_votes")
         for name in ("labels", "margin", "ids", *tables):
             array = getattr(self, name)

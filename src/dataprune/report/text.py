@@ -82,13 +82,12 @@ def pluralise(count: int, thing: str) -> str:
     return f"{count:,} {thing}{ending}"
 
 
-def eyes(model: str, encoder: str | None, accuracy: float | None) -> str:
+def eyes(networks: str, accuracy: float | None) -> str:
     """Say what judged the examples, and how well.
 
     Example:
-        >>> eyes("linear", "efficientnet-lite0", 0.8174)
+        >>> eyes("linear on vectors of efficientnet-lite0", 0.8174)
         'linear on vectors of efficientnet-lite0; 81.7 % of the given labels are named by networks that did not see them'
     """
-    what = f"{display_text(model, 60)} {'from scratch' if encoder is None else f'on vectors of {display_text(encoder, 60)}'}"
     named = "every network saw every example" if accuracy is None else f"{100 * accuracy:.1f} % of the given labels are named"
-    return f"{what}; {named}{'' if accuracy is None else ' by networks that did not see them'}"
+    return f"{display_text(networks, 130)}; {named}{'' if accuracy is None else ' by networks that did not see them'}"

@@ -173,7 +173,9 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
     if run is None:
         raise invalid("run", "be given with --encoder trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
     check_type("run", run, Run, "Open its folder with `open_run`.")
-    spec, member = run.manifest.spec, run.manifest.learned[0]
+    spec, recipe, member = run.manifest.spec, run.manifest.spec.recipe, run.manifest.learned[0]
+    if recipe is None:
+        raise InputError(f"{run.path} was recorded in another training and has no network. Give its vectors as --features FILE.")
     how = Encoding(hardware.resolved_device(), hardware.workers)
     if spec.encoder is not None and dataset.encoder is None:
         if run.eyes == "scratch":
@@ -192,7 +194,7 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
 
         path = undamaged(run.path / str(member.file), member.sha256)
         arrays, device = open_member(path).arrays, hardware.resolved_device()
-        about = (spec.model, spec.recipe.normalise, spec.n_classes, device)
+        about = (spec.model, recipe.normalise, spec.n_classes, device)
 
         def encode_some(some: Dataset) -> np.ndarray:
             return penultimate(encode(some, run.eyes, how), arrays, *about, trained_on=dataset)

@@ -20,8 +20,8 @@ def evidence_of(run: Run) -> Evidence:
     """Gather what the networks of a run say, those of later rounds apart from the first."""
     numbers = [member.member for member in run.manifest.learned]
     found = evidence_of_rounds(run.trace, numbers, run.manifest.spec.round_size, run.classes)
-    unseen = (found.count_from or found).out_of_sample
-    if run.manifest.spec.recipe.weight_decay is not None or unseen is None:
+    unseen, recipe = (found.count_from or found).out_of_sample, run.manifest.spec.recipe
+    if recipe is None or recipe.weight_decay is not None or unseen is None:
         return found
     # A probe that does not memorise gives in on what it saw, which looks like agreement: only members that did not see it count.
     return replace(found, count_from=Evidence(found.labels, out_of_sample=unseen, ids=found.ids, classes=found.classes))

@@ -8,13 +8,19 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
-from dataprune.data.dataset import EncoderRecord, Skipped
+import numpy as np
+
+from dataprune.data.dataset import Dataset, EncoderRecord, Skipped
+from dataprune.errors import join_some
 from dataprune.precision import Precision
 from dataprune.store.manifest import FileRecord
 from dataprune.training.recipes import Recipe
 
 ALGORITHM = 1  # raised when the same spec would give other numbers
 MEMORISED = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
+
+
+UNKNOWN = ("folds", "repeats", "rounds", "threshold_samples", "precision")  # of a training that only recorded
 
 
 def made_now() -> dict[str, Any]:
@@ -25,12 +31,15 @@ def made_now() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What makes two runs the same run. `recipe` says no epochs: they are `epochs`."""
+    """What makes two runs the same run. `recipe` says no epochs: they are `epochs`.
+
+    `recorded` is a digest of the traces, where they were recorded in another training, whose recipe and folds nobody knows.
+    """
 
     data: str
     n_examples: int
     model: str
-    recipe: Recipe
+    recipe: Recipe | None
     members: int
     epochs: int
     n_classes: int
@@ -43,6 +52,7 @@ class RunSpec:
     precision: Precision = "fp32"
     encoder: EncoderRecord | None = None
     algorithm: int = ALGORITHM
+    recorded: str = ""
 
     @property
     def round_size(self) -> int:
@@ -50,14 +60,22 @@ class RunSpec:
         return self.members // self.rounds
 
     @property
+    def networks(self) -> str:
+        """What the networks are, in words."""
+        if self.recipe is None:
+            return f"{self.model}, recorded in a training of its own, of which recipe and cost are not known"
+        return f"{self.model} {'from scratch' if self.encoder is None else f'on vectors of {self.encoder.name}'}"
+
+    @property
     def plain(self) -> dict[str, Any]:
         """The spec as it lies on disk and is hashed."""
         plain = asdict(self)
-        del plain["recipe"]["epochs"]
-        if self.encoder is None:
-            del plain["encoder"]
-        plain["recipe"]["milestones"] = list(self.recipe.milestones)
-        return plain
+        if self.recipe is not None:
+            del plain["recipe"]["epochs"]
+            plain["recipe"]["milestones"] = list(self.recipe.milestones)
+        else:
+            plain = {name: value for name, value in plain.items() if name not in UNKNOWN}
+        return {name: value for name, value in plain.items() if value or name not in ("encoder", "recorded")}
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,13 @@ class RunData:
     class_counts: tuple[int, ...]
     shape: tuple[int, ...]
     kind: Literal["images", "features", "texts", "rows"]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "RunData":
+        """Describe a data set with labels."""
+        assert dataset.labels is not None
+        counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
+        return cls(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), dataset.kind)
 
 
 @dataclass(frozen=True)
@@ -196,13 +221,38 @@ class RunManifest:
 
     @property
     def training(self) -> Phase:
-        """What training cost: the first phase of every run."""
+        """What training cost: the first phase of every run but a recorded one."""
         return self.cost[0]
 
     @property
     def memorised(self) -> bool:
         """Whether every member that learned names the labels that it was trained on: the last epoch then tells little apart."""
         return bool(self.learned) and min(member.accuracy for member in self.learned) >= MEMORISED
+
+
+def doubts(manifest: RunManifest) -> list[str]:
+    """Return what speaks against the scores."""
+    doubts, folds = [], manifest.spec.folds
+    if manifest.memorised:
+        share = min(member.accuracy for member in manifest.learned)
+        known = f"the members have memorised {share:.1%} of the labels they were trained on"
+        cure = "aum, confidence and forget look at all epochs, or train for fewer epochs"
+        doubts.append(f"{known}, so el2n and the other scores of the last epoch tell little apart; {cure}")
+    slow = [one.member for one in manifest.members if one.status == "ok" and one.rate < 1]
+    if slow:
+        doubts.append(f"nothing was learned at the recipe's learning rate, but at a tenth of it, by member {join_some(slow)}")
+    small = [repr(name) for name, count in zip(manifest.data.classes, manifest.data.class_counts, strict=True) if 0 < count < folds]
+    return [*doubts, f"fewer examples than the {folds} folds in class {join_some(small)}"] if small else doubts
+
+
+def member_file(member: int) -> str:
+    """Return the path of a member's trace inside a run."""
+    return f"trace/member-{member:03d}.safetensors"
+
+
+def reading_of(dataset: Dataset) -> dict[str, Any]:
+    """Return how the source of a data set was read, but for labels of a file, which a run holds itself."""
+    return {} if dataset.origin is None else {name: value for name, value in dataset.origin.options.items() if name != "labels"}
 
 
 @dataclass(frozen=True)

@@ -161,10 +161,15 @@ def other_data(run: Run, dataset: Dataset, what: str, cure: str) -> InputError:
     return InputError(f"{what} are not those of {run.path}: {differ}. {cure}")
 
 
+def work_folder(out: str | Path) -> store.WorkFolder:
+    """Return the work folder of a run."""
+    return store.WorkFolder.in_folder(Path(out), "a run", claim=SPEC, manifest=MANIFEST)
+
+
 def undamaged(file: Path, sha256: str) -> Path:
     """Return a file of a run back, if it has its checksum."""
     if store.sha256(file) != sha256:
-        raise StoreError(f"{file} is damaged (its checksum differs). Run the same `dataprune score` command again.")
+        raise StoreError(f"{file} is damaged (its checksum differs). Make the run again, by the same command or call.")
     return file
 
 
@@ -205,13 +210,13 @@ def open_run(path: str | Path) -> Run:
         raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which is no folder")
     if not (folder / MANIFEST).exists():
         if (folder / SPEC).exists():
-            raise InputError(f"the run in {folder} is not finished: the same `dataprune score` command goes on with it.")
+            raise InputError(f"the run in {folder} is not finished: the same command or call goes on with it.")
         raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which holds no {MANIFEST}")
     manifest = store.read_manifest(folder, MANIFEST, RunManifest)
     if not manifest.learned or not {SCORES_FILE, *(member.file for member in manifest.learned)} <= manifest.files.keys():
         raise StoreError(f"`{folder / MANIFEST}` is damaged: it does not list the files of a run.")
     if missing := [name for name in manifest.files if not (folder / name).exists()]:
-        raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Run the same `dataprune score` command to restore it.")
+        raise StoreError(f"the run in {folder} lacks {', '.join(missing)}. Make it again, by the same command or call.")
     undamaged(folder / SCORES_FILE, manifest.files[SCORES_FILE].sha256)
     return Run(folder, manifest)
 

@@ -16,11 +16,22 @@ from jaxtyping import Bool
 from dataprune import noise, store
 from dataprune.data import Dataset, pack
 from dataprune.encoders import Encoding, encode
-from dataprune.errors import InputError, MachineError, StoreError, WorkError, join_some
+from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.precision import Choice
 from dataprune.run.evidence import evidence_of_rounds, excluded
-from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec, made_now
-from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, write_local, write_scores
+from dataprune.run.manifest import (
+    MachineRecord,
+    MemberRecord,
+    Phase,
+    RunData,
+    RunManifest,
+    RunSpec,
+    doubts,
+    made_now,
+    member_file,
+    reading_of,
+)
+from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, work_folder, write_local, write_scores
 from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
 from dataprune.training.checkpoint import training_environment
@@ -81,7 +92,7 @@ def score(
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
     check_names(settings.model, settings.recipe)
-    work = _work_folder(out)
+    work = work_folder(out)
     work.check()
     how = Encoding(hardware.resolved_device(), hardware.workers)
     dataset = encode(source, eyes_for(encoder, settings.model, settings.recipe), how)
@@ -118,11 +129,7 @@ def eyes_for(encoder: str, model: str | None, recipe: str | None) -> str:
 
 def check_out(out: str | Path) -> None:
     """Refuse an output folder that cannot become a run, before anything is read for it."""
-    _work_folder(out).check()
-
-
-def _work_folder(out: str | Path) -> store.WorkFolder:
-    return store.WorkFolder.in_folder(Path(out), "a run", claim=SPEC, manifest=MANIFEST)
+    work_folder(out).check()
 
 
 @dataclass(frozen=True)
@@ -233,41 +240,24 @@ class _Scoring:
     def _finish(self, members: list[MemberRecord], scores: Scores, seconds: tuple[float, float]) -> None:
         """Write the manifest."""
         dataset, trained = self.dataset, [member for member in members if member.file is not None]
-        assert dataset.labels is not None, "checked by `plan`"
-        counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
         n_seen, spent = sum(member.examples_seen for member in members), sum(member.seconds for member in members)
         training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
         manifest = RunManifest(
             spec=self.spec,
-            data=RunData(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), dataset.kind),
+            data=RunData.of(dataset),
             members=tuple(members),
             scores={name: {"harder": one.harder} for name, one in scores.items()},
             absent_scores=dict(scores.absent),
-            read={k: v for k, v in dataset.origin.options.items() if k != "labels"} if dataset.origin else {},
+            read=reading_of(dataset),
             skipped=dataset.skipped,
             notes=(),
             cost=(training, Phase("score", round(seconds[1], 3), len(dataset), self.planned.forward_flops)),
             machine=MachineRecord(platform.machine(), self.device, self.device == "cpu"),
             **made_now(),
         )
-        manifest = replace(manifest, notes=(*dataset.notes, *manifest.lost, *_doubts(manifest)))
+        manifest = replace(manifest, notes=(*dataset.notes, *manifest.lost, *doubts(manifest)))
         files = [SPEC, SCORES_FILE, *(str(member.file) for member in trained), *(note_file(member.member) for member in members)]
         store.write_manifest(self.folder, MANIFEST, manifest.plain, files)
-
-
-def _doubts(manifest: RunManifest) -> list[str]:
-    """Return what speaks against the scores."""
-    doubts, folds = [], manifest.spec.folds
-    if manifest.memorised:
-        share = min(member.accuracy for member in manifest.learned)
-        known = f"the members have memorised {share:.1%} of the labels they were trained on"
-        cure = "aum, confidence and forget look at all epochs, or train with fewer --epochs"
-        doubts.append(f"{known}, so el2n and the other scores of the last epoch tell little apart; {cure}")
-    slow = [one.member for one in manifest.members if one.status == "ok" and one.rate < 1]
-    if slow:
-        doubts.append(f"nothing was learned at the recipe's learning rate, but at a tenth of it, by member {join_some(slow)}")
-    small = [repr(name) for name, count in zip(manifest.data.classes, manifest.data.class_counts, strict=True) if 0 < count < folds]
-    return [*doubts, f"fewer examples than the {folds} folds in class {join_some(small)}"] if small else doubts
 
 
 REASONS = {
@@ -276,11 +266,6 @@ REASONS = {
     "score",
     "diverged": "its loss grew far beyond that of naming no class, at a tenth of the learning rate too; its answers feed no score",
 }
-
-
-def member_file(member: int) -> str:
-    """Return the path of a member's trace inside a run."""
-    return f"trace/member-{member:03d}.safetensors"
 
 
 def note_file(member: int) -> str:

@@ -11,18 +11,19 @@ from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
 from dataprune import noise, store, tables
-from dataprune.data import Dataset
+from dataprune.data import Dataset, read
 from dataprune.data.labels import LabelFile, read_labels
 from dataprune.errors import InputError, MachineError, check_type, invalid, join_some
 from dataprune.noise import Evidence, Suspects
 from dataprune.noise.duplicates import conflicts, identical, with_conflicts
 from dataprune.noise.suspects import WhyNoCount
 from dataprune.noise.threshold import with_threshold
-from dataprune.run.evidence import evidence_of
+from dataprune.run.evidence import evidence_of, evidence_of_trace
+from dataprune.run.recorded import of_data
 from dataprune.run.run import Run
 from dataprune.tables import TABLES, check_output
 from dataprune.tables.join import join, places
-from dataprune.trace import open_member
+from dataprune.trace import Trace, open_member
 from dataprune.training.ensemble import threshold_mask
 
 COLUMNS = ("id", "label", "suggested_label", "probability", "score", "is_suspect", "reason")
@@ -32,17 +33,19 @@ DECIDED = ("decision", "new_label")  # what a person fills in
 
 
 def find_suspects(
-    source: Run | Evidence | None = None,
+    source: Run | Trace | Evidence | None = None,
     *,
+    data: Any = None,
     labels: ArrayLike | None = None,
     probabilities: ArrayLike | None = None,
     seed: int = 0,
 ) -> Suspects:
-    """Judge every label of a run, or of probabilities made elsewhere.
+    """Judge every label of a run or a trace, or of probabilities made elsewhere.
 
     Args:
         source: a finished run, where networks that did not see an example (with folds) speak of it too, which finds far more; where
-            its data can be read, labels that contradict those of identical examples are suspects too. Or an `Evidence`.
+            its data can be read, labels that contradict those of identical examples are suspects too. Or a `Trace`, an `Evidence`.
+        data: with a trace, what was trained on, as for `write_run`: it names examples and classes, and identical ones count too.
         labels, probabilities: instead of it: (N,) class indices, and the (N, K) class probabilities of a model that did not see the
             examples, by cross-validation say.
         seed: of samples.
@@ -55,8 +58,14 @@ def find_suspects(
         source = Evidence(np.asarray(labels), out_of_sample=np.asarray(probabilities))
     elif labels is not None or probabilities is not None:
         raise InputError("give either a run or an Evidence, or both `labels` and `probabilities`.")
-    check_type("source", source, Run | Evidence, "Open a run's folder with `open_run`.")
+    check_type("source", source, Run | Trace | Evidence, "Open a run's folder with `open_run`.")
     assert source is not None
+    if data is not None and not isinstance(source, Trace):
+        raise InputError("`data` goes with a trace: a run knows its data, an Evidence needs none.")
+    if isinstance(source, Trace):
+        dataset, trace = (None, source) if data is None else of_data(source, read(data))
+        found = noise.find(evidence_of_trace(trace, trace.classes if dataset is None else dataset.classes), seed=seed)
+        return found if dataset is None else with_identical(found, dataset)
     if isinstance(source, Evidence):
         return noise.find(source, seed=seed)
     found = judged(source, seed)

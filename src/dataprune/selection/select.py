@@ -14,7 +14,7 @@ from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.selection.selection import Selection
 from dataprune.selection.strategies import STRATEGIES, share
 from dataprune.streams import generator
-from dataprune.trace.member import checked_labels
+from dataprune.trace.member import are_names, checked_labels
 
 Rows = Int64[np.ndarray, " rows"]
 Labels = Int64[np.ndarray, " examples"]
@@ -54,7 +54,7 @@ def select(
             of a `Group`, a count and a NumPy generator that gives row numbers of the group.
         balanced: give each class its share of the budget (largest remainders; at least one each where the budget allows) and
             use the strategy inside each class.
-        labels: (N,) class indices, if the score does not carry them.
+        labels: (N,) class indices or names, if the score does not carry them.
         ids: (N,) different strings, if the score does not carry them; row numbers if there are none. `Ids` remember their hashes.
         views: features, probabilities and more, for strategies that look at them.
         seed: of the tie-breaking hash, and of "random".
@@ -148,7 +148,10 @@ def _examples(
     n_total = len(difficulty)
     if n_total == 0:
         raise invalid("score", "be of at least one example", "none")
-    classes = None if labels is None else checked_labels(labels)
+    given = None if labels is None else np.asarray(labels)
+    if given is not None and are_names(given):
+        given = np.unique(given, return_inverse=True)[1]
+    classes = None if given is None else checked_labels(given)
     names = ids if isinstance(ids, Ids) else Ids(np.arange(n_total) if ids is None else ids)
     for what, given in (("labels", classes), ("ids", names.names)):
         if given is not None and given.shape != (n_total,):

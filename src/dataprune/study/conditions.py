@@ -199,16 +199,17 @@ class ScoreProvider:
 
 def settings_of(run: Run) -> Settings:
     """Return the settings that made a run, to score other labels in the same way; a stored name of code is not followed."""
-    spec = run.manifest.spec
-    if ":" in spec.model or spec.recipe.name not in RECIPES:
-        what = f"model {spec.model!r}" if ":" in spec.model else f"recipe {spec.recipe.name!r}"
+    spec, recipe = run.manifest.spec, run.manifest.spec.recipe
+    if recipe is None or ":" in spec.model or recipe.name not in RECIPES:
+        named = f"model {spec.model!r}" if ":" in spec.model else f"recipe {recipe and recipe.name!r}"
+        what = "one recorded in another training" if recipe is None else named
         asked = "be made with a model and a recipe of dataprune, for a study that scores anew"
         raise invalid("run", asked, what, "Leave out --run.")
     same = {
         name: getattr(spec, name)
         for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "precision", "seed")
     }
-    return Settings(**same, recipe=spec.recipe.name, batch=spec.recipe.batch)
+    return Settings(**same, recipe=recipe.name, batch=recipe.batch)
 
 
 def _aligned(score: Score, dataset: Dataset) -> Score:

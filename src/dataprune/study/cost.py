@@ -16,8 +16,14 @@ NOTHING, UNKNOWN = Cost(0.0, 0.0, 0.0), Cost(np.nan, np.nan, np.nan)
 
 
 def scoring_cost(phases: Iterable[Phase]) -> Cost:
-    """Return what a run cost: training its members and scoring every example. Features made elsewhere are not in it."""
-    return sum((Cost(one.seconds, one.examples_seen, one.flops) for one in phases), NOTHING)
+    """Return what a run cost: training its members and scoring every example. Features made elsewhere are not in it.
+
+    Of no phase it is not known: the scores, or what they were recorded in, are of elsewhere.
+    """
+    found = list(phases)
+    if not found:
+        return UNKNOWN
+    return sum((Cost(one.seconds, one.examples_seen, one.flops) for one in found), NOTHING)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The trace of one member: its channels, and how it lies in a file."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class MemberTrace:
             float16, the probabilities of the mirror images, where the member was trained on such; the final `weights.<name>`.
             Arrays may be memory maps.
         info: `when`, `seed`, `epochs`, `n_classes`, `labels` (a hash of those it was measured against), `status` ("ok", or why the
-            member must not be scored).
+            member must not be scored); where there are such, `classes`, their names, and `incomplete`, why epochs are missing.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -64,13 +64,24 @@ def labels_hash(labels: Int64[np.ndarray, " examples"]) -> str:
     return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
 
 
-def checked_labels(labels: ArrayLike, n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
-    """Return the labels as int64; those that are no class index below `n_classes` are refused with their rows."""
+def are_names(labels: np.ndarray) -> bool:
+    """Return whether labels are texts, not class indices."""
+    return labels.dtype.kind in "OUT" and all(isinstance(one, str) for one in labels.tolist())
+
+
+def checked_labels(labels: ArrayLike, n_classes: int | None = None, classes: Sequence[str] = ()) -> Int64[np.ndarray, " examples"]:
+    """Return the labels as int64; those that are no class index below `n_classes`, and no name in `classes`, are refused with
+    their rows."""
     given = np.asarray(labels)
     if given.ndim != 1:
         raise invalid("labels", "be one class index for each example", f"an array of shape {given.shape}")
+    if classes and are_names(given):
+        index_of = {str(name): index for index, name in enumerate(classes)}
+        if unknown := [f"{name!r} in row {row}" for row, name in enumerate(given.tolist()) if name not in index_of]:
+            raise invalid("labels", f"be names of the classes ({join_some(classes)})", join_some(unknown))
+        given = np.array([index_of[name] for name in given.tolist()], np.int64)
     if not np.issubdtype(given.dtype, np.integer):
-        raise invalid("labels", "be integers", f"an array of {given.dtype}", "Convert names to class indices 0, 1, 2, ...")
+        raise invalid("labels", "be integers", f"an array of {given.dtype}", "Names need `classes`, their order.")
     bad = given < 0 if n_classes is None else (given < 0) | (given >= n_classes)
     if bad.any():
         rows = np.flatnonzero(bad)

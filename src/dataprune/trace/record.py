@@ -1,6 +1,8 @@
 """The recorder: fills the trace of one member, batch by batch and epoch by epoch, from logits."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from dataprune.trace.member import CHANNELS, MODES, MemberTrace, checked_labels,
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 # Up to this many values (half a gigabyte) the last epoch's probabilities are kept whole, beyond it only the largest.
 FULL_VALUES = 2**28
@@ -28,8 +32,9 @@ class Recorder:
     After each epoch, pass the logits of every example, in batches of any size and order; `finish` returns the trace.
 
     Args:
-        labels: (N,) class indices that the trace is measured against.
-        n_classes, epochs: width of the logits, at least 2, and how many epochs will be recorded.
+        labels: (N,) class indices that the trace is measured against, or names of classes.
+        n_classes: width of the logits, at least 2; or the names of the classes, in the order of the logits.
+        epochs: how many will be recorded at most; as many as come if not given.
         trained_on: (N,) bool, which examples this member was trained on; all if not given.
         when: "clean" if logits come from a pass over clean inputs after the epoch, "online" if from the training steps.
         seed: the member's, for the record.
@@ -45,21 +50,25 @@ class Recorder:
     def __init__(
         self,
         labels: ArrayLike,
-        n_classes: int,
-        epochs: int,
+        n_classes: int | Sequence[str],
+        epochs: int | None = None,
         *,
         trained_on: ArrayLike | None = None,
         when: str = "clean",
         seed: int = 0,
         last_bias: bool = True,
     ) -> None:
+        self._classes = () if isinstance(n_classes, int | Integral) else tuple(map(str, n_classes))
+        n_classes = int(n_classes) if isinstance(n_classes, int | Integral) else len(self._classes)
         if n_classes < 2:
             raise invalid("n_classes", "be at least 2", n_classes)
-        if epochs < 1:
+        if len(set(self._classes)) < len(self._classes):
+            raise invalid("n_classes", "hold different names", join_some(self._classes))
+        if epochs is not None and epochs < 1:
             raise invalid("epochs", "be at least 1", epochs)
         if when not in MODES:
             raise unknown_choice("when", when, MODES)
-        self._labels = checked_labels(labels, n_classes)
+        self._labels = checked_labels(labels, n_classes, self._classes)
         n_examples = len(self._labels)
         if n_examples == 0:
             raise invalid("labels", "name at least one example", "none")
@@ -68,12 +77,13 @@ class Recorder:
             got = f"{self._trained_on.dtype} of shape {self._trained_on.shape}"
             raise invalid("trained_on", f"be a bool for each of {n_examples} examples", got)
         self._n_classes, self._epochs, self._when, self._seed, self._last_bias = n_classes, epochs, when, seed, last_bias
-        self._channels = {name: np.zeros((epochs, n_examples), dtype) for name, dtype in CHANNELS.items()}
+        self._channels: dict[str, list[np.ndarray]] = {name: [np.zeros(n_examples, dtype)] for name, dtype in CHANNELS.items()}
         for name in ("kl_previous", "kl_previous_abs"):
-            self._channels[name][0] = np.nan
-        # The latest log-probabilities of each example: what the divergence from the previous epoch is taken from.
+            self._channels[name][0][:] = np.nan
+        # The latest log-probabilities of each example, and those after the epoch before, which are what a stop inside one leaves.
         precision = np.float32 if n_examples * n_classes <= FULL_VALUES else np.float16
         self._log_p = np.zeros((n_examples, n_classes), precision)
+        self._before = self._log_p
         self._epoch = 0
         self._seen = np.zeros(n_examples, bool)
         self._has_features: bool | None = None
@@ -81,8 +91,16 @@ class Recorder:
 
     def __repr__(self) -> str:
         n_examples, n_classes = self._log_p.shape
-        n_recorded = self._epoch + bool(self._seen.all())
-        return f"Recorder({n_examples:,} examples, {n_classes:,} classes, {n_recorded} of {self._epochs} epochs, {self._when})"
+        of = "" if self._epochs is None else f" of {self._epochs}"
+        return f"Recorder({n_examples:,} examples, {n_classes:,} classes, {self.n_recorded}{of} epochs, {self._when})"
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def n_recorded(self) -> int:
+        """How many epochs are there whole."""
+        return self._epoch + bool(self._seen.all())
 
     def update(self, rows: Any, logits: Any, epoch: int, features: Any = None) -> None:
         """Record what the member says about some examples in one epoch.
@@ -112,13 +130,17 @@ class Recorder:
                     raise invalid("features", f"have shape ({len(index)}, D)", tuple(hidden.shape))
                 _check_finite("features", hidden, index, "")
             if epoch > self._epoch:
-                self._epoch = epoch
+                self._epoch, self._before = epoch, self._log_p.copy()
                 self._seen[:] = False
+                for name, dtype in CHANNELS.items():
+                    self._channels[name].append(np.zeros(len(self._labels), dtype))
             step = max(1, BLOCK_VALUES // self._n_classes)
             for start in range(0, len(index), step):
                 block = slice(start, start + step)
                 self._write(index[block], values[block], None if hidden is None else hidden[block])
         self._seen[index] = True
+        if self._seen.all():
+            self._before = self._log_p
         self._has_features = hidden is not None
 
     def accuracy(self, epoch: int) -> float:
@@ -136,18 +158,21 @@ class Recorder:
     def finish(
         self, weights: Mapping[str, np.ndarray] | None = None, status: str = "ok", mirrored: ArrayLike | None = None
     ) -> MemberTrace:
-        """Close the trace; missing epochs or rows are refused.
+        """Return the trace of the epochs that are there whole; of one that ended inside, nothing is in it. None at all is refused.
 
         Args:
             weights: the member's final weights by name, kept with the trace.
             status: "ok", or in words why this member must not feed a score.
             mirrored: (N, K) class probabilities of the mirror images at the end, which `noise find` reads and no score.
         """
-        self._check_complete()
-        if self._epoch + 1 < self._epochs:
-            raise invalid("epochs", f"all be recorded before finish(): {self._epochs}", self._epoch + 1)
-        arrays = {name: values for name, values in self._channels.items() if name != "grand" or self._has_features}
-        arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p)
+        epochs = self.n_recorded
+        if not epochs:
+            self._check_complete()
+        if not self._seen.all():
+            _log.warning("the last epoch has %d of %d rows and is left out", self._seen.sum(), len(self._seen))
+        held = [name for name in CHANNELS if name != "grand" or self._has_features]
+        arrays = {name: np.stack(self._channels[name][:epochs]) for name in held}
+        arrays |= {"trained_on": self._trained_on} | _last_epoch(self._log_p if self._seen.all() else self._before)
         if mirrored is not None:
             given, shape = np.asarray(mirrored), self._log_p.shape
             if given.shape != shape or not np.issubdtype(given.dtype, np.floating):
@@ -156,34 +181,40 @@ class Recorder:
                 raise invalid("mirrored", "hold probabilities, whose rows sum to 1", "other numbers")
             arrays["mirrored"] = given.astype(np.float16)
         arrays |= {f"weights.{name}": np.asarray(value) for name, value in (weights or {}).items()}
-        info = {"when": self._when, "seed": self._seed, "epochs": self._epochs, "n_classes": self._n_classes}
+        info = {"when": self._when, "seed": self._seed, "epochs": epochs, "n_classes": self._n_classes}
+        info |= {"classes": list(self._classes)} if self._classes else {}
         return MemberTrace(arrays, info | {"labels": labels_hash(self._labels), "status": status})
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return all that was recorded so far, as copies, for a checkpoint."""
-        arrays = {name: values[: self._epoch + 1].copy() for name, values in self._channels.items()}
-        features = -1 if self._has_features is None else int(self._has_features)
-        position = np.array([self._epoch, features, int(self._only_probabilities)], np.int64)
-        return arrays | {"log_p": self._log_p.copy(), "seen": self._seen.copy(), "labels": self._labels, "position": position}
+    def state(self) -> "dict[str, torch.Tensor]":
+        """Return all that was recorded so far, as tensors of its own, for a checkpoint."""
+        import torch
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        arrays = {name: np.stack(values) for name, values in self._channels.items()}
+        features = -1 if self._has_features is None else int(self._has_features)
+        arrays["position"] = np.array([self._epoch, features, int(self._only_probabilities)], np.int64)
+        arrays |= {"log_p": self._log_p, "seen": self._seen, "labels": self._labels}
+        arrays |= {} if self._seen.all() else {"before": self._before}
+        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+    def restore(self, state: "Mapping[str, torch.Tensor | np.ndarray]") -> None:
         """Go on from a checkpoint of the same labels, epochs and classes: what follows has the bits of one uninterrupted."""
-        epoch, features, only_probabilities = (int(value) for value in np.asarray(state["position"]))
-        if not np.array_equal(state["labels"], self._labels):
+        given = {name: np.asarray(value).copy() for name, value in state.items()}
+        epoch, features, only_probabilities = given["position"].tolist()
+        if not np.array_equal(given["labels"], self._labels):
             raise invalid("state", "be of the same labels", "other labels", "Start the member anew.")
-        if epoch >= self._epochs or state["log_p"].shape != self._log_p.shape:
-            got = f"epoch {epoch} and {state['log_p'].shape[1]} classes"
-            raise invalid("state", f"be of at most {self._epochs} epochs and of {self._n_classes} classes", got)
-        for name, values in self._channels.items():
-            values[: epoch + 1] = state[name]
-        self._log_p[:], self._seen[:], self._epoch = state["log_p"], state["seen"], epoch
+        if epoch >= (self._epochs or epoch + 1) or given["log_p"].shape != self._log_p.shape:
+            got = f"epoch {epoch} and {given['log_p'].shape[1]} classes"
+            most = "" if self._epochs is None else f"at most {self._epochs} epochs and of "
+            raise invalid("state", f"be of {most}{self._n_classes} classes", got)
+        self._channels = {name: list(given[name]) for name in CHANNELS}
+        self._log_p, self._seen, self._epoch = given["log_p"], given["seen"], epoch
+        self._before = given.get("before", self._log_p)
         self._has_features = None if features < 0 else bool(features)
         self._only_probabilities = bool(only_probabilities)
 
     def _check_recorded(self, epoch: int) -> None:
-        n_recorded = self._epoch + bool(self._seen.all())
-        if not 0 <= epoch < n_recorded:
-            there = f"be in 0 ... {n_recorded - 1}, the recorded ones" if n_recorded else "be recorded first"
+        if not 0 <= epoch < self.n_recorded:
+            there = f"be in 0 ... {self.n_recorded - 1}, the recorded ones" if self.n_recorded else "be recorded first"
             raise invalid("epoch", there, epoch, "Pass every example's logits to update() before.")
 
     def _checked_rows(self, rows: Any, epoch: int) -> Int64[np.ndarray, " batch"]:
@@ -193,8 +224,8 @@ class Recorder:
         bad = index[(index < 0) | (index >= len(self._labels))]
         if len(bad):
             raise invalid("rows", f"be in 0 ... {len(self._labels) - 1}", join_some(bad))
-        if not 0 <= epoch < self._epochs:
-            raise invalid("epoch", f"be in 0 ... {self._epochs - 1}", epoch, "Epochs count from 0.")
+        if epoch < 0 or epoch >= (self._epochs or epoch + 1):
+            raise invalid("epoch", f"be in 0 ... {'' if self._epochs is None else self._epochs - 1}", epoch, "Epochs count from 0.")
         if epoch not in (self._epoch, self._epoch + 1):
             raise invalid("epoch", f"come in order, {self._epoch} or {self._epoch + 1} now", epoch)
         if epoch > self._epoch:
@@ -238,8 +269,8 @@ class Recorder:
             measured["grand"] = measured["el2n"] * (squared + (1.0 if self._last_bias else 0.0)).sqrt()
         moved = torch.stack(list(measured.values())).cpu().numpy()
         for name, values in zip(measured, moved, strict=True):
-            self._channels[name][self._epoch, rows] = values
-        self._channels["predicted"][self._epoch, rows] = predicted.cpu().numpy()
+            self._channels[name][self._epoch][rows] = values
+        self._channels["predicted"][self._epoch][rows] = predicted.cpu().numpy()
         self._log_p[rows] = log_p.cpu().numpy()
 
 

@@ -22,8 +22,9 @@ class Trace:
     """The members of one ensemble, joined; immutable. `trace[a:b]` is the trace of those examples.
 
     Args:
-        members: at least one, of the same examples, epochs, classes and way of measuring. Leave out members that failed.
-        labels: (N,) the class indices that the members were recorded against.
+        members: at least one, of the same examples, classes and way of measuring. Leave out members that failed. Of members with
+            more epochs than others their last ones count, as many as the shortest has.
+        labels: (N,) the class indices that the members were recorded against, or names, where the recorders were given `classes`.
         ids: (N,) one string an example, if they have names.
     """
 
@@ -37,10 +38,12 @@ class Trace:
             if not isinstance(member, MemberTrace):
                 cure = "Call its finish() first." if isinstance(member, Recorder) else "Recorder.finish() returns one."
                 raise invalid("members", "be traces of members", f"a {type(member).__name__} at place {number}", cure)
-        self._labels = checked_labels(labels)
-        self._ids = ids
+        self._classes = tuple(self._members[0].info.get("classes", ()))
+        self._labels = checked_labels(labels, classes=self._classes)
+        self._ids = None if ids is None else np.asarray(ids)
         self._start, self._stop = 0, len(self._labels)
-        self._epochs: int | None = None  # of the members', where it ends before they do
+        self._whole = min(int(member.info["epochs"]) for member in self._members)
+        self._epochs = self._whole
         _check_members(self._members, self._labels)
         if ids is not None and len(ids) != len(self._labels):
             raise invalid("ids", f"be as many as labels: {len(self._labels)}", len(ids))
@@ -53,7 +56,7 @@ class Trace:
     @property
     def n_epochs(self) -> int:
         """T."""
-        return self._epochs or int(self._members[0].info["epochs"])
+        return self._epochs
 
     @property
     def n_examples(self) -> int:
@@ -64,6 +67,11 @@ class Trace:
     def n_classes(self) -> int:
         """K."""
         return int(self._members[0].info["n_classes"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes by index, if the recorders were given them."""
+        return self._classes
 
     @property
     def when(self) -> str:
@@ -120,6 +128,16 @@ class Trace:
         view._epochs = int(epoch)
         return view
 
+    def members_at(self, rows: Int64[np.ndarray, " rows"]) -> Iterator[MemberTrace]:
+        """Yield each member's trace of the examples at `rows`, in that order, without its weights."""
+        at, n_classes = rows + self._start, self.n_classes
+        for member in self._members:
+            epochs = slice(int(member.info["epochs"]) - self._whole, None)
+            kept = {name: array for name, array in member.arrays.items() if not name.startswith("weights.")}
+            arrays = {name: array[epochs, at] if name in CHANNELS else array[at] for name, array in kept.items()}
+            info = {**member.info, "epochs": self._whole, "n_classes": n_classes, "labels": labels_hash(self._labels[at])}
+            yield MemberTrace(arrays, info)
+
     def cross_fitted(self, evidence: Literal["in", "out"]) -> "Iterator[tuple[Int64[np.ndarray, ' rows'], Trace]]":
         """Yield rows, and their trace by those members only that were trained on them ("in") or were not ("out").
 
@@ -133,7 +151,7 @@ class Trace:
         counts, order = speaks.sum(axis=0), np.argsort(~speaks, axis=0, kind="stable")
         held = [name for name in CHANNELS if all(name in member.arrays for member in self._members)]
         values = {name: self.channel(name) for name in held}
-        if self._ends_whole:
+        if self.ends_whole:
             values["probabilities"] = np.stack([self.member_probabilities(member) for member in range(self.n_members)])
         info = {"epochs": self.n_epochs, "n_classes": self.n_classes, "when": self.when}
         for count in np.unique(counts).tolist():
@@ -157,11 +175,11 @@ class Trace:
 
     def channel(self, name: str) -> Shaped[np.ndarray, "members epochs examples"]:
         """Read one channel for all members and epochs; one that a member has not recorded is an error."""
-        return self._read(name, slice(self.n_epochs))
+        return self._read(name, 0)
 
     def last(self, name: str) -> Shaped[np.ndarray, "members examples"]:
         """Read one channel for all members at the last epoch only."""
-        return self._read(name, self.n_epochs - 1)
+        return self._read(name, self.n_epochs - 1)[:, 0]
 
     @property
     def trained_on(self) -> Bool[np.ndarray, "members examples"]:
@@ -176,7 +194,7 @@ class Trace:
         other classes. `mirrored` gives the mean with those of the mirror image, where the member holds them.
         """
         arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
-        if not self._ends_whole:
+        if not self.ends_whole:
             raise InputError(
                 f"probabilities of all classes are not recorded after epoch {self._epochs}, only at the end. Take the whole trace."
             )
@@ -202,7 +220,7 @@ class Trace:
     @property
     def has_mirrored(self) -> bool:
         """Whether some member holds its answers to mirror images."""
-        return self._ends_whole and any("mirrored" in member.arrays for member in self._members)
+        return self.ends_whole and any("mirrored" in member.arrays for member in self._members)
 
     def probabilities(self, which: Literal["all", "in", "out"] = "all") -> Float32[np.ndarray, "examples classes"]:
         """Return the class probabilities at the last epoch, whose rows sum to 1: the mean over all members, over those trained on
@@ -214,9 +232,9 @@ class Trace:
         return np.asarray(total / counted.sum(axis=0)[:, None], dtype=np.float32)
 
     @property
-    def _ends_whole(self) -> bool:
+    def ends_whole(self) -> bool:
         """Whether it ends where the training did, after which more is recorded than the channels."""
-        return self.n_epochs == int(self._members[0].info["epochs"])
+        return self._epochs == self._whole
 
     def _speaking(self, evidence: str) -> Bool[np.ndarray, "members examples"]:
         """Return which members speak for which example; an example for which none does is an error."""
@@ -232,14 +250,18 @@ class Trace:
             raise InputError(f"evidence '{evidence}' is not there for {where}: every member {every} them. {cure}")
         return speaks
 
-    def _read(self, name: str, epochs: slice | int) -> np.ndarray:
+    def _read(self, name: str, first: int) -> np.ndarray:
+        """Read a channel from an epoch on."""
         if name not in CHANNELS:
             raise unknown_choice("channel", name, CHANNELS)
         lacking = [number for number, member in enumerate(self._members) if name not in member.arrays]
         if lacking:
             cure = "Pass features=, the last layer's inputs, to Recorder.update." if name == "grand" else "Record it again."
             raise InputError(f"the trace has no channel '{name}' (members {join_some(lacking)}). {cure}")
-        return np.stack([np.asarray(member.arrays[name][epochs, self._start : self._stop]) for member in self._members])
+        skipped = [int(member.info["epochs"]) - self._whole for member in self._members]
+        epochs = [slice(skip + first, skip + self.n_epochs) for skip in skipped]
+        parts = zip(self._members, epochs, strict=True)
+        return np.stack([np.asarray(member.arrays[name][some, self._start : self._stop]) for member, some in parts])
 
 
 def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " examples"]) -> None:
@@ -248,9 +270,9 @@ def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " e
         n_examples = member.arrays["trained_on"].shape[0]
         if n_examples != len(labels):
             raise invalid("labels", f"be as many as the examples of member {number}: {n_examples}", len(labels))
-        for key in ("epochs", "n_classes", "when"):
-            if member.info[key] != first[key]:
-                got = f"{first[key]!r} for member 0 and {member.info[key]!r} for member {number}"
+        for key in ("n_classes", "when", "classes"):
+            if member.info.get(key) != first.get(key):
+                got = f"{first.get(key)!r} for member 0 and {member.info.get(key)!r} for member {number}"
                 raise invalid("members", f"agree in {key}", got)
         if member.info.get("labels", hashed) != hashed:
             raise invalid("labels", "be those of the recording", f"others than member {number}'s", "Record the trace again.")

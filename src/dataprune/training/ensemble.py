@@ -320,7 +320,7 @@ def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Rep
     while fit.epoch < ensemble.epochs:
         _record_epoch(fit, recorder, ensemble.when)
         now = time.perf_counter()
-        arrays = fit.arrays() | {f"recorder.{name}": value for name, value in recorder.state().items()}
+        arrays = fit.arrays() | {f"recorder.{name}": value.numpy() for name, value in recorder.state().items()}
         checkpoints.save(fit.epoch, arrays, {"fit": fit.info(), "seconds": now - begun})
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now

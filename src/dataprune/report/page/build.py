@@ -227,22 +227,25 @@ def _table(data: Matrix) -> dict[str, Any]:
 def _made(data: ReportData) -> list[list[str]]:
     """Return how the run was made: settings, cost, versions; no path and no host."""
     manifest, spec = data.manifest, data.manifest.spec
-    recipe = {key: value for key, value in spec.plain["recipe"].items() if value not in ([], None)}
+    recipe = {key: value for key, value in (spec.plain["recipe"] or {}).items() if value not in ([], None)}
     again = f", {spec.rounds} rounds, the later ones without suspects" if spec.rounds > 1 else ""
     rows = [
         ["fingerprint of the data", spec.data[:16]],
         ["networks", f"{spec.members} × {spec.epochs} epochs, {display_text(spec.model, 60)}"],
-        ["eyes", eyes(spec.model, None if spec.encoder is None else spec.encoder.name, data.accuracy)],
+        ["eyes", eyes(spec.networks, data.accuracy)],
         ["recipe", ", ".join(f"{key} {display_text(value, 40)}" for key, value in recipe.items())],
         ["folds", f"{spec.folds} × {spec.repeats}{again}" if spec.folds else "none: every network saw every example"],
         ["seed", str(spec.seed)],
         ["recorded", "on clean pictures after each epoch" if spec.when == "clean" else "while training"],
     ]
+    if spec.recipe is None:
+        rows = [row for row in rows if row[0] not in ("recipe", "folds", "seed")]
     for phase in manifest.cost:
         rows.append([f"cost: {phase.phase}", took(phase) + (f", {operations(phase.flops)}" if phase.flops else "")])
     failed = [one for one in manifest.members if one.status != "ok"]
     rows += [[f"member {one.member}", display_text(f"{one.status}: {one.reason}", 300)] for one in failed]
     rows += [[f"no {name}", display_text(reason, 300)] for name, reason in data.scores.absent.items()]
-    rows.append(["machine", f"{manifest.machine.device}, {'bit-exact' if manifest.machine.bit_exact else 'not bit-exact'}"])
+    if manifest.machine.device:
+        rows.append(["machine", f"{manifest.machine.device}, {'bit-exact' if manifest.machine.bit_exact else 'not bit-exact'}"])
     rows.append(["versions", ", ".join(f"{name} {display_text(version, 30)}" for name, version in manifest.versions.items())])
     return [*rows, ["finished", display_text(manifest.finished, 40)]]

@@ -134,8 +134,10 @@ def summary(data: ReportData) -> str:
     size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else vectors
     n_classes = int((np.bincount(data.labels) > 0).sum())
     folds = f", each on {spec.folds - 1} of {spec.folds} folds" if spec.folds else ""
-    learned, cost = len(manifest.learned), f" in {took(manifest.training)} on {manifest.machine.device}"
-    names = f"{display_text(spec.model, 40)}, recipe {display_text(spec.recipe.name, 40)}, {pluralise(spec.epochs, 'epoch')}"
+    learned = len(manifest.learned)
+    cost = "" if spec.recipe is None else f" in {took(manifest.training)} on {manifest.machine.device}"
+    recipe = "" if spec.recipe is None else f", recipe {display_text(spec.recipe.name, 40)}"
+    names = f"{display_text(spec.model, 40)}{recipe}, {pluralise(spec.epochs, 'epoch')}"
     return (
         f"{len(data):,} {data.things}{size} in {n_classes:,} classes. {pluralise(learned, 'network')} ({names}) "
         f"{'was' if learned == 1 else 'were'} trained{cost}{folds}, and their predictions for every example were recorded "

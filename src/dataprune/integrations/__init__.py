@@ -1,0 +1,1 @@
+"""Callbacks that record a trace in trainings by Hugging Face, Lightning and Accelerate; each module imports its library."""
