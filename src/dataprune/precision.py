@@ -41,7 +41,9 @@ def choose(asked: Asked, device: str, flops: float = math.inf, begun: Precision 
     if kind != "cpu" or not has_bfloat16():
         return Choice("fp32", "no units for bf16 here")
     times = speed_of_bfloat16()
-    return Choice("bf16" if times >= WORTH else "fp32", f"bf16 is {times:.1f} times as fast here")
+    if times < WORTH:
+        return Choice("fp32", f"bf16 is {times:.2f} times as fast here")
+    return Choice("bf16", f"{times:.1f} times as fast here")
 
 
 def autocast(device: "torch.device", precision: str) -> "torch.autocast":
