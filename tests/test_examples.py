@@ -52,7 +52,12 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.split()[0])
+SLOW = pytest.mark.slow  # ten seconds to import
+
+
+@pytest.mark.parametrize(
+    "call", [pytest.param(one, marks=SLOW if "transformers" in one else (), id=one.split()[0]) for one in CALLS]
+)
 def test_a_study_trains_by_each_of_the_trainers(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "transformers" in call and importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed")
