@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from dataprune.noise.suspects import Suspects
+from dataprune.noise.suspects import Suspects, shift_to_sum, sigmoid
 
 THRESHOLD, LOWEST = 99, 90  # percentiles of the samples' margins: of the paper, and of the lower end
 MOST_APART = 0.1  # of all labels, between the ends of the interval: beyond it the samples are learned as right labels are
@@ -43,7 +43,7 @@ def with_threshold(
     return replace(
         found,
         is_suspect=found.is_suspect | flagged,
-        probability=_summing_to(found, n_wrong),
+        probability=sigmoid(found.score + shift_to_sum(found.score, n_wrong)),
         n_wrong=n_wrong,
         n_wrong_low=low,
         n_wrong_high=high,
@@ -51,13 +51,3 @@ def with_threshold(
         method=METHOD,
         notes=found.notes[:-1],  # the last one says why there was no count
     )
-
-
-def _summing_to(found: Suspects, total: float) -> np.ndarray:
-    """Return probabilities in the order of the score that add up to a total."""
-    low, high = -100.0, 100.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        p = 1 / (1 + np.exp(-np.clip(found.score + middle, -60, 60)))
-        low, high = (low, middle) if p.sum() > total else (middle, high)
-    return np.asarray(p)
