@@ -5,9 +5,9 @@ the true class follows a distribution that the networks' probabilities determine
 the true class by a transition matrix. Both are fitted to the given labels; nothing else is known.
 
 Source: the transition matrix as in Patrini et al. 2017, arXiv:1609.03683, learned by expectation maximisation as in Dawid and
-Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599, and a scale by class as in Kull et al. 2019,
-arXiv:1910.12656; fits averaged by held-out likelihood after Yao et al. 2018, arXiv:1704.02030. Departs: all fitted together, and how far a matrix with an entry for each pair of classes is
-believed is weighed by the likelihood of held-out labels.
+Skene 1979, JRSS C 28; temperature by likelihood as in Guo et al. 2017, arXiv:1706.04599, and a scale by class as in Kull et al.
+2019, arXiv:1910.12656; fits averaged by held-out likelihood after Yao et al. 2018, arXiv:1704.02030. Departs: all fitted
+together, and how far a matrix with an entry for each pair of classes is believed is weighed by the likelihood of held-out labels.
 
 What given labels cannot tell: people err more on examples that look ambiguous, and in the way in which these look. A share of
 labels given by looks (drawn from what the networks hold for the true class) leaves the distribution of the given labels as it is,
