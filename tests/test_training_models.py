@@ -84,7 +84,7 @@ def test_last_linear_is_the_one_with_a_logit_for_each_class():
 def test_what_is_refused():
     with pytest.raises(InputError, match="Did you mean 'resnet18'"):
         build("resnet8", (3, 32, 32), 10)
-    with pytest.raises(InputError, match="linear, mlp for feature vectors, got 'proxy'"):
+    with pytest.raises(InputError, match="linear, mlp, trees for feature vectors, got 'proxy'"):
         build("proxy", (16,), 10)
     with pytest.raises(InputError, match="needs 7 pixels"):
         build("simple", (3, 6, 6), 10)

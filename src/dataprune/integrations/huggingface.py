@@ -36,7 +36,7 @@ class RecordTrace(CleanPass, TrainerCallback):
             self._collate = lambda items: collated(items) if isinstance(items[0], Mapping) else collate(items)
         if self._records:
             with suppress(Exception):  # none is there, or not whole, and `begin` says so
-                self.load_state_dict(torch.load(_record_in(args, state)))
+                self.load_state_dict(torch.load(_record_in(args, state), weights_only=True))
             self.begin(int(passed + 1e-6), state.global_step, abs(passed - round(passed)) < 1e-6, model)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
