@@ -164,7 +164,7 @@ def unit_rows(features: np.ndarray) -> Matrix:
     return np.asarray(x / lengths)
 
 
-def _columns(classes: list[Rows], similarity: Callable[[Rows], Callable[[slice], np.ndarray]]) -> list[Column]:
+def _columns(classes: list[np.ndarray], similarity: Callable[[Rows], Callable[[slice], np.ndarray]]) -> list[Column]:
     """Hold for each example to which of its class its similarity counts, and that: to all, of more than 4,096 to 256.
 
     `similarity` gives of a class what gives the similarities of some of its rows to all of it.
