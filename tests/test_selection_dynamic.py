@@ -194,3 +194,10 @@ def test_a_loss_that_is_no_number_keeps_its_example():
 def test_what_does_not_fit_is_refused(make, says):
     with pytest.raises(InputError, match=says):
         make()
+
+
+def test_numbers_are_no_ids_and_a_loss_that_is_no_number_is_kept():
+    with pytest.raises(InputError, match=r"`examples` must be their number or ids, which are strings"):
+        DynamicSampler(np.array([3, 2, 1, 0]), 4)
+    weights = Dynamic("infobatch").weights(np.r_[-np.inf, LOSSES], 1, 8, 0)
+    assert weights[0] == 1

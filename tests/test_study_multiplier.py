@@ -121,6 +121,8 @@ def test_what_loses_more_other_scores_and_other_options_are_refused(studied, tmp
     with pytest.raises(InputError, match="other scores"):
         proven(other, open_run(studied.path / "run"), 0.9, None, None)
     call = ["prune", str(studied.path / "run"), "--proven", str(studied.path)]
-    for option in (["--count", "50"], ["--cut", "0.1"], ["--until", "3"]):
+    with pytest.raises(InputError, match="has ended"):
+        proven(replace(studied, manifest=None), open_run(studied.path / "run"), 0.9, None, None)
+    for option in (["--count", "50"], ["--cut", "0.1"], ["--until", "3"], ["--balanced"]):
         assert main([*call, *option]) == 2
         assert option[0] in capsys.readouterr().err

@@ -182,6 +182,10 @@ def test_a_training_far_from_all_others_is_named_and_left_out():
     assert found.far == ((4, 1),)
     assert found.means == pytest.approx(clean.means, abs=0.01)
     assert fit(table, bounded=False).far == ()
+    squeezed = 1 - 1e-8 * (1 - table)  # losses without an end, of which one is a hundred million times the others
+    squeezed[4, 1] = 0.0
+    assert fit(squeezed, IS_RANDOM, CURVES).far == ((4, 1),)
+    assert np.isfinite(fit(squeezed, IS_RANDOM, CURVES).standard_deviation)
     counts = np.full((6, 3), 0.9)
     counts[2, 1] = 0.91  # one example more, where all others are equal
     assert fit(counts).far == ()

@@ -70,3 +70,11 @@ def test_the_key_is_the_column_that_names_the_examples():
 def test_a_ranking_is_no_key_of_row_numbers():
     assert key_column({"rank": ["2", "0", "1"]}, ["0", "1", "2"]) is None
     assert key_column({"id": ["2", "0", "1"]}, ["0", "1", "2"]) == "id"
+
+
+@pytest.mark.parametrize("name", ["row", "index", "nr", "row_number"])
+def test_rows_are_named_by_their_number_and_a_ranking_names_nothing(name):
+    ids, order = list("0123"), list("2031")
+    assert key_column({name: order, "label": list("xxyy")}, ids) == name
+    assert key_column({"rank": order, "label": list("xxyy")}, ids) is None
+    assert key_column({name: order, "label": list("xxyy")}, ["a.png", "b.png", "c.png", "d.png"]) is None

@@ -63,7 +63,7 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
 
 def _run_of(folder: Path, study: "dp.Study | None", given: Path | None) -> "dp.Run | None":
     """Open the run that knows more of the set: the folder itself, the one that is given, or the one inside the study."""
-    from dataprune.study.study import RUN
+    from dataprune.study.study import RUN, is_made_of
 
     if study is None:
         return dp.open_run(folder)
@@ -73,7 +73,7 @@ def _run_of(folder: Path, study: "dp.Study | None", given: Path | None) -> "dp.R
             return own if own.manifest.spec.data == study.data else None
         return None
     run = dp.open_run(given)
-    if run.manifest.spec.data == study.data:
+    if run.manifest.spec.data == study.data or is_made_of(study, run):  # the second: scored in a folder below, say
         return run
     raise InputError(
         f"`--run` {given} is of other data than the study: {pluralise(len(run.ids), 'example')} with fingerprint "

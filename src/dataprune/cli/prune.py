@@ -69,7 +69,7 @@ def prune(
     if proven is not None:
         others: dict[str, object] = {"count": count, "option": option or None, "features": features, "cut_by": cut_by}
         others |= {"start": start or None, "cut": cut or None, **{k: v for k, v in vars(reading).items() if v != "all"}}
-        by, strategy, keep, balanced = _proven(proven, opened, keep, by, strategy, others)
+        by, strategy, keep, balanced = _proven(proven, opened, keep, by, strategy, balanced, others)
     strategy = strategy or "hardest"
     if strategy != "semdedup" or not any(one.startswith("epsilon=") for one in option):
         only_one({"--keep": keep, "--count": count})
@@ -92,18 +92,29 @@ def prune(
 
 
 def _proven(
-    study: Path, run: "dp.Run", keep: float | None, by: str | None, strategy: str | None, others: dict[str, object]
+    study: Path,
+    run: "dp.Run",
+    keep: float | None,
+    by: str | None,
+    strategy: str | None,
+    balanced: bool,
+    others: dict[str, object],
 ) -> tuple[str | None, str, float, bool]:
     """Return what to keep of what a study showed to be no worse: score, strategy, size, whether balanced. Say what it showed."""
+    from dataprune.study.grid import NO_SCORE
     from dataprune.study.proven import proven
 
     for name, value in others.items():
         if value is not None:
             raise invalid(name, "be left out with --proven, since no study tried it", value)
     opened = dp.open_study(study)
+    if balanced and not opened.spec.balanced:
+        raise invalid(
+            "--balanced", "be left out with --proven of a study without it", "--balanced", "Or make the study with --balanced."
+        )
     cell, shown = proven(opened, run, keep, by, strategy)
     say(f"proven: {shown}")
-    return None if cell.is_random else cell.score, cell.strategy, cell.keep, opened.spec.balanced
+    return None if cell.is_random or cell.score == NO_SCORE else cell.score, cell.strategy, cell.keep, opened.spec.balanced
 
 
 def _numbers(options: tuple[str, ...]) -> dict[str, float]:

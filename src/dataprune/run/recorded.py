@@ -76,7 +76,7 @@ def of_data(trace: Trace, dataset: Dataset, classes: Sequence[str] = ()) -> tupl
     """
     rows = np.arange(len(trace))
     if trace.ids is not None:
-        names = trace.ids.tolist()
+        names = list(map(str, trace.ids.tolist()))
         found = np.array(places(dataset.ids.tolist(), names).places)
         if len(strangers := [repr(names[row]) for row in np.flatnonzero(found < 0)]):
             raise invalid("trace", "name examples of the data", f"{join_some(strangers)} ({len(strangers):,} of {len(names):,})")

@@ -60,7 +60,7 @@ class Dynamic:
             found[random_part(len(losses), max(1, int(self.keep * len(losses) + 0.5)), epoch, seed)] = 1
             return found
         known = losses[np.isfinite(losses)]
-        easy = np.flatnonzero(losses < known.mean()) if len(known) else np.zeros(0, np.int64)
+        easy = np.flatnonzero(np.isfinite(losses) & (losses < known.mean())) if len(known) else np.zeros(0, np.int64)
         if len(easy):
             n_kept = ceil(self.keep * len(easy) - 1e-9)
             found[easy] = 0
@@ -120,6 +120,10 @@ class DynamicSampler:
         """
         self.method = Dynamic(method) if isinstance(method, str) else method
         check_type("method", self.method, Dynamic)
+        if not isinstance(examples, int | np.integer) and np.asarray(examples).dtype.kind in "iuf":
+            raise invalid(
+                "examples", "be their number or ids, which are strings", "numbers", "Rows are given to `update` as they are."
+            )
         names = range(int(examples)) if isinstance(examples, int | np.integer) else np.asarray(examples).tolist()
         self._n, self._rows = len(names), {str(name): row for row, name in enumerate(names)}
         self._rank, self._world = shard

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,11 @@ TAKEN = (
         "low",
         "high",
         "verdict",
+        "correct",
+        "seconds",
+        "ids_seen",
+        "examples_seen",
+        *(f"minus_{control}{end}" for control in ("random", "all", "arm") for end in ("", "_low", "_high")),
         "test_accuracy",
         "validation_accuracy",
         "n_train",
@@ -38,7 +44,6 @@ TAKEN = (
         "n_seeds",
         "train_seconds",
     ),
-    *("examples_seen", "minus_random", "minus_all"),
 )
 
 
@@ -121,7 +126,7 @@ class Metric:
 
     def check(self, value: object) -> float:
         """Return a value that a training gave; InputError if it is no number of the range."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise InputError(f"its {self.name} must be a finite number, got {value!r}")
         if not self.low <= value <= self.high:
             raise InputError(f"its {self.name} must lie in {self.low:g} ... {self.high:g}, got {value:g}")

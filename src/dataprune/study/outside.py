@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import math
 import os
 import shlex
 import shutil
@@ -241,8 +240,8 @@ def _read(path: Path, job: OutsideJob, seconds: float) -> TrialResult:
     numbers = {"seconds": seconds, "examples_seen": round(job.budget * len(given)), "flops": 0}
     for name in numbers:
         numbers[name] = one = said.get(name, numbers[name])
-        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < math.inf:
-            raise InputError(f'its "{name}" must be a number of 0 or more, got {one!r}')
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < 2**63:
+            raise InputError(f'its "{name}" must be a number of 0 or more, below 2^63, got {str(one)[:40]}')
     if "ids_seen" in said:
         seen = said["ids_seen"]
         theirs, ours = set(map(str, seen if isinstance(seen, list) else [])), set(given)

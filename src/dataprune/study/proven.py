@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from dataprune import store
 from dataprune.errors import invalid, join_some
-from dataprune.run.run import Run, open_run
+from dataprune.run.run import Run
 from dataprune.scores import canonical
 from dataprune.study.metric import Amount
 from dataprune.study.results_table import Cell
-from dataprune.study.study import RUN, Study, read_identity
+from dataprune.study.study import RUN, Study, is_made_of, read_identity
 from dataprune.study.summary import Summary
 
 
@@ -18,9 +17,9 @@ def proven(study: Study, run: Run, keep: float | None, by: str | None, strategy:
     Raises:
         InputError: the study is of other scores, or has not shown it; what random of that size does is said.
     """
-    made = read_identity(study.path).sources["run"]
-    wanted = made if made is not None else open_run(study.path / RUN).manifest.spec.plain
-    if store.canonical_json(wanted) != store.canonical_json(run.manifest.spec.plain):
+    if not study.is_finished:
+        raise invalid("proven", "be a study that has ended", f"{study.path}", "Run the same `dataprune study` command again.")
+    if not is_made_of(study, run):
         cure = f"Give {study.path / RUN}, or the run that the study took its scores from."
         raise invalid("proven", f"be a study of the scores of {run.path}", f"{study.path}, of other scores or data", cure)
     by = None if by is None else canonical(by)
@@ -44,6 +43,10 @@ def proven(study: Study, run: Run, keep: float | None, by: str | None, strategy:
         most = Amount(summary.tolerance, summary.metric)
         demand = f"be a study that showed {what} to lose at most {most:g}"
         raise invalid("proven", demand, f"{study.path}: {why}", _of_random(study, keep))
+    if any(cell.score in read_identity(study.path).sources["scores"] for cell in shown):
+        shown = [cell for cell in shown if cell.score not in read_identity(study.path).sources["scores"]]
+        if not shown:
+            raise invalid("proven", "be a study of scores of the run", "scores from a file, which may have changed since")
     values = dict(zip(summary.cells, summary.table["minus_all"], strict=True))
     cell = min(shown, key=lambda one: (one.keep, one.is_scored, -values[one] if summary.metric.higher else values[one]))
     loss, sizes = Amount(smallest[cell.name].at_most, summary.metric), smallest[cell.name].keep

@@ -139,7 +139,8 @@ def cell_table(trials: Trials, measure: str = "test_accuracy") -> CellTable:
     ended = np.flatnonzero(np.isfinite(accuracy)).tolist()
     if not ended:
         raise InputError(
-            f"no training of this study has ended with a value of {measure}. Run the same `dataprune study` command again."
+            f"no training of this study has ended with a value of {measure}. Run the same `dataprune study` command again, with "
+            "--retry-failed if trainings failed."
         )
     cell_of = {row: _cell(trials, row) for row in ended}
     of_curve = attrgetter("arm", "is_scored", "is_random", "score", "strategy", "order", "clusters", "start", "dropped")

@@ -177,7 +177,7 @@ class _Fitting:
         self, table: Float64[np.ndarray, "cells seeds"], apart: np.ndarray, curves: Sequence[Sequence[int]], bounded: bool
     ) -> None:
         self.present = np.isfinite(table)
-        (self.cell, self.seed), observed = np.nonzero(self.present), table[self.present]
+        (self.cell, self.seed), self.observed = np.nonzero(self.present), table[self.present]
         self.counts, self.n_seeds = self.present.sum(axis=1), max(1, int(self.present.any(axis=0).sum()))
         self.design, self.by_seed = _design(self.present)
         self.inverse = np.linalg.pinv(self.design)
@@ -188,25 +188,25 @@ class _Fitting:
         self.grows = bounded and self.freedom >= TREND_FROM
         if self.grows:
             self.freedom -= 1
-            self._let_grow(observed)
-        self.scaled = observed / self.units[self.cell]
+            self._let_grow()
+        self.scaled = self.observed / self.units[self.cell]
         self.coefficients = self.inverse @ self.scaled
         self.left = self.scaled - self.design @ self.coefficients
         self.free = 1 - np.einsum("tc,ct->t", self.design, self.inverse)
         square = float(self.left @ self.left) / self.freedom if self.freedom > 0 else 0.0
-        self.noise = square if square > 1e-18 else float("nan")  # else all trainings of a cell are equal: no spread to judge by
+        self.noise = square if square > 1e-26 else float("nan")  # else all trainings of a cell are equal: no spread to judge by
         self.fewer = self._along(curves) if np.isfinite(self.noise) and curves else 1.0
         self._split(apart, square)
 
-    def _let_grow(self, observed: np.ndarray) -> None:
+    def _let_grow(self) -> None:
         """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least residuals left."""
         table = np.full(self.present.shape, np.nan)
-        table[self.present] = observed
+        table[self.present] = self.observed
         middle = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in table])
         errors = np.log(np.maximum(LEAST_ERROR, 1 - middle))
         self.log_errors = np.where(self.counts > 0, errors - (self.own @ errors) / max(1, self.own.sum()), 0.0)
         units = np.exp(TREND_GRID[:, None] / 2 * self.log_errors)
-        scaled = observed / units[:, self.cell]
+        scaled = self.observed / units[:, self.cell]
         best = int(
             np.argmin(np.abs(scaled - scaled @ (self.design @ self.inverse)).sum(axis=1))
         )  # absolute: one far off counts once
@@ -256,8 +256,7 @@ class _Fitting:
         free = np.maximum(self.free, 1e-9)
         others = np.maximum(self.left @ self.left - self.left**2 / free, 1e-18) / (self.freedom - 1)
         wider = np.maximum(1, self.noises / self.noise)[self.group]
-        accuracies = self.scaled * self.units[self.cell]
-        step = np.diff(np.unique(accuracies.round(9))).min(initial=np.inf)
+        step = np.diff(np.unique(self.observed)).min(initial=np.inf)
         may = np.abs(self.left) * self.units[self.cell] > LEAST_STEPS * step
         may &= (self.counts[self.cell] > 2) & (self.free > 1e-6)  # of two nobody knows which is off
         away = np.where(may, np.abs(self.left) / np.sqrt(others * free * wider), 0.0)

@@ -14,7 +14,7 @@ from dataprune.errors import InputError, StoreError
 from dataprune.notebook import Tabular
 from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
-from dataprune.run.run import verify
+from dataprune.run.run import Run, open_run, verify
 from dataprune.study.cost import StudyCosts, scoring_cost, study_costs
 from dataprune.study.measured import summarise_by
 from dataprune.study.metric import ACCURACY, Metric
@@ -214,6 +214,13 @@ def read_identity(folder: Path) -> StudyIdentity:
 def is_study(path: Path) -> bool:
     """Return whether a folder is a study."""
     return (path / SPEC).exists()
+
+
+def is_made_of(study: Study, run: Run) -> bool:
+    """Return whether a study took its scores from this run, or from one that is the same."""
+    made = read_identity(study.path).sources["run"]
+    wanted = made if made is not None else open_run(study.path / RUN).manifest.spec.plain
+    return store.canonical_json(wanted) == store.canonical_json(run.manifest.spec.plain)
 
 
 def verify_study(path: str | Path) -> list[str]:

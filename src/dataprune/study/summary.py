@@ -276,13 +276,13 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     lacking = [cell.name + f" at keep {cell.keep:g}" for cell, row in zip(cells.cells, cells.rows, strict=True) if (row < 0).any()]
     if lacking:
         notes.append(note("seeds missing", cells=join_some(lacking, most=3)))
+    if fitted.far:
+        named = [
+            f"{cells.cells[cell].name} at keep {cells.cells[cell].keep:g}, seed {cells.seeds[seed]}" for cell, seed in fitted.far
+        ]
+        notes.append(note("far", trainings=join_some(named, most=3)))
     if not np.isfinite(fitted.standard_deviation):
         return [*notes, note("no interval", why=_no_spread(fitted.n_seeds, fitted.degrees_of_freedom))]
-    if fitted.far:
-        told = (
-            f"{cells.cells[cell].name} at keep {cells.cells[cell].keep:g}, seed {cells.seeds[seed]}" for cell, seed in fitted.far
-        )
-        notes.append(note("far", trainings=join_some(list(told), most=3)))
     by = Amount(fitted.standard_deviation)
     notes.append(note("spread", by=by, n_cells=len(cells.cells), freedom=fitted.degrees_of_freedom))
     if fitted.variance_power:

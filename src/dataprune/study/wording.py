@@ -41,7 +41,10 @@ EXPLANATIONS = {
     ),
     "one seed": "one seed says nothing about chance (--seeds 3)",
     "too few trainings": "too few trainings have ended to say how much they scatter",
-    "no scatter": "all {n_seeds} seeds gave the same values, so nothing says how much is chance (a larger test set would)",
+    "no scatter": (
+        "the {n_seeds} seeds gave the same values, or differ by the same in every cell, so nothing says how much is chance (a "
+        "larger test set would)"
+    ),
     "only all data": "nothing but all data was trained on",
     "no all data": "nothing was trained on all data",
     "no sizes": "the study compares no sizes",

@@ -16,6 +16,9 @@ from jaxtyping import Int64
 from dataprune.errors import InputError, invalid, join_some
 
 _KEY = re.compile(r"ids?|key|uuid|name|path|example|(file|image|img)s?([ _]?(id|name|path))?", re.IGNORECASE)
+_ROW = re.compile(
+    r"(row|index|idx|nr|no|number)([ _]?(id|nr|no|number|index))?", re.IGNORECASE
+)  # names examples that have only numbers
 PLACES = frozenset(["rank", "row", "order", "position"])  # whole numbers that say where something stands, not what it is
 
 Parts = tuple[str, ...]
@@ -103,9 +106,9 @@ def key_column(columns: Mapping[str, Sequence[str]], ids: Sequence[str], source:
     """Return the column that names the examples, None where there is none.
 
     The one that names most of them: half of them, or with half of its names, none twice. Of equal ones that called like a key.
-    Where the ids are row numbers only a column that is called like a key counts: any ranking would name them all. Failing that,
-    one that is called like a key and names every row differently, which then has to fit. Two that are as good and name the examples
-    in different orders are an InputError.
+    Where the ids are row numbers only a column that is called like a key or a row counts: any ranking would name them all. Failing
+    that, one that is called like a key and names every row differently, which then has to fit. Two that are as good and name the
+    examples in different orders are an InputError.
 
     Example:
         >>> key_column({"split": ["a", "a"], "photo": ["x.png", "y.png"]}, ["y", "x"])
@@ -113,7 +116,7 @@ def key_column(columns: Mapping[str, Sequence[str]], ids: Sequence[str], source:
     """
     are_numbers = list(ids) == [str(row) for row in range(len(ids))]
     names = sorted(columns, key=lambda name: (not is_key(name), name.lower() != "id"))
-    may = [name for name in names if is_key(name) or not (are_numbers or name.lower() in PLACES)]
+    may = [name for name in names if is_key(name) or (_ROW.fullmatch(name) if are_numbers else name.lower() not in PLACES)]
     wanted = set(ids)
     if exact := [name for name in may if wanted.issubset(columns[name])]:
         return _only(exact, columns, ids, source)
