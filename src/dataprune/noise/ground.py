@@ -14,7 +14,7 @@ LEAST_NAMED_BOTH = 0.5  # where networks that saw the label speak too: set, not 
 # ... and of few labels, which networks learn by heart, more of those that are right where they name few of all: of 400 photographs
 # they named .60, which was .90 and .79 of what is right by the estimate, and told 132 and 98 wrong where 20 and none were; set by
 # these two.
-FEW, FEW_NAMED, LEAST_NAMED_FEW = 1_000, 0.7, 0.93
+FEW, FEW_NAMED, LEAST_NAMED_FEW, BY_HEART = 1_000, 0.7, 0.93, 0.95
 MOST_WIDTH = 0.5  # of all labels: a wider interval is no number
 CHANCE_ERRORS = 3.0  # standard errors above chance, below which networks are said to tell nothing
 
@@ -50,10 +50,16 @@ def why_no_count(evidence: Evidence, estimate: Estimate) -> WhyNoCount:
     named = agreement(evidence)
     of_right = named * len(evidence) / max(1.0, len(evidence) - estimate.n_wrong)
     least = LEAST_NAMED if evidence.sampling == "out" else LEAST_NAMED_BOTH
-    if evidence.sampling != "out" and len(evidence) < FEW and named < FEW_NAMED:
+    if len(evidence) < FEW and named < FEW_NAMED and _know_by_heart(evidence):
         least = LEAST_NAMED_FEW
     if estimate.n_wrong > len(evidence) / 2 or of_right < least:
         return "too_weak"
     if estimate.high - estimate.low > MOST_WIDTH * len(evidence):
         return "fits_disagree" if estimate.is_of_fits else "too_weak"
     return ""
+
+
+def _know_by_heart(evidence: Evidence) -> bool:
+    """Return whether networks that saw the labels name nearly all of them, or were trained again without those they do not."""
+    seen = evidence.in_sample
+    return evidence.retrained or (seen is not None and float((seen.argmax(axis=1) == evidence.labels).mean()) > BY_HEART)
