@@ -1,8 +1,6 @@
 """`python -m dataprune`: the command line."""
 
-import sys
-
-from dataprune.cli import main
+from dataprune.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
