@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command() -> NoReturn:
     """Run the command line of this process, and end it as Python does, but without the destructors of libraries.
 
-    Those of torch's libraries abort a process whose work is done where a thread of theirs has not ended yet.
+    Now and then one of these aborts a process whose work is done ("terminate called without an active exception").
     """
     code = main()
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter does

@@ -24,11 +24,11 @@ from dataprune.encoders.efficientnet import LITES, PREPROCESSING, efficientnet
 from dataprune.encoders.encoder import Encoder
 from dataprune.encoders.hubs import loading
 from dataprune.errors import InputError, invalid, unknown_choice
+from dataprune.precision import has_bfloat16
 
 BATCH = 32  # pictures that a network looks at together
 NATIVE = 224  # the side that the built-in encoders were trained with, and see photographs with
 ENLARGED = 4  # times the side of smaller pictures: docs/log.md has figures of this
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 Batch = UInt8[np.ndarray, "batch height width channels"]
 
@@ -88,12 +88,6 @@ def _lite(name: str, side: int, device: str) -> Loaded:
         return pixels.to(torch.float32).sub_(127).div_(128).to(kind, memory_format=torch.channels_last)
 
     return Loaded(network, prepare, LITES[name].sha256, f"bilinear to {size} pixels, {PREPROCESSING}", precision)
-
-
-def has_bfloat16() -> bool:
-    """Return whether the processor multiplies in bfloat16 itself: where it does not, nothing is gained."""
-    info = Path("/proc/cpuinfo")
-    return info.is_file() and bool(BF16_FLAGS & set(info.read_text().partition("flags")[2].partition("\n")[0].split()))
 
 
 def _timm(name: str) -> Loaded:
