@@ -216,11 +216,12 @@ def apply(
 ) -> None:
     """Write a cleaned set: without the suspects, or with better labels.
 
-    Takes a scored run and one of --drop, --relabel and --decisions. Writes a file of labels, or a folder of pictures under their
-    new labels; never touches the source. Without --out, --copy-to or --link-to it only says what would be done. Without RUN,
-    --suspects is enough for a file of labels.
+    Takes a scored run and one of --drop, --relabel and --decisions; by default what was decided in dataprune review. Writes a file
+    of labels, or a folder of pictures under their new labels; never touches the source. Without --out, --copy-to or --link-to it
+    only says what would be done. Without RUN, --suspects is enough for a file of labels.
 
     For example:
+        dataprune noise apply run --out cleaned.csv
         dataprune noise apply run --relabel --out cleaned.csv
         dataprune noise apply run --decisions suspects.csv --copy-to flowers-clean
 
@@ -228,13 +229,21 @@ def apply(
         drop: Leave out every suspect.
         relabel: Give suspects the suggested label, where that is right with at least --confidence; keep the others.
         decisions: Do what this .csv or .parquet file says: columns id and decision (keep, drop or relabel; empty keeps), and
-            new_label if a new label is not to be the suggested one.
+            new_label if a new label is not to be the suggested one. Or .json of FiftyOne or Label Studio with the labels to have.
         confidence: For --relabel: the least probability that the suggested label is right. Default: 0.9.
         suspects: What dataprune noise find wrote. Default: find anew.
         out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
     """
     from dataprune.noise.decide import CONFIDENCE, check_confidence
+    from dataprune.run.journal import reviewed
 
+    opened = None if run is None else dp.open_run(run)
+    table = None if opened is None or decisions is not None else reviewed(opened)
+    if table is not None and (drop or relabel):
+        warn(f"--{'drop' if drop else 'relabel'} does not look at what was decided in review ({table}); without it that is done")
+    elif table is not None:
+        decisions = table
+        say(f"decisions: {table}, made in review")
     asked = options.only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
     if confidence is not None and not relabel:
         raise invalid("confidence", "go with --relabel", asked)
@@ -246,7 +255,6 @@ def apply(
         raise InputError("give a RUN; or, for a file of labels, --suspects FILE that dataprune noise find wrote.")
     if run is None and targets.folders:
         raise InputError("--copy-to and --link-to need the RUN, which knows where the pictures lie.")
-    opened = None if run is None else dp.open_run(run)
     decided = _decided(opened, decisions, suspects, asked, sure)
     dp.write_cleaned(decided, targets, None if opened is None else folders.pictures_of(opened), overwrite=overwrite)
     _say_decided(decided, sure)
@@ -419,12 +427,16 @@ def audit(
     Args:
         size: How many labels to look at.
         out: The table, .csv or .parquet; one that is there is gone on with.
-        decisions: What the page saved, or another table with id and decision: goes into the table.
+        decisions: What the page saved, or another table with id and decision: goes into the table. Default: what was decided in
+            dataprune review, whose audit asks for the same labels.
     """
     from dataprune.run.decisions import update_table
+    from dataprune.run.journal import reviewed
 
     found = own.finding(run, seed, suspects)
     sample = dp.audit(found, size, seed=seed)
+    if run is not None and decisions is None and (decisions := reviewed(dp.open_run(run))) is not None:
+        say(f"decisions: {decisions}, made in review")
     said = update_table(sample, out, decisions)
     decided = [said.pop(row) for row in sample.rows.tolist()]
     say_accuracy(found)

@@ -1,5 +1,6 @@
 """`dataprune prune`: turns a score into a kept set, as a file or a folder. Imports no torch: it answers at once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def prune(
     """Pick the examples worth training on, by a score of RUN.
 
     Takes a scored run and how much to keep. Writes the kept examples as a file, or as a folder of pictures that can be trained on.
-    Without --out, --copy-to or --link-to it only says what would be kept.
+    Without --out, --copy-to or --link-to it only says what would be kept. What was dropped in dataprune review is left out first.
 
     For example:
         dataprune prune run --keep 0.7 --out kept.csv
@@ -63,6 +64,7 @@ def prune(
         proven: Keep only what this study showed to lose no more than its tolerance, else refuse; without --keep the smallest such
             set.
     """
+    from dataprune.run.journal import decisions_of
     from dataprune.run.own_scores import needs_of, score_named, views_of
 
     opened = dp.open_run(run)
@@ -80,8 +82,18 @@ def prune(
     score = score_named(opened, by or usual, reading)
     cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
     views = views_of(opened, needs_of([strategy]), features, cut_score)
+    dataset, decided = folders.pictures_of(opened), decisions_of(opened)
+    if decided is not None and proven is not None:
+        warn("--proven does not look at what was decided in review: the study did not know of it")
+        decided = None
+    if decided is not None:
+        rows, gone, moved = decided.rows, decided.count("drop"), decided.count("relabel")
+        score = replace(score, values=score.values[rows], ids=decided.ids[rows], labels=decided.labels[rows])
+        views, dataset = views.take(rows), dataset and dataset.with_labels(decided.labels, decided.classes)
+        say(f"reviewed: {pluralise(gone, 'example')} dropped and left out, {moved:,} with new labels; sizes are of the rest")
     kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
-    dataset = folders.pictures_of(opened)
+    if decided is not None:
+        kept = replace(kept, rows=rows[kept.rows], n_total=len(decided), spec={**kept.spec, "dropped": gone})
     if out is not None:
         dp.write_kept(kept, out, opened, overwrite=overwrite)
     for folder, how in folders.asked.items():

@@ -134,10 +134,11 @@ def export(
         probabilities: Write the class probabilities here, .npy (examples, classes), float32.
         fiftyone: Write labels.json for FiftyOneImageClassificationDataset here, with data_path=DATA.
         label_studio: Write tasks here, .json: choices called label of the object image; DATA is the document root of local files.
-        decisions: For --fiftyone and --label-studio: a file as for dataprune noise apply. Default: nothing is decided.
+        decisions: For --fiftyone and --label-studio: a file as for dataprune noise apply. Default: what was decided in review.
         which: For probabilities: the mean over all networks, over those trained on the example, or over those that were not.
     """
     from dataprune.run.export import write_fiftyone, write_label_studio
+    from dataprune.run.journal import reviewed
     from dataprune.tables import check_output
 
     only_one({"--probabilities": probabilities, "--fiftyone": fiftyone, "--label-studio": label_studio})
@@ -151,6 +152,8 @@ def export(
         return
     assert out is not None, "one of the three"
     check_output(out, (".json",))
+    if decisions is None and (decisions := reviewed(opened)) is not None:
+        say(f"decisions: {decisions}, made in review")
     found = dp.find_suspects(opened)
     if fiftyone is not None:
         count = write_fiftyone(found, decisions, fiftyone, overwrite=overwrite)

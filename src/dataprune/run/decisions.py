@@ -15,10 +15,11 @@ from dataprune.errors import InputError, invalid, join_some
 from dataprune.noise.audit import Audit
 from dataprune.noise.decide import DECISIONS, Decisions
 from dataprune.noise.suspects import Suspects
+from dataprune.tables.annotations import LABELS, read_annotations
 from dataprune.tables.join import key_column, places
 
 FEW = 5  # wrong lines that a message names
-SAID = ("decision", "new_label", "label", "given_label", "suggested_label", "reason")  # columns that name no example
+SAID = ("decision", "new_label", "label", "given_label", "suggested_label", "reason", "split")  # columns that name no example
 TO_LOOK_AT = ("id", "given_label", "suggested_label", "reason", "decision", "new_label")
 
 
@@ -27,10 +28,11 @@ def read_decisions(
 ) -> Decisions:
     """Read what a person decided: columns that name the example and the `decision`; for what is to be relabelled the new label.
 
-    An empty cell, and an example without a row, is kept. Four files have such columns: one that a person wrote, the table of a
-    finding, what `write_cleaned` wrote, and what the page of a run saved. The new label (a name, or an index where that cannot be a
-    name) is looked for in `new_label`; then in `label`, if that is another one than the given, and the file is no table of a
-    finding, where it is the given one; then among what is suggested, in the file or in `found`.
+    An empty cell, and an example without a row, is kept. Such columns have a file that a person wrote, the table of a finding, what
+    `write_cleaned` wrote, and what a page or a review saved; of its column `split` only train counts. In JSON of FiftyOne or Label
+    Studio a label that is not the given one relabels. The new label (a name, or an index where that cannot be a name) is looked for
+    in `new_label`; then in `label`, if that is another one than the given, and the file is no table of a finding, where it is the
+    given one; then among what is suggested, in the file or in `found`.
 
     Raises:
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
@@ -44,6 +46,8 @@ def read_decisions(
     decision[sheet.where] = words
     moved = [row for row, word in enumerate(words) if word == "relabel"]
     after[sheet.where[moved]] = sheet.new_labels(moved, labels, found)
+    if path.suffix.lower() == ".json":
+        decision[after == labels] = "keep"
     return Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
 
 
@@ -93,9 +97,12 @@ def update_table(sample: Audit, out: str | Path, decisions: str | Path | None = 
 
 def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
     """Return a table, of each row the place of its example, and what is decided about it."""
-    if path.suffix.lower() not in tables.TABLES:
-        raise invalid("decisions", f"end in {' or '.join(tables.TABLES)}", repr(str(path)))
-    table = tables.read_table(path, as_text=True).columns
+    if path.suffix.lower() not in (*tables.TABLES, ".json"):
+        raise invalid("decisions", f"end in {', '.join(tables.TABLES)} or .json", repr(str(path)))
+    table = _annotated(path) if path.suffix.lower() == ".json" else tables.read_table(path, as_text=True).columns
+    if "split" in table and "decision" in table:
+        of_train = np.isin(table["split"].astype(str), ("", "train"))
+        table = {name: cells[of_train] for name, cells in table.items()}
     key = key_column({name: list(map(str, cells.tolist())) for name, cells in table.items() if name not in SAID}, ids, path)
     for name in (key or "id", "decision"):
         if name not in table:
@@ -110,6 +117,14 @@ def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], lis
     twice = [row for row, one in enumerate(place) if one in seen or seen.add(one)]  # type: ignore[func-returns-value]
     _refuse(path, twice, "each id must have one row", table[key])
     return table, place, words
+
+
+def _annotated(path: Path) -> dict[str, np.ndarray]:
+    """Read the labels that a person gave in FiftyOne or Label Studio: each is the new one."""
+    name, *said = (columns := read_annotations(path))
+    label = next((one for one in LABELS if one in said), said[0])
+    found = {"id": columns[name], "new_label": columns[label], "decision": ["relabel" if one else "" for one in columns[label]]}
+    return {column: np.array(cells, object) for column, cells in found.items()}
 
 
 @dataclass(frozen=True, eq=False)

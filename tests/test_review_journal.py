@@ -1,0 +1,167 @@
+"""Decisions on disk: what was said stands after a kill, damage is cut out, two windows do not overwrite each other."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+import dataprune as dp
+from dataprune.errors import InputError, MachineError
+from dataprune.run.journal import JOURNAL, TABLE, Journal, decisions_of, reviewed
+from review_toys import recorded, vectors
+
+A, B, C = ("train", "a"), ("train", "b"), ("test", "a")
+
+
+def stands(journal):
+    return {key: one[:2] for key, one in journal.state.items() if one.decision}
+
+
+def filled(folder):
+    journal = Journal(folder)
+    journal.decide({A: ("drop", ""), B: ("keep", "")}, 0)
+    journal.decide({A: ("relabel", "cat"), C: ("drop", "")}, journal.count)
+    journal.decide({B: ("drop", "")}, journal.count)
+    return journal
+
+
+def test_what_is_decided_is_read_again(tmp_path):
+    made = filled(tmp_path)
+    again = Journal(tmp_path)
+    assert again.state == made.state
+    assert (again.count, again.undoable, again.notes) == (3, [1, 2, 3], ())
+    assert stands(again) == {A: ("relabel", "cat"), B: ("drop", ""), C: ("drop", "")}
+
+
+def test_undo_goes_back_step_by_step_also_after_a_restart(tmp_path):
+    filled(tmp_path)
+    for number, after in (
+        (3, {A: ("relabel", "cat"), B: ("keep", ""), C: ("drop", "")}),
+        (2, {A: ("drop", ""), B: ("keep", "")}),
+        (1, {}),
+    ):
+        journal = Journal(tmp_path)
+        assert journal.undoable[-1] == number
+        assert journal.undo(number) == []
+        assert stands(journal) == after
+    with pytest.raises(InputError, match="entry"):
+        Journal(tmp_path).undo(1)
+
+
+def test_two_windows_do_not_overwrite_each_other(tmp_path):
+    journal = filled(tmp_path)
+    assert journal.decide({A: ("keep", ""), B: ("keep", "")}, known=2) == [B]
+    assert stands(journal)[A] == ("keep", "")
+    assert stands(journal)[B] == ("drop", "")
+    assert journal.decide({B: ("drop", "")}, known=0) == []  # both say the same
+    assert journal.undo(2) == [A]  # somebody decided anew since: only the other goes back
+    assert A in stands(journal)
+    assert C not in stands(journal)
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_line_that_was_cut_short_is_left_out_and_written_over(tmp_path, cut):
+    filled(tmp_path)
+    whole = (tmp_path / JOURNAL).read_bytes()
+    (tmp_path / JOURNAL).write_bytes(whole[:-cut])
+    journal = Journal(tmp_path)
+    assert journal.count == (3 if cut == 1 else 2)  # only the end of the line is missing: all of it was said
+    assert bool(journal.notes) == (cut > 1)
+    journal.decide({B: ("relabel", "x")}, journal.count)
+    assert stands(Journal(tmp_path))[B] == ("relabel", "x")
+    assert Journal(tmp_path).notes == ()
+
+
+def test_damage_in_the_middle_keeps_what_is_whole_and_is_said(tmp_path):
+    filled(tmp_path)
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    for bad in (lines[1].replace(b"cat", b"dog"), b"[]\n", b"\xff\x00\n"):
+        (tmp_path / JOURNAL).write_bytes(lines[0] + bad + lines[2])
+        journal = Journal(tmp_path)
+        assert stands(journal) == {A: ("drop", ""), B: ("drop", "")}
+        assert "1 of 3 lines" in journal.notes[0]
+
+
+def test_a_disk_that_refuses_leaves_the_journal_as_it_was(tmp_path, monkeypatch):
+    journal = filled(tmp_path)
+    before = (tmp_path / JOURNAL).read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match="space"):
+        journal.decide({A: ("keep", "")}, journal.count)
+    assert (tmp_path / JOURNAL).read_bytes() == before
+    assert stands(journal)[A] == ("relabel", "cat")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Return a run of twelve vectors."""
+    return recorded(vectors(), tmp_path_factory.mktemp("review") / "run").path
+
+
+@pytest.fixture
+def run(small, tmp_path):
+    shutil.copytree(small, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def decided(run):
+    journal = Journal(run)
+    one, two, three = (("train", f"x/{row}.png") for row in (1, 4, 7))
+    journal.decide({one: ("drop", ""), two: ("relabel", "ship"), three: ("keep", ""), ("test", "y"): ("drop", "")}, 0)
+    journal.decide({("train", "nobody"): ("drop", "")}, 1)
+    return journal
+
+
+def test_the_table_follows_the_journal(run):
+    opened = dp.open_run(run)
+    assert reviewed(opened) is None
+    journal = decided(run)
+    found = decisions_of(opened)
+    assert [str(one) for one in found.decision] == ["keep", "drop", *["keep"] * 2, "relabel", *["keep"] * 7]
+    assert found.labels.tolist() == [0, 1, 2, 0, 2, 2, 0, 1, 2, 0, 1, 2]
+    written = (run / TABLE).stat().st_mtime_ns
+    assert reviewed(opened) == run / TABLE
+    assert (run / TABLE).stat().st_mtime_ns == written, "it was up to date"
+    journal.undo(1)
+    assert decisions_of(opened) is None
+    assert not (run / TABLE).exists()
+
+
+def test_commands_read_what_was_decided(run, cli, tmp_path):
+    assert cli("noise", "apply", run)[0] == 2
+    decided(run)
+    code, out, _ = cli("noise", "apply", run, "--out", tmp_path / "clean.csv")
+    assert code == 0
+    assert "1 dropped, 1 relabelled" in out
+    code, out, _ = cli("prune", run, "--keep", "0.5", "--strategy", "random", "--out", tmp_path / "kept.csv")
+    assert code == 0
+    assert "1 example dropped" in out
+    kept = (tmp_path / "kept.csv").read_text().splitlines()[1:]
+    assert len(kept) == 6  # of eleven
+    assert not any("x/1.png" in line for line in kept)
+    assert all(int(line.split(",")[2]) == int(line.split("/")[1].split(".")[0]) for line in kept), "rows are those of the source"
+    assert json.loads((tmp_path / "kept.csv.json").read_text())["dropped"] == 1
+    assert cli("export", run, "--fiftyone", tmp_path / "labels.json")[0] == 0
+    labels = json.loads((tmp_path / "labels.json").read_text())["labels"]
+    assert "x/1" not in labels
+    assert labels["x/4"] == 2
+    assert dp.verify(run) == []
+
+
+def test_labels_of_other_tools_are_decisions(run, cli, tmp_path):
+    tasks = [
+        {"data": {"image": f"/data/local-files/?d=x%2F{row}.png"}, "annotations": [{"result": [choice]}]}
+        for row, choice in enumerate(
+            {"type": "choices", "from_name": "label", "value": {"choices": [name]}} for name in ("cat", "dog", "dog")
+        )
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    code, out, _ = cli("noise", "apply", run, "--decisions", tmp_path / "tasks.json", "--out", tmp_path / "clean.csv")
+    assert code == 0
+    assert "0 dropped, 1 relabelled" in out
+    assert '"x/2.png","dog","ship","relabel"' in (tmp_path / "clean.csv").read_text()
