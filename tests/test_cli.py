@@ -282,8 +282,9 @@ class TestPrune:
         assert all(path.is_symlink() for path in (tmp_path / "links").rglob("*.png"))
         for option, folder in (("--copy-to", "copies"), ("--link-to", "links")):
             assert cli(*arguments, option, tmp_path / folder)[0] == 0, "the same again is no other"
-        code, _, err = cli("prune", run_folder, "--count", "7", "--copy-to", tmp_path / "copies")
-        assert code == 2
+        out = tmp_path / "kept.csv"
+        code, _, err = cli("prune", run_folder, "--count", "7", "--out", out, "--copy-to", tmp_path / "copies")
+        assert (code, out.exists()) == (2, False), "nothing is written where one of both is refused"
         assert f"`{tmp_path / 'copies'}`" in err
         assert "exist" in err
 

@@ -88,8 +88,28 @@ def test_find_writes_a_row_for_each_example(cli, crossed, tmp_path):
     assert about["n_wrong_low"] <= about["n_wrong"] <= about["n_wrong_high"]
     for words in ("judged: 60 labels, 3 classes; out-of-sample:", "wrong labels, estimated: ", "95 % interval", "flagged: "):
         assert words in out
+    budgets = [line.split()[0] for line in out[out.index("looked at  are wrong") :].splitlines()[1:] if " and " in line]
+    assert str(int(table["is_suspect"].sum())) in budgets, "what is expected of the flagged ones has its range beside it"
+    assert "%" not in out[out.index("flagged: ") :].splitlines()[0]
     assert cli("noise", "find", crossed, "--out", tmp_path / "again.csv")[0] == 0
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "s.csv").read_bytes()
+
+
+def test_prune_warns_of_flagged_labels_that_it_keeps(cli, crossed, tmp_path):
+    prune = ("prune", crossed, "--keep", "1", "--strategy", "random")
+    for name in ("s.parquet", "s 1.csv"):
+        assert cli("noise", "find", crossed, "--out", tmp_path / name, "--quiet")[0] == 0
+        table = read_table(tmp_path / name, as_text=True).columns
+        flagged = [str(word).lower() == "true" for word in table["is_suspect"].tolist()]
+        code, _, err = cli(*prune)
+        assert (code, err.count("\n")) == (0, 1)
+        assert f"{sum(flagged)} example" in err
+        assert f"noise apply {crossed} --relabel --suspects" in err
+    table["decision"][flagged] = "keep"  # somebody has looked at them
+    write_table(tmp_path / "s 1.csv", table)
+    assert cli(*prune)[2] == ""
+    (tmp_path / "s 1.csv").unlink()
+    assert cli(*prune)[::2] == (0, "")
 
 
 def test_parquet_holds_the_same(cli, crossed, tmp_path):

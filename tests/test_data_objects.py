@@ -160,6 +160,10 @@ def test_huggingface(tmp_path):
     assert both.train.fingerprint == found.fingerprint
     with pytest.raises(InputError, match="`image` must be one of the columns"):
         from_huggingface(made, image="picture")
+    assert from_huggingface(made, ids=list("edcba")).ids.tolist() == list("edcba")
+    for wrong in (["a"], list("aabcd")):
+        with pytest.raises(InputError, match="`ids` must"):
+            from_huggingface(made, ids=wrong)
 
 
 def test_a_name_is_loaded_by_the_library(tmp_path, monkeypatch):

@@ -146,6 +146,18 @@ def test_identities_tell_cells_apart():
     assert not np.array_equal(made[0], made[1])
 
 
+def test_a_kept_set_is_copied_as_a_table_that_can_be_read(tmp_path):
+    whole = dp.read(write_texts(tmp_path / "a.csv"))
+    kept = dp.select(np.arange(24.0), 0.5)
+    with pytest.raises(InputError, match="copy-to"):
+        dp.write_folder(kept, whole, tmp_path / "links", "link")
+    dp.write_folder(kept, whole, tmp_path / "small", "copy")
+    small = dp.read(tmp_path / "small")
+    assert (small.ids.tolist(), small.kind) == (kept.ids.tolist(), "texts")
+    assert small.content_digest == whole.take(kept.rows).content_digest
+    assert [small.classes[label] for label in small.labels] == [whole.classes[label] for label in whole.labels[kept.rows]]
+
+
 def test_a_run_shows_its_texts(tmp_path):
     path = write_texts(tmp_path / "a.csv")
     run = dp.score(path, tmp_path / "run", Settings(folds=2, epochs=1), Hardware(executor="serial"))
@@ -187,6 +199,19 @@ class TestBrokenRows:
         found = dp.read(broken.parent / "folder", on_error="skip")
         assert [item.path for item in found.skipped] == ["row 27", "row 32"]
         assert found.ids[-1] == "49"
+
+    def test_of_a_table_with_a_column_of_splits_shift_no_number(self, tmp_path):
+        lines = ["text,label,split"]
+        lines += [
+            f'"{said}",{label},{"train" if row % 3 else "test"}'
+            for row, (said, label) in enumerate(zip(*texts_and_labels(), strict=True))
+        ]
+        lines[6] = "a row that was cut"
+        (tmp_path / "a.csv").write_text("\n".join(lines))
+        splits = dp.read_splits(tmp_path / "a.csv", on_error="skip")
+        assert splits.train.ids.tolist() == [str(row) for row in range(24) if row % 3 and row != 5]
+        assert splits.test.ids.tolist() == [str(row) for row in range(24) if not row % 3]
+        assert [one.path for one in splits.train.skipped] == ["row 5"]
 
     def test_many_are_another_table(self, tmp_path):
         (tmp_path / "a.csv").write_text("text,label\n" + "one;a\n" * 3 + "two,b\n" * 4)

@@ -81,6 +81,22 @@ def test_another_kept_set_is_refused_and_the_same_is_not(tmp_path):
     assert len(read_table(out).columns["id"]) == 4
 
 
+@pytest.mark.parametrize("theirs", ['{"mine": 1}', "no JSON"])
+def test_what_lies_beside_a_kept_set_or_a_finding_is_not_replaced(found, tmp_path, theirs):
+    kept = dp.select(np.arange(10.0), 0.5)
+    for out, write in (
+        (tmp_path / "kept.csv", lambda **how: dp.write_kept(kept, tmp_path / "kept.csv", **how)),
+        (tmp_path / "s.csv", lambda **how: dp.write_suspects(found, tmp_path / "s.csv", **how)),
+    ):
+        beside = out.with_name(f"{out.name}.json")
+        beside.write_text(theirs)
+        with pytest.raises(InputError, match=rf"{beside.name}.*--overwrite"):
+            write()
+        assert (beside.read_text(), out.exists()) == (theirs, False)
+        write(overwrite=True)
+        write()
+
+
 def test_on_the_command_line(cli, tmp_path):
     out = tmp_path / "noisy.csv"
     inject = ("noise", "inject", "digits", "--rate", "0.1", "--out", out, "--seed")

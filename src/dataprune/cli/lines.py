@@ -38,9 +38,13 @@ def say_unwritten(add: str) -> None:
 
 def say_written(add: str, file: str, folders: Mapping[Path, str], how_many: str = "") -> None:
     """Report the file and the folders of copies or links that were written; or what to add."""
+    from dataprune.run.export import RECORDS_FILE
+
     say(*([f"written: {file}"] if file else []))
     for folder, how in folders.items():
-        say(f"written: {folder}, {how_many}{'copies' if how == 'copy' else 'links'} in a folder for each class")
+        is_table = (folder / RECORDS_FILE).is_file()
+        made = f"rows in {RECORDS_FILE}" if is_table else f"{'copies' if how == 'copy' else 'links'} in a folder for each class"
+        say(f"written: {folder}, {how_many}{made}")
     if not file and not folders:
         say_unwritten(f"{add}, or --copy-to DIR,")
 

@@ -3,6 +3,7 @@
 import csv
 import shlex
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ import dataprune as dp
 from dataprune.cli import options
 from dataprune.cli.lines import say, say_columns, say_unwritten, say_written, warn
 from dataprune.cli.options import FLAT, Data, Folders, Output, Overwrite, Quiet, Reading, Seed, at_least
-from dataprune.errors import InputError, invalid
+from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def find(
     Args:
         out: Write a row for each example, .csv or .parquet.
     """
+    from dataprune.run.run import write_local
     from dataprune.tables import TABLES, check_output
 
     if out is not None:
@@ -167,6 +169,9 @@ def find(
     if out is not None:
         carried = f"; {pluralise(n_carried, 'decision')} carried over" if n_carried else ""
         say(f"written: {out}, a row for each example, and {out.name}.json with the estimate{carried}")
+        if run is not None:
+            with suppress(DatapruneError):  # of a run that may not be written, `prune` does not warn of what it keeps
+                write_local(run, suspects=str(out.absolute()))
         place = "" if run is None else f" {shlex.quote(str(run))}"
         file = shlex.quote(str(out))
         if found.n_wrong is not None:
@@ -308,9 +313,9 @@ def _say_estimate(found: "dp.Suspects") -> None:
     say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
     if found.are_few:
         say("not distinguishable from a set without wrong labels. A look at the first of the list tells which it is")
-    expected = f"; {found.probability[found.flagged].mean():.0%} are expected to be" if len(found.flagged) else ""
-    say(f"flagged: {flags_in_words(found)}{expected}")
-    budgets = sorted({count for count in (*WORTH_LOOKING, *(round(share * n) for share in BUDGETS)) if 1 <= count <= n})
+    say(f"flagged: {flags_in_words(found)}")
+    counts = (*WORTH_LOOKING, len(found.flagged), *(round(share * n) for share in BUDGETS))
+    budgets = sorted({count for count in counts if 1 <= count <= n})
     say("what is expected when the most suspect are looked at:")
     rows = [("looked at", "are wrong", "between")]
     for count in budgets:

@@ -1,15 +1,20 @@
 """`dataprune prune`: turns a score into a kept set, as a file or a folder. Imports no torch: it answers at once."""
 
+import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, say_written, warn
 from dataprune.cli.options import FLAT, Balanced, Folders, Output, Overwrite, Run, Seed, lost_classes, only_one
-from dataprune.errors import invalid, unknown_choice
+from dataprune.errors import DatapruneError, invalid, unknown_choice
 from dataprune.report.text import pluralise
 from dataprune.training.settings import ScoreReading
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FEW_CLASSES = 20
 
@@ -64,6 +69,7 @@ def prune(
         proven: Keep only what this study showed to lose no more than its tolerance, else refuse; without --keep the smallest such
             set.
     """
+    from dataprune.run.export import Folder
     from dataprune.run.journal import decisions_of
     from dataprune.run.own_scores import needs_of, score_named, views_of
 
@@ -94,12 +100,16 @@ def prune(
     kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
     if decided is not None:
         kept = replace(kept, rows=rows[kept.rows], n_total=len(decided), spec={**kept.spec, "dropped": gone})
+    for folder, how in folders.asked.items():
+        assert dataset is not None, "read for them"
+        Folder(kept, dataset, how).check_at(folder)
     if out is not None:
         dp.write_kept(kept, out, opened, overwrite=overwrite)
     for folder, how in folders.asked.items():
         assert dataset is not None, "read for them"
         dp.write_folder(kept, dataset, folder, how)
     say_kept(kept, opened)
+    _warn_of_suspects(kept, opened)
     say_written("--out kept.csv", f"{out}, and {out.name}.json with what was asked" if out else "", folders.asked)
 
 
@@ -138,6 +148,29 @@ def _numbers(options: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             raise invalid("--option", "read NAME=VALUE with a number", repr(one), "For example --option gamma=0.5.") from None
     return found
+
+
+def _warn_of_suspects(kept: "dp.Selection", run: "dp.Run") -> None:
+    """Warn of kept labels that `noise find` flagged, and that nobody has decided to keep or corrected since."""
+    from dataprune.run.journal import Journal
+    from dataprune.run.run import local
+    from dataprune.tables import read_table
+
+    file, cells = Path(local(run.path).get("suspects") or ""), dict[str, "np.ndarray"]()
+    with suppress(DatapruneError):  # it may have been moved, or be another table now
+        cells = read_table(file, ["id", "label", "is_suspect", "decision"], as_text=True).columns
+    rows = zip(*(map(str, column.tolist()) for column in cells.values()), strict=True)
+    meant = {name for (_, name), one in Journal(run.path).state.items() if one.decision == "keep"}
+    are = {(name, label): is_flagged.lower() == "true" and word.strip() != "keep" for name, label, is_flagged, word in rows}
+    flagged = {pair for pair, is_flagged in are.items() if is_flagged and pair[0] not in meant}
+    labels = () if kept.labels is None else (run.classes[label] for label in kept.labels.tolist())
+    if count := sum(pair in flagged for pair in zip(kept.ids.tolist(), labels, strict=False)):
+        command = (
+            f"dataprune noise apply {shlex.quote(str(run.path))} --relabel --suspects {shlex.quote(str(file))} --out cleaned.csv"
+        )
+        warn(
+            f"kept with a label that is flagged as wrong in {file}: {pluralise(count, 'example')}. To correct them first: {command}"
+        )
 
 
 def say_kept(kept: "dp.Selection", run: "dp.Run") -> None:

@@ -1,7 +1,7 @@
 """Reading: from whatever DATA names, or an object that holds data, to a `Dataset` or all `Splits`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,16 +125,20 @@ def read_splits(
     return splits.with_test(other)
 
 
-def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label") -> Dataset:
+def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label", ids: Sequence[str] | None = None) -> Dataset:
     """Make a data set of a `datasets.Dataset`: its pictures are decoded once into the cache, class names are taken over.
 
-    Args:     image, label: names of its columns of pictures and of labels; the second may be missing.
-    Raises:   InputError if a column is missing or a picture cannot be decoded. MachineError if the cache cannot be written.
+    Args:
+        image, label: names of its columns of pictures and of labels; the second may be missing.
+        ids: unique texts, one a row; by default its column `id`, else the row numbers.
+    Raises:   InputError if a column is missing, a picture cannot be decoded, or ids do not fit. MachineError if the cache cannot be
+              written.
     """
     if not packed.is_huggingface(dataset) or isinstance(dataset, Mapping):
         raise invalid("dataset", "be a datasets.Dataset", type(dataset).__name__, "Of a DatasetDict give one split.")
     how = Reading(image_column=image, label_column=label)
-    return _open(packed.huggingface_source(dataset, how), "train", how)
+    found = _open(packed.huggingface_source(dataset, how), "train", how)
+    return found if ids is None else replace(found, ids=np.asarray([str(one) for one in ids], IDS))
 
 
 def _in_memory(source: Any, how: Reading) -> Dataset | None:

@@ -12,7 +12,7 @@ from dataprune.data.classes import Listing, gather, sole_is_train
 from dataprune.data.dataset import Records, Skipped
 from dataprune.data.decode import SUFFIXES
 from dataprune.data.labels import Reading, label_column, plain_name, split_column
-from dataprune.data.source import SPLIT_NAMES, Source
+from dataprune.data.source import SPLIT_NAMES, SPLITS, Source
 from dataprune.data.vectors import kind_of
 from dataprune.errors import invalid, join_some, unknown_choice
 from dataprune.tables import Table
@@ -53,10 +53,12 @@ def records_source(
     roles, said = _roles(first.columns, how, len(sheets) == 1)
     if roles is None:
         return None
+    rows = {split: _numbers(one) for split, one in sheets.items()}
     if roles.split is not None:
         words = np.array([SPLIT_NAMES[str(cell).casefold()] for cell in first.columns[roles.split].tolist()])
-        found = {word: {name: one[words == word] for name, one in first.columns.items()} for word in dict.fromkeys(words.tolist())}
-        sheets = {word: Table(cells, {}, {} if row else first.faults) for row, (word, cells) in enumerate(found.items())}
+        rows = {split: _numbers(first)[words == split] for split in SPLITS if split in words}
+        found = {split: {name: one[words == split] for name, one in first.columns.items()} for split in rows}
+        sheets = {split: Table(cells, {}, {} if at else first.faults) for at, (split, cells) in enumerate(found.items())}
 
     def named(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if roles.label is None or classes or "train" not in values:
@@ -67,7 +69,7 @@ def records_source(
         are_whole = every.dtype.kind in "iub" and _are_indices(every)  # the indices of classes; all else becomes text
         return values if are_whole else {split: as_text(array) for split, array in values.items()}
 
-    listings = {split: _listing(sheet, roles) for split, sheet in sole_is_train(sheets).items()}
+    listings = sole_is_train({split: _listing(sheet, rows[split].tolist(), roles) for split, sheet in sheets.items()})
     return gather(kind, path, listings, (*notes, *said), classes, named)
 
 
@@ -145,12 +147,18 @@ def _names_pictures(column: np.ndarray) -> bool:
     return bool(cells) and 2 * sum(cell.lower().endswith(tuple(SUFFIXES)) for cell in cells) > len(cells)
 
 
-def _listing(table: Table, roles: _Roles) -> Listing:
+def _numbers(table: Table) -> np.ndarray:
+    """Return which rows of its file a table holds."""
+    count = len(next(iter(table.columns.values()), ())) + len(table.faults)
+    return np.delete(np.arange(count), list(table.faults))
+
+
+def _listing(table: Table, numbers: list[int], roles: _Roles) -> Listing:
+    """List a split, whose rows have these numbers in the table of all splits."""
     cells = table.columns
     if missing := [name for name in (*roles.content, roles.label) if name is not None and name not in cells]:
         raise invalid("splits", "have the columns of train", f"one without {join_some(missing)}")
     texts = cells[roles.content[0]].tolist()
-    numbers = [row for row in range(len(texts) + len(table.faults)) if row not in table.faults][: len(texts)]
     own = next((cells[name] for name in cells if plain_name(name) == "id" and _is_id(name, cells[name])), numbers)
     are_empty = {row: one for row, one in enumerate(texts) if roles.is_text and (not isinstance(one, str) or not one.strip())}
     return Listing(

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from dataprune import store
-from dataprune.errors import InputError
 from dataprune.report.colors import INK, LINE, MUTED, PAPER, VARIABLES
 from dataprune.report.text import display_text
 from dataprune.tables import check_output
@@ -90,7 +89,7 @@ def check_ours(*files: Path, overwrite: bool = False) -> None:
     """Refuse to replace a file that dataprune has not drawn or written as a page, unless that is asked for."""
     for file in files:
         if not overwrite and file.is_file() and MARK not in file.read_bytes()[:4096]:
-            raise InputError(f"`out` {file} is there already and holds other things. Name another file, or give --overwrite.")
+            raise store.taken(file)
 
 
 def write_plots(plots: Mapping[str, Plot], folder: Path, *, overwrite: bool = True) -> tuple[Path, ...]:

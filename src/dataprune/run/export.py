@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataprune import store, tables
-from dataprune.data import Dataset
+from dataprune.data import Dataset, Records
 from dataprune.data.decode import write_png
-from dataprune.errors import InputError, check_type, invalid
+from dataprune.errors import InputError, check_type, invalid, join_some
 from dataprune.noise import Suspects
 from dataprune.noise.decide import Decisions
 from dataprune.run.decisions import read_decisions, said_in
@@ -27,6 +27,7 @@ from dataprune.tables.files import reading, regular
 
 How = Literal["copy", "link"]
 KEPT = (".txt", ".csv", ".parquet", ".npy")
+RECORDS_FILE = "train.parquet"  # of a copied set of texts or rows: `read` takes the folder
 LONGEST_NAME = 200  # bytes of a file name that is made here
 
 
@@ -41,6 +42,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None, *, over
     """
     path = check_output(out, KEPT)
     check_type("kept", kept, Selection)
+    store.check_beside(path, lambda said: store.speaks_for(said, path), overwrite=overwrite)
     with store.writing(path, overwrite=overwrite) as temporary:
         if path.suffix.lower() == ".txt":
             tables.write_lines(temporary, [str(i) for i in kept.ids])
@@ -54,7 +56,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None, *, over
     said = {**kept.spec, "n_examples": kept.n_total}
     if run is not None:
         said |= {"data": run.manifest.spec.data, "run": run.manifest.files[SPEC].sha256}
-    store.write_manifest(path.parent, f"{path.name}.json", said, [path.name])
+    store.write_manifest(path.parent, store.beside(path).name, said, [path.name])
 
 
 def write_probabilities(
@@ -165,7 +167,7 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
         InputError: a folder is there already, nothing stays, or the data are no pictures or have no files to link to.
     """
     check_type("decided", decided, Decisions)
-    new, made = targets.check(), dict[Path, _Folder]()
+    new, made = targets.check(), dict[Path, Folder]()
     if dataset is not None:
         rows, ids = decided.rows, decided.ids[decided.rows]
         if targets.folders and not len(rows):
@@ -173,7 +175,7 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
         spec = {"strategy": "decisions", "ids_sha256": ids_sha256(ids.tolist())}
         kept = Selection(rows, ids, decided.labels[rows], None, len(decided), "decisions", len(rows) / len(decided), spec)
         relabelled = dataset.with_labels(decided.labels, decided.classes)
-        made = {target: _Folder(kept, relabelled, how) for target, how in targets.folders.items()}
+        made = {target: Folder(kept, relabelled, how) for target, how in targets.folders.items()}
     for folder in made.values():
         folder.check()
     names = np.array(decided.classes, dtype=object)
@@ -194,9 +196,10 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
 
 
 def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -> None:
-    """Make a folder `class/file` of the kept pictures, by copy or by symbolic link.
+    """Make a folder `class/file` of the kept pictures, by copy or by symbolic link; of texts or rows the table `train.parquet`.
 
-    Pictures that have no file of their own (Parquet, arrays) become `class/id.png`.
+    Pictures that have no file of their own (Parquet, arrays) become `class/id.png`. The table has `id`, the columns as they were
+    read, and `label`.
 
     Args:
         dataset: the data the kept set was taken from; labels decide the class folder.
@@ -207,9 +210,8 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
     """
     check_type("kept", kept, Selection)
     check_type("dataset", dataset, Dataset)
-    target, folder = Path(out), _Folder(kept, dataset, how)
-    folder.check()
-    if folder.is_there(target):
+    target, folder = Path(out), Folder(kept, dataset, how)
+    if folder.check_at(target):
         return
     identity = store.json_digest([how, dataset.fingerprint, kept.rows.tolist()])
     with store.publish_together([target], identity, folder.n_bytes) as places:
@@ -218,8 +220,8 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
 
 
 @dataclass(frozen=True)
-class _Folder:
-    """A folder of kept pictures to be made: which, of what, and how."""
+class Folder:
+    """A folder of kept examples to be made: which, of what, and how."""
 
     kept: Selection
     dataset: Dataset
@@ -227,10 +229,21 @@ class _Folder:
 
     def check(self) -> None:
         """Refuse data that cannot become a folder of copies or links."""
-        if self.dataset.images is None:
-            raise InputError(f"{self.dataset.things} cannot be copied as pictures. Write the kept ids with --out FILE.")
+        if self.dataset.images is None and self.dataset.records is None:
+            raise InputError(f"{self.dataset.things} cannot be copied. Write the kept ids with --out FILE.")
         if self.how == "link" and self.dataset.paths is None:
-            raise InputError("these data have no files to link to. Use --copy-to, which writes PNG files.")
+            made = "PNG files" if self.dataset.records is None else RECORDS_FILE
+            raise InputError(f"these data have no files to link to. Use --copy-to, which writes {made}.")
+        if double := {"id", "label"} & set(self.dataset.records.columns if self.dataset.records else ()):
+            raise invalid("copy_to", "be left out where a column is called id or label and is neither", join_some(sorted(double)))
+
+    def check_at(self, target: Path) -> bool:
+        """Refuse data that cannot become a folder, or a place that is taken; return whether there is just that folder already."""
+        self.check()
+        is_there = self.is_there(target)
+        if not is_there:
+            store.check_new([target])
+        return is_there
 
     @property
     def n_bytes(self) -> int | None:
@@ -255,8 +268,12 @@ class _Folder:
         return all(file.is_symlink() and file.readlink() == source.resolve() for file, source in pairs)
 
     def build(self, place: Path) -> None:
-        """Fill a new folder, picture by picture."""
+        """Fill a new folder, picture by picture, or with one table."""
         paths, images = self.dataset.paths, self.dataset.images
+        if self.dataset.records is not None:
+            place.mkdir(parents=True)
+            tables.write_table(place / RECORDS_FILE, self._table(self.dataset.records[self.kept.rows]))
+            return
         for name, row in self.names().items():
             file = place / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -267,6 +284,11 @@ class _Folder:
                 shutil.copy2(paths[row], file)
             else:
                 file.symlink_to(Path(paths[row]).resolve())
+
+    def _table(self, records: Records) -> dict[str, np.ndarray]:
+        assert self.dataset.labels is not None
+        names = np.array(self.dataset.classes, object)[self.dataset.labels[self.kept.rows]]
+        return {"id": self.kept.ids, **records.columns, "label": names}
 
     def names(self) -> dict[str, int]:
         """Return the row of each kept example by its place `class/name`: no name leads out of the folder, and no two meet."""

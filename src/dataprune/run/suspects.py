@@ -190,10 +190,11 @@ def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False)
     columns["decision"] = written["decision"]
     if (written["new_label"] != "").any():
         columns["new_label"] = written["new_label"]
-    _beside(out).unlink(missing_ok=True)  # never that of another table
+    store.check_beside(out, _about, overwrite=overwrite)
+    store.beside(out).unlink(missing_ok=True)  # never that of another table
     with store.writing(out) as temporary:
         tables.write_table(temporary, columns)
-    store.write_json(_beside(out), {one.name: getattr(found, one.name) for one in fields(FindingRecord)})
+    store.write_json(store.beside(out), {one.name: getattr(found, one.name) for one in fields(FindingRecord)})
     return n_carried
 
 
@@ -231,11 +232,11 @@ def read_suspects(path: str | Path) -> Suspects:
         StoreError: what lies beside it is damaged.
     """
     path = Path(path)
-    beside, needs = _beside(path), (str(path), "be a table of `dataprune noise find`")
+    beside, needs = store.beside(path), (str(path), "be a table of `dataprune noise find`")
     if not beside.is_file():
         raise invalid(*needs, f"no {beside.name} beside it", "Write it again.")
     try:
-        about = msgspec.convert(store.read_json(beside), FindingRecord)
+        about = _about(store.read_json(beside))
     except msgspec.ValidationError:
         raise invalid(*needs, f"other things in {beside.name}", "Write it again.") from None
     table = _checked_table(path, about.classes)
@@ -289,5 +290,5 @@ def read_truth(source: str, found: Suspects) -> tuple[Int64[np.ndarray, " exampl
     return aligned.labels, aligned.notes
 
 
-def _beside(path: Path) -> Path:
-    return path.parent / f"{path.name}.json"
+def _about(said: Any) -> FindingRecord:
+    return msgspec.convert(said, FindingRecord)

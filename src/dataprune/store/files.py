@@ -43,12 +43,19 @@ def writing(path: Path, needs_bytes: int | None = None, *, overwrite: bool = Tru
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         if not overwrite and path.exists() and not filecmp.cmp(path, temporary, shallow=False):
-            raise InputError(f"`out` {path} is there already and holds other things. Name another file, or give --overwrite.")
+            raise taken(path)
         # A library may have put another file, with its own mode, in the place of the one that was created here.
         temporary.chmod(mode)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+
+
+def taken(path: Path, what: str = "") -> InputError:
+    """Build the error for an output, or `what` it needs, that would be replaced."""
+    return InputError(
+        f"`out` {path} {what}{what and ' '}is there already and holds other things. Name another file, or give --overwrite."
+    )
 
 
 @contextmanager

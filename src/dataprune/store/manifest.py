@@ -1,7 +1,9 @@
 """JSON that carries its own checksum; and manifests: written last, with size and checksum of the files that they speak for."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +12,7 @@ import msgspec
 
 from dataprune.errors import InputError, StoreError, join_some, one_line
 from dataprune.store.arrays import canonical_json, json_digest, sha256
-from dataprune.store.files import json_text, read_json, write_json
+from dataprune.store.files import json_text, read_json, taken, write_json
 
 FORMAT = 1
 """The version of everything in a manifest's folder; a change that older readers would misread raises it."""
@@ -133,16 +135,36 @@ def manifest_beside(path: Path) -> Path | None:
     One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
     """
     unreadable = None
-    names = (path.with_name(f"{path.name}.json"), path.with_suffix(".json")) if path.name else ()  # `.` and `/` have none
+    names = (beside(path), path.with_suffix(".json")) if path.name else ()  # `.` and `/` have none
     for manifest in (one for one in dict.fromkeys(names) if one.is_file() and one != path):
         try:
             found = read_json(manifest)
         except StoreError:
             unreadable = unreadable or manifest
             continue
-        if isinstance(found, dict) and isinstance(found.get("files"), dict) and path.name in found["files"]:
+        if speaks_for(found, path):
             return manifest
     return unreadable
+
+
+def beside(path: Path) -> Path:
+    """Return where what is said of a file lies: `<name>.json`."""
+    return path.with_name(f"{path.name}.json")
+
+
+def speaks_for(said: Any, path: Path) -> bool:
+    """Return whether what was read is a manifest of a file."""
+    return isinstance(said, dict) and isinstance(said.get("files"), dict) and path.name in said["files"]
+
+
+def check_beside(path: Path, is_ours: Callable[[Any], object], *, overwrite: bool = False) -> None:
+    """Refuse, unless it may be overwritten, a `<name>.json` beside a file that is somebody else's."""
+    if overwrite or not os.path.lexists(place := beside(path)):
+        return
+    with suppress(StoreError, msgspec.ValidationError):
+        if is_ours(read_json(place)):
+            return
+    raise taken(path, f"needs {place.name} beside it, which")
 
 
 def as_written(path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from dataprune.errors import DatapruneError, InputError, MachineError, StoreError, invalid, join_some
 from dataprune.store.arrays import canonical_json
 from dataprune.store.files import check_writable, lock, read_json, room, sweep, sync, write_json
-from dataprune.store.manifest import is_whole, read_manifest, read_sealed, write_sealed
+from dataprune.store.manifest import beside, is_whole, read_manifest, read_sealed, write_sealed
 
 SCRATCH = "scratch"
 ASKED = "asked.json"
@@ -55,7 +55,7 @@ class WorkFolder:
     def beside_file(cls, file: Path, what: str, *, manifest: Path | None = None, key: str = "asked") -> "WorkFolder":
         """Describe an output that is a file; its manifest is `<name>.json` unless said."""
         scratch = file.with_name(f".{file.name}.scratch")
-        return cls(file, what, manifest or file.with_name(f"{file.name}.json"), scratch / ASKED, scratch, key)
+        return cls(file, what, manifest or beside(file), scratch / ASKED, scratch, key)
 
     @property
     def is_folder(self) -> bool:
