@@ -12,7 +12,7 @@ from dataprune.errors import invalid, unknown_choice
 from dataprune.scores.neighbours import placed
 from dataprune.trace.member import checked_labels
 
-BLOCK_VALUES = 2**21  # queries times rows at once: 100 MB a thread
+BLOCK_VALUES = 2**21  # queries times rows at once: some 30 MB a thread
 MOST_THREADS = 8
 
 
@@ -62,22 +62,21 @@ def knn_shapley(
     middle = features.mean(axis=0, dtype=np.float64) if metric == "euclidean" else None
     x = placed(features, middle, "features")
     q = x if queries is None else placed(queries, middle, "queries")
-    lengths, ranks = np.einsum("nd,nd->n", x, x), np.arange(1, most + 1)
+    lengths, voting = np.einsum("nd,nd->n", x, x), np.maximum(np.arange(1, most + 1), k)
 
     def values_of(block: slice) -> Float64[np.ndarray, " examples"]:
         """Add up what the examples are worth to some queries."""
         far = lengths - 2 * (q[block] @ x.T) + np.einsum("nd,nd->n", q[block], q[block])[:, None]
         if queries is None:
             far[np.arange(len(far)), np.arange(len(x))[block]] = np.inf
-        nearest = _sorted_rows(np.maximum(far, 0, out=far))[:, :most]
-        # s(r) = s(r + 1) + (match(r) − match(r + 1)) / max(r, k), from the farthest on
-        match = (classes[nearest] == own[block, None]).astype(np.float64)
-        match[:, :-1] -= match[:, 1:].copy()
-        match /= np.maximum(ranks, k)
-        worth = np.cumsum(match[:, ::-1], axis=1)[:, ::-1]
         total = np.zeros(len(x))
-        for rows, values in zip(nearest, worth, strict=True):
-            total[rows] += values
+        for row, label in zip(np.maximum(far, 0, out=far), own[block], strict=True):  # by row: all of it stays in a core's cache
+            nearest = _order(row)[:most]
+            # s(r) = s(r + 1) + (match(r) − match(r + 1)) / max(r, k), from the farthest on
+            match = (classes[nearest] == label).astype(np.float64)
+            match[:-1] -= match[1:].copy()
+            match /= voting
+            total[nearest] += np.cumsum(match[::-1])[::-1]
         return total
 
     step = max(1, BLOCK_VALUES // len(x))
@@ -86,9 +85,12 @@ def knn_shapley(
         return np.asarray(sum(pool.map(values_of, parts), np.zeros(len(x))) / len(q))
 
 
-def _sorted_rows(distances: np.ndarray) -> Int64[np.ndarray, "queries rows"]:
-    """Return the places of ascending float32 distances; sorting their bits with the place behind them is faster than argsort."""
-    keys = distances.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(keys.shape[1], dtype=np.uint64)
-    keys.sort(axis=1)
-    return (keys & np.uint64(2**32 - 1)).astype(np.int64)
+def _order(distances: np.ndarray) -> Int64[np.ndarray, " rows"]:
+    """Return the places of ascending float32 distances, none below 0; of equal ones the first is first.
+
+    Their bits ascend with them. Sorted by the lower 16 and then by the upper ones, which NumPy does by counting, they take a
+    quarter of the time of an argsort.
+    """
+    bits = distances.view(np.uint32)
+    by_low = bits.astype(np.uint16).argsort(kind="stable")
+    return np.asarray(by_low[(bits >> 16).astype(np.uint16)[by_low].argsort(kind="stable")])
