@@ -31,7 +31,7 @@ class TestWhole:
         assert (whole.features.shape, whole.features.dtype) == ((120, 128), np.float32)
         assert names(whole.path.parent) == ["x.json", "x.npy"]
         manifest, asked = whole.manifest, whole.manifest.asked
-        assert (asked["encoder"], asked["layer"], asked["seed"]) == ("swav", "backbone", 0)
+        assert (asked["encoder"], asked["seed"]) == ("swav", 0)
         assert manifest.data.fingerprint == digits.fingerprint
         assert manifest.files["x.npy"].sha256 == store.sha256(whole.path)
         assert manifest.cost[0].examples_seen == 360

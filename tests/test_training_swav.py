@@ -13,7 +13,7 @@ from dataprune.streams import generator
 from dataprune.training.inputs import Inputs
 from dataprune.training.settings import SwavSettings
 from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows, sinkhorn, swapped_loss
-from dataprune.training.swav.recipe import FAST, REPORT, ColorAugment, CropSpec, SwavRecipe, plan_swav
+from dataprune.training.swav.recipe import FAST, REPORT, ColorAugment, CropSpec, plan_swav
 from dataprune.training.swav.views import Draws, cut_out, draw
 
 PLAIN = ColorAugment(flip=False, jitter=0.0, gray=0.0)
@@ -26,11 +26,11 @@ def pictures():
 
 
 def planned(dataset, **changes):
-    """Return a small plan with everything in it: small crops, a queue, frozen prototypes."""
-    recipe = dataclasses.replace(FAST, small=CropSpec(2, 0.5, 0.1, 0.5), hidden=16, projection=8, width=8, queue=16, frozen=0.2)
+    """Return a small plan with everything in it."""
+    recipe = dataclasses.replace(FAST, hidden=16, projection=8, width=8, frozen=0.2)
     swav = plan_swav(dataset, SwavSettings(epochs=3, batch=16))
     steps = dataclasses.replace(recipe.steps, batch=16, epochs=3)
-    return dataclasses.replace(swav, recipe=dataclasses.replace(recipe, steps=steps, prototypes=6, **changes), queue=16)
+    return dataclasses.replace(swav, recipe=dataclasses.replace(recipe, steps=steps, prototypes=6, **changes))
 
 
 class TestCodes:
@@ -157,27 +157,19 @@ class TestPlan:
         swav = plan_swav(from_arrays(np.zeros((3000, 32, 32, 3), np.uint8), np.arange(3000) % 2), SwavSettings(recipe="report"))
         recipe, steps = swav.recipe, swav.recipe.steps
         assert (recipe.model, recipe.hidden, recipe.projection, recipe.prototypes) == ("resnet18", 512, 128, 512)
-        assert (recipe.large.count, recipe.large.size((3, 32, 32)), recipe.small) == (2, (32, 32), None)
-        assert (steps.batch, swav.epochs, swav.queue) == (512, 200, 0)
+        assert (recipe.crops.count, recipe.crops.size((3, 32, 32))) == (2, (32, 32))
+        assert (steps.batch, swav.epochs) == (512, 200)
         assert (steps.optimiser, steps.learning_rate, steps.weight_decay, steps.schedule) == ("adam", 1e-3, 1e-6, "cosine")
-        assert SwavNetwork(REPORT, (3, 32, 32)).widths == {"backbone": 512, "prototypes": 512}
+        assert SwavNetwork(REPORT, (3, 32, 32)).width == 512
 
     def test_small_sets_have_small_batches_and_few_prototypes(self):
         swav = plan_swav(from_arrays(np.zeros((24, 8, 8, 1), np.uint8), np.arange(24) % 2), SwavSettings())
         assert (swav.recipe.steps.batch, swav.recipe.prototypes, swav.recipe.name) == (24, 6, "fast-gray")
         assert not swav.recipe.look.flip
 
-    def test_a_queue_fills_up_what_a_small_batch_lacks(self):
-        dataset = from_arrays(np.zeros((5000, 8, 8, 3), np.uint8), np.arange(5000) % 2)
-        plan = plan_swav(dataset, SwavSettings(recipe="test_training_swav:with_queue", batch=48))
-        assert plan.queue == 4 * 512 - 48
-        assert plan_swav(dataset, SwavSettings(recipe="test_training_swav:with_queue", batch=4000)).queue == 0
-
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"effort": "mid"}, "`effort`.*medium"),
-            ({"layer": "all"}, "`layer`.*prototypes"),
             ({"recipe": "reports"}, "`recipe`.*'report'"),
             ({"recipe": "math:pi"}, "not a function"),
             ({"recipe": "test_training_swav:nothing"}, "`recipe`.*SwavRecipe, got NoneType"),
@@ -204,7 +196,7 @@ class TestPlan:
             (lambda: CropSpec(1, 1.0, 0.5, 0.2), "`smallest`.*0.5 and 0.2"),
             (lambda: ColorAugment(jitter=2.0), "`jitter`.*got 2"),
             (lambda: ColorAugment(gray=-1.0), "`gray`.*-1"),
-            (lambda: dataclasses.replace(FAST, large=CropSpec(1, 1.0, 0.1, 1.0), small=None), "`large`.*2 crops"),
+            (lambda: dataclasses.replace(FAST, crops=CropSpec(1, 1.0, 0.1, 1.0)), "`crops`.*2"),
             (lambda: dataclasses.replace(FAST, epsilon=0.0), "`epsilon`.*positive"),
             (lambda: dataclasses.replace(FAST, prototypes=1), "`prototypes`.*2, got 1"),
         ],
@@ -216,11 +208,6 @@ class TestPlan:
 
 def nothing():
     """Return no recipe."""
-
-
-def with_queue() -> SwavRecipe:
-    """Return a recipe whose queue follows from batch and prototypes."""
-    return dataclasses.replace(FAST, queue=None)
 
 
 class TestFit:
@@ -258,50 +245,39 @@ class TestFit:
         fit.model.normalise_prototypes()
         assert np.allclose(np.linalg.norm(fit.arrays()["weights.prototypes.weight"], axis=1), 1, atol=1e-6)
 
-    def test_the_queue_holds_the_latest_projections(self, pictures):
-        fit = SwavFit(planned(pictures), Inputs(pictures.inputs, "own", "cpu"))
-        assert float(fit.queue.abs().sum()) == 0
-        fit.train_epoch()
-        assert torch.allclose(fit.queue.norm(dim=2), torch.ones(2, 16))
-        assert fit.queued == 40
-
-    def test_layers(self, pictures):
-        swav = planned(pictures)
+    def test_features_are_what_the_last_layer_sees(self, pictures):
         inputs = Inputs(pictures.inputs, "own", "cpu")
-        fit = SwavFit(swav, inputs)
+        fit = SwavFit(planned(pictures), inputs)
         fit.train_epoch()
-        arrays = fit.arrays()
-        back, scores = (embed_rows(swav, inputs, arrays, layer) for layer in ("backbone", "prototypes"))
-        assert (back.shape, scores.shape) == ((40, 32), (40, 6))
         fit.model.eval()
         with torch.no_grad():
             z = fit.model(inputs.batch(torch.arange(40)))
-        assert np.allclose(scores, fit.model.scores(z).detach().numpy(), atol=1e-5)
+        assert np.allclose(embed_rows(fit.swav, inputs, fit.arrays()), fit.model.tap.seen.numpy(), atol=1e-5)
         assert np.allclose(np.linalg.norm(z.numpy(), axis=1), 1, atol=1e-5)
 
     @pytest.mark.parametrize("model", ["resnet18", "simple"])
     def test_other_networks_have_features_too(self, model, pictures):
-        recipe = dataclasses.replace(REPORT, model=model, hidden=0, projection=4, prototypes=3)
+        recipe = dataclasses.replace(REPORT, model=model, hidden=8, projection=4, prototypes=3)
         network = SwavNetwork(recipe, (3, 12, 12))
         assert network.scores(network(torch.zeros(2, 3, 12, 12))).shape == (2, 3)
 
     def test_draws_of_a_row_do_not_depend_on_batches(self, pictures):
         """A stream of views is named by seed, view and epoch: the batch's size changes the order alone."""
-        first = draw(FAST.large, FAST.look, 40, 3, generator(0, "swav", "view", 0, 0, 0), torch.device("cpu"))
-        again = draw(FAST.large, FAST.look, 40, 3, generator(0, "swav", "view", 0, 0, 0), torch.device("cpu"))
+        first = draw(FAST.crops, FAST.look, 40, 3, generator(0, "swav", "view", 0, 0, 0), torch.device("cpu"))
+        again = draw(FAST.crops, FAST.look, 40, 3, generator(0, "swav", "view", 0, 0, 0), torch.device("cpu"))
         assert torch.equal(first.top, again.top)
 
     @pytest.mark.slow
     def test_digits_are_told_apart_better_than_by_a_random_network(self):
-        from dataprune.scores.quality import knn_accuracy
+        from dataprune.scores.neighbours import knn_accuracy
 
         digits = read("digits")
         swav = plan_swav(digits, SwavSettings(epochs=40))
         inputs = Inputs(digits.inputs, "own", "cpu")
         fit = SwavFit(swav, inputs)
-        before = embed_rows(swav, inputs, fit.arrays(), "backbone")
+        before = embed_rows(swav, inputs, fit.arrays())
         for _ in range(40):
             fit.train_epoch()
-        after = embed_rows(swav, inputs, fit.arrays(), "backbone")
-        first, last = (knn_accuracy(x, digits.labels, x, digits.labels, exclude_self=True) for x in (before, after))
+        after = embed_rows(swav, inputs, fit.arrays())
+        first, last = (knn_accuracy(x, digits.labels, None, digits.labels) for x in (before, after))
         assert last > first + 0.02

@@ -77,7 +77,7 @@ def embed(
 
 def _check_options(encoder: str, swav: SwavSettings, components: int | None) -> None:
     """Refuse an option that the encoder would not look at."""
-    for name in ("effort", "recipe", "epochs", "batch", "layer"):
+    for name in ("effort", "recipe", "epochs", "batch"):
         if encoder not in ("auto", "swav") and getattr(swav, name) is not None:
             raise invalid(name, "go with --encoder swav", f"--encoder {encoder}")
     if components is not None and encoder != "pixels":

@@ -97,7 +97,6 @@ class SwavSettings:
         model: For swav: the network, as for dataprune score. For trace: its name again, if it is module:function.
         epochs: For swav: passes over the set. Default: by effort and size.
         batch: For swav: examples a step. Default: the recipe's.
-        layer: For swav: what the network's last layer sees, or the scores of the prototypes. Default: backbone.
         seed: Number from which weights, crops and order follow; the same number gives the same result.
     """
 
@@ -106,7 +105,6 @@ class SwavSettings:
     model: str | None = None
     epochs: int | None = None
     batch: int | None = None
-    layer: Literal["backbone", "prototypes"] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

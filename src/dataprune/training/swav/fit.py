@@ -1,7 +1,6 @@
 """One network, trained without labels by SwAV (Caron et al. 2020, arXiv:2006.09882): epoch by epoch, so that it can be resumed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,10 +43,7 @@ def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iteration
 def swapped_loss(
     scores: Sequence[Float32[Tensor, "batch prototypes"]], codes: Sequence[Float[Tensor, "batch prototypes"]], temperature: float
 ) -> Float32[Tensor, ""]:
-    """Return how badly each view predicts the codes of the others: cross-entropy, the mean over codes and over views not their own.
-
-    The codes are those of the first views.
-    """
+    """Return how badly each view predicts the codes of the others: cross-entropy, the mean over codes and over other views."""
     log_p = [functional.log_softmax(one / temperature, dim=1) for one in scores]
     total = scores[0].new_zeros(())
     for own, code in enumerate(codes):
@@ -62,16 +58,15 @@ class SwavNetwork(nn.Module):
 
     def __init__(self, recipe: SwavRecipe, shape: tuple[int, ...]) -> None:
         super().__init__()
-        first = recipe.hidden or recipe.projection
-        self.network = proxy(shape, first, recipe.width) if recipe.model == "proxy" else build(recipe.model, shape, first)
-        last = last_linear(self.network, first)
+        width = recipe.hidden
+        self.network = proxy(shape, width, recipe.width) if recipe.model == "proxy" else build(recipe.model, shape, width)
+        last = last_linear(self.network, width)
         if last is None:
-            raise InputError(f"model {recipe.model!r} has no last linear layer with {first} outputs, so it has no features.")
+            raise InputError(f"model {recipe.model!r} has no last linear layer with {width} outputs, so it has no features.")
         self.tap = FeatureTap(last)
-        to_projection = [nn.BatchNorm1d(first), nn.ReLU(), nn.Linear(first, recipe.projection)] if recipe.hidden else []
-        self.projection = nn.Sequential(*to_projection)
+        self.projection = nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, recipe.projection))
         self.prototypes = nn.Linear(recipe.projection, recipe.prototypes, bias=False)
-        self.widths = {"backbone": last.in_features, "prototypes": recipe.prototypes}
+        self.width = last.in_features
 
     def forward(self, x: Float[Tensor, "batch ch h w"]) -> Float32[Tensor, "batch projection"]:
         """Return projections of length 1."""
@@ -105,14 +100,12 @@ class SwavFit(Fitting):
         self.swav, self.recipe = swav, recipe
         self.n_batches = batches_of(len(inputs), recipe.steps.batch)
         self.n_steps = swav.epochs * self.n_batches
-        self.queue = torch.zeros((recipe.large.count, swav.queue, recipe.projection), device=self.device)
-        self.queued = 0
 
     def train_epoch(self) -> None:
         """Train one epoch."""
         seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
         order = torch.from_numpy(generator(seed, "swav", "order", epoch).permutation(len(inputs))).to(inputs.home)
-        drawn = [[self._draw(group, number) for number in range(c.count)] for group, c in enumerate(self.recipe.groups)]
+        drawn = [self._draw(number) for number in range(self.recipe.crops.count)]
         batches = torch.tensor_split(order, self.n_batches)
 
         def losses() -> Iterator[Tensor]:
@@ -122,24 +115,21 @@ class SwavFit(Fitting):
 
         self.run_epoch(batches, losses(), seed, "swav", "dropout", epoch)
 
-    def _draw(self, group: int, number: int) -> views.Draws:
-        stream = generator(self.swav.seed, "swav", "view", group, number, self.epoch)
-        crops, inputs = self.recipe.groups[group], self.inputs
-        return views.draw(crops, self.recipe.look, len(inputs), inputs.shape[0], stream, inputs.home)
+    def _draw(self, view: int) -> views.Draws:
+        stream = generator(self.swav.seed, "swav", "view", 0, view, self.epoch)
+        return views.draw(self.recipe.crops, self.recipe.look, len(self.inputs), self.inputs.shape[0], stream, self.inputs.home)
 
-    def _step(self, rows: Int64[Tensor, " batch"], drawn: list[list[views.Draws]], step: int) -> Float32[Tensor, ""]:
+    def _step(self, rows: Int64[Tensor, " batch"], drawn: list[views.Draws], step: int) -> Float32[Tensor, ""]:
         recipe, model = self.recipe, self.model
         model.normalise_prototypes()
         pictures = self.inputs.data[rows].to(self.device)
-        projected: list[Tensor] = []
-        for crops, of_views in zip(recipe.groups, drawn, strict=True):
-            seen = torch.cat([self._look(pictures, draws.of(rows), crops.size(self.inputs.shape)) for draws in of_views])
-            with autocast(self.device, "bf16" if self.device.type == "cuda" else "fp32"):
-                projected += model(seen.contiguous(memory_format=torch.channels_last)).chunk(crops.count)
+        size = recipe.crops.size(self.inputs.shape)
+        seen = torch.cat([self._look(pictures, draws.of(rows), size) for draws in drawn])
+        with autocast(self.device, "bf16" if self.device.type == "cuda" else "fp32"):
+            projected = model(seen.contiguous(memory_format=torch.channels_last)).chunk(recipe.crops.count)
         scores = [model.scores(z) for z in projected]
         with torch.no_grad():
-            codes = [self._codes(view, projected[view], scores[view], step) for view in range(recipe.large.count)]
-        self.queued += len(rows)
+            codes = [sinkhorn(one, recipe.epsilon, recipe.iterations) for one in scores]
         loss = swapped_loss(scores, codes, recipe.temperature)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -157,44 +147,18 @@ class SwavFit(Fitting):
         cut = views.cut_out(pictures, draws.to(self.device), size, blur=self.recipe.look.blur > 0)
         return cut.sub_(self.inputs.shift[:, None, None]).mul_(self.inputs.scale[:, None, None])
 
-    def _codes(self, view: int, z: Tensor, scores: Tensor, step: int) -> Float[Tensor, "batch prototypes"]:
-        """Find the codes of one view, among the rows of the queue too, and put the view's projections into the queue."""
-        size = self.swav.queue
-        if size:
-            if self.queued >= size and step >= self.recipe.queue_from * self.n_steps:
-                scores = torch.cat([scores, self.model.scores(self.queue[view])])
-            self.queue[view] = torch.cat([z, self.queue[view]])[:size]
-        return sinkhorn(scores, self.recipe.epsilon, self.recipe.iterations)[: len(z)]
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return what must be kept to go on after this epoch, the queue too."""
-        return super().arrays() | {"queue": self.queue.cpu().numpy()}
-
-    def info(self) -> dict[str, Any]:
-        """Return the rest of the state, as plain numbers."""
-        return super().info() | {"queued": self.queued}
-
-    def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Go back to the state that `arrays` and `info` gave."""
-        super().restore(arrays, info)
-        self.queue = torch.from_numpy(np.array(arrays["queue"])).to(self.device)
-        self.queued = info["queued"]
-
-
-def embed_rows(
-    swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray], layer: str
-) -> Float32[np.ndarray, "examples features"]:
-    """Return the features of every picture, normalised as the training set was, from weights as `SwavFit.arrays` gives them."""
+def embed_rows(swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "examples features"]:
+    """Return what the network's last layer sees of every picture, normalised as the training set was; weights are `SwavFit`'s."""
     with torch_stream(0, "swav", device=torch.device("cpu")):
         model = SwavNetwork(swav.recipe, inputs.shape)
     load_weights(model, weights)
     model.to(inputs.device).eval()
 
     def features(x: Tensor) -> Tensor:
-        z = model(x)
-        found = model.tap.seen if layer == "backbone" else model.scores(z)
-        assert found is not None
-        return found
+        model.network(x)
+        assert model.tap.seen is not None
+        return model.tap.seen
 
     with autocast(inputs.device, "bf16" if inputs.device.type == "cuda" else "fp32"):
-        return map_batches(features, inputs, model.widths[layer])
+        return map_batches(features, inputs, model.width)

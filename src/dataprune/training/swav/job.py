@@ -78,7 +78,7 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
         normalise = swav.recipe.steps.normalise
         known = None if dataset is trained_on else Inputs(trained_on.content, normalise, device)
         inputs = Inputs(dataset.content, normalise, device, like=known)
-        return embed_rows(swav, inputs, dict(weights.arrays), swav.layer)
+        return embed_rows(swav, inputs, dict(weights.arrays))
 
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:
@@ -120,9 +120,8 @@ def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
     prepare(recipe.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         model = SwavNetwork(recipe, shape).eval()
-    check_size(n, model.widths[swav.layer])
-    views = [(crops.count, (shape[0], *crops.size(shape))) for crops in recipe.groups]
-    forward = sum(count * count_flops(lambda x: model.scores(model(x)), view) for count, view in views)
+    check_size(n, model.width)
+    forward = recipe.crops.count * count_flops(lambda x: model.scores(model(x)), (shape[0], *recipe.crops.size(shape)))
     return Cost(math.nan, n * swav.epochs, 3 * forward * n * swav.epochs)
 
 
@@ -138,7 +137,7 @@ def timed_swav_cost(dataset: Dataset, swav: Swav, device: str) -> Cost:
     recipe = swav.recipe
     n_rows = min(len(dataset), max(FEWEST_TIMED, min(2 * recipe.steps.batch, int(TIMED_FLOPS * cost.examples_seen / cost.flops))))
     steps = replace(recipe.steps, batch=max(2, n_rows // 2))
-    few = replace(swav, recipe=replace(recipe, steps=steps), queue=0)
+    few = replace(swav, recipe=replace(recipe, steps=steps))
     with one_thread(device):
         fit = SwavFit(few, Inputs(np.ascontiguousarray(dataset.content[:n_rows]), steps.normalise, device))
         return replace(cost, seconds=seconds_of(fit.train_epoch) * cost.examples_seen / n_rows)

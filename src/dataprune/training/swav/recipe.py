@@ -5,18 +5,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataprune.data import Dataset
-from dataprune.errors import InputError, invalid, unknown_choice
+from dataprune.errors import InputError, invalid
 from dataprune.plugins import named
 from dataprune.training.recipes import Recipe
 from dataprune.training.settings import SwavSettings
 
-LAYERS = ("backbone", "prototypes")
 EPOCHS = {"low": 20, "medium": 40, "high": 200}  # at REFERENCE_SIZE examples
 WIDTHS = {"low": 32, "medium": 32, "high": 64}  # of the model `proxy`
 REFERENCE_SIZE = 10_000
 SIZE_EXPONENT = 0.5  # a fourth of the examples gets twice the epochs, so half the steps
 FEWEST, MOST = 0.25, 4.0  # times the epochs at REFERENCE_SIZE
-ROWS_PER_PROTOTYPE = 4  # of a small set, so many at least; a batch and its queue have as many
+ROWS_PER_PROTOTYPE = 4  # of a small set, so many at least
 LEAST_SIDE = 4  # pixels of a crop
 
 
@@ -66,63 +65,51 @@ class SwavRecipe:
 
     Attributes:
         steps: optimiser, schedule, batch and epochs; of its augmentation nothing is used.
-        large, small: crops that get codes, and crops that only predict those; None is none.
+        crops: of each picture, each of which gets codes and predicts those of the others.
         model: as for an ensemble; its last linear layer becomes the first one of the projection.
         width: of the model `proxy`; other models have their own.
-        hidden, projection: width of the projection's hidden layer (0 projects by one layer), and length of what it gives.
+        hidden, projection: width of the projection's hidden layer, and length of what it gives.
         prototypes: how many; of a small set fewer are taken.
-        queue: vectors of earlier batches that take part in finding codes; None follows from batch and prototypes, 0 is none.
-        queue_from, frozen: shares of the training after which the queue takes part, and in which the prototypes stay as they began.
+        frozen: the share of the training in which the prototypes stay as they began.
         temperature, epsilon, iterations: of the softmax over prototypes; smoothness of the codes; of Sinkhorn and Knopp.
     """
 
     name: str
     steps: Recipe
-    large: CropSpec
-    small: CropSpec | None
+    crops: CropSpec
     look: ColorAugment
     model: str = "proxy"
     width: int = 32
     hidden: int = 512
     projection: int = 128
     prototypes: int = 512
-    queue: int | None = None
-    queue_from: float = 0.1
     frozen: float = 0.01
     temperature: float = 0.1
     epsilon: float = 0.05
     iterations: int = 3
 
     def __post_init__(self) -> None:
-        if self.large.count + (self.small.count if self.small else 0) < 2:
-            raise invalid("large", "leave at least 2 crops of a picture", self.large.count)
-        for name, least in (("width", 1), ("hidden", 0), ("projection", 1), ("prototypes", 2), ("queue", 0), ("iterations", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise invalid(name, f"be at least {least}", value)
+        if self.crops.count < 2:
+            raise invalid("crops", "be at least 2 of a picture", self.crops.count)
+        for name, least in (("width", 1), ("hidden", 1), ("projection", 1), ("prototypes", 2), ("iterations", 1)):
+            if getattr(self, name) < least:
+                raise invalid(name, f"be at least {least}", getattr(self, name))
         for name in ("temperature", "epsilon"):
             if not getattr(self, name) > 0:
                 raise invalid(name, "be a positive number", getattr(self, name))
 
-    @property
-    def groups(self) -> tuple[CropSpec, ...]:
-        """The crops by size, those with codes first."""
-        return (self.large,) if self.small is None else (self.large, self.small)
-
 
 _STEPS = Recipe("swav", optimiser="adamw", learning_rate=3e-3, weight_decay=1e-4, schedule="cosine", warmup=0.1, batch=256)
-FAST = SwavRecipe("fast", _STEPS, CropSpec(2, 0.75, 0.25, 1.0), None, ColorAugment(), queue=0)
+FAST = SwavRecipe("fast", _STEPS, CropSpec(2, 0.75, 0.25, 1.0), ColorAugment())
 FAST_GRAY = replace(FAST, name="fast-gray", look=ColorAugment(flip=False))  # a mirrored digit means something else
-# The report's: two crops of the full size, no queue, 512-512-128 behind a ResNet-18. It does not say what its crops looked like:
+# The report's: two crops of the full size, 512-512-128 behind a ResNet-18. It does not say what its crops looked like:
 # areas and colours are those of Caron et al. 2020 for ImageNet.
 REPORT = SwavRecipe(
     "report",
     Recipe("report", optimiser="adam", learning_rate=1e-3, weight_decay=1e-6, schedule="cosine", warmup=0.0, batch=512, epochs=200),
     CropSpec(2, 1.0, 0.14, 1.0),
-    None,
     ColorAugment(jitter=1.0, blur=0.5),
     model="resnet18",
-    queue=0,
 )
 SWAV_RECIPES = {recipe.name: recipe for recipe in (FAST, FAST_GRAY, REPORT)}
 
@@ -133,8 +120,6 @@ class Swav:
 
     recipe: SwavRecipe
     epochs: int
-    queue: int
-    layer: str
     seed: int
 
 
@@ -151,10 +136,7 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
         raise InputError(f"--encoder swav learns from pictures, and the data hold vectors of {columns} columns. {cure}.")
     if len(dataset) < 4:
         raise invalid("data", "hold at least 4 examples", len(dataset))
-    effort, layer = settings.effort or "medium", settings.layer or "backbone"
-    for name, value, choices in (("effort", effort, EPOCHS), ("layer", layer, LAYERS)):
-        if value not in choices:
-            raise unknown_choice(name, value, choices)
+    effort = settings.effort or "medium"
     recipe = swav_recipe_named(settings.recipe or ("fast-gray" if dataset.images.shape[3] == 1 else "fast"))
     if settings.recipe is None:
         recipe = replace(recipe, width=WIDTHS[effort])
@@ -167,6 +149,4 @@ def plan_swav(dataset: Dataset, settings: SwavSettings) -> Swav:
         model=settings.model or recipe.model,
         prototypes=min(recipe.prototypes, max(2, len(dataset) // ROWS_PER_PROTOTYPE)),
     )
-    # The queue: the recipe's, else what a batch lacks to find codes by; never more than the rest of the set.
-    queue = max(0, ROWS_PER_PROTOTYPE * recipe.prototypes - batch) if recipe.queue is None else recipe.queue
-    return Swav(recipe, epochs, max(0, min(queue, len(dataset) - batch)), layer, settings.seed)
+    return Swav(recipe, epochs, settings.seed)
