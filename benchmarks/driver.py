@@ -9,6 +9,7 @@ beyond its trainings; a finished study of 1,000 trials is open, with its results
 
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,22 @@ from dataprune.study.study import Study, open_study
 from dataprune.training.checkpoint import training_environment
 from dataprune.training.settings import Hardware
 from dataprune.training.staged import StagedDone, StagedEpoch, StagedJob
-from dataprune.workers import Report
+from dataprune.workers import Outcome, Report
 
 N_TRAIN, N_TEST, EPOCHS = 50_000, 10_000, 9
 REAL_SECONDS = 5.0  # of a trial, by which the share is told
 
 
-def pretend(seconds: float, n_test: int, job: StagedJob, report: Report) -> StagedDone:
-    """Sleep in place of a training, and report as one does."""
+def pretend(seconds: float, n_test: int, jobs: Sequence[StagedJob], report: Report) -> list[Outcome]:
+    """Sleep in place of each training, and report as one does."""
+    return [Outcome(job.name, slept(seconds, n_test, job, report)) for job in jobs]
+
+
+def slept(seconds: float, n_test: int, job: StagedJob, report: Report) -> StagedDone:
     rng = np.random.default_rng(abs(hash(job.name)) % 2**32)
     for epoch in range(1, EPOCHS + 1):
         time.sleep(seconds / EPOCHS)
-        report(StagedEpoch(epoch, EPOCHS, 1 / epoch, 0.5, epoch))
+        report((job.name, StagedEpoch(epoch, EPOCHS, 1 / epoch, 0.5, epoch)))
     right = rng.random(n_test) < rng.uniform(0.5, 0.9)
     return StagedDone((1.0,) * EPOCHS, (0.5,) * EPOCHS, right, 1, 1, seconds, training_environment("cpu"))
 
@@ -53,7 +58,7 @@ def studied(
     names = tuple(f"score{number}" for number in range(scores))
     own = tuple(Score(name, rng.random(N_TRAIN), 1, train.ids) for name in names)
     keep = tuple(round((place + 1) / (sizes + 1), 3) for place in range(sizes))
-    spec = StudySpec("sweep", (Sweep("hardest", keep),), names, seeds=seeds, model="linear", epochs=EPOCHS)
+    spec = StudySpec("sweep", (Sweep("hardest", keep),), names, seeds=seeds, model="linear", recipe="fast-vectors", epochs=EPOCHS)
     run_trials.staged.train_staged = partial(pretend, seconds, N_TEST)
     begun, cpu = time.perf_counter(), time.process_time()
     done = run_study(Splits(train, None, test), spec, out, StudyInputs(scores=own), hardware, listener=heard.append)

@@ -16,6 +16,7 @@ from dataprune.training.fit import Fit, Training
 from dataprune.training.inputs import Inputs
 from dataprune.training.plan import plan, sized
 from dataprune.training.recipes import PROBE
+from dataprune.training.regression import FoldedRegression
 from dataprune.training.settings import Hardware, Settings
 
 SERIAL = Hardware(executor="serial")
@@ -85,6 +86,24 @@ def test_the_strength_is_where_held_out_labels_are_foreseen_best(wrong):
     ]
     assert loss[probe.STRENGTHS.index(found)] < min(loss) + 0.01
     assert loss[0] > min(loss) + 0.1
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_held_out_loss_is_that_of_scikit_learns_optimum(n_classes):
+    vectors, labels = clouds(500, n_classes, wrong=0.2)
+    labels[:2] = n_classes  # in one fold only, if that
+    x = seen(vectors)
+    folds = probe.held_out(labels)
+    regression = FoldedRegression(x, labels, folds)
+    for strength in (0.03, 1.0, 30.0):
+        loss, n_asked = 0.0, 0
+        for kept, asked in folds:
+            binary = len(np.unique(labels[kept])) == 2  # of two classes scikit-learn penalises half of what softmax does
+            model = LogisticRegression(C=strength * (1 + binary), tol=1e-6, max_iter=5000).fit(x[kept], labels[kept])
+            given = np.searchsorted(model.classes_, labels[asked])
+            loss -= np.log(model.predict_proba(x[asked])[np.arange(asked.sum()), given]).sum()
+            n_asked += asked.sum()
+        assert regression.held_out_loss(strength) / n_asked == pytest.approx(loss / n_asked, abs=5e-3)
 
 
 def test_a_sample_chooses_somewhat_more_for_more_rows():

@@ -53,6 +53,14 @@ def hard_half(losses, epoch, epochs, seed):
     return np.ones(len(losses)) if np.isnan(losses).any() else 2.0 * (losses > np.median(losses))
 
 
+def train(asked, report):
+    """Train one alone, hear its messages, and raise what ended it."""
+    (ended,) = train_staged([asked], lambda said: report(said[1]))
+    if ended.exception is not None:
+        raise ended.exception
+    return ended.value
+
+
 def ignore(message):
     """Hear nothing."""
 
@@ -68,7 +76,7 @@ CURRICULUM = (whole_stage(HALF, 2, 16), whole_stage(ALL, 2, 16))
 
 
 def test_one_whole_stage_is_a_plain_training(places, tmp_path):
-    done = train_staged(job(places, tmp_path, [whole_stage(HALF, 4, 16)]), ignore)
+    done = train(job(places, tmp_path, [whole_stage(HALF, 4, 16)]), ignore)
     inputs = Inputs(TRAIN.inputs, "own", "cpu")
     fit = Fit(Training("linear", RECIPE, 4, 3, 3), inputs, TRAIN.labels, HALF)
     losses, seen = [], []
@@ -98,7 +106,7 @@ KILLED = {
 
 @pytest.mark.parametrize(("stages", "dynamic"), KILLED.values(), ids=KILLED)
 def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(places, tmp_path, stages, dynamic):
-    whole = train_staged(job(places, tmp_path / "whole", stages, dynamic=dynamic), ignore)
+    whole = train(job(places, tmp_path / "whole", stages, dynamic=dynamic), ignore)
     assert dynamic is None or whole.examples_seen == 50 + 3 * 25
     assert len(whole.loss) == 4
     for last in range(1, 4):
@@ -109,9 +117,9 @@ def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(places, tmp_path,
                 raise Killed
 
         with pytest.raises(Killed):
-            train_staged(job(places, scratch, stages, checkpoint_seconds=0.0, dynamic=dynamic), dying)
+            train(job(places, scratch, stages, checkpoint_seconds=0.0, dynamic=dynamic), dying)
         heard = []
-        again = train_staged(job(places, scratch, stages, checkpoint_seconds=0.0, dynamic=dynamic), heard.append)
+        again = train(job(places, scratch, stages, checkpoint_seconds=0.0, dynamic=dynamic), heard.append)
         assert [message.epoch for message in heard] == list(range(last + 1, 5)), "it went on where it was"
         same(again, whole)
 
@@ -121,11 +129,11 @@ def test_a_damaged_or_foreign_checkpoint_is_not_taken_up(places, tmp_path):
         if message.epoch == 3:
             raise Killed
 
-    whole = train_staged(job(places, tmp_path / "whole", CURRICULUM), ignore)
+    whole = train(job(places, tmp_path / "whole", CURRICULUM), ignore)
     for spoil in ("flip", "foreign"):
         scratch = tmp_path / spoil
         with pytest.raises(Killed):
-            train_staged(job(places, scratch, CURRICULUM, checkpoint_seconds=0.0), dying)
+            train(job(places, scratch, CURRICULUM, checkpoint_seconds=0.0), dying)
         if spoil == "flip":
             (file,) = scratch.glob("epoch-*.safetensors")
             content = bytearray(file.read_bytes())
@@ -133,7 +141,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_taken_up(places, tmp_path):
             file.write_bytes(content)
         asked = job(places, scratch, CURRICULUM, checkpoint_seconds=0.0)
         heard = []
-        again = train_staged(asked if spoil == "flip" else replace(asked, name="other"), heard.append)
+        again = train(asked if spoil == "flip" else replace(asked, name="other"), heard.append)
         assert heard[0].epoch == 1
         same(again, whole)
 
@@ -195,7 +203,7 @@ def test_what_is_refused(places, tmp_path):
     with pytest.raises(InputError, match="at least 2 examples to train on, got 1"):
         stages_by([lonely], [4], budget="epochs", batch=16, n_all=100)
     with pytest.raises(InputError, match="at least 2 examples"):
-        train_staged(job(places, tmp_path, [whole_stage(HALF, 1, 16), Stage(lonely, 1, 1)]), ignore)
+        train(job(places, tmp_path, [whole_stage(HALF, 1, 16), Stage(lonely, 1, 1)]), ignore)
     wild = replace(RECIPE, optimiser="sgd", learning_rate=1e30, schedule="constant")
     with pytest.raises(WorkError, match="diverged"):
-        train_staged(job(places, tmp_path, [whole_stage(HALF, 4, 16)], recipe=wild), ignore)
+        train(job(places, tmp_path, [whole_stage(HALF, 4, 16)], recipe=wild), ignore)

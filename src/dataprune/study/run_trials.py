@@ -1,11 +1,10 @@
 """Trains the trials of a study, side by side, writes each as it ends, and tells a listener (such as that of TensorBoard) of it."""
 
 import contextlib
-import itertools
 import math
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,13 @@ from dataprune.training import staged
 from dataprune.training.checkpoint import is_seen, training_environment
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.fit import Training
+from dataprune.training.inputs import READY_VALUES
 from dataprune.training.plan import Plan
 from dataprune.training.probe import search_flops
 from dataprune.training.settings import Cost, Hardware
 from dataprune.training.staged import StagedEpoch
-from dataprune.workers import Job, Outcome, Pool, open_pool
+from dataprune.training.together import MOST_ROWS, MOST_TOGETHER, is_plain
+from dataprune.workers import Job, Outcome, Pool, default_workers, open_pool
 
 SCRATCH = "scratch"
 
@@ -164,20 +165,48 @@ def _outcomes(
         n_classes, seen = conditions[0].data.train.n_classes, is_seen(scratch, workers)
         places = {} if context.outside else _places(conditions, scratch, context.reads_test, workers)
 
-        def job(name: str, trial: Trial) -> Job:
-            if context.outside is not None:
-                return Job(name, train_outside, context.outside.job(trial, context.folder / FOLDER / name if seen else None))
-            seed, own = torch_seed(trial.seed, "trial"), scratch / name if seen else None
+        def staged_job(trial: Trial) -> staged.StagedJob:
+            seed, own = torch_seed(trial.seed, "trial"), scratch / trial.name if seen else None
             how = trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device, trial.precision
-            training = Training(*how)
             stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
             draw = None if trial.dynamic is None else trial.dynamic.weights
-            asked = staged.StagedJob(name, training, stages, places[trial.train], own, context.checkpoint_seconds, draw)
-            return Job(name, staged.train_staged, asked)
+            where = places[trial.train], own, context.checkpoint_seconds
+            return staged.StagedJob(trial.name, Training(*how), stages, *where, draw)
 
-        jobs = itertools.starmap(job, missing.items())
-        with contextlib.closing(workers.run(jobs, heard)) as outcomes:
-            yield from outcomes
+        def jobs() -> Iterator[Job]:
+            for lot in lots:
+                if context.outside is not None:
+                    place = context.folder / FOLDER / lot[0].name if seen else None
+                    yield Job(lot[0].name, train_outside, context.outside.job(lot[0], place))
+                else:
+                    yield Job(lot[0].name, staged.train_staged, [staged_job(trial) for trial in lot])
+
+        lots = _lots(list(missing.values()), conditions, context)
+        by_key = {lot[0].name: lot for lot in lots}
+        with contextlib.closing(workers.run(jobs(), lambda _, said: heard(*said))) as outcomes:
+            for outcome in outcomes:
+                if context.outside is None and outcome.error is None:
+                    yield from outcome.value
+                else:
+                    yield from (replace(outcome, key=trial.name) for trial in by_key[outcome.key])
+
+
+def _lots(missing: Sequence[Trial], conditions: Sequence[Condition], context: TrialContext) -> list[list[Trial]]:
+    """Return which trials make one job: probes on the same vectors go together, those of about the same length."""
+    together: dict[object, list[Trial]] = {}
+    for trial in missing:
+        data = next(one.data.train for one in conditions if one.data.train.fingerprint == trial.train)
+        key: object = trial.name
+        is_small = data.features is not None and data.features.size * (1 + (data.mirrored is not None)) <= READY_VALUES
+        if is_small and trial.trainer is None and trial.dynamic is None and is_plain(trial.model, trial.recipe, trial.precision):
+            key = trial.train, trial.recipe, staged.width_of(trial.stages, trial.recipe.batch)
+        together.setdefault(key, []).append(trial)
+    workers, lots = context.hardware.executor_config(context.device).workers or default_workers(), []
+    for same in together.values():
+        most = max(1, min(MOST_TOGETHER, MOST_ROWS // len(same[0].stages[0].trained_on), -(-len(same) // workers)))
+        ordered = sorted(same, key=lambda trial: -trial.examples_seen)
+        lots += [ordered[at : at + most] for at in range(0, len(ordered), most)]
+    return lots
 
 
 @dataclass

@@ -104,9 +104,13 @@ class Fitting:
         with torch_stream(seed, *dropout, device=self.device):
             for batch, loss in zip(batches, losses, strict=True):
                 total += loss * len(batch)
-        self.loss = float(total) / sum(map(len, batches))
-        if not math.isfinite(self.loss):
-            raise WorkError(f"training diverged in epoch {self.epoch + 1}: the loss is {self.loss}; try a lower learning rate")
+        self.end_epoch(float(total) / sum(map(len, batches)))
+
+    def end_epoch(self, loss: float) -> None:
+        """Note that an epoch has ended with this mean loss; one that is no number is a WorkError."""
+        self.loss = loss
+        if not math.isfinite(loss):
+            raise WorkError(f"training diverged in epoch {self.epoch + 1}: the loss is {loss}; try a lower learning rate")
         self.epoch += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -155,26 +159,44 @@ class Fit(Fitting):
 
         `on_batch` is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
         """
-        training, recipe, epoch = self.training, self.training.recipe, self.epoch
+        training, epoch = self.training, self.epoch
         if part is None:
             n_steps = training.epochs * self.n_batches
             part = Part(self.trained_on, self.n_batches, self.n_batches, epoch * self.n_batches, n_steps, epoch)
-        self._regularise(part)
-        self.weights = None if part.weights is None else torch.from_numpy(part.weights).to(self.device)
-        order = generator(training.seed, "order", epoch).permutation(len(self.inputs))
-        rows = torch.from_numpy(order[part.trained_on[order]]).to(self.inputs.home)  # once: a copy a step would make a GPU wait
-        batches = torch.tensor_split(rows, part.n_batches)[: part.taken]
-        draws = None
-        if self.inputs.have_mirrored:
-            draws = augment.draw(recipe, len(self.inputs), self.inputs.shape[1:], training.seed, epoch, self.inputs.home)
+        batches = self.begin_epoch(part)
+        draws = self.draws()
 
         def losses() -> Iterator[Tensor]:
-            for step, batch in enumerate(batches, part.first_step):
-                self.optimiser.rate = rate_at(recipe, step, part.n_steps, part.epoch) * self.peak * self.plateau.factor
+            for step, batch in enumerate(batches):
+                self.optimiser.rate = self.rate(part, step)
                 yield self._step(batch, draws, on_batch)
 
         self.run_epoch(batches, losses(), training.seed, "dropout", epoch)
-        self.plateau = self.plateau.after(self.loss, recipe)
+
+    def begin_epoch(self, part: Part) -> tuple[Tensor, ...]:
+        """Return the rows of each batch of this epoch."""
+        self._regularise(part)
+        self.weights = None if part.weights is None else torch.from_numpy(part.weights).to(self.device)
+        order = generator(self.training.seed, "order", self.epoch).permutation(len(self.inputs))
+        rows = torch.from_numpy(order[part.trained_on[order]]).to(self.inputs.home)  # once: a copy a step would make a GPU wait
+        return torch.tensor_split(rows, part.n_batches)[: part.taken]
+
+    def draws(self) -> augment.Draws | None:
+        """Draw the augmentation of this epoch."""
+        training, inputs = self.training, self.inputs
+        if not inputs.have_mirrored:
+            return None
+        return augment.draw(training.recipe, len(inputs), inputs.shape[1:], training.seed, self.epoch, inputs.home)
+
+    def rate(self, part: Part, step: int) -> float:
+        """Return the learning rate of a step of an epoch."""
+        of_schedule = rate_at(self.training.recipe, part.first_step + step, part.n_steps, part.epoch)
+        return of_schedule * self.peak * self.plateau.factor
+
+    def end_epoch(self, loss: float) -> None:
+        """Note that an epoch has ended, for the schedule too."""
+        super().end_epoch(loss)
+        self.plateau = self.plateau.after(loss, self.training.recipe)
 
     def _regularise(self, part: Part) -> None:
         """Set weight decay and peak rate where the recipe has the strength chosen: once, on the rows of this training."""

@@ -18,6 +18,8 @@ CACHED_VALUES = 200_000  # of pictures that are normalised together on a CPU
 PREDICT_BATCH = 256  # examples looked at together, fewer where pictures are large: what a CPU's cache holds
 PREDICT_PIXELS = 1_000_000
 MOST_VALUES = 2**28  # of features held in memory: one gigabyte
+READY_ROWS = 4_096  # that are normalised together
+READY_VALUES = 2**27  # of vectors that are normalised once and held so: half a gigabyte
 DEVICE_SHARE = 0.6  # of a GPU's free memory that a data set may take
 
 
@@ -53,6 +55,13 @@ class Inputs:
         self.in_ball = normalise == "ball" and not self.are_images
         if self.are_images:
             self._line_shift, self._line_scale = self.shift.repeat(inputs.shape[2]), self.scale.repeat(inputs.shape[2])
+        self.ready: Tensor | None = None
+        n_rows = len(self) * (1 if self.mirrored is None else 2)
+        if not self.are_images and self.home == self.device and n_rows * inputs.shape[1] <= READY_VALUES:
+            ready = torch.empty(n_rows, inputs.shape[1], device=self.device)
+            for rows in torch.split(torch.arange(n_rows, device=self.device), READY_ROWS):
+                ready[rows] = self._vectors(rows)
+            self.ready = ready
 
     def __len__(self) -> int:
         return len(self.data)
@@ -76,7 +85,7 @@ class Inputs:
         """
         at_home = rows.to(self.home)
         if not self.are_images:
-            return self._vectors(at_home, draws, mirrored)
+            return self._vectors(self.vector_rows(at_home, draws, mirrored=mirrored))
         pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
         angle = None if draws is None else draws.angle
         pictures = self._normalised(pixels.to(self.device), dtype if angle is None else torch.float32).permute(0, 3, 1, 2)
@@ -94,12 +103,21 @@ class Inputs:
             out.copy_(values.sub_(self._line_shift).mul_(self._line_scale))
         return found.view(pixels.shape)
 
-    def _vectors(self, rows: Tensor, draws: augment.Draws | None, mirrored: bool) -> Float[Tensor, "batch features"]:
-        vectors = self.data[rows]
-        if self.mirrored is not None and mirrored:
-            vectors = self.mirrored[rows]
-        elif self.mirrored is not None and draws is not None and draws.mirrored is not None:
-            vectors = torch.where(draws.mirrored[rows].bool()[:, None], self.mirrored[rows], vectors)
+    def vector_rows(self, rows: Tensor, draws: augment.Draws | None = None, *, mirrored: bool = False) -> Int64[Tensor, " batch"]:
+        """Return the rows of the vectors, mirrored ones behind all others, that `batch` takes."""
+        if self.mirrored is None or not (mirrored or (draws is not None and draws.mirrored is not None)):
+            return rows
+        return rows + len(self) * (1 if draws is None or draws.mirrored is None else draws.mirrored[rows])
+
+    def _vectors(self, rows: Tensor) -> Float[Tensor, "batch features"]:
+        if self.ready is not None:
+            return self.ready[rows]
+        own = self.data[rows % len(self)]
+        if self.mirrored is not None:
+            own = torch.where((rows < len(self))[:, None], own, self.mirrored[rows % len(self)])
+        return self._seen(own)
+
+    def _seen(self, vectors: Tensor) -> Float[Tensor, "batch features"]:
         vectors = (vectors.to(self.device).float() - self.shift) * self.scale
         return vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_(min=1) if self.in_ball else vectors
 

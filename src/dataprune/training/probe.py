@@ -1,7 +1,6 @@
 """How strongly a linear probe is regularised, chosen by cross-validation, and the learning rate that reaches that optimum."""
 
 import math
-import warnings
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -12,8 +11,7 @@ SIZE_EXPONENT = -0.5
 FOLDS = 3
 STRENGTHS = tuple(10.0 ** (half / 2) for half in range(-4, 7))  # of 1 / (decay x rows), from strong to weak
 LOWEST = 1e-6  # of a probability, before its logarithm
-ITERATIONS = 100  # at most, of L-BFGS, each from the solution of the strength before
-SEARCH_PASSES = 230  # forward passes over a fold's rows that a search takes, a gradient counted as two; measured in docs/log.md
+SEARCH_PASSES = 160  # forward passes over a fold's rows that a search takes, a gradient counted as one; measured in docs/log.md
 REACH = 3.0  # where no data pull, e^-REACH of a weight is left at the end: the optimum is reached, no matter from where
 
 
@@ -42,22 +40,14 @@ def choose_strength(
 
 def search(x: Float[np.ndarray, "rows features"], labels: Int64[np.ndarray, " rows"]) -> tuple[float, float]:
     """Return the strength for as many rows, and the cross-entropy (nats) of held-out labels under it."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+    from dataprune.training.regression import FoldedRegression
 
     splits = held_out(labels)
-    models = [LogisticRegression(max_iter=ITERATIONS, warm_start=True) for _ in splits]
     chosen, least = 1.0, math.inf
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for strength in STRENGTHS if splits else ():
-            loss = 0.0
-            for model, (kept, asked) in zip(models, splits, strict=True):
-                binary = len(np.unique(labels[kept])) == 2  # scikit-learn has one weight there, and two equal ones half its square
-                model.set_params(C=strength * (2 if binary else 1)).fit(x[kept], labels[kept])
-                p = model.predict_proba(x[asked])[np.arange(asked.sum()), np.searchsorted(model.classes_, labels[asked])]
-                loss -= np.log(np.maximum(p, LOWEST)).sum(dtype=np.float64)
+    if splits:
+        regression = FoldedRegression(x, labels, splits)
+        for strength in STRENGTHS:
+            loss = regression.held_out_loss(strength)
             if loss > least:
                 break
             chosen, least = strength, loss

@@ -1,7 +1,7 @@
-"""One network, trained on parts of a training set, stage after stage: judged on validation and, once, on test."""
+"""Networks, each trained on parts of a training set, stage after stage: judged on validation and, once, on test."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataprune.data.handle import DataHandle, open_shared
-from dataprune.errors import invalid
+from dataprune.errors import DatapruneError, MachineError, invalid
 from dataprune.training.checkpoint import Checkpoints, training_environment, training_on
 from dataprune.training.fit import Fit, Part, Training
 from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import batches_of
-from dataprune.workers import Report
+from dataprune.training.together import epoch_losses, is_plain
+from dataprune.workers import Outcome, Report
+from dataprune.workers.jobs import failed
 
 MOST_PLACED = 2  # data sets that a worker keeps on its device: a study has two arms at most
 Draw = Callable[[np.ndarray, int, int, int], np.ndarray]
@@ -119,10 +121,39 @@ def _examples(n_rows: int, n_batches: int, taken: int) -> int:
     return taken * (n_rows // n_batches) + min(taken, n_rows % n_batches)
 
 
-def train_staged(job: StagedJob, report: Report) -> StagedDone:
-    """Train from the last checkpoint on."""
-    with training_on(job.training.device, job.name, job.scratch) as folder:
-        return _train(job, folder, report)
+def width_of(stages: Sequence[Stage], batch: int) -> int:
+    """Return the longest batch; only trainings of one width go together, so that none is padded for another."""
+    sizes = [int(stage.trained_on.sum()) for stage in stages]
+    return max(-(-size // batches_of(size, batch)) for size in sizes)
+
+
+def train_staged(jobs: Sequence[StagedJob], report: Report) -> list[Outcome]:
+    """Train each from its last checkpoint on, and return how each ended: one, or several that `is_plain` of one width.
+
+    It reports a name and its `StagedEpoch`. Those that are plain come out the same whichever they are trained with.
+    """
+    first, ended = jobs[0], list[Outcome]()
+    with training_on(first.training.device, first.name, first.scratch) as folder:
+        running = {job.name: _train(job, folder if job is first else job.scratch or folder / job.name, report) for job in jobs}
+        answers: dict[str, tuple[float, float] | None] = dict.fromkeys(running)
+        while running:
+            asked = {}
+            for name, training in list(running.items()):
+                try:
+                    asked[name] = training.send(answers[name])
+                except StopIteration as end:
+                    ended.append(Outcome(name, end.value))
+                except MachineError:
+                    raise
+                except DatapruneError as error:
+                    ended.append(failed(name, error))
+            running = {name: running[name] for name in asked}
+            begun, n_steps = time.perf_counter(), sum(part.taken for _, part, _ in asked.values())
+            losses = epoch_losses(*map(list, zip(*asked.values(), strict=True))) if asked else []
+            seconds = time.perf_counter() - begun
+            each = zip(asked.items(), losses, strict=True)
+            answers = {name: (loss, seconds * part.taken / n_steps) for (name, (_, part, _)), loss in each}
+    return ended
 
 
 @dataclass
@@ -136,7 +167,10 @@ class _History:
     train_seconds: float = 0.0
 
 
-def _train(job: StagedJob, folder: Path, report: Report) -> StagedDone:
+def _train(
+    job: StagedJob, folder: Path, report: Report
+) -> Generator[tuple[Fit, Part, int], tuple[float, float] | None, StagedDone]:
+    """Train, but for the epochs of plain regressions: ask for those, with the width, and be told loss and seconds."""
     training, places = job.training, job.places
     train, validation, test = _inputs(places, training.recipe.normalise, training.device)
     labels = _labels(places.train)
@@ -156,18 +190,26 @@ def _train(job: StagedJob, folder: Path, report: Report) -> StagedDone:
         history = _History(**last.info["history"])
     rows = np.flatnonzero(unpacked(places.validation_rows, len(labels))) if places.validation is None else None
     truth = labels[rows] if places.validation is None else _labels(places.validation)
-    saved = time.perf_counter()
+    saved, width = time.perf_counter(), width_of(stages, training.recipe.batch)
+    goes_along = is_plain(training.model, training.recipe, training.precision) and train.ready is not None and job.dynamic is None
     while fit.epoch < len(parts):
         part, begun = parts[fit.epoch], time.perf_counter()
         if job.dynamic is not None:
             part = _thinned(part, job.dynamic, losses.cpu().numpy(), training)
-        fit.train_epoch(remember if job.dynamic else None, part)
-        history.train_seconds += time.perf_counter() - begun
+        if goes_along:
+            answer = yield fit, part, width
+            assert answer is not None
+            loss, seconds = answer
+            fit.end_epoch(loss)
+        else:
+            fit.train_epoch(remember if job.dynamic else None, part)
+            seconds = time.perf_counter() - begun
+        history.train_seconds += seconds
         history.seen += _examples(int(part.trained_on.sum()), part.n_batches, part.taken)
         history.steps += part.taken
         history.loss.append(fit.loss)
         history.validation.append(float(_correct(fit, rows, validation, truth).mean()))
-        report(StagedEpoch(fit.epoch, len(parts), fit.loss, history.validation[-1], history.seen))
+        report((job.name, StagedEpoch(fit.epoch, len(parts), fit.loss, history.validation[-1], history.seen)))
         if time.perf_counter() - saved >= job.checkpoint_seconds and fit.epoch < len(parts):
             checkpoints.save(
                 fit.epoch, fit.arrays() | {"losses": losses.cpu().numpy()}, {"fit": fit.info(), "history": asdict(history)}
