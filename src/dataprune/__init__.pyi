@@ -21,6 +21,7 @@ from .noise.audit import AuditResult as AuditResult
 from .noise.audit import audit as audit
 from .noise.decide import Decisions as Decisions
 from .noise.decide import decide as decide
+from .quality.issues import Issues as Issues
 from .report.page.write import write_report as write_report
 from .report.plot import plot as plot
 from .run.clusters import add_features as add_features
@@ -36,6 +37,7 @@ from .run.export import write_cleaned as write_cleaned
 from .run.export import write_folder as write_folder
 from .run.export import write_kept as write_kept
 from .run.export import write_probabilities as write_probabilities
+from .run.issues import find_issues as find_issues
 from .run.recorded import write_run as write_run
 from .run.run import Run as Run
 from .run.run import open_run as open_run

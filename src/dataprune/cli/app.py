@@ -15,6 +15,7 @@ from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter
 import dataprune as dp
 from dataprune.cli import noise
 from dataprune.cli.advise import advise
+from dataprune.cli.check import check
 from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
 from dataprune.cli.embed import embed, km, map_
@@ -48,7 +49,7 @@ SHARED: dict[str, Any] = {
 app = App("dataprune", help=HELP, version_flags=["--version"], **SHARED)
 noise_app = App("noise", help="Find, judge and correct wrong labels; or make them.", version_flags=[], **SHARED)
 Command = Callable[..., int | None]
-COMMANDS: list[Command] = [demo, score, prune, embed, km, duplicates, show, study, advise, report, export, verify, map_]
+COMMANDS: list[Command] = [demo, score, prune, embed, km, duplicates, check, show, study, advise, report, export, verify, map_]
 NOISE_COMMANDS: list[Command] = [noise.inject, noise.find, noise.audit, noise.check, noise.apply]
 for _parent, _commands in ((app, COMMANDS), (noise_app, NOISE_COMMANDS)):
     for _command in _commands:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
-from dataprune.cli.options import FLAT, Data, Output, Overwrite, Quiet, Reading, Workers, read_all, say_splits
+from dataprune.cli.options import FLAT, Data, Output, Overwrite, Quiet, Reading, Test, Workers, read_all, say_splits
 from dataprune.cli.progress import Progress, learning
 from dataprune.errors import invalid
 from dataprune.report.text import display_text, pluralise
@@ -34,7 +34,7 @@ def duplicates(
     encoder: Annotated[str | None, Parameter(help=OF_FEATURES)] = None,
     run: Path | None = None,
     distance: float | None = None,
-    test: str | None = None,
+    test: Test = None,
     reading: Annotated[Reading, FLAT] = Reading(),
     workers: Workers = None,
     overwrite: Overwrite = False,
@@ -58,7 +58,6 @@ def duplicates(
         distance: How far apart near duplicates may be: for pictures 0 is the same detail and 1 none in common, 0.25 by default;
             with features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are
             vectors in units of the usual distance between neighbours, 0.1 by default.
-        test: Take the test split from here.
     """
     from dataprune.tables import TABLES, check_output
 

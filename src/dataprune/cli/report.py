@@ -77,7 +77,7 @@ def verify(path: Path, /) -> int:
         path: A folder made by dataprune score or study, or a file with its .json beside it, made by embed, km or prune.
     """
     from dataprune import store
-    from dataprune.run.run import feature_manifests
+    from dataprune.run.run import inner_manifests
     from dataprune.study.study import is_study, verify_study
 
     manifest = None if path.is_dir() else store.manifest_beside(path)
@@ -103,7 +103,7 @@ def verify(path: Path, /) -> int:
             return 0
         n_files = len(study.manifest.files)
     elif manifest is None:
-        learned = [store.read_manifest(one.parent, one.name, store.Listing) for one in feature_manifests(path)]
+        learned = [store.read_manifest(one.parent, one.name, store.Listing) for one in inner_manifests(path)]
         n_files = len(dp.open_run(path).manifest.files) + sum(len(one.files) for one in learned)
     say(f"sound: {pluralise(n_files, 'file')}")
     return 0

@@ -23,6 +23,7 @@ DECODER = 2
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
+LONGEST = 10  # times the short side, of a picture that is measured
 TINY = 16  # up to so many pixels a side, lossless is both smaller and sharper
 DIGEST_BYTES = 16
 ALL_BITS = Scale(0, 16)
@@ -91,6 +92,23 @@ def decode(data: bytes, size: int, fit: Fit = "crop", scale: Scale = ALL_BITS) -
         raise BadPicture("empty (0 bytes)")
     whole = (_decode_jpeg(data, size) if data[:3] == _JPEG else None) or _decode_pillow(data, scale)
     return whole._replace(pixels=fit_square(whole.pixels, size, fit))
+
+
+def decode_whole(data: bytes, side: int, scale: Scale = ALL_BITS) -> tuple[UInt8[np.ndarray, "height width 3"], int, int]:
+    """Decode a picture in its proportions, the short side brought down to `side`; return it, and its height and width.
+
+    All else is as `decode` says. The long side is squeezed to ten times the short one. Height and width are those of the whole
+    picture, before it is turned by EXIF.
+    """
+    if not data:
+        raise BadPicture("empty (0 bytes)")
+    height, width = picture_size(data)
+    pixels = ((_decode_jpeg(data, side) if data[:3] == _JPEG else None) or _decode_pillow(data, scale)).pixels
+    least = min(pixels.shape[:2])
+    if least > side:
+        wide, high = (min(LONGEST * side, round(one * side / least)) for one in (pixels.shape[1], pixels.shape[0]))
+        pixels = np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return pixels, height, width
 
 
 def fit_square(

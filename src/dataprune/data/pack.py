@@ -133,7 +133,7 @@ def measured(pictures: Pictures, form: Form, workers: int | None) -> Form:
     with contextlib.suppress(InputError, StoreError):
         found = store.read_manifest(_folder(pictures, form), MANIFEST, _Manifest)
         return replace(form, size=found.size, scale=found.scale)
-    rows = (np.array(found, np.int32).reshape(-1, 4) for found in _results(_measure_chunk, pictures, workers, None))
+    rows = (np.array(found, np.int32).reshape(-1, 4) for found in chunk_results(_measure_chunk, pictures, workers, None))
     sizes = np.concatenate([np.zeros((0, 4), np.int32), *rows])
     if len(sizes) == 0:
         return replace(form, size=form.size or 8)  # no picture can be opened; decoding will list the reasons
@@ -243,7 +243,7 @@ def _build(pictures: Pictures, form: Form, folder: Path, workers: int | None, pr
                 os.posix_fallocate(file.fileno(), 0, pixels.offset + pixels.nbytes)
         decode_chunk = partial(_decode_chunk, path, pixels.offset, form)
         del pixels
-        made = sorted(_results(decode_chunk, pictures, workers, progress), key=lambda one: one.start)
+        made = sorted(chunk_results(decode_chunk, pictures, workers, progress), key=lambda one: one.start)
         skipped = [item for one in made for item in one.skipped]
         if skipped:
             _drop_rows(path, [row for row, _ in skipped])
@@ -291,7 +291,9 @@ def _measure_chunk(chunk: Chunk, report: Report) -> list[tuple[int, int, int, in
     return sizes
 
 
-def _results(function: Callable[..., Any], pictures: Pictures, workers: int | None, progress: Progress | None) -> Iterator[Any]:
+def chunk_results(
+    function: Callable[..., Any], pictures: Pictures, workers: int | None, progress: Progress | None
+) -> Iterator[Any]:
     """Call a function for each chunk, here or, where it pays, in processes, and yield its values; the first failure is raised."""
     done, total = 0, pictures.count
 

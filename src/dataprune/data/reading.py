@@ -25,7 +25,7 @@ from dataprune.errors import InputError, invalid, join_some
 from dataprune.tables import READABLE
 
 READERS: dict[str, Callable[[Path], Source]] = {".npy": read_npy, ".npz": read_npz}
-"""The readers of files without columns, by their ending; those with columns, and folders, are told apart in `_find`."""
+"""The readers of files without columns, by their ending; those with columns, and folders, are told apart in `find_source`."""
 
 _KINDS = f"a folder, a file that ends in {', '.join((*READABLE, *READERS, ENDING))}, hf:NAME or digits"
 _OBJECTS = "In Python also: a torch or Hugging Face data set, an array, a tuple (x, y), a Dataset."
@@ -73,7 +73,7 @@ def read(
     """
     how = Reading(labels, image_size, on_error, workers, progress, fit, image_column, label_column, text_column)
     if (given := _in_memory(source, how)) is None:
-        return _open(_find(source, how), split, how)
+        return _open(find_source(source, how), split, how)
     if split != "train":
         raise invalid("split", "be train for data in memory", repr(split))
     how.refuse_columns()
@@ -106,7 +106,7 @@ def read_splits(
         how.refuse_columns()
         splits = Splits(given)
     else:
-        found, file = _find(source, how), how.label_file
+        found, file = find_source(source, how), how.label_file
         opened = {"train": _open(found, "train", how)}
         for split in SPLITS[1:]:
             if split in found.parts and not (split == "test" and test is not None):
@@ -120,7 +120,7 @@ def read_splits(
     size = train.images.shape[1] if train.images is not None and train.images.shape[1] == train.images.shape[2] else image_size
     how = replace(how, labels=None, image_size=size, scale=pack.scale_in(train.pack))
     if (other := _in_memory(test, how)) is None:
-        found = _find(test, how)
+        found = find_source(test, how)
         other = _open(found, "test" if "test" in found.parts else "train", how)
     return splits.with_test(other)
 
@@ -168,7 +168,7 @@ def _in_memory(source: Any, how: Reading) -> Dataset | None:
     return found if aligned.keep is None else _without_dropped(found, aligned.keep, how)
 
 
-def _find(source: Any, how: Reading) -> Source:
+def find_source(source: Any, how: Reading) -> Source:
     """Return what lies under a name, or in a data set of Hugging Face's, listed and not yet decoded."""
     if not isinstance(source, str | os.PathLike):
         return packed.huggingface_source(source, how)

@@ -1,7 +1,7 @@
 """A finished run, read back: its scores, its trace, what it cost."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,14 +12,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataprune import store
+from dataprune.clustering import take
 from dataprune.data import Dataset, FeatureFile, read, read_features
 from dataprune.encoders.choose import OURS
 from dataprune.errors import InputError, StoreError, check_type, invalid
 from dataprune.notebook import Tabular
+from dataprune.quality.issues import Issues
+from dataprune.run import issues
 from dataprune.run.manifest import RunManifest
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores
 from dataprune.tables import read_table, write_table
-from dataprune.tables.join import places
+from dataprune.tables.join import align, places
 from dataprune.trace import Trace, open_member
 
 SPEC = "spec.json"  # the identity, written first
@@ -142,6 +145,33 @@ class Run(Tabular):
             raise InputError(f"the features that the run was scored with {fault}. Give them with --features FILE.")
         return found
 
+    def issues(self, data: str | Path | Dataset | None = None, progress: Callable[[int, int], None] | None = None) -> Issues:
+        """Find what is wrong beside the labels, as `find_issues`, with the run's vectors and predictions.
+
+        That is done once and kept in issues.parquet. `data` are those that were scored, where they have moved; `progress` hears how
+        many pictures are read, of how many.
+        """
+        members, given = [self.manifest.files[str(one.file)].sha256 for one in self.manifest.learned], self.manifest.features
+
+        def make() -> Issues:
+            dataset, predicted = self.dataset(data), None
+            with suppress(InputError):  # all networks saw all examples
+                predicted = np.concatenate([chunk.probabilities("out").argmax(axis=1) for chunk in self.trace.chunks()])
+            return issues.find_issues(dataset, features=self._vectors(dataset), predicted=predicted, progress=progress)
+
+        return issues.kept(self.path, [self.manifest.spec.data, members, None if given is None else given.digest], make)
+
+    def _vectors(self, dataset: Dataset) -> np.ndarray | None:
+        """Return the vectors that the run was scored with or learned from; None where there are none."""
+        with suppress(InputError):
+            file = self.features()
+            return take(file, align(file.keys, file.rows, self.ids.tolist(), "features", file.path).rows)
+        if dataset.images is None or self.eyes == "scratch":
+            return dataset.features
+        from dataprune.encoders import encode
+
+        return encode(dataset, self.eyes).features
+
     @property
     def place(self) -> str:
         """Where the source lay when it was scored, if it is still there."""
@@ -222,19 +252,20 @@ def open_run(path: str | Path) -> Run:
 
 
 def verify(path: str | Path) -> list[str]:
-    """Hash every file of a run again, with the features that were learned inside it; return what is wrong, in words."""
+    """Hash every file of a run again, with what was learned or found inside it since; return what is wrong, in words."""
     folder = Path(path)
     if not (folder / MANIFEST).exists():
         open_run(path)
     found = store.faults(folder, MANIFEST)
-    for manifest in feature_manifests(folder):
+    for manifest in inner_manifests(folder):
         try:
-            found += [f"{FEATURES}/{fault}" for fault in store.faults(manifest.parent, manifest.name)]
+            place = manifest.parent.relative_to(folder)
+            found += [(place / fault).as_posix() for fault in store.faults(manifest.parent, manifest.name)]
         except StoreError as error:
             found.append(str(error))
     return found
 
 
-def feature_manifests(folder: Path) -> list[Path]:
-    """Find what says how the features that were learned inside a run were made; each has checksums of its own."""
-    return sorted((folder / FEATURES).glob("*.json"))
+def inner_manifests(folder: Path) -> list[Path]:
+    """Find what says how features were learned inside a run, and issues found; each has checksums of its own."""
+    return [*sorted((folder / FEATURES).glob("*.json")), *folder.glob(issues.MANIFEST)]

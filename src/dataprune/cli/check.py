@@ -1,0 +1,208 @@
+"""`dataprune check`: is a set fit to train on? A short list, and an exit code for pipelines."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import dataprune as dp
+from dataprune.cli.lines import say, say_columns, warn
+from dataprune.cli.options import FLAT, MovedData, Quiet, Reading, Test, Workers, encoded, read_all, say_splits
+from dataprune.cli.progress import reading_progress
+from dataprune.errors import invalid, unknown_choice
+from dataprune.report.text import display_text
+from dataprune.training.settings import Hardware
+
+N_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where a check fails: a number, or a share of the examples with a percent sign.
+
+    Attributes:
+        max_wrong: Wrong labels, as the networks of a RUN estimate them; not judged where they carry no number.
+        max_duplicates: Pairs of duplicates within a split.
+        max_leaks: Pairs of duplicates in two splits.
+        max_unreadable: Items that cannot be read.
+        max_issues: Examples with any other issue; or KIND=NUMBER of one kind: blurred=1%. May be given several times.
+    """
+
+    max_wrong: str | None = None
+    max_duplicates: str | None = None
+    max_leaks: str | None = None
+    max_unreadable: str = "0"
+    max_issues: tuple[str, ...] = ()
+
+    def parsed(self) -> "dict[str, Most]":
+        """Return the limits by what they are of; refuse what is no number and no kind."""
+        from dataprune.quality.kinds import KINDS
+
+        given = {"wrong_labels": self.max_wrong, "duplicates": self.max_duplicates, "leaks": self.max_leaks}
+        found = {name: Most.of(f"max_{name.removesuffix('_labels')}", one) for name, one in given.items() if one is not None}
+        found["unreadable"] = Most.of("max_unreadable", self.max_unreadable)
+        for one in self.max_issues:
+            kind, _, number = one.rpartition("=")
+            if kind and kind not in KINDS:
+                raise unknown_choice("max_issues", kind, KINDS)
+            found[kind or "issues"] = Most.of("max_issues", number)
+        return found
+
+
+@dataclass(frozen=True)
+class Most:
+    """The most there may be: a number, or a share of the examples."""
+
+    number: float
+    is_share: bool
+
+    @classmethod
+    def of(cls, name: str, text: str) -> "Most":
+        """Parse 3 or 2%."""
+        is_share = text.endswith("%")
+        try:
+            number = float(text.removesuffix("%")) if is_share else int(text)
+        except ValueError:
+            number = -1
+        if not 0 <= number < float("inf") or (is_share and number > 100):
+            raise invalid(name, "be a whole number or a percentage", repr(text), "For example 0, or 2%.")
+        return cls(number, is_share)
+
+    def allows(self, count: float, n: int) -> bool:
+        """Return whether so many, of n examples, are not too many."""
+        return count <= (self.number / 100 * n if self.is_share else self.number)
+
+    def __str__(self) -> str:
+        return f"{self.number:g}{'%' if self.is_share else ''}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check: how many there are (None: not known), what may be at most, whether that holds (None: not judged)."""
+
+    name: str
+    count: float | None
+    about: str = ""
+    first: tuple[str, ...] = ()
+    limit: str | None = None
+    holds: bool | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check: the examples of train, how many of all splits were looked at, and its findings."""
+
+    data: str
+    n_train: int
+    n_examples: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no limit is passed."""
+        return all(one.holds is not False for one in self.findings)
+
+
+def check(
+    data_or_run: str,
+    /,
+    *,
+    limits: Annotated[Limits, FLAT] = Limits(),
+    exact_only: bool = False,
+    encoder: str | None = None,
+    test: Test = None,
+    data: MovedData = None,
+    reading: Annotated[Reading, FLAT] = Reading(),
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> int:
+    """Check a set for pipelines: exit code 1 where a limit is passed, else 0.
+
+    Takes data, or a scored run, whose networks also tell of wrong labels, of classes that mix, and of what is off topic. Counts
+    what cannot be read, duplicates, leaks between splits, and other issues: dark, bright, flat, blurred or oddly shaped pictures,
+    bursts, file names that contradict labels. What has no limit is only told.
+
+    For example:
+        dataprune check flowers --max-duplicates 0 --max-leaks 0
+        dataprune check run --max-wrong 2% --max-issues 5%
+
+    Args:
+        data_or_run: A training set, as for dataprune score; or a folder made by dataprune score.
+        exact_only: Look for identical duplicates only, which is faster.
+        encoder: Of data: also find what is off topic, by the vectors of this encoder, as for dataprune score.
+    """
+    wanted = limits.parsed()
+    opened = dp.open_run(data_or_run) if (Path(data_or_run) / "spec.json").is_file() else None
+    if opened is None and limits.max_wrong is not None:
+        raise invalid("max_wrong", "go with a RUN, whose networks judge labels", data_or_run, "Score the data first.")
+    place = data_or_run if opened is None else data or opened.place
+    splits = read_all(place, replace(reading, on_error="skip") if opened is None else reading, workers, run=opened, test=test)
+    say_splits(place, splits)
+    if encoder is not None:
+        splits = encoded(splits, encoder, Hardware(workers=workers))
+    pairs = dp.find_duplicates(splits, near=not exact_only)
+    with reading_progress("measur") as progress:
+        issues = opened.issues(splits.train, progress) if opened else dp.find_issues(splits.train, pairs=pairs, progress=progress)
+    found = [*_of_splits(splits, pairs), *_of_labels(opened), *_of_issues(issues)]
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    checked = Checked(data_or_run, len(splits.train), sum(map(len, parts)), tuple(found))
+    checked = replace(checked, findings=tuple(_judged(one, wanted.get(one.name), checked) for one in found))
+    _say_checked(checked, issues.absent)
+    return int(not checked.holds)
+
+
+def _judged(finding: Finding, most: "Most | None", checked: Checked) -> Finding:
+    """Hold a finding against its limit; what is not known is not judged."""
+    if most is None:
+        return finding
+    n = checked.n_examples if finding.name in ("duplicates", "leaks", "unreadable") else checked.n_train
+    holds = None if finding.count is None else most.allows(finding.count, n)
+    return replace(finding, limit=str(most), holds=holds)
+
+
+def _of_splits(splits: "dp.Splits", pairs: "dp.Duplicates") -> Iterator[Finding]:
+    """Count what cannot be read, and pairs of duplicates, within a split and between two."""
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    skipped = [item for part in parts for item in part.skipped]
+    yield Finding("unreadable", len(skipped), first=tuple(f"{one.path} ({one.reason})" for one in skipped[:N_SHOWN]))
+    for name, which in (("duplicates", ~pairs.is_leak), ("leaks", pairs.is_leak)):
+        rows = which.nonzero()[0].tolist()
+        n_exact, n_conflict = int((which & pairs.is_exact).sum()), int((which & pairs.is_conflict).sum())
+        about = f"{n_exact:,} exact" + (f", {n_conflict:,} with different labels" if n_conflict else "") if rows else ""
+        yield Finding(name, len(rows), about, tuple(f"{pairs.ids[row]} = {pairs.other_ids[row]}" for row in rows[:N_SHOWN]))
+
+
+def _of_labels(run: "dp.Run | None") -> Iterator[Finding]:
+    """Tell how many labels are wrong by the networks of a run; None where these carry no number."""
+    if run is None:
+        return
+    found = dp.find_suspects(run)
+    first = tuple(f"{found.ids[row]} ({found.classes[found.labels[row]]})" for row in found.order[:N_SHOWN].tolist())
+    yield Finding("wrong_labels", found.n_wrong, found.count_in_words, first)
+
+
+def _of_issues(issues: "dp.Issues") -> Iterator[Finding]:
+    """Count the examples that have any issue, then those of each kind."""
+    yield Finding("issues", len({row for one in issues for row in one.rows.tolist()}), "examples with any of the following")
+    for one in issues:
+        yield Finding(one.kind, len(one), one.words, tuple(map(str, issues.ids[one.rows[:N_SHOWN]].tolist())))
+
+
+def _say_checked(checked: Checked, absent: Mapping[str, str]) -> None:
+    """Print a line for each finding, with the first of them; what was not looked for, and why; and what fails."""
+    words = {True: "ok", False: "FAILS", None: ""}
+    rows = [
+        (words[one.holds], one.name, "?" if one.count is None else f"{one.count:,.0f}", one.limit or "no limit", one.about)
+        for one in checked.findings
+    ]
+    say_columns([("", "what", "found", "at most", ""), *rows], right=(2, 3), most=120)
+    for one in checked.findings:
+        if one.first and one.count != 0:
+            say(f"{one.name}, first: {'; '.join(display_text(name, 80) for name in one.first)}")
+    for reason in dict.fromkeys(absent.values()):
+        say(f"not looked for: {', '.join(name for name, why in absent.items() if why == reason)}: {reason}")
+    for one in checked.findings:
+        if one.limit is not None and one.holds is None:
+            warn(f"{one.name} is not judged by its limit of {one.limit}: {one.about}")
+    failed = [one for one in checked.findings if one.holds is False]
+    say(f"fails: {', '.join(f'{one.name} {one.count:,.0f}, at most {one.limit}' for one in failed)}" if failed else "passes")

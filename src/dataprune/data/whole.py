@@ -1,0 +1,98 @@
+"""What whole pictures measure: a pass over their source, in parallel, whose results are kept in the cache."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float32
+
+from dataprune import store, tables
+from dataprune.data.dataset import Dataset
+from dataprune.data.decode import ALL_BITS, BadPicture, decode_whole, versions
+from dataprune.data.labels import Reading
+from dataprune.data.pack import cache_root, chunk_results, scale_in
+from dataprune.data.pixels import Scale
+from dataprune.data.reading import find_source
+from dataprune.data.source import CHUNK, Chunk, Pictures
+from dataprune.errors import invalid
+from dataprune.tables.join import join
+from dataprune.workers import Report
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Measurer:
+    """A function of a picture, as `side` allows, and of its own height and width, that gives `columns` numbers; and its version."""
+
+    function: Callable[[np.ndarray, int, int], Sequence[float]]
+    columns: int
+    side: int
+    version: str
+
+
+def measure_pictures(
+    dataset: Dataset, how: Measurer, workers: int | None = None, progress: Progress | None = None
+) -> Float32[np.ndarray, "examples columns"]:
+    """Measure the pictures of a data set: those of its source, whole, else those that it holds; NaN of one that cannot be read.
+
+    Raises:
+        InputError: the data hold no pictures, or their source changed.
+    """
+    if dataset.images is None:
+        raise invalid("data", "hold pictures", dataset.things)
+    found, scale = _pictures_of(dataset), scale_in(dataset.pack) or ALL_BITS
+    kind = [how.version, *(("held", dataset.content_digest) if found is None else (versions(), str(scale), *found[0].identity))]
+    file = cache_root()[0] / "measures" / f"{store.json_digest(kind)}.npy"
+    if not file.is_file():
+        with store.writing(file) as path:
+            tables.write_npy(
+                path, _held(dataset, how, progress) if found is None else _read(found[0], how, scale, workers, progress)
+            )
+    measured = tables.read_npy(file)
+    rows = np.arange(len(dataset)) if found is None else found[1]
+    return np.asarray(measured[rows], np.float32)
+
+
+def _pictures_of(dataset: Dataset) -> tuple[Pictures, np.ndarray] | None:
+    """Find the encoded pictures of a data set by its origin, and the row of each example among them; None of data in memory."""
+    origin = dataset.origin
+    if origin is None or not origin.path:
+        return None
+    options = {name: value for name, value in origin.options.items() if name != "split"}
+    part = find_source(origin.path, Reading(**options)).parts.get(origin.split)
+    if part is None or part.pictures is None:
+        return None
+    return part.pictures, join(dataset.ids.tolist(), list(part.ids), "ids", origin.path).rows
+
+
+def _held(dataset: Dataset, how: Measurer, progress: Progress | None) -> np.ndarray:
+    """Measure pictures that are in memory."""
+    assert dataset.images is not None
+    made, height, width = np.empty((len(dataset), how.columns), np.float32), *dataset.images.shape[1:3]
+    for row, pixels in enumerate(dataset.images):
+        made[row] = how.function(pixels, height, width)
+        if progress is not None and (row + 1) % CHUNK == 0:
+            progress(row + 1, len(dataset))
+    return made
+
+
+def _read(pictures: Pictures, how: Measurer, scale: Scale, workers: int | None, progress: Progress | None) -> np.ndarray:
+    """Measure pictures from where they lie."""
+    made = np.full((pictures.count, how.columns), np.nan, np.float32)
+    for start, rows in chunk_results(partial(_measure_chunk, how, scale), pictures, workers, progress):
+        made[start : start + len(rows)] = rows
+    return made
+
+
+def _measure_chunk(how: Measurer, scale: Scale, chunk: Chunk, report: Report) -> tuple[int, np.ndarray]:
+    made = np.full((chunk.count, how.columns), np.nan, np.float32)
+    for row, read in enumerate(chunk.open()):
+        try:
+            made[row] = how.function(*decode_whole(read(-1), how.side, scale))
+        except BadPicture:
+            continue  # it was left out when the data were read
+        finally:
+            report(1)
+    return chunk.start, made

@@ -1,0 +1,1 @@
+"""What else is wrong with a set: pictures, shapes, bursts, mixed classes, names. Takes arrays and gives arrays."""
