@@ -5,7 +5,7 @@ import pytest
 
 import dataprune as dp
 from dataprune.noise import Evidence, find
-from dataprune.noise.threshold import with_threshold
+from dataprune.noise.suspects import with_threshold
 
 
 def in_sample(margins, n_classes=3):

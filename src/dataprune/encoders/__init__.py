@@ -2,5 +2,3 @@
 
 from dataprune.encoders.choose import choose
 from dataprune.encoders.vectors import Encoding, encode, encode_splits
-
-__all__ = ["Encoding", "choose", "encode", "encode_splits"]

@@ -1,21 +1,7 @@
 """Wrong labels: inject, find, evaluate and decide; and duplicates."""
 
 from dataprune.noise.evaluate import Evaluation, evaluate_classes, evaluate_suspects
-from dataprune.noise.evidence import Evidence, checked_probabilities
+from dataprune.noise.evidence import Evidence, better_order, checked_probabilities
 from dataprune.noise.find import find
 from dataprune.noise.inject import KINDS, inject_noise
-from dataprune.noise.order import better_order
 from dataprune.noise.suspects import Suspects
-
-__all__ = [
-    "KINDS",
-    "Evaluation",
-    "Evidence",
-    "Suspects",
-    "better_order",
-    "checked_probabilities",
-    "evaluate_classes",
-    "evaluate_suspects",
-    "find",
-    "inject_noise",
-]

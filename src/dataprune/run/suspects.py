@@ -16,8 +16,7 @@ from dataprune.data.labels import LabelFile, read_labels
 from dataprune.errors import InputError, MachineError, check_type, invalid, join_some
 from dataprune.noise import Evidence, Suspects
 from dataprune.noise.duplicates import conflicts, identical, with_conflicts
-from dataprune.noise.suspects import WhyNoCount
-from dataprune.noise.threshold import with_threshold
+from dataprune.noise.suspects import WhyNoCount, with_threshold
 from dataprune.run.evidence import evidence_of, evidence_of_trace
 from dataprune.run.recorded import of_data
 from dataprune.run.run import Run

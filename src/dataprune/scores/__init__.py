@@ -7,23 +7,3 @@ from dataprune.scores.score import Score, Scores, correlations
 from dataprune.scores.shapley import knn_shapley
 from dataprune.scores.table import ALIASES, FEATURE_SCORES, SCORES, FeatureSpec, ScoreSpec, canonical
 from dataprune.scores.zcore import zcore
-
-__all__ = [
-    "ALIASES",
-    "FEATURE_SCORES",
-    "SCORES",
-    "FeatureSpec",
-    "Score",
-    "ScoreSpec",
-    "Scores",
-    "canonical",
-    "correlations",
-    "km",
-    "km_cosine",
-    "knn_scores",
-    "knn_shapley",
-    "median_distance",
-    "prototype_distance",
-    "score_trace",
-    "zcore",
-]

@@ -5,5 +5,3 @@ from dataprune.selection.group import Group, Strategy, Views
 from dataprune.selection.select import select
 from dataprune.selection.selection import Selection
 from dataprune.selection.strategies import STRATEGIES
-
-__all__ = ["STRATEGIES", "Dynamic", "DynamicSampler", "Group", "Selection", "Strategy", "Views", "select"]

@@ -3,5 +3,3 @@
 from dataprune.trace.member import CHANNELS, MemberTrace, open_member, save_member
 from dataprune.trace.record import Recorder
 from dataprune.trace.trace import Trace
-
-__all__ = ["CHANNELS", "MemberTrace", "Recorder", "Trace", "open_member", "save_member"]

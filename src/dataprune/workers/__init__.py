@@ -3,5 +3,3 @@
 from dataprune.workers.child import default_workers
 from dataprune.workers.jobs import Executor, ExecutorConfig, Job, Outcome, Pool, Report, Tell
 from dataprune.workers.pool import open_pool, run_jobs
-
-__all__ = ["Executor", "ExecutorConfig", "Job", "Outcome", "Pool", "Report", "Tell", "default_workers", "open_pool", "run_jobs"]

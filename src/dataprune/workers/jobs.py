@@ -121,16 +121,18 @@ class Task:
 
 @runtime_checkable
 class Pool(Protocol):
-    """Workers that stay from one lot of jobs to the next."""
+    """Workers that stay from one lot of jobs to the next; on this machine unless it says otherwise."""
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
         """Run jobs as `run_jobs` does."""
 
     def nodes_without(self, paths: Sequence[Path]) -> list[str]:
         """Name the machines that do not see these files as the driver does."""
+        return []
 
     def max_payload_bytes(self) -> int | None:
         """Return how many bytes of a data set may travel with the jobs where files are not seen; None is any number."""
+        return None
 
 
 @runtime_checkable

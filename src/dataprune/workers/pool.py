@@ -9,11 +9,10 @@ import resource
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing import Pipe, resource_tracker
+from multiprocessing import Pipe, active_children, resource_tracker
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -75,7 +74,7 @@ class _ListenerError(BaseException):
 
 
 @dataclass(frozen=True)
-class SerialPool:
+class SerialPool(Pool):
     """This process, one job after the other."""
 
     threads: int
@@ -96,14 +95,6 @@ class SerialPool:
             except _ListenerError as carrier:
                 raise carrier.error from None
             yield outcome
-
-    def nodes_without(self, paths: Sequence[Path]) -> list[str]:
-        """Return none: there are no other nodes."""
-        return []
-
-    def max_payload_bytes(self) -> int | None:
-        """Return None: nothing is sent."""
-        return None
 
 
 @dataclass(eq=False)
@@ -132,7 +123,7 @@ class _Worker:
 
 
 @dataclass(eq=False)
-class ProcessPool:
+class ProcessPool(Pool):
     """Worker processes, started as they are needed, which stay until the end."""
 
     workers: int
@@ -152,18 +143,11 @@ class ProcessPool:
         """Run jobs side by side, and give outcomes as they complete."""
         return drive(self, jobs, tell)
 
-    def nodes_without(self, paths: Sequence[Path]) -> list[str]:
-        """Return none: there are no other nodes."""
-        return []
-
-    def max_payload_bytes(self) -> int | None:
-        """Return None: a payload may be as large as memory allows."""
-        return None
-
     def close(self) -> None:
         """End all workers."""
         for worker in list(self._started):
             self._end(worker)
+        active_children()  # takes leave of those that died, with what was held open for them
 
     def has_room(self) -> bool:
         """Return whether a worker is free, or may still be started."""

@@ -2,5 +2,3 @@
 
 from dataprune.report.page.render import Options
 from dataprune.report.page.write import Written, write_report
-
-__all__ = ["Options", "Written", "write_report"]
