@@ -288,13 +288,14 @@ def rows(page: Path, after: str) -> list[list[str]]:
 
 
 def test_scores_stand_on_their_page_with_their_direction() -> None:
-    from dataprune.scores import FEATURE_SCORES, SCORES
+    from dataprune.scores import FEATURE_SCORES, NETWORK_SCORES, SCORES
 
     page = ROOT / "docs" / "scores.md"
-    told = {row[0].strip("`"): (row[3], row[4]) for row in rows(page, "Scores of a trace")}
-    assert told == {name: ("larger" if spec.harder == 1 else "smaller", spec.needs) for name, spec in SCORES.items()}
-    papers = {row[0].strip("`"): re.findall(r"arXiv:\d+\.\d+", row[5]) for row in rows(page, "Scores of a trace")}
-    assert papers == {name: re.findall(r"arXiv:\d+\.\d+", spec.source) for name, spec in SCORES.items()}
+    for heading, table in {"Scores of a trace": SCORES, "Scores of the networks": NETWORK_SCORES}.items():
+        told = {row[0].strip("`"): (row[3], row[4]) for row in rows(page, heading)}
+        assert told == {name: ("larger" if spec.harder == 1 else "smaller", spec.needs) for name, spec in table.items()}
+        papers = {row[0].strip("`"): re.findall(r"arXiv:\d+\.\d+", row[5]) for row in rows(page, heading)}
+        assert papers == {name: re.findall(r"arXiv:\d+\.\d+", spec.source) for name, spec in table.items()}
     assert [row[0].strip("`") for row in rows(page, "Scores of features")] == ["median_distance", *FEATURE_SCORES]
 
 

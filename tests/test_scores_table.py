@@ -22,7 +22,7 @@ from toys import ANSWERS, LABELS, PROBABILITIES, random_logits, record, toy_memb
 # Probabilities lie in the trace in half precision: 11 bits.
 TOLERANCE = {name: {"rtol": 1e-3, "atol": 1e-3} for name in ("std", "least_confidence", "top_two_margin")}
 LABEL_BLIND = ("std", "entropy", "flip", "tdds", "least_confidence", "top_two_margin")  # scores in which the label plays no part
-WITHOUT_FEATURES = sorted(set(SCORES) - {"grand", "memorization"})
+WITHOUT_FEATURES = sorted(set(SCORES) - {"grand", "memorization", "second_split"})
 
 
 def close(name, values, expected):

@@ -130,7 +130,7 @@ def say_scores(run: "dp.Run") -> None:
     """Print a line for each score: its range and its direction; then what is absent, with the reason, and what can be had yet."""
     import numpy as np
 
-    from dataprune.scores import FEATURE_SCORES
+    from dataprune.scores import FEATURE_SCORES, NETWORK_SCORES
 
     rows: list[tuple[str, ...]] = [("score", "min", "median", "max", "harder means")]
     for name, one in run.scores.items():
@@ -140,8 +140,10 @@ def say_scores(run: "dp.Run") -> None:
     for name, reason in run.scores.absent.items():
         say(f"no {name}: {reason}")
     of_features = FEATURE_SCORES if run.manifest.features else ()
-    more = sorted({*dp.SCORES, *of_features} - {*run.scores, *run.scores.absent})
-    say(f"also from this run, where a command asks for them: {', '.join(more)}")
+    spec, more = run.manifest.spec, {*of_features} - {*run.scores, *run.scores.absent}
+    of_run = {name: one for name, one in (dp.SCORES | NETWORK_SCORES).items() if not one.recorded or name in spec.record}
+    more |= set(of_run) - {*run.scores, *run.scores.absent}
+    say(f"also from this run, where a command asks for them: {', '.join(sorted(more))}")
 
 
 def say_hardest(score: "dp.Score", run: "dp.Run", count: int) -> None:

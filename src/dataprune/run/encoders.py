@@ -190,14 +190,14 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
         """Open the network and return the encoder."""
-        from dataprune.training.features import penultimate
+        from dataprune.training.features import Built, penultimate
 
         path = undamaged(run.path / str(member.file), member.sha256)
         arrays, device = open_member(path).arrays, hardware.resolved_device()
-        about = (spec.model, recipe.normalise, spec.n_classes, device)
+        built = Built(spec.model, recipe.normalise, spec.n_classes, device)
 
         def encode_some(some: Dataset) -> np.ndarray:
-            return penultimate(encode(some, run.eyes, how), arrays, *about, trained_on=dataset)
+            return penultimate(encode(some, run.eyes, how), arrays, built, trained_on=dataset)
 
         return Encoder(encode_some, about={"device": device, "bit_exact": device == "cpu"})
 

@@ -20,7 +20,7 @@ ALGORITHM = 1  # raised when the same spec would give other numbers
 MEMORISED = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
 
 
-UNKNOWN = ("folds", "repeats", "rounds", "threshold_samples", "precision")  # of a training that only recorded
+UNKNOWN = ("folds", "repeats", "rounds", "threshold_samples", "precision", "record")  # of a training that only recorded
 
 
 def made_now() -> dict[str, Any]:
@@ -50,6 +50,7 @@ class RunSpec:
     rounds: int = 1
     threshold_samples: bool = False
     precision: Precision = "fp32"
+    record: tuple[str, ...] = ()
     encoder: EncoderRecord | None = None
     algorithm: int = ALGORITHM
     recorded: str = ""
@@ -75,7 +76,7 @@ class RunSpec:
             plain["recipe"]["milestones"] = list(self.recipe.milestones)
         else:
             plain = {name: value for name, value in plain.items() if name not in UNKNOWN}
-        return {name: value for name, value in plain.items() if value or name not in ("encoder", "recorded")}
+        return {name: value for name, value in plain.items() if value or name not in ("encoder", "record", "recorded")}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a strategy looks at: a score by name (of a run, a file or a function of the trace), features, what networks say."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,12 @@ from dataprune import store, tables
 from dataprune.data import read_features
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.run.features import match
-from dataprune.run.run import Run
-from dataprune.scores import ALIASES, FEATURE_SCORES, SCORES, Score, canonical, score_trace
+from dataprune.run.run import Run, undamaged
+from dataprune.scores import ALIASES, FEATURE_SCORES, NETWORK_SCORES, SCORES, Score, canonical, score_trace
 from dataprune.selection import STRATEGIES, Views
+from dataprune.trace import open_member
+from dataprune.training.features import Built, MemberNetwork
+from dataprune.training.recipes import TREES
 from dataprune.training.settings import ScoreReading
 
 logger = logging.getLogger(__name__)
@@ -83,12 +86,15 @@ def score_named(run: Run, by: str, reading: ScoreReading = ScoreReading()) -> Sc
 
 
 def known_score(run: Run, name: str) -> Score:
-    """Return a score of the run; one of the tables that it has no column of is computed from its trace or its features.
+    """Return a score of the run; one of the tables that it has no column of is computed from its trace, networks or features.
 
     InputError where there is no such score, or it is absent; no name of code or of a file is followed.
     """
     ours = name if name in run.scores else canonical(name)
     spec = FEATURE_SCORES.get(ours)
+    if ours in NETWORK_SCORES and ours not in run.scores:
+        values = np.mean([NETWORK_SCORES[ours].function(one, run.labels) for one in networks_of(run, ours)], axis=0)
+        return Score(ours, values, NETWORK_SCORES[ours].harder, run.ids, run.labels)
     if ours in SCORES and ours not in run.scores:
         return score_trace(run.trace, [ours])[ours]
     if spec is not None and ours not in run.scores:
@@ -98,8 +104,23 @@ def known_score(run: Run, name: str) -> Score:
             return Score(ours, values, spec.harder, run.ids, run.labels)
     if ours in run.scores or ours in run.scores.absent:
         return run.scores[ours]  # or why it is absent
-    there = {*run.scores, *SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
+    there = {*run.scores, *SCORES, *NETWORK_SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
     raise unknown_choice("score", name, there, also=ALIASES)
+
+
+def networks_of(run: Run, name: str) -> Iterator[MemberNetwork]:
+    """Open a run's networks one by one with its data, which are read again; a stored name of code is not followed."""
+    spec, recipe = run.manifest.spec, run.manifest.spec.recipe
+    if recipe is None or ":" in spec.model or spec.model == TREES.name or (spec.encoder is not None and run.eyes == "scratch"):
+        made = "recorded in another training" if recipe is None else f"of {run.manifest.spec.networks}"
+        raise InputError(f"{name} needs networks that can be built again, and those of {run.path} are {made}.")
+    if NETWORK_SCORES[name].recorded and name not in spec.record:
+        raise InputError(f"{name} needs more than {run.path} holds. Score with --record {name}.")
+    from dataprune.encoders import encode
+
+    dataset, built = encode(run.dataset(), run.eyes), Built(spec.model, recipe.normalise, spec.n_classes)
+    for one in run.manifest.learned:
+        yield MemberNetwork(dataset, open_member(undamaged(run.path / str(one.file), one.sha256)), built)
 
 
 def is_score_file(name: str) -> bool:

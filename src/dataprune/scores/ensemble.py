@@ -60,6 +60,21 @@ def pred_sum(trace: Trace) -> Values:
     return np.asarray((trace.last("predicted") == trace.labels).sum(axis=0, dtype=np.float64))
 
 
+def second_split(trace: Trace) -> Values:
+    """Return the epoch of a second training from which on the label is never named again: 1 ... T + 1; wrong labels go first.
+
+    The second training goes on, with a schedule of its own, on what the member had not seen. The mean over members that were
+    trained on the example at first.
+
+    Source: section 3. Departs: T + 1 in place of infinity; the second split is the fold that was left out, half of the set with
+        `--folds 2` only, as published; an example that was not learned at first counts too.
+    """
+    forgotten, seen = trace.second_split, trace.trained_on
+    if len(lacking := np.flatnonzero(~seen.any(axis=0))):
+        raise InputError(f"second_split needs a member that was trained on an example, and {len(lacking)} have none.")
+    return np.asarray((forgotten * seen).sum(axis=0) / seen.sum(axis=0))
+
+
 def least_confidence(trace: Trace) -> Values:
     """Measure 1 − the largest probability, in [0, 1 − 1/K], the mean over members. The label plays no part."""
     return _top_two(trace)[0]

@@ -1,39 +1,39 @@
-"""The table SCORES of what a trace tells, FEATURE_SCORES of what feature vectors tell, and ALIASES, other words for them."""
+"""The tables: SCORES of what a trace tells, NETWORK_SCORES and FEATURE_SCORES of networks and vectors; ALIASES, other words."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Concatenate
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dataprune.scores import dynamics, ensemble, neighbours, shapley, zcore
+from dataprune.scores import dynamics, ensemble, neighbours, networks, shapley, zcore
 from dataprune.scores.dynamics import Values
-from dataprune.trace import Trace
 
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """A score of a trace: how it is computed and what it means.
+    """A score of a trace, or of networks: how it is computed and what it means.
 
     Attributes:
-        function: of a `Trace`, called on chunks of examples; gives one number an example.
+        function: of a `Trace`, called on chunks of examples, or of a `Network` and the labels; gives one number an example.
         harder: +1 if larger values are harder, -1 if smaller ones are.
         formula: in one line.
-        needs: what the trace must hold, in words.
+        needs: what there must be, in words.
         source: where the score comes from.
         usual: whether every run has it; another one is computed from the run's trace when it is asked for.
         windowed: whether the function takes `window`, a number of epochs.
+        recorded: whether `score --record` must have been told of it.
     """
 
-    function: Callable[Concatenate[Trace, ...], Values]
+    function: Callable[..., Values]
     harder: int
     formula: str
     needs: str
     source: str
     usual: bool = True
     windowed: bool = False
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,14 @@ class FeatureSpec:
     function: Callable[[np.ndarray, ArrayLike, int], Values] | None = None
 
 
+_AGARWAL = "Agarwal et al. 2022, arXiv:2008.11600"
+_BALDOCK = "Baldock et al. 2021, arXiv:2106.09647"
 _CHO = "Cho et al. 2025, arXiv:2502.06905"
 _COLEMAN = "Coleman et al. 2020, arXiv:1906.11829"
 _FELDMAN = "Feldman and Zhang 2020, arXiv:2008.03703"
 _HE = "He et al. 2024, arXiv:2306.05175"
 _LEWIS = "Lewis and Gale 1994"
+_MAINI = "Maini et al. 2022, arXiv:2210.15031"
 _PAUL = "Paul et al. 2021, arXiv:2107.07075"
 _PLEISS = "Pleiss et al. 2020, arXiv:2001.10528"
 _SCHEFFER = "Scheffer et al. 2001"
@@ -69,6 +72,9 @@ _GRAND = "mean over members of ‖p − onehot(label)‖₂ · √(‖h‖² + 1
 
 _WINDOWS = "windows of 10 epochs, or of all where there are fewer,"
 _BOTH = "for each example, members of both kinds"
+_SECOND = "`--record second_split`, and folds"
+_HIDDEN = "networks with hidden layers, and the data"
+_KEPT = "`--record vog`, networks with hidden layers, and the data"
 _asked = partial(ScoreSpec, usual=False)
 _early = partial(_asked, windowed=True)
 
@@ -99,8 +105,26 @@ SCORES: dict[str, ScoreSpec] = {
     "top_two_margin": _asked(
         ensemble.top_two_margin, -1, "the largest p − the second, last epoch", "a trace's last epoch", _SCHEFFER
     ),
+    "second_split": _asked(
+        ensemble.second_split, -1, "epoch of a second training from which on y is never named again", _SECOND, _MAINI, recorded=True
+    ),
 }
 """Direction, needs and source of each score stand here, not at its function. Of members the mean, if nothing is said."""
+
+NETWORK_SCORES: dict[str, ScoreSpec] = {
+    "prediction_depth": _asked(
+        networks.prediction_depth, 1, "first layer from which on the 30 nearest name what the network does", _HIDDEN, _BALDOCK
+    ),
+    "vog": _asked(
+        networks.vog,
+        1,
+        "std over epochs of the gradient of y's logit by the input, by class",
+        _KEPT,
+        _AGARWAL,
+        recorded=True,
+    ),
+}
+"""Scores of the networks themselves, computed from a run's weights and its data where they are asked for; the mean over members."""
 
 FEATURE_SCORES = {
     "km": FeatureSpec(1, "Euclidean distance to the nearest centre of k-means"),
@@ -129,6 +153,7 @@ ALIASES = {
     "area_under_the_margin": "aum",
     "cartography": "variability",
     "data_iq": "aleatoric",
+    "depth": "prediction_depth",
     "data_shapley": "knn_shapley",
     "dynamic_uncertainty": "dyn_unc",
     "forgetting": "forget_toneva",
@@ -140,9 +165,12 @@ ALIASES = {
     "memorisation": "memorization",
     "moderate": "median_distance",
     "outlier": "outlier_distance",
+    "second_split_forgetting": "second_split",
     "self_supervised_prototypes": "km_cosine",
     "simifeat": "knn_agreement",
+    "ssft": "second_split",
     "true_prediction_sum": "pred_sum",
+    "variance_of_gradients": "vog",
 }
 """What scores are also called: word → the name of ours. Hyphens and capitals do not matter."""
 
@@ -156,4 +184,4 @@ def canonical(name: str) -> str:
     """
     plain = name.lower().replace("-", "_").replace(" ", "_")
     plain = ALIASES.get(plain, plain)
-    return plain if plain in SCORES or plain in FEATURE_SCORES or plain in ALIASES.values() else name
+    return plain if plain in {*SCORES, *NETWORK_SCORES, *FEATURE_SCORES, *ALIASES.values()} else name

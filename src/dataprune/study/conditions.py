@@ -18,7 +18,7 @@ from dataprune.run.features import match
 from dataprune.run.own_scores import known_score, needs_of, views_of
 from dataprune.run.run import Run, open_run
 from dataprune.run.score import score as score_run
-from dataprune.scores import ALIASES, FEATURE_SCORES, Score, km
+from dataprune.scores import ALIASES, FEATURE_SCORES, NETWORK_SCORES, Score, canonical, km
 from dataprune.scores import SCORES as SCORED
 from dataprune.selection import Views
 from dataprune.study.grid import Condition
@@ -86,7 +86,7 @@ def check_question(spec: StudySpec, run: Path | None, has_features: bool, given:
     asked = [name for name in spec.scores if name not in given and not (name == "km" and (has_features or spec.clusters))]
     if all(part.strategy == "random" for part in spec.parts):
         return
-    known = {*SCORED, *OF_FEATURES, "median_distance"}
+    known = {*SCORED, *NETWORK_SCORES, *OF_FEATURES, "median_distance"}
     if run is not None:
         opened = open_run(run)
         for name in [one for one in asked if one not in known.union(opened.scores)]:
@@ -156,7 +156,7 @@ class ScoreProvider:
         if from_run or asks_networks or not wanted:
             if run_path is None:
                 scorer = self.sources.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
-                run = scorer(data.train, self.folder / place, settings)
+                run = scorer(data.train, self.folder / place, replace(settings, record=(*settings.record, *_recorded(wanted))))
             else:
                 run = open_run(run_path)
             views = replace(views_of(run, needs - {"features"}), features=views.features)
@@ -210,6 +210,12 @@ def settings_of(run: Run) -> Settings:
         for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "precision", "seed")
     }
     return Settings(**same, recipe=recipe.name, batch=recipe.batch)
+
+
+def _recorded(wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the scores of which a run that is made for a study must record what they need."""
+    specs = {canonical(one): (SCORED | NETWORK_SCORES).get(canonical(one)) for one in wanted}
+    return tuple(name for name, spec in specs.items() if spec is not None and spec.recorded)
 
 
 def _aligned(score: Score, dataset: Dataset) -> Score:

@@ -34,7 +34,8 @@ class MemberTrace:
     Attributes:
         arrays: the channels (T, N); `trained_on` (N,) bool; of the last epoch `probabilities` (N, K) float16, or for very large
             sets `top_probabilities` (N, 16) float16, `top_classes` (N, 16) int32 and `rest` (N,) float32; `mirrored` (N, K)
-            float16, the probabilities of the mirror images, where the member was trained on such; the final `weights.<name>`.
+            float16, the probabilities of the mirror images, where the member was trained on such; the final `weights.<name>`;
+            what was asked to be recorded: `weights@<epoch>.<name>`, and `second_split` (N,) int32 (see `Trace.second_split`).
             Arrays may be memory maps.
         info: `when`, `seed`, `epochs`, `n_classes`, `labels` (a hash of those it was measured against), `status` ("ok", or why the
             member must not be scored); where there are such, `classes`, their names, and `incomplete`, why epochs are missing.

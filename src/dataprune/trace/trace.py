@@ -133,7 +133,7 @@ class Trace:
         at, n_classes = rows + self._start, self.n_classes
         for member in self._members:
             epochs = slice(int(member.info["epochs"]) - self._whole, None)
-            kept = {name: array for name, array in member.arrays.items() if not name.startswith("weights.")}
+            kept = {name: array for name, array in member.arrays.items() if not name.startswith("weights")}
             arrays = {name: array[epochs, at] if name in CHANNELS else array[at] for name, array in kept.items()}
             info = {**member.info, "epochs": self._whole, "n_classes": n_classes, "labels": labels_hash(self._labels[at])}
             yield MemberTrace(arrays, info)
@@ -185,6 +185,16 @@ class Trace:
     def trained_on(self) -> Bool[np.ndarray, "members examples"]:
         """Which member saw which example in training."""
         return np.stack([np.asarray(member.arrays["trained_on"][self._start : self._stop], bool) for member in self._members])
+
+    @property
+    def second_split(self) -> Int64[np.ndarray, "members examples"]:
+        """From which epoch on, of a second training on what a member had not seen, it never named the label again; its number of
+        epochs + 1 where it did to the end. For examples that a member was first trained on."""
+        if not self.ends_whole or any("second_split" not in member.arrays for member in self._members):
+            cure = "Score with --record second_split, and read it with neither --until nor --evidence."
+            raise InputError(f"the trace holds no second training. {cure}")
+        rows = slice(self._start, self._stop)
+        return np.stack([np.asarray(member.arrays["second_split"][rows], np.int64) for member in self._members])
 
     def member_probabilities(self, member: int, *, mirrored: bool = False) -> Float32[np.ndarray, "examples classes"]:
         """Read one member's class probabilities at the last epoch.

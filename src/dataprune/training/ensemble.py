@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int32, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, data_handle, open_shared
@@ -33,6 +33,7 @@ MOST_MEMBERS = 10_000  # more is a slip of the finger
 CHANCE_SIGMAS = 3.0
 RATES = (1.0, 0.1)  # times the recipe's learning rate: the second is tried where nothing was learned at the first
 N_THRESHOLD = 2  # networks with threshold samples: between them every example is judged
+KEPT_EPOCHS = 10  # at most, evenly spaced, whose weights are kept for vog
 DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probability
 
 
@@ -56,6 +57,7 @@ class Ensemble:
     seed: int = 0
     threshold_samples: bool = False
     precision: Precision = "fp32"
+    record: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.members > MOST_MEMBERS:
@@ -74,6 +76,10 @@ class Ensemble:
         if self.folds and self.threshold_samples:
             cure = "Networks that did not see the labels count the wrong ones better."
             raise invalid("threshold_samples", "go with --folds 0", f"{self.folds} folds", cure)
+        if "second_split" in self.record and not self.folds:
+            raise invalid("record", "go with folds for second_split", "--folds 0", "The second split is what a member left out.")
+        if self.record and (self.model == TREES.name or (self.model == "linear" and "vog" in self.record)):
+            raise invalid("record", "go with a network of several layers", f"{', '.join(self.record)} for {self.model}")
 
     @property
     def round_size(self) -> int:
@@ -151,6 +157,7 @@ class MemberJob:
     def checkpoints(self, folder: Path, rate: float) -> Checkpoints:
         """Return those of this very member, at so much of the learning rate: it does not depend on how many others there are."""
         spec = {name: value for name, value in asdict(self.ensemble).items() if name not in ("members", "repeats", "rounds")}
+        spec |= {} if spec.pop("record") == () else {"record": self.ensemble.record}
         excluded = "" if self.excluded is None else array_digest(self.excluded)
         return Checkpoints.of(folder, self.device, spec=spec, member=self.member, data=self.data_key, excluded=excluded, rate=rate)
 
@@ -252,13 +259,32 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
         status = _status(accuracy, loss, task.labels)
         if status == "ok":
             break
-    mirrored: np.ndarray | None = None
+    begun, mirrored = time.perf_counter(), None
     if ensemble.sees_mirrored(len(task.labels), fit.inputs.have_mirrored) and not ensemble.is_threshold(job.member):
         looks = fit.predict(mirrored=True)
         mirrored = np.concatenate([logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in looks])
-    path = folder / "trace.safetensors"
-    save_member(path, recorder.finish(weights_of(fit.model), status, mirrored))
+    member, path = recorder.finish(weights_of(fit.model), status, mirrored), folder / "trace.safetensors"
+    arrays = dict(member.arrays) | fit.kept
+    if "second_split" in ensemble.record:
+        arrays["second_split"], n_more = _second_split(job, task, fit)
+        n_seen, seconds = n_seen + n_more, seconds + time.perf_counter() - begun
+    save_member(path, replace(member, arrays=arrays))
     return MemberDone(job.member, path, status, accuracy, n_seen, seconds, peak_bytes(), fit.strength, rate=taken)
+
+
+def _second_split(job: MemberJob, task: "_Task", fit: "Fit") -> tuple[Int32[np.ndarray, " examples"], int]:
+    """Train the network on what it has not seen; return from which epoch on it never names a label again, and how many it saw."""
+    from dataprune.training.fit import Fit, load_weights
+
+    rest = ~task.trained_on if job.excluded is None else ~task.trained_on & ~job.excluded
+    again = replace(fit.training, seed=torch_seed(fit.training.seed, "second split"))
+    second, last_right = Fit(again, fit.inputs, task.labels, rest), np.zeros(len(task.labels), np.int32)
+    load_weights(second.model, fit.arrays())
+    for epoch in range(1, again.epochs + 1):
+        second.train_epoch()
+        named = np.concatenate([logits.argmax(dim=1).cpu().numpy() for _, logits, _ in second.predict()])
+        last_right[named == task.labels] = epoch
+    return last_right + 1, int(rest.sum()) * again.epochs
 
 
 def _grown(job: MemberJob, task: "_Task", folder: Path, report: Report) -> MemberDone:
@@ -317,8 +343,12 @@ def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Rep
         fit.restore(last.arrays, last.info["fit"])
         recorder.restore({n.removeprefix("recorder."): a for n, a in last.arrays.items() if n.startswith("recorder.")})
         begun -= last.info["seconds"]
+    n_kept = min(KEPT_EPOCHS, ensemble.epochs) if "vog" in ensemble.record else 0
+    kept = set(np.linspace(1, ensemble.epochs, n_kept).round().astype(int).tolist())
     while fit.epoch < ensemble.epochs:
         _record_epoch(fit, recorder, ensemble.when)
+        if fit.epoch in kept:
+            fit.keep()
         now = time.perf_counter()
         arrays = fit.arrays() | {f"recorder.{name}": value.numpy() for name, value in recorder.state().items()}
         checkpoints.save(fit.epoch, arrays, {"fit": fit.info(), "seconds": now - begun})

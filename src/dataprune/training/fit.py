@@ -148,6 +148,7 @@ class Fit(Fitting):
         self.labels = torch.from_numpy(np.asarray(labels)).to(self.device)
         self.plateau, self.peak = Plateau(), 1.0
         self.strength: float | None = None
+        self.kept: dict[str, np.ndarray] = {}
         self.weights: Tensor | None = None
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
@@ -247,6 +248,14 @@ class Fit(Fitting):
                 logits = self.model(inputs.batch(some, mirrored=mirrored))
             yield some, logits, self._tap.seen
 
+    def keep(self) -> None:
+        """Keep the weights as they are after this epoch, as `weights@<epoch>.<name>`."""
+        self.kept |= {f"weights@{self.epoch:04d}.{name}": value.copy() for name, value in weights_of(self.model).items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the tensors of the state, those that were kept too."""
+        return super().arrays() | self.kept
+
     def info(self) -> dict[str, Any]:
         """Return the rest of the state, as plain numbers."""
         return super().info() | {"plateau": asdict(self.plateau), "strength": self.strength}
@@ -255,6 +264,7 @@ class Fit(Fitting):
         """Go back to the state that `arrays` and `info` gave."""
         super().restore(arrays, info)
         self.plateau, self.strength = Plateau(**info["plateau"]), info["strength"]
+        self.kept = {name: np.array(value) for name, value in arrays.items() if name.startswith("weights@")}
 
 
 def weights_of(model: nn.Module) -> dict[str, np.ndarray]:

@@ -80,10 +80,12 @@ class Plan:
         """The shares of the set that a member trains on and looks at in each epoch, on average."""
         ensemble = self.ensemble
         trained = 1 - 1 / ensemble.folds if ensemble.folds else 1.0
+        second = float("second_split" in ensemble.record)  # of what was left out, with a look at all after each epoch
         if ensemble.when != "clean":
-            return trained, 1 - trained
+            return trained + second * (1 - trained), 1 - trained + second
         have_mirrored = self.dataset.features is None or self.dataset.mirrored is not None
-        return trained, 1.0 + ensemble.sees_mirrored(len(self.dataset), have_mirrored) / ensemble.epochs
+        looked_at = 1.0 + second + ensemble.sees_mirrored(len(self.dataset), have_mirrored) / ensemble.epochs
+        return trained + second * (1 - trained), looked_at
 
     def _batch_seconds(self, device: str) -> tuple[float, float]:
         """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first of a folder
@@ -126,6 +128,7 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
         when=settings.when,
         seed=settings.seed,
         threshold_samples=settings.threshold_samples,
+        record=settings.record,
     )
     return Plan(dataset, ensemble)
 

@@ -12,6 +12,7 @@ from dataprune.errors import invalid, unknown_choice
 if TYPE_CHECKING:
     from dataprune.workers import ExecutorConfig
 
+RECORDED = ("second_split", "vog")  # scores of which `record` keeps what they need
 MEASURES = ("seconds", "examples_seen", "flops")
 
 
@@ -36,6 +37,8 @@ class Settings:
         rounds: With 2, train as many members again, without the labels that the first ones call wrong; finds wrong labels best.
         threshold_samples: With --folds 0: train two more networks that learn some examples as an extra class, as if they were
             wrongly labelled, to tell from them how many labels are wrong.
+        record: Record more, for scores that need it, with commas: vog (the weights after up to ten epochs), second_split (each
+            network is trained again on what it had left out).
         precision: Compute in float32 (fp32) or bfloat16 (bf16). auto measures which of them is faster here; a run that was begun
             goes on with its own.
         seed: Number from which everything random follows; the same number gives the same result.
@@ -52,11 +55,17 @@ class Settings:
     repeats: int | None = None
     rounds: int = 1
     threshold_samples: bool = False
+    record: tuple[str, ...] = ()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        names = sorted({name for words in self.record for name in words.split(",")})
+        for name in names:
+            if name not in RECORDED:
+                raise unknown_choice("record", name, RECORDED)
+        object.__setattr__(self, "record", tuple(names))
         _check_least(self, 1, "members", "epochs", "batch", "repeats", "rounds")
         _check_least(self, 0, "folds")
         if self.folds == 1:
