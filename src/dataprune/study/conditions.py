@@ -156,7 +156,11 @@ class ScoreProvider:
         if from_run or asks_networks or not wanted:
             if run_path is None:
                 scorer = self.sources.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
-                run = scorer(data.train, self.folder / place, replace(settings, record=(*settings.record, *_recorded(wanted))))
+                run = scorer(
+                    data.train,
+                    self.folder / place,
+                    replace(settings, record=",".join([*settings.recorded, *_recorded(wanted)]) or None),
+                )
             else:
                 run = open_run(run_path)
             views = replace(views_of(run, needs - {"features"}), features=views.features)

@@ -128,7 +128,7 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
         when=settings.when,
         seed=settings.seed,
         threshold_samples=settings.threshold_samples,
-        record=settings.record,
+        record=settings.recorded,
     )
     return Plan(dataset, ensemble)
 

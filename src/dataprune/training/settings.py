@@ -55,21 +55,24 @@ class Settings:
     repeats: int | None = None
     rounds: int = 1
     threshold_samples: bool = False
-    record: tuple[str, ...] = ()
+    record: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         _check_kinds(self)
-        names = sorted({name for words in self.record for name in words.split(",")})
-        for name in names:
+        for name in self.recorded:
             if name not in RECORDED:
                 raise unknown_choice("record", name, RECORDED)
-        object.__setattr__(self, "record", tuple(names))
         _check_least(self, 1, "members", "epochs", "batch", "repeats", "rounds")
         _check_least(self, 0, "folds")
         if self.folds == 1:
             raise invalid("folds", "be 0 (no folds) or at least 2", self.folds)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """What is recorded more, in the order of names."""
+        return () if self.record is None else tuple(sorted(set(self.record.split(","))))
 
 
 @dataclass(frozen=True)
