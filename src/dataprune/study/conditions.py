@@ -159,7 +159,7 @@ class ScoreProvider:
                 run = scorer(
                     data.train,
                     self.folder / place,
-                    replace(settings, record=",".join([*settings.recorded, *_recorded(wanted)]) or None),
+                    _recording(settings, wanted),
                 )
             else:
                 run = open_run(run_path)
@@ -216,10 +216,11 @@ def settings_of(run: Run) -> Settings:
     return Settings(**same, recipe=recipe.name, batch=recipe.batch)
 
 
-def _recorded(wanted: Collection[str]) -> tuple[str, ...]:
-    """Return the scores of which a run that is made for a study must record what they need."""
-    specs = {canonical(one): (SCORED | NETWORK_SCORES).get(canonical(one)) for one in wanted}
-    return tuple(name for name, spec in specs.items() if spec is not None and spec.recorded)
+def _recording(settings: Settings, wanted: Collection[str]) -> Settings:
+    """Return settings by which a run records what scores need."""
+    specs = {name: (SCORED | NETWORK_SCORES).get(name) for name in map(canonical, wanted)}
+    names = [*settings.recorded, *(name for name, spec in specs.items() if spec is not None and spec.recorded)]
+    return replace(settings, record=",".join(names) or None)
 
 
 def _aligned(score: Score, dataset: Dataset) -> Score:
