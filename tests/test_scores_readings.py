@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dataprune.errors import InputError
-from dataprune.scores import ALIASES, FEATURE_SCORES, SCORES, Scores, canonical, score_trace
+from dataprune.scores import ALIASES, FEATURE_SCORES, NETWORK_SCORES, SCORES, Scores, canonical, score_trace
 from dataprune.scores.dynamics import dual, dyn_unc, loss_mean
 from dataprune.trace import Trace
 from toys import LABELS, PROBABILITIES, TRAINED_ON, random_logits, record, toy_member, toy_trace, trace_of
@@ -134,7 +134,7 @@ def test_mean_loss_where_the_probability_is_beyond_single_precision():
 
 class TestNames:
     def test_aliases_lead_to_scores_and_hide_none(self):
-        known = {*SCORES, *FEATURE_SCORES, "median_distance"}
+        known = {*SCORES, *NETWORK_SCORES, *FEATURE_SCORES, "median_distance"}
         assert set(ALIASES.values()) <= known
         assert not set(ALIASES) & known
 
