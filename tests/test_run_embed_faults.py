@@ -195,7 +195,7 @@ def killing(shape, n_classes):
 
 def small_mlp():
     """Return a recipe whose crops are whole pictures, as a perceptron needs them."""
-    return dataclasses.replace(FAST_GRAY, large=CropSpec(2, 1.0, 0.3, 1.0), small=None)
+    return dataclasses.replace(FAST_GRAY, crops=CropSpec(2, 1.0, 0.3, 1.0))
 
 
 def test_a_worker_that_was_killed_is_begun_again_where_it_was(digits, tmp_path, monkeypatch):
