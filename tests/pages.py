@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataprune.data import Dataset
 from dataprune.noise import Suspects
-from dataprune.report.page.data import Other, ReportData
+from dataprune.report.page.data import ReportData
 from dataprune.report.predictions import EnsemblePredictions
 from dataprune.run.duplicates import Duplicates
 from dataprune.run.manifest import MachineRecord, MemberRecord, Phase, RunData, RunManifest, RunSpec
@@ -104,19 +105,20 @@ def suspects(ids, labels, best, sure, wrong, classes):
 def pairs(one):
     """Return two pairs: two pictures of the set with different labels, and one that also lies in the test split."""
     n = len(one)
-    other = Other("test/<b>1.png", int(one.labels[2]), "test", np.zeros((8, 8, 3), np.uint8))
+    names, pixels = np.array(["test/<b>1.png"]), np.zeros((1, 8, 8, 3), np.uint8)
+    test = Dataset(one.labels[2:3], names, one.classes, pixels)
     found = Duplicates(
         ids=one.ids[[0, 2]],
-        other_ids=np.array([str(one.ids[1]), other.id]),
+        other_ids=np.array([str(one.ids[1]), names[0]]),
         split=np.array(["train", "train"]),
         other_split=np.array(["train", "test"]),
         distance=np.array([0.25, 0.0], np.float32),
         is_exact=np.array([False, True]),
         labels=one.labels[[0, 2]],
-        other_labels=np.array([one.labels[1], other.label]),
+        other_labels=one.labels[[1, 2]],
         rows=np.array([0, 2]),
         other_rows=np.array([1, 0]),
         classes=one.classes,
         n_examples=n + 1,
     )
-    return {"duplicates": found, "pair_rows": np.array([[0, 1], [2, n]]), "others": (other,)}
+    return {"duplicates": found, "pair_rows": np.array([[0, 1], [2, n]]), "beyond": {"test": test}}

@@ -21,7 +21,7 @@ from dataprune.data import read_features
 from dataprune.data.decode import thumbnail
 from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
-from dataprune.report.maps import MOST_POINTS, class_counts, map_element, map_of
+from dataprune.report.maps import MOST_POINTS, class_counts, map_inline, map_of
 from dataprune.report.page import Options, write_report
 from dataprune.report.page.build import run_page
 from dataprune.report.page.data import gather
@@ -162,12 +162,12 @@ def test_map_is_binned_beyond_what_an_eye_tells_apart():
     labels = rng.integers(0, 3, n)
     told = class_counts(found, labels, 3)
     assert sum(sum(one[1::2]) for one in told) == n
-    text = map_element(found, "map", is_picture=True)
+    text = map_inline(found, "map").element(found)
     assert text.count("data-k=") == len(found.counts)
     assert "style=" not in text
     few = map_of(np.zeros(3), np.ones(3), np.zeros(3, bool), np.arange(3))
     assert not few.is_binned
-    assert map_element(few, "map", is_picture=False).count("<circle ") == 3
+    assert map_inline(few, "map").body.count("<circle ") == 3
 
 
 def test_thumbnails_are_small_and_keep_tiny_pictures_as_they_are():

@@ -173,6 +173,13 @@ def thumbnail(pixels: UInt8[np.ndarray, "height width channels"], side: int = 96
     return file.getvalue()
 
 
+def shown_whole(file: Path, side: int) -> bytes:
+    """Return all of a picture in a file as WebP, at most `side` pixels wide and high; raise BadPicture as `decode`, or OSError."""
+    data = file.read_bytes()
+    found = (_decode_jpeg(data, side) if data[:3] == _JPEG else None) or _decode_pillow(data, ALL_BITS)
+    return thumbnail(found.pixels, side)
+
+
 @contextlib.contextmanager
 def _refusing() -> Iterator[None]:
     """Turn whatever the decoders raise in the block into BadPicture, and keep their warnings back."""

@@ -130,10 +130,10 @@ class Inline:
     body: str
     axes: list[dict[str, list[float]]]
 
-    def element(self, plot: Plot, marks: str = "", *, is_picture: bool = True) -> str:
-        """Return the SVG element, `marks` on top; with `is_picture` it says its title and description to who cannot see it."""
+    def element(self, plot: Plot, *, is_picture: bool = True) -> str:
+        """Return the SVG element; with `is_picture` it says its title and description to who cannot see it."""
         about = f'role="img" aria-label="{escape(plot.title)}. {escape(plot.description)}"' if is_picture else 'aria-hidden="true"'
-        return f'<svg class="plot" viewBox="0 0 {self.width:g} {self.height:g}" fill="{BLANK}" {about}>{self.body}{marks}</svg>'
+        return f'<svg class="plot" viewBox="0 0 {self.width:g} {self.height:g}" fill="{BLANK}" {about}>{self.body}</svg>'
 
 
 def inline(data: Plot, name: str) -> Inline:

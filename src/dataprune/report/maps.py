@@ -1,6 +1,6 @@
 """Maps: feature vectors in two dimensions by t-SNE, and examples by confidence against variability, on a page to click on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from dataprune.components import principal_components
 from dataprune.errors import invalid
 from dataprune.report.colors import ACCENT, COLOURS, VARIABLES, WARN
-from dataprune.report.figures import canvas, drawing, inline
+from dataprune.report.figures import Inline, canvas, drawing, inline
 from dataprune.report.text import display_text
 from dataprune.streams import torch_seed
 
@@ -202,8 +202,8 @@ def class_counts(data: Cartography, labels: Int64[np.ndarray, " examples"], n_cl
     return found
 
 
-def map_element(data: Cartography, name: str, *, is_picture: bool) -> str:
-    """Return the map as an SVG element of a page; its marks carry the numbers of their places."""
+def map_inline(data: Cartography, name: str) -> Inline:
+    """Draw the map for a page; its marks carry the numbers of their places."""
     frame = inline(MapFrame(data.x_high), name)
     (axes,) = frame.axes
     left, top, width, height = axes["box"]
@@ -221,7 +221,7 @@ def map_element(data: Cartography, name: str, *, is_picture: bool) -> str:
             marks.append(f"<rect {corner} {look}/>")
         else:
             marks.append(f'<circle cx="{x[place]:.1f}" cy="{y[place]:.1f}" r="{radius[place]:.1f}" {look}/>')
-    return frame.element(data, "".join(marks), is_picture=is_picture)
+    return replace(frame, body=frame.body + "".join(marks))
 
 
 @drawing.register(MapFrame)

@@ -33,7 +33,7 @@ class Query:
         split: number of the split.
         label, prediction: classes; both together are a cell of the confusion matrix.
         changed: only where the prediction is another class than the label.
-        ranges: least and largest value by column of numbers, ends included.
+        ranges: least and largest value by column of numbers, ends included, None for no end.
         lasso: what lies inside a polygon.
         group: number of a group of duplicates; −1 is any group.
         leaks: only groups that lie in several splits.
@@ -48,7 +48,7 @@ class Query:
     label: int | None = None
     prediction: int | None = None
     changed: bool = False
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     lasso: Lasso | None = None
     group: int | None = None
     leaks: bool = False
@@ -153,7 +153,8 @@ class ReviewTable:
         if asked.changed:
             inside &= (self.prediction != self.label) & (self.prediction != NONE) & (self.label != NONE)
         for name, (low, high) in asked.ranges.items():
-            column, ends = self._numbers(name), np.array([low, high], np.float32)  # as exact as the column is
+            ends = np.array([-np.inf if low is None else low, np.inf if high is None else high], np.float32)
+            column = self._numbers(name)  # whose exactness the ends have
             inside &= (column >= ends[0]) & (column <= ends[1])
         if asked.lasso is not None:
             at = np.stack([self._numbers(asked.lasso.x), self._numbers(asked.lasso.y)], axis=1)

@@ -35,24 +35,15 @@ TEXT_LETTERS = 400  # of a text that is shown
 
 
 @dataclass(frozen=True, eq=False)
-class Other:
-    """An example of another split, which a duplicate names."""
-
-    id: str
-    label: int
-    split: str
-    pixels: np.ndarray | None
-    text: str = ""
-
-
-@dataclass(frozen=True, eq=False)
 class ReportData:
     """A run, as its page tells of it.
 
     Attributes:
         features, features_are: vectors for the map and for the nearest examples, and what these are, in words.
-        pair_rows: (P, 2) rows of the duplicates: beyond the set's size N row N + k is `others[k]`, of another split.
+        pair_rows: (P, 2) rows of the duplicates.
+        beyond: the other splits by name; their examples are the rows from the set's size N on.
         missing: for each absent part ("pictures", "suspects", "duplicates", "near", "features") the reason, in words.
+        paths: of each row the file of its picture; None where pictures have no files.
         gone: which pictures are not there any more, in words.
         audited: rows of the labels that a person was asked to look at, in their order; None where no audit is shown.
         accuracy: how often networks name given labels that they did not see; None where all saw all.
@@ -70,12 +61,13 @@ class ReportData:
     suspects: Suspects | None = None
     duplicates: Duplicates | None = None
     pair_rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
-    others: tuple[Other, ...] = ()
+    beyond: Mapping[str, Dataset] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
     audited: Int64[np.ndarray, " looked"] | None = None
     accuracy: float | None = None
     records: Records | None = None
+    paths: "np.ndarray | Mapping[int, Path] | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -108,11 +100,42 @@ class ReportData:
         """What the examples are called."""
         return THINGS[self.manifest.data.kind]
 
+    def place(self, row: int) -> tuple[str, Dataset | None, int]:
+        """Return where an example lies: its split, the data of a split other than the run's, and its row there."""
+        at = row - len(self)
+        for name, part in self.beyond.items() if at >= 0 else ():
+            if at < len(part):
+                return name, part, at
+            at -= len(part)
+        return "train", None, row
+
+    def id_of(self, row: int) -> str:
+        _, part, at = self.place(row)
+        return str((self.ids if part is None else part.ids)[at])
+
+    def label_of(self, row: int) -> int:
+        """Return the class index of an example, −1 for no label."""
+        _, part, at = self.place(row)
+        labels = self.labels if part is None else part.labels
+        return -1 if labels is None else int(labels[at])
+
+    def pixels_of(self, row: int) -> np.ndarray | None:
+        """Return the picture of an example, None where there is none."""
+        _, part, at = self.place(row)
+        images = self.images if part is None else part.images
+        pixels = None if images is None else images[at]
+        return None if pixels is None else np.asarray(pixels)
+
     def text_of(self, row: int) -> str:
         """Return the text, or the row, of an example as it is shown; "" where there is none."""
-        if row >= len(self):
-            return self.others[row - len(self)].text
-        return "" if self.records is None else display_text(self.records.shown(row), TEXT_LETTERS)
+        _, part, at = self.place(row)
+        records = self.records if part is None else part.records
+        return "" if records is None else display_text(records.shown(at), TEXT_LETTERS)
+
+    @cached_property
+    def sorted_difficulties(self) -> dict[str, np.ndarray]:
+        """Difficulties by score, ascending: where an example stands among all is a search in them."""
+        return {name: np.sort(score.difficulty) for name, score in self.scores.items()}
 
     @property
     def probable(self) -> Int64[np.ndarray, " wrong"]:
@@ -150,32 +173,8 @@ def gather(
     of_run = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, predictions_of(run.trace))
     found = (*of_run, images, vectors, features_are, suspects, *_duplicates(dataset, missing), missing)
     gone, records = () if rest is None else (rest.said,), None if dataset is None else dataset.records
-    return ReportData(*found, gone, audited, accuracy, records)
-
-
-def pairs_of(found: Duplicates, splits: Splits) -> tuple[np.ndarray, tuple[Other, ...]]:
-    """Return the rows of each pair as `ReportData.pair_rows`, and the examples of other splits that they name."""
-    by_split = {"validation": splits.validation, "test": splits.test}
-    others: list[Other] = []
-    place: dict[tuple[str, int], int] = {}
-
-    def row(name: str, label: int, split: str, at: int) -> int:
-        """Return the row of an example; one of another split is added to `others` at its first mention."""
-        dataset = by_split.get(split)
-        if dataset is None:
-            return at
-        if (split, at) not in place:
-            place[split, at] = len(splits.train) + len(others)
-            pixels = None if dataset.images is None else np.asarray(dataset.images[at])
-            text = "" if dataset.records is None else display_text(dataset.records.shown(at), TEXT_LETTERS)
-            others.append(Other(name, label, split, pixels, text))
-        return place[split, at]
-
-    ones = (found.ids, found.labels, found.split, found.rows)
-    twins = (found.other_ids, found.other_labels, found.other_split, found.other_rows)
-    pairs = zip(*(column.tolist() for column in (*ones, *twins)), strict=True)
-    rows = [(row(*pair[:4]), row(*pair[4:])) for pair in pairs]
-    return np.array(rows, np.int64).reshape(-1, 2), tuple(others)
+    paths = rest.paths if rest is not None else None if dataset is None else dataset.paths
+    return ReportData(*found, gone, audited, accuracy, records, paths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +183,7 @@ class Remaining:
 
     images: np.ndarray
     place: dict[int, int]
+    paths: dict[int, Path]
     said: str
 
     @property
@@ -226,7 +226,8 @@ def _remaining(run: Run, data: str | Path | Dataset | None) -> Remaining | None:
     if found.images is None or found.origin is None or found.origin.kind != "folder" or not gone or not place:
         return None
     said = f"{pluralise(len(gone), 'picture')} gone or unreadable, so not shown: {join_some(gone, most=3)}"
-    return Remaining(found.images, place, f"{said}; whether the others are as they were scored cannot be checked")
+    paths = {row: Path(found.paths[at]) for row, at in place.items()} if found.paths is not None else {}
+    return Remaining(found.images, place, paths, f"{said}; whether the others are as they were scored cannot be checked")
 
 
 def _why_not(run: Run) -> str:
@@ -266,8 +267,11 @@ def _features(run: Run, dataset: Dataset | None, path: Path | None, missing: dic
     return None, ""
 
 
-def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Duplicates | None, np.ndarray, tuple[Other, ...]]:
+def _duplicates(
+    dataset: Dataset | None, missing: dict[str, str]
+) -> tuple[Duplicates | None, Int64[np.ndarray, "pairs 2"], dict[str, Dataset]]:
     """Look for duplicates within and across the splits of the run's source; the run's own labels stay."""
+    nothing, beyond = np.zeros((0, 2), np.int64), dict[str, Dataset]()
     try:
         if dataset is None:
             raise InputError("The data were not found, or not all of them, so nothing could be compared.")
@@ -276,11 +280,17 @@ def _duplicates(dataset: Dataset | None, missing: dict[str, str]) -> tuple[Dupli
             with suppress(DatapruneError):
                 every = read_splits(origin.path, **{key: value for key, value in origin.options.items() if key != "labels"})
                 splits = Splits(dataset, every.validation, every.test)
-        n = sum(len(part) for part in (splits.train, splits.validation, splits.test) if part is not None)
+        beyond = {name: part for name, part in vars(splits).items() if name != "train" and part is not None}
+        n = len(dataset) + sum(map(len, beyond.values()))
         if n > MOST_COMPARED:
             missing["near"] = f"Among {n:,} only identical examples were looked for; dataprune duplicates DATA finds near ones."
         found = find_duplicates(splits, near=n <= MOST_COMPARED)
     except DatapruneError as reason:
         missing["duplicates"] = str(reason)
-        return None, np.zeros((0, 2), np.int64), ()
-    return found, *pairs_of(found, splits)
+        return None, nothing, beyond
+    starts, start = {"train": 0}, len(dataset)
+    for name, part in beyond.items():
+        starts[name], start = start, start + len(part)
+    sides = ((found.split, found.rows), (found.other_split, found.other_rows))
+    rows = [np.array([starts[one] for one in split.tolist()], np.int64) + at for split, at in sides]
+    return found, np.stack(rows, axis=1), beyond

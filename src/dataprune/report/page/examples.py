@@ -172,9 +172,8 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"]) -> dict[str, A
     """
     n, top = len(data), data.predictions
     own = np.where(rows < n, rows, 0)  # those of other splits have no scores; what stands there for them is not shown
-    others = [data.others[row - n] if row >= n else None for row in rows.tolist()]
-    ids = [str(data.ids[row]) if other is None else other.id for row, other in zip(rows.tolist(), others, strict=True)]
-    labels = [int(data.labels[row]) if other is None else other.label for row, other in zip(own.tolist(), others, strict=True)]
+    ids, labels = [data.id_of(row) for row in rows.tolist()], [data.label_of(row) for row in rows.tolist()]
+    sorted_values = data.sorted_difficulties
     percents = (top.top_probabilities[own] * 100).round().astype(np.int64)
     n_likely = [max(1, count) for count in (percents >= 1).sum(axis=1).tolist()]  # the best, and others that have any
     likely = [
@@ -185,12 +184,15 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"]) -> dict[str, A
         "name": [shown_id(name) for name in ids],
         "label": labels,
         "given": [data.name_of(label) for label in labels],
-        "split": ["" if other is None else other.split for other in others],
+        "split": ["" if row < n else data.place(row)[0] for row in rows.tolist()],
         "top": likely[0],
         "p": likely[1],
         "text": [data.text_of(row) for row in rows.tolist()],
         "values": {name: [float(f"{v:.4g}") for v in score.values[own].tolist()] for name, score in data.scores.items()},
-        "rank": {name: _easier(score.difficulty)[own].tolist() for name, score in data.scores.items()},
+        "rank": {
+            name: (100 * np.searchsorted(sorted_values[name], score.harder * score.values[own].astype(np.float64)) // n).tolist()
+            for name, score in data.scores.items()
+        },
     }
 
 
@@ -210,9 +212,8 @@ def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Opti
     room = PAGE_BYTES - RESERVED_BYTES - n_bytes
 
     def encoded(row: int, side: int) -> str:
-        images, n = data.images, len(data)
-        pixels = data.others[row - n].pixels if row >= n else None if images is None else images[row]
-        return "" if pixels is None else b64encode(thumbnail(np.asarray(pixels), side)).decode()
+        pixels = data.pixels_of(row)
+        return "" if pixels is None else b64encode(thumbnail(pixels, side)).decode()
 
     asked, found, side, place = rows[: options.max_pictures].tolist(), [""] * len(rows), SIDES[0], 0
     for place, row in enumerate(asked):
@@ -229,8 +230,3 @@ def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Opti
     said = f"Pictures but the first {SHARP} are at most {side} pixels wide" if side < SIDES[0] else ""
     said += f"{', and' if said else 'Pictures:'} {n_left:,} of {len(asked):,} are not embedded" if n_left else ""
     return found, f"{said}, so that the page stays below {PAGE_BYTES / 1e6:g} MB." if said else ""
-
-
-def _easier(difficulty: np.ndarray) -> Int64[np.ndarray, " examples"]:
-    """Return how many percent of all examples are easier."""
-    return np.asarray(100 * np.searchsorted(np.sort(difficulty), difficulty) // len(difficulty))

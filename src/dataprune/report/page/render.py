@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataprune.report.figures import Inline, Plot, inline, plain
-from dataprune.report.maps import Cartography, map_element
+from dataprune.report.maps import Cartography, map_inline
 from dataprune.report.text import pluralise
+
+if TYPE_CHECKING:
+    import jinja2
 
 PLACE = Path(__file__).parent
 SCRIPTS = ("theme.js", "tables.js", "choices.js", "examples.js", "galleries.js", "review.js", "map.js")
@@ -42,11 +45,41 @@ class Page:
 
 def html(page: Page, *, is_static: bool = False) -> str:
     """Write a page as HTML; with `is_static` without any script: pictures and tables are all in the markup then."""
-    import jinja2
     from markupsafe import Markup
 
+    style, script = (
+        "".join((PLACE / "assets" / name).read_text(encoding="utf-8") for name in names)
+        for names in (("page.css",), () if is_static else SCRIPTS)
+    )
+    drawn: dict[str, Inline] = {}
+    elements: dict[str, Markup] = {}
+    for name, plot in page.plots.items():
+        drawn[name] = map_inline(plot, name) if isinstance(plot, Cartography) else inline(plot, name)
+        elements[name] = Markup(drawn[name].element(plot, is_picture=is_static or name != "map"))
+    beside = {
+        name: {"axes": one.axes, "data": None if isinstance(page.plots[name], Cartography) else plain(page.plots[name])}
+        for name, one in drawn.items()
+    }
+    return template(f"{page.kind}.html").render(
+        **page.context,
+        plots=elements,
+        about={name: plot.description for name, plot in page.plots.items()},
+        titles={name: plot.title for name, plot in page.plots.items()},
+        data=page.payload,
+        payload=Markup(script_json({**page.payload, "plots": beside})),
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        is_static=is_static,
+    )
+
+
+def template(name: str, *folders: Path) -> "jinja2.Template":
+    """Return a template of ours, or of other folders, which may use ours; whatever it is given is escaped."""
+    import jinja2
+
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PLACE / "templates"),
+        loader=jinja2.FileSystemLoader([*folders, PLACE / "templates"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -62,31 +95,7 @@ def html(page: Page, *, is_static: bool = False) -> str:
         "tera": partial(_number, form=",.3g", unit=1e-12),
         "several": pluralise,
     }
-    style, script = (
-        "".join((PLACE / "assets" / name).read_text(encoding="utf-8") for name in names)
-        for names in (("page.css",), () if is_static else SCRIPTS)
-    )
-    drawn: dict[str, Inline] = {}
-    elements: dict[str, Markup] = {}
-    for name, plot in page.plots.items():
-        if isinstance(plot, Cartography):
-            elements[name] = Markup(map_element(plot, name, is_picture=is_static))
-        else:
-            drawn[name] = inline(plot, name)
-            elements[name] = Markup(drawn[name].element(plot))
-    beside = {name: {"axes": one.axes, "data": plain(page.plots[name])} for name, one in drawn.items()}
-    return environment.get_template(f"{page.kind}.html").render(
-        **page.context,
-        plots=elements,
-        about={name: plot.description for name, plot in page.plots.items()},
-        titles={name: plot.title for name, plot in page.plots.items()},
-        data=page.payload,
-        payload=Markup(script_json({**page.payload, "plots": beside})),
-        style=Markup(style),
-        script=Markup(script),
-        policy=policy(style, script),
-        is_static=is_static,
-    )
+    return environment.get_template(name)
 
 
 def policy(style: str, script: str) -> str:

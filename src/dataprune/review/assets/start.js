@@ -1,0 +1,78 @@
+"use strict";
+// The review itself: views, filters, the grid, and decisions about many at once.
+(async function () {
+  const { byId, whole, percent } = parts;
+  history.replaceState(null, "", "/");  // the key stays in no address
+  const state = await (await fetch("/state")).json(), told = byId("told");
+  let forget = 0;
+  const tell = (words, isLong = false) => {
+    told.textContent = words;
+    clearTimeout(forget);
+    forget = setTimeout(() => { told.textContent = ""; }, isLong ? 12000 : 5000);
+  };
+  const book = served(state, tell), tiles = grid(book, tell);
+  let latest = 0;
+  const refresh = async () => {
+    const mine = latest += 1, asked = shown.query(), found = await book.asked("/query", asked);
+    if (mine === latest) { tiles.show(found, asked, refresh); bulk(); }
+  };
+  const shown = filters(state, refresh);
+  plots(book, state, (found) => { shown.region(found); byId("plots").open = innerWidth > 900; });
+
+  const counts = () => {
+    const { keep, drop, relabel } = state.decided;
+    byId("decided").textContent = `Decided: ${whole(keep)} keep, ${whole(drop)} drop, ${whole(relabel)} relabel.`;
+  };
+  book.heard.add(counts);
+  counts();
+
+  const scope = byId("bulk-scope"), sure = byId("bulk-sure");
+  const bulk = () => {
+    const chosen = tiles.chosen.length;
+    scope.options[0].text = `the shown ones (${whole(tiles.n)})`;
+    scope.options[1].text = `the chosen ones (${whole(chosen)})`;
+    scope.options[2].hidden = !state.counts;
+    sure.hidden = scope.value !== "sure";
+  };
+  scope.addEventListener("focus", bulk);
+  scope.addEventListener("change", bulk);
+  const above = () => Math.min(100, Math.max(0, Number(byId("bulk-percent").value) || 0)) / 100;
+  const decideMany = (choice, as = null) => {
+    if (scope.value === "chosen") return tiles.chosen.length ? book.decide(tiles.chosen, choice, as).then(() => tell(`${parts.several(tiles.chosen.length, "example")}: ${choice || "no decision"}.`)) : tell("None is chosen: click tiles with Ctrl, or press space.");
+    const query = scope.value === "sure" ? { ranges: { suspicion: [above(), null] } } : tiles.query;
+    return book.decideAll(query, choice, as);
+  };
+  for (const button of document.querySelectorAll("#bulk [data-all]")) button.addEventListener("click", () => decideMany(button.dataset.all));
+  state.classes.forEach((name, c) => byId("bulk-class").append(new Option(name, c)));
+  byId("bulk-class").addEventListener("change", (event) => { if (event.target.value !== "") decideMany("relabel", Number(event.target.value)); event.target.value = ""; });
+  byId("undo").addEventListener("click", () => book.undo());
+
+  const views = {
+    all: () => shown.set({}),
+    suspects: () => shown.set({ "f-sort": "rank", ...(state.counts ? { "f-suspicion": "50" } : {}) }),
+    duplicates: () => shown.set({ "f-duplicates": "any", "f-sort": "group" }),
+    leaks: () => shown.set({ "f-duplicates": "leaks", "f-sort": "group" }),
+    copies: () => shown.set({ "f-duplicates": "copies", "f-sort": "group" }),
+    audit: async () => {
+      const size = Math.max(12, Math.min(state.n, Number(byId("audit-size").value) || 100));
+      const rows = await book.asked(`/audit?size=${size}`), open = rows.findIndex((e) => !book.decision(e));
+      tell(`${rows.length} labels, as dataprune noise audit --size ${rows.length} asks for.`);
+      tiles.view.open(Math.max(0, open), { n: rows.length, at: (i) => rows[i], find: (e) => rows.indexOf(e) }, true);
+    },
+  };
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.hidden = ({ suspects: !shown.suspects, audit: !shown.suspects, duplicates: !state.n_groups, leaks: state.splits.length < 2 || !state.n_groups, copies: !state.n_groups })[button.dataset.view] || false;
+    button.addEventListener("click", () => {
+      for (const one of document.querySelectorAll("[data-view]")) one.setAttribute("aria-pressed", String(one === button));
+      views[button.dataset.view]();
+    });
+  }
+  byId("audit-label").hidden = !shown.suspects;
+  document.addEventListener("keydown", (event) => {
+    if (parts.isTyping(event) || byId("viewer").open) return;
+    if (event.key === "/") { byId("f-text").focus(); event.preventDefault(); }
+    else if (event.key.toLowerCase() === "u" && event.target === document.body) book.undo();
+  });
+  byId("suspect-note").textContent = state.counts ? "" : state.missing.suspects ? "" : "How probably a label is wrong is not known here; there is an order to look in.";
+  document.querySelector(shown.suspects && state.n_flagged ? "[data-view=suspects]" : "[data-view=all]").click();
+})();
