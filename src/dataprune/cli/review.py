@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import dataprune as dp
-from dataprune import store
 from dataprune.cli.lines import say, warn
 from dataprune.cli.options import MovedData, Quiet, Run, at_least
 from dataprune.errors import MachineError
@@ -82,6 +81,8 @@ def review(
 @contextmanager
 def _only_one(run: "dp.Run") -> Iterator[str]:
     """Keep other reviews out while the block runs; yield why nothing can be saved, or ""."""
+    from dataprune import store
+
     with ExitStack() as stack:
         reason = ""
         try:
