@@ -50,7 +50,23 @@ SHARED: dict[str, Any] = {
 app = App("dataprune", help=HELP, version_flags=["--version"], **SHARED)
 noise_app = App("noise", help="Find, judge and correct wrong labels; or make them.", version_flags=[], **SHARED)
 Command = Callable[..., int | None]
-COMMANDS: list[Command] = [demo, score, prune, embed, km, duplicates, check, show, study, advise, review, report, export, verify, map_]
+COMMANDS: list[Command] = [
+    demo,
+    score,
+    prune,
+    embed,
+    km,
+    duplicates,
+    check,
+    show,
+    study,
+    advise,
+    review,
+    report,
+    export,
+    verify,
+    map_,
+]
 NOISE_COMMANDS: list[Command] = [noise.inject, noise.find, noise.audit, noise.check, noise.apply]
 for _parent, _commands in ((app, COMMANDS), (noise_app, NOISE_COMMANDS)):
     for _command in _commands:
