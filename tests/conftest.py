@@ -65,6 +65,14 @@ def memory_limit():
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the plots of pages empty, where a test looks at all else: to draw them is most of the work."""
+    from dataprune.report.figures import Inline
+
+    monkeypatch.setattr("dataprune.report.page.render.inline", lambda plot, name: Inline(1.0, 1.0, "", []))
+
+
+@pytest.fixture
 def cli_as_it_ends(capfd):
     """Run the command in this process, also where a test interrupts it: gives the exit code, stdout and stderr."""
     from dataprune.cli import main

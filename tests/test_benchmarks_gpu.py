@@ -37,6 +37,7 @@ def test_every_part_runs_on_a_cpu_and_agrees_with_itself(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.long
 def test_without_a_gpu_it_says_so_in_one_line():
     done = gpu()
     assert (done.returncode, done.stdout) == (4, "")

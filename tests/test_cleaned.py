@@ -249,6 +249,7 @@ class TestKills:
             Image.new("RGB", (4, 4), (ord(name), 0, 0)).save(tmp_path / "source" / f"{name}.png")
         return [str(tmp_path / "source" / f"{name}.png") for name in "abc"]
 
+    @pytest.mark.long
     def test_killed_at_any_moment_the_same_call_gives_the_same(self, pictures, tmp_path):
         """No target is ever half there; nothing is left over; the source stays as it was."""
         source, out = kill_everywhere.state(tmp_path / "source"), tmp_path / "out"

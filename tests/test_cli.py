@@ -129,6 +129,7 @@ def first(group, count, generator):
     return range(count)
 """
 
+    @pytest.mark.long
     def test_names_in_the_folder_of_the_call(self, flowers, tmp_path):
         (tmp_path / "mine_of_a_user.py").write_text(self.MINE)
         (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")

@@ -57,7 +57,10 @@ def whole(asked, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("start", "executor"),
-    [pytest.param(["-m", "dataprune"], "processes", marks=pytest.mark.slow), (["-c", WITH_CHECKPOINTS], "serial")],
+    [
+        pytest.param(["-m", "dataprune"], "processes", marks=pytest.mark.slow),
+        pytest.param(["-c", WITH_CHECKPOINTS], "serial", marks=pytest.mark.long),
+    ],
     ids=["as it is", "kept"],
 )
 def test_after_ctrl_c_the_same_command_comes_to_the_same(cli, asked, whole, tmp_path, start, executor):

@@ -76,7 +76,10 @@ def run_through_closed_pipe(arguments):
 
 
 class TestInterrupts:
-    @pytest.mark.parametrize(("number", "code", "executor"), [(signal.SIGINT, 130, "processes"), (signal.SIGTERM, 143, "serial")])
+    @pytest.mark.parametrize(
+        ("number", "code", "executor"),
+        [pytest.param(signal.SIGINT, 130, "processes", marks=pytest.mark.long), (signal.SIGTERM, 143, "serial")],
+    )
     def test_interrupted_and_resumed_gives_the_same_bytes(self, cli, flowers, run_folder, tmp_path, number, code, executor):
         out = tmp_path / "run"
         command = [sys.executable, "-m", "dataprune", "score", str(flowers), "--out", str(out), *SETTINGS, "--executor", executor]

@@ -84,7 +84,7 @@ def test_score_prune_find_and_report(folder):
     ("command", "extra"),
     [
         (("score", "hf:some/set", "--out", "x"), "huggingface"),
-        (("score", "digits", "--out", "y", "--executor", "ray", "--quiet"), "ray"),
+        pytest.param(("score", "digits", "--out", "y", "--executor", "ray", "--quiet"), "ray", marks=pytest.mark.long),
     ],
 )
 def test_what_needs_an_extra_names_it(folder, command, extra):

@@ -158,6 +158,7 @@ def test_a_kept_set_is_copied_as_a_table_that_can_be_read(tmp_path):
     assert [small.classes[label] for label in small.labels] == [whole.classes[label] for label in whole.labels[kept.rows]]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_shows_its_texts(tmp_path):
     path = write_texts(tmp_path / "a.csv")
     run = dp.score(path, tmp_path / "run", Settings(folds=2, epochs=1), Hardware(executor="serial"))

@@ -284,6 +284,7 @@ class TestLearned:
         assert first.endswith(again[again.index("pairs of duplicates") :])
 
 
+@pytest.mark.long
 def test_flowers_hold_pictures_under_two_classes(shared_data):
     found = find_duplicates(dp.read_splits(str(shared_data / "flowers")), near=False)
     assert (len(found), int(found.is_conflict.sum())) == (6, 4)

@@ -16,7 +16,9 @@ import dataprune as dp
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 NEED_LIBRARIES = {"accelerate_loop", "huggingface_trainer", "lightning_trainer"}
-marked = [pytest.param(path, marks=pytest.mark.integrations if path.stem in NEED_LIBRARIES else ()) for path in EXAMPLES]
+marked = [
+    pytest.param(path, marks=pytest.mark.integrations if path.stem in NEED_LIBRARIES else pytest.mark.long) for path in EXAMPLES
+]
 
 
 @pytest.mark.parametrize("path", marked, ids=lambda path: path.stem)
@@ -52,11 +54,12 @@ CALLS = {
 }
 
 
-SLOW = pytest.mark.slow  # ten seconds to import
+TIERS = {"train_transformers.py": pytest.mark.slow, "train_pytorch.py": pytest.mark.long}  # what takes seconds to import
+IDS = [call.split()[0] for call in CALLS]
 
 
 @pytest.mark.parametrize(
-    "call", [pytest.param(one, marks=SLOW if "transformers" in one else (), id=one.split()[0]) for one in CALLS]
+    "call", [pytest.param(one, marks=TIERS.get(name, ()), id=name) for one, name in zip(CALLS, IDS, strict=True)]
 )
 def test_a_study_trains_by_each_of_the_trainers(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "transformers" in call and importlib.util.find_spec("transformers") is None:

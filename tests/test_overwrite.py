@@ -118,6 +118,7 @@ def test_a_picture_that_somebody_made_is_not_drawn_over(cli, tmp_path):
     assert cli(*show, "--overwrite")[0] == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_that_somebody_wrote_is_not_replaced(cli, run_folder, tmp_path):
     page = tmp_path / "report.html"
     page.write_text("<p>mine</p>")

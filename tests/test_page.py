@@ -180,6 +180,7 @@ def test_thumbnails_are_small_and_keep_tiny_pictures_as_they_are():
     assert Image.open(io.BytesIO(thumbnail(np.zeros((200, 100, 1), np.uint8), 96))).size == (48, 96)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_first_mention_decides_on_importance_and_pictures_stop_at_the_limit():
     one = material()
     rows = wanted([np.array([5, 3]), np.array([3, 9])])
@@ -189,6 +190,7 @@ def test_first_mention_decides_on_importance_and_pictures_stop_at_the_limit():
     assert records(one, rows.rows)["id"] == ["5.png", "3.png", "9.png"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_has_room_for_so_much_and_says_what_is_left_out():
     one = material(400)
     one = replace(one, images=np.random.default_rng(0).integers(0, 256, (400, 112, 112, 3), np.uint8))
@@ -352,6 +354,7 @@ def test_data_of_each_plot_stand_beside_it():
     assert len(one["axes"][0]["box"]) == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_pictures_says_so_in_their_place():
     one = replace(material(), images=None, missing={"pictures": "The data are not where they were scored any more."})
     text = page_of(one, is_static=True)
@@ -360,6 +363,7 @@ def test_no_pictures_says_so_in_their_place():
     assert "<img" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_feature_vectors_show_ids_and_nearest_examples():
     features = np.random.default_rng(0).random((40, 4)).astype(np.float32)
     one = material(pictures=False, features=features)
@@ -373,6 +377,7 @@ def test_feature_vectors_show_ids_and_nearest_examples():
     assert "nearest:" in html(page, is_static=True)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("n_classes", [2, 1000])
 def test_two_and_a_thousand_classes(n_classes):
     one = material(1500 if n_classes == 1000 else 20, [f"class {c}" for c in range(n_classes)])
@@ -382,6 +387,7 @@ def test_two_and_a_thousand_classes(n_classes):
     assert html(page).count("<tr>") < 5000
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_class_of_one_example_and_class_of_none():
     one = material(7, ("cat", "dog", "ship", "never"))
     labels = np.array([0, 0, 0, 1, 1, 1, 2])
@@ -393,10 +399,12 @@ def test_class_of_one_example_and_class_of_none():
 # From a run on disk
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_of_a_run(run_folder, tmp_path, cli, monkeypatch):
     monkeypatch.setattr("dataprune.report.figures.DOTS_AN_INCH", 20)
     out = tmp_path / "report.html"
-    code, said, _ = cli("report", run_folder, "--out", out, "--title", "Flowers <3", "--figures", tmp_path / "figures")
+    asked = ("--title", "Flowers <3", "--figures", tmp_path / "figures")
+    code, said, _ = cli("report", run_folder, "--out", out, *asked)
     assert code == 0
     text = out.read_text(encoding="utf-8")
     assert "<title>Flowers &lt;3</title>" in text
@@ -412,6 +420,7 @@ def test_report_of_a_run(run_folder, tmp_path, cli, monkeypatch):
     assert again.read_bytes() == out.read_bytes()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_moved_pictures_cost_the_pictures_only(run_folder, flowers, tmp_path, cli):
     """With a run and pictures of its own: others read the shared ones."""
     run, data = shutil.copytree(run_folder, tmp_path / "run"), shutil.copytree(flowers, tmp_path / "flowers")
@@ -428,6 +437,7 @@ def test_moved_pictures_cost_the_pictures_only(run_folder, flowers, tmp_path, cl
     assert payload_of((tmp_path / "b.html").read_text(encoding="utf-8"))["examples"]["picture"][0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_features_that_a_run_was_scored_with_are_on_its_page(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
     run = dp.open_run(folder)

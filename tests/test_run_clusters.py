@@ -31,7 +31,7 @@ def features(tmp_path):
     return read_features(tmp_path / "x.npy")
 
 
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("normalize", [pytest.param(False, marks=pytest.mark.long), True])
 def test_processes_give_the_same_bytes(features, tmp_path, monkeypatch, normalize):
     monkeypatch.setattr(clusters, "PART_ROWS", 5000)
     settings = ClusterSettings("9", normalize=normalize)
@@ -116,6 +116,7 @@ def test_one_who_waits_comes_to_the_same(features, tmp_path):
     assert sorted(one.name for one in tmp_path.glob(".*")) == []
 
 
+@pytest.mark.long
 def test_killed_for_good_it_begins_again(features, tmp_path):
     script = """
         import os, signal, sys

@@ -100,6 +100,7 @@ class TestCommands:
         code, _, _ = cli("map", flowers, "--encoder", COLOURS, "--clusters", "2", "--out", tmp_path / "map.png")
         assert (code, (tmp_path / "map.png").is_file()) == (0, True)
 
+    @pytest.mark.usefixtures("undrawn")
     def test_the_page_shows_pictures_and_a_map_of_the_vectors(self, cli, run, tmp_path):
         code, said, _ = cli("report", run.path, "--encoder", COLOURS, "--out", tmp_path / "page.html")
         assert code == 0

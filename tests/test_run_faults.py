@@ -89,6 +89,7 @@ def deadly(shape, n_classes):
     return build("linear", shape, n_classes)
 
 
+@pytest.mark.long
 def test_a_worker_lost_again_and_again_is_recorded_nowhere_and_said(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     settings = Settings(folds=0, members=1, epochs=2, model="test_run_faults:deadly")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from command_line import run_cli
 from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
@@ -262,16 +261,16 @@ def test_a_semicolon_file_is_no_list_of_labels(tmp_path):
         read(tmp_path / "set", labels=tmp_path / "labels.csv")
 
 
-def test_a_ranking_in_a_file_is_no_score(run, tmp_path):
+def test_a_ranking_in_a_file_is_no_score(cli, run, tmp_path):
     np.save(tmp_path / "ranks.npy", np.random.default_rng(0).permutation(300))
-    done = run_cli("prune", run.path, "--by", tmp_path / "ranks.npy", "--keep", "0.5")
-    assert done.returncode == 2
-    assert "a ranking, every number from 0 to 299 once" in done.stderr
+    code, _, err = cli("prune", run.path, "--by", tmp_path / "ranks.npy", "--keep", "0.5")
+    assert code == 2
+    assert "a ranking, every number from 0 to 299 once" in err
 
 
 @pytest.mark.parametrize("arguments", [["--strategy", "os:getcwd"], ["--by", "math:hypot"]])
-def test_a_function_of_the_user_that_fails_is_named(run, arguments):
-    done = run_cli("prune", run.path, "--keep", "0.5", *arguments)
-    assert done.returncode == 2
-    assert f"'{arguments[1]}' failed with TypeError" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_function_of_the_user_that_fails_is_named(cli, run, arguments):
+    code, _, err = cli("prune", run.path, "--keep", "0.5", *arguments)
+    assert code == 2
+    assert f"'{arguments[1]}' failed with TypeError" in err
+    assert err.count("\n") == 1

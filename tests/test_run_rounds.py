@@ -50,7 +50,8 @@ def test_the_first_round_is_that_of_a_run_with_one(run, digits, tmp_path):
         assert (alone.path / name).read_bytes() == (run.path / name).read_bytes(), name
 
 
-def test_processes_and_an_interruption_change_no_bit(run, digits, tmp_path):
+@pytest.mark.parametrize("hardware", [SERIAL, pytest.param(Hardware(executor="processes", workers=2), marks=pytest.mark.long)])
+def test_an_interruption_and_processes_change_no_bit(run, digits, tmp_path, hardware):
     class StopError(Exception):
         pass
 
@@ -60,7 +61,7 @@ def test_processes_and_an_interruption_change_no_bit(run, digits, tmp_path):
 
     with pytest.raises(StopError):
         score(digits, tmp_path / "run", TWICE, SERIAL, listener=listen)
-    score(digits, tmp_path / "run", TWICE, Hardware(executor="processes", workers=2))
+    score(digits, tmp_path / "run", TWICE, hardware)
     for name in FILES:
         assert (tmp_path / "run" / name).read_bytes() == (run.path / name).read_bytes(), name
 

@@ -125,7 +125,7 @@ def problems(draw):
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 @given(problem=problems(), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_sets_are_exact_nested_and_ignore_the_order_of_rows(strategy, problem, data):
     difficulty, labels, seed = problem
     n = len(difficulty)
@@ -147,7 +147,7 @@ def test_sets_are_exact_nested_and_ignore_the_order_of_rows(strategy, problem, d
 
 @pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"metriq"}))
 @given(problem=problems(), keep=st.floats(0.01, 1.0), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_balanced_sets_are_exact_proportional_and_ignore_order_and_names_of_classes(strategy, problem, keep, data):
     difficulty, labels, seed = problem
     n = len(labels)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from dataprune.selection import Views, select
 from dataprune.selection.graph import largest_before, spread, symmetric
@@ -92,7 +93,7 @@ def test_facility_location_and_graph_cut(given, theirs, views, one):
 def test_craig(given, theirs, views, one):
     errors = given["probs"].astype(np.float64) - np.eye(6)[given["labels"]]
     gradients = (errors[:, :, None] * given["features"][:, None, :]).reshape(600, -1)
-    away = np.linalg.norm(gradients[:, None] - gradients, axis=2)
+    away = cdist(gradients, gradients)
     away[given["labels"][:, None] != given["labels"]] = np.inf
     for budget in BUDGETS:
         found = kept(given, views, "craig", budget)

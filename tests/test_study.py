@@ -107,6 +107,7 @@ def test_progress_counts_trials_epochs_and_examples(tmp_path):
     assert sum(one.epoch is not None for one in heard) == 12
 
 
+@pytest.mark.long
 def test_workers_change_nothing_but_times(finished, tmp_path):
     sources = StudyInputs(run=finished.path / "run")  # that a run by workers is the same is shown where runs are tested
     other = toy_study(tmp_path / "s", toy_spec("half"), sources=sources, hardware=Hardware(executor="processes", workers=2))

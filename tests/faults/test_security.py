@@ -171,6 +171,7 @@ class TestNothingLeadsOut:
         pq.write_table(table, folder / "train-00000-of-00001.parquet")
         return folder
 
+    @pytest.mark.usefixtures("undrawn")
     def test_ids_that_are_paths(self, cli, tmp_path):
         box = tmp_path / "a" / "b" / "c"
         box.mkdir(parents=True)
@@ -182,7 +183,7 @@ class TestNothingLeadsOut:
         new = everything_below(tmp_path) - before
         assert len([path for path in new if path.is_file()]) == 2 * len(ODD_IDS)
         assert all(path.resolve().is_relative_to(box / "out") for path in new)
-        assert cli("report", box / "run", "--out", box / "page.html", "--figures", box / "figures", "--data", data)[0] == 0
+        assert cli("report", box / "run", "--out", box / "page.html", "--data", data)[0] == 0
         assert all(path.is_relative_to(box) for path in everything_below(tmp_path) - before)
 
     @pytest.mark.parametrize("how", ["copy", "link"])

@@ -149,7 +149,7 @@ def manifest_beside(path: Path) -> Path | None:
 
 def beside(path: Path) -> Path:
     """Return where what is said of a file lies: `<name>.json`."""
-    return path.with_name(f"{path.name}.json")
+    return path.parent / f"{path.name}.json"
 
 
 def speaks_for(said: Any, path: Path) -> bool:
