@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dataprune.cli import main
+from dataprune.data import read_features
 from dataprune.errors import InputError
 from dataprune.run.run import open_run
 from dataprune.study.conditions import StudyInputs
@@ -126,3 +127,21 @@ def test_what_loses_more_other_scores_and_other_options_are_refused(studied, tmp
     for option in (["--count", "50"], ["--cut", "0.1"], ["--until", "3"], ["--balanced"]):
         assert main([*call, *option]) == 2
         assert option[0] in capsys.readouterr().err
+
+
+def test_sets_chosen_by_features_are_proven_with_the_same_features_alone(tmp_path):
+    digests = []
+    for name in ("own", "other"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(len(name)).normal(size=(120, 6)).astype(np.float32))
+        digests.append(read_features(tmp_path / f"{name}.npy").digest)
+    parts = (Sweep("hardest", (0.9,)), Sweep("k-center", (0.8,)))
+    spec = toy_spec("half", parts=parts, scores=("el2n", "km"), clusters=("3",), seeds=2, tolerance=0.9)
+    sources = StudyInputs(features=read_features(tmp_path / "own.npy"))
+    study = toy_study(tmp_path / "study", spec, sources=sources)
+    run = open_run(study.path / "run")
+    assert proven(study, run, 0.8, None, "k-center", digests[0])[0].strategy == "k-center"
+    for features in (None, digests[1]):
+        with pytest.raises(InputError, match=r"`features` must be those by which k-center was proven.*--features"):
+            proven(study, run, 0.8, None, "k-center", features)
+    with pytest.raises(InputError, match="clusters that the study made"):
+        proven(study, run, None, "km", None)

@@ -456,3 +456,14 @@ def test_wrong_shapes_and_types_are_caught_in_tests():
         median_distance(FEATURES.tolist(), LABELS)
     with pytest.raises(jaxtyping.TypeCheckError):
         record_module._last_epoch(np.zeros(3, np.float32))
+
+
+def test_members_of_a_trace():
+    trace = toy_trace()
+    second = trace.of_members([1])
+    assert second.n_members == 1
+    assert np.array_equal(second.channel("el2n")[0], trace.channel("el2n")[1])
+    assert np.array_equal(trace[1:3].of_members([1, 0]).last("margin"), trace.last("margin")[::-1, 1:3])
+    for bad in ([2], []):
+        with pytest.raises(InputError, match=r"`members` must be places in 0 \.\.\. 1, got"):
+            trace.of_members(bad)

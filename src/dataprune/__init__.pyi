@@ -65,8 +65,6 @@ from .selection import select as select
 from .study.call_trainer import TrainingRequest as TrainingRequest
 from .study.conditions import StudyInputs as StudyInputs
 from .study.presets import preset as preset
-from .study.reliability import agreement as agreement
-from .study.reliability import reliability as reliability
 from .study.runner import run_study as run_study
 from .study.spec import StudySpec as StudySpec
 from .study.spec import Sweep as Sweep

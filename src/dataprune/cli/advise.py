@@ -56,9 +56,10 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
         say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}", *(f"  - {reason}" for reason in reasons))
     say(*(f"note: {note}" for note in (summary.notes if summary else ())))
     chosen = next((advice for advice in advices if advice.options), None)
-    if chosen is not None:
-        place = "RUN" if opened is None else shlex.quote(str(opened.path))
-        say(f"next: dataprune prune {place} {shlex.join(chosen.options)} --out kept.csv")
+    if chosen is not None and opened is not None:
+        say(f"next: dataprune prune {shlex.quote(str(opened.path))} {shlex.join(chosen.options)} --out kept.csv")
+    elif chosen is not None:
+        say(f"to do it: dataprune prune with {shlex.join(chosen.options)}, on the run that the study took its scores from")
 
 
 def _run_of(folder: Path, study: "dp.Study | None", given: Path | None) -> "dp.Run | None":

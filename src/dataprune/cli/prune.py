@@ -75,9 +75,10 @@ def prune(
 
     opened = dp.open_run(run)
     if proven is not None:
-        others: dict[str, object] = {"count": count, "option": option or None, "features": features, "cut_by": cut_by}
+        others: dict[str, object] = {"count": count, "option": option or None, "cut_by": cut_by}
         others |= {"start": start or None, "cut": cut or None, **{k: v for k, v in vars(reading).items() if v != "all"}}
-        by, strategy, keep, balanced = _proven(proven, opened, keep, by, strategy, balanced, others)
+        asked = keep, by, strategy, None if features is None else dp.read_features(features).digest
+        by, strategy, keep, balanced = _proven(proven, opened, asked, balanced, others)
     strategy = strategy or "hardest"
     if strategy != "semdedup" or not any(one.startswith("epsilon=") for one in option):
         only_one({"--keep": keep, "--count": count})
@@ -116,9 +117,7 @@ def prune(
 def _proven(
     study: Path,
     run: "dp.Run",
-    keep: float | None,
-    by: str | None,
-    strategy: str | None,
+    asked: tuple[float | None, str | None, str | None, str | None],
     balanced: bool,
     others: dict[str, object],
 ) -> tuple[str | None, str, float, bool]:
@@ -134,7 +133,7 @@ def _proven(
         raise invalid(
             "--balanced", "be left out with --proven of a study without it", "--balanced", "Or make the study with --balanced."
         )
-    cell, shown = proven(opened, run, keep, by, strategy)
+    cell, shown = proven(opened, run, *asked)
     say(f"proven: {shown}")
     return None if cell.is_random or cell.score == NO_SCORE else cell.score, cell.strategy, cell.keep, opened.spec.balanced
 

@@ -78,7 +78,8 @@ class Changes:
         test_share: Cut this share off as test where the data have no test split. Default: 0.2.
         trainer: Train by this command in place of our networks, or by module:function. It is told in places: {ids}, {rows}, {test}
             and {validation} are files of one entry a line, {folder} holds the kept pictures as links, {seed}, {budget} (from
-            --epochs), {out} a folder of its own, {result} the file to write: {"accuracy": 0.93}.
+            --epochs), {out} a folder of its own, {result} the file to write: {"accuracy": 0.93}. An id is the picture's path below
+            DATA (train/rose/1.jpg), as in scores.parquet; a row that no file names has its number.
         metric: What a trainer is judged by: NAME:higher or NAME:lower, with :LOW:HIGH where it has a range. Default: accuracy.
         time_limit: Seconds after which a training of the trainer is ended and has failed.
     """

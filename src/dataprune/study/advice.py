@@ -43,6 +43,7 @@ class Situation:
         accuracy: share of the labels that networks name which did not see them.
         memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
         scoring: what scoring has cost.
+        kind: what people see: images, texts, rows or features.
     """
 
     n_examples: int
@@ -54,6 +55,7 @@ class Situation:
     scoring: Cost | None = None
     encoded: bool = False
     accuracy: float | None = None
+    kind: str = "images"
 
     @property
     def per_class(self) -> float | None:
@@ -132,6 +134,7 @@ def situation_of(run: "Run") -> Situation:
         encoded=run.eyes != "scratch",
         scoring=scoring_cost(run.manifest.cost),
         accuracy=accuracy,
+        kind=run.manifest.data.kind,
     )
 
 
@@ -192,6 +195,7 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
     if situation.scoring is not None and situation.scoring.flops > 0:
         tflop = situation.scoring.flops / 1e12
         reasons.append(note("scoring cost", tflop=tflop, paid=tflop / 0.3))
+    reasons += [note("of pictures", kind=situation.kind)] if situation.kind in ("texts", "rows") else []
     return (*reasons, note("no study")) if summary is None else tuple(reasons)
 
 

@@ -10,41 +10,12 @@ import numpy as np
 from dataprune.errors import InputError, invalid
 
 SLACK = 4.0  # an open end of a range is put this many times as far away as the values reach: intervals end nowhere near it
-TAKEN = (
-    *(
-        "trial",
-        "score",
-        "strategy",
-        "keep",
-        "start",
-        "seed",
-        "epochs",
-        "steps",
-        "flops",
-        "device",
-        "status",
-        "error",
-        "arm",
-        "order",
-    ),
-    *(
-        "clusters",
-        "low",
-        "high",
-        "verdict",
-        "correct",
-        "seconds",
-        "ids_seen",
-        "examples_seen",
-        *(f"minus_{control}{end}" for control in ("random", "all", "arm") for end in ("", "_low", "_high")),
-        "test_accuracy",
-        "validation_accuracy",
-        "n_train",
-        "n_test",
-        "n_seeds",
-        "train_seconds",
-    ),
+_COLUMNS = (
+    "trial score strategy keep start seed epochs steps flops device status error arm order clusters low high verdict correct",
+    "seconds ids_seen examples_seen test_accuracy validation_accuracy n_train n_test n_seeds train_seconds",
 )
+_DIFFERENCES = (f"minus_{control}{end}" for control in ("random", "all", "arm") for end in ("", "_low", "_high"))
+TAKEN = {*" ".join(_COLUMNS).split(), *_DIFFERENCES}
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,19 @@ import numpy as np
 from dataprune.errors import invalid, join_some
 from dataprune.run.run import Run
 from dataprune.scores import canonical
+from dataprune.selection import STRATEGIES
 from dataprune.study.metric import Amount
 from dataprune.study.results_table import Cell
 from dataprune.study.study import RUN, Study, is_made_of, read_identity
 from dataprune.study.summary import Summary
 
 
-def proven(study: Study, run: Run, keep: float | None, by: str | None, strategy: str | None) -> tuple[Cell, str]:
+def proven(
+    study: Study, run: Run, keep: float | None, by: str | None, strategy: str | None, features: str | None = None
+) -> tuple[Cell, str]:
     """Return the cell that a study showed to be no worse, and what it showed: the smallest set where `keep` is None.
+
+    `features` is the digest of those that are given: a set chosen by features is proven with those of the study alone.
 
     Raises:
         InputError: the study is of other scores, or has not shown it; what random of that size does is said.
@@ -36,6 +41,8 @@ def proven(study: Study, run: Run, keep: float | None, by: str | None, strategy:
     ]
     asked = [cell for cell in tried if keep is None or abs(cell.keep - keep) < 1e-6]
     shown = [cell for cell in asked if smallest[cell.name].keep <= cell.keep + 1e-6 < 1]
+    if by == "km" and not tried and any(cell.clusters for cell in summary.cells):
+        raise invalid("by", "be a score of the run", "km of clusters that the study made for itself", _of_random(study, keep))
     if not shown:
         what = " ".join(filter(None, (by, strategy))) or "a set"
         what += " at any size below 1" if keep is None else f" at keep {keep:g}"
@@ -43,10 +50,14 @@ def proven(study: Study, run: Run, keep: float | None, by: str | None, strategy:
         most = Amount(summary.tolerance, summary.metric)
         demand = f"be a study that showed {what} to lose at most {most:g}"
         raise invalid("proven", demand, f"{study.path}: {why}", _of_random(study, keep))
-    if any(cell.score in read_identity(study.path).sources["scores"] for cell in shown):
-        shown = [cell for cell in shown if cell.score not in read_identity(study.path).sources["scores"]]
-        if not shown:
-            raise invalid("proven", "be a study of scores of the run", "scores from a file, which may have changed since")
+    sources = read_identity(study.path).sources
+    of_run = [cell for cell in shown if cell.score not in sources["scores"]]
+    if not of_run:
+        raise invalid("proven", "be a study of scores of the run", "scores from a file, which may have changed since")
+    shown = [cell for cell in of_run if sources["features"] == features or "features" not in STRATEGIES[cell.strategy].needs]
+    if not shown:
+        cure = "Give the --features that the study was given." if sources["features"] else "Leave out --features."
+        raise invalid("features", f"be those by which {of_run[0].strategy} was proven", "others" if features else "none", cure)
     values = dict(zip(summary.cells, summary.table["minus_all"], strict=True))
     cell = min(shown, key=lambda one: (one.keep, one.is_scored, -values[one] if summary.metric.higher else values[one]))
     loss, sizes = Amount(smallest[cell.name].at_most, summary.metric), smallest[cell.name].keep

@@ -84,6 +84,7 @@ COUNTED_HERE = {
 }
 RULES_OF_THUMB = {
     "few: cheap": "{few} are few: training on all of them is cheap, and pruning hardly pays",
+    "of pictures": "what is said to be measured elsewhere was measured on pictures and digits; on {kind} like these nobody has",
     "no study": "nothing was trained on kept sets of these data: a study would measure it (dataprune study DATA --preset sweep)",
     "all": "everything is kept",
     "few: random": "random keeps easy and hard ones and costs no scoring; --balanced keeps the small classes",

@@ -125,7 +125,7 @@ def size_costs(study: Study) -> list[SizeCost]:
     for keep in sorted(set(keeps[ended].tolist()), reverse=True):
         inside = ended & (keeps == keep)
         columns = (study.trials.get(name) for name in ("train_seconds", "examples_seen", "flops"))
-        means = [None if one is None else plain(np.asarray(one, np.float64)[inside].mean()) for one in columns]
+        means = [None if one is None else plain(np.asarray(one, np.float64)[inside].mean()) or None for one in columns]
         rows.append(SizeCost(keep, int(inside.sum()), *means))
     work = [row.flops or 0.0 for row in rows]
     work = work if all(work) else [row.train_seconds or 0.0 for row in rows]
