@@ -296,7 +296,12 @@ def test_scores_stand_on_their_page_with_their_direction() -> None:
         assert told == {name: ("larger" if spec.harder == 1 else "smaller", spec.needs) for name, spec in table.items()}
         papers = {row[0].strip("`"): re.findall(r"arXiv:\d+\.\d+", row[5]) for row in rows(page, heading)}
         assert papers == {name: re.findall(r"arXiv:\d+\.\d+", spec.source) for name, spec in table.items()}
-    assert [row[0].strip("`") for row in rows(page, "Scores of features")] == ["median_distance", *FEATURE_SCORES]
+    of_features = rows(page, "Scores of features")
+    assert [row[0].strip("`") for row in of_features] == ["median_distance", *FEATURE_SCORES]
+    told = {row[0].strip("`"): tuple(row[3:6]) for row in of_features[1:]}
+    assert told == {
+        name: ("larger" if spec.harder == 1 else "smaller", spec.needs, spec.source) for name, spec in FEATURE_SCORES.items()
+    }
 
 
 def test_endings_that_are_read_stand_in_the_how_to() -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from dataprune import store
 from dataprune.components import pixel_rows
 from dataprune.data import Dataset, pack, read, read_features
-from dataprune.run.encoders import EmbedSettings, Encode, Listener, Method, finite, method_of
+from dataprune.run.encoders import EmbedSettings, Encode, Listener, Method, method_of
 from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality, made_now
 from dataprune.run.run import Run
 from dataprune.scores.neighbours import knn_accuracy
@@ -107,7 +107,7 @@ def _make(
     """Make the features, write them, measure how good they are, and return what the manifest says of them."""
     begun = time.perf_counter()
     encoder, prepared = method.prepare(work.scratch, listener), time.perf_counter()
-    features = finite(encoder.encode(dataset))
+    features = encoder.encode(dataset)
     work.manifest.unlink(missing_ok=True)
     with store.writing(work.output, features.nbytes) as temporary:
         write_vectors(temporary, dataset.ids, features)

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from dataprune import store
+from dataprune.clustering import refuse_rows
 from dataprune.components import COMPONENTS, on_components, pixel_components
 from dataprune.data import Dataset
 from dataprune.encoders import Encoding, choose, encode
 from dataprune.encoders.choose import OURS
 from dataprune.encoders.vectors import record_of
-from dataprune.errors import InputError, WorkError, check_type, invalid, join_some, unknown_choice
+from dataprune.errors import InputError, WorkError, check_type, invalid, unknown_choice
 from dataprune.run.run import Run, other_data, undamaged
 from dataprune.trace import open_member
 from dataprune.training.settings import Cost, Hardware, SwavSettings
@@ -59,10 +60,16 @@ Listener = Callable[[EmbedProgress], None]
 class Encoder:
     """What came of it: a way to make features of any picture of this size, what training it took, and what else to note."""
 
-    encode: Encode
+    features_of: Encode
     examples_seen: int = 0
     flops: int = 0
     about: Mapping[str, object] = field(default_factory=dict)
+
+    def encode(self, some: Dataset) -> Float32[np.ndarray, "examples features"]:
+        """Make features; those that are no numbers are refused, with their rows."""
+        features = self.features_of(some)
+        refuse_rows(np.asarray(~np.isfinite(features).all(axis=1)), 0, "NaN or infinite")
+        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,15 +122,8 @@ def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
     record = record_of(dataset, name, how)
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
-        """Return the encoder; nothing is learned."""
-
-        def encode_some(some: Dataset) -> np.ndarray:
-            hear = None if listener is None else lambda done, total: listener(EmbedProgress(done, total))
-            features = encode(some, name, replace(how, progress=hear)).features
-            assert features is not None, "of pictures and texts"
-            return np.asarray(features, np.float32)
-
-        return Encoder(encode_some)
+        hear = None if listener is None else lambda done, total: listener(EmbedProgress(done, total))
+        return Encoder(lambda some: np.asarray(encode(some, name, replace(how, progress=hear)).features, np.float32))
 
     return Method({"encoder": name, **asdict(record)}, prepare)
 
@@ -189,17 +189,13 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
         raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
-        """Open the network and return the encoder."""
         from dataprune.training.features import Built, penultimate
 
         path = undamaged(run.path / str(member.file), member.sha256)
         arrays, device = open_member(path).arrays, hardware.resolved_device()
         built = Built(spec.model, recipe.normalise, spec.n_classes, device)
-
-        def encode_some(some: Dataset) -> np.ndarray:
-            return penultimate(encode(some, run.eyes, how), arrays, built, trained_on=dataset)
-
-        return Encoder(encode_some, about={"device": device, "bit_exact": device == "cpu"})
+        about = {"device": device, "bit_exact": device == "cpu"}
+        return Encoder(lambda some: penultimate(encode(some, run.eyes, how), arrays, built, trained_on=dataset), about=about)
 
     return Method({"encoder": "trace", "member": member.member, "weights": member.sha256}, prepare)
 
@@ -210,22 +206,9 @@ def _pixels(dataset: Dataset, components: int) -> Method:
         raise invalid("components", "be at least 1", components)
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
-        """Find the components and return the encoder."""
-        assert dataset.images is not None, "checked by `method_of`"
-        found = pixel_components(dataset.images, components)
-
-        def encode(some: Dataset) -> np.ndarray:
-            assert some.images is not None
-            return on_components(some.images, found)
-
-        return Encoder(encode, len(dataset), about={"explained_variance": found.explained})
+        found = pixel_components(np.asarray(dataset.images), components)
+        return Encoder(
+            lambda some: on_components(np.asarray(some.images), found), len(dataset), about={"explained_variance": found.explained}
+        )
 
     return Method({"encoder": "pixels", "components": components}, prepare)
-
-
-def finite(features: Float32[np.ndarray, "examples features"]) -> Float32[np.ndarray, "examples features"]:
-    """Return features, and refuse those that are no numbers, with their rows."""
-    bad = np.flatnonzero(~np.isfinite(features).all(1))
-    if len(bad):
-        raise invalid("features", "be finite numbers", f"NaN or infinity in row {join_some(bad[:5].tolist(), len(bad))}")
-    return features

@@ -13,7 +13,7 @@ from dataprune.clustering import blocks, take
 from dataprune.data import Dataset, FeatureFile, Splits
 from dataprune.data.pack import cache_root
 from dataprune.errors import invalid
-from dataprune.run.encoders import EmbedSettings, Listener, finite, method_of
+from dataprune.run.encoders import EmbedSettings, Listener, method_of
 from dataprune.run.run import Run
 from dataprune.tables import read_npy, write_npy
 from dataprune.tables.join import Joined, align, join, key_column, places
@@ -108,7 +108,7 @@ def made_features(
 
     def made(scratch: Path) -> np.ndarray:
         encoder = method.prepare(scratch, listener)
-        return finite(np.concatenate([encoder.encode(part) for part in parts]))
+        return np.concatenate([encoder.encode(part) for part in parts])
 
     if method.identity["encoder"] != "swav":
         return made(Path())

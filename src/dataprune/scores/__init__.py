@@ -5,5 +5,5 @@ from dataprune.scores.neighbours import knn_scores
 from dataprune.scores.of_trace import score_trace
 from dataprune.scores.score import Score, Scores, correlations
 from dataprune.scores.shapley import knn_shapley
-from dataprune.scores.table import ALIASES, FEATURE_SCORES, NETWORK_SCORES, SCORES, FeatureSpec, ScoreSpec, canonical
+from dataprune.scores.table import ALIASES, FEATURE_SCORES, NETWORK_SCORES, SCORES, ScoreSpec, canonical
 from dataprune.scores.zcore import zcore

@@ -50,7 +50,7 @@ def score_trace(
     if window is not None and not windowed:
         takes = ", ".join(name for name, spec in SCORES.items() if spec.windowed)
         raise invalid("window", f"go with one of {takes}", ", ".join(specs))
-    functions = {name: spec.function for name, spec in specs.items()}
+    functions = {name: spec.function for name, spec in specs.items() if spec.function is not None}
     functions |= {name: partial(functions[name], window=window) for name in windowed}
     absent: dict[str, str] = {}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in specs}

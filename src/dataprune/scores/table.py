@@ -4,19 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from dataprune.scores import dynamics, ensemble, neighbours, networks, shapley, zcore
 from dataprune.scores.dynamics import Values
 
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """A score of a trace, or of networks: how it is computed and what it means.
+    """A score: how it is computed and what it means.
 
     Attributes:
-        function: of a `Trace`, called on chunks of examples, or of a `Network` and the labels; gives one number an example.
+        function: of a `Trace`, called on chunks of examples; of a `Network` and the labels; of features, labels and a seed.
         harder: +1 if larger values are harder, -1 if smaller ones are.
         formula: in one line.
         needs: what there must be, in words.
@@ -26,7 +23,7 @@ class ScoreSpec:
         recorded: whether `score --record` must have been told of it.
     """
 
-    function: Callable[..., Values]
+    function: Callable[..., Values] | None
     harder: int
     formula: str
     needs: str
@@ -36,37 +33,27 @@ class ScoreSpec:
     recorded: bool = False
 
 
-@dataclass(frozen=True)
-class FeatureSpec:
-    """A score of feature vectors.
-
-    Attributes:
-        harder: +1 if larger values are harder, -1 if smaller ones are.
-        formula: in one line.
-        function: of features (N, D), labels and a seed; None where it is computed with the clusters that a run cuts.
-    """
-
-    harder: int
-    formula: str
-    function: Callable[[np.ndarray, ArrayLike, int], Values] | None = None
-
-
 _AGARWAL = "Agarwal et al. 2022, arXiv:2008.11600"
 _BALDOCK = "Baldock et al. 2021, arXiv:2106.09647"
 _CHO = "Cho et al. 2025, arXiv:2502.06905"
 _COLEMAN = "Coleman et al. 2020, arXiv:1906.11829"
 _FELDMAN = "Feldman and Zhang 2020, arXiv:2008.03703"
+_GRIFFIN = "Griffin et al. 2024, arXiv:2411.15349"
 _HE = "He et al. 2024, arXiv:2306.05175"
+_JIA = "Jia et al. 2019, arXiv:1908.08619"
+_KUAN = "Kuan and Mueller 2022, arXiv:2207.03061"
 _LEWIS = "Lewis and Gale 1994"
 _MAINI = "Maini et al. 2022, arXiv:2210.15031"
 _PAUL = "Paul et al. 2021, arXiv:2107.07075"
 _PLEISS = "Pleiss et al. 2020, arXiv:2001.10528"
 _SCHEFFER = "Scheffer et al. 2001"
 _SEEDAT = "Seedat et al. 2022, arXiv:2210.13043"
+_SORSCHER = "Sorscher et al. 2022, arXiv:2206.14486"
 _SWAYAMDIPTA = "Swayamdipta et al. 2020, arXiv:2009.10795"
 _TONEVA = "Toneva et al. 2019, arXiv:1812.05159"
 _ZHANG = "Zhang et al. 2024, arXiv:2311.13613"
 _ZHENG = "Zheng et al. 2023, arXiv:2210.15809"
+_ZHU = "Zhu et al. 2022, arXiv:2110.06283 (SimiFeat)"
 _OURS = "the report on CIFAR and vegetables, 2023"
 _GRAND = "mean over members of ‖p − onehot(label)‖₂ · √(‖h‖² + 1), last epoch"
 
@@ -75,6 +62,8 @@ _BOTH = "for each example, members of both kinds"
 _SECOND = "`--record second_split`, and folds"
 _HIDDEN = "networks with hidden layers, and the data"
 _KEPT = "`--record vog`, networks with hidden layers, and the data"
+_ROWS = "features without a row of zeros"
+_DIRECTIONS = f"{_ROWS}, no labels"
 _asked = partial(ScoreSpec, usual=False)
 _early = partial(_asked, windowed=True)
 
@@ -126,26 +115,28 @@ NETWORK_SCORES: dict[str, ScoreSpec] = {
 }
 """Scores of the networks themselves, computed from a run's weights and its data where they are asked for; the mean over members."""
 
-FEATURE_SCORES = {
-    "km": FeatureSpec(1, "Euclidean distance to the nearest centre of k-means"),
-    "km_cosine": FeatureSpec(1, "1 − cosine to the nearest centre of k-means on unit vectors"),
-    "prototype_distance": FeatureSpec(1, "Euclidean distance to the mean of the class"),
-    "knn_agreement": FeatureSpec(
-        -1, "share of the 10 nearest neighbours by cosine that have the label", lambda x, y, _: neighbours.knn_scores(x, y)[0]
+FEATURE_SCORES: dict[str, ScoreSpec] = {
+    "km": _asked(None, 1, "Euclidean distance to the nearest centre of k-means", "features, no labels", f"after {_SORSCHER}"),
+    "km_cosine": _asked(None, 1, "1 − cosine to the nearest centre of k-means on unit vectors", _DIRECTIONS, _SORSCHER),
+    "prototype_distance": _asked(None, 1, "Euclidean distance to the mean of the class", "features", _SORSCHER),
+    "knn_agreement": _asked(
+        lambda x, y, _: neighbours.knn_scores(x, y)[0], -1, "share of the 10 nearest by cosine that have the label", _ROWS, _ZHU
     ),
-    "outlier_distance": FeatureSpec(
-        1, "mean of 1 − cosine to the 10 nearest neighbours", lambda x, y, _: neighbours.knn_scores(x, y)[1]
+    "outlier_distance": _asked(
+        lambda x, y, _: neighbours.knn_scores(x, y)[1], 1, "mean of 1 − cosine to the 10 nearest neighbours", _DIRECTIONS, _KUAN
     ),
-    "knn_shapley": FeatureSpec(
-        -1, "Shapley value for classifying all others by their 10 nearest by cosine", lambda x, y, _: shapley.knn_shapley(x, y)
+    "knn_shapley": _asked(
+        lambda x, y, _: shapley.knn_shapley(x, y), -1, "Shapley value for classifying all others by their 10 nearest", _ROWS, _JIA
     ),
-    "zcore": FeatureSpec(
-        1,
-        "times nearest to a random point, less its blame for lying near such a one",
+    "zcore": _asked(
         lambda x, _, seed: zcore.zcore(x, seed=seed),
+        1,
+        "times nearest to a random point, less blame",
+        "features, no labels",
+        _GRIFFIN,
     ),
 }
-"""The scores of feature vectors that were given."""
+"""Scores of feature vectors, of them, labels and a seed; without a function those that are computed with a run's clusters."""
 
 ALIASES = {
     "accumulated_margin": "aum",

@@ -35,7 +35,7 @@ def d2(group: Group, count: int) -> Rows:
     k = min(int(group.options["neighbours"]), len(order) - 1)
     if k < 1:
         return order[:count]
-    cosine, rows = nearest(unit_rows(group.features[order]), None, k)
+    cosine, rows = nearest(group.features[order], None, k)
     graph = symmetric(rows, 2.0 * cosine)  # between unit vectors the squared distance is 2 − 2 cosine
     start = np.maximum(difficulty - min(0.0, float(difficulty.min())), 0.0)
     return np.asarray(order[spread(graph, start, group.options["gamma"], count)])

@@ -1,9 +1,9 @@
 """Choose the kept set for a score, a budget and a strategy."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt64
+from jaxtyping import Int64, UInt64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
@@ -17,8 +17,6 @@ from dataprune.streams import generator
 from dataprune.trace.member import are_names, checked_labels
 
 Rows = Int64[np.ndarray, " rows"]
-Labels = Int64[np.ndarray, " examples"]
-Hashes = UInt64[np.ndarray, " examples"]
 Counts = Int64[np.ndarray, " classes"]
 
 # 0.7 + 0.3 may exceed 1 by a rounding error.
@@ -70,20 +68,20 @@ def select(
     if ":" not in strategy and strategy not in STRATEGIES:
         raise unknown_choice("strategy", strategy, STRATEGIES)
     rule = STRATEGIES.get(strategy) or Strategy(lambda group, count: (), ())  # one's own is called by its name, with a generator
-    examples = _examples(score, labels, ids, views)
     asked = _options(strategy, rule, options)
-    whole = examples.group(seed, asked)
+    whole, names, values = _examples(score, labels, ids, views or Views(), seed)
+    whole, n_total = replace(whole, options=asked), len(whole)
     check_needs(strategy, rule.needs, whole, score is not None)
-    if balanced and examples.labels is None:
+    if balanced and whole.labels is None:
         raise invalid("labels", "be given to balance by class", "none")
     if balanced and strategy == "metriq":
         raise invalid("balanced", "be left out for strategy 'metriq'", True, "It shares the budget over the classes itself.")
     if keep is None and count is None and rule.size is not None:
         count = rule.size(whole)
-    n_kept = _count(keep, count, examples.n_total)
-    _check_fractions(asked, n_kept / examples.n_total if keep is None else keep)
+    n_kept = _count(keep, count, n_total)
+    _check_fractions(asked, n_kept / n_total if keep is None else keep)
     parts = []
-    for members, quota in _budget(examples, whole.hashes, n_kept, balanced):
+    for members, quota in _budget(whole, n_kept, balanced):
         group = whole if len(members) == len(whole) else whole.take(members)
         found = _chosen(strategy, rule, group, quota, seed)
         parts.append(Chosen(members[found.rows], found.weights))
@@ -91,49 +89,30 @@ def select(
     order = np.argsort(kept)
     rows = kept[order]
     weights = [part.weights for part in parts if part.weights is not None]
-    fraction = n_kept / examples.n_total if keep is None else float(keep)
+    fraction = n_kept / n_total if keep is None else float(keep)
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "balanced": balanced, "seed": seed, "options": asked}
     spec |= {
         "score": score.name if isinstance(score, Score) and _looks_at_score(strategy, rule) else None,
-        "ids_sha256": ids_sha256(examples.ids.names[rows].tolist()),
+        "ids_sha256": ids_sha256(names.names[rows].tolist()),
     }
     return Selection(
         rows=rows,
-        ids=examples.ids.names[rows],
-        labels=None if examples.labels is None else examples.labels[rows],
-        scores=None if examples.values is None else examples.values[rows],
-        n_total=examples.n_total,
+        ids=names.names[rows],
+        labels=None if whole.labels is None else whole.labels[rows],
+        scores=None if values is None else values[rows],
+        n_total=n_total,
         strategy=strategy,
         keep=fraction,
         spec=spec,
-        notes=_notes(examples, rows, "score" in rule.needs),
+        notes=_notes(whole, rows, "score" in rule.needs),
         weights=np.concatenate(weights)[order] if weights else None,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Examples:
-    """What is chosen from: checked and of equal lengths."""
-
-    values: np.ndarray | None
-    difficulty: Float64[np.ndarray, " examples"]
-    ids: Ids
-    labels: Labels | None
-    views: Views
-
-    @property
-    def n_total(self) -> int:
-        return len(self.difficulty)
-
-    def group(self, seed: int, options: dict[str, float]) -> Group:
-        """Return all examples as one group."""
-        return Group(self.difficulty, self.ids.ties(seed), self.labels, self.views, options)
-
-
 def _examples(
-    score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | Ids | None, views: Views | None
-) -> _Examples:
-    views = views or Views()
+    score: Score | ArrayLike | None, labels: ArrayLike | None, ids: ArrayLike | Ids | None, views: Views, seed: int
+) -> tuple[Group, Ids, np.ndarray | None]:
+    """Return what is chosen from, checked and of equal lengths; the ids, and the values of the score, if there is one."""
     if score is None:
         known = next((one for one in (ids, labels, views.features, views.probabilities) if one is not None), None)
         if known is None:
@@ -157,7 +136,7 @@ def _examples(
         if given is not None and given.shape != (n_total,):
             raise invalid(what, f"be one for each of {n_total} examples", f"shape {given.shape}")
     views.check(n_total)
-    return _Examples(values, difficulty, names, classes, views)
+    return Group(difficulty, names.ties(seed), classes, views), names, values
 
 
 def _difficulty(array: ArrayLike) -> np.ndarray:
@@ -211,16 +190,16 @@ def _check_fractions(options: dict[str, float], keep: float) -> None:
             raise invalid(name, "leave enough to keep (with `keep` at most 1 together)", f"{value:g} + {keep:g}", cure)
 
 
-def _budget(examples: _Examples, hashes: Hashes, count: int, balanced: bool) -> list[tuple[Rows, int]]:
+def _budget(whole: Group, count: int, balanced: bool) -> list[tuple[Rows, int]]:
     """Return the groups to choose from, each by its rows, and how many of each."""
     if not balanced:
-        return [(np.arange(examples.n_total), count)]
-    assert examples.labels is not None
-    order = np.argsort(examples.labels, kind="stable")
-    classes = np.split(order, np.flatnonzero(np.diff(examples.labels[order])) + 1)
+        return [(np.arange(len(whole)), count)]
+    assert whole.labels is not None
+    order = np.argsort(whole.labels, kind="stable")
+    classes = np.split(order, np.flatnonzero(np.diff(whole.labels[order])) + 1)
     sizes = np.array([len(rows) for rows in classes])
     # Ties of remainders go by the smallest hash in the class: neither its number nor its place decides.
-    quotas = largest_remainders(sizes, count, np.array([hashes[rows].min() for rows in classes]))
+    quotas = largest_remainders(sizes, count, np.array([whole.hashes[rows].min() for rows in classes]))
     return [(rows, int(quota)) for rows, quota in zip(classes, quotas, strict=True) if quota]
 
 
@@ -266,11 +245,11 @@ def _chosen(strategy: str, rule: Strategy, group: Group, count: int, seed: int) 
     return Chosen(rows.astype(np.int64))
 
 
-def _notes(examples: _Examples, rows: Rows, looks_at_score: bool) -> tuple[str, ...]:
-    tells = not looks_at_score or np.ptp(examples.difficulty) > 0
+def _notes(whole: Group, rows: Rows, looks_at_score: bool) -> tuple[str, ...]:
+    tells = not looks_at_score or np.ptp(whole.difficulty) > 0
     notes = [] if tells else ["the score is the same for all examples: it chooses nothing"]
-    if examples.labels is not None and len(empty := np.setdiff1d(examples.labels, examples.labels[rows])):
-        fits = len(rows) >= len(np.unique(examples.labels))
+    if whole.labels is not None and len(empty := np.setdiff1d(whole.labels, whole.labels[rows])):
+        fits = len(rows) >= len(np.unique(whole.labels))
         cure = "--balanced keeps one of each" if fits else "the budget has not one for each"
         notes.append(f"classes that keep no example: {join_some(empty)} ({cure})")
     return tuple(notes)
