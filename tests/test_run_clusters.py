@@ -31,6 +31,19 @@ def features(tmp_path):
     return read_features(tmp_path / "x.npy")
 
 
+def test_directions_from_the_middle_tell_apart_what_a_large_column_hides():
+    """Two groups by the sign of the second column; the first is large and means nothing, and all lie far from 0."""
+    draw = np.random.default_rng(0)
+    group = np.arange(80) % 2
+    x = np.column_stack([draw.choice([-1e4, 1e4], 80), group * 2 - 1 + draw.normal(size=80) / 50]) + np.array([5e4, 100])
+    at_middle = np.vstack([x, [5e4 + 1e4, 100.0]])  # one between the groups
+    hardest = {asked: int(dp.km(at_middle, 4, normalize=asked, restarts=5).values.argmax()) for asked in (False, True)}
+    assert hardest[True] == 80
+    assert dp.km(at_middle * [3.0, 0.5] + 7, 4, normalize=True).values == pytest.approx(
+        dp.km(at_middle, 4, normalize=True).values, abs=1e-3
+    )
+
+
 @pytest.mark.parametrize("normalize", [pytest.param(False, marks=pytest.mark.long), True])
 def test_processes_give_the_same_bytes(features, tmp_path, monkeypatch, normalize):
     monkeypatch.setattr(clusters, "PART_ROWS", 5000)

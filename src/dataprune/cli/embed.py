@@ -203,7 +203,8 @@ def km(
 
     Args:
         out: Write id, km, cluster: .parquet or .csv.
-        normalize: Divide each row by its length first.
+        normalize: Cluster directions from the middle: standardise columns, then divide each row by its length. So it is with
+            --encoder.
         restarts: Starts to try; the best is taken.
         sample: Fit the centres on so many rows, drawn by the seed.
         plot: Draw the inertia curve, .png.
@@ -225,7 +226,7 @@ def km(
             raise invalid("plot", "go with --clusters auto, for which the inertia curve is made", f"--clusters {cut.clusters}")
     file = cut.read(features)
     n_classes = None if cut.labels is None else len(cut.labels_of(file)[1])
-    settings = ClusterSettings(cut.clusters, n_classes, seed, restarts, sample, normalize)
+    settings = ClusterSettings(cut.clusters, n_classes, seed, restarts, sample, normalize or cut.encoder is not None)
     found, nearest, distance = score_features(file, settings, out, ExecutorConfig(executor, workers, address=address), wait=wait)
     curve, why = found.curve, {"auto": "no elbow", "classes": "the number of classes"}.get(found.asked, "as asked")
     if curve is not None:
