@@ -1,6 +1,7 @@
 """Help and wrong calls: what is there, named once, and refused in one line."""
 
 import re
+import subprocess
 from collections import Counter
 
 import pytest
@@ -33,6 +34,17 @@ def test_without_a_command_help_is_shown(cli):
 
 def test_version(cli):
     assert cli("--version") == (0, f"dataprune {dp.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"), [("noise fi", "find"), ("prune run --ke", "--keep"), ("score x --fit ''", "crop pad stretch")]
+)
+def test_bash_completes_commands_options_and_choices(cli, tmp_path, typed, wanted):
+    code, script, _ = cli("completion", "bash")
+    assert code == 0
+    asked = f"COMP_WORDS=(dataprune {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _dataprune; echo ${{COMPREPLY[@]}}"
+    (tmp_path / "ask.sh").write_text(f"{script}\n{asked}\n")
+    assert subprocess.run(["bash", tmp_path / "ask.sh"], capture_output=True, text=True, check=True).stdout.strip() == wanted
 
 
 def test_help_names_what_there_is(cli):

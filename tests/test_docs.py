@@ -68,8 +68,8 @@ def mentions(page: Path) -> list[str]:
 
 def command_faults(app: App, line: str, *, is_complete: bool) -> str:
     """Return why the command line would refuse a call before it looks at any file; empty if it would not."""
-    _, *words = shlex.split(line.partition(" > ")[0], comments=True)
-    words = [word for word in words if word != "--help"]
+    _, *words = shlex.split(line.partition(" > ")[0].partition(" | ")[0], comments=True)
+    words = [word for word in words if word not in ("--help", "--json")]
     _, apps, rest = app.parse_commands(words)
     command = apps[-1]
     if command.default_command is None:

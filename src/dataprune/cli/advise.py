@@ -6,12 +6,13 @@ from pathlib import Path
 
 import dataprune as dp
 from dataprune.cli.lines import say, warn
+from dataprune.cli.results import plain
 from dataprune.cli.score import say_eyes
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text, pluralise
 
 
-def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path | None = None) -> None:
+def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path | None = None) -> object:
     """Report which examples to keep, how many, and why.
 
     Takes a scored run, or a finished study, whose measurements overrule the rules. Each reason says what it rests on: measured
@@ -51,15 +52,18 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
     say(f"{display_text(run_or_study)}: {pluralise(situation.n_examples, 'example')}{classes}{each}")
     if study is not None and not study.is_finished:
         warn("the study is not finished: this is what has been trained so far")
-    say(*(f"  - {reason}" for reason in overall(situation, summary)))
-    for same, reasons in grouped(advices):
-        say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}", *(f"  - {reason}" for reason in reasons))
+    reasons = overall(situation, summary)
+    say(*(f"  - {reason}" for reason in reasons))
+    for same, why in grouped(advices):
+        say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}", *(f"  - {reason}" for reason in why))
     say(*(f"note: {note}" for note in (summary.notes if summary else ())))
     chosen = next((advice for advice in advices if advice.options), None)
     if chosen is not None and opened is not None:
         say(f"next: dataprune prune {shlex.quote(str(opened.path))} {shlex.join(chosen.options)} --out kept.csv")
     elif chosen is not None:
         say(f"to do it: dataprune prune with {shlex.join(chosen.options)}, on the run that the study took its scores from")
+    said = [plain(advice) | {"options": advice.options} for advice in advices]
+    return {"n_examples": situation.n_examples, "reasons": reasons, "sizes": said, "notes": summary.notes if summary else ()}
 
 
 def _run_of(folder: Path, study: "dp.Study | None", given: Path | None) -> "dp.Run | None":

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from inspect import getdoc
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter, exceptions
 
@@ -19,10 +19,11 @@ from dataprune.cli.check import check
 from dataprune.cli.demo import demo
 from dataprune.cli.duplicates import duplicates
 from dataprune.cli.embed import embed, km, map_
-from dataprune.cli.lines import begin, say
+from dataprune.cli.lines import begin, is_quiet, say, write_out
 from dataprune.cli.options import OPTIONS
 from dataprune.cli.prune import prune
 from dataprune.cli.report import export, report, verify
+from dataprune.cli.results import finish
 from dataprune.cli.review import review
 from dataprune.cli.score import score
 from dataprune.cli.show import show
@@ -38,6 +39,7 @@ First score a set, then prune it:
 To see it work on a set that is built in, which takes about a minute: dataprune demo
 """
 FLAGS = [("--help, -h", "Display this message and exit."), ("--version", "Display application version.")]
+JSON = ("--json", "Print one JSON object in place of words.")
 WIDEST = 90  # columns of a page of help
 INDENT = 24  # of what stands beside a name
 
@@ -49,24 +51,26 @@ SHARED: dict[str, Any] = {
 }
 app = App("dataprune", help=HELP, version_flags=["--version"], **SHARED)
 noise_app = App("noise", help="Find, judge and correct wrong labels; or make them.", version_flags=[], **SHARED)
-Command = Callable[..., int | None]
-COMMANDS: list[Command] = [
-    demo,
-    score,
-    prune,
-    embed,
-    km,
-    duplicates,
-    check,
-    show,
-    study,
-    advise,
-    review,
-    report,
-    export,
-    verify,
-    map_,
-]
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> object:
+    """Print a script by which a shell completes commands, options and choices.
+
+    For example:
+        dataprune completion bash > ~/.local/share/bash-completion/completions/dataprune
+
+    Args:
+        shell: Whose script.
+    """
+    script = app.generate_completion(shell=shell)
+    if not is_quiet():
+        write_out(script)
+    return script
+
+
+Command = Callable[..., object]
+COMMANDS: list[Command] = [demo, score, prune, embed, km, duplicates, check, show, study]
+COMMANDS += [advise, review, report, export, verify, map_, completion]
 NOISE_COMMANDS: list[Command] = [noise.inject, noise.find, noise.audit, noise.check, noise.apply]
 for _parent, _commands in ((app, COMMANDS), (noise_app, NOISE_COMMANDS)):
     for _command in _commands:
@@ -75,17 +79,18 @@ app.command(noise_app)
 
 
 def run(words: list[str]) -> int:
-    """Parse a command line, do what it asks, and return the exit code."""
+    """Parse a command line, do what it asks, print the result where --json asks for it, and return the exit code."""
     no_console: Any = object()  # cyclopts would make one of rich, which takes long to load
     command, bound, _ = app.parse_args(words, console=no_console, error_console=no_console, exit_on_error=False, print_error=False)
     begin(words, bound.arguments.get("quiet", False))
     if command.__name__ == "version_print":
         say(f"dataprune {dp.__version__}")
-    elif command.__name__ == "help_print":
-        say(*"\n".join(help_page(bound.arguments["tokens"])).rstrip().splitlines())
-    else:
-        return command(*bound.args, **bound.kwargs) or 0
-    return 0
+        return finish("version", dp.__version__)
+    if command.__name__ == "help_print":
+        page = "\n".join(help_page(bound.arguments["tokens"])).rstrip()
+        say(*page.splitlines())
+        return finish("help", page)
+    return finish(" ".join(app.parse_commands(words)[0]), command(*bound.args, **bound.kwargs))
 
 
 def help_page(words: Iterable[str]) -> Iterator[str]:
@@ -105,7 +110,8 @@ def help_page(words: Iterable[str]) -> Iterator[str]:
         is_code = any(line.startswith(" ") for line in paragraph.splitlines())
         yield from (*(paragraph.splitlines() if is_code else textwrap.wrap(paragraph, width)), "")
     yield "Options:" if command else "Commands:"
-    for label, words in [*((_label(one), _help(one)) for one in arguments), *commands, *(FLAGS if shown is app else [])]:
+    flags = FLAGS if shown is app else [JSON] if command else []
+    for label, words in [*((_label(one), _help(one)) for one in arguments), *commands, *flags]:
         first, *rest = textwrap.wrap(words, width - INDENT, break_on_hyphens=False) or [""]
         if len(label) + 4 > INDENT:
             yield f"  {label}"

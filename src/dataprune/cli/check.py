@@ -9,6 +9,7 @@ import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import FLAT, MovedData, Quiet, Reading, Test, Workers, encoded, read_all, say_splits
 from dataprune.cli.progress import reading_progress
+from dataprune.cli.results import Ended
 from dataprune.errors import invalid, unknown_choice
 from dataprune.report.text import display_text
 from dataprune.training.settings import Hardware
@@ -90,17 +91,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """A check: the examples of train, how many of all splits were looked at, and its findings."""
+    """A check: examples of train and of all splits, whether no limit is passed, its findings, and why kinds were not looked for."""
 
     data: str
     n_train: int
     n_examples: int
+    holds: bool
     findings: tuple[Finding, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether no limit is passed."""
-        return all(one.holds is not False for one in self.findings)
+    absent: Mapping[str, str]
 
 
 def check(
@@ -115,7 +113,7 @@ def check(
     reading: Annotated[Reading, FLAT] = Reading(),
     workers: Workers = None,
     quiet: Quiet = False,
-) -> int:
+) -> object:
     """Check a set for pipelines: exit code 1 where a limit is passed, else 0.
 
     Takes data, or a scored run, whose networks also tell of wrong labels, of classes that mix, and of what is off topic. Counts
@@ -144,18 +142,18 @@ def check(
     with reading_progress("measur") as progress:
         issues = opened.issues(splits.train, progress) if opened else dp.find_issues(splits.train, pairs=pairs, progress=progress)
     found = [*_of_splits(splits, pairs), *_of_labels(opened), *_of_issues(issues)]
-    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
-    checked = Checked(data_or_run, len(splits.train), sum(map(len, parts)), tuple(found))
-    checked = replace(checked, findings=tuple(_judged(one, wanted.get(one.name), checked) for one in found))
-    _say_checked(checked, issues.absent)
-    return int(not checked.holds)
+    sizes = (len(splits.train), pairs.n_examples)
+    judged = tuple(_judged(one, wanted.get(one.name), *sizes) for one in found)
+    checked = Checked(data_or_run, *sizes, all(one.holds is not False for one in judged), judged, issues.absent)
+    _say_checked(checked)
+    return Ended(checked, int(not checked.holds))
 
 
-def _judged(finding: Finding, most: "Most | None", checked: Checked) -> Finding:
+def _judged(finding: Finding, most: "Most | None", n_train: int, n_examples: int) -> Finding:
     """Hold a finding against its limit; what is not known is not judged."""
     if most is None:
         return finding
-    n = checked.n_examples if finding.name in ("duplicates", "leaks", "unreadable") else checked.n_train
+    n = n_examples if finding.name in ("duplicates", "leaks", "unreadable") else n_train
     holds = None if finding.count is None else most.allows(finding.count, n)
     return replace(finding, limit=str(most), holds=holds)
 
@@ -188,7 +186,7 @@ def _of_issues(issues: "dp.Issues") -> Iterator[Finding]:
         yield Finding(one.kind, len(one), one.words, tuple(map(str, issues.ids[one.rows[:N_SHOWN]].tolist())))
 
 
-def _say_checked(checked: Checked, absent: Mapping[str, str]) -> None:
+def _say_checked(checked: Checked) -> None:
     """Print a line for each finding, with the first of them; what was not looked for, and why; and what fails."""
     words = {True: "ok", False: "FAILS", None: ""}
     rows = [
@@ -199,8 +197,8 @@ def _say_checked(checked: Checked, absent: Mapping[str, str]) -> None:
     for one in checked.findings:
         if one.first and one.count != 0:
             say(f"{one.name}, first: {'; '.join(display_text(name, 80) for name in one.first)}")
-    for reason in dict.fromkeys(absent.values()):
-        say(f"not looked for: {', '.join(name for name, why in absent.items() if why == reason)}: {reason}")
+    for reason in dict.fromkeys(checked.absent.values()):
+        say(f"not looked for: {', '.join(name for name, why in checked.absent.items() if why == reason)}: {reason}")
     for one in checked.findings:
         if one.limit is not None and one.holds is None:
             warn(f"{one.name} is not judged by its limit of {one.limit}: {one.about}")

@@ -14,7 +14,7 @@ MODEL, RECIPE, MEMBERS, EPOCHS = "simple", "fast-gray", 4, 12
 N_DRAWN = 24
 
 
-def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> None:
+def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> object:
     """Show the whole story on a small built-in set of digits.
 
     In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, draws the hardest and easiest, and
@@ -54,6 +54,7 @@ def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> None
     page = dp.write_report(run.path, out / "report.html", Options("The digits of scikit-learn"))
     say(f"   {page.out}, {page.size_bytes / 1e6:.1f} MB", "")
     _say_found(score, len(kept), out)
+    return run
 
 
 def _draw(dataset: "dp.Dataset", score: "dp.Score", path: Path) -> None:

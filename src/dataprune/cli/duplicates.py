@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import dataprune as dp
-from dataprune.cli.lines import say, say_columns, warn
+from dataprune.cli.lines import say, say_columns, say_file, warn
 from dataprune.cli.options import FLAT, Data, Output, Overwrite, Quiet, Reading, Test, Workers, read_all, say_splits
 from dataprune.cli.progress import Progress, learning
 from dataprune.errors import invalid
@@ -39,7 +39,7 @@ def duplicates(
     workers: Workers = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Find examples of DATA that are there twice.
 
     Says each pair once: first those with different labels, one of which is wrong; then those that lie in train and in test, which
@@ -80,9 +80,10 @@ def duplicates(
         dp.write_duplicates(found, out, overwrite=overwrite)
     _say_duplicates(found)
     if out is not None:
-        say(f"written: {out}")
+        say_file(out)
     elif len(found):
         say("nothing was written; add --out duplicates.csv")
+    return found
 
 
 def features_for(

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 import dataprune as dp
 from dataprune.cli import options
-from dataprune.cli.lines import say, say_columns, warn
+from dataprune.cli.lines import say, say_columns, say_file, warn
 from dataprune.cli.options import FLAT, Address, Data, Device, Output, Overwrite, Quiet, Reading, Seed, Wait, Workers, at_least
 from dataprune.cli.progress import Progress, learning
 from dataprune.errors import InputError, invalid
@@ -35,7 +35,7 @@ def embed(
     workers: Workers = None,
     executor: Literal["serial", "processes"] | None = None,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Make a feature vector of every picture of DATA.
 
     Writes FILE, a row for each example in the order of the source, for dataprune km, dataprune map and dataprune score --features.
@@ -70,9 +70,10 @@ def embed(
     options.say_data(data, splits.train)
     made = make(splits.train, out, settings, hardware, test=splits.test, run=opened, wait=wait)
     shape = f"{pluralise(len(splits.train), 'row')} of {pluralise(made.manifest.columns, 'column')}"
-    say(f"written: {out}, {shape}; how: {out.with_suffix('.json')}")
+    say_file(out, f"{shape}; how: {out.with_suffix('.json')}")
     normalize = "" if made.manifest.asked["encoder"] == "swav" else " --normalize"  # those are of length one already
     say(f"next: dataprune km {shlex.quote(str(out))}{normalize} --out km.parquet")
+    return made
 
 
 def _check_options(encoder: str, swav: SwavSettings, components: int | None) -> None:
@@ -189,7 +190,7 @@ def km(
     executor: Literal["serial", "processes", "ray"] = "serial",
     address: Address = None,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Score feature vectors without labels, by k-means.
 
     Takes features that were made elsewhere, or makes them by an encoder. Writes FILE with id, km and cluster for each row, and
@@ -244,8 +245,11 @@ def km(
     warn(*found.notes)
     if plot is not None and curve is not None:
         write_plot(inertia_data(curve.clusters, curve.inertia, found.k, found.elbow), plot)
-    say(f"written: {out}, and {out.name}.json with the number of clusters and the curve" + (f"; {plot}" if plot else ""))
+    say_file(out, f"and {out.name}.json with the number of clusters and the curve")
+    if plot is not None:
+        say_file(plot)
     say(f"next: dataprune prune RUN --by {shlex.quote(f'{out}:km')} --keep 0.7 --out kept.csv")
+    return found
 
 
 def map_(
@@ -259,7 +263,7 @@ def map_(
     sample: Annotated[int, at_least(4)] = 5000,
     overwrite: Overwrite = False,
     seed: Seed = 0,
-) -> None:
+) -> object:
     """Draw a map of feature vectors: what is near is alike.
 
     Takes features that were made elsewhere, or makes them by an encoder, and lays out a sample of them by t-SNE. Distances between
@@ -309,7 +313,8 @@ def map_(
         rows = np.sort(generator(seed, "map", "sample").choice(file.rows, sample, replace=False))
     some_groups, some_values = (None if one is None else one[rows] for one in (groups, values))
     write_plot(map_data(take(file, rows), color, some_groups, names, some_values, seed), out)
-    say(f"written: {out}, {pluralise(len(rows), 'example')} coloured by {display_text(color)}")
+    say_file(out, f"{pluralise(len(rows), 'example')} coloured by {display_text(color)}")
+    return {"n_shown": len(rows)}
 
 
 def _in_rows(file: "dp.FeatureFile", run: "dp.Run", values: "np.ndarray") -> "np.ndarray":

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,24 @@ from dataprune.report.text import display_text
 
 LONGEST_LINE = 2000
 _is_quiet, _typed = False, ""
+
+
+@dataclass
+class Collected:
+    """What is said beside a result: with --json it is part of the object, and no line is printed."""
+
+    written: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+collected: Collected | None = None
+
+
+def collect(wanted: bool) -> None:
+    """Collect from here on what would be printed, or print again."""
+    global collected
+    collected = Collected() if wanted else None
 
 
 def begin(words: Sequence[str], quiet: bool) -> None:
@@ -22,13 +41,20 @@ def begin(words: Sequence[str], quiet: bool) -> None:
 
 def is_quiet() -> bool:
     """Return whether `say` prints nothing."""
-    return _is_quiet
+    return _is_quiet or collected is not None
 
 
 def say(*lines: str) -> None:
     """Print lines on stdout."""
-    for line in () if _is_quiet else lines:
+    for line in () if is_quiet() else lines:
         _write("stdout", _line(line))
+
+
+def say_file(path: Path, about: str = "") -> None:
+    """Report a file or folder that was written, and what is in it."""
+    if collected is not None:
+        collected.written.append(str(path))
+    say(f"written: {path}{about and ', '}{about}")
 
 
 def say_unwritten(add: str) -> None:
@@ -36,28 +62,36 @@ def say_unwritten(add: str) -> None:
     say(f"nothing was written; add {add} to: {_typed}")
 
 
-def say_written(add: str, file: str, folders: Mapping[Path, str], how_many: str = "") -> None:
-    """Report the file and the folders of copies or links that were written; or what to add."""
+def say_written(add: str, file: Path | None, folders: Mapping[Path, str], about: str = "", how_many: str = "") -> None:
+    """Report the file, and what is about it, and the folders of copies or links that were written; or what to add."""
     from dataprune.run.export import RECORDS_FILE
 
-    say(*([f"written: {file}"] if file else []))
+    if file is not None:
+        say_file(file, about)
     for folder, how in folders.items():
         is_table = (folder / RECORDS_FILE).is_file()
         made = f"rows in {RECORDS_FILE}" if is_table else f"{'copies' if how == 'copy' else 'links'} in a folder for each class"
-        say(f"written: {folder}, {how_many}{made}")
-    if not file and not folders:
+        say_file(folder, f"{how_many}{made}")
+    if file is None and not folders:
         say_unwritten(f"{add}, or --copy-to DIR,")
 
 
 def warn(*lines: str) -> None:
     """Print lines on stderr: the work goes on."""
     for line in lines:
-        _write("stderr", _line(f"warning: {line}"))
+        _complain("warnings", "warning: ", line)
 
 
 def complain(line: str) -> None:
     """Print one line on stderr: the work has failed, or a part of it."""
-    _write("stderr", _line(f"error: {line}"))
+    _complain("errors", "error: ", line)
+
+
+def _complain(kind: str, start: str, line: str) -> None:
+    if collected is None:
+        _write("stderr", _line(start + line))
+    else:
+        getattr(collected, kind).append(line)
 
 
 class LogLines(logging.Handler):
@@ -77,6 +111,11 @@ def say_columns(rows: Sequence[Sequence[object]], right: Sequence[int] = (), mos
         gaps = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
         padded = [gap + cell if column in right else cell + gap for column, (gap, cell) in enumerate(zip(gaps, row, strict=True))]
         say(("  " + "  ".join(padded)).rstrip())
+
+
+def write_out(line: str) -> None:
+    """Print a line on stdout as it is."""
+    _write("stdout", line + "\n")
 
 
 def flush() -> None:

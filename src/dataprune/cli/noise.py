@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 import dataprune as dp
 from dataprune.cli import options
-from dataprune.cli.lines import say, say_columns, say_unwritten, say_written, warn
+from dataprune.cli.lines import say, say_columns, say_file, say_unwritten, say_written, warn
 from dataprune.cli.options import FLAT, Data, Folders, Output, Overwrite, Quiet, Reading, Seed, at_least
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text, pluralise
@@ -86,7 +86,7 @@ def inject(
     seed: Seed = 0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Make an exact number of labels of DATA wrong, and keep the truth.
 
     Takes a labelled set, which stays as it is. Writes FILE with the wrong labels among right ones in the column label and the true
@@ -126,9 +126,10 @@ def inject(
     say_columns([(f"{count:,}", f"{names[old]} labelled {names[new]}") for (old, new), count in pairs[:MOST_PAIRS]], right=(0,))
     if len(pairs) > MOST_PAIRS:
         say(f"  and {pluralise(len(pairs) - MOST_PAIRS, 'other pair')}")
-    say(f"written: {out}, with the true labels in the column clean_label")
+    say_file(out, "with the true labels in the column clean_label")
     words = shlex.join(["dataprune", "score", data, "--labels", f"{out}:label", "--rounds", "2", "--out", "run"])
     say(f"next: {display_text(words, 500)}")
+    return {"n_examples": len(given), "n_wrong": int(changed.sum()), "kind": kind, "seed": seed}
 
 
 def find(
@@ -140,7 +141,7 @@ def find(
     seed: Seed = 0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
 
     Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE, the most suspect
@@ -168,7 +169,7 @@ def find(
     _say_most_suspect(found)
     if out is not None:
         carried = f"; {pluralise(n_carried, 'decision')} carried over" if n_carried else ""
-        say(f"written: {out}, a row for each example, and {out.name}.json with the estimate{carried}")
+        say_file(out, f"a row for each example, and {out.name}.json with the estimate{carried}")
         if run is not None:
             with suppress(DatapruneError):  # of a run that may not be written, `prune` does not warn of what it keeps
                 write_local(run, suspects=str(out.absolute()))
@@ -180,9 +181,12 @@ def find(
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
     else:
         say_unwritten("--out suspects.csv")
+    return found
 
 
-def check(run: RunOrNone = None, /, *, truth: str, suspects: FoundBefore = None, own: Own = OwnNetworks(), seed: Seed = 0) -> None:
+def check(
+    run: RunOrNone = None, /, *, truth: str, suspects: FoundBefore = None, own: Own = OwnNetworks(), seed: Seed = 0
+) -> object:
     """Measure how well the wrong labels of RUN are found, where the true ones are known.
 
     Takes a run, a table of dataprune noise find, or probabilities of your own, and the true labels. Prints how well the score
@@ -201,8 +205,10 @@ def check(run: RunOrNone = None, /, *, truth: str, suspects: FoundBefore = None,
     found = own.finding(run, seed, suspects)
     true, notes = read_truth(truth, found)
     warn(*notes)
-    _say_checked(dp.evaluate_suspects(found, true))
-    _say_by_class(evaluate_classes(found, true), found)
+    whole, parts = dp.evaluate_suspects(found, true), evaluate_classes(found, true)
+    _say_checked(whole)
+    _say_by_class(parts, found)
+    return {"all": whole, "by_label": dict(zip(found.classes, parts, strict=True))}
 
 
 def apply(
@@ -218,7 +224,7 @@ def apply(
     folders: Annotated[Folders, FLAT] = Folders(),
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Write a cleaned set: without the suspects, or with better labels.
 
     Takes a scored run and one of --drop, --relabel and --decisions; by default what was decided in dataprune review. Writes a file
@@ -265,9 +271,10 @@ def apply(
     _say_decided(decided, sure)
     if decisions is not None and decided.count("keep") == len(decided):
         warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
-    say_written("--out cleaned.csv", str(out or ""), targets.folders, f"{len(decided.rows):,} ")
+    say_written("--out cleaned.csv", out, targets.folders, how_many=f"{len(decided.rows):,} ")
     if targets.paths:
         say(f"next: dataprune score {'' if out is None else 'DATA --labels '}{shlex.quote(str(targets.paths[0]))} --out RUN2")
+    return decided
 
 
 def _decided(run: "dp.Run | None", decisions: Path | None, suspects: Path | None, asked: str, sure: float) -> "dp.Decisions":
@@ -416,7 +423,7 @@ def audit(
     own: Own = OwnNetworks(),
     seed: Seed = 0,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Draw labels of RUN for a person to look at, and tell from the decisions how many are wrong in all.
 
     Takes a run, or what dataprune noise check takes. Writes FILE with the labels to look at, some from the top of the ranking,
@@ -448,12 +455,16 @@ def audit(
     if beyond := sum(map(bool, said.values())):
         what = f"{out} has {pluralise(beyond, 'decision')} more, which --size {size} does not look at"
         warn(f"{what}: --size {len(sample) + len(said)} does")
-    if not all(decided):
+    say_file(out)
+    ids, left = found.ids[sample.rows].tolist(), decided.count("")
+    if left:
         _say_left(sample, decided, out, run)
-        return
-    _say_result(sample.estimate([word in ("drop", "relabel") for word in decided]), found)
+        return {"ids": ids, "n_left": left, "result": None}
+    result = sample.estimate([word in ("drop", "relabel") for word in decided])
+    _say_result(result, found)
     place = "" if run is None else f" {shlex.quote(str(run))}"
     say(f"next: dataprune noise apply{place} --decisions {shlex.quote(str(out))} --out cleaned.csv")
+    return {"ids": ids, "n_left": 0, "result": result}
 
 
 def _say_left(sample: "dp.Audit", decided: list[str], out: Path, run: Path | None) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 from cyclopts import CycloptsError
 
 from dataprune.cli.app import as_typed, run, usage
-from dataprune.cli.lines import LogLines, complain, flush
+from dataprune.cli.lines import LogLines, collect, flush
+from dataprune.cli.results import fail, take_json
 from dataprune.errors import DatapruneError, InputError, MachineError
 from dataprune.report.text import display_text
 
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.path.append(here)  # for `module:function`; last, so that a file here shadows nothing
     handler = LogLines(logging.WARNING)
     logging.getLogger().addHandler(handler)
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words, as_json = take_json(list(sys.argv[1:] if arguments is None else arguments))
+    collect(as_json)
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:
@@ -67,15 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush()
             return code
     except KeyboardInterrupt as stopped:
-        complain(STOPPED_LINE)
-        return stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED
+        return fail(STOPPED_LINE, stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED, "interrupted")
     except Exception as error:  # noqa: BLE001 the boundary: everything becomes one line
         if os.environ.get(TRACEBACK, "") not in ("", "0"):
             traceback.print_exception(error)
         line, code = _failed(error)
-        complain(as_typed(line, words) if isinstance(error, CycloptsError | DatapruneError) else line)
-        return code
+        line = as_typed(line, words) if isinstance(error, CycloptsError | DatapruneError) else line
+        return fail(line, code, "internal" if line.startswith("internal: ") else "")
     finally:
+        collect(False)
         logging.getLogger().removeHandler(handler)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, say_written, warn
 from dataprune.cli.options import FLAT, Balanced, Folders, Output, Overwrite, Run, Seed, lost_classes, only_one
+from dataprune.cli.results import rows_of
 from dataprune.errors import DatapruneError, invalid, unknown_choice
 from dataprune.report.text import pluralise
 from dataprune.training.settings import ScoreReading
@@ -39,7 +40,7 @@ def prune(
     folders: Annotated[Folders, FLAT] = Folders(),
     proven: Path | None = None,
     overwrite: Overwrite = False,
-) -> None:
+) -> object:
     """Pick the examples worth training on, by a score of RUN.
 
     Takes a scored run and how much to keep. Writes the kept examples as a file, or as a folder of pictures that can be trained on.
@@ -69,7 +70,7 @@ def prune(
         proven: Keep only what this study showed to lose no more than its tolerance, else refuse; without --keep the smallest such
             set.
     """
-    from dataprune.run.export import Folder
+    from dataprune.run.export import Folder, kept_columns
     from dataprune.run.journal import decisions_of
     from dataprune.run.own_scores import needs_of, score_named, views_of
 
@@ -111,7 +112,14 @@ def prune(
         dp.write_folder(kept, dataset, folder, how)
     say_kept(kept, opened)
     _warn_of_suspects(kept, opened)
-    say_written("--out kept.csv", f"{out}, and {out.name}.json with what was asked" if out else "", folders.asked)
+    say_written("--out kept.csv", out, folders.asked, f"and {out.name}.json with what was asked" if out else "")
+    return {
+        **kept.spec,
+        "notes": kept.notes,
+        "n_kept": len(kept),
+        "n_total": kept.n_total,
+        "rows": rows_of(kept_columns(kept, opened)),
+    }
 
 
 def _proven(

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import dataprune as dp
-from dataprune.cli.lines import complain, say, warn
+from dataprune.cli.lines import complain, say, say_file, warn
 from dataprune.cli.options import MovedData, Output, Overwrite, Run, at_least, only_one
+from dataprune.cli.results import Ended
 from dataprune.errors import InputError, StoreError, invalid
-from dataprune.report.text import display_text, pluralise
+from dataprune.report.text import pluralise
 
 WHOM = {"all": "all networks", "in": "the networks trained on the example", "out": "the networks not trained on the example"}
 SERIOUS = ("pictures", "trials", "summary")  # what a person expects on the page and does not find
@@ -27,7 +28,7 @@ def report(
     encoder: str | None = None,
     audit: Path | None = None,
     overwrite: Overwrite = False,
-) -> None:
+) -> object:
     """Write one page that shows a RUN or STUDY.
 
     The page is a single file that opens without a network: what to drop, which labels to check, pictures, plots and tables. In it
@@ -59,12 +60,13 @@ def report(
             say(f"left out: {'near duplicates' if what == 'near' else what}. {reason}")
     labels = f", {pluralise(written.n_suspects, 'label')} to check" if written.n_suspects else ""
     pictures = f"{pluralise(written.n_pictures, 'picture')}{labels}"
-    say(f"written: {display_text(written.out)}, {written.size_bytes / 1e6:.1f} MB, {pictures}")
+    say_file(written.out, f"{written.size_bytes / 1e6:.1f} MB, {pictures}")
     if figures is not None:
-        say(f"written: {figures}, {pluralise(len(written.figures), 'file')}")
+        say_file(figures, pluralise(len(written.figures), "file"))
+    return written
 
 
-def verify(path: Path, /) -> int:
+def verify(path: Path, /) -> object:
     """Hash a run, a study or a file again and compare.
 
     Prints each file that is missing, cut short or changed, and then ends with exit code 3; otherwise says that all is sound.
@@ -93,20 +95,20 @@ def verify(path: Path, /) -> int:
     for fault in faults:
         complain(f"{path}: {fault}")
     if faults:
-        return StoreError.exit_code
+        return Ended({"faults": faults, "n_files": None, "is_finished": None}, StoreError.exit_code)
     n_files = 1
     if of_study:
         study = dp.open_study(path)
         if study.manifest is None:
             ended, trials = (set(study.trials["trial"][which]) for which in (study.trials["status"] != "open", slice(None)))
             say(f"sound so far, not finished: {pluralise(len(ended), 'trial')} of {len(trials):,}")
-            return 0
+            return {"faults": (), "n_files": None, "is_finished": False}
         n_files = len(study.manifest.files)
     elif manifest is None:
         learned = [store.read_manifest(one.parent, one.name, store.Listing) for one in inner_manifests(path)]
         n_files = len(dp.open_run(path).manifest.files) + sum(len(one.files) for one in learned)
     say(f"sound: {pluralise(n_files, 'file')}")
-    return 0
+    return {"faults": (), "n_files": n_files, "is_finished": True}
 
 
 def export(
@@ -119,7 +121,7 @@ def export(
     decisions: Path | None = None,
     which: Literal["all", "in", "out"] = "all",
     overwrite: Overwrite = False,
-) -> None:
+) -> object:
     """Write the class probabilities of RUN, or what was decided about its labels, for other tools.
 
     Takes a run. Probabilities have a row for each example, in the order of RUN/scores.parquet, which also holds ids and labels.
@@ -148,8 +150,8 @@ def export(
             raise invalid("decisions", "go with --fiftyone or --label-studio", str(decisions))
         check_output(probabilities, (".npy",), name="probabilities")
         rows, columns = dp.write_probabilities(opened, probabilities, which, overwrite=overwrite)
-        say(f"written: {probabilities}, {pluralise(rows, 'row')} of {pluralise(columns, 'class')}, mean over {WHOM[which]}")
-        return
+        say_file(probabilities, f"{pluralise(rows, 'row')} of {pluralise(columns, 'class')}, mean over {WHOM[which]}")
+        return {"n_rows": rows}
     assert out is not None, "one of the three"
     check_output(out, (".json",))
     if decisions is None and (decisions := reviewed(opened)) is not None:
@@ -159,4 +161,5 @@ def export(
         count = write_fiftyone(found, decisions, fiftyone, overwrite=overwrite)
     else:
         count = write_label_studio(found, decisions, out, overwrite=overwrite)
-    say(f"written: {out}, {pluralise(count, 'label' if fiftyone else 'task')}")
+    say_file(out, pluralise(count, "label" if fiftyone else "task"))
+    return {"n_rows": count}

@@ -28,7 +28,7 @@ def review(
     port: Annotated[int, at_least(0)] = 0,
     no_browser: bool = False,
     quiet: Quiet = False,
-) -> None:
+) -> object:
     """Look at everything in RUN in a browser on this machine, and decide about labels and duplicates.
 
     Every decision (keep, drop, relabel) is in the run as soon as it is made: dataprune noise apply, prune, export, report and noise
@@ -76,6 +76,7 @@ def review(
     say("decided: " + ", ".join(f"{count:,} {word}" for word, count in counts.items()))
     if any(counts.values()):
         say(f"next: dataprune noise apply {shlex.quote(str(run))} --out cleaned.csv")
+    return counts
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataprune.cli.embed import make
 from dataprune.cli.lines import complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, Encoder, Output, Quiet, Reading, Wait, encoded, read_data
 from dataprune.cli.progress import Progress, training
+from dataprune.cli.results import Ended
 from dataprune.report.text import duration, eyes, operations, pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
 
@@ -29,7 +30,7 @@ def score(
     wait: Wait = False,
     hardware: Annotated[Hardware, FLAT] = Hardware(),
     quiet: Quiet = False,
-) -> int:
+) -> object:
     """Train a few networks on DATA and score every example.
 
     Takes a labelled set of pictures, texts, rows of a table or feature vectors. Writes RUN/scores.parquet, a row for each example
@@ -76,7 +77,7 @@ def score(
     say(f"scores: {out / 'scores.parquet'}, a row for each example")
     say(f"about the run: {out / 'run.json'}")
     say(f"next: dataprune advise {shlex.quote(str(out))}")
-    return int(any(member.status == "failed" for member in run.manifest.members))
+    return Ended(run, int(any(member.status == "failed" for member in run.manifest.members)))
 
 
 def features_of(path: Path, dataset: "dp.Dataset") -> "dp.FeatureFile":

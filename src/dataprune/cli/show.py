@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import dataprune as dp
-from dataprune.cli.lines import say
+from dataprune.cli.lines import say_file
 from dataprune.cli.options import FLAT, Data, Output, Overwrite, Reading, Seed, at_least, read_data
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import pluralise
@@ -28,7 +28,7 @@ def show(
     overwrite: Overwrite = False,
     seed: Seed = 0,
     reading: Annotated[Reading, FLAT] = Reading(),
-) -> None:
+) -> object:
     """Draw a sheet of examples of DATA with their labels.
 
     Takes a set of pictures, writes one picture. With --augment every example is followed by random crops, flips and rotations as
@@ -64,7 +64,8 @@ def show(
         images = augmented_versions(images, recipe_named(recipe or default_recipe(dataset)), AUGMENTED, seed)
         captions = [text for caption in captions for text in (caption, *[""] * AUGMENTED)]
     draw_sheet(sheet_data(images, captions, columns=1 + AUGMENTED), out)
-    say(f"written: {out}, {pluralise(n_shown, 'example')}" + (f", each with {AUGMENTED} augmented versions" if augment else ""))
+    say_file(out, pluralise(n_shown, "example") + (f", each with {AUGMENTED} augmented versions" if augment else ""))
+    return {"ids": dataset.ids[rows]}
 
 
 def captions_of(dataset: "dp.Dataset", rows: "np.ndarray") -> list[str]:

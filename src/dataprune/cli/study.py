@@ -15,6 +15,7 @@ from dataprune.cli import options
 from dataprune.cli.lines import begin, complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, Quiet, Reading, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
+from dataprune.cli.results import Ended
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import duration, operations, pluralise
 from dataprune.training.settings import Hardware, Settings
@@ -138,7 +139,7 @@ def study(
     hardware: Annotated[Hardware, FLAT] = Hardware(),
     tensorboard: Path | None = None,
     quiet: Quiet = False,
-) -> int:
+) -> object:
     """Prove by training which part of DATA matters.
 
     Every kept set is trained with several seeds, beside random sets of the same size and all data. Test data are looked at once for
@@ -173,7 +174,7 @@ def study(
     if print_spec:
         begin((), quiet=False)  # here this is the result
         say(*([f"# {QUESTIONS[asked.preset]}"] if asked.preset in QUESTIONS else []), *to_toml(asked).splitlines())
-        return 0
+        return asked
     if out is None:
         raise invalid("out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
     from dataprune.data.folders import refuse_output_inside_data
@@ -200,7 +201,7 @@ def study(
         complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
     if done.failed:
         complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
-    return int(bool(done.failed))
+    return Ended({"path": done.path, "summary": done.summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
 
 
 def _inputs(

@@ -30,6 +30,10 @@ class Decisions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def _columns(self) -> dict[str, np.ndarray]:
+        names = np.array(self.classes, dtype=object)
+        return {"id": self.ids, "label": names[self.labels], "given_label": names[self.given], "decision": self.decision}
+
     @property
     def rows(self) -> Int64[np.ndarray, " kept"]:
         """Rows of the examples that stay, ascending."""

@@ -49,14 +49,19 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None, *, over
         elif path.suffix.lower() == ".npy":
             tables.write_npy(temporary, kept.rows)
         else:
-            columns = {"id": kept.ids, "label": None, "row": kept.rows, "score": kept.scores, "weight": kept.weights}
-            if run is not None and kept.labels is not None:
-                columns["label"] = np.array(run.classes, object)[kept.labels]
-            tables.write_table(temporary, {name: values for name, values in columns.items() if values is not None})
+            tables.write_table(temporary, kept_columns(kept, run))
     said = {**kept.spec, "n_examples": kept.n_total}
     if run is not None:
         said |= {"data": run.manifest.spec.data, "run": run.manifest.files[SPEC].sha256}
     store.write_manifest(path.parent, store.beside(path).name, said, [path.name])
+
+
+def kept_columns(kept: Selection, run: Run | None = None) -> dict[str, np.ndarray]:
+    """Return a row for each kept example: id, label by name where the run is given, row, score, weight, as far as there."""
+    columns = {"id": kept.ids, "label": None, "row": kept.rows, "score": kept.scores, "weight": kept.weights}
+    if run is not None and kept.labels is not None:
+        columns["label"] = np.array(run.classes, object)[kept.labels]
+    return {name: values for name, values in columns.items() if values is not None}
 
 
 def write_probabilities(
@@ -178,8 +183,7 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
         made = {target: Folder(kept, relabelled, how) for target, how in targets.folders.items()}
     for folder in made.values():
         folder.check()
-    names = np.array(decided.classes, dtype=object)
-    table = {"id": decided.ids, "label": names[decided.labels], "given_label": names[decided.given], "decision": decided.decision}
+    table = decided._columns()
     if targets.labels is not None and targets.labels not in new:
         with store.writing(targets.labels, overwrite=overwrite) as temporary:
             tables.write_table(temporary, table)
