@@ -1,0 +1,115 @@
+"""What `dataprune noise` says of a finding: the estimate, the most suspect, and what it is worth where the truth is known."""
+
+from itertools import islice
+
+import dataprune as dp
+from dataprune.cli.lines import say, say_columns, warn
+from dataprune.report.text import display_text, pluralise
+
+N_SHOWN = 10
+WORTH_LOOKING = (10, 20, 50)
+BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
+FEW_CLASSES = 20
+LONGEST_REASON = 240
+
+
+def say_accuracy(found: "dp.Suspects") -> None:
+    """Report first what all else rests on: how often the networks name the labels that they did not see."""
+    from dataprune.noise.words import accuracy_in_words
+
+    say(accuracy_in_words(found))
+
+
+def say_estimate(found: "dp.Suspects") -> None:
+    """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
+    from dataprune.noise.words import flags_in_words
+
+    say_accuracy(found)
+    n = len(found)
+    say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
+    if found.n_wrong is None:
+        say(f"wrong labels: {found.count_in_words}; most suspect first is an order to look in, no more")
+        return
+    interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
+    say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
+    if found.are_few:
+        say("not distinguishable from a set without wrong labels. A look at the first of the list tells which it is")
+    say(f"flagged: {flags_in_words(found)}")
+    counts = (*WORTH_LOOKING, len(found.flagged), *(round(share * n) for share in BUDGETS))
+    budgets = sorted({count for count in counts if 1 <= count <= n})
+    say("what is expected when the most suspect are looked at:")
+    rows = [("looked at", "are wrong", "between")]
+    for count in budgets:
+        if wrong := found.expected_wrong(count):
+            rows.append((f"{count:,}", f"{wrong[0]:,.0f}", f"{wrong[1]:,.0f} and {wrong[2]:,.0f}"))
+    say_columns(rows, right=(0, 1))
+
+
+def say_most_suspect(found: "dp.Suspects") -> None:
+    """Print the most suspect labels, each with the reason; then those that an identical example contradicts: one of both is wrong.
+
+    Of two that contradict each other only the likelier one is among the first.
+    """
+    order, partner, probable = found.order.tolist(), found.contradicted_by, set(found.probable.tolist())
+    first = (row for row in order if partner is None or partner[row] < 0 or row in probable)
+    say("most suspect:")
+    _say_reasons(found, list(islice(first, N_SHOWN)))
+    if partner is not None and (rows := [row for row in order if partner[row] >= 0]):
+        more = ", first" if len(rows) > N_SHOWN else ""
+        say(f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}{more}")
+        _say_reasons(found, rows[:N_SHOWN])
+
+
+def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
+    cells: list[tuple[object, ...]] = [("wrong", "labelled", "rather", "id", "because")]
+    for row in rows:
+        names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
+        wrong = "?" if found.n_wrong is None else f"{found.probability[row]:.0%}"
+        named = display_text(found.ids[row] if found.texts is None else f"{found.ids[row]}: {found.texts[row]}", 50)
+        cells.append((wrong, *names, named, found.reason[row]))
+    say_columns(cells, right=(0,), most=LONGEST_REASON)
+
+
+def say_checked(checked: "dp.Evaluation") -> None:
+    """Report what the finding is worth."""
+    n = checked.n_examples
+    say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({checked.n_wrong / n:.1%})")
+    verdict = "holds the true number" if checked.covers else "does not hold the true number"
+    if checked.n_estimated == checked.n_estimated:
+        off = f", {checked.n_estimated / checked.n_wrong - 1:+.0%}" if checked.n_wrong else ""
+        say(f"estimated: {checked.n_estimated:,.0f}{off}; the interval {checked.n_low:,.0f} to {checked.n_high:,.0f} {verdict}")
+    else:
+        say("estimated: no number, since the evidence carries none")
+    say(f"flagged: {checked.n_flagged:,} ({checked.n_flagged / n:.1%})")
+    say(f"expected calibration error of the probabilities: {checked.calibration_error:.3f}")
+    if not checked.n_wrong:
+        warn("no label is wrong, so there is nothing to rank or to find: AUROC, precision and the like do not exist")
+        return
+    rows = {
+        "AUROC": checked.auroc,
+        "average precision": checked.average_precision,
+        f"precision of the first {checked.n_wrong:,}": checked.precision_at_count,
+        "precision of the flags": checked.precision,
+        "recall of the flags": checked.recall,
+        "F1 of the flags": checked.f1,
+        "F1 of the best threshold": checked.best_f1,
+        "wrong labels whose suggestion is right": checked.suggestion_accuracy,
+    }
+    say_columns([(name, f"{value:.3f}") for name, value in rows.items()], right=(1,))
+    better, which = checked.n_better, "more" if checked.n_better >= 0 else "fewer"
+    say(f"every flagged label made its suggestion: {abs(better):,} {which} correct labels ({better / n:+.2%})")
+
+
+def say_by_class(parts: "tuple[dp.Evaluation, ...]", found: "dp.Suspects") -> None:
+    """Print a line for each given label; of many classes those with the most wrong labels."""
+    shown = sorted(range(len(parts)), key=lambda label: -parts[label].n_wrong)[:FEW_CLASSES]
+    rows: list[tuple[str, ...]] = [("labelled", "examples", "wrong", "estimated", "flagged", "precision", "recall", "AP")]
+    for label in sorted(shown):
+        part = parts[label]
+        counts = [f"{count:,.0f}" for count in (part.n_examples, part.n_wrong, part.n_estimated, part.n_flagged)]
+        figures = ["-" if value != value else f"{value:.3f}" for value in (part.precision, part.recall, part.average_precision)]
+        rows.append((found.classes[label], *counts, *figures))
+    say("by given label:")
+    say_columns(rows, right=range(1, 8))
+    if len(parts) > len(shown):
+        say(f"  and {pluralise(len(parts) - len(shown), 'other class')}")
