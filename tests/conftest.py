@@ -1,6 +1,7 @@
 """Shared by all tests: checked shapes and types, a cache folder of their own, and where the data is."""
 
 import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -109,14 +110,15 @@ def flowers(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_folder(flowers, tmp_path_factory):
-    """Return a finished run, made in processes of its own; what was printed lies beside it."""
-    from command_line import SETTINGS, complaints, run_cli
+    """Return a finished run; what was printed lies beside it."""
+    from command_line import SETTINGS, complaints
+    from dataprune.cli import main
 
-    out = tmp_path_factory.mktemp("runs") / "run"
-    done = run_cli("score", flowers, "--out", out, *SETTINGS, "--workers", "2")
-    assert done.returncode == 0, done.stderr
-    out.with_name("stdout").write_text(done.stdout, encoding="utf-8")
-    assert complaints(done.stderr) == []
+    out, said, err = tmp_path_factory.mktemp("runs") / "run", io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(err):
+        code = main(["score", str(flowers), "--out", str(out), *SETTINGS, "--executor", "serial"])
+    assert (code, complaints(err.getvalue())) == (0, [])
+    out.with_name("stdout").write_text(said.getvalue(), encoding="utf-8")
     return out
 
 

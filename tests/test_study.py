@@ -275,6 +275,7 @@ def deadly(shape, n_classes):
     return build("linear", shape, n_classes)
 
 
+@pytest.mark.long
 def test_a_trial_lost_with_its_workers_is_said_and_left_open(tmp_path, monkeypatch):
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))
     spec = toy_spec("half", seeds=1, model="test_study:deadly", parts=(), scores=())

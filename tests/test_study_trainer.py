@@ -57,13 +57,17 @@ def test_a_script_gets_the_kept_ids_and_its_results_are_the_studys(made):
     assert verify_study(made.path) == []
 
 
-def test_asked_again_nothing_runs_and_another_executor_gives_the_same(made, place, tmp_path):
-    before = {path: path.stat().st_mtime_ns for path in (made.path / FOLDER).rglob("*")}
-    trainer_study(made.path, made.spec.trainer, seeds=3)
-    assert before == {path: path.stat().st_mtime_ns for path in (made.path / FOLDER).rglob("*")}
+@pytest.mark.long
+def test_another_executor_gives_the_same(made, tmp_path):
     other = trainer_study(tmp_path / "two", made.spec.trainer, seeds=3, hardware=Hardware(executor="processes", workers=2))
     for name in ("trial", "test_accuracy", "n_train"):
         np.testing.assert_array_equal(made.trials[name], other.trials[name])
+
+
+def test_asked_again_nothing_runs(made):
+    before = {path: path.stat().st_mtime_ns for path in (made.path / FOLDER).rglob("*")}
+    trainer_study(made.path, made.spec.trainer, seeds=3)
+    assert before == {path: path.stat().st_mtime_ns for path in (made.path / FOLDER).rglob("*")}
     with pytest.raises(InputError, match="model"):  # another trainer in the same folder
         trainer_study(made.path, made.spec.trainer + " --more", seeds=3)
 

@@ -69,6 +69,7 @@ def members_of(dataset, spec, scratch, **how):
     return {o.value.member: o.value for o in outcomes}
 
 
+@pytest.mark.long
 def test_processes_give_the_same_bytes_as_serial(dataset, tmp_path):
     spec = small(folds=2, repeats=1)
     heard = []

@@ -66,5 +66,6 @@ sys.exit("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.long
 def test_training_and_counting_do_not_import_the_compiler():
     assert subprocess.run([sys.executable, "-c", PROGRAM], check=False).returncode == 0

@@ -48,6 +48,7 @@ def strictly(code, folder):
     return done.returncode, done.stderr
 
 
+@pytest.mark.long
 def test_help_of_each_command(tmp_path):
     assert strictly(HELP, tmp_path) == (0, "")
 
