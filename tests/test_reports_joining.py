@@ -168,11 +168,8 @@ class TestIds:
         found = dp.from_arrays(np.zeros((3, 2), np.float32), [0, 1, 2], classes=["1", "10", "2"])
         assert given(found) == {"0": "1", "1": "10", "2": "2"}
 
-    def test_files_of_earlier_versions_are_refused_where_an_index_is_another_name(self, tmp_path):
+    def test_numbers_that_name_classes_are_names(self, tmp_path):
         data = dp.from_arrays(np.zeros((3, 2), np.float32), [0, 1, 2], ids=["a", "b", "c"], classes=["1", "10", "2"])
-        table = write_csv(tmp_path / "old.csv", ["id", "label", "clean_label"], [("a", 0, 1), ("b", 1, 1), ("c", 2, 2)])
-        with pytest.raises(InputError, match="index"):
-            dp.read(data, labels=f"{table}:clean_label")
         names = write_csv(tmp_path / "names.csv", ["id", "label"], [("a", 2), ("b", 1), ("c", 10)])
         assert given(dp.read(data, labels=names)) == {"a": "2", "b": "1", "c": "10"}
 

@@ -11,16 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune import tables
-from dataprune.data.classes import have_numbers, resolve
+from dataprune.data.classes import resolve
 from dataprune.data.decode import FITS, Fit
 from dataprune.data.pixels import Scale
 from dataprune.data.source import SPLIT_NAMES
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 
 MAX_SIZE = 4096
-OURS = frozenset({"clean_label", "label_name", "row", "el2n"})
-"""Columns by which a table is known that earlier versions wrote with class indices: made wrong, found, kept, scored."""
-
 _CALLED = [
     *("label", "cls", "labels", "class", "classes", "target", "targets", "finelabel", "category"),
     *("classname", "labelname", "classid", "labelid", "categoryid", "diagnosis", "species", "breed"),
@@ -155,8 +152,6 @@ class LabelFile:
         if not set(values.tolist()) <= set(classes) and (classes or column not in sheet.quoted):  # numbers, perhaps
             typed = sheet.typed(column)
             values = values if typed.dtype.kind == "b" else typed
-        if have_numbers(classes) and column not in sheet.quoted and set(sheet.names) & OURS:
-            _refuse_old(sheet, column, classes)
         labels, known = resolve(values, classes)
         if values.dtype.kind in "iuf" and classes and not any(name.isdecimal() for name in classes) and labels.min() > 0:
             got = f"{labels.min()} … {labels.max()} and no 0: they begin at 1, or no example is of class {classes[0]!r}"
@@ -229,15 +224,3 @@ def _dropped(sheet: tables.Sheet) -> Bool[np.ndarray, " rows"] | None:
     if wrong := [f"{word[:40]!r} in row {row}" for row, word in enumerate(words) if word not in ("keep", "drop", "relabel", "")]:
         raise invalid(f"{sheet.source}:decision", "be keep, drop or relabel", join_some(wrong))
     return np.array([word == "drop" for word in words], bool)
-
-
-def _refuse_old(sheet: tables.Sheet, column: str, classes: tuple[str, ...]) -> None:
-    """Refuse bare numbers that may be indices, as earlier versions wrote them, where they are names of other classes."""
-    values = sheet.typed(column)
-    if values.dtype.kind not in "iu":
-        return
-    other = next((str(one) for one in np.unique(values).tolist() if one < len(classes) and classes[one] != str(one)), None)
-    if other is not None:
-        reads = f"{other} is class {other!r} by name, {classes[int(other)]!r} as an index, which earlier versions wrote"
-        cure = f"Write the file anew; or, if they are names, keep only the columns id and {column} under other names."
-        raise invalid("labels", "be names where classes are called by numbers", f"bare numbers in {sheet.source}: {reads}", cure)

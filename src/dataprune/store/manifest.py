@@ -51,15 +51,11 @@ def write_sealed(path: Path, body: Mapping[str, object], seal: str = SEAL) -> No
 
 
 def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, without the checksum; StoreError if it is missing, no table of JSON, or damaged.
-
-    A file of an earlier version, which has no `seal`, is taken as it is; a checksum under another key must be there.
-    """
+    """Read what `write_sealed` wrote, without the checksum; StoreError if it is missing, no table of JSON, or damaged."""
     found = read_json(path)
     if not isinstance(found, dict):
         raise StoreError(f"`{path}` is damaged: it holds no table.")
-    expected = found.pop(seal, None)
-    if expected != json_digest(found) and (expected is not None or seal != SEAL):
+    if found.pop(seal, None) != json_digest(found):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
     return found
 

@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 from dataprune.errors import invalid
 from dataprune.tables.files import chosen, reading, texts, unicode_text
 
-TEXT_COLUMNS = frozenset({"id", "label_name", "suggested_name", "reason", "other_id"})
+TEXT_COLUMNS = frozenset({"id", "reason", "other_id"})
 """Columns of a CSV file that are text whatever they look like."""
 
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,19})", re.ASCII)
