@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -84,6 +85,9 @@ class TestProcesses:
         assert "error" in caplog.text
 
     def test_a_worker_is_small(self):
+        for name in ("loky", "joblib.externals.loky"):  # the second registers its own context by the name of the first's
+            importlib.import_module(name)
+
         def imported(x, report):
             return [name for name in ("torch", "numpy", "pyarrow", "sklearn") if name in sys.modules]
 

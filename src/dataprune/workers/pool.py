@@ -204,13 +204,14 @@ class ProcessPool(Pool):
 
     def _new_worker(self) -> _Worker:
         from loky import ProcessPoolExecutor
+        from loky.backend.context import LokyContext  # named, as joblib, once it is at work, puts its own in this one's place
 
         (messages, messages_there), (output, output_there) = Pipe(duplex=False), Pipe(duplex=False)
         variables = dict.fromkeys(child.THREAD_VARIABLES, str(self.threads)) | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
         try:
             with _starting() as before:
                 setup = child.Setup(messages_there, output_there, os.getpid(), before)
-                executor = ProcessPoolExecutor(1, initializer=child.set_up, initargs=(setup,), env=variables)
+                executor = ProcessPoolExecutor(1, context=LokyContext(), initializer=child.set_up, initargs=(setup,), env=variables)
                 executor.submit(os.getpid)
         except OSError as error:
             raise MachineError(f"cannot start a worker process: {error.strerror}. Ask for fewer workers.") from error
