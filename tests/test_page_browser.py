@@ -69,11 +69,18 @@ def study():
 def test_picture_opens_on_click_and_closes(open_page):
     tab = open_page(whole())
     tab.locator("#gallery-hardest .see").first.click()
-    assert tab.locator("#detail").is_visible()
-    assert tab.locator("#detail img").count() == 1
-    assert tab.locator("#detail tbody tr").count() == 5
+    assert tab.locator("#viewer").is_visible()
+    assert tab.locator("#viewer img").count() == 1
+    tab.wait_for_selector("#viewer tbody tr")
+    assert tab.locator("#viewer tbody tr").count() == 5
+    first = tab.text_content("#viewer-name")
+    for key in ("l", "l", "j", "d"):  # decides about the second, and goes on
+        tab.keyboard.press(key)
+    tab.wait_for_function("document.querySelector('#viewer .place').textContent.startsWith('3 of')")
+    assert tab.text_content("#viewer-name") != first
+    assert tab.locator("#gallery-hardest .see").nth(1).get_attribute("data-decision") == "drop"
     tab.keyboard.press("Escape")
-    assert not tab.locator("#detail").is_visible()
+    assert not tab.locator("#viewer").is_visible()
 
 
 def test_gallery_follows_score_and_class(open_page):
@@ -92,13 +99,13 @@ def test_map_is_walked_by_keyboard_and_mouse(open_page):
     first = tab.locator("#map-said").text_content()
     assert "Confidence" in first
     tab.keyboard.press("Enter")
-    assert tab.locator("#detail").is_visible()
+    assert tab.locator("#viewer").is_visible()
     tab.keyboard.press("Escape")
     dot = tab.locator("#map-plot circle").nth(5)
     dot.scroll_into_view_if_needed()
     box = dot.bounding_box()
     tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert tab.locator("#detail").is_visible()
+    assert tab.locator("#viewer").is_visible()
 
 
 def test_tables_sort(open_page):
@@ -156,7 +163,12 @@ def test_decisions_by_keyboard_survive_a_reload_and_are_saved(open_page, tmp_pat
     page = whole(ids=names)
     first = [page.payload["examples"]["id"][one["e"]] for one in page.payload["suspects"][:4]]
     suggested = page.payload["names"][page.payload["suspects"][1]["to"]]
-    assert rows == [["id", "decision", "label"], [first[0], "drop", ""], [first[1], "relabel", suggested], [first[3], "keep", ""]]
+    assert rows == [
+        ["id", "decision", "label", "split"],
+        [first[0], "drop", "", "train"],
+        [first[1], "relabel", suggested, "train"],
+        [first[3], "keep", "", "train"],
+    ]
 
 
 def test_other_label_may_be_chosen_and_shown_cards_filter(open_page):
@@ -171,6 +183,35 @@ def test_other_label_may_be_chosen_and_shown_cards_filter(open_page):
     assert tab.locator("#review-cards .suspect").count() == n - 1
     tab.select_option("#review-show", "done")
     assert tab.locator("#review-cards .suspect").count() == 1
+
+
+def test_many_at_once_copies_cells_and_ids(open_page):
+    tab = open_page(whole())
+    tab.select_option("#review-scope", "80")
+    tab.click("[data-many=relabel]")
+    sure = [one for one in whole().payload["suspects"] if one["p"] >= 0.8]
+    assert len(sure) > 1
+    assert f"{len(sure)} relabel" in tab.text_content("#review-count")
+    tab.click("#review-undo")
+    assert "0 relabel" in tab.text_content("#review-count")
+    tab.click("#drop-copies")
+    assert "2 drop" in tab.text_content("#review-count")
+    tab.locator("#confusion-table td.n4 button, #confusion-table td.n3 button, #confusion-table td.n2 button").first.click()
+    n = int(tab.text_content("#confusion-said").split(": ")[1].split(",")[0])
+    assert tab.locator("#confusion-cards li").count() == n > 0
+    tab.fill("#search", "11.png")
+    assert tab.locator("#search-cards .name").all_text_contents() == ["11.png"]
+
+
+def test_values_stand_at_the_pointer(open_page):
+    tab = open_page(study())
+    plot = tab.locator("#curves svg").first
+    plot.scroll_into_view_if_needed()
+    box, said = plot.bounding_box(), set()
+    for place in range(400):
+        tab.mouse.move(box["x"] + box["width"] * (place % 20 + 1) / 21, box["y"] + box["height"] * (place // 20 + 1) / 21)
+        said.add(tab.text_content(".tip"))
+    assert any(" at " in one for one in said)
 
 
 @pytest.mark.parametrize("is_static", [False, True])

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from dataprune.errors import DatapruneError, InputError, invalid
-from dataprune.report.page.render import template
+from dataprune.report.page.render import PLACE, SHARED, template
 from dataprune.review.book import Book, Change
 from dataprune.review.table import Query
 
@@ -28,9 +28,9 @@ MOST_BYTES = 2**20  # of a request
 KEPT_QUERIES = 16
 BLOCK = 120  # rows of one answer, as the grid asks for them
 ASSETS = Path(__file__).parent / "assets"
-SHARED = Path(__file__).parents[1] / "report" / "page" / "assets"
+PAGE = PLACE / "assets"
 SCRIPTS = (
-    *(SHARED / name for name in ("theme.js", "parts.js", "marks.js", "viewer.js")),
+    *(PAGE / name for name in SHARED),
     *(ASSETS / name for name in ("served.js", "grid.js", "filters.js", "plots.js", "start.js")),
 )
 POLICY = (
@@ -171,7 +171,7 @@ class _Pages:
 
 
 _KINDS = {"/review.css": "text/css", "/review.js": "text/javascript"}
-_FILES = {"/review.css": (SHARED / "page.css", ASSETS / "review.css"), "/review.js": SCRIPTS}
+_FILES = {"/review.css": (PAGE / "page.css", ASSETS / "review.css"), "/review.js": SCRIPTS}
 
 
 def _text_of(text: str, kind: str) -> Callable[[Request], Response]:

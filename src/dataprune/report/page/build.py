@@ -7,24 +7,20 @@ import numpy as np
 
 from dataprune import store
 from dataprune.errors import join_some
-from dataprune.noise import Suspects
 from dataprune.noise.words import accuracy_in_words, flags_in_words
 from dataprune.report import run_figures
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
-from dataprune.report.maps import FEWEST, class_counts, map_data
+from dataprune.report.maps import class_counts, map_data
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, Ends, choose, pictures, records, shown_id
+from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, choose, pictures, records
 from dataprune.report.page.findings import WHOSE, class_rows, findings, frequent_pairs, matrix_of, summary, took
 from dataprune.report.page.render import Options, Page, script_json
 from dataprune.report.text import capitalise, display_text, eyes, operations, pluralise
 from dataprune.scores import FEATURE_SCORES, SCORES
-from dataprune.streams import generator
 
-MOST_MAPPED = 1500  # points of the map of features
 MOST_SKIPPED = 50
 MOST_SUSPECT_PAIRS = 6
-MOST_CONTRADICTIONS = 50
 OWN_SCORES = {"median_distance": "distance to the median feature vector of the class, as the first network sees it"}
 MEMORISED = "The networks have memorised the labels they trained on, so this page ranks by aum, which looks at all epochs."
 
@@ -37,7 +33,7 @@ def run_page(data: ReportData, options: Options) -> Page:
     plots: dict[str, Plot] = {f"distribution-{one.score}": one for one in spreads}
     plots |= {} if chosen.map is None else {"map": chosen.map}
     plots["epochs"] = run_figures.epochs_data(data.predictions)
-    plots |= _feature_plots(data)
+    plots |= _feature_plots(data, chosen)
     classes, counts = matrix_of(data)
     correlations = run_figures.correlation_data(data.scores)
     confusion = run_figures.confusion_data([data.class_names[one] for one in classes], counts)
@@ -46,7 +42,7 @@ def run_page(data: ReportData, options: Options) -> Page:
     context = _context(data, options, chosen, left_out) | {
         "n_pictures": sum(map(bool, found)),
         "correlation": _table(correlations),
-        "matrix": _table(confusion) | {"of": len(data.classes)},
+        "matrix": _table(confusion) | {"of": len(data.classes), "classes": classes},
         "distributions": spreads,
     }
     return Page("run", context, payload, plots, {"correlations": correlations, "confusion": confusion})
@@ -61,9 +57,6 @@ def _payload(data: ReportData, chosen: Choice) -> dict[str, Any]:
     if found is not None:
         by_class = None if n_classes > MOST_CLASS_GALLERIES else class_counts(found, data.labels, n_classes)
         places = {"binned": found.is_binned, "classes": by_class}
-
-    def ends(of: Ends) -> dict[str, list[int]]:
-        return {"hardest": at(of.hardest), "easiest": at(of.easiest)}
 
     return {
         "key": store.json_digest(data.manifest.spec.plain)[:24],
@@ -82,20 +75,29 @@ def _payload(data: ReportData, chosen: Choice) -> dict[str, Any]:
             for number, row in enumerate(chosen.suspects.tolist(), start=1)
             if suspects is not None
         ],
-        "galleries": {name: ends(chosen.ends[name]) for name in sorted(data.scores, key=lambda name: name != data.leading)},
-        "by_class": list(map(ends, chosen.class_ends)),
+        "harder": {name: score.harder for name, score in data.scores.items()},
+        **_twins(data, chosen),
+        "decided": [[chosen.wanted.place[row], word, label] for row, word, label in data.decided if row in chosen.wanted.place],
+        "mapped": [chosen.wanted.place.get(row, -1) for row in chosen.mapped.tolist()],
         "map": None if found is None else {**places, "lists": [at(rows) for rows in found.rows], "counts": found.counts.tolist()},
     }
 
 
-def _feature_plots(data: ReportData) -> dict[str, Plot]:
+def _twins(data: ReportData, chosen: Choice) -> dict[str, Any]:
+    """Return the duplicates of each example that is shown as one, and those of them that are not the first of their group."""
+    twins: dict[int, list[int]] = {}
+    at = [chosen.wanted.at(pair) for pair in data.pair_rows[: chosen.n_pairs]]
+    for one, other in at:
+        twins.setdefault(one, []).append(other)
+        twins.setdefault(other, []).append(one)
+    return {"twins": twins, "copies": sorted({other for _, other in at})}
+
+
+def _feature_plots(data: ReportData, chosen: Choice) -> dict[str, Plot]:
     """Lay a sample of the vectors out by t-SNE, coloured by label; and the inertia curve, where one was measured."""
     plots: dict[str, Plot] = {}
-    record, n = data.manifest.features, len(data)
-    if data.features is not None and n >= FEWEST:
-        rows = np.arange(n)
-        if n > MOST_MAPPED:
-            rows = np.sort(generator(0, "page", "map").choice(n, MOST_MAPPED, replace=False))
+    record, rows = data.manifest.features, chosen.mapped
+    if data.features is not None and len(rows):
         plots["features"] = map_data(np.asarray(data.features[rows]), "label", data.labels[rows], tuple(data.class_names))
     if record is not None and record.curve is not None and len(record.curve.clusters) > 1:
         clusters, inertia = np.array(record.curve.clusters), np.array(record.curve.inertia)
@@ -128,10 +130,12 @@ def _context(data: ReportData, options: Options, chosen: Choice, left_out: str) 
         "duplicates": _duplicates(data, chosen),
         "scores": _scores(data),
         "classes": [asdict(one) for one in class_rows(data)],
-        "confused": [
-            {"given": names[one.given], "to": names[one.predicted], "count": one.count, "e": chosen.wanted.at(one.rows)}
-            for one in chosen.confused
-        ],
+        "galleries": {
+            name: {"hardest": chosen.wanted.at(one.hardest), "easiest": chosen.wanted.at(one.easiest)}
+            for name, one in chosen.ends.items()
+        },
+        "of_class": len(data.classes) <= MOST_CLASS_GALLERIES,
+        "n_decided": len(data.decided),
         "epochs": list(zip(told.vote, told.trained, told.held_out, told.changed, strict=True)),
         "held_out": bool(np.isfinite(told.held_out).any()),
         "when": manifest.spec.when,
@@ -151,7 +155,6 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
     if found is None:
         return {"is_there": False, "total": 0, "shown": 0, "notes": []}
     looks_like = frequent_pairs(data.labels[probable], found.suggested_label[probable], len(names))[:MOST_SUSPECT_PAIRS]
-    contradictions = _contradictions(data, found)
     return {
         "is_there": True,
         "total": len(found.flagged),
@@ -162,24 +165,7 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
         "estimate": found.count_in_words,
         "notes": [capitalise(display_text(note, 600)) for note in found.notes],
         "pairs": [{"given": names[given], "to": names[other], "count": count} for given, other, count in looks_like],
-        "contradictions": contradictions[:MOST_CONTRADICTIONS],
-        "n_contradictions": len(contradictions),
     }
-
-
-def _contradictions(data: ReportData, found: Suspects) -> list[list[dict[str, Any]]]:
-    """Return identical examples with different labels, of each two the more suspect first."""
-    pairs: dict[frozenset[int], tuple[int, int]] = {}
-    partner = np.full(len(found), -1) if found.contradicted_by is None else found.contradicted_by
-    for row in found.order.tolist():
-        if (other := int(partner[row])) >= 0:
-            pairs.setdefault(frozenset((row, other)), (row, other))
-
-    def shown(row: int) -> dict[str, Any]:
-        given, p = data.name_of(int(data.labels[row])), round(float(found.probability[row]), 3)
-        return {"name": shown_id(str(data.ids[row])), "given": given, "p": p}
-
-    return [[shown(row) for row in pair] for pair in pairs.values()]
 
 
 def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dataprune.run.decisions import said_in
 from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
 from dataprune.run.features import match
+from dataprune.run.journal import decisions_of, reviewed
 from dataprune.run.manifest import RunManifest
 from dataprune.run.run import Run, local
 from dataprune.run.suspects import judged, with_identical
@@ -46,6 +47,7 @@ class ReportData:
         paths: of each row the file of its picture; None where pictures have no files.
         gone: which pictures are not there any more, in words.
         audited: rows of the labels that a person was asked to look at, in their order; None where no audit is shown.
+        decided: what was decided in review: row, decision, index of the new label or −1.
         accuracy: how often networks name given labels that they did not see; None where all saw all.
     """
 
@@ -68,6 +70,7 @@ class ReportData:
     accuracy: float | None = None
     records: Records | None = None
     paths: "np.ndarray | Mapping[int, Path] | None" = None
+    decided: tuple[tuple[int, str, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -174,7 +177,16 @@ def gather(
     found = (*of_run, images, vectors, features_are, suspects, *_duplicates(dataset, missing), missing)
     gone, records = () if rest is None else (rest.said,), None if dataset is None else dataset.records
     paths = rest.paths if rest is not None else None if dataset is None else dataset.paths
-    return ReportData(*found, gone, audited, accuracy, records, paths)
+    return ReportData(*found, gone, audited, accuracy, records, paths, _decided(run))
+
+
+def _decided(run: Run) -> tuple[tuple[int, str, int], ...]:
+    """Return what was decided in review about the run's examples."""
+    table, found = reviewed(run), decisions_of(run)
+    if table is None or found is None:
+        return ()
+    words = said_in(table, run.ids.tolist())
+    return tuple((row, word, int(found.labels[row]) if word == "relabel" else -1) for row, word in words.items())
 
 
 @dataclass(frozen=True, eq=False)

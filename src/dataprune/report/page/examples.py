@@ -14,13 +14,12 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from dataprune.data.decode import thumbnail
-from dataprune.report.maps import SHOWN_OF_A_CELL, Cartography, map_of
+from dataprune.report.maps import FEWEST, SHOWN_OF_A_CELL, Cartography, map_of
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.findings import Confusion, confusions
 from dataprune.report.page.render import Options
 from dataprune.report.text import display_text
 from dataprune.scores import Score
-from dataprune.streams import tie_break
+from dataprune.streams import generator, tie_break
 
 MOST_DUPLICATES = 60
 MOST_CLASS_GALLERIES = 60
@@ -29,11 +28,14 @@ SHOWN = 24
 SHOWN_OF_A_CLASS = 12
 NEAREST = 5
 MOST_NEIGHBOURED = 600
+MOST_CONFUSED = 600  # examples that cells of the confusion matrix show
+MOST_MAPPED = 1500  # points of the map of vectors
 PAGE_BYTES, RESERVED_BYTES = 4_000_000, 1_000_000  # of a page, and of what is neither data nor picture
 MOST_PRODUCTS = 2e11  # multiplications spent on nearest examples, some seconds on one core
 ID_LETTERS = 60
 MOST_NAMED = 6000  # rows that a page knows: a quarter of a kilobyte each
-SHARP, SIDES = 200, (112, 80, 56)  # the first thumbnails are as large as they come, the others as large as all fit
+LARGE, LARGEST = 60, 256  # so many of the first are large enough to be enlarged
+SHARP, SIDES = 200, (112, 80, 56)  # the next thumbnails are as large as they come, the others as large as all fit
 TRIED = 48  # thumbnails that say how large all will be
 
 
@@ -57,14 +59,13 @@ class PictureList:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The rows that each section shows; `n_pairs` duplicates come first in their table."""
+    """The rows that each section shows; `n_pairs` duplicates come first in their table, `mapped` are on the map of vectors."""
 
     suspects: Int64[np.ndarray, " shown"]
     n_pairs: int
-    confused: list[Confusion]
     ends: dict[str, Ends]
-    class_ends: list[Ends]
     map: Cartography | None
+    mapped: Int64[np.ndarray, " mapped"]
     near: dict[int, list[int]]
     wanted: PictureList
 
@@ -75,25 +76,33 @@ def choose(data: ReportData, max_pictures: int) -> Choice:
     flagged = data.probable if data.suspects is None else data.suspects.flagged
     suspects = (flagged if data.audited is None else data.audited)[: max(FEWEST_SUSPECTS, max_pictures // 3)]
     pairs = data.pair_rows[:MOST_DUPLICATES]
-    confused = confusions(data)
+    wrong = np.flatnonzero(data.predictions.predicted != data.labels)
+    confused = wrong[np.argsort(-data.predictions.top_probabilities[wrong, 0], kind="stable")][:MOST_CONFUSED]
     by_score = {name: ends(score, ties) for name, score in data.scores.items()}
     by_class = class_ends(data.score, data.labels, n_classes, ties) if n_classes <= MOST_CLASS_GALLERIES else []
     found_map = None
     if {"variability", "confidence"} <= set(data.scores):
-        wrong = np.isin(np.arange(len(data)), data.probable)
+        is_wrong = np.isin(np.arange(len(data)), data.probable)
         variability, confidence = (data.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
-        found_map = map_of(variability, confidence, wrong, ties)
+        found_map = map_of(variability, confidence, is_wrong, ties)
     cells = () if found_map is None else found_map.rows
     of_cells = [np.array([rows[at] for rows in cells if len(rows) > at], np.int64) for at in range(SHOWN_OF_A_CELL)]
-    asked = [suspects, pairs.ravel(), *by_score[data.leading], *(one.rows for one in confused)]
-    asked += [*chain(*by_class), of_cells[0], *chain(*by_score.values()), *of_cells[1:]]
+    asked = [suspects, pairs.ravel(), *by_score[data.leading], *chain(*by_class), confused]
+    asked += [of_cells[0], *chain(*by_score.values()), *of_cells[1:]]
     first = wanted(asked)
     if len(first.rows) > MOST_NAMED and found_map is not None:  # of each cell of the map one stays
         first = wanted([*asked[: -SHOWN_OF_A_CELL + 1], first.rows[:MOST_NAMED]])
         found_map = replace(found_map, rows=tuple(rows[[row in first.place for row in rows.tolist()]] for rows in found_map.rows))
     near = neighbours(data, first)
+    mapped = mapped_rows(data)
     every = wanted([first.rows, *(np.array(rows, np.int64) for rows in near.values())])
-    return Choice(suspects, len(pairs), confused, by_score, by_class, found_map, near, every)
+    return Choice(suspects, len(pairs), by_score, found_map, mapped, near, every)
+
+
+def mapped_rows(data: ReportData) -> Int64[np.ndarray, " mapped"]:
+    """Return the rows that a map of the vectors shows: all, or a sample; none without vectors."""
+    n = len(data) if data.features is not None and len(data) >= FEWEST else 0
+    return np.arange(n) if n <= MOST_MAPPED else np.sort(generator(0, "page", "map").choice(n, MOST_MAPPED, replace=False))
 
 
 def ends(score: Score, ties: np.ndarray, count: int = SHOWN) -> Ends:
@@ -179,6 +188,10 @@ def records(data: ReportData, rows: Int64[np.ndarray, " wanted"]) -> dict[str, A
     likely = [
         [line[:count] for line, count in zip(part.tolist(), n_likely, strict=True)] for part in (top.top_classes[own], percents)
     ]
+    for row, label, names, shares in zip(rows.tolist(), labels, *likely, strict=True):  # the given label's too
+        if row < n and label not in names:
+            names.append(label)
+            shares.append(round(100 * float(top.p_label[row])))
     return {
         "id": ids,
         "name": [shown_id(name) for name in ids],
@@ -221,7 +234,7 @@ def pictures(data: ReportData, rows: Int64[np.ndarray, " wanted"], options: Opti
             tried = asked[SHARP :: -(-(len(asked) - SHARP) // TRIED)]
             sizes = (sum(len(encoded(row, one)) for row in tried) * (len(asked) - SHARP) / len(tried) for one in SIDES)
             side = next((one for one, size in zip(SIDES, sizes, strict=True) if size <= room), SIDES[-1])
-        picture = encoded(row, side)
+        picture = encoded(row, LARGEST if place < LARGE else side)
         room -= len(picture)
         if room < 0:
             break

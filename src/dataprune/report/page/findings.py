@@ -120,10 +120,11 @@ def _other(data: ReportData) -> Finding:
         f"Networks that {whose} are right on {percent(worst.accuracy or 0.0, 1)} of its {worst.count:,} examples{taken}; "
         f"on all examples it is {percent(overall, 1)}."
     )
-    for first in confusions(data)[:1]:
-        given, predicted = data.class_names[first.given], data.class_names[first.predicted]
-        times = "once" if first.count == 1 else f"{first.count:,} times"
-        text += f" The most frequent confusion: “{given}” predicted as “{predicted}”, {times}."
+    predicted = data.predictions.predicted
+    wrong = predicted != data.labels
+    for given, other, count in frequent_pairs(data.labels[wrong], predicted[wrong], len(data.classes))[:1]:
+        times = "once" if count == 1 else f"{count:,} times"
+        text += f" The most frequent confusion: “{data.class_names[given]}” predicted as “{data.class_names[other]}”, {times}."
     return Finding(f"“{worst.name}” is the hardest class", text, link="#classes")
 
 
@@ -138,10 +139,11 @@ def summary(data: ReportData) -> str:
     cost = "" if spec.recipe is None else f" in {took(manifest.training)} on {manifest.machine.device}"
     recipe = "" if spec.recipe is None else f", recipe {display_text(spec.recipe.name, 40)}"
     names = f"{display_text(spec.model, 40)}{recipe}, {pluralise(spec.epochs, 'epoch')}"
+    accuracy = "" if data.accuracy is None else f" They name {percent(data.accuracy, 1)} of the given labels that they did not see."
     return (
         f"{len(data):,} {data.things}{size} in {n_classes:,} classes. {pluralise(learned, 'network')} ({names}) "
         f"{'was' if learned == 1 else 'were'} trained{cost}{folds}, and their predictions for every example were recorded "
-        "after every epoch."
+        f"after every epoch.{accuracy}"
     )
 
 
@@ -160,8 +162,6 @@ def _caution(data: ReportData) -> str:
 
 
 MOST_IN_MATRIX = 30
-MOST_PAIRS = 8
-SHOWN_OF_A_PAIR = 6
 WHOSE = {
     "out": "predictions of networks that did not train on the example",
     "in": "predictions of the networks that trained on these examples: optimistic (in-sample), score with --folds for others",
@@ -181,16 +181,6 @@ class ClassRow:
     suspect_share: float | None
     taken_for: str
     taken_count: int
-
-
-@dataclass(frozen=True, eq=False)
-class Confusion:
-    """A given label, another that was predicted, how often, and the examples where that prediction was surest."""
-
-    given: int
-    predicted: int
-    count: int
-    rows: Int64[np.ndarray, " shown"]
 
 
 def frequent_pairs(given: Int[np.ndarray, " n"], other: Int[np.ndarray, " n"], n_classes: int) -> list[tuple[int, int, int]]:
@@ -233,15 +223,3 @@ def matrix_of(data: ReportData) -> tuple[list[int], Int64[np.ndarray, "given pre
     inside = (place[labels] >= 0) & (place[predicted] >= 0)
     code = place[labels[inside]] * len(chosen) + place[predicted[inside]]
     return chosen.tolist(), np.bincount(code, minlength=len(chosen) ** 2).reshape(len(chosen), len(chosen)).astype(np.int64)
-
-
-def confusions(data: ReportData) -> list[Confusion]:
-    """Return the pairs of given label and other prediction that occur most often."""
-    predicted = data.predictions.predicted
-    wrong = np.flatnonzero(predicted != data.labels)
-    found = []
-    for given, other, count in frequent_pairs(data.labels[wrong], predicted[wrong], len(data.classes))[:MOST_PAIRS]:
-        rows = wrong[(data.labels[wrong] == given) & (predicted[wrong] == other)]
-        surest = np.argsort(-data.predictions.top_probabilities[rows, 0], kind="stable")[:SHOWN_OF_A_PAIR]
-        found.append(Confusion(given, other, count, rows[surest]))
-    return found

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import jinja2
 
 PLACE = Path(__file__).parent
-SCRIPTS = ("theme.js", "tables.js", "choices.js", "examples.js", "galleries.js", "review.js", "map.js")
+SHARED = ("theme.js", "parts.js", "marks.js", "viewer.js")  # with the review
+SCRIPTS = (*SHARED, "tables.js", "choices.js", "embedded.js", "lists.js", "suspects.js", "map.js")
 
 
 @dataclass(frozen=True)

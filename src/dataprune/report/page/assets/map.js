@@ -2,7 +2,7 @@
 // The map: a click or the keyboard chooses a place and shows what lies there; one class may be highlighted.
 (function () {
   const plot = document.getElementById("map-plot");
-  if (!page || !plot || !page.data.map) return;
+  if (!page.book || !plot || !page.data.map) return;
   const { data, x } = page, said = document.getElementById("map-said"), list = document.getElementById("map-cards");
   const marks = new Map();
   for (const mark of plot.querySelectorAll("[data-k]")) marks.set(Number(mark.dataset.k), mark);
@@ -22,7 +22,7 @@
   const open = () => {
     if (here < 0) return;
     page.cards(list, data.map.lists[here]);
-    if (data.map.counts[here] === 1) page.show(data.map.lists[here][0]);
+    if (data.map.counts[here] === 1) page.open(data.map.lists[here][0]);
   };
   plot.addEventListener("click", (event) => {
     const box = plot.querySelector("svg").getBoundingClientRect(), view = plot.querySelector("svg").viewBox.baseVal;

@@ -90,5 +90,5 @@ const marks = (function () {
       if (corners.length) told(isClick ? { click: corners[0] } : { corners });
     });
   };
-  return { values_at, lasso, bin, values, inView };
+  return { values_at, lasso, bin, values, inView, nearest };
 })();

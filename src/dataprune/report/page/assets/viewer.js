@@ -89,7 +89,8 @@ const viewer = function (book) {
     strip(".twins-of", item.twins);
     scores();
     decided();
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) { dialog.showModal(); at("h2").focus(); }
+    else if (document.activeElement.disabled || document.activeElement === document.body) at("h2").focus();  // who is disabled hears no keys
     dialog.scrollTop = 0;
   };
   const open = (from, of, hides = false) => { sequence = of; blind = hides; return show(from); };
