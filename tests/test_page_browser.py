@@ -198,7 +198,7 @@ def test_many_at_once_copies_cells_and_ids(open_page):
     assert "2 drop" in tab.text_content("#review-count")
     tab.locator("#confusion-table td.n4 button, #confusion-table td.n3 button, #confusion-table td.n2 button").first.click()
     n = int(tab.text_content("#confusion-said").split(": ")[1].split(",")[0])
-    assert tab.locator("#confusion-cards li").count() == n > 0
+    assert tab.locator("#confusion-cards > li").count() == n > 0
     tab.fill("#search", "11.png")
     assert tab.locator("#search-cards .name").all_text_contents() == ["11.png"]
 
