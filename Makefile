@@ -17,7 +17,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-.PHONY: demo test test-long test-types test-faults test-slow test-lowest test-wheel test-ray test-integrations test-browser fuzz audit check bench format lint types imports api clean
+.PHONY: demo test test-long test-types test-faults test-slow test-lowest test-wheel test-ray test-integrations test-browser fuzz audit check bench format lint types imports docs clean
 
 demo: .venv/installed  ## the whole story on a small set, into demo/
 	.venv/bin/dataprune demo --out demo
@@ -79,8 +79,8 @@ format: .venv/dev  ## write what `make lint` asks for
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-api: .venv/installed  ## write docs/api.md anew from the docstrings
-	$(PY) docs/generate_api.py
+docs: .venv/docs  ## the site into build/site, strictly; its tutorial and pictures are made on the way
+	OMP_NUM_THREADS=1 $(PY) -m sphinx -q -W --keep-going -b html docs build/site
 
 clean:
 	rm -rf .venv .venv-lowest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -104,6 +104,10 @@ clean:
 
 .venv/bench: .venv/dev
 	$(PIP) install --quiet --group bench
+	@touch $@
+
+.venv/docs: .venv/dev
+	$(PIP) install --quiet --group docs
 	@touch $@
 
 .venv/fuzz: .venv/dev

@@ -1,11 +1,12 @@
-"""The site of these pages: `make docs` writes build/site. Pages of scores and strategies, and their pictures, are made on the way."""
+"""The site of these pages: `make docs` writes build/site, and on the way the pages and pictures of scores and strategies."""
 
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-import gallery  # type: ignore[import-not-found]
+import gallery
 
 project = "dataprune"
 author = "The dataprune developers"
@@ -18,6 +19,8 @@ default_role = "code"
 html_theme = "furo"
 html_title = "dataprune"
 html_show_sourcelink = False
+html_static_path = ["assets"]
+html_css_files = ["site.css"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
@@ -30,10 +33,17 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Departs"]
+napoleon_preprocess_types = False
 # Fenced blocks in Markdown are also read where they hang in lists; mermaid is drawn where such pages are shown as files.
 suppress_warnings = ["misc.highlighting_failure"]
 
 
-def setup(app: object) -> None:
-    """Make the pages of scores and strategies before the site is read."""
-    app.connect("builder-inited", lambda app: None)  # type: ignore[attr-defined]
+def setup(app: Any) -> None:
+    """Make the pages of scores and strategies before the site is read; what a property says is prose, also before a colon."""
+    app.connect("builder-inited", lambda app: gallery.write(Path(app.srcdir) / "gallery"))
+    app.connect("autodoc-process-docstring", _keep_colons, priority=100)
+
+
+def _keep_colons(app: object, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
+    if what == "property" and lines:
+        lines[0] = lines[0].replace(": ", r"\: ", 1)

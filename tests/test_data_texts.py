@@ -167,7 +167,7 @@ def test_a_run_shows_its_texts(tmp_path):
     dp.write_suspects(found, tmp_path / "suspects.csv")
     assert "charged twice by the bank, said number 4" in (tmp_path / "suspects.csv").read_text(encoding="utf-8")
     assert len(dp.read_suspects(tmp_path / "suspects.csv")) == 24
-    dp.write_report(run.path, tmp_path / "page.html")
+    run.report(tmp_path / "page.html")
     assert "charged twice by the bank, said number 4" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ HOMES = {
     "simplejpeg": {"data"},
     "datasets": {"data"},
     "PIL": {"data", "encoders"},
-    "matplotlib": {"report"},
+    "matplotlib": {"report", "notebook"},  # there as a type only
     "rich": {"cli"},
     "transformers": {"integrations"},
     "lightning": {"integrations"},

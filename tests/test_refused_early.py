@@ -127,9 +127,9 @@ def test_duplicates_list_what_they_left_out(pictures, cli):
 def test_a_picture_that_is_gone_names_itself_and_leaves_the_others(pictures, tmp_path, cli):
     (pictures / "dark" / "broken.png").write_bytes(b"no picture")
     assert cli("score", pictures, "--on-error", "skip", "--out", tmp_path / "run", *QUICK)[0] == 0
-    whole = dp.write_report(tmp_path / "run", tmp_path / "a.html")
+    whole = dp.open_run(tmp_path / "run").report(tmp_path / "a.html")
     (pictures / "light" / "3.png").unlink()
-    page = dp.write_report(tmp_path / "run", tmp_path / "b.html")
+    page = dp.open_run(tmp_path / "run").report(tmp_path / "b.html")
     text = (tmp_path / "b.html").read_text()
     top = text.index('id="suspects"')
     assert whole.n_pictures - page.n_pictures <= 1

@@ -244,7 +244,6 @@ def test_no_two_scores_look_the_same():
 
 
 def test_one_call_draws_any_result():
-    import dataprune as dp
     from pages import material
 
     one = material()
@@ -256,6 +255,6 @@ def test_one_call_draws_any_result():
         (study, "Accuracy"),
     ):
         assert title in plot_data(thing).title
-        assert dp.plot(thing).axes
+        assert thing.plot().axes
     with pytest.raises(InputError, match=r"`thing` must be .* got int"):
-        dp.plot(3)
+        plot_data(3)

@@ -22,8 +22,6 @@ from .noise.audit import audit as audit
 from .noise.decide import Decisions as Decisions
 from .noise.decide import decide as decide
 from .quality.issues import Issues as Issues
-from .report.page.write import write_report as write_report
-from .report.plot import plot as plot
 from .run.clusters import add_features as add_features
 from .run.clusters import km as km
 from .run.duplicates import Duplicates as Duplicates

@@ -1,12 +1,45 @@
-"""How results look in a notebook: a short HTML table of columns, and the same columns as a pandas DataFrame."""
+"""How results look in a notebook: a short HTML table, a pandas DataFrame, a plot; and a bar while they are made."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from html import escape
-from typing import Any, ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataprune.errors import MachineError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_ROWS = 10
+
+
+class Drawable:
+    """A result that is also a plot. The room that draws lies above all results, so it is imported by name when it is asked."""
+
+    def plot(self) -> "Figure":
+        """Draw the result as a matplotlib figure, which a notebook shows and `savefig` writes.
+
+        A score: how it is spread. Scores: how they correlate. Suspects: which labels look like which. A trace: accuracy by epoch.
+        A run: its map of confidence against variability. A study or its summary: accuracy by size or by window.
+        """
+        figure: Figure = import_module("dataprune.report.plot").plot(self)
+        return figure
+
+
+class Reported(Drawable):
+    """What lies in a folder and has a page."""
+
+    path: Any
+
+    def report(self, out: Any, **options: Any) -> Any:
+        """Write the page, one HTML file that needs no network, as `dataprune report` does.
+
+        Args:
+            out: ends in .html.
+            options: `data`, where the data lie now; `features`; `figures`, a folder for the plots as PNG and SVG; `overwrite`.
+        """
+        return import_module("dataprune.report.page.write").write_report(self.path, out, **options)
 
 
 class Tabular:
@@ -63,3 +96,24 @@ def data_frame(columns: Mapping[str, Any]) -> Any:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def bar() -> Callable[[Any], None] | None:
+    """Return a listener that shows how much is done of how much as a bar, in a notebook; None elsewhere."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if not hasattr(shell, "kernel"):
+        return None
+    display = import_module("IPython.display")
+    shown: Any = None
+
+    def hear(progress: Any) -> None:
+        nonlocal shown
+        done, total = progress.done, progress.total
+        line = display.HTML(f'<progress value="{done}" max="{total}"></progress> {done:,} of {total:,}')
+        if shown is None:
+            shown = display.display(line, display_id=True)
+        else:
+            shown.update(line)
+
+    return hear

@@ -51,7 +51,7 @@ def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> obje
     _draw(dataset, score, out / "hardest-and-easiest.png")
     say(f"   {out / 'hardest-and-easiest.png'}")
     say("", "5. Report: one page with pictures, plots and tables; open it in a browser.")
-    page = dp.write_report(run.path, out / "report.html", Options("The digits of scikit-learn"))
+    page = run.report(out / "report.html", options=Options("The digits of scikit-learn"))
     say(f"   {page.out}, {page.size_bytes / 1e6:.1f} MB", "")
     _say_found(score, len(kept), out)
     return run

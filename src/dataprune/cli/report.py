@@ -48,11 +48,11 @@ def report(
         encoder: Or the encoder that makes them. Default: the built-in one, where the run was made with it.
         audit: What dataprune noise audit wrote: show these labels to be marked, in place of the flagged ones.
     """
-    from dataprune.report.page import Options
+    from dataprune.report.page import Options, write_report
 
     options = Options(title, max_pictures, static)
     files: dict[str, Any] = {"data": data, "features": features, "figures": figures, "audit": audit}
-    written = dp.write_report(run_or_study, out, options, **files, encoder=encoder, overwrite=overwrite)
+    written = write_report(run_or_study, out, options, **files, encoder=encoder, overwrite=overwrite)
     for what, reason in written.missing.items():
         if what in SERIOUS:
             warn(f"{what}: {reason}")

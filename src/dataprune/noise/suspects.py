@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from dataprune.errors import invalid
 from dataprune.noise.evidence import Values
-from dataprune.notebook import data_frame, html_table
+from dataprune.notebook import Drawable, data_frame, html_table
 from dataprune.streams import tie_break
 
 FEW_SHARE = 0.02
@@ -30,7 +30,7 @@ WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"
 
 
 @dataclass(frozen=True, eq=False)
-class Suspects:
+class Suspects(Drawable):
     """Every label judged: arrays (N,) in source order.
 
     Attributes:

@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from dataprune import store
 from dataprune.components import pixel_rows
 from dataprune.data import Dataset, pack, read, read_features
+from dataprune.notebook import bar
 from dataprune.run.encoders import EmbedSettings, Encode, Listener, Method, method_of
 from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality, made_now
 from dataprune.run.run import Run
@@ -87,7 +88,7 @@ def embed(
     with work.work(identity, wait=wait) as finished:
         if not finished:
             pack.verify(dataset)
-            about = _make(work, method, listener, dataset, test)
+            about = _make(work, method, listener or bar(), dataset, test)
             store.write_manifest(path.parent, work.manifest.name, EmbeddingManifest(asked=identity, **about), [path.name])
     return Embedding(path, store.read_manifest(path.parent, work.manifest.name, EmbeddingManifest))
 

@@ -16,7 +16,7 @@ from dataprune.clustering import take
 from dataprune.data import Dataset, FeatureFile, read, read_features
 from dataprune.encoders.choose import OURS
 from dataprune.errors import InputError, StoreError, check_type, invalid
-from dataprune.notebook import Tabular
+from dataprune.notebook import Reported, Tabular
 from dataprune.quality.issues import Issues
 from dataprune.run import issues
 from dataprune.run.manifest import RunManifest
@@ -33,7 +33,7 @@ FEATURES = "features"  # a folder: what was learned inside the run, with manifes
 
 
 @dataclass(frozen=True, repr=False)
-class Run(Tabular):
+class Run(Tabular, Reported):
     """A scored data set in the folder `path`; `manifest` has identity, data, members, cost, versions, notes.
 
     As a table: a row for each example, in source order: id, label as class name, and a column for each score.

@@ -17,6 +17,7 @@ from dataprune import noise, store
 from dataprune.data import Dataset, pack
 from dataprune.encoders import Encoding, encode
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
+from dataprune.notebook import bar
 from dataprune.precision import Choice
 from dataprune.run.evidence import evidence_of_rounds, excluded
 from dataprune.run.manifest import (
@@ -83,7 +84,7 @@ def score(
             recipe for pixels is asked for.
         extend: add members to a finished run, up to `settings.members` or `settings.repeats` of the folds.
         wait: if another process works on the folder, wait for it.
-        listener: hears the cost and the progress.
+        listener: hears the cost and the progress; in a notebook a bar does by default.
 
     Raises:
         InputError: the data cannot be scored, or `out` holds another run or other things.
@@ -111,7 +112,7 @@ def score(
         write_local(work.output, source=None if origin is None or not origin.path else origin.path)
         if not finished:
             pack.verify(dataset)
-            _Scoring(work, planned, chosen, spec, hardware, how.device, listener).make()
+            _Scoring(work, planned, chosen, spec, hardware, how.device, listener or bar()).make()
     run = open_run(work.output)
     if listener is None:  # who listens says it in words of their own
         for line in run.failed:

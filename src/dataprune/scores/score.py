@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
-from dataprune.notebook import MOST_ROWS, data_frame, html_table
+from dataprune.notebook import MOST_ROWS, Drawable, data_frame, html_table
 from dataprune.scores.table import SCORES, canonical
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Score:
+class Score(Drawable):
     """One number for each example, in the literature's unit and sign, and which way is harder.
 
     Attributes:
@@ -82,7 +82,7 @@ class _NoScore(InputError, KeyError):
     __str__ = Exception.__str__
 
 
-class Scores(Mapping[str, Score]):
+class Scores(Mapping[str, Score], Drawable):
     """Scores of the same examples by name, and why others are absent.
 
     Args:

@@ -17,7 +17,7 @@ def zcore(features: np.ndarray, *, points: int | None = None, seed: int = 0) -> 
     """Count how often an example is the nearest to a random point, less its share of the blame for lying near such a one.
 
     A point has two random coordinates, each of triangular distribution between the least, the median and the largest there is. The
-    nearest example gets 1, and the 100 next to it share −1 by 1/d⁴, all by the distance abs(Δ₁) + abs(Δ₂); the scores sum to 0. Of equal
+    nearest example gets 1, and the 100 next to it share −1 by 1/d⁴, all by the city-block distance; the scores sum to 0. Of equal
     rows the first gets the credit, the others share the blame, so one of them is kept.
 
     Args:

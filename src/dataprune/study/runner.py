@@ -12,6 +12,7 @@ import numpy as np
 from dataprune import store
 from dataprune.data import Splits
 from dataprune.errors import DatapruneError, InputError, MachineError, WorkError, join_some
+from dataprune.notebook import bar
 from dataprune.precision import Precision, choose
 from dataprune.run.manifest import Phase, made_now
 from dataprune.run.run import open_run
@@ -89,7 +90,7 @@ def run_study(
     with _work_folder(folder).work(claim, also=also, wait=wait):
         finished = runner.answered()
         if finished is None or (sources.retry_failed and finished.failed):
-            runner.work(listener)
+            runner.work(listener or bar())
     return stored.open_study(folder)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
-from dataprune.notebook import Tabular
+from dataprune.notebook import Reported, Tabular
 from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import Run, open_run, verify
@@ -97,7 +97,7 @@ class StudyManifest:
 
 
 @dataclass(frozen=True)
-class Study(Tabular):
+class Study(Tabular, Reported):
     """A study on disk.
 
     `trials` has the columns of `trials.parquet`, a row for each cell and seed; `manifest` is None while trials are open.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from dataprune.errors import invalid, join_some
-from dataprune.notebook import Tabular
+from dataprune.notebook import Drawable, Tabular
 from dataprune.study import statistics
 from dataprune.study.auc import CurveArea, Rank, areas_of, ranks_of
 from dataprune.study.metric import ACCURACY, Amount, Metric
@@ -59,7 +59,7 @@ class Droppable:
 
 
 @dataclass(frozen=True, eq=False)
-class Summary(Tabular):
+class Summary(Tabular, Drawable):
     """What a study shows.
 
     Attributes:

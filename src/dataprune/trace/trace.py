@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
-from dataprune.notebook import html_table
+from dataprune.notebook import Drawable, html_table
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
 from dataprune.trace.record import Recorder
 
@@ -18,7 +18,7 @@ CHUNK_VALUES = 2**21
 CHUNK_EXAMPLES = 65_536
 
 
-class Trace:
+class Trace(Drawable):
     """The members of one ensemble, joined; immutable. `trace[a:b]` is the trace of those examples.
 
     Args:
