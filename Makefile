@@ -54,8 +54,8 @@ test-wheel: .venv/dev  ## a built wheel, installed away from the sources; needs 
 test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 	$(PYTEST) -m ray
 
-test-integrations: .venv/integrations  ## recording in Hugging Face's Trainer, Lightning and Accelerate
-	$(PYTEST) -q -m integrations tests/test_integrations.py tests/test_examples.py
+test-integrations: .venv/integrations  ## recording in Hugging Face's Trainer, Lightning and Accelerate; logs of a study
+	$(PYTEST) -q -m integrations tests/test_integrations.py tests/test_examples.py tests/test_study_loggers.py
 
 test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
 	$(PYTEST) -q -m browser tests/test_page_browser.py

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dataprune.study.summary import Summary
 
 
-PLOTS = "plots"
+PLOTS, LOGS = "plots", "log"
 
 
 def _with_commas(of_word: Callable[[str], Any], what: str, metavar: str) -> Parameter:
@@ -137,7 +137,7 @@ def study(
     wait: Wait = False,
     seed: Seed = 0,
     hardware: Annotated[Hardware, FLAT] = Hardware(),
-    tensorboard: Path | None = None,
+    log: list[Literal["tensorboard", "wandb", "mlflow"]] | None = None,
     quiet: Quiet = False,
 ) -> object:
     """Prove by training which part of DATA matters.
@@ -162,7 +162,8 @@ def study(
         test: Test data of their own, in place of the source's.
         effort: How much to spend on scoring, where there is no --run.
         retry_failed: Train again what failed before.
-        tensorboard: Write event files for TensorBoard, a folder for each trial.
+        log: Follow each trial in TensorBoard, Weights & Biases or MLflow: in STUDY/log, or where their environment says; may be
+            given several times.
     """
     from dataprune.study.presets import QUESTIONS
     from dataprune.study.spec import read_spec, to_toml
@@ -195,7 +196,7 @@ def study(
     splits = options.encoded(splits, eyes, hardware)
     inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed, precision=asked.precision))
     make = partial(dp.run_study, splits, asked, out, wait=wait)
-    done = _conduct(make, replace(inputs, retry_failed=retry_failed), hardware, tensorboard)
+    done = _conduct(make, replace(inputs, retry_failed=retry_failed), hardware, {name: out / LOGS / name for name in log or ()})
     _report(done, run)
     for row in done.failed[:3]:
         complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
@@ -224,22 +225,24 @@ def _inputs(
     return dp.StudyInputs(run, settings, file, tuple(reuse), own)
 
 
-def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware: Hardware, tensorboard: Path | None) -> "dp.Study":
+def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware: Hardware, logs: dict[str, Path]) -> "dp.Study":
     """Make the study, with progress and cost on stdout."""
     from dataprune.cli.score import train
-    from dataprune.study.run_trials import TensorBoardLogger
+    from dataprune.study.loggers import StudyLog
 
     def scored(dataset: "dp.Dataset", folder: Path, settings: Settings) -> "dp.Run":
         say(f"scoring into {folder}")
         return train(dataset, folder, settings, hardware)
 
-    with nullcontext() if tensorboard is None else TensorBoardLogger(tensorboard) as board, Progress("studying") as progress:
-        shown = studying(progress)
+    with ExitStack() as stack, Progress("studying") as progress:
+        listeners: list[Callable[[StudyProgress], None]] = [
+            studying(progress),
+            *(stack.enter_context(StudyLog(*one)) for one in logs.items()),
+        ]
 
         def hear(message: "StudyProgress") -> None:
-            shown(message)
-            if board is not None:
-                board(message)
+            for listener in listeners:
+                listener(message)
 
         done = make(replace(inputs, scorer=scored), hardware, listener=hear)
     if not progress.heard and done.manifest is not None:

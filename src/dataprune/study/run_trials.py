@@ -1,4 +1,4 @@
-"""Trains the trials of a study, side by side, writes each as it ends, and tells a listener (such as that of TensorBoard) of it."""
+"""Trains the trials of a study, side by side, writes each as it ends, and tells a listener of it."""
 
 import contextlib
 import math
@@ -288,47 +288,3 @@ def _result(outcome: Outcome, trial: Trial, context: TrialContext) -> TrialResul
     if isinstance(outcome.exception, MachineError | OSError | MemoryError):
         raise outcome.exception
     return TrialResult(outcome.key, "failed", error=outcome.error, traceback=outcome.traceback or "")
-
-
-class TensorBoardLogger:
-    """Writes each trial's curve as event files, in a folder for each trial. Use as a context, and as a study's listener."""
-
-    def __init__(self, folder: Path) -> None:
-        """Open the folder; MachineError if the package is missing."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            cure = "pip install 'dataprune[tensorboard]'"
-            raise MachineError(f"TensorBoard files need a package that is not installed: {cure}.") from None
-        self._folder, self._open = folder, SummaryWriter
-        self._writers: dict[str, Any] = {}
-
-    def __enter__(self) -> "TensorBoardLogger":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for writer in self._writers.values():
-            writer.close()
-
-    def __call__(self, progress: StudyProgress) -> None:
-        """Take in one message of the study."""
-        if progress.epoch is not None:
-            trial, epoch = progress.epoch
-            writer = self._writer(trial)
-            writer.add_scalar("training loss", epoch.loss, epoch.epoch)
-            writer.add_scalar("validation accuracy", epoch.accuracy, epoch.epoch)
-        if progress.ended is not None:
-            trial, result = progress.ended
-            if result.status == "ok":
-                self._writer(trial).add_scalar("test accuracy", result.test_accuracy, len(result.loss))
-            if trial.name in self._writers:
-                self._writers.pop(trial.name).close()
-
-    def _writer(self, trial: Trial) -> Any:
-        if trial.name not in self._writers:
-            cell = trial.cell
-            words = [cell.arm, cell.score, cell.strategy, f"keep-{cell.keep:g}", f"start-{cell.start:g}", cell.order]
-            words += [f"clusters-{cell.clusters}" if cell.clusters else "", f"seed-{trial.seed}"]
-            name = "_".join("".join(c if c.isalnum() or c in "-." else "-" for c in word) for word in words if word)
-            self._writers[trial.name] = self._open(str(self._folder / f"{name}_{trial.name[:8]}"))
-        return self._writers[trial.name]
