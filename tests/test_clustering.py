@@ -144,9 +144,8 @@ class TestBlocks:
         (block,) = UnitRows(np.array([[3.0, 4.0], [0.0, 1e-30]]))
         assert np.allclose(block, [[0.6, 0.8], [0.0, 1.0]])
 
-    def test_standardised_by_hand(self):
-        """Means 3 and 20, deviations √2 and √200, and a column that is the same for all."""
-        (block,) = UnitRows.standardised(np.array([[1.0, 20.0, 7.0], [5.0, 20.0, 7.0], [3.0, 0.0, 7.0], [3.0, 40.0, 7.0]]))
+    def test_from_the_middle_by_hand(self):
+        (block,) = UnitRows.from_middle(np.array([[1.0, 20.0, 7.0], [5.0, 20.0, 7.0], [3.0, 0.0, 7.0], [3.0, 40.0, 7.0]]))
         assert np.allclose(block, [[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])
 
 

@@ -1,6 +1,6 @@
 """Prediction depth, variance of gradients and second-split forgetting: answers by hand, and runs that record them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,16 +21,10 @@ from dataprune.training.settings import Hardware, ScoreReading, Settings
 SERIAL = Hardware(executor="serial")
 
 
-@dataclass
-class Toy:
-    """A network whose layers are given."""
-
-    seen: list
-    predicted: np.ndarray
-    trained_on: np.ndarray
-
-    def layers(self):
-        return iter([np.array(one, np.float32)[:, None] for one in self.seen])
+def depth_of(layers, predicted, labels, trained_on=True):
+    """Measure it by the numbers that a layer gives for each example."""
+    seen = [np.array(one, np.float32)[:, None] for one in layers]
+    return prediction_depth(seen, np.array(predicted), np.array(labels), np.broadcast_to(trained_on, len(labels))).tolist()
 
 
 class TestPredictionDepth:
@@ -38,18 +32,15 @@ class TestPredictionDepth:
         """By one neighbour: 0 and 1 are a pair throughout, 2 and 3 from the second layer on, 4 never."""
         monkeypatch.setattr(networks, "NEIGHBOURS", 1)
         layers = [[0.0, 0.1, 5.0, 9.0, 9.2], [0.0, 0.1, 5.0, 5.1, 0.3], [0.0, 0.1, 5.0, 5.1, 0.3]]
-        labels = np.array([0, 0, 1, 1, 1])
-        found = prediction_depth(Toy(layers, labels, np.ones(5, bool)), labels)
+        labels = [0, 0, 1, 1, 1]
         # In the input 2 lies nearest to 3, and 3 to 4: both of its class. 4 lies nearest to 3 there, and to 1 of class 0 later.
-        assert found.tolist() == [0, 0, 0, 0, 3]
-        found = prediction_depth(Toy([[0.0, 0.1, 0.25, 9.0, 9.2], *layers[1:]], labels, np.ones(5, bool)), labels)
-        assert found.tolist() == [0, 0, 1, 0, 3]
+        assert depth_of(layers, labels, labels) == [0, 0, 0, 0, 3]
+        assert depth_of([[0.0, 0.1, 0.25, 9.0, 9.2], *layers[1:]], labels, labels) == [0, 0, 1, 0, 3]
 
     def test_what_was_not_trained_on_is_not_asked(self, monkeypatch):
         monkeypatch.setattr(networks, "NEIGHBOURS", 1)
-        labels = np.array([0, 1, 1])
-        toy = Toy([[0.0, 0.1, 5.0]], np.array([0, 1, 1]), np.array([True, False, True]))
-        assert prediction_depth(toy, labels).tolist() == [1, 1, 1]  # 0 asks 2; 1 asks 0; 2 asks 0
+        found = depth_of([[0.0, 0.1, 5.0]], [0, 1, 1], [0, 1, 1], np.array([True, False, True]))
+        assert found == [1, 1, 1]  # 0 asks 2; 1 asks 0; 2 asks 0
 
     def test_a_vote_is_that_of_scikit_learn_on_the_others(self):
         draw = np.random.default_rng(0)
@@ -117,14 +108,11 @@ class TestVog:
         np.testing.assert_allclose(raw, [2, 4, 6, 5, 15], rtol=1e-6)  # half the distance of two gradients
         # Class 0: mean 4, deviation √(8/3); class 1: mean 10, deviation 5.
         root = np.sqrt(8 / 3)
-        np.testing.assert_allclose(vog(network, labels), [-2 / root, 0, 2 / root, -1, 1], atol=1e-6)
+        np.testing.assert_allclose(vog(network.gradients(), labels), [-2 / root, 0, 2 / root, -1, 1], atol=1e-6)
 
     def test_a_class_without_a_spread_counts_nothing(self):
-        class Same:
-            def gradients(self):
-                yield np.array([[[1.0], [1.0], [4.0]], [[3.0], [3.0], [9.0]]], np.float32)
-
-        assert vog(Same(), np.array([0, 0, 1])).tolist() == [0, 0, 0]
+        gradients = np.array([[[1.0], [1.0], [4.0]], [[3.0], [3.0], [9.0]]], np.float32)
+        assert vog([gradients], np.array([0, 0, 1])).tolist() == [0, 0, 0]
 
     def test_networks_without_hidden_layers_and_without_epochs_are_refused(self):
         data = from_arrays(np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32), np.arange(9) % 2)

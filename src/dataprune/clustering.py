@@ -247,19 +247,15 @@ def draw_rows(features: Features, seed: int, sample: int | None = None) -> Float
 
 @dataclass(frozen=True, eq=False)
 class UnitRows:
-    """Features, moved and scaled by column, with each row divided by its length; one without a direction is refused when read."""
+    """Features, moved by column, with each row divided by its length; one without a direction is refused when it is read."""
 
     features: Features
     shift: Float64[np.ndarray, " dimensions"] | float = 0.0
-    scale: Float64[np.ndarray, " dimensions"] | float = 1.0
 
     @classmethod
-    def standardised(cls, features: Features) -> "UnitRows":
-        """Move columns to mean 0 and deviation 1 first, a constant one to 0; features are read twice."""
-        n_rows, _ = shape_of(features)
-        mean = sum(block.sum(axis=0, dtype=np.float64) for _, block in blocks(features)) / n_rows
-        deviation = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for _, block in blocks(features)) / n_rows)
-        return cls(features, mean, 1 / np.where(deviation > NOTHING * np.abs(mean), deviation, np.inf))
+    def from_middle(cls, features: Features) -> "UnitRows":
+        """Return the directions in which rows lie from their mean."""
+        return cls(features, sum(block.sum(axis=0, dtype=np.float64) for _, block in blocks(features)) / shape_of(features)[0])
 
     @property
     def rows(self) -> int:
@@ -271,7 +267,7 @@ class UnitRows:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for start, block in blocks(self.features):
-            wide = (block.astype(np.float64) - self.shift) * self.scale
+            wide = block.astype(np.float64) - self.shift
             lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
             refuse_rows(lengths == 0, start, "all zero", "which have no direction. ")
             yield (wide / lengths[:, None]).astype(np.float32)

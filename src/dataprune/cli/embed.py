@@ -204,8 +204,7 @@ def km(
 
     Args:
         out: Write id, km, cluster: .parquet or .csv.
-        normalize: Cluster directions from the middle: standardise columns, then divide each row by its length. So it is with
-            --encoder.
+        normalize: Cluster the directions in which rows lie from their mean. So it is with --encoder.
         restarts: Starts to try; the best is taken.
         sample: Fit the centres on so many rows, drawn by the seed.
         plot: Draw the inertia curve, .png.

@@ -36,7 +36,7 @@ class ClusterSettings:
         seed: of the sample and the starts.
         restarts: starts to try; the best is taken.
         sample: fit on so many rows, drawn by the seed; None fits as many as fit memory.
-        normalize: cluster directions from the middle: standardise columns and divide each row by its length first.
+        normalize: cluster the directions in which rows lie from their mean.
     """
 
     clusters: str = "auto"
@@ -82,7 +82,7 @@ class Clustering:
 def cluster(features: Features, settings: ClusterSettings) -> Clustering:
     """Fit k-means with the number of clusters that is asked for; what `clustering.fit` refuses is refused."""
     asked, n_rows = settings.clusters, clustering.shape_of(features)[0]
-    points = UnitRows.standardised(features) if settings.normalize else features
+    points = UnitRows.from_middle(features) if settings.normalize else features
     curve, rows, notes = None, 0, []
     if asked == "auto":
         rows = min(n_rows, CURVE_ROWS, settings.sample or n_rows)
@@ -119,7 +119,7 @@ def km(
         features: (N, D) finite numbers, or a file as `read_features` opens it, which may be larger than memory: of more than a
             million rows or 1 GB the centres are fitted on a sample.
         clusters: how many; "auto" takes the elbow of the inertia curve.
-        normalize: cluster directions from the middle: standardise columns and divide each row by its length first.
+        normalize: cluster the directions in which rows lie from their mean.
         restarts: starts to try; the best is taken.
 
     Returns:
@@ -132,7 +132,7 @@ def km(
         [0.1, 0.1, 0.4, 0.2, 0.6]
     """
     found = cluster(features, ClusterSettings(str(clusters), seed=seed, restarts=restarts, normalize=normalize))
-    points = UnitRows.standardised(features) if normalize else features
+    points = UnitRows.from_middle(features) if normalize else features
     distance = clustering.assign(points, found.clusters.centres)[1]
     return Score("km", distance, 1, features.ids if isinstance(features, FeatureFile) else None)
 
@@ -156,7 +156,7 @@ def score_features(
     with work.work(identity, wait=wait) as finished:
         if not finished:
             found = cluster(file, settings)
-            points = UnitRows.standardised(file) if settings.normalize else file
+            points = UnitRows.from_middle(file) if settings.normalize else file
             nearest, distance = _assigned(points, file, found.clusters.centres, executor_config)
             metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"].formula}}
             with store.writing(out) as temporary:
@@ -206,9 +206,9 @@ def _assigned(points: Features, file: FeatureFile, centres: Float64[np.ndarray, 
         return clustering.assign(points, centres)
     nearest, distance = np.empty(file.rows, np.int64), np.empty(file.rows)
     light = replace(file)  # without its ids
-    moved = (points.shift, points.scale) if isinstance(points, UnitRows) else None
+    shift = points.shift if isinstance(points, UnitRows) else None
     starts = range(0, file.rows, PART_ROWS)
-    jobs = (Job(str(one), _assign_part, (light, one, min(one + PART_ROWS, file.rows), centres, moved)) for one in starts)
+    jobs = (Job(str(one), _assign_part, (light, one, min(one + PART_ROWS, file.rows), centres, shift)) for one in starts)
     for done in run_jobs(jobs, config):
         if isinstance(done.exception, DatapruneError):
             raise done.exception
@@ -220,10 +220,10 @@ def _assigned(points: Features, file: FeatureFile, centres: Float64[np.ndarray, 
     return nearest, distance
 
 
-def _assign_part(argument: tuple[FeatureFile, int, int, np.ndarray, tuple[Any, Any] | None], report: Report) -> Assigned:
-    file, start, stop, centres, moved = argument
+def _assign_part(argument: tuple[FeatureFile, int, int, np.ndarray, Any], report: Report) -> Assigned:
+    file, start, stop, centres, shift = argument
     part = np.concatenate(list(file.part(start, stop)))
-    return clustering.assign(part if moved is None else UnitRows(part, *moved), centres)
+    return clustering.assign(part if shift is None else UnitRows(part, shift), centres)
 
 
 def _scores(matched: Matched, found: Clustering, run: Run, settings: ClusterSettings) -> Scores:

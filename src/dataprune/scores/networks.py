@@ -1,7 +1,6 @@
 """Scores of what goes on inside a network: how deep a prediction is made, and how its gradients changed from epoch to epoch."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -15,42 +14,28 @@ SUPPORT = 10_000  # examples that are asked, of more evenly spaced ones
 Labels = Int64[np.ndarray, " examples"]
 
 
-class Network(Protocol):
-    """A member's network, and what it makes of the examples.
-
-    Attributes:
-        trained_on: (N,) which of them it was trained on.
-        predicted: (N,) the class that it names in the end.
-    """
-
-    @property
-    def trained_on(self) -> Bool[np.ndarray, " examples"]: ...
-
-    @property
-    def predicted(self) -> Labels: ...
-
-    def layers(self) -> Iterator[Float32[np.ndarray, "examples features"]]:
-        """Yield what goes into each layer, from the input on, and at last the logits."""
-        ...
-
-    def gradients(self) -> Iterator[Float32[np.ndarray, "epochs some inputs"]]:
-        """Yield block by block the gradient of the label's logit by the input, after several epochs of training."""
-        ...
-
-
-def prediction_depth(network: Network, labels: Labels) -> Values:
+def prediction_depth(
+    layers: Iterable[Float32[np.ndarray, "examples features"]],
+    predicted: Labels,
+    labels: Labels,
+    trained_on: Bool[np.ndarray, " examples"],
+) -> Values:
     """Return the first layer from which on an example's nearest neighbours name what the network does: 0, the input, ... L.
 
     Of L layers each is asked by the labels of the 30 nearest training examples before it (Euclidean, the example itself left out),
     the logits last; L stands for those that disagree even there. The label of the example itself plays no part.
 
+    Args:
+        layers: what goes into each, from the input on, and at last the logits.
+        predicted: the class that the network names in the end.
+
     Source: section 2.1. Departs: large layers are averaged over places; of more than 10,000 training examples so many are asked.
     """
-    support = np.flatnonzero(network.trained_on)
+    support = np.flatnonzero(trained_on)
     support = support[np.linspace(0, len(support) - 1, min(len(support), SUPPORT)).astype(np.int64)]
     depth = np.zeros(len(labels))
-    for place, layer in enumerate(network.layers(), 1):
-        depth[neighbours_vote(layer, labels, support) != network.predicted] = place
+    for place, layer in enumerate(layers, 1):
+        depth[neighbours_vote(layer, labels, support) != predicted] = place
     return depth
 
 
@@ -64,15 +49,15 @@ def neighbours_vote(x: Float32[np.ndarray, "examples features"], labels: Labels,
     return np.asarray(votes.argmax(axis=1))
 
 
-def vog(network: Network, labels: Labels) -> Values:
+def vog(gradients: Iterable[Float32[np.ndarray, "epochs some inputs"]], labels: Labels) -> Values:
     """Measure how much the gradient of the label's logit by the input varies over epochs, in standard deviations of its class.
 
     The standard deviation over epochs (divided by their number) of each input, the mean over inputs; of this, the distance from
-    the class's mean over the class's deviation, 0 where a class has none.
+    the class's mean over the class's deviation, 0 where a class has none. Gradients come by blocks of examples.
 
     Source: section 2, as in the authors' code. Departs: gradients by the inputs as the network sees them, each channel an input.
     """
-    spread = np.concatenate([block.std(axis=0).mean(axis=1, dtype=np.float64) for block in network.gradients()])
+    spread = np.concatenate([block.std(axis=0).mean(axis=1, dtype=np.float64) for block in gradients])
     _, place = np.unique(labels, return_inverse=True)
     counts = np.bincount(place)
     away = spread - (np.bincount(place, spread) / counts)[place]

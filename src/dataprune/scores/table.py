@@ -13,7 +13,7 @@ class ScoreSpec:
     """A score: how it is computed and what it means.
 
     Attributes:
-        function: of a `Trace`, called on chunks of examples; of a `Network` and the labels; of features, labels and a seed.
+        function: of a `Trace`, called on chunks of examples; of what a member's network tells; of features, labels and a seed.
         harder: +1 if larger values are harder, -1 if smaller ones are.
         formula: in one line.
         needs: what there must be, in words.
@@ -60,8 +60,6 @@ _GRAND = "mean over members of ‖p − onehot(label)‖₂ · √(‖h‖² + 1
 _WINDOWS = "windows of 10 epochs, or of all where there are fewer,"
 _BOTH = "for each example, members of both kinds"
 _SECOND = "`--record second_split`, and folds"
-_HIDDEN = "networks with hidden layers, and the data"
-_KEPT = "`--record vog`, networks with hidden layers, and the data"
 _ROWS = "features without a row of zeros"
 _DIRECTIONS = f"{_ROWS}, no labels"
 _asked = partial(ScoreSpec, usual=False)
@@ -102,13 +100,17 @@ SCORES: dict[str, ScoreSpec] = {
 
 NETWORK_SCORES: dict[str, ScoreSpec] = {
     "prediction_depth": _asked(
-        networks.prediction_depth, 1, "first layer from which on the 30 nearest name what the network does", _HIDDEN, _BALDOCK
+        lambda net, y: networks.prediction_depth(net.layers(), net.predicted, y, net.trained_on),
+        1,
+        "first layer from which on the 30 nearest name what the network does",
+        "networks with hidden layers, and the data",
+        _BALDOCK,
     ),
     "vog": _asked(
-        networks.vog,
+        lambda net, y: networks.vog(net.gradients(), y),
         1,
         "std over epochs of the gradient of y's logit by the input, by class",
-        _KEPT,
+        "`--record vog`, networks with hidden layers, and the data",
         _AGARWAL,
         recorded=True,
     ),
