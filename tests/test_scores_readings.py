@@ -152,6 +152,8 @@ class TestNames:
             found["true_prediction_sum"]
         with pytest.raises(InputError, match=r"'tdds' was not computed. Ask for it"):
             found["tdds"]
+        with pytest.raises(InputError, match=r"'vog' is of networks.*--by vog"):
+            found["variance_of_gradients"]
 
     def test_an_unknown_one_gets_the_nearest_also_of_the_other_words(self):
         with pytest.raises(InputError, match="Did you mean 'forgetting'"):

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.notebook import MOST_ROWS, Drawable, data_frame, html_table
-from dataprune.scores.table import SCORES, canonical
+from dataprune.scores.table import NETWORK_SCORES, SCORES, canonical
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,6 +119,8 @@ class Scores(Mapping[str, Score], Drawable):
             raise _NoScore(f"there is no score '{name}' here. It is called '{ours}'.")
         if ours in SCORES:
             raise _NoScore(f"score '{ours}' was not computed. Ask for it: score_trace(trace, ['{ours}']).")
+        if ours in NETWORK_SCORES:
+            raise _NoScore(f"score '{ours}' is of networks and was not computed. dataprune prune RUN --by {ours} computes it.")
         raise _NoScore(str(unknown_choice("score", name, self._scores)))
 
     def __iter__(self) -> Iterator[str]:
