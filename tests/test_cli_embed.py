@@ -110,6 +110,7 @@ def test_the_reports_recipe_trains(tmp_path):
     assert any(name.startswith("weights.network.") for name in moved)
 
 
+@pytest.mark.long
 def test_the_command_with_the_reports_recipe(cli, tmp_path):
     how = ("--encoder", "swav", "--recipe", "report", "--epochs", "1", "--executor", "serial", "--quiet")
     code, said, _ = cli("embed", pictures(tmp_path, 12, 32), "--out", tmp_path / "x.npy", *how)

@@ -81,8 +81,8 @@ def test_without_a_folder_the_cure_is_named(cli):
 
 
 def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_path):
-    out = tmp_path / "s"
-    code, said, err = cli("study", arrays, "--preset", "half", "--keep", "0.5", "--scores", "el2n", "--out", out, *QUICK)
+    out, asked = tmp_path / "s", ("study", arrays, "--preset", "half", "--keep", "0.5", "--scores", "el2n")
+    code, said, err = cli(*asked, "--out", out, *QUICK)
     assert code == 0, err
     assert "to train: 6 trials" in said
     assert "trial 6 of 6" in said
@@ -91,17 +91,12 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     assert f"next: dataprune advise {out}" in said
     assert all(file.stat().st_size > 1000 for file in (out / "plots").glob("*.png"))
     assert len(read_table(out / "trials.parquet").columns["trial"]) == 6
-    code, said, _ = cli("study", arrays, "--preset", "half", "--keep", "0.5", "--scores", "el2n", "--out", out, *QUICK)
+    code, said, _ = cli(*asked, "--out", out, *QUICK)
     assert "nothing had to be trained" in said
+    assert cli(*asked, "--run", out / "run", "--out", tmp_path / "quiet", *QUICK, "--quiet")[:2] == (0, "")
     assert cli("verify", out)[:2] == (0, "sound: 9 files\n")
     victim = next((out / "trials").iterdir())
     victim.write_bytes(b"{}")
     code, _, err = cli("verify", out)
     assert code == 3
     assert victim.name in err
-
-
-def test_quiet_prints_nothing(cli, arrays, tmp_path):
-    few = ("--scores", "el2n", "--keep", "0.5", "--quiet")
-    code, said, _ = cli("study", arrays, "--preset", "half", "--out", tmp_path / "s", *QUICK, *few)
-    assert (code, said) == (0, "")

@@ -27,9 +27,10 @@ def _empty_cache(tmp_path, monkeypatch):
 
 
 class TestOnce:
-    def test_vectors_stand_beside_the_pictures_in_their_order(self):
+    @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
+    def test_vectors_stand_beside_the_pictures_in_their_order(self, workers):
         data = photographs(300)  # more than one block
-        made = encode(data, COLOURS, Encoding(workers=2))
+        made = encode(data, COLOURS, Encoding(workers=workers))
         assert np.allclose(made.features, colours(data.images), rtol=1e-3)
         assert np.allclose(made.mirrored, colours(data.images[:, :, ::-1]), rtol=1e-3)
         assert made.images is not None

@@ -59,7 +59,7 @@ def test_the_count_is_near_the_truth_and_probabilities_mean_what_they_say(rate, 
 
 
 def test_a_second_view_finds_more():
-    truth, given, _, learned = made(0.2, seed=1)
+    truth, given, _, learned = made(0.2, seed=1, n=2000)
     in_sample, margin = two_views(truth, given, learned)
     one = evaluate_suspects(find(Evidence(given, out_of_sample=learned)), truth)
     # The first view of a single network: noisier than the truth allows.

@@ -132,6 +132,7 @@ def write_study(folder, columns, summarised=None, finished=True):
     return folder
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_study_on_disk(tmp_path, cli):
     folder = write_study(tmp_path, trials(), summarise(trials()).table)
     code, said, err = cli("report", folder, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures")
@@ -155,6 +156,7 @@ def test_study_that_is_not_finished_on_disk(tmp_path, cli):
     assert "trials have no result" in err
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["noise-window", "clusters", "curriculum", "recipes"])
 def test_every_preset_has_a_page(name, tmp_path):
     sizes, starts = (Sweep("hardest", (0.7, 0.5)),), (Sweep("window", (0.4,), (0.0, 0.3)),)

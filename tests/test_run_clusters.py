@@ -39,7 +39,8 @@ def test_directions_from_the_middle_do_not_depend_on_where_it_lies_and_how_far()
     assert dp.km(3 * x + [500, -200, 9], 5).values == pytest.approx(3 * dp.km(x, 5).values, abs=1e-2)  # as they are, lengths count
 
 
-@pytest.mark.parametrize("normalize", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.long
+@pytest.mark.parametrize("normalize", [False, True])
 def test_processes_give_the_same_bytes(features, tmp_path, monkeypatch, normalize):
     monkeypatch.setattr(clusters, "PART_ROWS", 5000)
     settings = ClusterSettings("9", normalize=normalize)

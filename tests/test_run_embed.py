@@ -50,6 +50,7 @@ class TestWhole:
         assert heard == []
         assert {name: (whole.path.parent / name).stat().st_mtime_ns for name in names(whole.path.parent)} == before
 
+    @pytest.mark.long
     def test_processes_give_the_same_bytes(self, whole, digits, tmp_path):
         again = embed(digits, tmp_path / "x.npy", SWAV, dp.Hardware(executor="processes"))
         assert again.path.read_bytes() == whole.path.read_bytes()

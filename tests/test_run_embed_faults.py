@@ -198,6 +198,7 @@ def small_mlp():
     return dataclasses.replace(FAST_GRAY, crops=CropSpec(2, 1.0, 0.3, 1.0))
 
 
+@pytest.mark.long
 def test_a_worker_that_was_killed_is_begun_again_where_it_was(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("DATAPRUNE_TEST_FLAG", str(tmp_path / "flag"))
     swav = SwavSettings(epochs=3, batch=40, model="test_run_embed_faults:killing", recipe="test_run_embed_faults:small_mlp")

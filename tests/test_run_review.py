@@ -125,6 +125,7 @@ def drawing(shape, n_classes):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(shape)), n_classes))
 
 
+@pytest.mark.long
 def test_what_a_module_draws_at_import_changes_no_weights(digits, tmp_path):
     """The driver has imported the module already, a worker imports it in the job."""
     (tmp_path / "drawing_at_import.py").write_text(

@@ -147,6 +147,7 @@ def test_correlations_below_pearson_above_spearman():
     assert data.strength[0, 2] == pytest.approx(spearmanr(given["el2n"].difficulty, given["pred_sum"].difficulty).statistic)
 
 
+@pytest.mark.long
 def test_everything_is_drawn_and_the_same_each_time(tmp_path):
     easy = [row for row in easy_rows(("el2n",)) if row[2] in (0.7, 0.5)]
     study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy))

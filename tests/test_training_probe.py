@@ -208,6 +208,7 @@ def test_a_run_has_every_score_and_says_its_strengths(tmp_path):
     assert "pictures" not in missing
 
 
+@pytest.mark.long
 def test_two_classes_with_many_wrong_labels_are_counted(tmp_path):
     vectors, labels = clouds(500, 2, wrong=0.3)
     n_wrong = int((labels != np.arange(500) % 2).sum())

@@ -231,6 +231,7 @@ class TestNothingLeadsOut:
 class TestNothingIsTold:
     """What may be handed on names no home, no user's path and no machine; `local.json` alone does."""
 
+    @pytest.mark.usefixtures("undrawn")
     def test_runs_pages_and_kept_sets(self, cli, tmp_path, monkeypatch):
         from command_line import make_pictures
 

@@ -41,6 +41,7 @@ def test_a_clock_that_goes_back_changes_no_result(cli, flowers, run_folder, tmp_
     assert cli("verify", tmp_path / "run")[0] == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_asks_a_network(cli, flowers, tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("no network")

@@ -134,7 +134,7 @@ class Folders:
     """Folders of the pictures that stay.
 
     Attributes:
-        copy_to: Copy the pictures that stay into a new folder DIR/class/.
+        copy_to: Copy the pictures that stay into a new folder DIR/class/; texts and rows of a table into DIR/train.parquet.
         link_to: As --copy-to, with symbolic links, which take no space.
         data: Where the data lie now, if they were moved.
     """
