@@ -57,8 +57,8 @@ test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
 test-integrations: .venv/integrations  ## recording in Hugging Face's Trainer, Lightning and Accelerate; logs of a study
 	$(PYTEST) -q -m integrations tests/test_integrations.py tests/test_examples.py tests/test_study_loggers.py
 
-test-browser: .venv/dev  ## the report in a real browser: needs chromium (apt-get install chromium)
-	$(PYTEST) -q -m browser tests/test_page_browser.py
+test-browser: .venv/dev  ## the report and the review in a real browser: needs chromium (apt-get install chromium)
+	$(PYTEST) -q -m browser tests/test_page_browser.py tests/test_review_browser.py
 
 check: lint types imports test  ## everything that a change must pass; the same in CI
 

@@ -99,7 +99,7 @@ def speed(run: Path, source: Path | None, chromium: str) -> dict[str, Any]:
         begun = time.perf_counter()
         tab.goto(address)
         tab.wait_for_selector(".tile[aria-posinset='1'] .what bdi")
-        tab.wait_for_function("document.querySelector('.tile .what').textContent !== ''")
+        tab.wait_for_function("() => document.querySelector('.tile .what').textContent !== ''")
         found: dict[str, Any] = {"start_seconds": round(start, 1), "first_view_seconds": round(time.perf_counter() - begun, 2)}
         tab.click("[data-view=all]")
         tab.wait_for_timeout(1500)

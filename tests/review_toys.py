@@ -1,5 +1,8 @@
 """Runs for reviews without any training: answers are made up, so that labels that are wrong on purpose look wrong."""
 
+import threading
+from contextlib import contextmanager
+
 import numpy as np
 from PIL import Image
 
@@ -40,3 +43,22 @@ def pictures(folder, n=30, side=24, seed=0):
         Image.fromarray(pixels).save(folder / split / name / f"{row:03}.png")
     (folder / "test" / "cat" / "copy.png").write_bytes((folder / "train" / "cat" / "000.png").read_bytes())
     return folder
+
+
+@contextmanager
+def served(book, token):
+    """Serve a review in a thread; yield its port."""
+    import uvicorn
+
+    from dataprune.review import server
+
+    with server.listening(0) as at:
+        port = at.getsockname()[1]
+        running = uvicorn.Server(uvicorn.Config(server.app(book, port, token), log_level="error", lifespan="off", ws="none"))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [at]})
+        thread.start()
+        try:
+            yield port
+        finally:
+            running.should_exit = True
+            thread.join()

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing, contextmanager
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 import dataprune as dp
+import review_toys
 from dataprune.errors import InputError, MachineError
 from dataprune.report.page.data import gather
 from dataprune.review.book import Book, Change
@@ -22,8 +22,7 @@ from dataprune.review.table import Query
 from dataprune.run.journal import JOURNAL, TABLE, Journal
 from review_toys import CLASSES, pictures, recorded, vectors
 
-server = pytest.importorskip("dataprune.review.server", reason="starlette and uvicorn are not installed")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("dataprune.review.server", reason="starlette and uvicorn are not installed")
 WRONG = (4, 10, 17)
 TOKEN = "the-key"
 
@@ -46,17 +45,8 @@ def book(run):
 @contextmanager
 def served(book):
     """Serve a review in a thread; yield a function that asks it."""
-    with server.listening(0) as at:
-        port = at.getsockname()[1]
-        config = uvicorn.Config(server.app(book, port, TOKEN), log_level="error", lifespan="off", ws="none")
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [at]})
-        thread.start()
-        try:
-            yield lambda *args, **options: ask(port, *args, **options)
-        finally:
-            running.should_exit = True
-            thread.join()
+    with review_toys.served(book, TOKEN) as port:
+        yield lambda *args, **options: ask(port, *args, **options)
 
 
 def ask(port, path, body=None, *, key=TOKEN, host=None, origin="own"):
