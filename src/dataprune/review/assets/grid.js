@@ -31,7 +31,7 @@ const grid = function (book, tell) {
     const room = frame.clientWidth - 2, least = room < 520 ? 104 : 132;
     columns = Math.max(2, Math.floor((room + GAP) / (least + GAP)));
     wide = (room - GAP * (columns - 1)) / columns;
-    tall = wide + 46;
+    tall = wide + 52;
     inner.style.height = `${Math.min(HIGHEST, Math.ceil(n / columns) * (tall + GAP))}px`;
   };
   // Browsers draw no element higher than some millions of pixels: beyond, the bar moves several lines at once.
@@ -54,12 +54,14 @@ const grid = function (book, tell) {
     const pic = tile.querySelector(".pic");
     if (one) book.fill(pic, one.e, one, false); else pic.replaceChildren();
     const given = !one ? "" : one.label < 0 ? "no label" : book.names[one.label];
-    const looks = one && one.to >= 0 && one.sure !== null && one.sure >= 0.5 ? ` → ${book.names[one.to]} ${percent(one.sure)}` : "";
-    tile.querySelector(".what").replaceChildren(make("bdi", { text: given }), make("span", { className: "to", text: looks }));
-    tile.querySelector(".who").textContent = one ? `${one.group >= 0 ? `group ${one.group + 1} · ` : ""}${one.split !== "train" ? `${one.split} · ` : ""}${one.name}` : "";
+    const looks = one && one.to >= 0 && one.sure !== null && one.sure >= 0.5 ? `→ ${book.names[one.to]} ${percent(one.sure)}` : "";
+    tile.querySelector(".what").replaceChildren(make("bdi", { text: given }));
+    tile.querySelector(".to").textContent = looks;
+    tile.querySelector(".who").textContent = one ? `${one.group >= 0 ? `group ${one.group + 1} · ` : ""}${one.split !== "train" ? `${one.split} · ` : ""}${one.name.split("/").pop()}` : "";
+    tile.title = one ? one.name : "";
     mark(tile, i, one);
   };
-  const fresh = () => make("div", { className: "tile", role: "option" }, make("span", { className: "pic" }), make("span", { className: "mark" }), make("p", { className: "what" }), make("p", { className: "who" }));
+  const fresh = () => make("div", { className: "tile", role: "option" }, make("span", { className: "pic" }), make("span", { className: "mark" }), make("p", { className: "what" }), make("p", { className: "to" }), make("p", { className: "who" }));
   const draw = () => {
     waiting = 0;
     const above = top(), step = tall + GAP, shift = frame.scrollTop - above;

@@ -11,6 +11,7 @@
     forget = setTimeout(() => { told.textContent = ""; }, isLong ? 12000 : 5000);
   };
   const book = served(state, tell), tiles = grid(book, tell);
+  byId("filter-part").open = innerWidth > 640;
   let latest = 0;
   const refresh = async () => {
     const mine = latest += 1, asked = shown.query(), found = await book.asked("/query", asked);
