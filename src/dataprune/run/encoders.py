@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -19,8 +19,10 @@ from dataprune.errors import InputError, WorkError, check_type, invalid, unknown
 from dataprune.run.run import Run, other_data, undamaged
 from dataprune.trace import open_member
 from dataprune.training.settings import Cost, Hardware, SwavSettings
-from dataprune.training.swav.job import SwavEpochDone, swav_cost, swav_features, timed_swav_cost, train_swav
 from dataprune.training.swav.recipe import plan_swav
+
+if TYPE_CHECKING:
+    from dataprune.training.swav.job import SwavEpochDone
 
 LEARNED = ("swav", "trace", "pixels")
 
@@ -50,7 +52,7 @@ class EmbedProgress:
     done: int
     total: int
     cost: Cost | None = None
-    epoch: SwavEpochDone | None = None
+    epoch: "SwavEpochDone | None" = None
 
 
 Listener = Callable[[EmbedProgress], None]
@@ -130,6 +132,8 @@ def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
 
 def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Method:
     """Encode by a network that learns from the pictures, without labels."""
+    from dataprune.training.swav.job import swav_cost, swav_features, timed_swav_cost, train_swav
+
     plan = plan_swav(dataset, settings)
     cost = swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
 
@@ -141,7 +145,7 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
         if listener is not None:
             listener(EmbedProgress(0, plan.epochs, cost=timed_swav_cost(dataset, plan, device)))
 
-        def heard(epoch: SwavEpochDone) -> None:
+        def heard(epoch: "SwavEpochDone") -> None:
             if listener is not None:
                 listener(EmbedProgress(epoch.epoch, plan.epochs, epoch=epoch))
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from dataprune.run.run import Run, undamaged
 from dataprune.scores import ALIASES, FEATURE_SCORES, NETWORK_SCORES, SCORES, Score, canonical, score_trace
 from dataprune.selection import STRATEGIES, Views
 from dataprune.trace import open_member
-from dataprune.training.features import Built, MemberNetwork
 from dataprune.training.recipes import TREES
 from dataprune.training.settings import ScoreReading
+
+if TYPE_CHECKING:
+    from dataprune.training.features import MemberNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ def known_score(run: Run, name: str) -> Score:
     raise unknown_choice("score", name, there, also=ALIASES)
 
 
-def networks_of(run: Run, name: str) -> Iterator[MemberNetwork]:
+def networks_of(run: Run, name: str) -> "Iterator[MemberNetwork]":
     """Open a run's networks one by one with its data, which are read again; a stored name of code is not followed."""
     spec, recipe = run.manifest.spec, run.manifest.spec.recipe
     if recipe is None or ":" in spec.model or spec.model == TREES.name or (spec.encoder is not None and run.eyes == "scratch"):
@@ -117,6 +119,7 @@ def networks_of(run: Run, name: str) -> Iterator[MemberNetwork]:
     if NETWORK_SCORES[name].recorded and name not in spec.record:
         raise InputError(f"{name} needs more than {run.path} holds. Score with --record {name}.")
     from dataprune.encoders import encode
+    from dataprune.training.features import Built, MemberNetwork
 
     dataset, built = encode(run.dataset(), run.eyes), Built(spec.model, recipe.normalise, spec.n_classes)
     for one in run.manifest.learned:

@@ -37,7 +37,6 @@ from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
 from dataprune.training.checkpoint import training_environment
 from dataprune.training.ensemble import Ensemble, EpochDone, MemberDone, train_members
-from dataprune.training.features import Built, penultimate
 from dataprune.training.plan import VECTOR_RECIPES, Plan, check_names, plan
 from dataprune.training.settings import Cost, Hardware, Settings
 from dataprune.workers import Outcome
@@ -228,6 +227,8 @@ class _Scoring:
         scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
         present, absent = list(scores.values()), dict(scores.absent)
         try:
+            from dataprune.training.features import Built, penultimate
+
             built = Built(ensemble.model, ensemble.recipe.normalise, ensemble.n_classes, self._own_device)
             distance = median_distance(penultimate(dataset, opened[0].arrays, built), dataset.labels)
             present.append(Score("median_distance", distance, 1, dataset.ids, dataset.labels))

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int64
+from torch import Tensor, nn
+from torch.nn import functional
 
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 from dataprune.trace import MemberTrace
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from dataprune.training.inputs import Inputs
+from dataprune.training.fit import FeatureTap, load_weights, one_thread
+from dataprune.training.inputs import Inputs, map_batches
+from dataprune.training.models import build, last_linear, prepare
 
 WIDTH = 512  # numbers of a layer that are looked at; larger maps are averaged over places
 GRADIENT_VALUES = 2**24  # held at once
@@ -29,13 +29,8 @@ class Built:
     n_classes: int
     device: str = "cpu"
 
-    def network(self, inputs: "Inputs", weights: Mapping[str, np.ndarray]) -> "nn.Module":
+    def network(self, inputs: Inputs, weights: Mapping[str, np.ndarray]) -> nn.Module:
         """Build the network with the arrays called `weights.<name>`."""
-        import torch
-
-        from dataprune.training.fit import load_weights
-        from dataprune.training.models import build, prepare
-
         prepare(self.model)
         with torch.random.fork_rng(devices=[]):
             network = build(self.model, inputs.shape, self.n_classes)
@@ -52,10 +47,6 @@ def penultimate(
         weights: arrays called `weights.<name>`, as a trace's member holds them.
         trained_on: whose mean and deviation the examples are brought to; None is the data set itself.
     """
-    from dataprune.training.fit import FeatureTap, one_thread
-    from dataprune.training.inputs import Inputs, map_batches
-    from dataprune.training.models import last_linear
-
     known = None if trained_on is None else Inputs(trained_on.inputs, built.normalise, built.device)
     inputs = Inputs(dataset.inputs, built.normalise, built.device, like=known)
     network = built.network(inputs, weights)
@@ -65,7 +56,7 @@ def penultimate(
         raise InputError(f"model {built.model!r} has {what}, so it has no penultimate features.")
     tap = FeatureTap(layer)
 
-    def seen_by_last_layer(x: "Tensor") -> "Tensor":
+    def seen_by_last_layer(x: Tensor) -> Tensor:
         network(x)
         assert tap.seen is not None
         return tap.seen
@@ -94,18 +85,13 @@ class MemberNetwork:
 
     def layers(self) -> Iterator[Float32[np.ndarray, "examples features"]]:
         """Yield what goes into each layer, from the input on, and at last the logits; without hidden layers it is refused."""
-        import torch
-
-        from dataprune.training.fit import one_thread
-        from dataprune.training.inputs import Inputs, map_batches
-
         inputs = Inputs(self.dataset.inputs, self.built.normalise, self.built.device)
         network = self.built.network(inputs, self.member.arrays)
         seen: list[Tensor] = []
         for layer in hidden_layers(network, self.built.model):
             layer.register_forward_pre_hook(lambda _, given: seen.append(_averaged(given[0])))
 
-        def looked_at(x: "Tensor") -> "Tensor":
+        def looked_at(x: Tensor) -> Tensor:
             seen.clear()
             logits = network(x)
             return torch.cat([*seen, logits], dim=1)
@@ -118,11 +104,6 @@ class MemberNetwork:
 
     def gradients(self) -> Iterator[Float32[np.ndarray, "epochs some inputs"]]:
         """Yield block by block the gradient of the label's logit by the input, by the weights that were kept (`weights@EPOCH`)."""
-        import torch
-
-        from dataprune.training.fit import one_thread
-        from dataprune.training.inputs import Inputs
-
         arrays, labels = self.member.arrays, torch.from_numpy(np.asarray(self.dataset.labels))
         epochs = sorted({name.partition(".")[0] for name in arrays if name.startswith("weights@")})
         if len(epochs) < 2:
@@ -140,7 +121,7 @@ class MemberNetwork:
                 yield torch.stack(found).cpu().numpy()
 
 
-def hidden_layers(network: "nn.Module", model: str) -> list["nn.Module"]:
+def hidden_layers(network: nn.Module, model: str) -> list[nn.Module]:
     """Return the parts of a network that have weights, one after the other, the last being what gives the logits."""
     parts = [part for part in network.children() if any(True for _ in part.parameters())]
     if len(parts) == 1 and list(parts[0].children()):
@@ -150,10 +131,8 @@ def hidden_layers(network: "nn.Module", model: str) -> list["nn.Module"]:
     return parts
 
 
-def _averaged(x: "Tensor") -> "Tensor":
+def _averaged(x: Tensor) -> Tensor:
     """Bring a batch to rows of about WIDTH numbers at most, by means over neighbouring places of maps."""
-    from torch.nn import functional
-
     if x.ndim == 4 and x[0].numel() > WIDTH:
         side = max(1, int((WIDTH / x.shape[1]) ** 0.5))
         x = functional.adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))

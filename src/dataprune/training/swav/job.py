@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
 from dataprune.data import Dataset
@@ -14,7 +15,11 @@ from dataprune.data.handle import DataHandle, open_shared, share
 from dataprune.precision import LITTLE_FLOPS
 from dataprune.store import Arrays
 from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
+from dataprune.training.fit import count_flops, one_thread, torch_stream
+from dataprune.training.inputs import Inputs, check_size, example_shape
+from dataprune.training.models import prepare
 from dataprune.training.settings import Cost, seconds_of
+from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows
 from dataprune.training.swav.recipe import Swav
 from dataprune.workers import Executor, ExecutorConfig, Job, Outcome, Report, run_jobs
 
@@ -70,10 +75,6 @@ def train_swav(
 
 def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dataset, device: str) -> Float32[np.ndarray, "n d"]:
     """Return the features of pictures, brought to the mean and deviation of those that were `trained_on`."""
-    from dataprune.training.fit import one_thread
-    from dataprune.training.inputs import Inputs
-    from dataprune.training.swav.fit import embed_rows
-
     with one_thread(device):
         normalise = swav.recipe.steps.normalise
         known = None if dataset is trained_on else Inputs(trained_on.content, normalise, device)
@@ -83,9 +84,6 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:
     """Train from the last checkpoint on."""
-    from dataprune.training.inputs import Inputs
-    from dataprune.training.swav.fit import SwavFit
-
     begun = before = written = time.perf_counter()
     processor_begun = time.process_time()
     with training_on(job.device, "swav", job.scratch):
@@ -109,13 +107,6 @@ def _run_swav(job: SwavJob, report: Report) -> SwavDone:
 
 def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
     """Return what the training will cost, not timed; a model that is unknown or does not fit the crops is refused."""
-    import torch
-
-    from dataprune.training.fit import count_flops, torch_stream
-    from dataprune.training.inputs import check_size, example_shape
-    from dataprune.training.models import prepare
-    from dataprune.training.swav.fit import SwavNetwork
-
     recipe, shape, n = swav.recipe, example_shape(dataset.content), len(dataset)
     prepare(recipe.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
@@ -130,10 +121,6 @@ def timed_swav_cost(dataset: Dataset, swav: Swav, device: str) -> Cost:
     cost = swav_cost(dataset, swav)
     if cost.flops < LITTLE_FLOPS:
         return cost
-    from dataprune.training.fit import one_thread
-    from dataprune.training.inputs import Inputs
-    from dataprune.training.swav.fit import SwavFit
-
     recipe = swav.recipe
     n_rows = min(len(dataset), max(FEWEST_TIMED, min(2 * recipe.steps.batch, int(TIMED_FLOPS * cost.examples_seen / cost.flops))))
     steps = replace(recipe.steps, batch=max(2, n_rows // 2))
