@@ -102,14 +102,13 @@ def prune(
     kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
     if decided is not None:
         kept = replace(kept, rows=rows[kept.rows], n_total=len(decided), spec={**kept.spec, "dropped": gone})
-    for folder, how in folders.asked.items():
-        assert dataset is not None, "read for them"
-        Folder(kept, dataset, how).check_at(folder)
+    made = {place: Folder(kept, dataset, how) for place, how in folders.asked.items() if dataset is not None}
+    for place, folder in made.items():
+        folder.check_at(place)
     if out is not None:
         dp.write_kept(kept, out, opened, overwrite=overwrite)
-    for folder, how in folders.asked.items():
-        assert dataset is not None, "read for them"
-        dp.write_folder(kept, dataset, folder, how)
+    for place, folder in made.items():
+        folder.write(place)
     say_kept(kept, opened)
     _warn_of_suspects(kept, opened)
     say_written("--out kept.csv", out, folders.asked, f"and {out.name}.json with what was asked" if out else "")

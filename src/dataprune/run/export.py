@@ -214,13 +214,7 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
     """
     check_type("kept", kept, Selection)
     check_type("dataset", dataset, Dataset)
-    target, folder = Path(out), Folder(kept, dataset, how)
-    if folder.check_at(target):
-        return
-    identity = store.json_digest([how, dataset.fingerprint, kept.rows.tolist()])
-    with store.publish_together([target], identity, folder.n_bytes) as places:
-        for place in places.values():
-            folder.build(place)
+    Folder(kept, dataset, how).write(Path(out))
 
 
 @dataclass(frozen=True)
@@ -248,6 +242,14 @@ class Folder:
         if not is_there:
             store.check_new([target])
         return is_there
+
+    def write(self, target: Path) -> None:
+        """Make the folder at a place, whole or not at all."""
+        if self.check_at(target):
+            return
+        identity = store.json_digest([self.how, self.dataset.fingerprint, self.kept.rows.tolist()])
+        with store.publish_together([target], identity, self.n_bytes) as places:
+            self.build(places[target])
 
     @property
     def n_bytes(self) -> int | None:
