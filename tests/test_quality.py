@@ -69,7 +69,9 @@ def test_what_was_planted_is_found_and_nothing_else(folder):
 
 
 def test_no_alarm_on_digits():
-    assert not any(len(one) for one in dp.find_issues("digits"))
+    found = dp.find_issues("digits")
+    assert not any(len(one) for one in found)
+    assert "too small" in found.absent["blurred"]  # of 8 pixels nothing is claimed
 
 
 @pytest.mark.parametrize("kind", ["dark", "bright", "low_contrast", "blurred"])
@@ -128,6 +130,29 @@ def test_chance_is_no_mixture():
     dataset = dp.read("digits")
     found = dp.find_issues(dataset, predicted=np.zeros(len(dataset), np.int64))
     assert "largest class" in found.absent["mixed_classes"]
+
+
+def test_classes_that_mix_are_named():
+    labels = np.repeat([0, 1, 2], 40)
+    predicted = labels.copy()
+    predicted[30:50] = 1 - predicted[30:50]
+    data = dp.from_arrays(np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32), labels)
+    found = dp.find_issues(data, predicted=predicted)
+    assert found.mixed == (("0", "1", 0.25),)
+    assert np.flatnonzero(found.is_flagged("mixed_classes")).tolist() == list(range(30, 50))
+
+
+def test_of_squares_no_shape_is_claimed(folder):
+    squares = replace(dp.read(folder), origin=None)
+    found = dp.find_issues(squares)
+    assert "squares" in found.absent["odd_shape"]
+    assert "squares" in found.absent["odd_size"]
+
+
+def test_a_run_that_may_not_be_written_is_looked_at_all_the_same(read_only):
+    found = run_issues.find_issues("digits")
+    assert run_issues.kept(read_only, "x", lambda: found) is found
+    assert {one.name for one in read_only.iterdir()} == {"old"}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """`dataprune check`: is a set fit to train on? A short list, and an exit code for pipelines."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from dataprune.report.text import display_text
 from dataprune.training.settings import Hardware
 
 N_SHOWN = 3
+LIMIT = re.compile(r"[0-9]+|([0-9]{1,2}([.][0-9]+)?|100)%")
 
 
 @dataclass(frozen=True)
@@ -35,46 +37,22 @@ class Limits:
     max_unreadable: str = "0"
     max_issues: tuple[str, ...] = ()
 
-    def parsed(self) -> "dict[str, Most]":
-        """Return the limits by what they are of; refuse what is no number and no kind."""
+    def by_name(self) -> dict[str, str]:
+        """Return the limits that are given by what they are of; refuse what is no number and no kind."""
         from dataprune.quality.kinds import KINDS
 
         given = {"wrong_labels": self.max_wrong, "duplicates": self.max_duplicates, "leaks": self.max_leaks}
-        found = {name: Most.of(f"max_{name.removesuffix('_labels')}", one) for name, one in given.items() if one is not None}
-        found["unreadable"] = Most.of("max_unreadable", self.max_unreadable)
+        found = {name: one for name, one in given.items() if one is not None} | {"unreadable": self.max_unreadable}
         for one in self.max_issues:
-            kind, _, number = one.rpartition("=")
+            kind, _, limit = one.rpartition("=")
             if kind and kind not in KINDS:
                 raise unknown_choice("max_issues", kind, KINDS)
-            found[kind or "issues"] = Most.of("max_issues", number)
+            found[kind or "issues"] = limit
+        for name, limit in found.items():
+            if not LIMIT.fullmatch(limit):
+                option = "max_issues" if name in ("issues", *KINDS) else f"max_{name.removesuffix('_labels')}"
+                raise invalid(option, "be a whole number or a percentage", repr(limit), "For example 0, or 2%.")
         return found
-
-
-@dataclass(frozen=True)
-class Most:
-    """The most there may be: a number, or a share of the examples."""
-
-    number: float
-    is_share: bool
-
-    @classmethod
-    def of(cls, name: str, text: str) -> "Most":
-        """Parse 3 or 2%."""
-        is_share = text.endswith("%")
-        try:
-            number = float(text.removesuffix("%")) if is_share else int(text)
-        except ValueError:
-            number = -1
-        if not 0 <= number < float("inf") or (is_share and number > 100):
-            raise invalid(name, "be a whole number or a percentage", repr(text), "For example 0, or 2%.")
-        return cls(number, is_share)
-
-    def allows(self, count: float, n: int) -> bool:
-        """Return whether so many, of n examples, are not too many."""
-        return count <= (self.number / 100 * n if self.is_share else self.number)
-
-    def __str__(self) -> str:
-        return f"{self.number:g}{'%' if self.is_share else ''}"
 
 
 @dataclass(frozen=True)
@@ -129,7 +107,7 @@ def check(
         exact_only: Look for identical duplicates only, which is faster.
         encoder: Of data: also find what is off topic, by the vectors of this encoder, as for dataprune score.
     """
-    wanted = limits.parsed()
+    wanted = limits.by_name()
     opened = dp.open_run(data_or_run) if (Path(data_or_run) / "spec.json").is_file() else None
     if opened is None and limits.max_wrong is not None:
         raise invalid("max_wrong", "go with a RUN, whose networks judge labels", data_or_run, "Score the data first.")
@@ -140,7 +118,7 @@ def check(
         splits = encoded(splits, encoder, Hardware(workers=workers))
     pairs = dp.find_duplicates(splits, near=not exact_only)
     with reading_progress("measur") as progress:
-        issues = opened.issues(splits.train, progress) if opened else dp.find_issues(splits.train, pairs=pairs, progress=progress)
+        issues = opened.issues(data, progress) if opened else dp.find_issues(splits.train, pairs=pairs, progress=progress)
     found = [*_of_splits(splits, pairs), *_of_labels(opened), *_of_issues(issues)]
     sizes = (len(splits.train), pairs.n_examples)
     judged = tuple(_judged(one, wanted.get(one.name), *sizes) for one in found)
@@ -149,13 +127,13 @@ def check(
     return Ended(checked, int(not checked.holds))
 
 
-def _judged(finding: Finding, most: "Most | None", n_train: int, n_examples: int) -> Finding:
+def _judged(finding: Finding, limit: str | None, n_train: int, n_examples: int) -> Finding:
     """Hold a finding against its limit; what is not known is not judged."""
-    if most is None:
+    if limit is None:
         return finding
     n = n_examples if finding.name in ("duplicates", "leaks", "unreadable") else n_train
-    holds = None if finding.count is None else most.allows(finding.count, n)
-    return replace(finding, limit=str(most), holds=holds)
+    most = float(limit[:-1]) / 100 * n if limit.endswith("%") else int(limit)
+    return replace(finding, limit=limit, holds=None if finding.count is None else finding.count <= most)
 
 
 def _of_splits(splits: "dp.Splits", pairs: "dp.Duplicates") -> Iterator[Finding]:
@@ -183,7 +161,9 @@ def _of_issues(issues: "dp.Issues") -> Iterator[Finding]:
     """Count the examples that have any issue, then those of each kind."""
     yield Finding("issues", len({row for one in issues for row in one.rows.tolist()}), "examples with any of the following")
     for one in issues:
-        yield Finding(one.kind, len(one), one.words, tuple(map(str, issues.ids[one.rows[:N_SHOWN]].tolist())))
+        first = map(str, issues.ids[one.rows[:N_SHOWN]].tolist())
+        mixed = (f"{a} and {b} ({rate:.0%})" for a, b, rate in issues.mixed[:N_SHOWN])
+        yield Finding(one.kind, len(one), one.words, tuple(mixed if one.kind == "mixed_classes" else first))
 
 
 def _say_checked(checked: Checked) -> None:

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 class Measurer:
     """A function of a picture, as `side` allows, and of its own height and width, that gives `columns` numbers; and its version."""
 
-    function: Callable[[np.ndarray, int, int], Sequence[float]]
+    function: Callable[[np.ndarray, float, float], Sequence[float]]
     columns: int
     side: int
     version: str
@@ -43,7 +43,8 @@ def measure_pictures(
     if dataset.images is None:
         raise invalid("data", "hold pictures", dataset.things)
     found, scale = _pictures_of(dataset), scale_in(dataset.pack) or ALL_BITS
-    kind = [how.version, *(("held", dataset.content_digest) if found is None else (versions(), str(scale), *found[0].identity))]
+    held = ("held", dataset.content_digest, str(dataset.digests is None))
+    kind = [how.version, *(held if found is None else (versions(), str(scale), *found[0].identity))]
     file = cache_root()[0] / "measures" / f"{store.json_digest(kind)}.npy"
     if not file.is_file():
         with store.writing(file) as path:
@@ -68,9 +69,10 @@ def _pictures_of(dataset: Dataset) -> tuple[Pictures, np.ndarray] | None:
 
 
 def _held(dataset: Dataset, how: Measurer, progress: Progress | None) -> np.ndarray:
-    """Measure pictures that are in memory."""
+    """Measure pictures that are in memory; NaN for height and width where only squares of them are."""
     assert dataset.images is not None
-    made, height, width = np.empty((len(dataset), how.columns), np.float32), *dataset.images.shape[1:3]
+    made = np.empty((len(dataset), how.columns), np.float32)
+    height, width = dataset.images.shape[1:3] if dataset.digests is None else (np.nan, np.nan)  # else they were cut to squares
     for row, pixels in enumerate(dataset.images):
         made[row] = how.function(pixels, height, width)
         if progress is not None and (row + 1) % CHUNK == 0:

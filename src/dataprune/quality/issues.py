@@ -31,6 +31,7 @@ class Flagged:
 class Issues(Tabular):
     """What is wrong with the examples of a set beside their labels: the values of each kind, its limit; `absent` says why not.
 
+    `mixed` are the pairs of classes that networks take for each other beyond the limit, with their rates, the largest first.
     As a table: a row for each example, in source order: id, then for each kind its value and `is_KIND`, whether it is flagged.
     """
 
@@ -38,6 +39,7 @@ class Issues(Tabular):
     values: Mapping[str, Float64[np.ndarray, " examples"]]
     limits: Mapping[str, Limit]
     absent: Mapping[str, str] = field(default_factory=dict)
+    mixed: tuple[tuple[str, str, float], ...] = ()
 
     @classmethod
     def of(cls, ids: np.ndarray, values: Mapping[str, np.ndarray], absent: Mapping[str, str]) -> "Issues":

@@ -78,7 +78,8 @@ def limit_of(name: str, values: Float64[np.ndarray, " examples"]) -> Limit:
 
 def of_pictures(measured: Mapping[str, Float64[np.ndarray, " examples"]]) -> dict[str, Float64[np.ndarray, " examples"]]:
     """Return the values of the kinds that are seen in a picture alone, from the measures of all, by name."""
-    away = measured["side"] / np.nanmedian(measured["side"])
+    known = measured["side"][np.isfinite(measured["side"])]
+    away = measured["side"] / (np.median(known) if len(known) else 1.0)
     names = {"dark": "lightest", "bright": "darkest", "low_contrast": "contrast", "blurred": "sharpness", "odd_shape": "shape"}
     return {kind: measured[name] for kind, name in names.items()} | {"odd_size": np.maximum(away, 1 / away)}
 
@@ -112,22 +113,22 @@ def burst(first: Int64[np.ndarray, " pairs"], second: Int64[np.ndarray, " pairs"
     return np.asarray(np.bincount(group)[group], np.float64)
 
 
-def mixed_classes(
+def confusion_rates(
     labels: Int64[np.ndarray, " examples"], predicted: Int64[np.ndarray, " examples"], n_classes: int
-) -> Float64[np.ndarray, " examples"]:
-    """Return of each example that networks which did not see it name otherwise, how often its two classes are taken for each other.
+) -> Float64[np.ndarray, "classes classes"]:
+    """Return how often networks that did not see them take examples of two classes for each other, of all examples of both.
 
-    That is a share of the examples of both; 0 where the label is named, or where fewer than ten examples of the two are confused.
+    That is 0 within a class, and where fewer than ten examples are confused.
 
     Example:
-        >>> mixed_classes(np.repeat([0, 1], 20), np.array([0] * 10 + [1] * 30), 2)[[0, 10]].tolist()
-        [0.0, 0.25]
+        >>> confusion_rates(np.repeat([0, 1], 20), np.array([0] * 10 + [1] * 30), 2).tolist()
+        [[0.0, 0.25], [0.25, 0.0]]
     """
     confused = np.zeros((n_classes, n_classes))
     np.add.at(confused, (labels, predicted), 1)
-    both, size = confused + confused.T, confused.sum(axis=1)
-    rate = np.where(both < LEAST_CONFUSED, 0.0, both / np.maximum(size[:, None] + size, 1))
-    return np.asarray(np.where(labels == predicted, 0.0, rate[labels, predicted]))
+    size = confused.sum(axis=1)
+    both = (confused + confused.T) * (1 - np.eye(n_classes))
+    return np.asarray(np.where(both < LEAST_CONFUSED, 0.0, both / np.maximum(size[:, None] + size, 1)))
 
 
 def other_name(

@@ -11,7 +11,7 @@ LEAST_EDGE = 4  # of 255; in a picture without edges nothing is sharp or blurred
 EDGES = 0.99  # of all differences between neighbours: the strongest
 
 
-def measure(pixels: UInt8[np.ndarray, "height width channels"], height: int, width: int) -> tuple[float, ...]:
+def measure(pixels: UInt8[np.ndarray, "height width channels"], height: float, width: float) -> tuple[float, ...]:
     """Measure a picture that was brought to `SIDE`, and that had `height` and `width` before; in the order of `MEASURES`.
 
     Returns:

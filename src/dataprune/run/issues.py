@@ -1,7 +1,8 @@
 """What is wrong with a set beside its labels: gathered from pictures, vectors, pairs, predictions and names; kept in a run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jaxtyping import Int64
 from dataprune import store
 from dataprune.data import read
 from dataprune.data.whole import Measurer, measure_pictures
-from dataprune.errors import InputError, check_type
+from dataprune.errors import InputError, MachineError, check_type
 from dataprune.quality import kinds
 from dataprune.quality.issues import Issues
 from dataprune.quality.kinds import KINDS, Limit
@@ -48,12 +49,17 @@ def find_issues(
         workers: processes that read pictures; `progress` is called with (done, all) meanwhile.
     """
     dataset = read(source)
-    values, absent, n = dict[str, np.ndarray](), dict[str, str](), len(dataset)
+    values, absent, n, mixed = dict[str, np.ndarray](), dict[str, str](), len(dataset), tuple[tuple[str, str, float], ...]()
     if dataset.images is None:
         absent |= dict.fromkeys(OF_PICTURES, f"the data hold {dataset.things}, not pictures")
     else:
         measured = measure_pictures(dataset, MEASURER, workers, progress)
-        values |= kinds.of_pictures(dict(zip(MEASURES, measured.T.astype(np.float64), strict=True)))
+        seen = kinds.of_pictures(dict(zip(MEASURES, measured.T.astype(np.float64), strict=True)))
+        values |= {name: one for name, one in seen.items() if np.isfinite(one).any()}
+        why = (
+            "the pictures are too small, or without edges" if np.isfinite(measured[:, -1]).any() else "only their squares are known"
+        )
+        absent |= dict.fromkeys(seen.keys() - values.keys(), why)
     vectors = dataset.features if features is None else features
     if vectors is None:
         absent["off_topic"] = "there are no vectors: score with --encoder, or give --encoder"
@@ -76,8 +82,11 @@ def find_issues(
     elif (predicted == dataset.labels).sum() <= np.bincount(dataset.labels).max():
         absent["mixed_classes"] = "the networks do no better than naming the largest class"
     else:
-        values["mixed_classes"] = kinds.mixed_classes(dataset.labels, predicted, dataset.n_classes)
-    return Issues.of(dataset.ids, values, absent)
+        rates = kinds.confusion_rates(dataset.labels, predicted, dataset.n_classes)
+        values["mixed_classes"] = rates[dataset.labels, predicted]
+        over = [(rates[a, b], a, b) for a, b in np.argwhere(np.triu(rates) > KINDS["mixed_classes"].absolute).tolist()]
+        mixed = tuple((dataset.classes[a], dataset.classes[b], round(float(rate), 6)) for rate, a, b in sorted(over, reverse=True))
+    return replace(Issues.of(dataset.ids, values, absent), mixed=mixed)
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class _Kept:
     key: str
     limits: Mapping[str, Limit]
     absent: Mapping[str, str]
+    mixed: tuple[tuple[str, str, float], ...]
     files: Mapping[str, store.FileRecord] = field(default_factory=dict)
 
 
@@ -97,10 +107,11 @@ def kept(folder: Path, about: object, make: Callable[[], Issues]) -> Issues:
         columns = read_table(folder / FILE).columns
         ids = np.array(columns["id"], np.dtypes.StringDType())
         limits = {name: record.limits[name] for name in KINDS if name in record.limits}
-        return Issues(ids, {name: columns[name] for name in limits}, limits, record.absent)
+        return Issues(ids, {name: columns[name] for name in limits}, limits, record.absent, record.mixed)
     found = make()
     check_type("found", found, Issues)
-    with store.writing(folder / FILE) as path:
-        write_table(path, found._columns())
-    store.write_manifest(folder, MANIFEST, _Kept(key, found.limits, found.absent), [FILE])
+    with suppress(OSError, MachineError):  # of a run that may not be written, they are found anew each time
+        with store.writing(folder / FILE) as path:
+            write_table(path, found._columns())
+        store.write_manifest(folder, MANIFEST, _Kept(key, found.limits, found.absent, found.mixed), [FILE])
     return found
