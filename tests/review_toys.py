@@ -54,7 +54,7 @@ def served(book, token):
 
     with server.listening(0) as at:
         port = at.getsockname()[1]
-        running = uvicorn.Server(uvicorn.Config(server.app(book, port, token), log_level="error", lifespan="off", ws="none"))
+        running = uvicorn.Server(uvicorn.Config(server.Pages(book, port, token).app, log_level="error", lifespan="off", ws="none"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [at]})
         thread.start()
         try:

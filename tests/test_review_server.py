@@ -84,7 +84,7 @@ def test_only_its_own_page_is_answered(book):
         assert asked("/decide", b"x" * (2**20 + 1))[0] == 400
         for bad in (b"[", b"{}", {**DROP, "rows": [99]}, {**DROP, "decision": "burn"}, {**DROP, "decision": "relabel", "label": 7}):
             assert asked("/decide", bad)[0] == 400
-        assert asked("/picture?e=-1")[0] == asked("/picture?e=99")[0] == asked("/undo", {"entry": 5, "known": 0})[0] == 400
+        assert asked("/picture?e=-1")[0] == asked("/picture?e=99")[0] == asked("/decide", {"undoes": 5, "known": 0})[0] == 400
 
 
 def test_what_the_table_says_is_served(book):
@@ -112,7 +112,7 @@ def test_what_the_table_says_is_served(book):
 
 def test_decisions_are_saved_at_once_and_windows_do_not_overwrite_each_other(book):
     def change(*rows, decision="drop", known=0, **more):
-        return book.decide(Change(decision, known, rows, **more))
+        return book.decide(Change(known, decision, rows, **more))
 
     first = change(4, 33)
     assert first["count"] == 1
@@ -123,12 +123,12 @@ def test_decisions_are_saved_at_once_and_windows_do_not_overwrite_each_other(boo
     other = change(4, 5, decision="keep")
     assert (other["conflicts"], other["n_changed"]) == ([4], 3), "the window learns what the other one decided"
     assert book.table.count_decisions() == {"keep": 1, "drop": 2, "relabel": 0}
-    everything = book.decide(Change("relabel", other["count"], query=Query(ranges={"suspicion": (0.5, None)})))
+    everything = book.decide(Change(other["count"], "relabel", query=Query(ranges={"suspicion": (0.5, None)})))
     assert everything["n_conflicts"] == 0
     flagged = book.table.query(Query(decision="relabel"))
     assert flagged.tolist() == sorted(WRONG)
     assert book.table.new_label[flagged].tolist() == ((book.table.label[flagged] + 1) % 3).tolist()
-    back = book.undo(everything["entry"], everything["count"])
+    back = book.decide(Change(everything["count"], undoes=everything["entry"]))
     assert back["decided"] == {"keep": 1, "drop": 2, "relabel": 0}
     assert back["undoable"] == [other["entry"]]
     again = Book(book.run, book.data)
@@ -166,7 +166,7 @@ def test_read_only_is_shown_and_saves_nothing(run):
     assert book.state["read_only"]
     assert "nothing is saved" in book.state["notes"][0]
     with pytest.raises(MachineError, match="nothing is saved"):
-        book.decide(Change("drop", 0, (1,)))
+        book.decide(Change(0, "drop", (1,)))
     assert not (run.path / JOURNAL).exists()
 
 

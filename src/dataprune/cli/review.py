@@ -13,7 +13,7 @@ from typing import Annotated
 
 import dataprune as dp
 from dataprune.cli.lines import say, warn
-from dataprune.cli.options import MovedData, Quiet, Run, at_least
+from dataprune.cli.options import MovedData, Run, at_least
 from dataprune.errors import MachineError
 from dataprune.report.text import pluralise
 
@@ -27,7 +27,6 @@ def review(
     decisions: Path | None = None,
     port: Annotated[int, at_least(0)] = 0,
     no_browser: bool = False,
-    quiet: Quiet = False,
 ) -> object:
     """Look at everything in RUN in a browser on this machine, and decide about labels and duplicates.
 

@@ -17,19 +17,18 @@ from dataprune.report import run_figures
 from dataprune.report.figures import Plot, inline
 from dataprune.report.maps import FEWEST, Cartography, map_data, map_inline, map_of
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.examples import nearest, records
+from dataprune.report.page.examples import mapped_rows, nearest, records, shown_id
 from dataprune.report.page.findings import matrix_of
 from dataprune.report.text import display_text
 from dataprune.review.table import DECISIONS as WORDS
 from dataprune.review.table import NONE, Query, ReviewTable, groups_of
 from dataprune.run.journal import Journal, Key, write_reviewed
 from dataprune.run.run import Run
-from dataprune.streams import generator, tie_break
+from dataprune.streams import tie_break
 
 SPLITS = ("train", "validation", "test")
 NEAREST = 8
 LIKELY = 9  # classes that have a digit key
-MOST_MAPPED = 1500
 LARGEST = 2048  # pixels of a picture in full size
 MOST_ROWS = 500  # of one answer
 MOST_CHECKED = 20  # unknown rows that a message names
@@ -37,13 +36,17 @@ MOST_CHECKED = 20  # unknown rows that a message names
 
 @dataclass(frozen=True)
 class Change:
-    """What a window asks for: some rows, or all of a query; the entry up to which it knows what others decided."""
+    """What a window asks for about some rows, or all of a query; or to take an entry back.
 
-    decision: Literal["", "keep", "drop", "relabel"]
+    `known` is the entry up to which the window knows what others decided.
+    """
+
     known: int
+    decision: Literal["", "keep", "drop", "relabel"] = ""
     rows: tuple[int, ...] = ()
     query: Query | None = None
     label: int | None = None  # of relabel; None is what is suggested for each
+    undoes: int = 0
 
 
 class Book:
@@ -105,7 +108,7 @@ class Book:
             shown.append(
                 {
                     "e": row,
-                    "name": f"no. {name}" if name.isdecimal() else display_text(name, 60),
+                    "name": shown_id(name),
                     "label": int(table.label[row]),
                     "to": int(found.suggested_label[row]) if found is not None and row < n else NONE,
                     "sure": round(float(table.values["suspicion"][row]), 3) if sure else None,
@@ -164,28 +167,23 @@ class Book:
             raise InputError(f"{display_text(self.data.id_of(row))} cannot be read any more: {one_line(error)}.") from error
 
     def decide(self, change: Change) -> dict[str, Any]:
-        """Save a decision about some rows; return the entry, and what was not changed as another window was first."""
-        rows = self._rows_of(change)
-        found, data = self.data.suspects, self.data
-        if change.decision == "relabel" and change.label is None and found is None:
-            raise invalid("label", "be given", "none", "The run suggests no labels.")
+        """Save a decision; return what stands now, and what was not changed as another window was first."""
+        if change.undoes:
+            with self._lock:
+                return self._write(change.known, lambda: self.journal.undo(change.undoes))
+        rows, found = self._rows_of(change), self.data.suspects
+        if change.decision == "relabel" and change.label is None:
+            if found is None:
+                raise invalid("label", "be given", "none", "The run suggests no labels.")
+            rows = rows[rows < len(self.data)]  # nothing is suggested in other splits
+        suggested = np.zeros(0, np.int64) if found is None else found.suggested_label
         wanted: dict[Key, tuple[str, str]] = {}
         for row in rows.tolist():
-            label = change.label
-            if change.decision == "relabel" and label is None:
-                if row >= len(data):
-                    continue  # nothing is suggested in other splits
-                assert found is not None
-                label = int(found.suggested_label[row])
-            to = data.classes[label] if change.decision == "relabel" and label is not None else ""
-            wanted[SPLITS[self.table.split[row]], data.id_of(row)] = (change.decision, to)
+            label = suggested[row] if change.label is None and change.decision == "relabel" else change.label or 0
+            to = self.data.classes[label] if change.decision == "relabel" else ""
+            wanted[SPLITS[self.table.split[row]], self.data.id_of(row)] = (change.decision, to)
         with self._lock:
             return self._write(change.known, lambda: self.journal.decide(wanted, change.known))
-
-    def undo(self, entry: int, known: int) -> dict[str, Any]:
-        """Take an entry back."""
-        with self._lock:
-            return self._write(known, lambda: self.journal.undo(entry))
 
     def _rows_of(self, change: Change) -> np.ndarray:
         rows = self.table.query(change.query) if change.query is not None else np.array(change.rows, np.int64)
@@ -283,9 +281,7 @@ class Book:
         data = self.data
         if data.features is None:
             raise InputError(f"there are no vectors. {data.missing.get('features', '')}")
-        rows = np.arange(len(data))
-        if len(data) > MOST_MAPPED:
-            rows = np.sort(generator(0, "page", "map").choice(len(data), MOST_MAPPED, replace=False))
+        rows = mapped_rows(data)
         made = map_data(np.asarray(data.features[rows]), "label", data.labels[rows], tuple(data.class_names))
         for axis, name in enumerate("xy"):
             self.table.values[name] = np.full(len(self.table), np.nan, np.float32)

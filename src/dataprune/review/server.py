@@ -3,9 +3,8 @@
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,28 +45,18 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class Undo:
-    """Which entry is taken back, and up to which one the window knows what others decided."""
+class Pages:
+    """The pages of a review, for a server at a port of this machine: `app`."""
 
-    entry: int
-    known: int
-
-
-def app(book: Book, port: int, token: str) -> Starlette:
-    """Return the pages of a review for a server at a port of this machine."""
-    return _Pages(book, port, token).app
-
-
-class _Pages:
     def __init__(self, book: Book, port: int, token: str) -> None:
         self.book, self.token = book, token
         self.names = (f"{HOST}:{port}", f"localhost:{port}")
         self.cookie = f"{COOKIE}-{port}"  # cookies do not tell ports apart
         self.found: OrderedDict[str, np.ndarray] = OrderedDict()
-        texts = {name: "\n".join(one.read_text("utf-8") for one in files) for name, files in _FILES.items()}
         gets: dict[str, Callable[[Request], Response]] = {
             "/": self._page,
+            "/review.css": _text((PAGE / "page.css", ASSETS / "review.css"), "text/css"),
+            "/review.js": _text(SCRIPTS, "text/javascript"),
             "/state": lambda _: JSONResponse(self.book.state),
             "/rows": self._rows,
             "/example": lambda asked: JSONResponse(self.book.example(self._row(asked))),
@@ -76,10 +65,8 @@ class _Pages:
             "/audit": lambda asked: JSONResponse(self.book.audited(_whole(asked, "size")).tolist()),
         }
         routes = [Route(path, self._guarded(answer)) for path, answer in gets.items()]
-        routes += [Route(path, self._guarded(_text_of(texts[path], kind))) for path, kind in _KINDS.items()]
-        posts: dict[str, tuple[type[Any], Callable[[Any], Any]]]
-        posts = {"/query": (Query, self._query), "/decide": (Change, book.decide), "/undo": (Undo, self._undo)}
-        routes += [Route(path, self._posted(kind, work), methods=["POST"]) for path, (kind, work) in posts.items()]
+        routes += [Route("/query", self._posted(Query, self._query), methods=["POST"])]
+        routes += [Route("/decide", self._posted(Change, book.decide), methods=["POST"])]
         self.app = Starlette(routes=routes)
 
     def _guarded(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
@@ -166,15 +153,10 @@ class _Pages:
         found = self.book.picture(self._row(asked), side and min(side, 512))
         return Response(found, media_type="image/webp", headers={"cache-control": "private, max-age=3600"})
 
-    def _undo(self, asked: Undo) -> dict[str, Any]:
-        return self.book.undo(asked.entry, asked.known)
 
-
-_KINDS = {"/review.css": "text/css", "/review.js": "text/javascript"}
-_FILES = {"/review.css": (PAGE / "page.css", ASSETS / "review.css"), "/review.js": SCRIPTS}
-
-
-def _text_of(text: str, kind: str) -> Callable[[Request], Response]:
+def _text(files: Iterable[Path], kind: str) -> Callable[[Request], Response]:
+    """Return what answers with some files one after the other."""
+    text = "\n".join(one.read_text("utf-8") for one in files)
     return lambda _: Response(text, media_type=kind)
 
 
@@ -209,7 +191,7 @@ def serve(book: Book, at: socket.socket, token: str) -> None:
     """Answer until the process is interrupted; what was decided is on the disk already."""
     import uvicorn
 
-    pages = app(book, at.getsockname()[1], token)
-    settings = uvicorn.Config(pages, log_level="error", access_log=False, lifespan="off", ws="none", server_header=False)
+    pages = Pages(book, at.getsockname()[1], token)
+    settings = uvicorn.Config(pages.app, log_level="error", access_log=False, lifespan="off", ws="none", server_header=False)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(settings).run(sockets=[at])

@@ -17,13 +17,13 @@ const served = function (state, tell) {
   const learn = (rows) => { for (const one of rows) if (one.choice) decided.set(one.e, { choice: one.choice, as: one.as }); else decided.delete(one.e); };
   // One after the other: each says what the window knew when it was made.
   let before = Promise.resolve();
-  const sent = (path, body) => {
-    const mine = before.then(() => changed(path, body));
+  const sent = (body) => {
+    const mine = before.then(() => changed(body));
     before = mine.catch(() => {});
     return mine;
   };
-  const changed = async (path, body) => {
-    const found = await asked(path, { ...body, known });
+  const changed = async (body) => {
+    const found = await asked("/decide", { ...body, known });
     known = found.count;
     undoable = found.undoable[0] || 0;
     learn(found.changed);
@@ -51,12 +51,12 @@ const served = function (state, tell) {
       }
     },
     decide: async (list, choice, as = null) => {
-      const found = await sent("/decide", { rows: list, decision: choice, label: as });
+      const found = await sent({ rows: list, decision: choice, label: as });
       if (found.n_conflicts) tell(`Another window decided about ${found.n_conflicts === 1 ? "this one" : found.n_conflicts} first: shown, not overwritten.`, true);
       return found;
     },
     decideAll: async (query, choice, as = null) => {
-      const found = await sent("/decide", { query, decision: choice, label: as });
+      const found = await sent({ query, decision: choice, label: as });
       const kept = found.n_conflicts ? ` ${parts.whole(found.n_conflicts)} were decided in another window first and stay.` : "";
       tell(`${parts.several(found.n_changed, "example")}: ${choice || "no decision"}. One U takes it back.${kept}`);
       return found;
@@ -64,7 +64,7 @@ const served = function (state, tell) {
     undo: async () => {
       await before;
       if (!undoable) { tell("Nothing to undo."); return null; }
-      const found = await sent("/undo", { entry: undoable });
+      const found = await sent({ undoes: undoable });
       tell(`${parts.several(found.n_changed, "decision")} taken back.${found.n_conflicts ? ` ${found.n_conflicts} stay, as they were decided anew since.` : ""}`);
       return found.changed.length ? found.changed[0].e : null;
     },
