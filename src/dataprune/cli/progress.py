@@ -113,14 +113,14 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
 
     def hear(message: "RunProgress") -> None:
         """Show one message."""
-        plan, left = message.ensemble, message.total // message.ensemble.epochs
-        total, before = plan.n_networks * plan.epochs, (plan.n_networks - left) * plan.epochs
+        plan, left = message.ensemble, message.total // message.ensemble.passes
+        total, before = plan.n_networks * plan.passes, (plan.n_networks - left) * plan.passes
         if message.cost is not None:
             networks = f"{f'{left} of ' if before else ''}{pluralise(plan.n_networks, 'network')}"
             chosen = message.chosen
             why = "" if chosen is None or not chosen.reason else f", {chosen.precision}: {chosen.reason}"
             how = f"model {plan.model}, recipe {plan.recipe.name}{why}"
-            progress.start(total, f"{networks} × {pluralise(plan.epochs, 'epoch')} ({how})", message.cost)
+            progress.start(total, f"{networks} × {pluralise(plan.passes, 'epoch')} ({how})", message.cost)
         if (epoch := message.epoch) is None:
             return
         done = before + message.done
@@ -129,7 +129,7 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
         latest[epoch.member] = epoch
         loss, accuracy = (sum(getattr(one, name) for one in latest.values()) / len(latest) for name in ("loss", "accuracy"))
         figures = f"loss {epoch.loss:.3f}, accuracy on its training labels {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)}"
-        line = f"member {epoch.member} epoch {epoch.epoch}/{plan.epochs}: {figures}; {done} of {pluralise(total, 'epoch')}"
+        line = f"member {epoch.member} epoch {epoch.epoch}/{plan.passes}: {figures}; {done} of {pluralise(total, 'epoch')}"
         progress.step(done, f"{done}/{total} epochs, loss {loss:.3f}, accuracy on training labels {100 * accuracy:.1f} %", line)
 
     return hear

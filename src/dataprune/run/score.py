@@ -171,7 +171,7 @@ class _Scoring:
                 if record.file is not None:
                     check_environment(record, self.device)
         missing = [member for member in range(ensemble.n_networks) if member not in records]
-        total, done = len(missing) * ensemble.epochs, dict.fromkeys(missing, 0)
+        total, done = len(missing) * ensemble.passes, dict.fromkeys(missing, 0)
         if missing and self.listener is not None:
             gain = self.hardware.gain(self.device, len(missing))
             cost = self.planned.timed_cost(len(missing), self._own_device, gain)

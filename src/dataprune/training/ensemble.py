@@ -87,6 +87,11 @@ class Ensemble:
         return self.members // self.rounds
 
     @property
+    def passes(self) -> int:
+        """The epochs that a network takes in all, those of a second training too."""
+        return self.epochs * (1 + ("second_split" in self.record))
+
+    @property
     def n_networks(self) -> int:
         """How many are trained in all."""
         return self.members + N_THRESHOLD * self.threshold_samples
@@ -266,24 +271,28 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
     member, path = recorder.finish(weights_of(fit.model), status, mirrored), folder / "trace.safetensors"
     arrays = dict(member.arrays) | fit.kept
     if "second_split" in ensemble.record:
-        arrays["second_split"], n_more = _second_split(job, task, fit)
+        arrays["second_split"], n_more = _second_split(job, task, fit, report)
         n_seen, seconds = n_seen + n_more, seconds + time.perf_counter() - begun
     save_member(path, replace(member, arrays=arrays))
     return MemberDone(job.member, path, status, accuracy, n_seen, seconds, peak_bytes(), fit.strength, rate=taken)
 
 
-def _second_split(job: MemberJob, task: "_Task", fit: "Fit") -> tuple[Int32[np.ndarray, " examples"], int]:
+def _second_split(job: MemberJob, task: "_Task", fit: "Fit", report: Report) -> tuple[Int32[np.ndarray, " examples"], int]:
     """Train the network on what it has not seen; return from which epoch on it never names a label again, and how many it saw."""
-    from dataprune.training.fit import Fit, load_weights
+    from dataprune.training.fit import Fit
 
     rest = ~task.trained_on if job.excluded is None else ~task.trained_on & ~job.excluded
+    before = time.perf_counter()
     again = replace(fit.training, seed=torch_seed(fit.training.seed, "second split"))
     second, last_right = Fit(again, fit.inputs, task.labels, rest), np.zeros(len(task.labels), np.int32)
-    load_weights(second.model, fit.arrays())
+    second.model.load_state_dict(fit.model.state_dict())
     for epoch in range(1, again.epochs + 1):
         second.train_epoch()
         named = np.concatenate([logits.argmax(dim=1).cpu().numpy() for _, logits, _ in second.predict()])
-        last_right[named == task.labels] = epoch
+        right, now = named == task.labels, time.perf_counter()
+        last_right[right] = epoch
+        report(EpochDone(job.member, again.epochs + epoch, second.loss, float(right[rest].mean()), now - before))
+        before = now
     return last_right + 1, int(rest.sum()) * again.epochs
 
 
