@@ -127,7 +127,7 @@ const viewer = function (book) {
   };
   dialog.addEventListener("keydown", keys);
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("close", () => { item = null; if (sequence && sequence.left) sequence.left(place); });
+  dialog.addEventListener("close", () => { item = null; asked += 1; if (sequence && sequence.left) sequence.left(place); });
   at(".shut").addEventListener("click", () => dialog.close());
   at(".previous").addEventListener("click", () => show(place - 1));
   at(".next").addEventListener("click", () => show(place + 1));
