@@ -17,6 +17,7 @@ from record import record
 
 from dataprune.data import Splits, read_splits
 from dataprune.encoders import encode_splits
+from dataprune.study.conditions import StudyInputs
 from dataprune.study.runner import run_study
 from dataprune.study.spec import StudySpec, Sweep
 from dataprune.study.study import Study, open_study
@@ -41,13 +42,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sizes", default="1000,5000,10000,25000,50000")
     parser.add_argument("--executor", choices=("serial", "processes"), default="serial")
+    parser.add_argument("--reuse", type=Path, nargs="*", default=[], help="studies whose trials are taken where they are the same")
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
     if asked.data is not None:
         splits, hardware = encode_splits(read_splits(asked.data), asked.encoder), Hardware(executor=asked.executor)
         for size in map(int, asked.sizes.split(",")):
-            train = splits.train.take(np.arange(size))
-            run_study(Splits(train, None, splits.test), replace(ASKED, seeds=asked.seeds), asked.out / str(size), None, hardware)
+            cut, spec = Splits(splits.train.take(np.arange(size)), None, splits.test), replace(ASKED, seeds=asked.seeds)
+            run_study(cut, spec, asked.out / str(size), StudyInputs(reuse=tuple(asked.reuse)), hardware)
     studies = {size: open_study(asked.out / str(size)) for size in map(int, asked.sizes.split(","))}
     record("harder or easier by size", {"encoder": asked.encoder, "by_examples": {n: figures(one) for n, one in studies.items()}})
     if asked.plot is not None:
@@ -66,6 +68,7 @@ def figures(study: Study) -> dict[str, Any]:
 
 def draw(studies: dict[int, Study], path: Path) -> None:
     """Draw gains over random against the size of the set, with their intervals over trainings."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
@@ -83,7 +86,8 @@ def draw(studies: dict[int, Study], path: Path) -> None:
     axes.set_xlabel("training examples before pruning")
     axes.set_ylabel("points against random of the same size")
     axes.legend(title="kept, by el2n", fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "sizes"}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

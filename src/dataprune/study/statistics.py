@@ -207,10 +207,8 @@ class _Fitting:
         self.log_errors = np.where(self.counts > 0, errors - (self.own @ errors) / max(1, self.own.sum()), 0.0)
         units = np.exp(TREND_GRID[:, None] / 2 * self.log_errors)
         scaled = self.observed / units[:, self.cell]
-        best = int(
-            np.argmin(np.abs(scaled - scaled @ (self.design @ self.inverse)).sum(axis=1))
-        )  # absolute: one far off counts once
-        self.power, self.units = float(TREND_GRID[best]), units[best]
+        off = np.abs(scaled - scaled @ (self.design @ self.inverse)).sum(axis=1)  # absolute: one far off counts once
+        self.power, self.units = float(TREND_GRID[np.argmin(off)]), units[np.argmin(off)]
 
     def _along(self, curves: Sequence[Sequence[int]]) -> float:
         """Correct the noise for neighbours that err together; return by how much its degrees of freedom shrink."""
