@@ -200,7 +200,7 @@ class Book:
             raise MachineError(f"nothing is saved: {self.read_only}")
         before = self.journal.count
         conflicts = [self._row_of[key] for key in work() if key in self._row_of]
-        news = {key: one for key, one in self.journal.state.items() if one.entry > known}
+        news = self.journal.since(known)
         self._show(news)
         changed = [self._row_of[key] for key in news if key in self._row_of]
         return {

@@ -66,9 +66,9 @@ class Journal:
         Raises:   MachineError if it cannot be written; the file is then as it was.
         """
         asked = {key: to for key, to in changes.items() if self.state.get(key, Decided())[:2] != to}
-        conflicts = [key for key in asked if self.state.get(key, Decided()).entry > known]
-        self._append({key: to for key, to in asked.items() if key not in set(conflicts)})
-        return conflicts
+        conflicts = dict.fromkeys(key for key in asked if self.state.get(key, Decided()).entry > known)
+        self._append({key: to for key, to in asked.items() if key not in conflicts})
+        return list(conflicts)
 
     def undo(self, number: int) -> list[Key]:
         """Take an entry back as one entry; return what stays, since a later one changed it."""
@@ -78,6 +78,10 @@ class Journal:
         free = {key: was for key, was in before.items() if self.state.get(key, Decided()).origin == number}
         self._append({key: (was.decision, was.label) for key, was in free.items()}, number)
         return [key for key in before if key not in free]
+
+    def since(self, number: int) -> dict[Key, Decided]:
+        """Return what stands of all that changed after an entry."""
+        return {key: self.state[key] for later in range(number + 1, self.count + 1) for key in self._before.get(later, ())}
 
     def _append(self, changes: Mapping[Key, tuple[str, str]], undoes: int = 0) -> None:
         if not changes:
