@@ -226,3 +226,19 @@ def test_kept_weights_are_there_after_an_interruption():
     assert resumed.kept.keys() == whole.kept.keys()
     assert all(np.array_equal(resumed.kept[name], value) for name, value in whole.kept.items())
     assert not np.array_equal(whole.kept["weights@0001.1.weight"], whole.kept["weights@0002.1.weight"])
+
+
+def test_a_study_records_what_its_scores_need():
+    from dataprune.study.conditions import _recording
+
+    assert _recording(Settings(), ["ssft", "el2n", "vog"]).record == "second_split,vog"
+    assert _recording(Settings(record="vog"), ["el2n"]).recorded == ("vog",)
+    assert _recording(Settings(), ["el2n", "mine.csv:x"]).record is None
+
+
+def test_a_second_training_shows_its_progress(flipped, tmp_path):
+    heard = []
+    settings = Settings(folds=2, epochs=2, model="mlp", record="second_split")
+    score(flipped[0], tmp_path / "run", settings, SERIAL, encoder="scratch", listener=heard.append)
+    assert (heard[0].total, heard[-1].done) == (8, 8)
+    assert [one.epoch.epoch for one in heard[1:]] == [1, 2, 3, 4] * 2

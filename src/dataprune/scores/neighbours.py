@@ -34,18 +34,8 @@ def nearest(
     """
     from sklearn.neighbors import NearestNeighbors
 
-    if metric not in ("cosine", "euclidean"):
-        raise unknown_choice("metric", metric, ("cosine", "euclidean"))
-    n_rows, width = shape_of(features)
-    if queries is not None and shape_of(queries)[1] != width:
-        raise invalid("queries", f"have {width} columns like the features", queries.shape[1])
-    most = n_rows - (queries is None)
-    if not 1 <= k <= most:
-        raise invalid("k", f"be from 1 to {most}", k)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-        middle = features.mean(axis=0, dtype=np.float64) if metric == "euclidean" else None
-    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(placed(features, middle, "features"))
-    distances, rows = search.kneighbors(None if queries is None else placed(queries, middle, "queries"))
+    x, asked = both_placed(features, queries, k, metric)
+    distances, rows = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(asked)
     # Between unit vectors the squared distance is 2 − 2 cosine.
     distances = distances**2 / 2 if metric == "cosine" else distances
     order = np.lexsort((rows, distances))  # of equals, the first
@@ -143,7 +133,24 @@ def knn_accuracy(
     return float((found == test_labels).mean())
 
 
-def placed(features: np.ndarray, middle: Float64[np.ndarray, " columns"] | None, name: str) -> Float32[np.ndarray, "rows columns"]:
+def both_placed(
+    features: np.ndarray, queries: np.ndarray | None, k: int, metric: str
+) -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "queries columns"] | None]:
+    """Check what a search is asked, and bring features and queries to where Euclidean distances tell what `metric` does."""
+    if metric not in ("cosine", "euclidean"):
+        raise unknown_choice("metric", metric, ("cosine", "euclidean"))
+    n_rows, width = shape_of(features)
+    if queries is not None and shape_of(queries)[1] != width:
+        raise invalid("queries", f"have {width} columns like the features", queries.shape[1])
+    most = n_rows - (queries is None)
+    if not 1 <= k <= most:
+        raise invalid("k", f"be from 1 to {most}", k)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        middle = features.mean(axis=0, dtype=np.float64) if metric == "euclidean" else None
+    return _placed(features, middle, "features"), None if queries is None else _placed(queries, middle, "queries")
+
+
+def _placed(features: np.ndarray, middle: Float64[np.ndarray, " columns"] | None, name: str) -> Float32[np.ndarray, "rows columns"]:
     """Move rows to lie around 0, where single precision loses least, or without a middle bring them to length 1."""
     out = np.empty(features.shape, np.float32)
     for start in range(0, len(features), BLOCK_ROWS):

@@ -8,8 +8,8 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.clustering import shape_of
-from dataprune.errors import invalid, unknown_choice
-from dataprune.scores.neighbours import placed
+from dataprune.errors import invalid
+from dataprune.scores.neighbours import both_placed
 from dataprune.trace.member import checked_labels
 
 BLOCK_VALUES = 2**21  # queries times rows at once: some 30 MB a thread
@@ -47,21 +47,13 @@ def knn_shapley(
 
     if (queries is None) != (query_labels is None):
         raise invalid("query_labels", "be given with queries, and only with them", "one of the two")
-    if metric not in ("cosine", "euclidean"):
-        raise unknown_choice("metric", metric, ("cosine", "euclidean"))
     asked, wanted = (features, labels) if queries is None or query_labels is None else (queries, query_labels)
     classes, own = checked_labels(labels), checked_labels(wanted)
     for name, given, rows in (("labels", classes, features), ("query_labels", own, asked)):
         if len(given) != shape_of(rows)[0]:
             raise invalid(name, f"be one for each row: {len(rows)}", len(given))
-    if asked.shape[1] != features.shape[1]:
-        raise invalid("queries", f"have {features.shape[1]} columns like the features", asked.shape[1])
-    most = len(classes) - (queries is None)
-    if not 1 <= k <= most:
-        raise invalid("k", f"be from 1 to {most}", k)
-    middle = features.mean(axis=0, dtype=np.float64) if metric == "euclidean" else None
-    x = placed(features, middle, "features")
-    q = x if queries is None else placed(queries, middle, "queries")
+    x, others = both_placed(features, queries, k, metric)
+    q, most = x if others is None else others, len(classes) - (queries is None)
     lengths, voting = np.einsum("nd,nd->n", x, x), np.maximum(np.arange(1, most + 1), k)
 
     def values_of(block: slice) -> Float64[np.ndarray, " examples"]:
