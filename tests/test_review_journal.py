@@ -165,3 +165,17 @@ def test_labels_of_other_tools_are_decisions(run, cli, tmp_path):
     assert code == 0
     assert "0 dropped, 1 relabelled" in out
     assert '"x/2.png","dog","ship","relabel"' in (tmp_path / "clean.csv").read_text()
+
+
+def test_an_audit_in_review_is_what_the_command_counts(run, cli, tmp_path):
+    rows = dp.audit(dp.find_suspects(dp.open_run(run)), 12).rows.tolist()
+    journal = Journal(run)
+    journal.decide({("train", f"x/{row}.png"): ("drop" if row == 5 else "keep", "") for row in rows[:11]}, 0)
+    code, out, _ = cli("noise", "audit", run, "--size", "12", "--out", tmp_path / "a.csv")
+    assert code == 0
+    assert "left: 1 of 12" in out
+    journal.decide({("train", f"x/{rows[11]}.png"): ("keep", "")}, journal.count)
+    code, out, err = cli("noise", "audit", run, "--size", "12", "--out", tmp_path / "a.csv")
+    assert code == 0
+    assert "looked at: 12 of 12 labels, 1 of them wrong" in out
+    assert "more, which" not in err

@@ -340,9 +340,10 @@ def audit(
 
     found = own.finding(run, seed, suspects)
     sample = dp.audit(found, size, seed=seed)
-    if run is not None and decisions is None and (decisions := reviewed(dp.open_run(run))) is not None:
-        say(f"decisions: {decisions}, made in review")
-    said = update_table(sample, out, decisions)
+    table = None if run is None or decisions is not None else reviewed(dp.open_run(run))
+    if table is not None:
+        say(f"decisions: {table}, made in review")
+    said = update_table(sample, out, decisions or table, only_asked=table is not None)
     decided = [said.pop(row) for row in sample.rows.tolist()]
     say_accuracy(found)
     if beyond := sum(map(bool, said.values())):
@@ -370,7 +371,8 @@ def _say_left(sample: "dp.Audit", decided: list[str], out: Path, run: Path | Non
         say(f"the first {first} are decided: --size {first} tells what these say")
     if run is not None:
         page = shlex.join(["dataprune", "report", str(run), "--audit", str(out)])
-        say(f"next: {page}, mark them on the page, save, and give the file with --decisions")
+        again = f"dataprune review {shlex.quote(str(run))}, Audit of {len(sample)}, and the same command again"
+        say(f"next: {again}; or {page}, and give what the page saves with --decisions")
     say("or: fill in the column decision (keep, drop or relabel), then the same command again")
 
 

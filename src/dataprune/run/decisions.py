@@ -59,13 +59,16 @@ def said_in(path: Path, ids: Sequence[str]) -> dict[int, str]:
     return dict(zip(*_checked(path, ids)[1:], strict=True))
 
 
-def update_table(sample: Audit, out: str | Path, decisions: str | Path | None = None) -> dict[int, str]:
+def update_table(
+    sample: Audit, out: str | Path, decisions: str | Path | None = None, *, only_asked: bool = False
+) -> dict[int, str]:
     """Write the labels to look at as .csv or .parquet, in their order, and return the decision about each row ("" is none yet).
 
     What is in the file already stays: decisions, columns and rows of one's own, examples that the sample does not ask for.
 
     Args:
         decisions: what a person decided elsewhere, as `read_decisions` takes it; it goes into the table, and overrules it.
+        only_asked: take of it what the sample asks for, no more.
 
     Raises:
         InputError: the file is another table; ids are unknown or twice; other words than keep, drop and relabel.
@@ -82,7 +85,7 @@ def update_table(sample: Audit, out: str | Path, decisions: str | Path | None = 
     if decisions is not None:
         after = read_decisions(Path(decisions), ids, found.labels, found.classes, found).labels
         for row, word in said_in(Path(decisions), ids).items():
-            if word:
+            if word and (row in lines or not only_asked):
                 new = names[after[row]] if word == "relabel" else ""
                 lines.setdefault(row, {}).update(decision=word, new_label=new)
     for row, line in lines.items():
