@@ -197,6 +197,9 @@ def tell(what):
 
 def main(folder, seed, counts, events_of, every):
     """Kill as many commands of each kind as asked, then one kind at each of its file events."""
+    from dataprune.training import ensemble
+
+    ensemble.CHECKPOINT_SECONDS = 0.0  # after every epoch, however short
     sources = folder / "sources"
     sources.mkdir()
     make_sources(sources)

@@ -82,7 +82,7 @@ class TestInterrupted:
     def test_killed_while_writing_it_ends_the_same(self, whole, digits, tmp_path, left, monkeypatch):
         """A kill before the features, between features and manifest, and right after the manifest."""
         module = sys.modules["dataprune.run.embed"]  # the package's attribute of this name is the function
-        place, name = {"nothing": (module, "finite"), "features": (module, "_quality"), "manifest": (shutil, "rmtree")}[left]
+        place, name = {"nothing": (module, "write_vectors"), "features": (module, "_quality"), "manifest": (shutil, "rmtree")}[left]
 
         def killed(*_, **__):
             raise KeyboardInterrupt

@@ -19,6 +19,12 @@ SETTINGS = Settings(folds=0, members=2, epochs=3)
 SERIAL = Hardware(executor="serial")
 
 
+@pytest.fixture(autouse=True)
+def _always_saved(monkeypatch):
+    """Write a checkpoint after every epoch of these tiny trainings; worker processes keep their own pace."""
+    monkeypatch.setattr("dataprune.training.ensemble.CHECKPOINT_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def digits():
     return read("digits").take(np.arange(200))

@@ -51,7 +51,9 @@ def test_the_first_round_is_that_of_a_run_with_one(run, digits, tmp_path):
 
 
 @pytest.mark.parametrize("hardware", [SERIAL, pytest.param(Hardware(executor="processes", workers=2), marks=pytest.mark.long)])
-def test_an_interruption_and_processes_change_no_bit(run, digits, tmp_path, hardware):
+def test_an_interruption_and_processes_change_no_bit(run, digits, tmp_path, hardware, monkeypatch):
+    monkeypatch.setattr("dataprune.training.ensemble.CHECKPOINT_SECONDS", 0.0)
+
     class StopError(Exception):
         pass
 

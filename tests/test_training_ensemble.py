@@ -91,6 +91,12 @@ class Stopped(Exception):
     pass
 
 
+@pytest.fixture(autouse=True)
+def _always_saved(monkeypatch):
+    """Write a checkpoint after every epoch of these tiny trainings."""
+    monkeypatch.setattr("dataprune.training.ensemble.CHECKPOINT_SECONDS", 0.0)
+
+
 @pytest.mark.parametrize("when", ["clean", "online"])
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when, damaged):

@@ -16,6 +16,7 @@ from dataprune.workers import Pool
 
 CHECKPOINT = "checkpoint.json"
 FORMAT = 3
+CHECKPOINT_SECONDS = 2.0  # so much work may be lost: of a small set, epochs take less time than writing them down
 
 
 @dataclass(frozen=True)

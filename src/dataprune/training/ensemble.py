@@ -19,7 +19,7 @@ from dataprune.store import array_digest, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
 from dataprune.trace.record import FULL_VALUES
-from dataprune.training.checkpoint import Checkpoints, is_seen, peak_bytes, training_on
+from dataprune.training.checkpoint import CHECKPOINT_SECONDS, Checkpoints, is_seen, peak_bytes, training_on
 from dataprune.training.recipes import TREES, Recipe
 from dataprune.training.trees import grown, staged_logits
 from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
@@ -339,7 +339,7 @@ def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Rep
     from dataprune.training.fit import Fit
     from dataprune.training.inputs import Inputs
 
-    begun = before = time.perf_counter()
+    begun = before = written = time.perf_counter()
     ensemble, seed = job.ensemble, torch_seed(job.ensemble.seed, "member", job.member)
     recipe = replace(ensemble.recipe, learning_rate=ensemble.recipe.learning_rate * rate)
     training = replace(ensemble.training(seed, job.device), recipe=recipe, n_classes=task.n_classes)
@@ -359,8 +359,10 @@ def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Rep
         if fit.epoch in kept:
             fit.keep()
         now = time.perf_counter()
-        arrays = fit.arrays() | {f"recorder.{name}": value.numpy() for name, value in recorder.state().items()}
-        checkpoints.save(fit.epoch, arrays, {"fit": fit.info(), "seconds": now - begun})
+        if fit.epoch == ensemble.epochs or now - written >= CHECKPOINT_SECONDS:
+            arrays = fit.arrays() | {f"recorder.{name}": value.numpy() for name, value in recorder.state().items()}
+            checkpoints.save(fit.epoch, arrays, {"fit": fit.info(), "seconds": now - begun})
+            written = now
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
     return fit, recorder, before - begun

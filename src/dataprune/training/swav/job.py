@@ -14,7 +14,7 @@ from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, open_shared, share
 from dataprune.precision import LITTLE_FLOPS
 from dataprune.store import Arrays
-from dataprune.training.checkpoint import Checkpoints, peak_bytes, training_on
+from dataprune.training.checkpoint import CHECKPOINT_SECONDS, Checkpoints, peak_bytes, training_on
 from dataprune.training.fit import count_flops, one_thread, torch_stream
 from dataprune.training.inputs import Inputs, check_size, example_shape
 from dataprune.training.models import prepare
@@ -25,7 +25,6 @@ from dataprune.workers import Executor, ExecutorConfig, Job, Outcome, Report, ru
 
 TIMED_FLOPS = 2e11  # of an epoch that is timed
 FEWEST_TIMED = 16  # rows of it
-CHECKPOINT_SECONDS = 2.0  # so much work may be lost: of a tiny set, epochs take less time than writing them down
 
 
 @dataclass(frozen=True)
