@@ -8,6 +8,8 @@ import pytest
 from dataprune.data import from_arrays
 from dataprune.data.handle import share
 from dataprune.errors import WorkError
+from dataprune.study import run_trials
+from dataprune.study.spec import Sweep
 from dataprune.training.fit import Fit, Training
 from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import PROBE
@@ -22,6 +24,7 @@ from dataprune.training.staged import (
     whole_stage,
     width_of,
 )
+from study_toys import toy_spec, toy_study
 
 N = 600
 RECIPE = replace(PROBE, batch=16)
@@ -143,3 +146,23 @@ def test_without_momentum_and_with_decay_of_its_own(places):
             fit.train_epoch()
             losses.append(fit.loss)
         np.testing.assert_allclose(done.value.loss, losses, rtol=1e-4)
+
+
+def test_a_study_finds_the_same_whatever_was_trained_before(tmp_path, monkeypatch):
+    sizes, lots = (0.9, 0.7, 0.5), []
+    spec = toy_spec(recipe="probe", parts=(Sweep("hardest", sizes),), scores=("el2n",), epochs=4)
+    monkeypatch.setattr(run_trials, "MOST_TOGETHER", 4)
+    trained = run_trials.staged.train_staged
+    monkeypatch.setattr(run_trials.staged, "train_staged", lambda jobs, report: lots.append(len(jobs)) or trained(jobs, report))
+    whole = toy_study(tmp_path / "whole", spec)
+    assert sum(lots) == 14
+    assert set(lots) <= {1, 2, 3, 4}
+    assert max(lots) > 1
+    few = replace(spec, parts=(Sweep("hardest", sizes[1:2]),))
+    toy_study(tmp_path / "grown", few)
+    before = len(lots)
+    grown = toy_study(tmp_path / "grown", spec)
+    assert sum(lots[before:]) == 14 - 6
+    for one, other in zip(whole.results, grown.results, strict=True):
+        for name in ("trial", "loss", "validation", "test_correct"):
+            assert getattr(one, name) == getattr(other, name)
