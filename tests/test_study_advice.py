@@ -65,6 +65,10 @@ def test_at_small_sizes_of_few_what_was_measured_speaks():
     assert at(0.1, replace(noisy, encoded=True)).strategy == "herding"
     assert (at(0.4, replace(clean, encoded=True)).strategy, at(0.4, replace(clean, encoded=True)).by) == ("hardest", "el2n")
     assert at(0.2, replace(clean, encoded=True)).strategy == "random"
+    seventy = at(0.7, replace(clean, encoded=True))
+    assert (seventy.strategy, seventy.by, seventy.reasons[0].code) == ("hardest", "el2n", "few: seventy")
+    for other in (clean, replace(noisy, encoded=True), replace(clean, encoded=True, n_examples=900)):
+        assert at(0.7, other).strategy == "random"
     assert at(0.1, replace(noisy, scores=("el2n",))).strategy == "random", "a run without dual"
     assert all("docs/findings.md" in str(at(0.1, one).reasons[0]) for one in (clean, noisy))
     assert "1,437 examples" not in str(at(0.1, noisy).reasons[0])

@@ -23,6 +23,7 @@ MANY, SOME = 2_000, 200
 SMALL = 15_000  # examples in all: of 50,000 the easy ones could go, of 5,000 not, whatever their classes; no more is known
 NOISY = 0.02  # from this share of suspects on, the hardest examples are to be mistrusted
 TENTH, THIRD, METHODS_TO = 0.15, 0.3, 0.45  # studies of methods kept 10, 20 and 40 %: about the first, about the last, beyond
+ABOUT_70, LEAST = (0.65, 0.75), 1_000  # size, and fewest examples, at which studies of vectors found the hardest better than random
 SAME_KEEP = 0.005
 # For keeping the hardest: by the areas under the report's curves on CIFAR-10 and CIFAR-100, the best first.
 FOR_HARDEST = ("std", "flip", "forget", "el2n", "pred_sum", "aum")
@@ -158,6 +159,8 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: Summary
     - With few examples, a class or in all, the easy ones are worth more than the hard ones (Sorscher et al.; docs/findings.md),
       and nothing is gained by pruning.
     - At sizes that a study of methods measured on a set like this one (in size, noise and eyes) what was best there beyond chance.
+    - Of few examples as an encoder's vectors the hardest 70 % by `el2n` were better than random on both sets that were measured
+      (docs/findings.md).
     - At small sizes of few examples nothing was better than random beyond chance but, at a tenth with wrong labels, herding and
       `beta` by `dual`, and at 40 % of vectors with labels as given, the hardest by `el2n` (docs/findings.md).
     - Where labels are wrong, the hardest examples are those: they are left out first (the report's sliding windows).
@@ -281,6 +284,14 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
 def _of_few(keep: float, situation: Situation) -> Advice:
     """Advise random, but what was better than it at sizes, noise and eyes like these on the sets that were measured."""
     is_noisy, has = situation.noise >= NOISY, situation.scores
+    if (
+        ABOUT_70[0] <= keep <= ABOUT_70[1]
+        and situation.encoded
+        and not is_noisy
+        and "el2n" in has
+        and situation.n_examples >= LEAST
+    ):
+        return Advice(keep, "hardest", (note("few: seventy"),), "el2n")
     if keep > METHODS_TO:
         return Advice(keep, "random", (note("few: easy", few=situation.few), note("few: random")), balanced=True)
     measured = note("methods: wrong labels" if is_noisy else "methods: as given")
