@@ -157,8 +157,7 @@ def _caution(data: ReportData) -> str:
     n_hardest = max(1, round(HARDEST * len(data)))
     hardest = np.argsort(-data.score.difficulty, kind="stable")[:n_hardest]
     inside = int(np.isin(hardest, data.probable).sum())
-    share = f"{inside:,} ({percent(inside / n_hardest)})"
-    return f"Check the labels first: of the {n_hardest:,} hardest, {share} are probably wrong." if inside else ""
+    return f"Check the labels first: of the {n_hardest:,} hardest, {inside:,} are flagged as probably wrong." if inside else ""
 
 
 MOST_IN_MATRIX = 30
