@@ -9,6 +9,7 @@ import dataprune as dp
 from dataprune.report.page.data import gather
 from dataprune.review.book import Book
 from dataprune.run.journal import Journal
+from pages import HOSTILE
 from review_toys import pictures, recorded, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
@@ -126,10 +127,12 @@ def test_plots_lead_to_examples(open_review):
         found(tab, 34)
 
 
-def test_many_at_once_duplicates_and_the_audit(open_review):
+def test_many_at_once_duplicates_and_the_audit(open_review, monkeypatch):
+    monkeypatch.setattr("dataprune.review.book.MOST_ROWS", 1)  # what one answer tells of many
     tab = open_review()
     tab.click("[data-all=relabel]")
     tab.wait_for_function("() => document.getElementById('decided').textContent.includes('3 relabel')")
+    tab.wait_for_function("() => document.querySelectorAll('.tile[data-decision=relabel]').length === 3")
     tab.click("#undo")
     tab.wait_for_function("() => document.getElementById('decided').textContent.includes('0 relabel')")
     tab.click("[data-view=copies]")
@@ -176,3 +179,23 @@ def test_no_fault_for_whoever_cannot_see_it(open_review, width, scheme):
         faults = axe.run(tab).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"][:200]) for one in faults] == []
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_hostile_names_never_run(browser, tmp_path):
+    names = [f"{HOSTILE[row % len(HOSTILE)]}-{row}" for row in range(24)]
+    data = dp.from_arrays(np.random.default_rng(0).random((24, 2), np.float32), np.arange(24) % 8, ids=names, classes=list(HOSTILE))
+    run = recorded(data, tmp_path / "run", WRONG)
+    with served(Book(run, gather(run, data)), "key") as port:
+        tab = browser.new_page()
+        tab.goto(f"http://127.0.0.1:{port}/?token=key")
+        tab.wait_for_selector(".tile .what bdi:not(:empty)")
+        tab.click("[data-view=all]")
+        tab.focus("#grid")
+        tab.keyboard.press("r")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#viewer[open] .p-curve")
+        assert tab.title() == "Review: run"
+        assert tab.locator("main script, main img[onerror], dialog script").count() == 0
+        tab.wait_for_function("() => document.getElementById('decided').textContent.includes('1 relabel')")
+        tab.close()
+    assert next(iter(Journal(run.path).state.values())).label in HOSTILE

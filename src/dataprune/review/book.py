@@ -31,7 +31,6 @@ NEAREST = 8
 LIKELY = 9  # classes that have a digit key
 LARGEST = 2048  # pixels of a picture in full size
 MOST_ROWS = 500  # of one answer
-MOST_CHECKED = 20  # unknown rows that a message names
 
 
 @dataclass(frozen=True)
@@ -57,36 +56,26 @@ class Book:
         self.table = table_of(data)
         self.journal = Journal(run.path)
         self.notes = (*((f"nothing is saved: {read_only}",) if read_only else ()), *data.gone, *self.journal.notes)
-        self._row_of: dict[Key, int] = {}
-        for split, names in ((number, data.ids if name == "train" else data.beyond[name].ids) for number, name in self._parts()):
-            for name in names.tolist():
-                self._row_of[SPLITS[split], name] = len(self._row_of)
+        names = zip(self.table.split.tolist(), self.table.ids.tolist(), strict=True)
+        self._row_of: dict[Key, int] = {(SPLITS[split], name): row for row, (split, name) in enumerate(names)}
         self._lock = threading.Lock()
         if unknown := self._show(self.journal.state):
             self.notes = (*self.notes, f"decisions about {unknown:,} examples that are not in the run or its data are kept, unseen")
-
-    def _parts(self) -> list[tuple[int, str]]:
-        return [(number, name) for number, name in enumerate(SPLITS) if name == "train" or name in self.data.beyond]
 
     @property
     def state(self) -> dict[str, Any]:
         """What a window shows first."""
         data, found = self.data, self.data.suspects
-        scores = {
-            name: {"harder": one.harder, "low": float(one.values.min()), "high": float(one.values.max())}
-            for name, one in data.scores.items()
-        }
         return {
             "name": display_text(data.name, 60),
             "classes": data.class_names,
-            "scores": scores,
+            "scores": {name: one.harder for name, one in data.scores.items()},
             "leading": data.leading,
-            "splits": [name for _, name in self._parts()],
+            "splits": [SPLITS[split] for split in np.unique(self.table.split).tolist()],
             "n": len(self.table),
             "n_groups": int(self.table.group.max(initial=NONE)) + 1,
             "n_flagged": 0 if found is None else len(found.flagged),
             "counts": found is not None and found.n_wrong is not None,
-            "things": data.things,
             "has_pictures": data.images is not None,
             "has_vectors": data.features is not None and len(data) >= FEWEST,
             "has_map": {"variability", "confidence"} <= set(data.scores),
@@ -189,7 +178,7 @@ class Book:
         rows = self.table.query(change.query) if change.query is not None else np.array(change.rows, np.int64)
         bad = rows[(rows < 0) | (rows >= len(self.table))]
         if len(bad):
-            raise invalid("rows", f"be of the {len(self.table)} examples", join_some(bad.tolist(), most=MOST_CHECKED))
+            raise invalid("rows", f"be of the {len(self.table)} examples", join_some(bad.tolist()))
         if change.label is not None and not 0 <= change.label < len(self.data.classes):
             raise invalid("label", f"be one of the {len(self.data.classes)} classes", change.label)
         return rows

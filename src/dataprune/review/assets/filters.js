@@ -20,7 +20,7 @@ const filters = function (state, changed) {
     const least = number("f-suspicion"), score = byId("f-score").value, low = number("f-low"), high = number("f-high");
     if (least !== null) ranges.suspicion = [least / 100, null];
     if (score && (low !== null || high !== null)) ranges[score] = [low, high];
-    const harder = state.scores[sort] ? state.scores[sort].harder > 0 : false, isTurned = byId("f-turn").getAttribute("aria-pressed") === "true";
+    const harder = state.scores[sort] > 0, isTurned = byId("f-turn").getAttribute("aria-pressed") === "true";
     return {
       split: chosen("f-split"), label: chosen("f-label"), prediction: chosen("f-prediction"), changed: byId("f-changed").checked, ranges,
       lasso: (drawn && drawn.lasso) || null, group: duplicates && duplicates !== "leaks" && duplicates !== "copies" ? -1 : null, leaks: duplicates === "leaks",

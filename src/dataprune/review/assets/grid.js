@@ -140,7 +140,10 @@ const grid = function (book, tell) {
     else return;
     event.preventDefault();
   });
-  book.heard.add(() => { for (const [i, tile] of tiles) mark(tile, i, at(i)); });
+  book.heard.add((found) => {
+    if (found.n_changed > found.changed.length) { blocks.clear(); draw(); }  // too many to be told: they are fetched again
+    else for (const [i, tile] of tiles) mark(tile, i, at(i));
+  });
   const show = (found, asked, refresh) => {
     ({ key, n } = found);
     query = asked;
