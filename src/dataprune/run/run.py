@@ -109,7 +109,8 @@ class Run(Tabular, Reported):
         """
         place = self.place if data is None else data
         found = read(place, **self.manifest.read)
-        keep = np.isin(found.ids, self.ids)  # a file of labels may have dropped some when the run was made; it is not read again
+        ids = set(self.ids.tolist())  # `np.isin` compares each text with each
+        keep = np.array([one in ids for one in found.ids.tolist()])  # a file of labels may have dropped some; it is not read again
         if len(found) > len(self.ids) == keep.sum():
             found = found.take(np.flatnonzero(keep))
         if len(found) == len(self.labels):  # the run has its labels in it, wherever they came from
