@@ -34,16 +34,17 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rows", type=int, default=0, help="of train, at most")
+    parser.add_argument("--seed", type=int, default=0, help="of the wrong labels, the folds and the order")
     asked = parser.parse_args()
     data = dp.read(asked.data, image_size=asked.pixels)
     data = data.take(np.linspace(0, len(data) - 1, min(asked.rows or len(data), len(data))).astype(np.int64))
     truth, (kind, rate) = np.asarray(data.labels), asked.inject.split(":")
-    labels = noise.inject_noise(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
+    labels = noise.inject_noise(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist(), seed=asked.seed)
     begun = time.process_time()
     maps = earlier(np.asarray(data.images), asked.device)
     seconds = {"earlier blocks": time.process_time() - begun}
     frozen, tuned = np.empty((2, len(data), data.n_classes), np.float32)
-    fold = assign_folds(labels, FOLDS, 0, 0)
+    fold = assign_folds(labels, FOLDS, asked.seed, 0)
     for one in range(FOLDS):
         begun = time.process_time()
         rows, asks = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
@@ -121,7 +122,7 @@ def tune(
     optimiser = torch.optim.SGD(head.parameters(), asked.rate, momentum=0.9, weight_decay=1e-4)
     steps = asked.epochs * -(-len(rows) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, asked.rate, total_steps=steps)
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(asked.seed)
     for _ in range(asked.epochs):
         order = draw.permutation(rows)
         for start in range(0, len(order), BATCH):
