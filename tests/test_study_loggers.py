@@ -43,6 +43,10 @@ class Kept:
         self._fail("close")
         self.closed += 1
 
+    @property
+    def both(self):
+        return self.add, self.close
+
     def _fail(self, call):
         if Kept.fails == call:
             raise ConnectionError("no\nnetwork")
@@ -50,7 +54,7 @@ class Kept:
 
 @pytest.fixture
 def kept(monkeypatch):
-    monkeypatch.setitem(LOGGERS, "wandb", lambda folder: Kept)
+    monkeypatch.setitem(LOGGERS, "wandb", lambda folder: lambda name, about: Kept(name, about).both)
     monkeypatch.setattr(Kept, "made", [])
     return Kept
 

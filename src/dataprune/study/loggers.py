@@ -4,9 +4,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dataprune.errors import MachineError, one_line
 from dataprune.study.run_trials import StudyProgress
@@ -16,17 +16,10 @@ PROJECT = "dataprune"  # of Weights & Biases, and experiment of MLflow, where th
 logger = logging.getLogger(__name__)
 
 
-class Curve(Protocol):
-    """The curve of one trial."""
+Curve = tuple[Callable[[Mapping[str, float], int], None], Callable[[], object]]
+"""Of one trial: add figures of an epoch; end it."""
 
-    def add(self, values: Mapping[str, float], step: int) -> None:
-        """Add figures of an epoch."""
-
-    def close(self) -> None:
-        """End the curve."""
-
-
-Open = Callable[[str, dict[str, Any]], Curve]
+Begin = Callable[[str, dict[str, Any]], Curve]
 """Begin the curve of a trial, by its name and what it is."""
 
 
@@ -39,7 +32,7 @@ class StudyLog:
     def __init__(self, name: str, folder: Path) -> None:
         """Import the library; MachineError if it is not installed."""
         try:
-            self._begin: Open | None = LOGGERS[name](folder)
+            self._begin: Begin | None = LOGGERS[name](folder)
         except ImportError:
             raise MachineError(f"--log {name} needs a package that is not installed: pip install 'dataprune[{name}]'.") from None
         except Exception as error:  # noqa: BLE001 as below
@@ -51,21 +44,21 @@ class StudyLog:
 
     def __exit__(self, *error: object) -> None:
         with self._noting():
-            for curve in self._curves.values():
-                curve.close()
+            for _, end in self._curves.values():
+                end()
 
     def __call__(self, progress: StudyProgress) -> None:
         """Take in one message of the study."""
         with self._noting():
             if progress.epoch is not None and self._begin is not None:
                 trial, epoch = progress.epoch
-                self._curve(trial).add({"training loss": epoch.loss, "validation accuracy": epoch.accuracy}, epoch.epoch)
+                self._curve(trial)[0]({"training loss": epoch.loss, "validation accuracy": epoch.accuracy}, epoch.epoch)
             if progress.ended is not None and self._begin is not None:
                 trial, result = progress.ended
                 if result.status == "ok":
-                    self._curve(trial).add({"test accuracy": result.test_accuracy}, len(result.loss))
+                    self._curve(trial)[0]({"test accuracy": result.test_accuracy}, len(result.loss))
                 if trial.name in self._curves:
-                    self._curves.pop(trial.name).close()
+                    self._curves.pop(trial.name)[1]()
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -87,47 +80,38 @@ class StudyLog:
         return self._curves[trial.name]
 
 
-def _tensorboard(folder: Path) -> Open:
+def _tensorboard(folder: Path) -> Begin:
+    """Write event files, in a folder for each trial."""
     from torch.utils.tensorboard import SummaryWriter
 
-    class Events:
-        """Event files in a folder of the trial's own."""
+    def begin(name: str, about: dict[str, Any]) -> Curve:
+        writer: Any = SummaryWriter(str(folder / name))
 
-        def __init__(self, name: str, about: dict[str, Any]) -> None:
-            self._writer: Any = SummaryWriter(str(folder / name))
+        def add(values: Mapping[str, float], step: int) -> None:
+            for what, value in values.items():
+                writer.add_scalar(what, value, step)
 
-        def add(self, values: Mapping[str, float], step: int) -> None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
+        return add, writer.close
 
-        def close(self) -> None:
-            self._writer.close()
-
-    return Events
+    return begin
 
 
-def _wandb(folder: Path) -> Open:
+def _wandb(folder: Path) -> Begin:
+    """Make a run for each trial, grouped by study; where and whether online is wandb's own environment."""
     import wandb
 
-    class Run:
-        """A run, grouped with the study's others; where and whether online is wandb's own environment."""
+    def begin(name: str, about: dict[str, Any]) -> Curve:
+        folder.mkdir(parents=True, exist_ok=True)
+        where = {"project": os.environ.get("WANDB_PROJECT", PROJECT), "group": folder.absolute().parts[-3], "dir": str(folder)}
+        quiet = wandb.Settings(silent=True, console="off")
+        run: Any = wandb.init(name=name, config=about, reinit="create_new", settings=quiet, **where)
+        return lambda values, step: run.log(dict(values), step=step), run.finish
 
-        def __init__(self, name: str, about: dict[str, Any]) -> None:
-            folder.mkdir(parents=True, exist_ok=True)
-            where = {"project": os.environ.get("WANDB_PROJECT", PROJECT), "group": folder.absolute().parts[-3], "dir": str(folder)}
-            quiet = wandb.Settings(silent=True, console="off")
-            self._run: Any = wandb.init(name=name, config=about, reinit="create_new", settings=quiet, **where)
-
-        def add(self, values: Mapping[str, float], step: int) -> None:
-            self._run.log(dict(values), step=step)
-
-        def close(self) -> None:
-            self._run.finish()
-
-    return Run
+    return begin
 
 
-def _mlflow(folder: Path) -> Open:
+def _mlflow(folder: Path) -> Begin:
+    """Make a run of the experiment for each trial; in a database in the folder where MLFLOW_TRACKING_URI names no place."""
     from mlflow.tracking import MlflowClient
 
     @cache
@@ -137,25 +121,21 @@ def _mlflow(folder: Path) -> Open:
         folder.mkdir(parents=True, exist_ok=True)
         return MlflowClient(f"sqlite:///{folder.absolute() / 'mlflow.db'}")
 
-    class Run:
-        """A run of the experiment; in the folder where MLFLOW_TRACKING_URI names no place."""
+    def begin(name: str, about: dict[str, Any]) -> Curve:
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        found = client().get_experiment_by_name(experiment)
+        number = client().create_experiment(experiment) if found is None else found.experiment_id
+        run = client().create_run(number, run_name=name).info.run_id
+        for key, value in about.items():
+            client().log_param(run, key, value)
 
-        def __init__(self, name: str, about: dict[str, Any]) -> None:
-            experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-            found = client().get_experiment_by_name(experiment)
-            number = client().create_experiment(experiment) if found is None else found.experiment_id
-            self._id = client().create_run(number, run_name=name).info.run_id
-            for key, value in about.items():
-                client().log_param(self._id, key, value)
+        def add(values: Mapping[str, float], step: int) -> None:
+            for what, value in values.items():
+                client().log_metric(run, what, value, step=step)
 
-        def add(self, values: Mapping[str, float], step: int) -> None:
-            for name, value in values.items():
-                client().log_metric(self._id, name, value, step=step)
+        return add, partial(client().set_terminated, run)
 
-        def close(self) -> None:
-            client().set_terminated(self._id)
-
-    return Run
+    return begin
 
 
-LOGGERS: dict[str, Callable[[Path], Open]] = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+LOGGERS: dict[str, Callable[[Path], Begin]] = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
