@@ -13,10 +13,13 @@ from PIL import Image
 from scipy import ndimage
 
 import dataprune as dp
+from dataprune import store
 from dataprune.cli import main
+from dataprune.errors import InputError
 from dataprune.quality import kinds
 from dataprune.quality.kinds import KINDS, limit_of
 from dataprune.quality.pictures import MEASURES, measure
+from dataprune.report.page.write import write_report
 from dataprune.run import issues as run_issues
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "pipelines"
@@ -175,6 +178,8 @@ def test_a_run_keeps_its_issues_and_verifies_them(run, monkeypatch):
     assert any(run_issues.FILE in fault for fault in dp.verify(run.path))
     run.issues()
     assert file.read_bytes() == whole
+    store.write_manifest(run.path, run_issues.MANIFEST, {"key": "of another version"}, [run_issues.FILE])
+    assert repr(run.issues()) == repr(first)
 
 
 def test_other_rules_look_anew(run, monkeypatch):
@@ -273,3 +278,14 @@ def test_the_commands_of_the_pipelines_run(name, folder, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(folder)
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)) == ("issues" in command)  # six of 46 are odd
+
+
+def test_the_page_shows_what_is_flagged_and_says_what_is_not_known(run, tmp_path, monkeypatch):
+    write_report(run.path, tmp_path / "page.html")
+    section = (tmp_path / "page.html").read_text().partition('<section id="issues"')[2].partition("</section>")[0]
+    assert all(name in section for name in PLANTED.values())
+    assert "not looked for" in section  # off topic: the run has no vectors
+    monkeypatch.setattr(dp.Run, "issues", lambda *_: (_ for _ in ()).throw(InputError("in /home/somebody")))
+    written = write_report(run.path, tmp_path / "other.html")
+    assert "issues" in written.missing
+    assert "somebody" not in (tmp_path / "other.html").read_text()

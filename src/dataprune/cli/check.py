@@ -111,6 +111,8 @@ def check(
     opened = dp.open_run(data_or_run) if (Path(data_or_run) / "spec.json").is_file() else None
     if opened is None and limits.max_wrong is not None:
         raise invalid("max_wrong", "go with a RUN, whose networks judge labels", data_or_run, "Score the data first.")
+    if opened is not None and encoder is not None:
+        raise invalid("encoder", "go with data; a run has its own vectors", encoder)
     place = data_or_run if opened is None else data or opened.place
     splits = read_all(place, replace(reading, on_error="skip") if opened is None else reading, workers, run=opened, test=test)
     say_splits(place, splits)
@@ -118,7 +120,10 @@ def check(
         splits = encoded(splits, encoder, Hardware(workers=workers))
     pairs = dp.find_duplicates(splits, near=not exact_only)
     with reading_progress("measur") as progress:
-        issues = opened.issues(data, progress) if opened else dp.find_issues(splits.train, pairs=pairs, progress=progress)
+        if opened is None:
+            issues = dp.find_issues(splits.train, pairs=pairs, progress=progress)
+        else:
+            issues = opened.issues(data, None if exact_only else pairs, progress)
     found = [*_of_splits(splits, pairs), *_of_labels(opened), *_of_issues(issues)]
     sizes = (len(splits.train), pairs.n_examples)
     judged = tuple(_judged(one, wanted.get(one.name), *sizes) for one in found)

@@ -45,7 +45,12 @@ class Issues(Tabular):
     def of(cls, ids: np.ndarray, values: Mapping[str, np.ndarray], absent: Mapping[str, str]) -> "Issues":
         """Judge the values of a set, each kind by its limit."""
         known = {name: np.asarray(values[name], np.float64) for name in KINDS if name in values}
-        return cls(ids, known, {name: limit_of(name, one) for name, one in known.items()}, absent)
+        return cls(
+            ids,
+            known,
+            {name: limit_of(name, one) for name, one in known.items()},
+            {name: absent[name] for name in KINDS if name in absent},
+        )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from dataprune import store
 from dataprune.data import read
 from dataprune.data.whole import Measurer, measure_pictures
-from dataprune.errors import InputError, MachineError, check_type
+from dataprune.errors import InputError, MachineError, StoreError, check_type
 from dataprune.quality import kinds
 from dataprune.quality.issues import Issues
 from dataprune.quality.kinds import KINDS, Limit
@@ -103,11 +103,15 @@ class _Kept:
 def kept(folder: Path, about: object, make: Callable[[], Issues]) -> Issues:
     """Return the issues that lie in a folder, if they are of the same things by the same rules; else make and write them."""
     key = store.json_digest([about, VERSION, {name: asdict(kind) for name, kind in KINDS.items()}])
-    if store.is_whole(folder, MANIFEST) and (record := store.read_manifest(folder, MANIFEST, _Kept)).key == key:
+    record = _Kept("", {}, {}, ())
+    with suppress(InputError, StoreError):  # there are none, or they are damaged, or of another version
+        record = store.read_manifest(folder, MANIFEST, _Kept)
+    if record.key == key and store.is_whole(folder, MANIFEST):
         columns = read_table(folder / FILE).columns
         ids = np.array(columns["id"], np.dtypes.StringDType())
         limits = {name: record.limits[name] for name in KINDS if name in record.limits}
-        return Issues(ids, {name: columns[name] for name in limits}, limits, record.absent, record.mixed)
+        absent = {name: record.absent[name] for name in KINDS if name in record.absent}
+        return Issues(ids, {name: columns[name] for name in limits}, limits, absent, record.mixed)
     found = make()
     check_type("found", found, Issues)
     with suppress(OSError, MachineError):  # of a run that may not be written, they are found anew each time

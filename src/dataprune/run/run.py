@@ -19,6 +19,7 @@ from dataprune.errors import InputError, StoreError, check_type, invalid
 from dataprune.notebook import Reported, Tabular
 from dataprune.quality.issues import Issues
 from dataprune.run import issues
+from dataprune.run.duplicates import Duplicates
 from dataprune.run.manifest import RunManifest
 from dataprune.scores import FEATURE_SCORES, SCORES, Score, Scores
 from dataprune.tables import read_table, write_table
@@ -146,11 +147,16 @@ class Run(Tabular, Reported):
             raise InputError(f"the features that the run was scored with {fault}. Give them with --features FILE.")
         return found
 
-    def issues(self, data: str | Path | Dataset | None = None, progress: Callable[[int, int], None] | None = None) -> Issues:
+    def issues(
+        self,
+        data: str | Path | Dataset | None = None,
+        pairs: Duplicates | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Issues:
         """Find what is wrong beside the labels, as `find_issues`, with the run's vectors and predictions.
 
-        That is done once and kept in issues.parquet. `data` are those that were scored, where they have moved; `progress` hears how
-        many pictures are read, of how many.
+        That is done once and kept in issues.parquet. `data` are those that were scored, where they have moved; `pairs` are their
+        duplicates, near ones too, if they were found before; `progress` hears how many pictures are read, of how many.
         """
         members, given = [self.manifest.files[str(one.file)].sha256 for one in self.manifest.learned], self.manifest.features
 
@@ -158,7 +164,7 @@ class Run(Tabular, Reported):
             dataset, predicted = self.dataset(data), None
             with suppress(InputError):  # all networks saw all examples
                 predicted = np.concatenate([chunk.probabilities("out").argmax(axis=1) for chunk in self.trace.chunks()])
-            return issues.find_issues(dataset, features=self._vectors(dataset), predicted=predicted, progress=progress)
+            return issues.find_issues(dataset, features=self._vectors(dataset), predicted=predicted, pairs=pairs, progress=progress)
 
         return issues.kept(self.path, [self.manifest.spec.data, members, None if given is None else given.digest], make)
 

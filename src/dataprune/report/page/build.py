@@ -13,7 +13,7 @@ from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
 from dataprune.report.maps import class_counts, map_data
 from dataprune.report.page.data import ReportData
-from dataprune.report.page.examples import MOST_CLASS_GALLERIES, Choice, choose, pictures, records
+from dataprune.report.page.examples import MOST_CLASS_GALLERIES, MOST_ODD, Choice, choose, pictures, records
 from dataprune.report.page.findings import WHOSE, class_rows, findings, frequent_pairs, matrix_of, summary, took
 from dataprune.report.page.render import Options, Page, script_json
 from dataprune.report.text import capitalise, display_text, eyes, operations, pluralise
@@ -128,6 +128,7 @@ def _context(data: ReportData, options: Options, chosen: Choice, left_out: str) 
         "missing": {name: display_text(reason, 600) for name, reason in missing.items()},
         "suspects": _suspects(data, chosen),
         "duplicates": _duplicates(data, chosen),
+        "issues": _issues(data, chosen),
         "scores": _scores(data),
         "classes": [asdict(one) for one in class_rows(data)],
         "galleries": {
@@ -186,6 +187,18 @@ def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:
     ]
     conflicts, leaks, exact = (int(one.sum()) for one in (pairs.is_conflict, pairs.is_leak, pairs.is_exact))
     return {"is_there": True, "total": len(pairs), "conflicts": conflicts, "leaks": leaks, "exact": exact, "pairs": rows}
+
+
+def _issues(data: ReportData, chosen: Choice) -> dict[str, Any] | None:
+    """Return each kind of issue that was looked for, with the first of its examples, and what was not looked for."""
+    if data.issues is None:
+        return None
+    kinds = [
+        {"name": one.kind.replace("_", " "), "n": len(one), "words": one.words, "e": chosen.wanted.at(one.rows[:MOST_ODD])}
+        for one in data.issues
+    ]
+    mixed = join_some(f"{display_text(a, 40)} and {display_text(b, 40)} ({rate:.0%})" for a, b, rate in data.issues.mixed)
+    return {"kinds": kinds, "mixed": mixed, "absent": {name.replace("_", " "): why for name, why in data.issues.absent.items()}}
 
 
 def _scores(data: ReportData) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from dataprune.data.dataset import THINGS
 from dataprune.encoders import encode
 from dataprune.errors import DatapruneError, InputError, join_some
 from dataprune.noise import Suspects
+from dataprune.quality.issues import Issues
 from dataprune.report.predictions import EnsemblePredictions, predictions_of
 from dataprune.report.text import capitalise, display_text, pluralise
 from dataprune.run.decisions import said_in
 from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
 from dataprune.run.features import match
+from dataprune.run.issues import FILE as ISSUES
 from dataprune.run.journal import decisions_of, reviewed
 from dataprune.run.manifest import RunManifest
 from dataprune.run.run import Run, local
@@ -48,6 +50,7 @@ class ReportData:
         gone: which pictures are not there any more, in words.
         audited: rows of the labels that a person was asked to look at, in their order; None where no audit is shown.
         decided: what was decided in review: row, decision, index of the new label or −1.
+        issues: what is wrong beside the labels.
         accuracy: how often networks name given labels that they did not see; None where all saw all.
     """
 
@@ -71,6 +74,7 @@ class ReportData:
     records: Records | None = None
     paths: "np.ndarray | Mapping[int, Path] | None" = None
     decided: tuple[tuple[int, str, int], ...] = ()
+    issues: Issues | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -178,6 +182,20 @@ def gather(
     gone, records = () if rest is None else (rest.said,), None if dataset is None else dataset.records
     paths = rest.paths if rest is not None else None if dataset is None else dataset.paths
     return ReportData(*found, gone, audited, accuracy, records, paths, _decided(run))
+
+
+def with_issues(found: ReportData, run: Run, data: str | Path | Dataset | None) -> ReportData:
+    """Look for what is wrong beside the labels, if that has been done before or takes no minutes."""
+    missing, pairs = dict(found.missing), found.duplicates
+    if (len(run.ids) > MOST_COMPARED or pairs is None) and not (run.path / ISSUES).exists():
+        missing["issues"] = "dataprune check RUN looks for them, and the next page has them."
+        return replace(found, missing=missing)
+    try:
+        return replace(found, issues=run.issues(data, None if "near" in missing else pairs))
+    except DatapruneError:
+        gone = "pictures" in missing or pairs is None
+        missing["issues"] = "The data were not found." if gone else "They could not be looked for: dataprune check RUN says why."
+        return replace(found, missing=missing)
 
 
 def _decided(run: Run) -> tuple[tuple[int, str, int], ...]:

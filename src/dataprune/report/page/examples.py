@@ -22,6 +22,7 @@ from dataprune.scores import Score
 from dataprune.streams import generator, tie_break
 
 MOST_DUPLICATES = 60
+MOST_ODD = 12  # of each kind of issue
 MOST_CLASS_GALLERIES = 60
 FEWEST_SUSPECTS = 200
 SHOWN = 24
@@ -87,7 +88,8 @@ def choose(data: ReportData, max_pictures: int) -> Choice:
         found_map = map_of(variability, confidence, is_wrong, ties)
     cells = () if found_map is None else found_map.rows
     of_cells = [np.array([rows[at] for rows in cells if len(rows) > at], np.int64) for at in range(SHOWN_OF_A_CELL)]
-    asked = [suspects, pairs.ravel(), *by_score[data.leading], *chain(*by_class), confused]
+    odd = () if data.issues is None else [one.rows[:MOST_ODD] for one in data.issues]
+    asked = [suspects, pairs.ravel(), *odd, *by_score[data.leading], *chain(*by_class), confused]
     asked += [of_cells[0], *chain(*by_score.values()), *of_cells[1:]]
     first = wanted(asked)
     if len(first.rows) > MOST_NAMED and found_map is not None:  # of each cell of the map one stays

@@ -8,7 +8,7 @@ from dataprune.data import Dataset
 from dataprune.errors import InputError, invalid
 from dataprune.report.figures import check_ours, write_plots
 from dataprune.report.page.build import run_page
-from dataprune.report.page.data import gather
+from dataprune.report.page.data import gather, with_issues
 from dataprune.report.page.render import Options, html
 from dataprune.report.page.study import study_page
 from dataprune.run.run import open_run
@@ -63,7 +63,8 @@ def write_report(
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     if not is_study(folder):
         vectors, table = (None if one is None else Path(one) for one in (features, audit))
-        page = run_page(gather(open_run(folder), data, vectors, encoder, table), options)
+        run = open_run(folder)
+        page = run_page(with_issues(gather(run, data, vectors, encoder, table), run, data), options)
     elif any(one is not None for one in (data, features, encoder, audit)):
         options_of_run = "`--data`, `--features`, `--encoder` and `--audit`"
         raise InputError(f"{options_of_run} are for the report of a run, not of a study. Leave them out.")
