@@ -1,4 +1,4 @@
-"""The three pictures of the README, docs/pictures/*.png: `python docs/screenshots.py` (needs chromium; some minutes of training, into build/)."""
+"""The pictures of the README, docs/pictures/*.png: `python docs/screenshots.py` (needs chromium; trains into build/)."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def main() -> None:
         given = dp.inject_noise(digits.labels, 0.05, "uniform", n_classes=10)
         run = dp.score(digits.with_labels(given), folder / "run")
         run.report(folder / "report.html", data=digits.with_labels(given), overwrite=True)
-        study = dp.run_study(dp.read_splits("digits"), dp.preset("sweep"), folder / "study")
+        study = dp.run_study(dp.read_splits("digits"), dp.preset("half"), folder / "half")
         study.report(folder / "study.html", overwrite=True)
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 720})

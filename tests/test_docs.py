@@ -260,7 +260,7 @@ def tree_paths(text: str) -> list[str]:
 
 
 def test_tree_names_what_is_there() -> None:
-    (tree,) = (block.text for block in blocks(ROOT / "README.md") if block.text.startswith("src/dataprune/"))
+    (tree,) = (block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.text.startswith("src/dataprune/"))
     named = tree_paths(tree)
     assert [path for path in named if not (ROOT / path).exists()] == []
     rooms = {

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -81,3 +82,23 @@ def test_a_study_trains_by_each_of_the_trainers(call: str, tmp_path: Path, monke
     assert study.trials["error"].tolist() == [""]
     value = study.trials["test_accuracy" if metric == "accuracy" else metric.split(":")[0]][0]
     assert value < bound if "lower" in metric else value > bound
+
+
+@pytest.mark.long
+def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    """All its commands but the installation and what waits for a person, one after the other in one folder; then its Python."""
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    commands = [line for line in lines if not line.startswith(("pip ", "dataprune review"))]
+    assert len(commands) >= 6
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "DATAPRUNE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "agg"}
+    for line in commands:
+        words = [sys.executable, "-m", *shlex.split(line, comments=True)]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = "from range_set import train_set\n" + code
+    (tmp_path / "range_set.py").write_text("train_set = range(1437)\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "labels look wrong" in done.stdout

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import dataprune as dp
 from dataprune.errors import InputError
 from dataprune.study.advice import Situation, advise, grouped, overall, situation_from, situation_of
 from dataprune.study.summary import Verdict, summarise
@@ -202,6 +203,18 @@ def test_what_trials_tell_of_a_set():
 def suspects(monkeypatch):
     """Stand in for the finding of wrong labels."""
     monkeypatch.setattr("dataprune.run.suspects.find_suspects", lambda run: SimpleNamespace(n_wrong=1, accuracy=0.9))
+
+
+def test_advice_is_an_object_with_a_table(run_folder):
+    run = dp.open_run(run_folder)
+    advised = dp.advise(run, [0.5, 1])
+    assert [one.keep for one in advised.sizes] == [0.5, 1]
+    assert advised.situation.n_examples == len(run.ids)
+    assert list(advised.to_pandas()["keep"]) == [0.5, 1]
+    assert str(advised.reasons[0]) in repr(advised)
+    assert dp.advise(str(run_folder), [0.5, 1]).sizes == advised.sizes
+    with pytest.raises(InputError, match="go with a study"):
+        dp.advise(run, run=run)
 
 
 def test_command_advises_on_a_run(run_folder, suspects, cli):

@@ -60,6 +60,8 @@ from .selection import Selection as Selection
 from .selection import Strategy as Strategy
 from .selection import Views as Views
 from .selection import select as select
+from .study.advised import Advised as Advised
+from .study.advised import advise as advise
 from .study.call_trainer import TrainingRequest as TrainingRequest
 from .study.conditions import StudyInputs as StudyInputs
 from .study.presets import preset as preset
