@@ -2,7 +2,7 @@
 // The book of a review: what the server knows, fetched when it is wanted, and decisions sent to it.
 const served = function (state, tell) {
   const asked = async (path, body) => {
-    const how = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    const how = body === undefined ? {} : { method: "POST", priority: "high", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
     let answer;
     try { answer = await fetch(path, how); } catch { tell("The review has ended: start it again. What was decided is saved.", true); throw new Error("ended"); }
     if (answer.ok) return answer.json();
@@ -42,7 +42,7 @@ const served = function (state, tell) {
       else if (!state.has_pictures) words(item.name, "none");
       else {
         const source = `/picture?e=${e}${large ? "" : "&side=112"}`;
-        const image = parts.make("img", { alt: large ? `${item.name}` : "", src: source, decoding: "async" });
+        const image = parts.make("img", { alt: large ? `${item.name}` : "", src: source, decoding: "async", fetchpriority: large ? "high" : "low" });  // decisions go before thumbnails
         image.addEventListener("load", () => { if (image.naturalWidth <= 16) image.className = "tiny"; });
         image.addEventListener("error", async () => {  // its thumbnail may be there still
           if (large && !image.src.includes("side=")) image.src = `/picture?e=${e}&side=512`; else words("picture is gone", "none");
