@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -107,6 +108,9 @@ def test_what_the_table_says_is_served(book):
         assert sum(map(sum, asked("/plot?name=confusion")[2]["counts"])) == 30
         assert "<svg" in asked("/plot?name=el2n")[2]["svg"]
         assert asked("/plot?name=vectors")[0] == 400
+        with ThreadPoolExecutor(4) as pool:  # a person opens several at once
+            drawn = list(pool.map(lambda name: asked(f"/plot?name={name}")[2]["svg"], ["el2n", "map", "aum", "el2n"]))
+        assert drawn[0] == drawn[3] == asked("/plot?name=el2n")[2]["svg"]
         assert asked("/audit?size=12")[2] == dp.audit(book.data.suspects, 12).rows.tolist()
 
 

@@ -58,7 +58,7 @@ class Book:
         self.notes = (*((f"nothing is saved: {read_only}",) if read_only else ()), *data.gone, *self.journal.notes)
         names = zip(self.table.split.tolist(), self.table.ids.tolist(), strict=True)
         self._row_of: dict[Key, int] = {(SPLITS[split], name): row for row, (split, name) in enumerate(names)}
-        self._lock = threading.Lock()
+        self._lock, self._drawing = threading.Lock(), threading.Lock()  # matplotlib's settings are those of the process
         if unknown := self._show(self.journal.state):
             self.notes = (*self.notes, f"decisions about {unknown:,} examples that are not in the run or its data are kept, unseen")
 
@@ -261,7 +261,8 @@ class Book:
         return self._drawn(spread, name, "") | bins
 
     def _drawn(self, plot: Plot, x: str, y: str) -> dict[str, Any]:
-        drawn = map_inline(plot, "map") if isinstance(plot, Cartography) else inline(plot, x)
+        with self._drawing:
+            drawn = map_inline(plot, "map") if isinstance(plot, Cartography) else inline(plot, x)
         return {"svg": drawn.element(plot, is_picture=False), "axes": drawn.axes, "x": x, "y": y, "about": plot.description}
 
     @cached_property
