@@ -12,6 +12,7 @@ from command_line import SETTINGS, make_pictures, run_cli
 from dataprune.cli import main
 from dataprune.cli.app import COMMANDS, NOISE_COMMANDS
 from dataprune.cli.results import plain, take_json
+from dataprune.tables import read_table
 
 BESIDE = {"command", "exit_code", "written", "warnings", "errors"}
 FEW = ["--seeds", "2", "--epochs", "1", "--keep", "0.5", "--scores", "el2n"]
@@ -122,6 +123,13 @@ def test_labels_are_names_and_rows_are_complete(call, place):
     rows = call(["prune", "run", "--count", "3"])["result"]["rows"]
     assert len(rows) == 3
     assert all(row["id"].startswith(row["label"]) for row in rows)
+
+
+def test_suspects_come_first_as_in_the_file(call, place):
+    rows = call(["noise", "find", "run", "--out", "first.csv"])["result"]["rows"]
+    assert [row["rank"] for row in rows] == list(range(1, 25))
+    assert [row["id"] for row in rows] == read_table(place / "first.csv").columns["id"].tolist()
+    assert {"is_suspect", "probability", "score", "reason"} <= rows[0].keys()
 
 
 @pytest.mark.parametrize(

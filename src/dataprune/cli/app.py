@@ -110,7 +110,7 @@ def help_page(words: Iterable[str]) -> Iterator[str]:
         is_code = any(line.startswith(" ") for line in paragraph.splitlines())
         yield from (*(paragraph.splitlines() if is_code else textwrap.wrap(paragraph, width)), "")
     yield "Options:" if command else "Commands:"
-    flags = FLAGS if shown is app else [JSON] if command else []
+    flags = [JSON, *FLAGS] if shown is app else [JSON] if command else []
     for label, words in [*((_label(one), _help(one)) for one in arguments), *commands, *flags]:
         first, *rest = textwrap.wrap(words, width - INDENT, break_on_hyphens=False) or [""]
         if len(label) + 4 > INDENT:

@@ -4,7 +4,7 @@ import csv
 import shlex
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,7 @@ from dataprune.cli import options
 from dataprune.cli.lines import say, say_columns, say_file, say_unwritten, say_written, warn
 from dataprune.cli.noise_said import say_accuracy, say_by_class, say_checked, say_estimate, say_most_suspect
 from dataprune.cli.options import FLAT, Data, Folders, Output, Overwrite, Quiet, Reading, Seed, at_least
+from dataprune.cli.results import rows_of
 from dataprune.errors import DatapruneError, InputError, invalid
 from dataprune.report.text import display_text, pluralise
 
@@ -153,6 +154,7 @@ def find(
         out: Write a row for each example, .csv or .parquet.
     """
     from dataprune.run.run import write_local
+    from dataprune.run.suspects import FindingRecord, finding_columns
     from dataprune.tables import TABLES, check_output
 
     if out is not None:
@@ -176,7 +178,7 @@ def find(
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
     else:
         say_unwritten("--out suspects.csv")
-    return found
+    return {one.name: getattr(found, one.name) for one in fields(FindingRecord)} | {"rows": rows_of(finding_columns(found))}
 
 
 def check(

@@ -156,6 +156,20 @@ class FindingRecord:
     notes: tuple[str, ...]
 
 
+def finding_columns(found: Suspects) -> dict[str, np.ndarray]:
+    """Return a row for each example, most suspect first, with labels as the names of their classes."""
+    names = np.array(found.classes, dtype=object)
+    columns = {
+        "id": found.ids,
+        "label": names[found.labels],
+        "suggested_label": names[found.suggested_label],
+        **{name: getattr(found, name) for name in ("probability", "score", "rank", "is_suspect", "reason")},
+        "suggested_probability": found.suggested_probability,
+        "text": found.texts,
+    }
+    return {name: values[found.order] for name, values in columns.items() if values is not None}
+
+
 def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False) -> int:
     """Write a finding as .csv or .parquet, a row for each example, most suspect first, and what it says in all as `<out>.json`.
 
@@ -174,16 +188,7 @@ def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False)
     """
     out = check_output(out, TABLES)
     check_type("found", found, Suspects)
-    names = np.array(found.classes, dtype=object)
-    all_columns = {
-        "id": found.ids,
-        "label": names[found.labels],
-        "suggested_label": names[found.suggested_label],
-        **{name: getattr(found, name) for name in ("probability", "score", "rank", "is_suspect", "reason")},
-        "suggested_probability": found.suggested_probability,
-        "text": found.texts,
-    }
-    columns = {name: values[found.order] for name, values in all_columns.items() if values is not None}
+    columns = finding_columns(found)
     written = {name: np.full(len(found), "", dtype=object) for name in DECIDED}
     n_carried = 0 if overwrite or not out.exists() else _carry_over(written, columns, out)
     columns["decision"] = written["decision"]
