@@ -112,7 +112,7 @@ def test_a_study_too(call):
 
 def test_every_command_is_among_the_tested():
     names = {one.__name__.rstrip("_") for one in COMMANDS} | {f"noise {one.__name__}" for one in NOISE_COMMANDS}
-    assert names - set(KEYS) <= {"demo", "review"}  # the one gives what score does, the other serves
+    assert names - set(KEYS) <= {"demo", "review"}  # the one gives what score does, the other serves and is refused
 
 
 def test_labels_are_names_and_rows_are_complete(call, place):
@@ -134,7 +134,12 @@ def test_suspects_come_first_as_in_the_file(call, place):
 
 @pytest.mark.parametrize(
     ("words", "code", "kind"),
-    [(["prune", "run"], 2, "input"), (["prune", "run", "--kep", "1"], 2, "input"), (["verify", "nowhere"], 2, "input")],
+    [
+        (["prune", "run"], 2, "input"),
+        (["prune", "run", "--kep", "1"], 2, "input"),
+        (["verify", "nowhere"], 2, "input"),
+        (["review", "run"], 2, "input"),
+    ],
 )
 def test_errors_are_objects_with_the_same_exit_code(words, code, kind, call):
     found = call(words)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated
 
 import dataprune as dp
+from dataprune.cli import lines
 from dataprune.cli.lines import say, warn
 from dataprune.cli.options import MovedData, Run, at_least
-from dataprune.errors import MachineError
+from dataprune.errors import InputError, MachineError
 from dataprune.report.text import pluralise
 
 
@@ -44,6 +45,8 @@ def review(
         port: Where to listen on 127.0.0.1. Default: a free one.
         no_browser: Only print the address.
     """
+    if lines.collected is not None:
+        raise InputError("`--json` must be left out with review: it prints an address, and goes on until it is ended.")
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise MachineError("review needs starlette and uvicorn: pip install 'dataprune[review]'")
     from dataprune.report.page.data import gather
@@ -75,7 +78,6 @@ def review(
     say("decided: " + ", ".join(f"{count:,} {word}" for word, count in counts.items()))
     if any(counts.values()):
         say(f"next: dataprune noise apply {shlex.quote(str(run))} --out cleaned.csv")
-    return counts
 
 
 @contextmanager
