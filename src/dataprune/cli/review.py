@@ -28,7 +28,7 @@ def review(
     decisions: Path | None = None,
     port: Annotated[int, at_least(0)] = 0,
     no_browser: bool = False,
-) -> object:
+) -> None:
     """Look at everything in RUN in a browser on this machine, and decide about labels and duplicates.
 
     Every decision (keep, drop, relabel) is in the run as soon as it is made: dataprune noise apply, prune, export, report and noise
