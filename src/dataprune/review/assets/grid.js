@@ -20,6 +20,7 @@ const grid = function (book, tell) {
       draw();
       return rows;
     } catch (error) {
+      if (mine !== key) return [];
       blocks.delete(block);
       if (error.status === 410 && again) again();
       return [];
