@@ -148,7 +148,7 @@ class TestCommand:
         place, _ = embedded
         code, said, _ = cli("embed", "digits", "--epochs", "2", "--out", place / "x.npy")
         assert code == 0
-        assert "is finished since" in said
+        assert "was finished at" in said
         assert cli("km", place / "x.npy", "--out", place / "km.parquet", "--clusters", "20")[0] == 0
 
     def test_of_a_run_as_it_was_read(self, cli, flowers, run_folder, tmp_path):

@@ -355,7 +355,7 @@ def test_labels_that_are_all_equal_are_refused(cli, pictures, noisy, tmp_path):
     write_table(tmp_path / "equal.csv", {"id": read_table(noisy).columns["id"], "label": np.zeros(N, np.int64)})
     write_npy(tmp_path / "p.npy", np.full((N, 3), 1 / 3, np.float32))
     said = refusal(cli("noise", "find", "--probabilities", tmp_path / "p.npy", "--labels", tmp_path / "equal.csv"))
-    assert said == "all labels are equal, so none can be told wrong. A finding needs at least two classes."
+    assert said == "all labels are equal, so none can be judged wrong. A finding needs at least two classes."
     code, _, err = cli("score", pictures, "--labels", tmp_path / "equal.csv", "--out", tmp_path / "run")
     assert code == 2
     assert err.splitlines()[-1] == "error: the data must hold at least two classes to be scored, got one: '[red]rot'."

@@ -140,7 +140,9 @@ class TestOutputs:
         shutil.copytree(run_folder, tmp_path / "run")
         code, _, err = cli(*command, "run", "--out", "run/scores.parquet")
         assert (code, err.count("\n")) == (2, 1)
-        assert err.startswith(f"error: `--out` must be no file of {tmp_path / 'run'}, got run/scores.parquet. It would be damaged")
+        assert err.startswith(
+            f"error: `--out` must not be a file of {tmp_path / 'run'}, got run/scores.parquet. It would be damaged"
+        )
         assert cli("verify", "run")[0] == 0
 
     def test_a_file_of_yours_in_a_run_is_written_again(self, cli, run_folder, tmp_path):

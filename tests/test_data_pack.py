@@ -107,7 +107,7 @@ def test_a_damaged_pack_is_said_and_rebuilt(own_cache, source, decodings, caplog
         found = read(source)
     assert np.array_equal(found.images, wanted)
     assert len(decodings) == 2
-    assert "decoded anew" in caplog.text
+    assert "decoded again" in caplog.text
     assert "damaged" in caplog.text
     caplog.clear()
     read(source)

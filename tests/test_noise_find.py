@@ -322,7 +322,7 @@ BAD = [
     ({"out_of_sample": GOOD, "labels": np.array([0, 2, 1])}, "`labels` must be in 0 ... 1, got 2 (rows 1)."),
     (
         {"out_of_sample": GOOD, "labels": np.array([1, 1, 1])},
-        "all labels are equal, so none can be told wrong. A finding needs at least two classes.",
+        "all labels are equal, so none can be judged wrong. A finding needs at least two classes.",
     ),
     (
         {"out_of_sample": GOOD, "classes": ("a", "b", "c")},

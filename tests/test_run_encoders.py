@@ -81,15 +81,15 @@ class TestCommands:
         code, said, err = cli("score", flowers, "--encoder", COLOURS, "--out", tmp_path / "run", *few)
         assert (code, err.count("\n")) == (0, 1)  # they have memorised so few pictures
         assert f"encoder: {COLOURS}, " in said
-        assert f"eyes: linear on vectors of {COLOURS}; " in said
+        assert f"networks: linear on vectors of {COLOURS}; " in said
         assert " % of the given labels" in said
-        assert f"eyes: linear on vectors of {COLOURS}; " in cli("advise", tmp_path / "run")[1]
+        assert f"networks: linear on vectors of {COLOURS}; " in cli("advise", tmp_path / "run")[1]
 
     def test_a_model_for_pixels_is_trained_on_pixels(self, cli, flowers, tmp_path):
         few = ("--members", "1", "--epochs", "4", "--executor", "serial", "--model", "proxy", "--out", tmp_path / "run")
         code, said, _ = cli("score", flowers, *few)
         assert code == 0
-        assert "eyes: proxy from scratch; every network saw every example" in said
+        assert "networks: proxy from scratch; every network saw every example" in said
         assert cli("score", flowers, "--encoder", COLOURS, *few)[0] == 2
 
     def test_km_and_map_make_the_features_they_need(self, cli, flowers, tmp_path):

@@ -80,7 +80,7 @@ def test_settings_that_are_no_settings(run, digits):
     assert (run.path / "spec.json").read_bytes() == whole
     (run.path / "spec.json").write_text("[]")
     (run.path / "run.json").unlink()
-    with pytest.raises(StoreError, match="it holds no table"):
+    with pytest.raises(StoreError, match="it is not a table"):
         score(digits, run.path, QUICK, SERIAL)
 
 
@@ -102,7 +102,7 @@ def test_members_of_other_versions_are_not_mixed(run, digits):
     record = store.read_sealed(note)
     record["made_with"]["torch"] = "1.0"
     store.write_sealed(note, record)
-    with pytest.raises(InputError, match=r"made otherwise: torch 1\.0 there"):
+    with pytest.raises(InputError, match=r"made differently: torch 1\.0 there"):
         score(digits, run.path, QUICK, SERIAL)
 
 

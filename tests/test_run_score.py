@@ -193,7 +193,7 @@ def test_a_missing_member_is_trained_again(digits, tmp_path):
 
 
 def test_what_is_no_run(tmp_path):
-    with pytest.raises(InputError, match="which is no folder"):
+    with pytest.raises(InputError, match="which is not a folder"):
         open_run(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"holds no run\.json"):
         open_run(tmp_path)

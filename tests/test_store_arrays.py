@@ -90,7 +90,7 @@ class TestArrays:
         raw = (tmp_path / "a").read_bytes()
         assert damage(raw) != raw
         (tmp_path / "a").write_bytes(damage(raw))
-        with pytest.raises(StoreError, match=r"a` is damaged, or no array file of dataprune: .+\.$"):
+        with pytest.raises(StoreError, match=r"a` is damaged, or not an array file of dataprune: .+\.$"):
             store.open_arrays(tmp_path / "a")
 
     @settings(max_examples=40, deadline=None)
@@ -110,7 +110,7 @@ class TestArrays:
         with pytest.raises(StoreError, match="it has no `dataprune` metadata"):
             store.open_arrays(tmp_path / "a")
         save_file({"x": np.zeros(3)}, tmp_path / "a", {"dataprune": "[]"})
-        with pytest.raises(StoreError, match="its `dataprune` metadata is no table"):
+        with pytest.raises(StoreError, match="its `dataprune` metadata is not a table"):
             store.open_arrays(tmp_path / "a")
         header = json.dumps(
             {"__metadata__": {"dataprune": "{}"}, "x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}
@@ -118,7 +118,7 @@ class TestArrays:
         (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
         with pytest.raises(StoreError, match="holds 'x' as BF16, which NumPy cannot read"):
             store.open_arrays(tmp_path / "a")
-        with pytest.raises(StoreError, match="b` is missing, or no file"):
+        with pytest.raises(StoreError, match="b` is missing, or not a file"):
             store.open_arrays(tmp_path / "b")
 
 

@@ -29,11 +29,11 @@ class TestJson:
     @pytest.mark.parametrize("content", [b"", b'{"a": 1', b'{"a": NaN}', b"\xff\xfe\xff", b"[" * 100_000])
     def test_damaged(self, tmp_path, content):
         (tmp_path / "a.json").write_bytes(content)
-        with pytest.raises(StoreError, match=r"a\.json` is damaged: no valid JSON \(.+\)\.$"):
+        with pytest.raises(StoreError, match=r"a\.json` is damaged: not valid JSON \(.+\)\.$"):
             store.read_json(tmp_path / "a.json")
 
     def test_missing(self, tmp_path):
-        with pytest.raises(StoreError, match=r"a\.json` is missing, or no file\."):
+        with pytest.raises(StoreError, match=r"a\.json` is missing, or not a file\."):
             store.read_json(tmp_path / "a.json")
 
     def test_canonical_form_does_not_depend_on_the_kind_of_keys(self):
@@ -116,8 +116,8 @@ class TestManifest:
         ("version", "message"),
         [
             (2, r"has format 2, this version reads format 1\. It is from a newer dataprune: upgrade\."),
-            (0, r"has format 0, this version reads format 1\. It is from an older dataprune: write it anew\."),
-            ("1", "is damaged: it is no manifest of dataprune"),
+            (0, r"has format 0, this version reads format 1\. It is from an older dataprune: write it again\."),
+            ("1", "is damaged: it is not a manifest of dataprune"),
         ],
     )
     def test_other_versions(self, run, version, message):
@@ -128,7 +128,7 @@ class TestManifest:
     @pytest.mark.parametrize("content", ["[]", "{}", '{"format": 1, "files": []}'])
     def test_no_manifest(self, run, content):
         (run / "run.json").write_text(content)
-        with pytest.raises(StoreError, match="is damaged: it is no manifest of dataprune"):
+        with pytest.raises(StoreError, match="is damaged: it is not a manifest of dataprune"):
             store.read_manifest(run, "run.json", dict)
 
     @pytest.mark.parametrize("path", ["../a", "/etc/passwd", "a/../../b", "", "a\\b", "a\0b"])

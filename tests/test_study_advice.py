@@ -128,7 +128,10 @@ def test_overall_says_whether_it_pays():
     rows = [row if row[1] == "all" else (*row[:5], row[5] - 0.2) for row in sweep_rows()]
     assert overall(LARGE, summarise(trials_of(rows)))[0].code == "droppable: none"
     text = " ".join(map(str, overall(Situation(50_000, scoring=Cost(1.0, 1.0, 3e12)))))
-    assert "scoring cost 3 TFLOP; at 30 % dropped it has paid once trainings on all data would have taken 10 TFLOP together" in text
+    assert (
+        "scoring cost 3 TFLOP; at 30 % dropped it has paid off once trainings on all data would have taken 10 TFLOP together"
+        in text
+    )
     assert "nothing was trained on kept sets of these data" in text
 
 
@@ -224,7 +227,7 @@ def test_command_advises_on_a_run(run_folder, suspects, cli):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     situation = situation_of(open_run(run_folder))
-    assert lines[0].startswith("eyes: ")
+    assert lines[0].startswith("networks: ")
     assert lines[1].endswith(
         f"{situation.n_examples:,} examples in {situation.n_classes} classes, {situation.per_class:,.0f} a class"
     )

@@ -47,7 +47,7 @@ def test_a_resumed_recorder_knows_that_features_came():
 
 def test_state_of_something_else_is_refused():
     state = Recorder([0, 1], 2, 1).state()
-    with pytest.raises(InputError, match=r"`state` must be of the same labels, got other labels. Start the member anew."):
+    with pytest.raises(InputError, match=r"`state` must be of the same labels, got other labels. Start the member again."):
         Recorder([1, 1], 2, 1).restore(state)
     with pytest.raises(InputError, match="of at most 1 epochs and of 3 classes, got epoch 0 and 2 classes"):
         Recorder([0, 1], 3, 1).restore(state)

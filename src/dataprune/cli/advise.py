@@ -21,7 +21,7 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
         dataprune advise study --run run
 
     Args:
-        run_or_study: A folder of dataprune score or dataprune study.
+        run_or_study: A folder made by dataprune score or dataprune study.
         keep: Fraction to keep, above 0 and at most 1; may be given several times. Default: 0.9, 0.7, 0.5 and 0.3, or the sizes of
             the study.
         run: For a study: the run it was made from, which knows more of the set. Default: the one inside STUDY, if any.

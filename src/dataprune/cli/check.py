@@ -92,11 +92,11 @@ def check(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> object:
-    """Check a set for pipelines: exit code 1 where a limit is passed, else 0.
+    """Check a set, as in a pipeline: exit code 1 where a limit is exceeded, else 0.
 
     Takes data, or a scored run, whose networks also tell of wrong labels, of classes that mix, and of what is off topic. Counts
-    what cannot be read, duplicates, leaks between splits, and other issues: dark, bright, flat, blurred or oddly shaped pictures,
-    bursts, file names that contradict labels. What has no limit is only told.
+    what cannot be read, duplicates, leaks between splits, and other issues: dark, bright, low-contrast, blurred or oddly shaped
+    pictures, bursts, file names that contradict labels. What has no limit is only reported.
 
     For example:
         dataprune check flowers --max-duplicates 0 --max-leaks 0

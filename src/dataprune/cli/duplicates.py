@@ -40,7 +40,7 @@ def duplicates(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> object:
-    """Find examples of DATA that are there twice.
+    """Find examples that DATA holds more than once.
 
     Says each pair once: first those with different labels, one of which is wrong; then those that lie in train and in test, which
     make a test look better than it is; then the rest. Changes nothing.

@@ -36,7 +36,7 @@ def embed(
     executor: Literal["serial", "processes"] | None = None,
     quiet: Quiet = False,
 ) -> object:
-    """Make a feature vector of every picture of DATA.
+    """Make a feature vector of every picture or text of DATA.
 
     Writes FILE, a row for each example in the order of the source, for dataprune km, dataprune map and dataprune score --features.
     Where there are labels, says how good the features are: how often the 20 nearest training examples name the class of a test
@@ -103,7 +103,7 @@ def make(
     if made.manifest.asked["encoder"] == "swav":
         spent = made.manifest.cost[0]
         cost = f"{duration(spent.wall_seconds)} on the clock, {spent.examples_seen:,} examples seen, {operations(spent.flops)}"
-        past = f"{out} is finished since {made.manifest.finished}: nothing had to be trained"
+        past = f"{out} was finished at {made.manifest.finished}: nothing had to be trained"
         say(f"cost: {cost}" if progress.heard else past)
     quality, variance = made.manifest.quality, made.manifest.about.get("explained_variance")
     if variance is not None:
@@ -204,11 +204,11 @@ def km(
 
     Args:
         out: Write id, km, cluster: .parquet or .csv.
-        normalize: Cluster the directions in which rows lie from their mean. So it is with --encoder.
+        normalize: Cluster the directions in which rows lie from their mean. Always so with --encoder.
         restarts: Starts to try; the best is taken.
-        sample: Fit the centres on so many rows, drawn by the seed.
+        sample: Fit the centres on this many rows, drawn by the seed.
         plot: Draw the inertia curve, .png.
-        executor: Who assigns rows to centres: this process, --workers processes, or Ray, where every node sees FEATURES.
+        executor: What assigns rows to centres: this process, --workers processes, or Ray, where every node sees FEATURES.
     """
     import numpy as np
 
@@ -276,7 +276,7 @@ def map_(
         out: Map to write, .png.
         color: What colours the points: label (of --labels or --run), cluster (by k-means), a score of --run, or FILE:COLUMN.
         run: A run of the same examples: its labels, its scores.
-        sample: Draw so many examples, chosen by the seed.
+        sample: Draw this many examples, chosen by the seed.
     """
     import numpy as np
 

@@ -141,10 +141,10 @@ def find(
     """Judge every label of RUN: which are suspect, what they should be, and how many are wrong in all.
 
     Takes a run, whose networks speak of examples they did not see; or probabilities of your own. Writes FILE, the most suspect
-    first, with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect, reason and, of texts and
-    rows, text; and FILE.json with the estimate. Where what the networks say carries no number, there is an order to look in, and
-    no label is flagged by it.
-    Without --out it only says what it finds.
+    first, with id, label, suggested_label, probability (that the label is wrong), score, rank, is_suspect, reason,
+    suggested_probability, an empty decision to fill in and, for texts and rows, text; and FILE.json with the estimate. Where what
+    the networks say carries no number, there is an order to look in, and no label is flagged by it. Without --out it only says
+    what it finds.
 
     For example:
         dataprune score flowers/train --rounds 2 --out run
@@ -239,7 +239,7 @@ def apply(
         decisions: Do what this .csv or .parquet file says: columns id and decision (keep, drop or relabel; empty keeps), and
             new_label if a new label is not to be the suggested one. Or .json of FiftyOne or Label Studio with the labels to have.
         confidence: For --relabel: the least probability that the suggested label is right. Default: 0.9.
-        suspects: What dataprune noise find wrote. Default: find anew.
+        suspects: What dataprune noise find wrote. Default: find again.
         out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
     """
     from dataprune.noise.decide import CONFIDENCE, check_confidence
@@ -333,7 +333,7 @@ def audit(
 
     Args:
         size: How many labels to look at.
-        out: The table, .csv or .parquet; one that is there is gone on with.
+        out: The table, .csv or .parquet; an existing one is continued.
         decisions: What the page saved, or another table with id and decision: goes into the table. Default: what was decided in
             dataprune review, whose audit asks for the same labels.
     """

@@ -56,7 +56,7 @@ def say_most_suspect(found: "dp.Suspects") -> None:
     _say_reasons(found, list(islice(first, N_SHOWN)))
     if partner is not None and (rows := [row for row in order if partner[row] >= 0]):
         more = ", first" if len(rows) > N_SHOWN else ""
-        say(f"labelled otherwise than an identical example: {pluralise(len(rows), 'label')}{more}")
+        say(f"labelled differently from an identical example: {pluralise(len(rows), 'label')}{more}")
         _say_reasons(found, rows[:N_SHOWN])
 
 

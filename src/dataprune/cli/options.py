@@ -68,7 +68,7 @@ def check_values(arguments: ArgumentCollection) -> None:
             raise invalid(argument.name, "be another file than those that are read", value, "It would be lost: name another file.")
         for folder in Path(value).absolute().parents[:DEEPEST]:
             if _belongs(Path(value), folder):
-                raise invalid(argument.name, f"be no file of {folder}", value, "It would be damaged: name another file.")
+                raise invalid(argument.name, f"not be a file of {folder}", value, "It would be damaged: name another file.")
 
 
 OPTIONS = Group("Options", validator=check_values)
@@ -173,9 +173,9 @@ class Reading:
         on_error: What to do about a file that cannot be read: stop before any work, or leave it out and list it.
         fit: How pictures become squares: their centre, or all of them with black borders, or stretched.
         image_column: Column of a table that names or holds the pictures. Default: the one that does.
-        label_column: Column of a table with the labels. Default: the one that is called so.
-        text_column: Column of a table with texts. Default: the one that is called so. A table of neither pictures nor texts is read
-            as rows of numbers, categories and dates.
+        label_column: Column of a table with the labels. Default: the one whose name says so.
+        text_column: Column of a table with texts. Default: the one whose name says so. A table of neither pictures nor texts is
+            read as rows of numbers, categories and dates.
     """
 
     labels: str | None = None

@@ -64,8 +64,9 @@ def prune(
         cut: For stratified: leave out this fraction of the hardest first.
         cut_by: For stratified: the score that decides what is hardest for --cut, as for --by. Default: the same.
         features: Vectors for strategies that look at them, .npy or .parquet. Default: those that RUN has.
-        option: NAME=VALUE of a strategy, can be repeated: alpha (graph-cut), neighbours and gamma (d2), clusters, easy and epsilon
-            (semdedup: with epsilon and no size, what is less like than 1 - epsilon is kept), exponent (beta), ridge (gradmatch).
+        option: NAME=VALUE of a strategy; may be given several times: alpha (graph-cut), neighbours and gamma (d2), clusters,
+            easy and epsilon (semdedup: with epsilon and no size, examples less alike than 1 - epsilon are kept), exponent (beta),
+            ridge (gradmatch).
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
         proven: Keep only what this study showed to lose no more than its tolerance, else refuse; without --keep the smallest such
             set.

@@ -39,7 +39,7 @@ def review(
         dataprune review run --decisions tasks.json
 
     Args:
-        features: Vectors of the run's examples, .npy or .parquet, for what looks alike. Default: those that the run has.
+        features: Vectors of the run's examples, .npy or .parquet, to find what looks alike. Default: those that the run has.
         decisions: First take in what was decided elsewhere: a table as for dataprune noise apply, or JSON of FiftyOne or Label
             Studio.
         port: Where to listen on 127.0.0.1. Default: a free one.

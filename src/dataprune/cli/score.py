@@ -112,7 +112,7 @@ def train(
         clock = f"{duration(spent.wall_seconds)} on the clock, {duration(spent.seconds)} of members"
         say(f"cost: {clock}, {spent.examples_seen:,} examples seen, {operations(spent.flops)}")
     else:
-        say(f"{out} is finished since {run.manifest.finished}: nothing had to be trained")
+        say(f"{out} was finished at {run.manifest.finished}: nothing had to be trained")
     warn(*(note for note in run.manifest.notes if note not in (*dataset.notes, *run.manifest.lost)))
     for member in run.manifest.members:
         if member.status != "ok":
@@ -124,7 +124,7 @@ def say_eyes(run: "dp.Run") -> None:
     """Print what judged the examples, and how often it names labels that it did not see."""
     from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
 
-    say(f"eyes: {eyes(run.manifest.spec.networks, out_of_sample_accuracy(evidence_of(run)))}")
+    say(f"networks: {eyes(run.manifest.spec.networks, out_of_sample_accuracy(evidence_of(run)))}")
 
 
 def say_scores(run: "dp.Run") -> None:

@@ -77,12 +77,12 @@ class Changes:
         stages: Of a curriculum, EPOCHS:SHARE with commas: 10:0.5,5:0.8,20:1.
         tolerance: A loss of accuracy that counts as none. Default: 0.01.
         test_share: Cut this share off as test where the data have no test split. Default: 0.2.
-        trainer: Train by this command in place of our networks, or by module:function. It is told in places: {ids}, {rows}, {test}
-            and {validation} are files of one entry a line, {folder} holds the kept pictures as links, {seed}, {budget} (from
+        trainer: Train by this command in place of our networks, or by module:function. These places are filled in: {ids}, {rows},
+            {test} and {validation} are files of one entry a line, {folder} holds the kept pictures as links, {seed}, {budget} (from
             --epochs), {out} a folder of its own, {result} the file to write: {"accuracy": 0.93}. An id is the picture's path below
             DATA (train/rose/1.jpg), as in scores.parquet; a row that no file names has its number.
         metric: What a trainer is judged by: NAME:higher or NAME:lower, with :LOW:HIGH where it has a range. Default: accuracy.
-        time_limit: Seconds after which a training of the trainer is ended and has failed.
+        time_limit: Seconds after which a training by the trainer is ended and counts as failed.
     """
 
     seeds: AtLeastOne = None
@@ -246,7 +246,7 @@ def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware
 
         done = make(replace(inputs, scorer=scored), hardware, listener=hear)
     if not progress.heard and done.manifest is not None:
-        say(f"{done.path} is finished since {done.manifest.finished}: nothing had to be trained")
+        say(f"{done.path} was finished at {done.manifest.finished}: nothing had to be trained")
         warn(*done.manifest.notes)
     return done
 

@@ -168,7 +168,7 @@ def _as_inputs(arrays: Mapping[str, np.ndarray], layout: Layout = "unknown") -> 
         if 0 in x.shape[1:]:
             raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
         if x.ndim == 3 and x.shape[2] <= MOST_CHANNELS < x.shape[1]:
-            cure = f"Of one picture give {name}[None]; sequences are no pictures: make features (N, D) of them."
+            cure = f"Of one picture give {name}[None]; sequences are not pictures: make features (N, D) of them."
             raise invalid(name, "have pictures of more than a few pixels a side", f"shape {x.shape}", cure)
         pictures[name] = x
     made, said = as_pictures(pictures, layout)

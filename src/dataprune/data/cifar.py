@@ -140,7 +140,7 @@ def _entries(file: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{plain(file)}: {error}") from None
     except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way
-        raise InputError(f"{plain(file)} is no readable CIFAR file: {one_line(error)}.") from None
+        raise InputError(f"{plain(file)} is not a readable CIFAR file: {one_line(error)}.") from None
     if not isinstance(loaded, dict):
         raise invalid(plain(file), "hold a dictionary", type(loaded).__name__)
     return {_text(key): value.value if isinstance(value, Array) else value for key, value in loaded.items()}
@@ -167,7 +167,7 @@ class Array:
     def __setstate__(self, state: Any) -> None:
         shape, kind, is_fortran, raw = state[-4:]
         if not isinstance(kind, _Kind) or not isinstance(raw, bytes | bytearray) or any(length < 0 for length in shape):
-            raise InputError("the pickle holds an array of no plain numbers.")
+            raise InputError("the pickle holds an array of other things than plain numbers.")
         self.value = np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
@@ -181,7 +181,7 @@ class _Kind:
 
     def __setstate__(self, state: Any) -> None:
         if (order := _text(state[1])) not in ("<", ">", "|", "="):
-            raise InputError("the pickle holds an array of no plain numbers.")
+            raise InputError("the pickle holds an array of other things than plain numbers.")
         self.dtype = np.dtype(order + self.dtype.str[1:])
 
 
@@ -243,9 +243,9 @@ def _check_steps(content: bytes) -> None:
         del stack[start - (step.stack_before.index(pickletools.markobject) if has_mark else 0) :]
         keys = taken[1:2] if name == "SETITEM" else taken[::2] if name in ("SETITEMS", "DICT") else []
         if not _KEYS.issuperset(keys):
-            raise InputError("the pickle holds a table whose keys are no names.")
+            raise InputError("the pickle holds a table whose keys are not names.")
         if name == "BUILD" and taken[0] != "REDUCE":
-            raise InputError("the pickle sets the state of something else than an array, which no CIFAR file needs.")
+            raise InputError("the pickle sets the state of something other than an array, which no CIFAR file needs.")
         stack += [memo[value]] if name in _GETS else [name] * len(step.stack_after)
 
 

@@ -161,7 +161,9 @@ def _splits(tree: _Tree, root: str, where: str, labelled: bool) -> tuple[dict[st
     if strangers and not has_classes and not labelled:
         shown, rest = join_some(found.values()), join_some(strangers)
         reading = f"{shown} may be splits, with {rest} beside them, or classes as {rest} are"
-        raise InputError(f"{where}: {reading}. Name the folder of one split as DATA, move what is none, or rename the classes.")
+        raise InputError(
+            f"{where}: {reading}. Name the folder of one split as DATA, move what is not a split, or rename the classes."
+        )
     notes = [f"passed over beside the splits: {join_some(others)}"] if others else []
     guessed = [f"{name} as {split}" for split, name in found.items() if name.casefold() != split]
     notes += [f"folders read as splits: {join_some(guessed)}"] if guessed else []

@@ -168,7 +168,7 @@ def _opened_or_none(folder: Path) -> Pack | None:
     try:
         return _opened(folder)
     except StoreError as error:
-        _log.warning("%s The pictures are decoded anew.", error)
+        _log.warning("%s The pictures are decoded again.", error)
         return None
 
 

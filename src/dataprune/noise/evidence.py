@@ -74,7 +74,7 @@ class Evidence:
         if self.classes and len(self.classes) != n_classes:
             raise invalid("classes", f"be as many as the columns of the probabilities: {n_classes}", len(self.classes))
         if len(np.unique(self.labels)) < 2:
-            raise InputError("all labels are equal, so none can be told wrong. A finding needs at least two classes.")
+            raise InputError("all labels are equal, so none can be judged wrong. A finding needs at least two classes.")
         if self.ids is None:
             put(self, "ids", np.array([str(row) for row in range(n_examples)], dtype=np.dtypes.StringDType()))
         put(self, "classes", self.classes or tuple(str(index) for index in range(n_classes)))

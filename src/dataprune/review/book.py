@@ -60,7 +60,10 @@ class Book:
         self._row_of: dict[Key, int] = {(SPLITS[split], name): row for row, (split, name) in enumerate(names)}
         self._lock, self._drawing = threading.Lock(), threading.Lock()  # matplotlib's settings are those of the process
         if unknown := self._show(self.journal.state):
-            self.notes = (*self.notes, f"decisions about {unknown:,} examples that are not in the run or its data are kept, unseen")
+            self.notes = (
+                *self.notes,
+                f"decisions about {unknown:,} examples that are not in the run or its data are kept, but not shown",
+            )
 
     @property
     def state(self) -> dict[str, Any]:

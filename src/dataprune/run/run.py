@@ -69,7 +69,7 @@ class Run(Tabular, Reported):
             ]
             return Scores(found, absent=self.manifest.absent_scores)
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"`{self.path / SCORES_FILE}` is damaged: it is no table of scores.") from error
+            raise StoreError(f"`{self.path / SCORES_FILE}` is damaged: it is not a table of scores.") from error
 
     @property
     def ids(self) -> np.ndarray:
@@ -244,7 +244,7 @@ def open_run(path: str | Path) -> Run:
     check_type("RUN", path, str | Path)
     folder = Path(path)
     if not folder.is_dir():
-        raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which is no folder")
+        raise invalid("RUN", "be a folder made by `dataprune score`", f"{folder}, which is not a folder")
     if not (folder / MANIFEST).exists():
         if (folder / SPEC).exists():
             raise InputError(f"the run in {folder} is not finished: the same command or call goes on with it.")

@@ -330,4 +330,4 @@ def check_environment(record: MemberRecord, device: str) -> None:
     differing = [f"{name} {was} there, {now.get(name)} here" for name, was in record.made_with.items() if now.get(name) != was]
     if differing:
         cure = "Go on with the same versions and device, or choose another folder"
-        raise InputError(f"`out` holds members made otherwise: {'; '.join(differing)}. {cure}.")
+        raise InputError(f"`out` holds members made differently: {'; '.join(differing)}. {cure}.")

@@ -208,7 +208,7 @@ def _carry_over(written: Mapping[str, np.ndarray], columns: Mapping[str, np.ndar
     there, known = set(tables.column_names(out)), {*columns, *OPTIONAL, *DECIDED, "text"}
     if not {*COLUMNS, "decision"} <= there <= known:
         others = join_some(sorted(there - known)) or "other columns"
-        raise InputError(f"`out` {out} is there already and is no table of this command: it has {others}. {cure}")
+        raise InputError(f"`out` {out} is there already and is not a table of this command: it has {others}. {cure}")
     table = {name: cells.tolist() for name, cells in tables.read_table(out, as_text=True).columns.items()}
     ids = [str(one) for one in table["id"]]
     n_carried = 0

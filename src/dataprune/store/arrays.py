@@ -52,7 +52,7 @@ def open_arrays(path: Path) -> Arrays:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise StoreError(f"`{path}` is missing, or no file.")
+        raise StoreError(f"`{path}` is missing, or not a file.")
     try:
         # The library is the judge of header length, names, dtypes, shapes and offsets; what it passed is then mapped here.
         with safe_open(path, framework="np") as checked:
@@ -62,13 +62,13 @@ def open_arrays(path: Path) -> Arrays:
             header = json.loads(file.read(start - 8))
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         reason = "it has no `dataprune` metadata" if isinstance(error, KeyError) else one_line(error)
-        raise StoreError(f"`{path}` is damaged, or no array file of dataprune: {reason}.") from error
+        raise StoreError(f"`{path}` is damaged, or not an array file of dataprune: {reason}.") from error
     header.pop("__metadata__")
     for name, entry in header.items():
         if entry["dtype"] not in _DTYPES:
             raise StoreError(f"`{path}` holds {name!r} as {entry['dtype']}, which NumPy cannot read.")
     if not isinstance(info, dict):
-        raise StoreError(f"`{path}` is damaged: its `dataprune` metadata is no table.")
+        raise StoreError(f"`{path}` is damaged: its `dataprune` metadata is not a table.")
     mapped = np.memmap(path, np.uint8, mode="r")[start:].view(np.ndarray)
     arrays = {}
     for name, entry in sorted(header.items()):

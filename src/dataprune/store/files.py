@@ -106,13 +106,13 @@ def json_text(value: object) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of ours; one that is missing, no regular file or no valid JSON is a StoreError."""
+    """Read a JSON file of ours; one that is missing, no regular file or not valid JSON is a StoreError."""
     if not path.is_file():
-        raise StoreError(f"`{path}` is missing, or no file.")
+        raise StoreError(f"`{path}` is missing, or not a file.")
     try:
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"`{path}` is damaged: no valid JSON ({one_line(error)}).") from error
+        raise StoreError(f"`{path}` is damaged: not valid JSON ({one_line(error)}).") from error
 
 
 def _temporary(path: Path) -> Path:

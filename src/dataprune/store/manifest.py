@@ -54,7 +54,7 @@ def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
     """Read what `write_sealed` wrote, without the checksum; StoreError if it is missing, no table of JSON, or damaged."""
     found = read_json(path)
     if not isinstance(found, dict):
-        raise StoreError(f"`{path}` is damaged: it holds no table.")
+        raise StoreError(f"`{path}` is damaged: it is not a table.")
     if found.pop(seal, None) != json_digest(found):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")
     return found
@@ -83,9 +83,9 @@ def read_manifest(folder: Path, name: str, kind: type[T]) -> T:
     manifest: Any = read_json(path)
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(version, int) or not isinstance(manifest.get("files"), dict):
-        raise StoreError(f"`{path}` is damaged: it is no manifest of dataprune.")
+        raise StoreError(f"`{path}` is damaged: it is not a manifest of dataprune.")
     if version != FORMAT:
-        age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: write it anew"
+        age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: write it again"
         raise StoreError(f"`{path}` has format {version}, this version reads format {FORMAT}. It is from {age}.")
     if path.read_bytes() != json_text(manifest):
         raise StoreError(f"`{path}` is damaged or was edited: its checksum does not fit.")

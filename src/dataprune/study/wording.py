@@ -22,12 +22,12 @@ EXPLANATIONS = {
     "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
     "far": (
         "left out of means and intervals, too far from cell and seed for chance, as one that diverged: {trainings}. If more seeds "
-        "(--seeds) show the like, it belongs to what the cell does"
+        "(--seeds) do the same, it belongs to the cell"
     ),
     "not paired": "seeds and cells overlap too little, so differences are not paired by seed",
     "smallest difference": (
         "the smallest difference to random that {n} comparisons over {n_seeds} seeds would have seen with a power of {power:.0%} "
-        "is {span}; a smaller one may be there unseen. Verdicts are corrected for their number (Holm), the intervals "
+        "is {span}; a smaller one may exist undetected. Verdicts are corrected for their number (Holm), the intervals "
         "beside them are not"
     ),
     "intervals: with test": (
@@ -76,7 +76,7 @@ COUNTED_HERE = {
     "wrong: few": "about {wrong:,} labels ({share:.1%}) look wrong, too few to decide",
     "memorised": "the members have memorised the labels: scores of the last epoch tell little here",
     "scoring cost": (
-        "scoring cost {tflop:,.3g} TFLOP; at 30 % dropped it has paid once trainings on all data would have taken {paid:,.3g} "
+        "scoring cost {tflop:,.3g} TFLOP; at 30 % dropped it has paid off once trainings on all data would have taken {paid:,.3g} "
         "TFLOP together"
     ),
     "score: all epochs": "the members have memorised the labels, so only scores over all epochs tell examples apart",
@@ -84,14 +84,14 @@ COUNTED_HERE = {
 }
 RULES_OF_THUMB = {
     "few: cheap": "{few} are few: training on all of them is cheap, and pruning hardly pays",
-    "of pictures": "what is said to be measured elsewhere was measured on pictures and digits; on {kind} like these nobody has",
+    "of pictures": "what was measured elsewhere was measured on pictures and digits, not on {kind} like these",
     "no study": "nothing was trained on kept sets of these data: a study would measure it (dataprune study DATA --preset sweep)",
     "all": "everything is kept",
     "few: random": "random keeps easy and hard ones and costs no scoring; --balanced keeps the small classes",
 }
 MEASURED_ELSEWHERE = {
     REPORT: {
-        "hardest: some": "about 20 % of CIFAR-100, with 500 examples a class, went at no loss",
+        "hardest: some": "about 20 % of CIFAR-100, with 500 examples a class, could be dropped without loss",
         "score: least lost": "{score} lost least over all sizes among the scores of its kind",
         "noise: window": "the hardest {share:.0%} are left out: wrong labels gather there, and windows that reach them train worse",
         "noise: cut": "--cut {cut:g} leaves out the hardest, where wrong labels gather",

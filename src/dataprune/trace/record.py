@@ -201,7 +201,7 @@ class Recorder:
         given = {name: np.asarray(value).copy() for name, value in state.items()}
         epoch, features, only_probabilities = given["position"].tolist()
         if not np.array_equal(given["labels"], self._labels):
-            raise invalid("state", "be of the same labels", "other labels", "Start the member anew.")
+            raise invalid("state", "be of the same labels", "other labels", "Start the member again.")
         if epoch >= (self._epochs or epoch + 1) or given["log_p"].shape != self._log_p.shape:
             got = f"epoch {epoch} and {given['log_p'].shape[1]} classes"
             most = "" if self._epochs is None else f"at most {self._epochs} epochs and of "

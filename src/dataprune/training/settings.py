@@ -25,11 +25,11 @@ class Settings:
         members: Networks in the ensemble. Default: one for each fold and repeat.
         epochs: Passes over the set for each network. Default: by effort and size.
         model: proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; for features linear (the default), mlp,
-            trees (boosted; the default for rows of a table that they judge better); or module:function.
+            trees (boosted; the default for rows of a table where they judge better); or module:function.
         recipe: How networks are trained: fast (the default for colour), fast-gray, fast-plain, fast-plain-gray, fast-vectors,
             probe (the default for linear on features), report-cifar10, report-cifar100, report-photos, or module:function; trees
             have their own, trees.
-        batch: Examples a step. Default: the recipe's, fewer for small sets.
+        batch: Examples per step. Default: the recipe's, fewer for small sets.
         when: Record on clean pictures after each epoch, or (cheaper, noisier) on augmented ones while training.
         folds: Train each member on all folds but one, so that every example has answers of networks that did not see it; with 0
             on everything, and wrong labels are not counted. Default: 5, or what divides the members.
@@ -108,7 +108,7 @@ class SwavSettings:
             module:function.
         model: For swav: the network, as for dataprune score. For trace: its name again, if it is module:function.
         epochs: For swav: passes over the set. Default: by effort and size.
-        batch: For swav: examples a step. Default: the recipe's.
+        batch: For swav: examples per step. Default: the recipe's.
         seed: Number from which weights, crops and order follow; the same number gives the same result.
     """
 
@@ -135,7 +135,7 @@ class Hardware:
     Attributes:
         device: Where to train: cpu, cuda, cuda:1, mps. Default: cuda if there is one.
         executor: One after the other, side by side in processes, or on Ray. Default: processes, on mps serial.
-        workers: Processes at once; no result depends on it. Default: one a core; on CUDA at most 8, two cores and 10 GB of the
+        workers: Processes at once; no result depends on it. Default: one per core; on CUDA at most 8, two cores and 10 GB of the
             GPU's free memory each.
         address: With executor ray: the cluster to join (auto or HOST:PORT), made by ray start --head. Default: one on this
             machine, ended afterwards.

@@ -48,7 +48,7 @@ def _labels(data: ReportData) -> Finding:
         )
     text = f"{accuracy_in_words(found)} "
     if found.n_wrong is None:
-        text += f"How many labels are wrong cannot be told here ({found.count_in_words}); there is an order to look in."
+        text += f"How many labels are wrong is not known here ({found.count_in_words}); there is an order to look in."
     else:
         text += f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
     if found.are_few:

@@ -65,7 +65,7 @@ const served = function (state, tell) {
       await before;
       if (!undoable) { tell("Nothing to undo."); return null; }
       const found = await sent({ undoes: undoable });
-      tell(`${parts.several(found.n_changed, "decision")} taken back.${found.n_conflicts ? ` ${found.n_conflicts} stay, as they were decided anew since.` : ""}`);
+      tell(`${parts.several(found.n_changed, "decision")} taken back.${found.n_conflicts ? ` ${found.n_conflicts} stay, as they were decided again since.` : ""}`);
       return found.changed.length ? found.changed[0].e : null;
     },
   };
