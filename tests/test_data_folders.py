@@ -108,7 +108,7 @@ def test_hidden_and_other_files_are_passed_over(tmp_path):
     (tmp_path / "b" / "README").write_text("x")
     found = read(tmp_path)
     assert len(found) == 2
-    assert "passed over 2 files that are no pictures by their ending: 1 .txt, 1 without ending" in found.notes
+    assert "passed over 2 files that are not pictures by their ending: 1 .txt, 1 without ending" in found.notes
 
 
 def test_bad_items_are_named_and_can_be_skipped(tmp_path):
@@ -243,7 +243,7 @@ def test_what_holds_no_picture(tmp_path, name):
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("x")
     os.mkfifo(tmp_path / "pipe")
-    reason = {"missing": "does not exist", "empty": "no picture in", "text": "no picture in", "pipe": "no regular file"}[name]
+    reason = {"missing": "does not exist", "empty": "no picture in", "text": "no picture in", "pipe": "not a regular file"}[name]
     with pytest.raises(InputError, match=reason):
         read(tmp_path / name)
 

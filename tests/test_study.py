@@ -394,7 +394,7 @@ def test_damage_is_found_said_and_mended(tmp_path):
     assert without_times(toy_study(study.path, toy_spec("half", seeds=1))) == whole
     identity = store.read_sealed(study.path / SPEC)
     for broken, message in (
-        (store.sealed({"settings": 3}), "no study of dataprune"),
+        (store.sealed({"settings": 3}), "not a study of dataprune"),
         (store.sealed({**identity, "format": 9}), "format 9, this version reads format 1.*upgrade"),
         (store.sealed({**identity, "settings": None}), "settings"),
         ({**store.sealed(identity), "settings": {}}, "its checksum does not fit"),

@@ -52,7 +52,7 @@ def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
     for split, group in taken.items():
         sole = {label for _, label in group}
         if len(sole) == 1 and (label := next(iter(sole))) is not None and label.casefold() in _PLAIN:
-            notes.append(f"the pictures of {split} lie in one folder {label}, which is taken for no class")
+            notes.append(f"the pictures of {split} lie in one folder {label}, which is not taken for a class")
             taken[split] = [(file, None) for file, _ in group]
     of_split = {split: [place for place in places if place.split == split] for split in taken}
     listings = {split: _listing(found, group, of_split[split], labelled) for split, group in taken.items()}
@@ -181,7 +181,7 @@ def _listing(found: Walk, taken: list[tuple[File, str | None]], own: list[Place]
         empty = [one for one in sorted(folders) if not any(f"{name}/".startswith(f"{one}/") for name in filled)]
         bad += [Skipped(name, "a class folder with no picture") for name in empty if PurePosixPath(name).name != _UNLABELED]
     if others := [name for name in found.others if place_of(name, own)]:
-        what = "1 file that is no picture by its" if len(others) == 1 else f"{len(others)} files that are no pictures by their"
+        what = "1 file that is not a picture by its" if len(others) == 1 else f"{len(others)} files that are not pictures by their"
         notes.insert(0, f"passed over {what} ending: {_counted(others)}")
     ids = [file.id for file in files]
     outside = [row for row, one in enumerate(ids) if label_of[one] is None and _UNLABELED not in PurePosixPath(one).parts]

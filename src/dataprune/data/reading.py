@@ -189,7 +189,7 @@ def find_source(source: Any, how: Reading) -> Source:
     if is_digits:
         return read_digits()
     if not path.is_file() or ending not in READERS:
-        got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is no regular file"
+        got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is not a regular file"
         raise invalid("DATA", f"be {_KINDS}", got)
     return READERS[ending](path)
 

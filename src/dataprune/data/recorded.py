@@ -165,7 +165,7 @@ def _listing(table: Table, numbers: list[int], roles: _Roles) -> Listing:
         ids=list(map(str, own)),
         labels=None if roles.label is None else cells[roles.label].tolist(),
         content=partial(_content, cells, roles),
-        faults={row: "is no text" if one and not isinstance(one, str) else "has no text" for row, one in are_empty.items()},
+        faults={row: "is not text" if one and not isinstance(one, str) else "has no text" for row, one in are_empty.items()},
         called=[f"row {row}" for row in numbers] if own is numbers else None,
         bad=tuple(Skipped(f"row {row}", fault) for row, fault in table.faults.items()),
     )

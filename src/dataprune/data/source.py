@@ -109,7 +109,7 @@ def read_file(path: str, limit: int = -1, *, place: int = 0, size: int | None = 
         with os.fdopen(number, "rb") as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise BadPicture("is no regular file")
+                raise BadPicture("is not a regular file")
             size = state.st_size if size is None else size
             if size > MAX_FILE_BYTES:
                 raise BadPicture(f"has {size / 2**20:,.0f} MB, more than the {MAX_FILE_BYTES // 2**20} that are read")

@@ -105,9 +105,9 @@ def _take(member: tarfile.TarInfo, is_double: bool, shard: str, found: dict[str,
     key = posixpath.join(folder, stem)
     one = found.setdefault(key, _Example(shard, key))
     if not member.isreg() or member.issparse():
-        one.reason = f"{name} is a link or no regular file"
+        one.reason = f"{name} is a link or not a regular file"
     elif is_double:
-        one.reason = f"{name} stands twice in the tar"
+        one.reason = f"{name} is in the tar twice"
     elif member.offset_data + member.size > size:
         one.reason = f"{name} is cut off"
     elif f".{ending}" in SUFFIXES:

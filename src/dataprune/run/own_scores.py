@@ -81,7 +81,7 @@ def score_named(run: Run, by: str, reading: ScoreReading = ScoreReading()) -> Sc
     name = canonical(by)
     if name not in SCORES and not own:
         cure = "Leave out --until, --window and --evidence."
-        raise invalid("by", "name a score of the trace to be read anew", repr(by), cure)
+        raise invalid("by", "name a score that is computed from the trace", repr(by), cure)
     trace = run.trace if reading.until is None else run.trace.until(reading.until)
     score = score_trace(trace, [name], evidence=reading.evidence, window=reading.window)[name]
     return replace(score, name=f"{name} ({reading.words})") if reading.words else score

@@ -130,7 +130,7 @@ class ScoreProvider:
         found = [self._condition(name, data, RUN, self.sources.run, self.sources.settings)]
         if self.spec.noise:
             if self.sources.scores:
-                raise invalid("scores", "be of dataprune for a study that scores anew", self.sources.scores[0].name)
+                raise invalid("scores", "be of dataprune for a study that scores again", self.sources.scores[0].name)
             settings = self.sources.settings if self.sources.run is None else settings_of(open_run(self.sources.run))
             noisy = with_noise(data, self.spec.noise, self.spec.seed)
             found.append(self._condition(f"noise {self.spec.noise:g}", noisy, NOISY_RUN, None, settings))
@@ -207,7 +207,7 @@ def settings_of(run: Run) -> Settings:
     if recipe is None or ":" in spec.model or recipe.name not in RECIPES:
         named = f"model {spec.model!r}" if ":" in spec.model else f"recipe {recipe and recipe.name!r}"
         what = "one recorded in another training" if recipe is None else named
-        asked = "be made with a model and a recipe of dataprune, for a study that scores anew"
+        asked = "be made with a model and a recipe of dataprune, for a study that scores again"
         raise invalid("run", asked, what, "Leave out --run.")
     same = {
         name: getattr(spec, name)

@@ -54,7 +54,7 @@ class Metric:
             raise invalid("metric", "have a name that no column of a study's tables has", repr(name))
         made = cls(name, words[0] == "higher", low, high)
         if name == "accuracy" and made != cls():
-            raise invalid("metric", "be called otherwise if it is no share where more is better", repr(text), cure)
+            raise invalid("metric", "have another name if it is not a share where more is better", repr(text), cure)
         return made
 
     @property

@@ -226,7 +226,7 @@ def _read(path: Path, job: OutsideJob, seconds: float) -> TrialResult:
     try:
         said = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"its result is no JSON: {' '.join(str(error).split())}") from None
+        raise InputError(f"its result is not JSON: {' '.join(str(error).split())}") from None
     if not isinstance(said, dict) or metric.name not in said:
         got = f"an object with {join_some(said) or 'nothing'}" if isinstance(said, dict) else type(said).__name__
         raise InputError(f'its result must be an object that holds "{metric.name}", got {got}')

@@ -195,7 +195,7 @@ class StudySpec(Tabular):
         if (trainer := self.own_trainer) is None:
             return [time, ("metric", self.metric == "accuracy", "be accuracy where no trainer is given", "Add --trainer.")]
         trainer.check()
-        takes, affair = "budget" in trainer.places, "It is the trainer's own affair."
+        takes, affair = "budget" in trainer.places, "That is up to the trainer."
         ours = ("model", "recipe", "batch", "stages", "variants", "dynamic")
         return [
             time,
@@ -258,7 +258,7 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
     try:
         given = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"`{source}` is no TOML: {error}.") from None
+        raise InputError(f"`{source}` is not TOML: {error}.") from None
     _check_keys(source, given, StudySpec)
     for name in ("parts", "variants"):
         tables = given.get(name, [])
@@ -273,7 +273,7 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InputError):  # of a class of this file, in its own words
             raise error.__cause__ from None
-        raise InputError(f"`{source}` is no study spec: {error}.") from None
+        raise InputError(f"`{source}` is not a study spec: {error}.") from None
 
 
 def read_spec(path: Path) -> StudySpec:

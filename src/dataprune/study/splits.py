@@ -93,7 +93,7 @@ def _notes_on_test(train: Dataset, test: Dataset, trained: set[int]) -> list[str
     doubles = [repr(name) for name, row in zip(test.ids.tolist(), test.content, strict=True) if _digest(row) in seen]
     if doubles:
         how = f"{'is' if len(doubles) == 1 else 'are'} in train too, byte by byte ({join_some(doubles, most=3)})"
-        notes.append(f"{len(doubles):,} of the {len(test):,} test examples {how}: the accuracies are that much too good")
+        notes.append(f"{len(doubles):,} of the {len(test):,} test examples {how}: accuracies may be too high by up to that share")
     assert test.labels is not None
     if missing := sorted(set(test.labels.tolist()) - trained):
         notes.append(f"test has examples of class {join_some(repr(test.classes[index]) for index in missing)}, train has none")

@@ -204,7 +204,7 @@ def read_identity(folder: Path) -> StudyIdentity:
     present = store.read_json(path)
     version = present.get("format") if isinstance(present, dict) else None
     if not isinstance(version, int):
-        raise StoreError(f"`{path}` is damaged: it is no study of dataprune. Choose another folder.")
+        raise StoreError(f"`{path}` is damaged: it is not a study of dataprune. Choose another folder.")
     if version != FORMAT:
         age = "a newer dataprune: upgrade" if version > FORMAT else "an older dataprune: choose another folder"
         raise StoreError(f"`{path}` has format {version}, this version reads format {FORMAT}. It is from {age}.")

@@ -231,7 +231,7 @@ def _made(data: ReportData) -> list[list[str]]:
     rows = [
         ["fingerprint of the data", spec.data[:16]],
         ["networks", f"{spec.members} × {spec.epochs} epochs, {display_text(spec.model, 60)}"],
-        ["networks", eyes(spec.networks, data.accuracy)],
+        ["judged by", eyes(spec.networks, data.accuracy)],
         ["recipe", ", ".join(f"{key} {display_text(value, 40)}" for key, value in recipe.items())],
         ["folds", f"{spec.folds} × {spec.repeats}{again}" if spec.folds else "none: every network saw every example"],
         ["seed", str(spec.seed)],

@@ -188,7 +188,7 @@ def with_issues(found: ReportData, run: Run, data: str | Path | Dataset | None) 
     """Look for what is wrong beside the labels, if that has been done before or takes no minutes."""
     missing, pairs = dict(found.missing), found.duplicates
     if (len(run.ids) > MOST_COMPARED or pairs is None) and not (run.path / ISSUES).exists():
-        missing["issues"] = "dataprune check RUN looks for them, and the next page has them."
+        missing["issues"] = "dataprune check RUN looks for them; a report made after that shows them."
         return replace(found, missing=missing)
     try:
         return replace(found, issues=run.issues(data, None if "near" in missing else pairs))

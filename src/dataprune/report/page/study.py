@@ -23,9 +23,9 @@ from dataprune.study.study import OK, Study
 from dataprune.study.summary import Summary, Verdict
 
 NOTHING = "no training has ended yet"
-UNFINISHED = "what is saved is said once the study is finished"
+UNFINISHED = "what is saved is known once the study is finished"
 CHOSEN = "validation, since a choice is made"
-SEVERAL = "what is saved is left out: each arm was scored apart, so scoring has no one cost"
+SEVERAL = "what is saved is left out: each arm was scored on its own, so scoring has no single cost"
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
     *("validation_accuracy", "test_accuracy", "train_seconds", "device", "status", "error"),
