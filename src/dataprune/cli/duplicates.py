@@ -42,7 +42,7 @@ def duplicates(
 ) -> object:
     """Find examples that DATA holds more than once.
 
-    Says each pair once: first those with different labels, one of which is wrong; then those that lie in train and in test, which
+    Says each pair once: first those with different labels, one of which may be wrong; then those that lie in train and in test, which
     make a test look better than it is; then the rest. Changes nothing.
 
     For example:

@@ -194,8 +194,8 @@ def km(
     """Score feature vectors without labels, by k-means.
 
     Takes features that were made elsewhere, or makes them by an encoder. Writes FILE with id, km and cluster for each row, and
-    FILE.json with the number of clusters, the inertia curve and what was asked. Of features that do not fit memory a sample is
-    fitted.
+    FILE.json with the number of clusters, the inertia curve and what was asked. Where features do not fit memory, the centres are
+    fitted on a sample.
 
     For example:
         dataprune km features.npy --out km.parquet

@@ -35,7 +35,7 @@ class OwnNetworks:
 
     Attributes:
         probabilities: Instead of RUN: class probabilities of a model of your own that did not see the examples: .npy (N, classes),
-            or .csv or .parquet with a column called like each class and one that names the examples.
+            or .csv or .parquet with a column named after each class and one that names the examples.
         labels: With --probabilities: the labels they judge, FILE or FILE:COLUMN, a row for each, CSV or Parquet.
         classes: With --probabilities FILE.npy: which class each column is, a,b,c. Default: names in alphabetical order, numbers as
             numbers of columns; refused where far more labels agree with another order, which is named.
