@@ -42,8 +42,8 @@ def duplicates(
 ) -> object:
     """Find examples that DATA holds more than once.
 
-    Says each pair once: first those with different labels, one of which may be wrong; then those that lie in train and in test, which
-    make a test look better than it is; then the rest. Changes nothing.
+    Says each pair once: first those with different labels, one of which may be wrong; then those that lie in train and in test,
+    which make a test look better than it is; then the rest. Changes nothing.
 
     For example:
         dataprune duplicates flowers --out duplicates.csv
