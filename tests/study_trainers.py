@@ -49,7 +49,7 @@ FAULTS = {
     6: "other ids than it was given",
     7: "longer than 1.5 seconds (--time-limit): thinking",
     8: "no result file of its own",
-    9: "no JSON",
+    9: "not JSON",
     10: 'holds "accuracy", got an object with acc',
     11: "got list",
     12: "no result file of its own",

@@ -93,7 +93,7 @@ def test_members_that_cannot_be_used_are_named(tmp_path):
     assert found.ids.tolist() == ["0000.png", "0003.png"]
     reasons = {item.path.rpartition(": ")[2]: item.reason for item in found.skipped}
     assert {key: reason.split()[-1] for key, reason in reasons.items()} == {
-        "0001": "tar",
+        "0001": "twice",
         "0002": "0002.jpg",
         "0007": "label",
         "0008": "file",
