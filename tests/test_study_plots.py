@@ -49,10 +49,11 @@ def test_accuracy_by_size():
     assert [line.label for line in panel.lines] == ["el2n", "forget", "std", "random"]
     assert [level.label for level in panel.levels] == ["all data"]
     el2n = panel.lines[0]
-    assert np.allclose(el2n.x, 100 * np.array(SEVEN), atol=0.5)
-    rows = summary.table["score"] == "el2n"
+    assert np.allclose(el2n.x, 100 * np.array([1, *SEVEN]), atol=0.5)
+    rows = [0, *np.flatnonzero(summary.table["score"] == "el2n")]
     assert np.allclose(el2n.y, 100 * summary.table["test_accuracy"][rows])
     assert np.allclose(el2n.high, 100 * summary.table["high"][rows])
+    assert el2n.y[0] == panel.levels[0].y
     assert "3 seeds" in data.description
 
 

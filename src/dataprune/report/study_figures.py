@@ -60,12 +60,13 @@ def study_plots(summary: Summary) -> dict[str, Plot]:
 
 
 def accuracy_data(summary: Summary) -> Chart | None:
-    """Return accuracy against the share kept, with random and all data."""
+    """Return accuracy against the share kept, with random and all data, where each curve ends at 100 %."""
     panels = []
     for arm in _arms(summary.cells):
         curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
         if max(map(len, curves.values()), default=0) > 1:
-            lines = (*_lines(summary, curves, "keep"), *_random(summary, arm, "keep"))
+            whole = _rows(summary, arm, lambda cell: cell.is_all)
+            lines = (*_lines(summary, curves, "keep", whole=whole), *_random(summary, arm, "keep", whole))
             panels.append(Panel(ARMS.get(arm, arm), lines, _all_data(summary, arm)))
     return _chart(summary, f"{summary.metric.name.capitalize()} by the share kept", "kept, %", panels)
 
@@ -276,15 +277,18 @@ def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style
     return Line(label, style, 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64), y, low, high)
 
 
-def _lines(summary: Summary, curves: Mapping[str, list[int]], axis: str, what: str = "value") -> tuple[Line, ...]:
+def _lines(
+    summary: Summary, curves: Mapping[str, list[int]], axis: str, what: str = "value", whole: Sequence[int] = ()
+) -> tuple[Line, ...]:
+    """Return a line for each curve, from the rows of all data on if they are given."""
     styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
     parts = zip(curves.items(), styles, strict=True)
-    return tuple(_line(summary, rows, axis, name, style, what) for (name, rows), style in parts)
+    return tuple(_line(summary, [*whole, *rows], axis, name, style, what) for (name, rows), style in parts)
 
 
-def _random(summary: Summary, arm: str, axis: str) -> tuple[Line, ...]:
+def _random(summary: Summary, arm: str, axis: str, whole: Sequence[int] = ()) -> tuple[Line, ...]:
     rows = _rows(summary, arm, lambda cell: cell.is_random and cell.has_size)
-    return (_line(summary, rows, axis, "random", STYLES["random"]),) if rows else ()
+    return (_line(summary, [*whole, *rows], axis, "random", STYLES["random"]),) if rows else ()
 
 
 def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
