@@ -356,8 +356,11 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ([], "give one of --drop, --relabel and --decisions, got none."),
-            (["--drop", "--relabel"], "give one of --drop, --relabel and --decisions, got --drop and --relabel."),
+            ([], "give one of --drop, --relabel and --decisions, got none. Or decide in dataprune review."),
+            (
+                ["--drop", "--relabel"],
+                "give one of --drop, --relabel and --decisions, got --drop and --relabel. Or decide in dataprune review.",
+            ),
             (["--drop", "--confidence", "0.8"], "`--confidence` must go with --relabel, got --drop."),
             (["--relabel", "--confidence", "90"], "`--confidence` must be in (0, 1], got 90.0."),
             (["--drop", "--out", "cleaned.txt"], "`--out` must end in .csv or .parquet, got 'cleaned.txt'."),

@@ -104,7 +104,7 @@ def test_prune_warns_of_flagged_labels_that_it_keeps(cli, crossed, tmp_path):
         code, _, err = cli(*prune)
         assert (code, err.count("\n")) == (0, 1)
         assert f"{sum(flagged)} example" in err
-        assert f"noise apply {crossed} --relabel --suspects" in err
+        assert f"dataprune review {crossed}" in err
     table["decision"][flagged] = "keep"  # somebody has looked at them
     write_table(tmp_path / "s 1.csv", table)
     assert cli(*prune)[2] == ""

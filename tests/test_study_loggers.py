@@ -94,6 +94,7 @@ def test_a_library_that_is_missing_is_named_before_any_training(name, tmp_path, 
 
 
 @pytest.mark.integrations
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # theirs, of what they are built on
 @pytest.mark.parametrize("name", [*LOGGERS])
 def test_the_libraries_themselves(name, tmp_path, monkeypatch, caplog):
     pytest.importorskip(name)

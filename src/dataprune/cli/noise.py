@@ -153,6 +153,7 @@ def find(
     Args:
         out: Write a row for each example, .csv or .parquet.
     """
+    from dataprune.run import journal
     from dataprune.run.run import write_local
     from dataprune.run.suspects import FindingRecord, finding_columns
     from dataprune.tables import TABLES, check_output
@@ -172,10 +173,17 @@ def find(
                 write_local(run, suspects=str(out.absolute()))
         place = "" if run is None else f" {shlex.quote(str(run))}"
         file = shlex.quote(str(out))
-        if found.n_wrong is not None:
-            say(f"next: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
-        first = "next" if found.n_wrong is None else "or"
+        if run is not None:
+            decided = journal.reviewed(dp.open_run(run)) is not None
+            say(
+                f"next: dataprune noise apply{place} --out cleaned.csv (as decided)"
+                if decided
+                else f"next: dataprune review{place}"
+            )
+        first = "next" if run is None else "or"
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
+        if found.n_wrong is not None:
+            say(f"or, without a look: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
     else:
         say_unwritten("--out suspects.csv")
     return {one.name: getattr(found, one.name) for one in fields(FindingRecord)} | {"rows": rows_of(finding_columns(found))}
@@ -252,7 +260,7 @@ def apply(
     elif table is not None:
         decisions = table
         say(f"decisions: {table}, made in review")
-    asked = options.only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions})
+    asked = options.only_one({"--drop": drop, "--relabel": relabel, "--decisions": decisions}, "Or decide in dataprune review.")
     if confidence is not None and not relabel:
         raise invalid("confidence", "go with --relabel", asked)
     sure = CONFIDENCE if confidence is None else confidence

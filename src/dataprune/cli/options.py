@@ -114,11 +114,13 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
-def only_one(options: dict[str, Any]) -> str:
+def only_one(options: dict[str, Any], cure: str = "") -> str:
     """Return the one option of several that was given; none and more than one are refused."""
     given, names = [name for name, value in options.items() if value is not None and value is not False], list(options)
     if len(given) != 1:
-        raise InputError(f"give one of {', '.join(names[:-1])} and {names[-1]}, got {' and '.join(given) or 'none'}.")
+        raise InputError(
+            f"give one of {', '.join(names[:-1])} and {names[-1]}, got {' and '.join(given) or 'none'}. {cure}".strip()
+        )
     return given[0]
 
 

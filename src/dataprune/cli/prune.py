@@ -172,12 +172,8 @@ def _warn_of_suspects(kept: "dp.Selection", run: "dp.Run") -> None:
     flagged = {pair for pair, is_flagged in are.items() if is_flagged and pair[0] not in meant}
     labels = () if kept.labels is None else (run.classes[label] for label in kept.labels.tolist())
     if count := sum(pair in flagged for pair in zip(kept.ids.tolist(), labels, strict=False)):
-        command = (
-            f"dataprune noise apply {shlex.quote(str(run.path))} --relabel --suspects {shlex.quote(str(file))} --out cleaned.csv"
-        )
-        warn(
-            f"kept with a label that is flagged as wrong in {file}: {pluralise(count, 'example')}. To correct them first: {command}"
-        )
+        what = f"kept with a label that is flagged as wrong in {file}: {pluralise(count, 'example')}"
+        warn(f"{what}. To look at them first: dataprune review {shlex.quote(str(run.path))}")
 
 
 def say_kept(kept: "dp.Selection", run: "dp.Run") -> None:

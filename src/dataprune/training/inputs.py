@@ -103,7 +103,7 @@ class Inputs:
             out.copy_(values.sub_(self._line_shift).mul_(self._line_scale))
         return found.view(pixels.shape)
 
-    def vector_rows(self, rows: Tensor, draws: augment.Draws | None = None, *, mirrored: bool = False) -> Int64[Tensor, " batch"]:
+    def vector_rows(self, rows: Tensor, draws: augment.Draws | None = None, *, mirrored: bool = False) -> Int64[Tensor, " *batch"]:
         """Return the rows of the vectors, mirrored ones behind all others, that `batch` takes."""
         if self.mirrored is None or not (mirrored or (draws is not None and draws.mirrored is not None)):
             return rows
