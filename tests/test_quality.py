@@ -201,6 +201,9 @@ def test_check_fails_by_its_limits_alone(folder, capsys):
     )
     assert code == 0
     assert out.endswith("passes\n")
+    _, out, err = check(capsys, folder, "--max-issues", "off_topic=0")
+    assert "off_topic is not judged by its limit of 0" in err
+    assert out.endswith("passes what could be judged\n")
     code, out, _ = check(capsys, folder, "--max-issues", "dark=0", "--max-issues", "blurred=1%")
     assert code == 1
     assert "a/dark.png" in out

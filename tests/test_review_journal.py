@@ -83,6 +83,42 @@ def test_damage_in_the_middle_keeps_what_is_whole_and_is_said(tmp_path):
         assert "1 of 3 lines" in journal.notes[0]
 
 
+def test_lines_that_are_missing_twice_or_out_of_place_are_said_and_change_nothing(tmp_path):
+    filled(tmp_path)
+    first, second, third = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    for lines, after in (
+        ((first, third), {A: ("drop", ""), B: ("drop", "")}),
+        ((first, second, second, third), {A: ("relabel", "cat"), B: ("drop", ""), C: ("drop", "")}),
+        ((first, third, second), {A: ("drop", ""), B: ("drop", "")}),
+    ):
+        (tmp_path / JOURNAL).write_bytes(b"".join(lines))
+        journal = Journal(tmp_path)
+        assert stands(journal) == after
+        assert "damaged or missing" in journal.notes[0]
+
+
+@pytest.mark.parametrize("change", ["gone", "longer", "another"])
+def test_a_journal_that_others_changed_is_not_written(tmp_path, change):
+    journal, path = filled(tmp_path), tmp_path / JOURNAL
+    if change == "gone":
+        path.unlink()
+    elif change == "another":
+        (tmp_path / "other").write_bytes(path.read_bytes())
+        (tmp_path / "other").replace(path)
+    else:
+        Journal(tmp_path).decide({C: ("keep", "")}, 3)
+    left = path.read_bytes() if path.exists() else None
+    with pytest.raises(MachineError, match="changed by others"):
+        journal.decide({C: ("keep", "")}, journal.count)
+    assert (path.read_bytes() if path.exists() else None) == left
+
+
+@pytest.mark.parametrize("known", [-1, 4])
+def test_an_entry_that_never_was_cannot_be_known(tmp_path, known):
+    with pytest.raises(InputError, match="`known` must be the number of an entry"):
+        filled(tmp_path).decide({C: ("keep", "")}, known)
+
+
 def test_a_disk_that_refuses_leaves_the_journal_as_it_was(tmp_path, monkeypatch):
     journal = filled(tmp_path)
     before = (tmp_path / JOURNAL).read_bytes()

@@ -1,5 +1,6 @@
 """What a review shows and takes: the table of all examples, what is known of one, plots, and decisions on their way to the disk."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from dataprune.review.table import NONE, Query, ReviewTable, groups_of
 from dataprune.run.journal import Journal, Key, write_reviewed
 from dataprune.run.run import Run
 from dataprune.streams import tie_break
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 NEAREST = 8
@@ -178,10 +181,10 @@ class Book:
             return self._write(change.known, lambda: self.journal.decide(wanted, change.known))
 
     def _rows_of(self, change: Change) -> np.ndarray:
+        bad = [row for row in change.rows if not 0 <= row < len(self.table)]
+        if bad:
+            raise invalid("rows", f"be of the {len(self.table)} examples", join_some(bad))
         rows = self.table.query(change.query) if change.query is not None else np.array(change.rows, np.int64)
-        bad = rows[(rows < 0) | (rows >= len(self.table))]
-        if len(bad):
-            raise invalid("rows", f"be of the {len(self.table)} examples", join_some(bad.tolist()))
         if change.label is not None and not 0 <= change.label < len(self.data.classes):
             raise invalid("label", f"be one of the {len(self.data.classes)} classes", change.label)
         return rows
@@ -237,7 +240,10 @@ class Book:
     def close(self) -> None:
         """Write the table of what stands, which other programs read."""
         if not self.read_only:
-            write_reviewed(self.run, self.journal)
+            try:
+                write_reviewed(self.run, self.journal)
+            except MachineError as error:  # the journal has it all
+                logger.warning("%s", error)
 
     def audited(self, size: int) -> np.ndarray:
         """Return the rows that `noise audit` asks for, in their order."""

@@ -1,6 +1,7 @@
 """What a person decides about the examples of a run: a journal, on disk as soon as it is made, and the table of what stands."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ import msgspec
 import numpy as np
 
 from dataprune import store, tables
-from dataprune.errors import InputError
+from dataprune.errors import InputError, MachineError
 from dataprune.noise.decide import Decisions
 from dataprune.run.decisions import read_decisions
 from dataprune.run.run import Run
 from dataprune.store.files import room, sync
+
+logger = logging.getLogger(__name__)
 
 JOURNAL, TABLE = "decisions.jsonl", "decisions.parquet"
 Key = tuple[str, str]  # split and id
@@ -44,7 +47,7 @@ class Journal:
     """The decisions in a run's folder. One process appends, under the folder's lock; any may read.
 
     Each line carries a checksum and is synced before `decide` returns. A last line that was cut short is left out; so is a damaged
-    one in the middle, which `notes` say.
+    one in the middle, which `notes` say, as they say what is missing. A file that others changed since it was read is not written.
 
     Attributes:
         count: number of the last entry.
@@ -56,15 +59,17 @@ class Journal:
         self.path = folder / JOURNAL
         self.count, self.state, self.undoable, self.notes = 0, dict[Key, Decided](), list[int](), tuple[str, ...]()
         self._before: dict[int, dict[Key, Decided]] = {}
-        self._size, self._gap = 0, b""
+        self._size, self._gap, self._file = 0, b"", (0, 0)
         self._read()
 
     def decide(self, changes: Mapping[Key, tuple[str, str]], known: int) -> list[Key]:
         """Append what changes; return what does not, since somebody else changed it after the entry `known`.
 
         Args:     changes: decision and new label ("" unless relabelled) by split and id.
-        Raises:   MachineError if it cannot be written; the file is then as it was.
+        Raises:   MachineError if it cannot be written; the file is then as it was. InputError for a `known` that never was.
         """
+        if not 0 <= known <= self.count:
+            raise InputError(f"`known` must be the number of an entry, got {known} of {self.count}.")
         asked = {key: to for key, to in changes.items() if self.state.get(key, Decided())[:2] != to}
         conflicts = dict.fromkeys(key for key in asked if self.state.get(key, Decided()).entry > known)
         self._append({key: to for key, to in asked.items() if key not in conflicts})
@@ -81,7 +86,7 @@ class Journal:
 
     def since(self, number: int) -> dict[Key, Decided]:
         """Return what stands of all that changed after an entry."""
-        return {key: self.state[key] for later in range(number + 1, self.count + 1) for key in self._before.get(later, ())}
+        return {key: self.state[key] for later, before in self._before.items() if later > number for key in before}
 
     def _append(self, changes: Mapping[Key, tuple[str, str]], undoes: int = 0) -> None:
         if not changes:
@@ -89,19 +94,22 @@ class Journal:
         entry = Entry(self.count + 1, [(*key, *to) for key, to in changes.items()], undoes)
         line = json.dumps(store.sealed(vars(entry)), separators=(",", ":")).encode() + b"\n"
         with room(self.path.parent, len(line)):
+            if _identity(self.path) != self._file:
+                raise MachineError(f"{self.path} was changed by others, and nothing is saved. Start the review again.")
             is_new = not self.path.exists()
-            with self.path.open("ab") as file:
+            with self.path.open("ab", buffering=0) as file:
                 file.truncate(self._size)  # what was cut short
+                left = memoryview(self._gap + line)
                 try:
-                    file.write(self._gap + line)
-                    file.flush()
+                    while left:
+                        left = left[file.write(left) :]
                     os.fsync(file.fileno())
                 except OSError:
                     file.truncate(self._size)
                     raise
             if is_new:
                 sync(self.path.parent)
-        self._size, self._gap = self._size + len(self._gap + line), b""
+        self._size, self._gap, self._file = self._size + len(self._gap + line), b"", _identity(self.path)
         self._apply(entry)
 
     def _apply(self, entry: Entry) -> None:
@@ -118,20 +126,34 @@ class Journal:
             self.undoable.remove(entry.undoes)
 
     def _read(self) -> None:
+        self._file = _identity(self.path)
         content = self.path.read_bytes() if self.path.is_file() else b""
         *lines, last = content.split(b"\n")
         found = [*map(_entry, lines), _entry(last)]
+        sound = 0
         for entry in found:
-            if entry is not None:
+            if entry is not None and entry.n > self.count:  # else it stands there twice, or in the wrong place
                 self._apply(entry)
+                sound += 1
         self._size = len(content)
-        if bad := found[:-1].count(None):
-            self.notes = (f"{bad} of {len(lines)} lines of {self.path.name} are damaged and left out; what the others say stands",)
+        n_lines = max(self.count, len(lines) + (found[-1] is not None))
+        if n_lines > sound:
+            said = f"{n_lines - sound} of {n_lines} lines of {self.path.name} are damaged or missing"
+            self.notes = (f"{said}; what the others say stands",)
         if last and found[-1] is not None:
             self._gap = b"\n"
         elif last:
             self._size -= len(last)
             self.notes = (*self.notes, f"the last line of {self.path.name} was cut short and is left out")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from what it was: which one it is, and its size; zeros without one."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_size
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -155,7 +177,10 @@ def write_reviewed(run: Run, journal: Journal) -> Path | None:
     if not stand:
         path.unlink(missing_ok=True)
         return None
-    if path.is_file() and tables.read_table(path, ["id"]).metadata.get("id", {}).get("entry") == journal.count:
+    digest = store.json_digest(
+        {"stand": [[*key, *one[:2]] for key, one in sorted(stand)], "labels": store.array_digest(run.labels)}
+    )
+    if path.is_file() and tables.read_table(path, ["id"]).metadata.get("id", {}).get("digest") == digest:
         return path
     given = [run.classes[run.labels[row_of[name]]] if split == "train" else "" for (split, name), _ in stand]
     columns: Mapping[str, Iterable[str]] = {
@@ -167,13 +192,18 @@ def write_reviewed(run: Run, journal: Journal) -> Path | None:
     }
     with store.writing(path) as temporary:
         table = {name: np.array(list(cells), object) for name, cells in columns.items()}
-        tables.write_table(temporary, table, {"id": {"entry": journal.count}})
+        tables.write_table(temporary, table, {"id": {"digest": digest}})
     return path
 
 
 def reviewed(run: Run) -> Path | None:
     """Return the table of what was decided in the review of a run, written anew if the journal is newer; None without."""
-    return write_reviewed(run, Journal(run.path)) if (run.path / JOURNAL).is_file() else None
+    if not (run.path / JOURNAL).is_file():
+        return None
+    journal = Journal(run.path)
+    for note in journal.notes:
+        logger.warning("%s", note)
+    return write_reviewed(run, journal)
 
 
 def decisions_of(run: Run) -> Decisions | None:
