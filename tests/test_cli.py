@@ -41,7 +41,7 @@ class TestScore:
         for name, score in dp.open_run(run_folder).scores.items():
             word = "larger" if score.harder > 0 else "smaller"
             assert re.search(rf"^  {name} +\S+ +\S+ +\S+  {word}$", printed, re.MULTILINE)
-        assert f"next: dataprune advise {run_folder}" in printed.splitlines()
+        assert f"next: dataprune advise {run_folder}, what to keep; " in printed
         assert (run_folder / "scores.parquet").is_file()
 
     def test_names_of_data_are_shown_harmlessly(self, printed):

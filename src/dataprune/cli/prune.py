@@ -110,7 +110,7 @@ def prune(
         dp.write_kept(kept, out, opened, overwrite=overwrite)
     for place, folder in made.items():
         folder.write(place)
-    say_kept(kept, opened)
+    say_kept(kept, opened, None if decided is None else decided.labels[rows])
     _warn_of_suspects(kept, opened)
     say_written("--out kept.csv", out, folders.asked, f"and {out.name}.json with what was asked" if out else "")
     return {
@@ -176,18 +176,20 @@ def _warn_of_suspects(kept: "dp.Selection", run: "dp.Run") -> None:
         warn(f"{what}. To look at them first: dataprune review {shlex.quote(str(run.path))}")
 
 
-def say_kept(kept: "dp.Selection", run: "dp.Run") -> None:
-    """Report how much is kept of what, by class if there are few, and which classes are lost."""
+def say_kept(kept: "dp.Selection", run: "dp.Run", labels: "np.ndarray | None" = None) -> None:
+    """Report how much is kept of what, by class if there are few, and which classes are lost; `labels` are those of the run."""
     import numpy as np
+
+    whole = run.labels if labels is None else labels
 
     by = "" if kept.spec["score"] is None or kept.strategy == "random" else f" by {kept.spec['score']}"
     say(f"kept {len(kept):,} of {pluralise(kept.n_total, 'example')} ({len(kept) / kept.n_total:.1%}): {kept.strategy}{by}")
     if kept.labels is not None:
         if len(run.classes) <= FEW_CLASSES:
-            counts = [np.bincount(labels, minlength=len(run.classes)).tolist() for labels in (kept.labels, run.labels)]
+            counts = [np.bincount(given, minlength=len(run.classes)).tolist() for given in (kept.labels, whole)]
             say_columns([("class", "kept", "of"), *zip(run.classes, *counts, strict=True)], right=(1, 2))
         few = "fewer examples are kept than there are classes"
         cure = few if kept.spec["balanced"] else "--balanced keeps the same share of each"
-        if lost := lost_classes(run.labels, kept.labels, run.classes):
+        if lost := lost_classes(whole, kept.labels, run.classes):
             warn(f"nothing is kept of {lost}; {cure}.")
     say(f"seed {kept.spec['seed']}, sha256 of the kept ids {kept.ids_hash}")

@@ -76,7 +76,7 @@ def score(
     say_hardest(run.scores["el2n"], run, N_HARDEST)
     say(f"scores: {out / 'scores.parquet'}, a row for each example")
     say(f"about the run: {out / 'run.json'}")
-    say(f"next: dataprune advise {shlex.quote(str(out))}")
+    say(f"next: dataprune advise {shlex.quote(str(out))}, what to keep; dataprune noise find {shlex.quote(str(out))}, wrong labels")
     return Ended(run, int(any(member.status == "failed" for member in run.manifest.members)))
 
 
