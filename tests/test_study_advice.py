@@ -160,6 +160,19 @@ def test_what_can_be_dropped_and_what_is_advised_agree():
     assert dict(overall(LARGE, summary)[0].data)["names"] == "el2n"
 
 
+def test_a_difference_would_have_been_seen_only_where_it_would_have_been_in_each():
+    summary = summarise(trials_of(sweep_rows(scores=("el2n", "std"), gain=0.0, noise=0.02, seed=1)))
+    tried = [place for place, cell in enumerate(summary.cells) if cell.keep == 0.8 and cell.is_scored]
+    least = summary.smallest_differences.copy()
+    least[tried] = 0.02, 0.07
+    told = {one.code: dict(one.data) for one in at(0.8, summary=replace(summary, smallest_differences=least)).reasons}
+    assert told["random: would have been seen"]["by"].value == 0.07
+    least[tried[0]] = np.nan
+    codes = [one.code for one in at(0.8, summary=replace(summary, smallest_differences=least)).reasons]
+    assert "random: none better" in codes
+    assert "random: would have been seen" not in codes
+
+
 @pytest.mark.parametrize(
     ("rows", "why"),
     [

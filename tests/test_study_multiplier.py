@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dataprune.cli import main
+from dataprune.cli.study import say_summary
 from dataprune.data import read_features
 from dataprune.errors import InputError
 from dataprune.run.run import open_run
@@ -75,6 +76,8 @@ def test_work_is_counted_with_scoring_and_paid_by_savings():
     words = one.words(study_costs(table, Cost(1.0, 1.0, 2000.0)))
     assert words[:3] == ("el2n", "0.5", f"{one.times:.2f}")
     assert words[5] == f"{paid:.0f} trainings"
+    assert [replace(one, times=times, low=0.0, high=np.inf).words(None)[2] for times in (0.0, np.inf)] == ["-", "-"]
+    assert replace(one, times=np.inf, low=1.5, high=np.inf).words(None)[2] == "over 1.50"
     worse = next(found for found in summarise(trials(0.7)).multipliers if found.keep == 0.7)
     assert worse.net(study_costs(table, Cost(1.0, 1.0, 2000.0)))[1] is None
 
@@ -84,6 +87,13 @@ def studied(tmp_path_factory):
     parts = (Sweep("hardest", (0.9, 0.5)),)
     spec = toy_spec("half", parts=parts, scores=("el2n",), seeds=3, tolerance=0.5)
     return toy_study(tmp_path_factory.mktemp("proven") / "study", spec)
+
+
+def test_columns_that_hold_nothing_are_left_out(studied, capsys):
+    say_summary(studied)
+    said = capsys.readouterr().out
+    assert "area %" in said
+    assert "10-70 % dropped" not in said
 
 
 def test_what_was_shown_is_kept(studied, tmp_path, capsys):

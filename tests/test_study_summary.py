@@ -71,6 +71,28 @@ def test_notes_say_what_the_numbers_mean(sweep):
     assert np.isfinite(sweep.smallest_differences).sum() == 21
 
 
+def lone_rows():
+    """Return two seeds of a study in which one training, of a seed of its own, is far from all."""
+    draw = np.random.default_rng(2)
+    rows = [("all", "all", 1.0, 0.0, s, 0.9) for s in (0, 1)]
+    for name in ("random", *"abcde"):
+        rows += [(name, "random" if name == "random" else "hardest", keep, 0.0, s, 0.9) for keep in (0.75, 0.5) for s in (0, 1)]
+    return [(*row[:5], row[5] + 0.01 * draw.normal()) for row in rows if row[:3] != ("e", "hardest", 0.5)] + [
+        ("e", "hardest", 0.5, 0.0, 0, 0.3)
+    ]
+
+
+def test_no_difference_beyond_the_range_is_told():
+    found = summarise(trials_of(lone_rows()))
+    row = row_of(found, "e", 0.5)
+    assert (row["minus_random_low"], row["minus_random_high"]) == (-1, 1)
+    smallest = dict(zip(found.cells, found.smallest_differences, strict=True))
+    lone = next(cell for cell in found.cells if (cell.score, cell.keep) == ("e", 0.5))
+    assert np.isnan(smallest.pop(lone))
+    assert 0 < np.nanmax(list(smallest.values())) < 1
+    assert any(one.code == "smallest difference: none" and "at keep 0.5" in one.text for one in found.notes)
+
+
 def test_failed_and_missing_trainings_are_said_and_left_out():
     trials = trials_of(sweep_rows())
     trials["test_accuracy"][[4, 9]] = np.nan
@@ -102,6 +124,8 @@ def test_the_most_that_can_be_dropped(sweep):
     assert strict == {"random": 0.7, "el2n": 0.6, "forget": 0.6, "std": 0.6}
     assert kept["random"].at_most < 0.01
     assert kept["random"].loss < kept["random"].at_most
+    assert kept["el2n"].stopped == 0.5
+    assert np.isnan(summarise(trials_of(sweep_rows(sizes=(0.9,), noise=0.0002))).droppable[0].stopped)
 
 
 def test_no_loss_is_rarely_claimed_wrongly():

@@ -345,9 +345,10 @@ def _say_areas(summary: "Summary") -> None:
         parts = [one.name, _percent(one.trapezoid), _interval(one.trapezoid_low, one.trapezoid_high), _percent(one.minus_random)]
         parts += [_interval(one.minus_random_low, one.minus_random_high), _percent(one.simpson)]
         rows.append((*parts, _interval(one.simpson_low, one.simpson_high)))
-    say_columns(rows, right=(1, 2, 3, 4, 5, 6))
     absent = dict.fromkeys(one.absent for one in summary.areas if one.absent)
-    say(*(f"  no area from 10 % to 70 % dropped: {why}" for why in absent))
+    has_parts = any(one.absent is None for one in summary.areas)
+    say_columns([row if has_parts else row[:-2] for row in rows], right=(1, 2, 3, 4, 5, 6))
+    say(*(f"  no area from 10 % to 70 % dropped: {why}" for why in absent if has_parts))
 
 
 def _say_droppable(summary: "Summary") -> None:
@@ -363,7 +364,10 @@ def _say_droppable(summary: "Summary") -> None:
             loss = f"at a loss of at most {most:g} (tolerance {tolerance:gb})"
             say(f"{name}: {1 - one.keep:.0%} can be dropped {loss}")
         else:
-            say(f"{name}: no size shown to lose at most {Amount(summary.tolerance, summary.metric):g}")
+            most = Amount(summary.tolerance, summary.metric)
+            say(f"{name}: no size shown to lose at most {most:g} (stopped at {one.stopped:.0%})")
+    if any(one.keep >= 1 for one in summary.droppable):
+        say("  sizes are tested from the largest down, for each curve until one may lose more; smaller ones are not tested")
 
 
 def _say_arms(summary: "Summary") -> None:

@@ -244,8 +244,8 @@ def _why_random(keep: float, tried: list[int], summary: Summary) -> tuple[Note, 
     if summary.no_interval is not None:
         return (note("random: not known", n=len(tried), keep=keep, why=summary.no_interval),)
     reasons, seen = [note("random: none better", n=len(tried), keep=keep)], summary.smallest_differences[tried]
-    if np.isfinite(seen).any():
-        reasons.append(note("random: would have been seen", by=Amount(float(np.nanmedian(seen)), summary.metric)))
+    if np.isfinite(seen).all():
+        reasons.append(note("random: would have been seen", by=Amount(float(seen.max()), summary.metric)))
     return tuple(reasons)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import takewhile
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -49,6 +49,7 @@ class Droppable:
         keep: the smallest size shown to lose no more than the tolerance, with all larger ones; 1 where none was shown.
         loss: of accuracy at that size against all data, `at_most` this with the confidence that the number of curves leaves; NaN
             where none was shown.
+        stopped: the size at which the test stopped, as it may lose more: smaller ones are not tested; NaN where none may.
     """
 
     arm: str
@@ -56,6 +57,7 @@ class Droppable:
     keep: float
     loss: float
     at_most: float
+    stopped: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +73,9 @@ class Summary(Tabular, Drawable):
         multipliers: how many times as many examples random needs for what each rule reaches at each size.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
         standard_deviation, degrees_of_freedom: of one training around its cell and seed, pooled over cells, in accuracy.
-        smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without.
-        smallest_differences: for each row of the table, NaN where there is no verdict.
+        smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without,
+            and where no difference in the range of the metric would have been.
+        smallest_differences: for each row of the table; NaN likewise.
         tolerance: a loss that counts as none.
         measure: the accuracy that is judged; a column of the table.
         notes: what the numbers mean and what they leave out.
@@ -170,6 +173,7 @@ def summarise(
     table |= _cell_columns(cells.cells, [name for name in EXTRAS if name in trials])
     n_verdicts = int(np.isfinite(corrected).sum())
     smallest = np.where(np.isfinite(corrected), random.smallest_difference(n_verdicts), np.nan)
+    middle = float(np.nanmedian(smallest)) if n_verdicts else float("nan")
     return Summary(
         cells=cells.cells,
         table=table,
@@ -180,8 +184,8 @@ def summarise(
         arms=_arms(cells, fitted),
         standard_deviation=fitted.standard_deviation,
         degrees_of_freedom=fitted.degrees_of_freedom,
-        smallest_difference=float(np.nanmedian(smallest)) if n_verdicts else float("nan"),
-        smallest_differences=smallest,
+        smallest_difference=_in_range(middle),
+        smallest_differences=_in_range(smallest),
         tolerance=tolerance,
         measure=measure,
         notes=tuple(_notes(cells, fitted, smallest, correct is not None, trials)),
@@ -206,8 +210,13 @@ def _against(cells: CellTable, fitted: TwoWay, controls: list[int | None]) -> Es
 
 
 def _with_interval(name: str, found: Estimate) -> dict[str, np.ndarray]:
-    low, high = found.interval()
+    low, high = (np.clip(end, -1, 1) for end in found.interval())  # as shares of the range no difference is larger
     return {name: found.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _in_range(smallest: Any) -> Any:
+    """Return differences, as shares of the metric's range; NaN for what is beyond it."""
+    return np.where(smallest <= 1, smallest, np.nan)[()]
 
 
 def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> Verdict:
@@ -234,7 +243,9 @@ def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tupl
     for curve, indices in curves.items():
         shown = list(takewhile(lambda index: bool(is_safe[index]), indices))
         keep = cells.cells[shown[-1]].keep if shown else 1.0
-        found.append(Droppable(*curve, keep, *(-float(one[shown[-1]]) if shown else np.nan for one in (everything.value, bound))))
+        loss, at_most = (-float(one[shown[-1]]) if shown else np.nan for one in (everything.value, bound))
+        stopped = cells.cells[indices[len(shown)]].keep if len(shown) < len(indices) else np.nan
+        found.append(Droppable(*curve, keep, loss, at_most, stopped))
     return tuple(found)
 
 
@@ -289,10 +300,13 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
         notes.append(note("spread grows", power=fitted.variance_power))
     if not fitted.by_seed:
         notes.append(note("not paired"))
-    told = smallest[np.isfinite(smallest)]
+    n, told = int((~np.isnan(smallest)).sum()), smallest[smallest <= 1]
     if len(told):
         span = Amount(float(told.min()), to=float(told.max()))
-        notes.append(note("smallest difference", n=len(told), n_seeds=len(cells.seeds), power=POWER, span=span))
+        notes.append(note("smallest difference", n=n, n_seeds=len(cells.seeds), power=POWER, span=span))
+    if n > len(told):
+        lost = [f"{cell.name} at keep {cell.keep:g}" for cell, least in zip(cells.cells, smallest, strict=True) if least > 1]
+        notes.append(note("smallest difference: none", cells=join_some(lost, most=3)))
     return [*notes, note("intervals: with test" if has_test else "intervals: no test")]
 
 

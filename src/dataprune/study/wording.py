@@ -30,6 +30,9 @@ EXPLANATIONS = {
         "is {span}; a smaller one may exist undetected. Verdicts are corrected for their number (Holm), the intervals "
         "beside them are not"
     ),
+    "smallest difference: none": (
+        "of {cells} too little is known for any difference to random to be sure of being seen; more seeds (--seeds) tell more"
+    ),
     "intervals: with test": (
         "intervals of differences are over new trainings with other seeds, for this run's scores and this test set, those of "
         "accuracies over new test examples too; from Python, `summary.over_test` has differences over test examples, for these "
@@ -63,7 +66,7 @@ MEASURED_HERE = {
     "droppable": "down to keep {keep:g} at most {by:g} is lost (by {names})",
     "random: not known": "{n:s way} to keep {keep:.0%} cannot be compared with random: {why}; random costs no scoring",
     "random: none better": "none of {n:s way} to keep {keep:.0%} was better than random beyond chance",
-    "random: would have been seen": "a difference of {by:1} would have been seen",
+    "random: would have been seen": "a difference of {by:1} would have been seen in each",
     "best: against random": "{by:+1} against random of the same size ({low:+1b} ... {high:+1b})",
     "best: of several": "the best of {n} that beat random; as the best of several its lead is likely smaller than measured",
     "best: safe": "shown to lose at most {by:g} against all data, which random of the same size was not",

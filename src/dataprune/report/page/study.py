@@ -205,8 +205,11 @@ def _droppable(summary: Summary | None) -> Finding:
     metric, most = summary.metric, f"{Amount(summary.tolerance, summary.metric):g}"
     able = [one for one in summary.droppable if one.keep < 1]
     if not able:
-        no_rule = f"By no rule and at no size is the loss against all data shown to be at most {most}"
-        return Finding("Nothing is shown to be droppable", f"{no_rule}; more seeds narrow the intervals.", link="#verdicts")
+        text = (
+            f"By no rule is the loss against all data shown to be at most {most} at the largest size, and smaller ones are tested "
+            "only after it; more seeds narrow the intervals."
+        )
+        return Finding("Nothing is shown to be droppable", text, link="#verdicts")
     best = min(able, key=lambda one: (one.keep, one.loss))
     gain, lost = _amount(-best.loss if metric.higher else best.loss, metric), f"{Amount(best.at_most, metric):1}"
     text = (
