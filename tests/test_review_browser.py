@@ -76,7 +76,7 @@ def test_keys_decide_in_the_grid_and_large(open_review):
     assert "token" not in tab.url
     found(tab, 3)
     names = [one.split(" ")[-1] for one in tab.locator(".tile:visible .who").all_text_contents()]
-    tab.focus("#grid")
+    assert tab.locator(".tile:visible .to").first.text_content().startswith("wrong ")
     for key in ("d", "k", "r", "u"):  # quickly: each means the tile that is active then
         tab.keyboard.press(key)
     tab.wait_for_function("() => document.getElementById('told').textContent.includes('taken back')")
@@ -93,6 +93,18 @@ def test_keys_decide_in_the_grid_and_large(open_review):
     assert [one[1] for one in stands(open_review.path) if one[0] == names[0]] == ["relabel"]
     tab.keyboard.press("Escape")
     assert not tab.locator("#viewer").is_visible()
+
+
+def test_a_search_that_finds_nothing_leads_to_all_examples(open_review):
+    tab = open_review()
+    tab.keyboard.press("/")
+    tab.keyboard.type("copy")
+    tab.click("#elsewhere:has-text('1 in all examples')")
+    found(tab, 1)
+    assert not tab.is_visible("#nothing")
+    tab.wait_for_function("() => document.activeElement.id === 'grid'")
+    tab.keyboard.press("d")
+    tab.wait_for_function("() => document.getElementById('decided').textContent.includes('1 drop')")
 
 
 def test_plots_lead_to_examples(open_review):
@@ -130,6 +142,20 @@ def test_plots_lead_to_examples(open_review):
 def test_many_at_once_duplicates_and_the_audit(open_review, monkeypatch):
     monkeypatch.setattr("dataprune.review.book.MOST_ROWS", 1)  # what one answer tells of many
     tab = open_review()
+    tab.keyboard.press("d")
+    tab.click("[data-all=relabel]")
+    tab.wait_for_function("() => document.getElementById('told').textContent.includes('1 was decided before')")
+    tab.focus("[data-all=relabel]")
+    tab.keyboard.press("u")
+    tab.wait_for_function("() => document.getElementById('decided').textContent.includes('1 drop, 0 relabel')")
+    tab.keyboard.press("u")
+    tab.wait_for_function("() => document.getElementById('decided').textContent.includes('0 drop')")
+    tab.click("#found")
+    tab.keyboard.press(" ")
+    assert tab.input_value("#bulk-scope") == "chosen"
+    assert tab.locator("#bulk-scope option:checked").text_content() == "the chosen ones (1)"
+    tab.keyboard.press("Escape")
+    assert tab.input_value("#bulk-scope") == "shown"
     tab.click("[data-all=relabel]")
     tab.wait_for_function("() => document.getElementById('decided').textContent.includes('3 relabel')")
     tab.wait_for_function("() => document.querySelectorAll('.tile[data-decision=relabel]').length === 3")
@@ -153,8 +179,6 @@ def test_many_at_once_duplicates_and_the_audit(open_review, monkeypatch):
 def test_two_windows_know_of_each_other(open_review):
     one = open_review()
     other = open_review(one.context)
-    for tab in (one, other):
-        tab.focus("#grid")
     one.keyboard.press("d")
     one.wait_for_function("() => document.getElementById('decided').textContent.includes('1 drop')")
     other.keyboard.press("k")

@@ -135,6 +135,9 @@ def test_decisions_are_saved_at_once_and_windows_do_not_overwrite_each_other(boo
     back = book.decide(Change(everything["count"], undoes=everything["entry"]))
     assert back["decided"] == {"keep": 1, "drop": 2, "relabel": 0}
     assert back["undoable"] == [other["entry"]]
+    bulk = change(4, 5, 6, 7, decision="keep", known=back["count"], leaves=True)
+    assert (bulk["n_own"], bulk["n_left"]) == (2, 2), "what a person decided one by one is left"
+    assert book.table.count_decisions() == {"keep": 3, "drop": 2, "relabel": 0}
     again = Book(book.run, book.data)
     assert again.table.decision.tolist() == book.table.decision.tolist()
     book.close()

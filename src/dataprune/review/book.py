@@ -40,7 +40,7 @@ MOST_ROWS = 500  # of one answer
 class Change:
     """What a window asks for about some rows, or all of a query; or to take an entry back.
 
-    `known` is the entry up to which the window knows what others decided.
+    `known` is the entry up to which the window knows what others decided; `leaves` leaves alone what is decided already.
     """
 
     known: int
@@ -49,6 +49,7 @@ class Change:
     query: Query | None = None
     label: int | None = None  # of relabel; None is what is suggested for each
     undoes: int = 0
+    leaves: bool = False
 
 
 class Book:
@@ -162,23 +163,25 @@ class Book:
             raise InputError(f"{display_text(self.data.id_of(row))} cannot be read any more: {one_line(error)}.") from error
 
     def decide(self, change: Change) -> dict[str, Any]:
-        """Save a decision; return what stands now, and what was not changed as another window was first."""
+        """Save a decision; return what stands now, and what was left: decided before, or by another window first."""
         if change.undoes:
             with self._lock:
                 return self._write(change.known, lambda: self.journal.undo(change.undoes))
-        rows, found = self._rows_of(change), self.data.suspects
+        rows, suspects = self._rows_of(change), self.data.suspects
         if change.decision == "relabel" and change.label is None:
-            if found is None:
+            if suspects is None:
                 raise invalid("label", "be given", "none", "The run suggests no labels.")
             rows = rows[rows < len(self.data)]  # nothing is suggested in other splits
-        suggested = np.zeros(0, np.int64) if found is None else found.suggested_label
+        suggested = np.zeros(0, np.int64) if suspects is None else suspects.suggested_label
         wanted: dict[Key, tuple[str, str]] = {}
-        for row in rows.tolist():
+        free = rows[self.table.decision[rows] == 0] if change.leaves else rows
+        for row in free.tolist():
             label = suggested[row] if change.label is None and change.decision == "relabel" else change.label or 0
             to = self.data.classes[label] if change.decision == "relabel" else ""
             wanted[SPLITS[self.table.split[row]], self.data.id_of(row)] = (change.decision, to)
         with self._lock:
-            return self._write(change.known, lambda: self.journal.decide(wanted, change.known))
+            found = self._write(change.known, lambda: self.journal.decide(wanted, change.known))
+        return found | {"n_left": len(rows) - len(free)}
 
     def _rows_of(self, change: Change) -> np.ndarray:
         bad = [row for row in change.rows if not 0 <= row < len(self.table)]
@@ -209,6 +212,7 @@ class Book:
                 for row in changed[:MOST_ROWS]
             ],
             "n_changed": len(changed),
+            "n_own": len(self.journal.since(before)),
             "decided": self.table.count_decisions(),
         }
 

@@ -57,5 +57,6 @@ const filters = function (state, changed) {
     changed();
   });
   byId("f-clear").addEventListener("click", () => set({}));
-  return { query, set, region, suspects };
+  const settle = () => { clearTimeout(timer); return changed(); };
+  return { query, set, region, settle, suspects };
 };

@@ -1,6 +1,6 @@
 "use strict";
 // A grid of any length: only the tiles in view are in the document, and what they show is fetched a block at a time.
-const grid = function (book, tell) {
+const grid = function (book, tell, picked) {
   const { make, byId, percent, words } = parts;
   const frame = byId("grid"), inner = byId("tiles"), BLOCK = 120, GAP = 10, HIGHEST = 12e6, AHEAD = 1;
   const tiles = new Map(), spare = [], blocks = new Map(), chosen = new Set();
@@ -55,9 +55,9 @@ const grid = function (book, tell) {
     const pic = tile.querySelector(".pic");
     if (one) book.fill(pic, one.e, one, false); else pic.replaceChildren();
     const given = !one ? "" : one.label < 0 ? "no label" : book.names[one.label];
-    const looks = one && one.to >= 0 && one.sure !== null && one.sure >= 0.5 ? `→ ${book.names[one.to]} ${percent(one.sure)}` : "";
-    tile.querySelector(".what").replaceChildren(make("bdi", { text: given }));
-    tile.querySelector(".to").textContent = looks;
+    const isWrong = one && one.to >= 0 && one.sure !== null && one.sure >= 0.5;
+    tile.querySelector(".what").replaceChildren(make("bdi", { text: given }), ...(isWrong ? [" → ", make("bdi", { text: book.names[one.to] })] : []));
+    tile.querySelector(".to").textContent = isWrong ? `wrong ${percent(one.sure)}` : "";
     tile.querySelector(".who").textContent = one ? `${one.group >= 0 ? `group ${one.group + 1} · ` : ""}${one.split !== "train" ? `${one.split} · ` : ""}${one.name.split("/").pop()}` : "";
     tile.title = one ? one.name : "";
     mark(tile, i, one);
@@ -109,7 +109,7 @@ const grid = function (book, tell) {
     const one = at(active) || await item(active);
     if (!one) return;
     const many = chosen.has(one.e) && chosen.size > 1;
-    const done = book.decide(many ? [...chosen] : [one.e], choice, as);
+    const done = many ? book.decideAll({ rows: [...chosen] }, choice, as) : book.decide([one.e], choice, as);
     if (!many && choice) go(active + 1);
     await done;
   };
@@ -124,20 +124,23 @@ const grid = function (book, tell) {
       for (let i = ends[0]; i <= ends[1]; i++) if (at(i)) { if (event.shiftKey || !chosen.has(at(i).e)) chosen.add(at(i).e); else chosen.delete(at(i).e); }
       active = tile.place;
       tell(`${parts.several(chosen.size, "example")} chosen.`);
+      picked();
       draw();
     } else open(tile.place);
   });
-  frame.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || byId("viewer").open) return;
+  // Keys work wherever the focus is; what is focused keeps those that press or scroll it.
+  document.addEventListener("keydown", (event) => {
+    if (parts.isTyping(event) || byId("viewer").open) return;
+    const isFree = event.target === frame || event.target === document.body;
     const page = Math.max(1, Math.floor(frame.clientHeight / (tall + GAP))) * columns;
     const by = { ArrowRight: 1, l: 1, ArrowLeft: -1, j: -1, ArrowDown: columns, ArrowUp: -columns, PageDown: page, PageUp: -page, Home: -n, End: n }[event.key];
     const name = event.key.toLowerCase(), choice = { k: "keep", d: "drop", r: "relabel" }[name];
-    if (by !== undefined) go(active + by);
+    if (by !== undefined && !event.target.closest(".scroll")) go(active + by);
     else if (choice && (choice !== "relabel" || (at(active) && at(active).to >= 0))) decide(choice);
     else if (name === "u") book.undo().then(draw);
-    else if (event.key === "Enter") open(active);
-    else if (event.key === " ") { const one = at(active); if (one) { if (!chosen.delete(one.e)) chosen.add(one.e); draw(); } }
-    else if (event.key === "Escape" && chosen.size) { chosen.clear(); draw(); }
+    else if (event.key === "Enter" && isFree) open(active);
+    else if (event.key === " " && isFree) { const one = at(active); if (one) { if (!chosen.delete(one.e)) chosen.add(one.e); picked(); draw(); } }
+    else if (event.key === "Escape" && chosen.size) { chosen.clear(); picked(); draw(); }
     else return;
     event.preventDefault();
   });
@@ -161,5 +164,5 @@ const grid = function (book, tell) {
     byId("found").textContent = n === 1 ? "1 example" : `${parts.whole(n)} examples`;
     byId("nothing").hidden = n > 0;
   };
-  return { show, open, view, focus: () => frame.focus({ preventScroll: true }), get n() { return n; }, get query() { return query; }, get chosen() { return [...chosen]; }, clear: () => { chosen.clear(); draw(); } };
+  return { show, open, view, focus: () => frame.focus({ preventScroll: true }), get n() { return n; }, get query() { return query; }, get chosen() { return [...chosen]; } };
 };

@@ -11,10 +11,10 @@ const plots = function (book, state, region) {
   const shown = {
     confusion: async (spot) => {
       const { classes, counts } = await book.asked("/plot?name=confusion");
-      const head = make("tr", {}, make("td"), ...classes.map((c) => make("th", { scope: "col" }, make("span", {}, make("bdi", { text: state.classes[c] })))));
+      const head = make("tr", {}, make("td"), ...classes.map((c) => make("th", { scope: "col", title: state.classes[c] }, make("span", {}, make("bdi", { text: state.classes[c] })))));
       const body = counts.map((line, i) => {
         const most = Math.max(1, ...line);
-        return make("tr", {}, make("th", { scope: "row" }, make("bdi", { text: state.classes[classes[i]] })), ...line.map((count, j) => {
+        return make("tr", {}, make("th", { scope: "row", title: state.classes[classes[i]] }, make("bdi", { text: state.classes[classes[i]] })), ...line.map((count, j) => {
           const level = count ? `${i === j ? "h" : "n"}${Math.min(9, Math.floor(10 * count / most))}` : "";
           const cell = make("button", { type: "button", text: count ? parts.whole(count) : "·", disabled: !count,
             "aria-label": `${count} labelled ${state.classes[classes[i]]}, predicted ${state.classes[classes[j]]}`, onclick: () => region({ label: classes[i], prediction: classes[j] }) });

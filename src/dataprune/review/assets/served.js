@@ -55,17 +55,18 @@ const served = function (state, tell) {
       if (found.n_conflicts) tell(`Another window decided about ${found.n_conflicts === 1 ? "this one" : found.n_conflicts} first: shown, not overwritten.`, true);
       return found;
     },
-    decideAll: async (query, choice, as = null) => {
-      const found = await sent({ query, decision: choice, label: as });
+    // About many: {query} or {rows}; what is decided already is left alone, unless it is to be no decision.
+    decideAll: async (what, choice, as = null) => {
+      const found = await sent({ ...what, decision: choice, label: as, leaves: choice !== "" });
       const kept = found.n_conflicts ? ` ${parts.whole(found.n_conflicts)} were decided in another window first and stay.` : "";
-      tell(`${parts.several(found.n_changed, "example")}: ${choice || "no decision"}. One U takes it back.${kept}`);
+      tell(parts.settled(found.n_own, found.n_left, choice) + kept, found.n_left > 0);
       return found;
     },
     undo: async () => {
       await before;
       if (!undoable) { tell("Nothing to undo."); return null; }
       const found = await sent({ undoes: undoable });
-      tell(`${parts.several(found.n_changed, "decision")} taken back.${found.n_conflicts ? ` ${found.n_conflicts} stay, as they were decided again since.` : ""}`);
+      tell(`${parts.several(found.n_own, "decision")} taken back.${found.n_conflicts ? ` ${found.n_conflicts} stay, as they were decided again since.` : ""}`);
       return found.changed.length ? found.changed[0].e : null;
     },
   };

@@ -10,12 +10,18 @@
     clearTimeout(forget);
     forget = setTimeout(() => { told.textContent = ""; }, isLong ? 12000 : 5000);
   };
-  const book = served(state, tell), tiles = grid(book, tell);
+  const book = served(state, tell), tiles = grid(book, tell, () => bulk());
   byId("filter-part").open = innerWidth > 640;
   let latest = 0;
   const refresh = async () => {
     const mine = latest += 1, asked = shown.query(), found = await book.asked("/query", asked);
-    if (mine === latest) { tiles.show(found, asked, refresh); bulk(); }
+    const all = found.n || !asked.text ? 0 : (await book.asked("/query", { text: asked.text })).n;
+    if (mine !== latest) return;
+    tiles.show(found, asked, refresh);
+    bulk();
+    byId("elsewhere").hidden = !all;
+    byId("elsewhere").textContent = `${whole(all)} in all examples`;
+    if (!/^(INPUT|SELECT)$/.test(document.activeElement.tagName)) tiles.focus();  // who fills in a field goes on
   };
   const shown = filters(state, refresh);
   plots(book, state, (found) => { shown.region(found); byId("plots").open = innerWidth > 900; });
@@ -30,20 +36,19 @@
   const scope = byId("bulk-scope"), sure = byId("bulk-sure");
   const bulk = () => {
     const chosen = tiles.chosen.length;
+    if (chosen || scope.value === "chosen") scope.value = chosen ? "chosen" : "shown";
     scope.options[0].text = `the shown ones (${whole(tiles.n)})`;
     scope.options[1].text = `the chosen ones (${whole(chosen)})`;
     scope.options[2].hidden = !state.counts;
     sure.hidden = scope.value !== "sure";
   };
-  scope.addEventListener("focus", bulk);
-  scope.addEventListener("change", bulk);
+  scope.addEventListener("change", () => { sure.hidden = scope.value !== "sure"; });
   const above = () => Math.min(100, Math.max(0, Number(byId("bulk-percent").value) || 0)) / 100;
   const decideMany = (choice, as = null) => {
-    if (scope.value === "chosen") return tiles.chosen.length ? book.decide(tiles.chosen, choice, as).then(() => tell(`${parts.several(tiles.chosen.length, "example")}: ${choice || "no decision"}.`)) : tell("None is chosen: click tiles with Ctrl, or press space.");
-    const query = scope.value === "sure" ? { ranges: { suspicion: [above(), null] } } : tiles.query;
-    return book.decideAll(query, choice, as);
+    if (scope.value === "chosen") return tiles.chosen.length ? book.decideAll({ rows: tiles.chosen }, choice, as) : tell("None is chosen: click tiles with Ctrl, or press space.");
+    return book.decideAll({ query: scope.value === "sure" ? { ranges: { suspicion: [above(), null] } } : tiles.query }, choice, as);
   };
-  for (const button of document.querySelectorAll("#bulk [data-all]")) button.addEventListener("click", () => decideMany(button.dataset.all));
+  for (const button of document.querySelectorAll("#bulk [data-all]")) button.addEventListener("click", (event) => { decideMany(button.dataset.all); if (event.detail) tiles.focus(); });  // a mouse leaves the keys to the tiles
   state.classes.forEach((name, c) => byId("bulk-class").append(new Option(name, c)));
   byId("bulk-class").addEventListener("change", (event) => { if (event.target.value !== "") decideMany("relabel", Number(event.target.value)); event.target.value = ""; });
   byId("undo").addEventListener("click", () => book.undo());
@@ -61,18 +66,18 @@
       tiles.view.open(Math.max(0, open), { n: rows.length, at: (i) => rows[i], find: (e) => rows.indexOf(e) }, true);
     },
   };
+  const press = (name) => { for (const one of document.querySelectorAll("[data-view]")) one.setAttribute("aria-pressed", String(one.dataset.view === name)); };
   for (const button of document.querySelectorAll("[data-view]")) {
     button.hidden = ({ suspects: !shown.suspects, audit: !shown.suspects, duplicates: !state.n_groups, leaks: state.splits.length < 2 || !state.n_groups, copies: !state.n_groups })[button.dataset.view] || false;
-    button.addEventListener("click", () => {
-      for (const one of document.querySelectorAll("[data-view]")) one.setAttribute("aria-pressed", String(one === button));
-      views[button.dataset.view]();
-    });
+    button.addEventListener("click", () => { press(button.dataset.view); views[button.dataset.view](); });
   }
+  byId("elsewhere").addEventListener("click", () => { press("all"); shown.set({ "f-text": byId("f-text").value }); });
   byId("audit-label").hidden = !shown.suspects;
   document.addEventListener("keydown", (event) => {
-    if (parts.isTyping(event) || byId("viewer").open) return;
-    if (event.key === "/") { byId("f-text").focus(); event.preventDefault(); }
-    else if (event.key.toLowerCase() === "u" && event.target === document.body) book.undo();
+    if (event.key === "Enter" && event.target === byId("f-text")) shown.settle().then(tiles.focus);
+    if (event.key !== "/" || parts.isTyping(event) || byId("viewer").open) return;
+    byId("f-text").focus();
+    event.preventDefault();
   });
   byId("suspect-note").textContent = state.counts ? "" : state.missing.suspects ? "" : "How probably a label is wrong is not known here; there is an order to look in.";
   document.querySelector(shown.suspects && state.n_flagged ? "[data-view=suspects]" : "[data-view=all]").click();

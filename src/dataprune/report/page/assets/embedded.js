@@ -48,8 +48,14 @@ const page = (function () {
     decide: async (list, choice, as = null) => {
       const label = (e) => choice !== "relabel" ? -1 : as === null ? (suspects.has(e) ? suspects.get(e).to : -1) : as;
       const changes = list.filter((e) => choice !== "relabel" || label(e) >= 0).map((e) => [e, choice ? { choice, as: label(e) } : null]);
-      steps.push(changes.map(([e]) => [e, decided.get(e) || null]));
+      if (changes.length) steps.push(changes.map(([e]) => [e, decided.get(e) || null]));
       put(changes);
+    },
+    // What is decided already is left alone; the words say so.
+    decideMany: (list, choice) => {
+      const free = list.filter((e) => !decided.has(e));
+      book.decide(free, choice);
+      return parts.settled(free.length, list.length - free.length, choice);
     },
     undo: async () => { const back = steps.pop(); if (!back || !back.length) return null; put(back); return back[0][0]; },
   };

@@ -29,5 +29,5 @@
   });
 
   const copies = byId("drop-copies");
-  if (copies) copies.addEventListener("click", () => book.decide([...new Set(Object.values(data.twins).flat())].filter((e) => data.copies.includes(e)), "drop"));
+  if (copies) copies.addEventListener("click", () => { byId("copies-told").textContent = book.decideMany([...new Set(Object.values(data.twins).flat())].filter((e) => data.copies.includes(e)), "drop"); });
 })();

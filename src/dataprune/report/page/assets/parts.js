@@ -35,6 +35,13 @@ const parts = (function () {
   // How a decision reads.
   const words = (made, names) => !made || !made.choice ? "" : made.choice === "relabel" ? `relabel as ${names[made.as]}` : made.choice;
   const byId = (name) => document.getElementById(name);
-  const isTyping = (event) => /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey;
-  return { make, draw, percent, whole, several, bars, words, byId, isTyping };
+  // What a decision about many did.
+  const settled = (n, left, choice) => `${several(n, "example")}: ${choice || "no decision"}.${left ? ` ${left === 1 ? "1 was decided before and is" : `${whole(left)} were decided before and are`} left.` : ""}${n ? " One U takes it back." : ""}`;
+  // Keys belong to a field of text, and to a list of options save for U.
+  const isTyping = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.matches("textarea, input:not([type=checkbox])") || (event.target.matches("select") && event.key.toLowerCase() !== "u");
+  // A list that was set with the mouse gives the keys back; one that is walked by keyboard keeps them.
+  let byMouse = false;
+  for (const name of ["pointerdown", "keydown"]) addEventListener(name, () => { byMouse = name === "pointerdown"; }, true);
+  addEventListener("change", (event) => { if (byMouse && event.target.matches("select")) event.target.blur(); });
+  return { make, draw, percent, whole, several, bars, words, byId, settled, isTyping };
 })();

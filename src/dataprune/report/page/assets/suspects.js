@@ -5,7 +5,7 @@
   if (!page.book || !list) return;
   const { data, x, book, suspects, decided } = page, { byId } = parts, STEP = 60;
   const pick = byId("review-class"), scope = byId("review-scope");
-  let shown = STEP;
+  let shown = STEP, current = null;
 
   const mark = (card) => {
     const made = book.decision(card.e);
@@ -25,7 +25,7 @@
     card.setAttribute("aria-label", `${one.n}: ${x.name[e]}, labelled ${x.given[e]}, looks like ${data.classes[one.to]}`);
     card.querySelector(".label").textContent = x.given[e];
     card.querySelector(".to").textContent = data.classes[one.to];
-    card.querySelector(".sure").textContent = one.p === null ? "?" : parts.percent(one.p);
+    card.querySelector(".sure").textContent = one.p === null ? "" : `wrong ${parts.percent(one.p)}`;
     card.querySelector(".why").textContent = one.why;
     card.querySelector(".name").textContent = x.name[e];
     card.querySelector(".see").dataset.e = e;
@@ -47,18 +47,19 @@
     list.replaceChildren(...all.slice(0, shown).map(make));
     byId("review-more").hidden = all.length <= shown;
     byId("review-more").textContent = `Show more (${parts.whole(all.length - shown)} left)`;
+    turn(list.firstElementChild);
     count();
     return from;
   };
   byId("review-more").addEventListener("click", () => { shown += STEP; const from = draw(); if (list.children[from]) list.children[from].focus(); });
-  book.heard.add(() => { for (const card of list.children) mark(card); count(); });
+  book.heard.add(() => { for (const card of list.children) mark(card); count(); byId("review-told").textContent = ""; });
 
   // Many at once: what the two fields choose; one undo takes it back.
   const many = () => {
     const sure = Number(scope.value), first = scope.value.startsWith("first") ? Number(scope.value.slice(5)) : Infinity;
     return wanted().filter((one, place) => place < first && (!(sure > 0) || (one.p !== null && one.p >= sure / 100))).map((one) => one.e);
   };
-  for (const button of document.querySelectorAll("[data-many]")) button.addEventListener("click", () => book.decide(many(), button.dataset.many));
+  for (const button of document.querySelectorAll("[data-many]")) button.addEventListener("click", () => { byId("review-told").textContent = book.decideMany(many(), button.dataset.many); });
   byId("review-undo").addEventListener("click", () => book.undo());
 
   const decide = (card, choice) => book.decide([card.e], choice, choice === "relabel" ? Number(card.querySelector("select").value) : null);
@@ -72,15 +73,25 @@
     const cards = Array.from(list.children), to = cards[cards.indexOf(card) + by];
     if (to) to.focus(); else if (by > 0 && !byId("review-more").hidden) byId("review-more").focus();
   };
-  list.addEventListener("keydown", (event) => {
-    const card = event.target.closest(".suspect");
-    if (!card || parts.isTyping(event)) return;
+  // The card that hears the keys, wherever the focus is: the first, then the one that had the focus last.
+  const turn = (card) => {
+    if (current) current.removeAttribute("aria-current");
+    current = card;
+    if (card) card.setAttribute("aria-current", "true");
+  };
+  list.addEventListener("focusin", (event) => turn(event.target.closest(".suspect")));
+  const isSeen = (card) => { const { top, bottom } = card.getBoundingClientRect(); return top + bottom > 0 && top + bottom < 2 * innerHeight; };
+  document.addEventListener("keydown", (event) => {
+    const card = event.target.closest(".suspect") || current, isAway = event.target !== document.body && !event.target.closest("#suspects");
+    if (event.defaultPrevented || byId("viewer").open || parts.isTyping(event)) return;
     const key = event.key.toLowerCase(), choice = { k: "keep", d: "drop", r: "relabel" }[key];
     const by = { arrowright: 1, l: 1, arrowleft: -1, j: -1, arrowdown: columns(), arrowup: -columns() }[key];
-    if (choice) { decide(card, choice); card.focus(); go(card, 1); }
-    else if (key === "u") book.undo().then((e) => { for (const one of list.children) if (one.e === e) one.focus(); });
-    else if (by) go(card, by);
-    else if (event.key === "Enter" && event.target === card) page.open(card.e, wanted().map((one) => one.e));
+    if (key === "u") book.undo().then((e) => { if (!isAway) for (const one of list.children) if (one.e === e) one.focus(); });
+    else if (isAway || !card) return;
+    else if (choice && !isSeen(card)) (Array.from(list.children).find(isSeen) || card).focus();  // nothing is decided unseen
+    else if (choice) { decide(card, choice); card.focus(); go(card, 1); }
+    else if (by && isSeen(card)) go(card, by);
+    else if (event.key === "Enter" && (event.target === card || (event.target === document.body && isSeen(card)))) page.open(card.e, wanted().map((one) => one.e));
     else return;
     event.preventDefault();
   });

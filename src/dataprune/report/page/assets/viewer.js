@@ -78,7 +78,7 @@ const viewer = function (book) {
     book.fill(at(".big"), e, item, true);
     const given = item.label < 0 ? "no label" : `labelled ${book.names[item.label]}`;
     at(".what").textContent = given + (item.split && item.split !== "train" ? ` (${item.split})` : "");
-    const sure = item.sure === null || item.sure === undefined ? "" : ` (${percent(item.sure)})`;
+    const sure = item.sure === null || item.sure === undefined ? "" : ` (label wrong ${percent(item.sure)})`;
     at(".why").textContent = blind ? "Is the label right? K if it is; D, or the right class, if not." : item.why && item.to >= 0 ? `Looks like ${book.names[item.to]}${sure}: ${item.why}` : "";
     parts.bars(at(".bars"), item, book.names);
     at(".bars").hidden = at(".bars").hidden || blind;
@@ -118,14 +118,13 @@ const viewer = function (book) {
   // Keys that come quickly wait for the one before, so that each means the example that is shown then.
   let before = Promise.resolve();
   const keys = (event) => {
-    if (isTyping(event)) return;
+    if (!dialog.open || isTyping(event)) return;
     const key = event.key.toLowerCase();
     if (!/^([jklrdu1-9]|arrow(left|right))$/.test(key)) return;
     event.preventDefault();
-    event.stopPropagation();
     before = before.then(() => { const act = item && acts(key); return act && act(); }).catch(() => {});
   };
-  dialog.addEventListener("keydown", keys);
+  document.addEventListener("keydown", keys);
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => { item = null; asked += 1; if (sequence && sequence.left) sequence.left(place); });
   at(".shut").addEventListener("click", () => dialog.close());
