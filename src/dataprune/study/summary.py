@@ -300,11 +300,11 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
         notes.append(note("spread grows", power=fitted.variance_power))
     if not fitted.by_seed:
         notes.append(note("not paired"))
-    n, told = int((~np.isnan(smallest)).sum()), smallest[smallest <= 1]
+    told = smallest[smallest <= 1]
     if len(told):
         span = Amount(float(told.min()), to=float(told.max()))
-        notes.append(note("smallest difference", n=n, n_seeds=len(cells.seeds), power=POWER, span=span))
-    if n > len(told):
+        notes.append(note("smallest difference", n=len(told), n_seeds=len(cells.seeds), power=POWER, span=span))
+    if (smallest > 1).any():
         lost = [f"{cell.name} at keep {cell.keep:g}" for cell, least in zip(cells.cells, smallest, strict=True) if least > 1]
         notes.append(note("smallest difference: none", cells=join_some(lost, most=3)))
     return [*notes, note("intervals: with test" if has_test else "intervals: no test")]

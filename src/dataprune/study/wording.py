@@ -31,7 +31,8 @@ EXPLANATIONS = {
         "beside them are not"
     ),
     "smallest difference: none": (
-        "of {cells} too little is known for any difference to random to be sure of being seen; more seeds (--seeds) tell more"
+        "too little is known of the scatter of {cells} for even the largest difference to random to be sure of being seen; more "
+        "seeds (--seeds) tell more"
     ),
     "intervals: with test": (
         "intervals of differences are over new trainings with other seeds, for this run's scores and this test set, those of "
