@@ -142,7 +142,19 @@ def test_plots_lead_to_examples(open_review):
 def test_many_at_once_duplicates_and_the_audit(open_review, monkeypatch):
     monkeypatch.setattr("dataprune.review.book.MOST_ROWS", 1)  # what one answer tells of many
     tab = open_review()
+    tab.click("#f-decision")
+    tab.select_option("#f-decision", "none")  # set with the mouse, a list gives the keys back
+    tab.wait_for_function("() => document.activeElement.id === 'grid'")
+    tab.click("[data-view=suspects]")
+    found(tab, 3)
     tab.keyboard.press("d")
+    tab.focus("#f-decision")
+    tab.keyboard.press("u")
+    tab.wait_for_function("() => document.getElementById('told').textContent.includes('taken back')")
+    tab.focus("#f-changed")
+    tab.keyboard.press("Home")
+    tab.keyboard.press("d")
+    tab.wait_for_function("() => document.getElementById('decided').textContent.includes('1 drop')")
     tab.click("[data-all=relabel]")
     tab.wait_for_function("() => document.getElementById('told').textContent.includes('1 was decided before')")
     tab.focus("[data-all=relabel]")
