@@ -102,7 +102,8 @@ def _wandb(folder: Path) -> Begin:
 
     def begin(name: str, about: dict[str, Any]) -> Curve:
         folder.mkdir(parents=True, exist_ok=True)
-        where = {"project": os.environ.get("WANDB_PROJECT", PROJECT), "group": folder.absolute().parts[-3], "dir": str(folder)}
+        group, project = folder.absolute().parts[-3], os.environ.get("WANDB_PROJECT", PROJECT)
+        where: dict[str, Any] = {"project": project, "group": group, "dir": str(folder)}
         quiet = wandb.Settings(silent=True, console="off")
         run: Any = wandb.init(name=name, config=about, reinit="create_new", settings=quiet, **where)
         return lambda values, step: run.log(dict(values), step=step), run.finish
