@@ -13,7 +13,7 @@ import pytest
 
 from command_line import SETTINGS, run_cli
 from dataprune.cli.lines import begin
-from dataprune.cli.process import Stopped, signals_as_exceptions
+from dataprune.cli.process import AT_ONCE_SECONDS, Stopped, signals_as_exceptions
 from dataprune.cli.progress import Progress, training
 from dataprune.report.text import duration, pluralise
 from dataprune.run.score import Progress as RunProgress
@@ -114,7 +114,10 @@ class TestInterrupts:
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n"
             process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)  # as `timeout` does, which signals a process and its group
             assert process.stdout.readline() == "slow to clean up\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2 * AT_ONCE_SECONDS)
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=120) == 130

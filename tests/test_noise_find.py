@@ -222,7 +222,7 @@ def test_reasons_in_words():
     suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])
     assert reasons(evidence, suggested, wrong, wrong * 0.9).tolist() == [
         "9 of 10 networks say dog (right with 81%), 1 cat",
-        "2 of the 2 networks that did not see it say dog, 6 of the 8 trained on it cat; dog is right with 54%",
+        "2 of the 2 networks that did not see it say dog, 6 of the 8 trained on it say cat; dog is right with 54%",
         "",
     ]
     given = Evidence(np.array([0, 0, 2]), out_of_sample=p, classes=("cat", "dog", "emu"))

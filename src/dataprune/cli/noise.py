@@ -182,7 +182,7 @@ def find(
             )
         first = "next" if run is None else "or"
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
-        if found.n_wrong is not None:
+        if len(found.flagged):
             say(f"or, without a look: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")
     else:
         say_unwritten("--out suspects.csv")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ TRACEBACK = "DATAPRUNE_TRACEBACK"
 STOPPED_LINE = "interrupted; what was finished is kept, the same command goes on"
 INTERRUPTED = 128 + signal.SIGINT
 AGAIN_SECONDS = 0.05
+AT_ONCE_SECONDS = 0.3  # signals that come together are one
 
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # it was there when it was looked for
@@ -108,24 +110,27 @@ def _failed(error: Exception) -> tuple[str, int]:
 def signals_as_exceptions() -> Iterator[None]:
     """Raise `Stopped` in the main thread at the first SIGINT or SIGTERM, and leave at once at the second.
 
-    So workers are killed and locks are let go on the way out. Where Python raises nothing, as in a finaliser, the signal is sent
-    again a moment later.
+    So workers are killed and locks are let go on the way out. Signals that come together are one: `timeout` sends two. Where Python
+    raises nothing, as in a finaliser, the signal is sent again a moment later.
     """
-    seen, over = 0, threading.Event()
+    first: float | None = None
+    over = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 1:
+        nonlocal first
+        now = time.monotonic()
+        if first is not None and now - first > AT_ONCE_SECONDS:
             os._exit(128 + number)
-        raise Stopped(128 + number)
+        if first is None:
+            first = now
+            raise Stopped(128 + number)
 
     def swallowed(unraisable: Any) -> None:
-        nonlocal seen
+        nonlocal first
         if not isinstance(unraisable.exc_value, Stopped):
             hook(unraisable)
             return
-        seen = 0
+        first = None
         threading.Thread(target=send_again, args=(unraisable.exc_value.exit_code - 128,), daemon=True).start()
 
     def send_again(number: int) -> None:

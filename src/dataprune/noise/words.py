@@ -51,14 +51,16 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
     votes = evidence.votes[row]
     total = int(votes.sum())
     if not votes[other]:  # no network names it; their probabilities do, beside others
-        return f"no network of {total} says {other_name}, {_number(int(votes[label]))} {label_name}: it is right with {sure:.0%}"
+        said = f"no network of {total} says {other_name}, {_number(int(votes[label]))} of them {label_name}"
+        return f"{said}; {other_name} is right with {sure:.0%}"
     new = np.zeros(1, int) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row].astype(int)
     if new.any() and votes[other] <= votes[label]:  # outvoted by networks that were trained on the label
         n_new, seen = int(new.sum()), int(votes[label] - new[label])
         who = "the network" if n_new == 1 else f"{_number(int(new[other]))} of the {n_new} networks"
         name = other if n_new > 1 else int(new.argmax())
         said = f"{who} that did not see it say{'s' if n_new == 1 else ''} {evidence.classes[name]}"
-        return f"{said}, {_number(seen)} of the {total - n_new} trained on it {label_name}; {other_name} is right with {sure:.0%}"
+        said += f", {_number(seen)} of the {total - n_new} trained on it say {label_name}"
+        return f"{said}; {other_name} is right with {sure:.0%}"
     agreeing = "all" if votes[other] == total else str(int(votes[other]))
     said = f"{agreeing} of {total} networks say {other_name} (right with {sure:.0%}), {_number(int(votes[label]))} {label_name}"
     rest = total - int(votes[other]) - int(votes[label])
