@@ -54,6 +54,7 @@ def test_presets_are_those_of_the_report():
     ("text", "message"),
     [
         ("preset = ", "is not TOML"),
+        ('preset = "mine"\nprecision = "aut\udcce"', "is not TOML"),
         ("seeds = 3", "missing.*`preset`"),
         ('preset = "a"\nseed_count = 3', r"must be one of .*got 'seed_count'"),
         ('preset = "a"\nbuget = "steps"', "Did you mean 'budget'"),

@@ -256,8 +256,9 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
         InputError: no TOML, unknown keys (with the nearest one), or values of the wrong type or out of range.
     """
     try:
+        text.encode()  # half of a surrogate pair is no TOML, though tomllib takes it
         given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError, UnicodeEncodeError) as error:
         raise InputError(f"`{source}` is not TOML: {error}.") from None
     _check_keys(source, given, StudySpec)
     for name in ("parts", "variants"):
