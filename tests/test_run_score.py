@@ -20,7 +20,7 @@ from dataprune.scores import SCORES, score_trace
 from dataprune.training.fit import Fit
 from dataprune.training.plan import plan
 from dataprune.training.recipes import Recipe
-from dataprune.training.settings import Hardware, ScoreReading, Settings
+from dataprune.training.settings import Hardware, Settings
 from fork_kit import Forks
 
 QUICK = Settings(folds=0, members=2, epochs=2, model="linear", recipe="fast-gray")
@@ -255,7 +255,7 @@ import numpy as np
 from dataprune.data import read
 from dataprune.scores import SCORES, score_trace
 from dataprune.run.score import score
-from dataprune.training.settings import Hardware, ScoreReading, Settings
+from dataprune.training.settings import Hardware, Settings
 from kill_everywhere import killed_at
 
 data, settings = read("digits").take(np.arange(150)), Settings(folds=0, members=2, epochs=6, model="proxy")
@@ -325,14 +325,14 @@ class TestScoresThatAreAskedFor:
             score_named(run, "forgeting")
 
     def test_read_anew(self, run):
-        found = score_named(run, "el2n", ScoreReading(until=1))
+        found = score_named(run, "el2n", until=1)
         assert found.name == "el2n (until epoch 1)"
         np.testing.assert_allclose(found.values, run.trace.channel("el2n")[:, 0].mean(axis=0), rtol=1e-6)
         with pytest.raises(InputError, match="evidence 'out' is not there"):
-            score_named(run, "el2n", ScoreReading(evidence="out"))
+            score_named(run, "el2n", evidence="out")
         for other in ("median_distance", "scores.csv:mine"):
             with pytest.raises(InputError, match="computed from the trace"):
-                score_named(run, other, ScoreReading(until=1))
+                score_named(run, other, until=1)
 
     def test_of_features_that_are_not_there(self, run):
         for name in ("zcore", "km", "simifeat"):

@@ -10,13 +10,13 @@ from torch import nn
 
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError
-from dataprune.run.own_scores import known_score, score_named
+from dataprune.run.own_scores import score_named
 from dataprune.run.score import score
 from dataprune.scores import networks, score_trace
 from dataprune.scores.networks import neighbours_vote, prediction_depth, vog
 from dataprune.trace import MemberTrace, Trace
 from dataprune.training.features import Built, MemberNetwork
-from dataprune.training.settings import Hardware, ScoreReading, Settings
+from dataprune.training.settings import Hardware, Settings
 
 SERIAL = Hardware(executor="serial")
 
@@ -153,17 +153,15 @@ def run(flipped, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["second_split", "prediction_depth"])
-def test_wrong_labels_are_harder_in_a_run(run, flipped, name, monkeypatch):
-    monkeypatch.setattr(type(run), "dataset", lambda self: flipped[0])  # it was made of arrays
-    found = known_score(run, name)
+def test_wrong_labels_are_harder_in_a_run(run, flipped, name):
+    found = score_named(run, name, flipped[0])
     wrong = flipped[1]
     assert found.difficulty[wrong].mean() > found.difficulty[~wrong].mean() + 0.3 * found.difficulty.std()
     assert len(np.unique(found.values)) > 3
 
 
-def test_vog_of_a_run_is_standardised_within_classes(run, flipped, monkeypatch):
-    monkeypatch.setattr(type(run), "dataset", lambda self: flipped[0])
-    found = known_score(run, "vog").values
+def test_vog_of_a_run_is_standardised_within_classes(run, flipped):
+    found = score_named(run, "vog", flipped[0]).values
     assert len([name for name in run.trace._members[0].arrays if name.startswith("weights@")]) == 10 * 6
     means = [found[run.labels == label].mean() for label in range(10)]
     np.testing.assert_allclose(means, np.zeros(10), atol=1e-9)
@@ -178,7 +176,7 @@ def test_the_run_says_what_was_recorded_and_can_be_had_again(run, flipped):
     with pytest.raises(InputError, match="record"):
         score(flipped[0], run.path, Settings(folds=2, epochs=20, model="mlp"), SERIAL)
     with pytest.raises(InputError, match="--until"):
-        score_named(run, "second_split", ScoreReading(until=5))
+        score_named(run, "second_split", until=5)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_a_run_that_recorded_nothing_more(flipped, tmp_path):
     assert "record" not in made.manifest.spec.plain
     for name in ("vog", "second_split"):
         with pytest.raises(InputError, match=f"--record {name}"):
-            known_score(made, name)
+            score_named(made, name)
 
 
 def test_kept_weights_are_there_after_an_interruption():

@@ -36,6 +36,7 @@ from .run.export import write_folder as write_folder
 from .run.export import write_kept as write_kept
 from .run.export import write_probabilities as write_probabilities
 from .run.issues import find_issues as find_issues
+from .run.own_scores import score_named as score_named
 from .run.recorded import write_run as write_run
 from .run.run import Run as Run
 from .run.run import open_run as open_run

@@ -88,7 +88,7 @@ def prune(
     if ":" not in strategy and strategy not in dp.STRATEGIES:
         raise unknown_choice("strategy", strategy, dp.STRATEGIES)
     usual = {"moderate": "median_distance", "beta": "dual"}.get(strategy, "el2n")
-    score = score_named(opened, by or usual, reading)
+    score = score_named(opened, by or usual, **vars(reading))
     cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
     views = views_of(opened, needs_of([strategy]), features, cut_score)
     dataset, decided = folders.pictures_of(opened), decisions_of(opened)

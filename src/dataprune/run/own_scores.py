@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dataprune import store, tables
-from dataprune.data import read_features
+from dataprune.data import Dataset, read_features
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.run.features import match
 from dataprune.run.run import Run, undamaged
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCORE_FILES = (".csv", ".parquet", ".npy")
+Source = str | Path | Dataset | None  # of the data, where they have moved
 ALL_VIEWS = ("features", "probabilities", "p_label")
 
 
@@ -68,26 +69,42 @@ def _features(run: Run, given: str | Path | None) -> np.ndarray | None:
     return None
 
 
-def score_named(run: Run, by: str, reading: ScoreReading = ScoreReading()) -> Score:
-    """Return the score that a name means: of the run or the tables, `FILE` or `FILE:COLUMN`, or `module:function` of the trace.
+def score_named(
+    run: Run,
+    by: str,
+    data: Source = None,
+    *,
+    until: int | None = None,
+    window: int | None = None,
+    evidence: Literal["all", "in", "out"] = "all",
+) -> Score:
+    """Return a score of a run by name: a column of it, or computed now from its trace, its features or its networks.
 
-    InputError where there is no such score (the nearest name is offered), or where what it needs is not there.
+    Scores of networks (`prediction_depth`, `vog`, `second_split`) look at the data again.
+
+    Args:
+        by: of the run or the tables; `FILE` or `FILE:COLUMN` of a score made elsewhere; or `module:function` of the trace.
+        data: those that were scored, where they have moved or were arrays.
+        until, evidence, window: the epoch after which training ends, else as of `score_trace`; for scores of the trace alone.
+
+    Raises:
+        InputError: there is no such score (the nearest name is offered), or what it needs is not there.
     """
-    own = ":" in by.strip(":") and not is_score_file(by)
+    own, reading = ":" in by.strip(":") and not is_score_file(by), ScoreReading(until, window, evidence)
     if by not in run.scores and is_score_file(by) and reading == ScoreReading():
         return score_of_file(by, run.ids, run.labels)
     if reading == ScoreReading() and not own:
-        return known_score(run, by)
+        return known_score(run, by, data)
     name = canonical(by)
     if name not in SCORES and not own:
         cure = "Leave out --until, --window and --evidence."
         raise invalid("by", "name a score that is computed from the trace", repr(by), cure)
-    trace = run.trace if reading.until is None else run.trace.until(reading.until)
-    score = score_trace(trace, [name], evidence=reading.evidence, window=reading.window)[name]
+    trace = run.trace if until is None else run.trace.until(until)
+    score = score_trace(trace, [name], evidence=evidence, window=window)[name]
     return replace(score, name=f"{name} ({reading.words})") if reading.words else score
 
 
-def known_score(run: Run, name: str) -> Score:
+def known_score(run: Run, name: str, data: Source = None) -> Score:
     """Return a score of the run; one of the tables that it has no column of is computed from its trace, networks or features.
 
     InputError where there is no such score, or it is absent; no name of code or of a file is followed.
@@ -95,7 +112,7 @@ def known_score(run: Run, name: str) -> Score:
     ours = name if name in run.scores else canonical(name)
     spec = FEATURE_SCORES.get(ours)
     if ours in NETWORK_SCORES and ours not in run.scores:
-        values = np.mean([NETWORK_SCORES[ours].function(one, run.labels) for one in networks_of(run, ours)], axis=0)
+        values = np.mean([NETWORK_SCORES[ours].function(one, run.labels) for one in networks_of(run, ours, data)], axis=0)
         return Score(ours, values, NETWORK_SCORES[ours].harder, run.ids, run.labels)
     if ours in SCORES and ours not in run.scores:
         return score_trace(run.trace, [ours])[ours]
@@ -110,7 +127,7 @@ def known_score(run: Run, name: str) -> Score:
     raise unknown_choice("score", name, there, also=ALIASES)
 
 
-def networks_of(run: Run, name: str) -> "Iterator[MemberNetwork]":
+def networks_of(run: Run, name: str, data: Source = None) -> "Iterator[MemberNetwork]":
     """Open a run's networks one by one with its data, which are read again; a stored name of code is not followed."""
     spec, recipe = run.manifest.spec, run.manifest.spec.recipe
     if recipe is None or ":" in spec.model or spec.model == TREES.name or (spec.encoder is not None and run.eyes == "scratch"):
@@ -121,7 +138,7 @@ def networks_of(run: Run, name: str) -> "Iterator[MemberNetwork]":
     from dataprune.encoders import encode
     from dataprune.training.features import Built, MemberNetwork
 
-    dataset, built = encode(run.dataset(), run.eyes), Built(spec.model, recipe.normalise, spec.n_classes)
+    dataset, built = encode(run.dataset(data), run.eyes), Built(spec.model, recipe.normalise, spec.n_classes)
     for one in run.manifest.learned:
         yield MemberNetwork(dataset, open_member(undamaged(run.path / str(one.file), one.sha256)), built)
 

@@ -104,7 +104,7 @@ class MemberNetwork:
 
     def gradients(self) -> Iterator[Float32[np.ndarray, "epochs some inputs"]]:
         """Yield block by block the gradient of the label's logit by the input, by the weights that were kept (`weights@EPOCH`)."""
-        arrays, labels = self.member.arrays, torch.from_numpy(np.asarray(self.dataset.labels))
+        arrays, labels = self.member.arrays, torch.tensor(self.dataset.labels)
         epochs = sorted({name.partition(".")[0] for name in arrays if name.startswith("weights@")})
         if len(epochs) < 2:
             raise InputError("vog needs the weights of two epochs or more. Score with --record vog.")
