@@ -74,9 +74,7 @@ def fit(
         features: what does not fit memory is read once.
         restarts: starts to try; the one of the least inertia is taken.
         sample: rows to fit, drawn by the seed; by default all, at most a million or 1 GB in float32.
-
-    Raises:
-        InputError: NaN or infinite values (with rows), fewer rows or fewer different rows than clusters.
+    Raises:   InputError: NaN or infinite values (with rows), fewer rows or fewer different rows than clusters.
     Source: Lloyd 1982; Arthur and Vassilvitskii 2007 (greedy k-means++). Departs: the start sees a sample of at least 10,000 rows
         and 100 for each cluster.
 
@@ -128,8 +126,7 @@ def _lloyd(x: Float32[np.ndarray, "rows dimensions"], clusters: int, random_stat
 def assign(features: Features, centres: ArrayLike) -> tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
     """Find each row's nearest centre, the first of equals, and the Euclidean distance to it.
 
-    Raises:
-        InputError: values that are not finite (with rows), another width than that of the centres.
+    Raises:   InputError: values that are not finite (with rows), another width than that of the centres.
 
     Example:
         >>> [one.tolist() for one in assign(np.array([[0.0, 3.0], [9.0, 0.0]]), [[0.0, 0.0], [9.0, 0.0]])]

@@ -23,7 +23,6 @@ class Components:
     explained: float
 
     def of(self, rows: Float32[np.ndarray, "n values"]) -> Float32[np.ndarray, "n components"]:
-        """Return the coordinates of rows along the components."""
         return np.asarray((rows - self.middle) @ self.ways.T, np.float32)
 
 

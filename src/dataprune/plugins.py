@@ -49,8 +49,7 @@ def call(name: str, *arguments: object) -> Any:
 def named(what: str, name: str, table: Mapping[str, Kind], kind: type[Kind]) -> Kind:
     """Look a name up, or call `"module:function"`, which must return one of the kind.
 
-    Raises:
-        InputError: no such name, or the function returns something else.
+    Raises:   InputError: no such name, or the function returns something else.
     """
     if ":" in name:
         made = call(name)

@@ -54,7 +54,6 @@ def from_arrays(
 def of_arrays(
     x: np.ndarray, y: Any, ids: Sequence[str] | None, classes: Sequence[str] | None, layout: Layout, notes: tuple[str, ...] = ()
 ) -> Dataset:
-    """Make a data set as `from_arrays`, of an array whose layout may be known."""
     given, said = _as_inputs({"x": x}, layout)
     inputs, notes = given["x"], (*notes, *said)
     names = np.asarray(row_ids(len(inputs)) if ids is None else [str(name) for name in ids], IDS)

@@ -63,7 +63,6 @@ def gather(
 
 
 def sole_is_train(splits: Mapping[str, T]) -> Mapping[str, T]:
-    """Take a split that is alone for train."""
     return {"train": next(iter(splits.values()))} if len(splits) == 1 else splits
 
 
@@ -156,7 +155,6 @@ def as_column(values: Sequence[Any]) -> np.ndarray:
 
 
 def is_missing(label: Any) -> bool:
-    """Return whether a value stands for no label."""
     return label is None or (not isinstance(label, np.ndarray) and (label == "" or label != label))
 
 

@@ -138,7 +138,6 @@ def fit_square(
 
 
 def digest_of(pixels: np.ndarray, more: bytes = b"") -> bytes:
-    """Return a digest by which two pictures are the same or not."""
     start = f"{pixels.dtype.str} {pixels.shape} ".encode() + more
     return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=DIGEST_BYTES, key=hashlib.sha256(start).digest()).digest()
 
@@ -149,7 +148,6 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def is_deep(picture: Image.Image) -> bool:
-    """Return whether a picture has 16 bits."""
     return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
 
 

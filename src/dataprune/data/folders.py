@@ -89,7 +89,6 @@ def layout(ids: Iterable[str], where: str = "the folder", labelled: bool = False
 
 
 def place_of(name: str, places: Iterable[Place]) -> Place | None:
-    """Return the place that a picture lies in."""
     return next((place for place in places if name.startswith(place.folder)), None)
 
 

@@ -82,7 +82,6 @@ def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequen
 
 
 def is_called_label(name: str) -> bool:
-    """Return whether a column is called as labels are."""
     return plain_name(name) in _CALLED
 
 
@@ -124,7 +123,6 @@ class LabelFile:
     called: str = "labels"  # in messages
 
     def names_all(self, ids: Sequence[str]) -> bool:
-        """Return whether a column of the file names all these examples."""
         with suppress(InputError):
             return self.sheet.join(ids, self.called).key is not None
         return False
@@ -212,7 +210,6 @@ class Reading:
         return next((name for name in names if getattr(self, name) is not None), None)
 
     def refuse_columns(self) -> None:
-        """Refuse columns that were named, for data without any."""
         if (name := self.asked_column) is not None:
             raise invalid(name, "be left out for data without columns", repr(getattr(self, name)))
 

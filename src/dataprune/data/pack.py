@@ -258,7 +258,6 @@ def _build(pictures: Pictures, form: Form, folder: Path, workers: int | None, pr
 
 
 def _decode_chunk(path: Path, offset: int, form: Form, chunk: Chunk, report: Report) -> _Made:
-    """Decode one chunk and write its rows at their place."""
     size, scale = form.size or 0, form.scale or ALL_BITS
     made, digests = _Made(chunk.start, [], b"", Counter()), []
     empty, done = np.zeros((size, size, 3), np.uint8), 0

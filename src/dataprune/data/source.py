@@ -50,18 +50,15 @@ class Pictures:
 
     @classmethod
     def of(cls, reads: Sequence[Read], identity: Iterable[str], n_bytes: int) -> "Pictures":
-        """Cut pictures that are read one by one into chunks."""
         groups = {start: reads[start : start + CHUNK] for start in range(0, len(reads), CHUNK)}
         chunks = tuple(Chunk(start, len(group), partial(iter, group)) for start, group in groups.items())
         return cls(chunks, tuple(identity), n_bytes)
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
         return sum(chunk.count for chunk in self.chunks)
 
     def take(self, rows: Sequence[int]) -> "Pictures":
-        """Keep the pictures at some rows, in their order."""
         if len(rows) == self.count:
             return self
         chunks, start, wanted = list[Chunk](), 0, set(rows)
@@ -120,7 +117,6 @@ def read_file(path: str, limit: int = -1, *, place: int = 0, size: int | None = 
 
 
 def stamp(name: str, state: os.stat_result) -> str:
-    """Say which state a file is in."""
     return f"{name}\0{state.st_size}\0{state.st_mtime_ns}"
 
 
@@ -174,7 +170,6 @@ def shared_folders(paths: Iterable[str]) -> list[str]:
 
 
 def row_ids(count: int) -> list[str]:
-    """Name examples by their row number, where the source gives no better name."""
     return [str(row) for row in range(count)]
 
 

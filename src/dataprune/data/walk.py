@@ -31,7 +31,6 @@ class File:
 
     @property
     def inode(self) -> tuple[int, int]:
-        """What is equal of two names of one file."""
         return self.state.st_dev, self.state.st_ino
 
 
@@ -47,7 +46,6 @@ class Walk:
     links: list[str] = field(default_factory=list)  # to folders, which lead back to where the walk has been
 
     def ending_in(self, endings: tuple[str, ...]) -> dict[str, str]:
-        """Return the paths of other files with one of these endings, by their names."""
         return {name: f"{self.base}/{name}" for name in self.others if name.lower().endswith(endings)}
 
 
@@ -106,14 +104,12 @@ def without_doubles(files: list[File]) -> tuple[list[File], list[str]]:
 
 
 def file_pictures(base: str, files: Iterable[File]) -> Pictures:
-    """Return files as pictures to decode, keyed by their names, sizes and times."""
     files = list(files)
     reads = [partial(read_file, file.path) for file in files]
     return Pictures.of(reads, (base, *(stamp(file.id, file.state) for file in files)), sum(file.state.st_size for file in files))
 
 
 def listed(path: str, name: str, through: str = "") -> File | Skipped:
-    """Return a picture by its path, or why it cannot be used. Only its state is looked at."""
     try:
         state = Path(path).stat()
     except (OSError, ValueError) as error:
@@ -134,7 +130,6 @@ class Shelf:
 
     @cached_property
     def walk(self) -> Walk:
-        """All that lies below the folder."""
         return self._found or walk(self.base)
 
     def find(self, texts: Sequence[str], folder: str) -> list[list[str]]:

@@ -37,8 +37,7 @@ def measure_pictures(
 ) -> Float32[np.ndarray, "examples columns"]:
     """Measure the pictures of a data set: those of its source, whole, else those that it holds; NaN of one that cannot be read.
 
-    Raises:
-        InputError: the data hold no pictures, or their source changed.
+    Raises:   InputError: the data hold no pictures, or their source changed.
     """
     if dataset.images is None:
         raise invalid("data", "hold pictures", dataset.things)
@@ -81,7 +80,6 @@ def _held(dataset: Dataset, how: Measurer, progress: Progress | None) -> np.ndar
 
 
 def _read(pictures: Pictures, how: Measurer, scale: Scale, workers: int | None, progress: Progress | None) -> np.ndarray:
-    """Measure pictures from where they lie."""
     made = np.full((pictures.count, how.columns), np.nan, np.float32)
     for start, rows in chunk_results(partial(_measure_chunk, how, scale), pictures, workers, progress):
         made[start : start + len(rows)] = rows

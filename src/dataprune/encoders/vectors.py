@@ -52,10 +52,8 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
             onnx:FILE, or module:function of a batch of pictures (B, H, W, Ch) uint8 that gives (B, D) numbers; auto chooses by the
             pictures, and may choose none; scratch is none. For texts all-minilm-l6-v2, st:NAME, hf:NAME (or folders), or
             module:function of a list of texts; auto keeps the vectors that they were read with.
-
-    Raises:
-        InputError: the encoder is unknown, does not load, or gives no vectors; the data are vectors already.
-        MachineError: what it needs is not installed, or the cache cannot be written.
+    Raises:   InputError: the encoder is unknown, does not load, or gives no vectors; the data are vectors already.
+              MachineError: what it needs is not installed, or the cache cannot be written.
     """
     dataset, how = read(source), how or Encoding()
     name, notes = choose(dataset, encoder)

@@ -62,11 +62,9 @@ class CleanPass:
         return replace(member, info={**member.info, "incomplete": self.incomplete}) if self.incomplete else member
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was recorded so far, as tensors, for a checkpoint."""
         return {"recorder": self.recorder.state(), "incomplete": self.incomplete, "step": self._step}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
         self.recorder.restore(state_dict["recorder"])
         self.incomplete, self._step, self._is_restored = state_dict["incomplete"], state_dict["step"], True
 

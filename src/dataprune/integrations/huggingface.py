@@ -40,11 +40,9 @@ class RecordTrace(CleanPass, TrainerCallback):
             self.begin(int(passed + 1e-6), state.global_step, abs(passed - round(passed)) < 1e-6, model)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Record the epoch."""
         self.epoch_ended(state.global_step, kwargs["model"])
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Put what was recorded into the checkpoint."""
         if self._records:
             with self.safely("writing the record into a checkpoint"):
                 torch.save(self.state_dict(), _record_in(args, state))

@@ -28,5 +28,4 @@ class RecordTrace(CleanPass, Callback):
             self.begin(loop.epoch_progress.current.processed, trainer.global_step, is_between, pl_module, around)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the epoch."""
         self.epoch_ended(trainer.global_step, pl_module, trainer.precision_plugin.forward_context())

@@ -105,7 +105,6 @@ def audit(found: Suspects, size: int = 100, *, seed: int = 0) -> Audit:
         found: a finding; it needs no number.
         size: how many, at least two for each of at most STRATA strata.
         seed: of what is drawn.
-
     Source: optimal whole allocation: Wright 2012, The American Statistician 66, which gives the same first rows for each size.
     """
     guess = _guess(found)
@@ -182,7 +181,6 @@ class _Counts:
     expected: Float64[np.ndarray, " strata"]
 
     def of(self, some: Bool[np.ndarray, " strata"]) -> "_Counts":
-        """Return those of some strata."""
         return _Counts(self.sizes[some], self.looked[some], self.hits[some], self.expected[some])
 
     def total(self) -> Range:

@@ -61,6 +61,5 @@ def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> D
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no probability to ask for."""
     if not 0 < confidence <= 1:
         raise invalid("confidence", "be in (0, 1]", confidence, "0.9 relabels where the new label is right nine times in ten.")

@@ -95,9 +95,8 @@ def find_pairs(
         features: (n, D) numbers by which near ones are found, also a memory map, numbered through like `inputs`; examples beyond
             their end are compared exactly only. Takes as long as 20 neighbours of each, and 400 bytes for each.
         whole: rows that are equal where examples are identical, in place of `inputs`: digests of pictures before they were cut.
-
-    Returns:
-        Exact pairs by row (of n identical examples, n − 1, each with the first), then near ones among the different, by distance.
+    Returns:  Exact pairs by row (of n identical examples, n − 1, each with the first), then near ones among the different, by
+              distance.
     """
     shapes = {part.shape[1:] for part in inputs}
     if len(shapes) > 1:

@@ -38,7 +38,6 @@ class Start:
     by_class: bool
 
     def part(self, which: slice) -> "Start":
-        """Return some of the fits."""
         return replace(self, scale=self.scale[which], bias=self.bias[which], transition=self.transition[which])
 
 

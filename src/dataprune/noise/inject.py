@@ -93,7 +93,6 @@ def _plans(
 def _other(
     truth: Int64[np.ndarray, " some"], hashes: UInt64[np.ndarray, " some"], kind: str, n_classes: int
 ) -> Int64[np.ndarray, " some"]:
-    """Return another class for each label."""
     if kind == "look-alike":
         return np.array([dict(LOOK_ALIKES)[label] for label in truth.tolist()], dtype=np.int64)
     steps = 1 if kind == "pairwise" else 1 + (hashes % np.uint64(n_classes - 1)).astype(np.int64)

@@ -85,7 +85,6 @@ class Average:
 
     @property
     def best(self) -> Noise:
-        """The model of the most weight."""
         return self.noises[int(self.weights.argmax())]
 
 
@@ -136,7 +135,6 @@ def sample(probabilities: Probabilities, labels: Labels, seed: int) -> tuple[Pro
 def fit(
     p: Probabilities, y: Labels, prior: Prior, strength: float, by_class: bool, rows: Int64[np.ndarray, "fits rows"]
 ) -> list[Noise]:
-    """Fit a model to each set of rows (fits, rows)."""
     begun, n_classes = [], p.shape[1]
     for one in rows:
         transition = alike(prior.share, y[one], n_classes)
@@ -188,7 +186,6 @@ def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -
 
 
 def share_wrong(noise: Noise, probabilities: Probabilities, labels: Labels) -> float:
-    """Return the expected share of wrong labels by one model."""
     joint = _log_joint(noise, probabilities, labels)
     own = joint[np.arange(len(labels)), labels]
     return float(1.0 - np.exp(own - _log_sum(joint)).mean())

@@ -179,7 +179,6 @@ def shift_to_sum(odds: Values, total: float) -> float:
 
 
 def sigmoid(odds: Values) -> Values:
-    """Return the probabilities of log-odds."""
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -60.0, 60.0))))
 
 

@@ -72,7 +72,6 @@ def _number(count: int) -> str:
 
 
 def method_of(evidence: Evidence) -> str:
-    """Return on what the finding rests."""
     said = {
         "out": "probabilities taken as those of networks that did not see the example",
         "in": "in-sample: networks that were trained on every label",
@@ -82,7 +81,6 @@ def method_of(evidence: Evidence) -> str:
 
 
 def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
-    """Return what one should know of the evidence."""
     notes = list(evidence.notes)
     counts = np.bincount(evidence.labels, minlength=evidence.n_classes)
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]

@@ -64,11 +64,9 @@ class Clustering:
 
     @property
     def k(self) -> int:
-        """How many clusters there are."""
         return len(self.clusters.centres)
 
     def record(self, file: FeatureFile, settings: ClusterSettings, rows_left_out: int = 0) -> FeaturesRecord:
-        """Return what was asked and what came of it."""
         curve, found, drawn = self.curve, self.clusters, None
         if curve is not None:
             drawn = CurveRecord(tuple(curve.clusters.tolist()), tuple(curve.inertia.tolist()), self.curve_rows)
@@ -121,10 +119,7 @@ def km(
         clusters: how many; "auto" takes the elbow of the inertia curve.
         normalize: cluster the directions in which rows lie from their mean.
         restarts: starts to try; the best is taken.
-
-    Returns:
-        `km`, harder where larger; by the ids of the file, else by row.
-
+    Returns:  `km`, harder where larger; by the ids of the file, else by row.
     Source: after Sorscher et al. 2022, arXiv:2206.14486. Departs: Euclidean distance to the centre, as in the report.
 
     Example:
@@ -174,11 +169,8 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
     given back at once; other features or settings replace the columns. What features do not allow (a direction of a row of zeros)
     is absent with its reason. `manifest.features` says digest, k and curve.
 
-    Args:
-        clusters: "auto", "classes" or a number, as text; `seed` and `restarts` are those of k-means.
-
-    Raises:
-        InputError: examples without features, features that are not finite, too few for the clusters.
+    Args:     clusters: "auto", "classes" or a number, as text; `seed` and `restarts` are those of k-means.
+    Raises:   InputError: examples without features, features that are not finite, too few for the clusters.
     """
     check_type("run", run, Run, "Open its folder with `open_run`.")
     check_type("file", file, FeatureFile, "Open it with `read_features`.")
@@ -248,7 +240,6 @@ def _scores(matched: Matched, found: Clustering, run: Run, settings: ClusterSett
 
 
 def _publish(run: Run, added: Scores, record: FeaturesRecord, cost: Phase) -> None:
-    """Write the scores anew, and the manifest after them."""
     kept = [one for name, one in run.scores.items() if name not in FEATURE_SCORES]
     absent = {name: reason for name, reason in run.scores.absent.items() if name not in FEATURE_SCORES} | added.absent
     scores = Scores([*kept, *added.values()], absent)

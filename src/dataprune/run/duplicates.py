@@ -96,9 +96,7 @@ def find_duplicates(
         distance: the largest of near duplicates; None is the default that was set by eye, 0.25 for pictures.
         features: (n, D) numbers by which near ones are found in place of pixels, of all examples in the order train, validation,
             test, or of train only. Distances are then in units of what is usual around the two, by default up to 0.2.
-
-    Raises:
-        InputError: splits of different shapes, a distance out of range.
+    Raises:   InputError: splits of different shapes, a distance out of range.
     """
     given = source if isinstance(source, Splits) else read_splits(source)
     parts = [(name, part) for name in SPLIT_NAMES if (part := getattr(given, name)) is not None]

@@ -75,10 +75,8 @@ def embed(
         run: for `trace`: the run whose first member's network gives the features.
         wait: if another process works on the same file, wait for it.
         listener: hears the cost and the progress of training.
-
-    Raises:
-        InputError: the method does not fit the data, or `out` holds other features or other things.
-        WorkError: training failed.
+    Raises:   InputError: the method does not fit the data, or `out` holds other features or other things.
+              WorkError: training failed.
     """
     settings, hardware, dataset, path = settings or EmbedSettings(), hardware or Hardware(), read(source), Path(out)
     work = _work_folder(path)
@@ -94,7 +92,6 @@ def embed(
 
 
 def check_features_out(path: Path) -> None:
-    """Refuse a name that could not be written, or that something else has, before any work."""
     _work_folder(path).check()
 
 
@@ -105,7 +102,6 @@ def _work_folder(path: Path) -> store.WorkFolder:
 def _make(
     work: store.WorkFolder, method: Method, listener: Listener | None, dataset: Dataset, test: Dataset | None
 ) -> dict[str, Any]:
-    """Make the features, write them, measure how good they are, and return what the manifest says of them."""
     begun = time.perf_counter()
     encoder, prepared = method.prepare(work.scratch, listener), time.perf_counter()
     features = encoder.encode(dataset)
@@ -154,5 +150,4 @@ def _quality(features: np.ndarray, encode: Encode, dataset: Dataset, test: Datas
 
 
 def _spaced(n_rows: int, most: int) -> np.ndarray:
-    """Choose at most so many rows, evenly spaced."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, most)).astype(np.int64))

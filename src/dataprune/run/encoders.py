@@ -119,7 +119,6 @@ def _directions(
 
 
 def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
-    """Encode by a network that somebody else trained."""
     how = Encoding(hardware.resolved_device(), hardware.workers)
     record = record_of(dataset, name, how)
 
@@ -131,14 +130,12 @@ def _frozen(dataset: Dataset, name: str, hardware: Hardware) -> Method:
 
 
 def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Method:
-    """Encode by a network that learns from the pictures, without labels."""
     from dataprune.training.swav.job import swav_cost, swav_features, timed_swav_cost, train_swav
 
     plan = plan_swav(dataset, settings)
     cost = swav_cost(dataset, plan)  # refuses a model that is unknown or does not fit
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
-        """Train, or go on with it, and return the encoder."""
         # One training, whose checkpoints lie here: a cluster would gain nothing.
         here = replace(hardware, executor=None) if hardware.executor == "ray" else hardware
         device = here.resolved_device()

@@ -167,9 +167,7 @@ def write_cleaned(decided: Decisions, targets: Targets, dataset: Dataset | None 
     Args:
         dataset: the pictures, for folders.
         overwrite: replace a file of labels that holds something else, which is refused otherwise.
-
-    Raises:
-        InputError: a folder is there already, nothing stays, or the data are no pictures or have no files to link to.
+    Raises:   InputError: a folder is there already, nothing stays, or the data are no pictures or have no files to link to.
     """
     check_type("decided", decided, Decisions)
     new, made = targets.check(), dict[Path, Folder]()
@@ -208,9 +206,7 @@ def write_folder(kept: Selection, dataset: Dataset, out: str | Path, how: How) -
     Args:
         dataset: the data the kept set was taken from; labels decide the class folder.
         out: must not exist, or hold just that; it is filled under another name and renamed when complete.
-
-    Raises:
-        InputError: `out` holds other things, or the data are feature vectors, or links were asked of data without files.
+    Raises:   InputError: `out` holds other things, or the data are feature vectors, or links were asked of data without files.
     """
     check_type("kept", kept, Selection)
     check_type("dataset", dataset, Dataset)
@@ -226,7 +222,6 @@ class Folder:
     how: How
 
     def check(self) -> None:
-        """Refuse data that cannot become a folder of copies or links."""
         if self.dataset.images is None and self.dataset.records is None:
             raise InputError(f"{self.dataset.things} cannot be copied. Write the kept ids with --out FILE.")
         if self.how == "link" and self.dataset.paths is None:
@@ -244,7 +239,6 @@ class Folder:
         return is_there
 
     def write(self, target: Path) -> None:
-        """Make the folder at a place, whole or not at all."""
         if self.check_at(target):
             return
         identity = store.json_digest([self.how, self.dataset.fingerprint, self.kept.rows.tolist()])
@@ -253,7 +247,6 @@ class Folder:
 
     @property
     def n_bytes(self) -> int | None:
-        """How large the folder will be, where that is known before."""
         paths = self.dataset.paths
         if self.how == "link" or paths is None:
             return None

@@ -48,7 +48,6 @@ class Matched:
             yield block[self.keep[start : start + len(block)]]
 
     def by_example(self) -> np.ndarray:
-        """Return the features of each example, in the order of the set."""
         return np.asarray(np.concatenate(list(self))[self.place])
 
 
@@ -61,7 +60,6 @@ def match(file: FeatureFile, ids: np.ndarray) -> Matched:
 
 
 def parts_of(splits: Splits) -> list[Dataset]:
-    """Return the splits that there are, train first."""
     return [part for part in (splits.train, splits.validation, splits.test) if part is not None]
 
 

@@ -62,14 +62,12 @@ class RunSpec:
 
     @property
     def networks(self) -> str:
-        """What the networks are, in words."""
         if self.recipe is None:
             return f"{self.model}, recorded in a training of its own, of which recipe and cost are not known"
         return f"{self.model} {'from scratch' if self.encoder is None else f'on vectors of {self.encoder.name}'}"
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The spec as it lies on disk and is hashed."""
         plain = asdict(self)
         if self.recipe is not None:
             del plain["recipe"]["epochs"]
@@ -116,7 +114,6 @@ class MemberRecord:
 
     @property
     def said(self) -> str:
-        """What became of it, in a line."""
         return f"member {self.member} ({self.status}): {self.reason}"
 
 
@@ -132,7 +129,6 @@ class RunData:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "RunData":
-        """Describe a data set with labels."""
         assert dataset.labels is not None
         counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
         return cls(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), dataset.kind)
@@ -201,7 +197,6 @@ class RunManifest:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The manifest as it lies on disk."""
         return asdict(self) | {"spec": self.spec.plain}
 
     @cached_property
@@ -247,7 +242,6 @@ def doubts(manifest: RunManifest) -> list[str]:
 
 
 def member_file(member: int) -> str:
-    """Return the path of a member's trace inside a run."""
     return f"trace/member-{member:03d}.safetensors"
 
 

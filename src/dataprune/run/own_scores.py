@@ -144,7 +144,6 @@ def networks_of(run: Run, name: str, data: Source = None) -> "Iterator[MemberNet
 
 
 def is_score_file(name: str) -> bool:
-    """Return whether a name means a file, or a column of one."""
     return any(Path(one).suffix in SCORE_FILES for one in (name, name.rpartition(":")[0])) or Path(name).is_file()
 
 

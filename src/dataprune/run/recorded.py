@@ -48,10 +48,8 @@ def write_run(
         model: what the network is called, for the record; it is part of the run's identity.
         classes: names of the classes in the order of the network's outputs; by default those of the recorders, else of the data.
         wait: if another process works on the folder, wait for it.
-
-    Raises:
-        InputError: the trace has other examples or labels than the data, or no probabilities of the last epoch; `out` holds another
-            run or other things.
+    Raises:   InputError: the trace has other examples or labels than the data, or no probabilities of the last epoch; `out` holds
+              another run or other things.
     """
     check_type("trace", trace, Trace, "Join what Recorder.finish() returns: Trace([member], labels).")
     if not trace.ends_whole:
@@ -71,8 +69,7 @@ def write_run(
 def of_data(trace: Trace, dataset: Dataset, classes: Sequence[str] = ()) -> tuple[Dataset, Trace]:
     """Bring a trace into the order of the data, and the data to its examples, labels and classes.
 
-    Raises:
-        InputError: ids that are not in the data, another number of rows, labels that differ.
+    Raises:   InputError: ids that are not in the data, another number of rows, labels that differ.
     """
     rows = np.arange(len(trace))
     if trace.ids is not None:
@@ -113,7 +110,6 @@ def _check_labels(said: np.ndarray, given: np.ndarray, labels: np.ndarray, known
 
 
 def _spec(trace: Trace, dataset: Dataset, model: str) -> RunSpec:
-    """Return the identity: of the data and of all that was recorded."""
     digests, seed = [], 0
     for number, member in enumerate(trace.members_at(np.arange(len(trace)))):
         if not {"probabilities", "top_probabilities"} & member.arrays.keys():
@@ -138,7 +134,6 @@ def _spec(trace: Trace, dataset: Dataset, model: str) -> RunSpec:
 
 
 def _write(folder: Path, spec: RunSpec, dataset: Dataset, trace: Trace) -> None:
-    """Write members, scores and, last, the manifest."""
     assert dataset.labels is not None, "those of the trace"
     (folder / "trace").mkdir(exist_ok=True)
     each = enumerate(trace.members_at(np.arange(len(trace))))

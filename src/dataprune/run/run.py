@@ -98,15 +98,13 @@ class Run(Tabular, Reported):
         return f"Run({self.path}: {data.n_examples:,} examples, {len(self.classes)} classes, {members}, {len(self.scores)} scores)"
 
     def _columns(self) -> dict[str, np.ndarray]:
-        """Return a row for each example, in source order: id, label as class name, and a column for each score."""
         columns = {"id": self.ids, "label": np.array(self.classes, object)[self.labels]}
         return columns | {name: score.values for name, score in self.scores.items()}
 
     def dataset(self, data: str | Path | Dataset | None = None) -> Dataset:
         """Read the source again, from `data`, or from where it lay when it was scored.
 
-        Raises:
-            InputError: it is not there, or it is not the data that was scored.
+        Raises:   InputError: it is not there, or it is not the data that was scored.
         """
         place = self.place if data is None else data
         found = read(place, **self.manifest.read)
@@ -132,8 +130,7 @@ class Run(Tabular, Reported):
     def features(self) -> FeatureFile:
         """Open the features that the run was scored with.
 
-        Raises:
-            InputError: it was scored without, or they are not there any more, or are others. No message names their place.
+        Raises:   InputError: it was scored without, or they are not there any more, or are others. No message names their place.
         """
         if self.manifest.features is None:
             raise InputError("the run was scored without features. Add them: dataprune score DATA --out RUN --features FILE.")
@@ -193,18 +190,15 @@ class Run(Tabular, Reported):
 
 
 def other_data(run: Run, dataset: Dataset, what: str, cure: str) -> InputError:
-    """Build the error for data that are not those of a run."""
     differ = f"fingerprint {dataset.fingerprint[:12]}, the run has {run.manifest.spec.data[:12]}"
     return InputError(f"{what} are not those of {run.path}: {differ}. {cure}")
 
 
 def work_folder(out: str | Path) -> store.WorkFolder:
-    """Return the work folder of a run."""
     return store.WorkFolder.in_folder(Path(out), "a run", claim=SPEC, manifest=MANIFEST)
 
 
 def undamaged(file: Path, sha256: str) -> Path:
-    """Return a file of a run back, if it has its checksum."""
     if store.sha256(file) != sha256:
         raise StoreError(f"{file} is damaged (its checksum differs). Make the run again, by the same command or call.")
     return file
@@ -237,9 +231,8 @@ def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Sequence[s
 def open_run(path: str | Path) -> Run:
     """Open a finished run.
 
-    Raises:
-        InputError: `path` is no run, or one that has not finished.
-        StoreError: its manifest is damaged or of another version.
+    Raises:   InputError: `path` is no run, or one that has not finished.
+              StoreError: its manifest is damaged or of another version.
     """
     check_type("RUN", path, str | Path)
     folder = Path(path)

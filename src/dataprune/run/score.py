@@ -84,11 +84,9 @@ def score(
         extend: add members to a finished run, up to `settings.members` or `settings.repeats` of the folds.
         wait: if another process works on the folder, wait for it.
         listener: hears the cost and the progress; in a notebook a bar does by default.
-
-    Raises:
-        InputError: the data cannot be scored, or `out` holds another run or other things.
-        MachineError: no room, no permission, no such device.
-        WorkError: no member learned anything.
+    Raises:   InputError: the data cannot be scored, or `out` holds another run or other things.
+              MachineError: no room, no permission, no such device.
+              WorkError: no member learned anything.
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
     check_names(settings.model, settings.recipe)
@@ -128,7 +126,6 @@ def eyes_for(encoder: str, model: str | None, recipe: str | None) -> str:
 
 
 def check_out(out: str | Path) -> None:
-    """Refuse an output folder that cannot become a run, before anything is read for it."""
     work_folder(out).check()
 
 
@@ -240,7 +237,6 @@ class _Scoring:
         return scores
 
     def _finish(self, members: list[MemberRecord], scores: Scores, seconds: tuple[float, float]) -> None:
-        """Write the manifest."""
         dataset, trained = self.dataset, [member for member in members if member.file is not None]
         n_seen, spent = sum(member.examples_seen for member in members), sum(member.seconds for member in members)
         training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
@@ -271,7 +267,6 @@ REASONS = {
 
 
 def note_file(member: int) -> str:
-    """Return the path of a member's note inside a run."""
     return f"trace/member-{member:03d}.json"
 
 
@@ -295,8 +290,7 @@ def published(folder: Path, scratch: Path, member: int) -> MemberRecord | None:
 def publish(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, MemberRecord]:
     """Publish members as they come; return the record of each.
 
-    Raises:
-        WorkError: members were lost with their workers; the others are kept.
+    Raises:   WorkError: members were lost with their workers; the others are kept.
     """
     records, lost = {}, []
     for outcome in outcomes:

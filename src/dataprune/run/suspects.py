@@ -48,10 +48,8 @@ def find_suspects(
         labels, probabilities: instead of it: (N,) class indices, and the (N, K) class probabilities of a model that did not see the
             examples, by cross-validation say.
         seed: of samples.
-
-    Returns:
-        For each example the probability that its label is wrong, and how many are in all, with an interval; or, where the evidence
-        carries no number, an order to look in and why.
+    Returns:  For each example the probability that its label is wrong, and how many are in all, with an interval; or, where the
+              evidence carries no number, an order to look in and why.
     """
     if labels is not None and probabilities is not None and source is None:
         source = Evidence(np.asarray(labels), out_of_sample=np.asarray(probabilities))
@@ -176,15 +174,10 @@ def write_suspects(found: Suspects, out: str | Path, *, overwrite: bool = False)
     Labels are written as the names of their classes. The last column, `decision`, is empty: a person fills it in (keep, drop or
     relabel), and `read_decisions` takes the file. Of a finding that lies there, decisions are carried over.
 
-    Args:
-        overwrite: replace what lies there, decisions too.
-
-    Returns:
-        How many decisions were carried over.
-
-    Raises:
-        InputError: without `overwrite`, the file is no finding, has columns of its own, or a decision about an example that now
-            has another label or another suggestion.
+    Args:     overwrite: replace what lies there, decisions too.
+    Returns:  How many decisions were carried over.
+    Raises:   InputError: without `overwrite`, the file is no finding, has columns of its own, or a decision about an example that
+              now has another label or another suggestion.
     """
     out = check_output(out, TABLES)
     check_type("found", found, Suspects)
@@ -231,9 +224,8 @@ def _carry_over(written: Mapping[str, np.ndarray], columns: Mapping[str, np.ndar
 def read_suspects(path: str | Path) -> Suspects:
     """Read a finding that `write_suspects` wrote.
 
-    Raises:
-        InputError: the file is none, or what lies beside it is not there or of another kind.
-        StoreError: what lies beside it is damaged.
+    Raises:   InputError: the file is none, or what lies beside it is not there or of another kind.
+              StoreError: what lies beside it is damaged.
     """
     path = Path(path)
     beside, needs = store.beside(path), (str(path), "be a table of `dataprune noise find`")

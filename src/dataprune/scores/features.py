@@ -18,8 +18,7 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
 
     The strategy `moderate` keeps the middle of this score. An example that is alone in its class has distance 0.
 
-    Raises:
-        InputError: another shape, values that are not finite (with rows), labels of another number.
+    Raises:   InputError: another shape, values that are not finite (with rows), labels of another number.
     Source: Xia et al. 2023, "Moderate Coreset", ICLR. Departs: the class's median as in the authors' code, not its mean.
     """
     _, width = shape_of(features)
@@ -52,11 +51,8 @@ def km(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples
 def km_cosine(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " examples"]:
     """Measure 1 − cosine, 0 … 2, between each example and the centre that points most nearly its way; lengths do not matter.
 
-    Args:
-        centres: as `clustering.fit(UnitRows(features), k)` gives them.
-
-    Raises:
-        InputError: a row or a centre of zeros, which has no direction (with rows); what `km` refuses.
+    Args:     centres: as `clustering.fit(UnitRows(features), k)` gives them.
+    Raises:   InputError: a row or a centre of zeros, which has no direction (with rows); what `km` refuses.
     Source: Sorscher et al. 2022, arXiv:2206.14486, section 6.
 
     Example:
@@ -74,8 +70,7 @@ def km_cosine(features: Features, centres: ArrayLike) -> Float64[np.ndarray, " e
 def prototype_distance(features: Features, labels: ArrayLike) -> Float64[np.ndarray, " examples"]:
     """Measure each example's Euclidean distance to the mean of its class; one that is alone in its class has 0.
 
-    Raises:
-        InputError: features that are not finite (with rows), labels of another number.
+    Raises:   InputError: features that are not finite (with rows), labels of another number.
     Source: Sorscher et al. 2022, arXiv:2206.14486, supervised prototypes. Departs: Euclidean distance.
 
     Example:

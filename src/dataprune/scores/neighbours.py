@@ -20,12 +20,8 @@ def nearest(
         queries: None are the features themselves, of which none is its own neighbour.
         k: from 1 to N, or N − 1.
         metric: "cosine", 1 − cosine, 0 … 2; or "euclidean", in the features' unit.
-
-    Returns:
-        Distances, ascending in each row, and the rows of `features` they belong to.
-
-    Raises:
-        InputError: another shape, values that are not finite (with rows), a row of zeros under "cosine", k out of range.
+    Returns:  Distances, ascending in each row, and the rows of `features` they belong to.
+    Raises:   InputError: another shape, values that are not finite (with rows), a row of zeros under "cosine", k out of range.
 
     Example:
         >>> distances, rows = nearest(np.array([[0.0], [3.0], [7.0]]), np.array([[2.0]]), 2, metric="euclidean")
@@ -52,9 +48,7 @@ def close_pairs(
         queries: what becomes of each row (its mirror image); None are the rows themselves.
         limit: the largest distance, in the metric's unit.
         most: so that N equal rows do not give N² pairs.
-
-    Returns:
-        Distances, and the two rows, the first of them below the second; by these.
+    Returns:  Distances, and the two rows, the first of them below the second; by these.
 
     Example:
         >>> [part.round(3).tolist() for part in close_pairs(np.array([[0.0], [3.0], [3.5]]), None, 1.0, metric="euclidean")]
@@ -82,11 +76,8 @@ def knn_scores(
     mean of 1 − cosine, largest for outliers (Kuan and Mueller 2022, arXiv:2207.03061; departs: not turned by exp(−d / median)).
     Copies are each other's nearest neighbours.
 
-    Args:
-        k: neighbours; of fewer examples all others are taken.
-
-    Raises:
-        InputError: what `nearest` refuses, labels of another number.
+    Args:     k: neighbours; of fewer examples all others are taken.
+    Raises:   InputError: what `nearest` refuses, labels of another number.
 
     Example:
         >>> share, distance = knn_scores(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), [0, 0, 0], k=1)
@@ -112,10 +103,7 @@ def knn_accuracy(
     Args:
         test_features: queries; None are the train features themselves, each among the others.
         k: neighbours; of fewer rows all are taken.
-
-    Returns:
-        A share in [0, 1]; of equal votes the lower class wins.
-
+    Returns:  A share in [0, 1]; of equal votes the lower class wins.
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4 (there with k = 200).
 
     Example:

@@ -28,7 +28,6 @@ def prediction_depth(
     Args:
         layers: what goes into each, from the input on, and at last the logits.
         predicted: the class that the network names in the end.
-
     Source: section 2.1. Departs: large layers are averaged over places; of more than 10,000 training examples so many are asked.
     """
     support = np.flatnonzero(trained_on)

@@ -33,13 +33,9 @@ def score_trace(
         ids: (N,) the examples' names; the trace's own if not given.
         evidence: which members speak for an example: "all", those trained on it ("in"), or those that were not ("out").
         window: epochs in a window of `dual`, `dyn_unc` and `tdds`, and those that `el2n_sum` adds up; 10, or all of fewer.
-
-    Returns:
-        The scores by our names. Where none was named, `.absent` has those that this trace does not allow, with the reason.
-
-    Raises:
-        InputError: an unknown name; a named score that this trace does not allow; a function of yours that fails, or gives NaN or
-            too few numbers; an example without such members; a window that is wider than the trace.
+    Returns:  The scores by our names. Where none was named, `.absent` has those that this trace does not allow, with the reason.
+    Raises:   InputError: an unknown name; a named score that this trace does not allow; a function of yours that fails, or gives
+              NaN or too few numbers; an example without such members; a window that is wider than the trace.
     """
     if evidence not in ("all", "in", "out"):
         raise unknown_choice("evidence", evidence, ("all", "in", "out"))

@@ -23,8 +23,7 @@ class Score(Drawable):
         ids: (N,) the examples' names; row numbers if not given.
         labels: (N,) class indices, if there are any.
 
-    Raises:
-        InputError: values that are not finite (with rows), lengths that differ, a direction other than +1 or -1.
+    Raises:   InputError: values that are not finite (with rows), lengths that differ, a direction other than +1 or -1.
 
     Example:
         >>> Score("aum", np.array([2.0, -1.0]), harder=-1).difficulty.tolist()
@@ -88,9 +87,7 @@ class Scores(Mapping[str, Score], Drawable):
     Args:
         scores: all with the same ids and labels.
         absent: the reason of each score that could not be computed.
-
-    Raises:
-        InputError: names repeat, or lengths, ids or labels differ between scores.
+    Raises:   InputError: names repeat, or lengths, ids or labels differ between scores.
     """
 
     def __init__(self, scores: Iterable[Score], absent: Mapping[str, str] | None = None) -> None:
@@ -168,9 +165,7 @@ def correlations(
     Args:
         scores: of at least two examples.
         kind: "pearson" on the difficulties, "spearman" on their ranks (ties share the mean rank).
-
-    Returns:
-        The names, and the symmetric matrix in [-1, 1]; NaN in the row of a score that is the same for all examples.
+    Returns:  The names, and the symmetric matrix in [-1, 1]; NaN in the row of a score that is the same for all examples.
     """
     from scipy.stats import rankdata
 

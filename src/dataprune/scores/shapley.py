@@ -34,9 +34,8 @@ def knn_shapley(
         queries: (Q, D), with `query_labels` (Q,); None are the examples themselves, each classified by all others.
         k: neighbours that vote, 1 ... N (N − 1 without queries).
         metric: "cosine" or "euclidean".
-
-    Raises:
-        InputError: values that are not finite or, under "cosine", all zero (with rows), labels of another number, k out of range.
+    Raises:   InputError: values that are not finite or, under "cosine", all zero (with rows), labels of another number, k out of
+              range.
     Source: Jia et al. 2019, arXiv:1908.08619, theorem 1.
 
     Example:
@@ -57,7 +56,6 @@ def knn_shapley(
     lengths, voting = np.einsum("nd,nd->n", x, x), np.maximum(np.arange(1, most + 1), k)
 
     def values_of(block: slice) -> Float64[np.ndarray, " examples"]:
-        """Add up what the examples are worth to some queries."""
         far = lengths - 2 * (q[block] @ x.T) + np.einsum("nd,nd->n", q[block], q[block])[:, None]
         if queries is None:
             far[np.arange(len(far)), np.arange(len(x))[block]] = np.inf

@@ -20,11 +20,8 @@ def zcore(features: np.ndarray, *, points: int | None = None, seed: int = 0) -> 
     nearest example gets 1, and the 100 next to it share −1 by 1/d⁴, all by the city-block distance; the scores sum to 0. Of equal
     rows the first gets the credit, the others share the blame, so one of them is kept.
 
-    Args:
-        points: by default 100 an example, at most a million; the time grows with them and with 1,000 · N log N.
-
-    Raises:
-        InputError: fewer than two rows or points, values that are not finite (with rows).
+    Args:     points: by default 100 an example, at most a million; the time grows with them and with 1,000 · N log N.
+    Raises:   InputError: fewer than two rows or points, values that are not finite (with rows).
     Source: Griffin et al. 2024, arXiv:2411.15349. Departs: several points share a pair of coordinates, 100 neighbours of 1,000, no
         random start value.
     """

@@ -114,9 +114,7 @@ class DynamicSampler:
             score: of each example, for `score`; a bare array is a difficulty.
             shard: rank and number of processes, of which each gets an equal part of the draw: the last ones begin it again where
                 it does not divide. Leave it out where the loader is divided otherwise, as Hugging Face's Trainer does.
-
-        Raises:
-            InputError: what does not fit.
+        Raises:   InputError: what does not fit.
         """
         self.method = Dynamic(method) if isinstance(method, str) else method
         check_type("method", self.method, Dynamic)

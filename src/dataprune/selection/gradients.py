@@ -15,9 +15,7 @@ def gradmatch(group: Group, count: int) -> Chosen:
 
     Each next example's gradient, (p − onehot(label)) ⊗ (features, 1), points most towards what the weighted ones leave of the mean.
 
-    Args:
-        group: option `ridge` draws the weights towards 0.
-
+    Args:     group: option `ridge` draws the weights towards 0.
     Source: Killamsetty et al. 2021, arXiv:2103.00123, algorithm 2.
     """
     from scipy.linalg import solve_triangular

@@ -25,9 +25,8 @@ def d2(group: Group, count: int) -> Rows:
     Each next one is the hardest; e = exp(−gamma · d²) of its difficulty then goes from each neighbour. d is the Euclidean distance
     between rows of length 1; a difficulty below 0 is moved to begin there. Growth: n² · D for the neighbours, by blocks.
 
-    Args:
-        group: options `neighbours` (of each; one is enough for a pair) and `gamma` (of what a kept one takes; forward it is 1).
-
+    Args:     group: options `neighbours` (of each; one is enough for a pair) and `gamma` (of what a kept one takes; forward it is
+              1).
     Source: Maharana et al. 2024, arXiv:2310.07931.
     """
     order = group.by_hash
@@ -81,9 +80,7 @@ def semdedup(group: Group, count: int) -> Rows:
     far), and each is judged by its largest cosine to one ranked before it. With `epsilon` and no size, those with a cosine of at
     most 1 − epsilon are kept.
 
-    Args:
-        group: options `clusters` (0 is about √n), `easy`, `epsilon`.
-
+    Args:     group: options `clusters` (0 is about √n), `easy`, `epsilon`.
     Source: Abbas et al. 2023, arXiv:2303.09540.
     """
     order = group.by_hash
@@ -91,7 +88,6 @@ def semdedup(group: Group, count: int) -> Rows:
 
 
 def semdedup_size(group: Group) -> int | None:
-    """Return how many examples are not alike by more than 1 − epsilon, None without epsilon."""
     epsilon = group.options["epsilon"]
     return max(1, int((_likeness(group, group.by_hash) <= 1 - epsilon).sum())) if epsilon else None
 

@@ -15,7 +15,6 @@ class Ids:
     """The ids of some examples, with what has been hashed of them."""
 
     def __init__(self, names: ArrayLike) -> None:
-        """Take the ids in the order of the examples; numbers become text."""
         given = np.asarray(names)
         self.names = given if given.dtype.kind in "OTU" else given.astype(np.dtypes.StringDType())
         self._ties: dict[int, UInt64[np.ndarray, " examples"]] = {}
@@ -26,8 +25,7 @@ class Ids:
     def ties(self, seed: int) -> UInt64[np.ndarray, " examples"]:
         """Return a hash of each id with the seed, by which ties are broken.
 
-        Raises:
-            InputError: ids that repeat.
+        Raises:   InputError: ids that repeat.
         """
         if seed not in self._ties:
             hashes = tie_break(self.names.tolist(), seed)

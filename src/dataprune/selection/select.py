@@ -57,9 +57,7 @@ def select(
         views: features, probabilities and more, for strategies that look at them.
         seed: of the tie-breaking hash, and of "random".
         options: of the strategy: `start` of "window", `cut` of "stratified", `neighbours` and `gamma` of "d2", and so on.
-
-    Raises:
-        InputError: what does not fit, also integers that are a permutation and so look like a ranking, not a score.
+    Raises:   InputError: what does not fit, also integers that are a permutation and so look like a ranking, not a score.
 
     Example:
         >>> select([0.1, 0.9, 0.5, 0.7], keep=0.5).rows.tolist()

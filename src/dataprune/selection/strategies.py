@@ -87,9 +87,7 @@ def beta(group: Group, count: int) -> Rows:
     follow from the share r that is left out and the mean confidence M of the ten highest scores: b = 15 (1 − M)(1 − r^exponent),
     a = 16 − b. Meant for `dual`; the draws are by hash, without replacement. Kept sets are not nested.
 
-    Args:
-        group: option `exponent`, larger for simpler data.
-
+    Args:     group: option `exponent`, larger for simpler data.
     Source: Cho et al. 2025, arXiv:2502.06905, section 4. Departs: probabilities of exactly 0 or 1 are moved by 1e-6.
     """
     chances = beta_chances(group, count)
@@ -100,7 +98,6 @@ def beta(group: Group, count: int) -> Rows:
 
 
 def beta_chances(group: Group, count: int) -> Values:
-    """Return the chance of each example to be drawn first."""
     from scipy.stats import beta as beta_distribution
 
     score = group.difficulty

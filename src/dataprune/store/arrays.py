@@ -77,7 +77,6 @@ def open_arrays(path: Path) -> Arrays:
 
 
 def sha256(path: Path) -> str:
-    """Hash a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -114,5 +113,4 @@ def canonical_json(value: object) -> str:
 
 
 def json_digest(value: object) -> str:
-    """Hash `canonical_json` of a value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

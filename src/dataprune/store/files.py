@@ -101,7 +101,6 @@ def write_json(path: Path, value: object) -> None:
 
 
 def json_text(value: object) -> bytes:
-    """Return what `write_json` writes."""
     return (json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n").encode("ascii")
 
 
@@ -146,7 +145,6 @@ def _is_alive(process: int) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Wait until what was written at `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -40,13 +40,11 @@ class Listing:
 
 
 def sealed(body: Mapping[str, object], seal: str = SEAL) -> dict[str, object]:
-    """Return `body` with its checksum in it, under the key `seal`."""
     assert seal not in body, "the checksum's own key"
     return {**body, seal: json_digest(body)}
 
 
 def write_sealed(path: Path, body: Mapping[str, object], seal: str = SEAL) -> None:
-    """Write `body` as JSON with its checksum in it, atomically."""
     write_json(path, sealed(body, seal))
 
 
@@ -149,7 +147,6 @@ def beside(path: Path) -> Path:
 
 
 def speaks_for(said: Any, path: Path) -> bool:
-    """Return whether what was read is a manifest of a file."""
     return isinstance(said, dict) and isinstance(said.get("files"), dict) and path.name in said["files"]
 
 

@@ -48,7 +48,6 @@ class WorkFolder:
 
     @classmethod
     def in_folder(cls, folder: Path, what: str, *, claim: str, manifest: str, key: str = "spec") -> "WorkFolder":
-        """Describe an output that is a folder."""
         return cls(folder, what, folder / manifest, folder / claim, folder / SCRATCH, key)
 
     @classmethod
@@ -59,7 +58,6 @@ class WorkFolder:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the output is a folder."""
         return self.claimed.parent == self.output
 
     def check(self) -> None:

@@ -141,7 +141,6 @@ class Sheet:
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
         return len(next(iter(self.columns.values())))
 
     def join(self, ids: Sequence[str], called: str) -> Joined:

@@ -66,7 +66,6 @@ def labels_hash(labels: Int64[np.ndarray, " examples"]) -> str:
 
 
 def are_names(labels: np.ndarray) -> bool:
-    """Return whether labels are texts, not class indices."""
     return labels.dtype.kind in "OUT" and all(isinstance(one, str) for one in labels.tolist())
 
 

@@ -111,9 +111,7 @@ class Recorder:
                 in float32 on their device.
             epoch: from 0, one after the other.
             features: (B, D) inputs of the last layer, in every call or in none; with them the channel `grand` is recorded.
-
-        Raises:
-            InputError: what does not fit is refused with its rows, and nothing is recorded.
+        Raises:   InputError: what does not fit is refused with its rows, and nothing is recorded.
         """
         import torch
 

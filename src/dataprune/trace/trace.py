@@ -144,8 +144,7 @@ class Trace(Drawable):
         Other members speak for other examples, so a place in such a trace is not always the same member's. All channels are read
         at once: take `chunks` first.
 
-        Raises:
-            InputError: an example has no such member.
+        Raises:   InputError: an example has no such member.
         """
         speaks = self._speaking(evidence)
         counts, order = speaks.sum(axis=0), np.argsort(~speaks, axis=0, kind="stable")

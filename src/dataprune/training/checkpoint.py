@@ -35,7 +35,6 @@ class Checkpoints:
         return cls(folder, canonical_json({"format": FORMAT, **training, **training_environment(device)}))
 
     def path(self, epoch: int) -> Path:
-        """Return where the state after an epoch lies."""
         return self.folder / f"epoch-{epoch:04d}.safetensors"
 
     def save(self, epoch: int, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
@@ -70,8 +69,7 @@ def training_environment(device: str) -> dict[str, str]:
 def training_on(device: str, what: str, scratch: Path | None) -> Iterator[Path]:
     """Train on one thread in the scratch folder: a temporary one (None) on a machine that does not see the driver's.
 
-    Raises:
-        MachineError: there is not enough memory to train `what`.
+    Raises:   MachineError: there is not enough memory to train `what`.
     """
     from dataprune.training.fit import one_thread
 

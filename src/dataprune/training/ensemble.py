@@ -93,15 +93,12 @@ class Ensemble:
 
     @property
     def n_networks(self) -> int:
-        """How many are trained in all."""
         return self.members + N_THRESHOLD * self.threshold_samples
 
     def is_threshold(self, member: int) -> bool:
-        """Return whether it is one of the networks with threshold samples."""
         return member >= self.members
 
     def training(self, seed: int, device: str) -> "Training":
-        """Return the training of a member whose own seed is given."""
         from dataprune.training.fit import Training
 
         return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device, self.precision)

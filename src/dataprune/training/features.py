@@ -30,7 +30,6 @@ class Built:
     device: str = "cpu"
 
     def network(self, inputs: Inputs, weights: Mapping[str, np.ndarray]) -> nn.Module:
-        """Build the network with the arrays called `weights.<name>`."""
         prepare(self.model)
         with torch.random.fork_rng(devices=[]):
             network = build(self.model, inputs.shape, self.n_classes)
@@ -75,12 +74,10 @@ class MemberNetwork:
 
     @property
     def trained_on(self) -> Bool[np.ndarray, " examples"]:
-        """Which examples it was trained on."""
         return np.asarray(self.member.arrays["trained_on"], bool)
 
     @property
     def predicted(self) -> Int64[np.ndarray, " examples"]:
-        """The class that it names in the end."""
         return np.asarray(self.member.arrays["predicted"][-1], np.int64)
 
     def layers(self) -> Iterator[Float32[np.ndarray, "examples features"]]:

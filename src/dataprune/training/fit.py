@@ -118,11 +118,9 @@ class Fitting:
         return {f"weights.{name}": value for name, value in weights_of(self.model).items()} | self.optimiser.arrays()
 
     def info(self) -> dict[str, Any]:
-        """Return the rest of the state, as plain numbers."""
         return {"epoch": self.epoch, "loss": self.loss}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Go back to the state that `arrays` and `info` gave."""
         load_weights(self.model, arrays)
         self.optimiser.restore(arrays)
         self.epoch, self.loss = info["epoch"], info["loss"]
@@ -175,7 +173,6 @@ class Fit(Fitting):
         self.run_epoch(batches, losses(), training.seed, "dropout", epoch)
 
     def begin_epoch(self, part: Part) -> tuple[Tensor, ...]:
-        """Return the rows of each batch of this epoch."""
         self._regularise(part)
         self.weights = None if part.weights is None else torch.from_numpy(part.weights).to(self.device)
         order = generator(self.training.seed, "order", self.epoch).permutation(len(self.inputs))
@@ -183,19 +180,16 @@ class Fit(Fitting):
         return torch.tensor_split(rows, part.n_batches)[: part.taken]
 
     def draws(self) -> augment.Draws | None:
-        """Draw the augmentation of this epoch."""
         training, inputs = self.training, self.inputs
         if not inputs.have_mirrored:
             return None
         return augment.draw(training.recipe, len(inputs), inputs.shape[1:], training.seed, self.epoch, inputs.home)
 
     def rate(self, part: Part, step: int) -> float:
-        """Return the learning rate of a step of an epoch."""
         of_schedule = rate_at(self.training.recipe, part.first_step + step, part.n_steps, part.epoch)
         return of_schedule * self.peak * self.plateau.factor
 
     def end_epoch(self, loss: float) -> None:
-        """Note that an epoch has ended, for the schedule too."""
         super().end_epoch(loss)
         self.plateau = self.plateau.after(loss, self.training.recipe)
 
@@ -253,15 +247,12 @@ class Fit(Fitting):
         self.kept |= {f"weights@{self.epoch:04d}.{name}": value.copy() for name, value in weights_of(self.model).items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the tensors of the state, those that were kept too."""
         return super().arrays() | self.kept
 
     def info(self) -> dict[str, Any]:
-        """Return the rest of the state, as plain numbers."""
         return super().info() | {"plateau": asdict(self.plateau), "strength": self.strength}
 
     def restore(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Go back to the state that `arrays` and `info` gave."""
         super().restore(arrays, info)
         self.plateau, self.strength = Plateau(**info["plateau"]), info["strength"]
         self.kept = {name: np.array(value) for name, value in arrays.items() if name.startswith("weights@")}

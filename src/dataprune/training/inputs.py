@@ -128,7 +128,6 @@ def example_shape(inputs: np.ndarray) -> tuple[int, ...]:
 
 
 def open_device(name: str) -> torch.device:
-    """Return the torch device, or say why there is none."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -195,6 +194,5 @@ def map_batches(function: Callable[[Tensor], Tensor], inputs: Inputs, width: int
 
 
 def check_size(n_examples: int, width: int) -> None:
-    """Refuse feature vectors that do not fit in memory."""
     if n_examples * width > MOST_VALUES:
         raise InputError(f"{n_examples:,} feature vectors of {width:,} numbers are too many to hold in memory.")

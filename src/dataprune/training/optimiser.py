@@ -22,7 +22,6 @@ class Optimiser:
         self.fused = self.parameters[0].device.type in ("cpu", "cuda")
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
         for p in self.parameters:
             p.grad = None
 
@@ -57,7 +56,6 @@ class Optimiser:
         adam(parameters, grads, means, squares, [], steps, fused=self.fused, **same)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the state as `optimiser.<parameter>.<slot>`."""
         every = enumerate(self.slots)
         return {f"optimiser.{n}.{slot}": value.cpu().numpy() for n, slots in every for slot, value in slots.items()}
 

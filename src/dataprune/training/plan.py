@@ -134,7 +134,6 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
 
 
 def check_names(model: str | None, recipe: str | None) -> None:
-    """Refuse a model or a recipe that there is not, before anything is read."""
     if recipe:
         recipe_named(recipe)
     if model:
@@ -188,7 +187,6 @@ def own_model(dataset: Dataset) -> str | None:
 
 
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
-    """Name the recipe by which a model is trained on a set if none is asked for."""
     if dataset.features is not None:
         return {"linear": "probe", "trees": "trees"}.get(model, "fast-vectors")
     plain = "-plain" if model in WITHOUT_NORMALISATION else ""

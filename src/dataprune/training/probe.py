@@ -56,7 +56,6 @@ def search(x: Float[np.ndarray, "rows features"], labels: Int64[np.ndarray, " ro
 
 
 def decay_of(strength: float, n_rows: int) -> float:
-    """Return the weight decay of a strength for a loss averaged over rows."""
     return 1 / (strength * n_rows)
 
 

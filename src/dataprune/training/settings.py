@@ -91,7 +91,6 @@ class ScoreReading:
 
     @property
     def words(self) -> str:
-        """Say what departs from a plain reading."""
         said = [f"until epoch {self.until}"] if self.until is not None else []
         said += [f"windows of {self.window} epochs"] if self.window is not None else []
         said += [] if self.evidence == "all" else [f"{self.evidence}-of-sample" if self.evidence == "out" else "in-sample"]
@@ -158,8 +157,7 @@ class Hardware:
     def resolved_device(self) -> str:
         """Return the device to train on: the one asked for, else CUDA if there is one, else the CPU.
 
-        Raises:
-            MachineError: the device asked for cannot be used.
+        Raises:   MachineError: the device asked for cannot be used.
         """
         if self.executor == "ray":  # the devices are the nodes', not this machine's
             return self.device or ("cuda" if self.gpus else "cpu")

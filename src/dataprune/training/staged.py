@@ -90,27 +90,22 @@ class StagedDone:
 
 
 def packed(mask: Bool[np.ndarray, " examples"]) -> bytes:
-    """Write a mask as bits."""
     return np.packbits(mask).tobytes()
 
 
 def unpacked(bits: bytes, count: int) -> Bool[np.ndarray, " examples"]:
-    """Read a mask that `packed` wrote."""
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(bool)
 
 
 def whole_stage(trained_on: Bool[np.ndarray, " examples"], epochs: int, batch: int) -> Stage:
-    """Return the stage that trains so many whole epochs."""
     return Stage(trained_on, epochs, epochs * batches_of(int(trained_on.sum()), batch))
 
 
 def stage_of_steps(trained_on: Bool[np.ndarray, " examples"], steps: int, batch: int) -> Stage:
-    """Return the stage that trains so many batches, in as many epochs as that takes."""
     return Stage(trained_on, -(-steps // batches_of(int(trained_on.sum()), batch)), steps)
 
 
 def examples_of(stage: Stage, batch: int) -> int:
-    """Count the examples that a stage takes in."""
     n_rows = int(stage.trained_on.sum())
     n_batches = batches_of(n_rows, batch)
     return stage.steps // n_batches * n_rows + _examples(n_rows, n_batches, stage.steps % n_batches)
@@ -279,7 +274,6 @@ _placed: dict[tuple[str, str, str], tuple[Inputs, Inputs | None, Inputs | None]]
 
 
 def forget_inputs() -> None:
-    """Let go of the data that trainings of this process have placed."""
     _placed.clear()
 
 

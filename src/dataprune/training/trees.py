@@ -18,7 +18,6 @@ Rows = Float32[np.ndarray, "rows features"]
 
 
 def grown(recipe: Recipe, x: Rows, labels: Int64[np.ndarray, " rows"], seed: int) -> "HistGradientBoostingClassifier":
-    """Fit trees."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     own = {"max_leaf_nodes": LEAVES, "l2_regularization": L2, "early_stopping": False, "random_state": seed % 2**32}

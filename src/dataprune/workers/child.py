@@ -127,7 +127,6 @@ def end_with(parent: int) -> None:
 
 
 def set_environment(values: Mapping[str, str | None]) -> None:
-    """Set variables of the environment, or delete those that are None."""
     for name, value in values.items():
         os.environ.pop(name, None)
         if value is not None:

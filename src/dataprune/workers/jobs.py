@@ -88,7 +88,6 @@ class Outcome:
 
 
 def failed(key: str, error: BaseException, seconds: float = 0.0) -> Outcome:
-    """Return the outcome of a job that raised."""
     text = " ".join(str(error).split())
     line = text if isinstance(error, DatapruneError) else f"{type(error).__name__}: {text}".rstrip(": ")
     trace = "".join(traceback.format_exception(error))
@@ -105,7 +104,6 @@ class Task:
     begin: float = 0.0
 
     def start(self) -> None:
-        """Note that an attempt begins."""
         self.attempts += 1
         self.begin = time.perf_counter()
 

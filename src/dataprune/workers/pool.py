@@ -80,7 +80,6 @@ class SerialPool(Pool):
     threads: int
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
-        """Run each job here, and give its outcome before the next begins."""
         for job in jobs:
 
             def report(message: object, key: str = job.key) -> None:
@@ -140,21 +139,17 @@ class ProcessPool(Pool):
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
-        """Run jobs side by side, and give outcomes as they complete."""
         return drive(self, jobs, tell)
 
     def close(self) -> None:
-        """End all workers."""
         for worker in list(self._started):
             self._end(worker)
         active_children()  # takes leave of those that died, with what was held open for them
 
     def has_room(self) -> bool:
-        """Return whether a worker is free, or may still be started."""
         return len(self._started) < self.workers or any(worker.task is None for worker in self._started)
 
     def start(self, task: Task) -> Outcome | None:
-        """Give a task to a worker; return its outcome if it cannot be sent."""
         from loky import BrokenProcessPool
 
         try:
@@ -172,7 +167,6 @@ class ProcessPool(Pool):
         return None
 
     def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:
-        """Wait for news, pass messages on, and return the tasks that ended."""
         ended = []
         busy = [worker for worker in self._started if worker.task is not None]
         ready = wait([pipe for worker in busy for pipe in (worker.messages, worker.output) if not pipe.closed])
@@ -192,7 +186,6 @@ class ProcessPool(Pool):
         return ended
 
     def stop(self) -> None:
-        """End the workers that are at work."""
         for worker in [worker for worker in self._started if worker.task is not None]:
             self._end(worker)
 

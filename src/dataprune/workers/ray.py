@@ -142,7 +142,6 @@ class RayPool:
         yield from drive(self, jobs, tell)
 
     def nodes_without(self, paths: Sequence[Path]) -> list[str]:
-        """Return the host names of nodes that do not see the same files at these paths."""
         own = self.ray.util.get_node_ip_address()
         others = [node for node in self.ray.nodes() if node["Alive"] and node["NodeManagerAddress"] != own]
         if not others:
@@ -158,7 +157,6 @@ class RayPool:
         return sorted(node["NodeManagerHostname"] for node in asked.values())
 
     def max_payload_bytes(self) -> int | None:
-        """Return a share of the smallest object store."""
         stores = [node["Resources"].get("object_store_memory", 0.0) for node in self.ray.nodes() if node["Alive"]]
         return int(STORE_SHARE * min(stores))
 
@@ -176,7 +174,6 @@ class RayPool:
         return len(self._tasks) < min(found, self.config.workers or sys.maxsize)
 
     def start(self, task: Task) -> Outcome | None:
-        """Send a task; return its outcome if it cannot be sent."""
         pickler = _Pickler(self)
         try:
             pickler.dump((task.job.function, task.job.argument))
@@ -194,7 +191,6 @@ class RayPool:
         return None
 
     def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:
-        """Wait for news, pass messages on, and return the tasks that ended."""
         try:
             streams, _ = self.ray.wait(list(self._tasks), num_returns=1, timeout=WAIT_SECONDS)
         except SystemExit as error:
@@ -204,7 +200,6 @@ class RayPool:
         return [ended for stream in streams if (ended := self._hear(stream, tell))]
 
     def stop(self) -> None:
-        """Cancel all tasks."""
         # Asked to cancel when it is no longer connected, Ray would connect anew, to whatever cluster it finds.
         for stream in self._tasks if self.ray.is_initialized() else ():
             with contextlib.suppress(Exception):

@@ -24,9 +24,8 @@ def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iteration
 
     A small `epsilon` is nearly a hard assignment; in each iteration columns and rows are divided in turn.
 
-    Source:
-        Cuturi 2013, arXiv:1306.0895; Caron et al. 2020, equation 5 and its code in listing 1. In double precision: exp(2 / 0.05) is
-        beyond half precision, and the sums over columns lose single rows in single precision.
+    Source:   Cuturi 2013, arXiv:1306.0895; Caron et al. 2020, equation 5 and its code in listing 1. In double precision: exp(2 /
+              0.05) is beyond half precision, and the sums over columns lose single rows in single precision.
 
     Example:
         >>> sinkhorn(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.5, 3).round(decimals=3).tolist()
@@ -69,7 +68,6 @@ class SwavNetwork(nn.Module):
         self.width = last.in_features
 
     def forward(self, x: Float[Tensor, "batch ch h w"]) -> Float32[Tensor, "batch projection"]:
-        """Return projections of length 1."""
         return functional.normalize(self.projection(self.network(x)).float(), dim=1)
 
     def scores(self, z: Float32[Tensor, "batch projection"]) -> Float32[Tensor, "batch prototypes"]:
@@ -79,7 +77,6 @@ class SwavNetwork(nn.Module):
 
     @torch.no_grad()
     def normalise_prototypes(self) -> None:
-        """Bring every prototype back to length 1."""
         self.prototypes.weight.copy_(functional.normalize(self.prototypes.weight, dim=1))
 
 
@@ -102,7 +99,6 @@ class SwavFit(Fitting):
         self.n_steps = swav.epochs * self.n_batches
 
     def train_epoch(self) -> None:
-        """Train one epoch."""
         seed, epoch, inputs = self.swav.seed, self.epoch, self.inputs
         order = torch.from_numpy(generator(seed, "swav", "order", epoch).permutation(len(inputs))).to(inputs.home)
         drawn = [self._draw(number) for number in range(self.recipe.crops.count)]
@@ -143,7 +139,6 @@ class SwavFit(Fitting):
         return loss.detach()
 
     def _look(self, pictures: Tensor, draws: views.Draws, size: tuple[int, int]) -> Tensor:
-        """Return one view of pictures as the network sees them."""
         cut = views.cut_out(pictures, draws.to(self.device), size, blur=self.recipe.look.blur > 0)
         return cut.sub_(self.inputs.shift[:, None, None]).mul_(self.inputs.scale[:, None, None])
 

@@ -82,7 +82,6 @@ def swav_features(dataset: Dataset, swav: Swav, weights: Arrays, trained_on: Dat
 
 
 def _run_swav(job: SwavJob, report: Report) -> SwavDone:
-    """Train from the last checkpoint on."""
     begun = before = written = time.perf_counter()
     processor_begun = time.process_time()
     with training_on(job.device, "swav", job.scratch):

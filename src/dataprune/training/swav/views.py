@@ -37,18 +37,15 @@ class Draws:
     sigma: Float[Tensor, " rows"]  # standard deviation of the blur, as a share of the crop's side; 0 is none
 
     def of(self, rows: Tensor) -> "Draws":
-        """Return the draws of some rows."""
         return Draws(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def to(self, device: torch.device) -> "Draws":
-        """Return them on a device."""
         return Draws(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 def draw(
     crops: CropSpec, look: ColorAugment, n_examples: int, n_channels: int, stream: np.random.Generator, device: torch.device
 ) -> Draws:
-    """Draw one view of every row."""
     area = stream.uniform(crops.smallest, crops.largest, n_examples)
     ratio = np.exp(stream.uniform(-math.log(RATIO), math.log(RATIO), n_examples))
     height, width = np.minimum(1, np.sqrt(area / ratio)), np.minimum(1, np.sqrt(area * ratio))
