@@ -4,13 +4,12 @@
     python benchmarks/noise_six.py --refit OUT        finds only
 
 CIFAR10 holds train.parquet and human_labels.parquet. OUT gets a file `SET.npz` for each set: the labels, the truth and all that a
-finding reads, in half precision; and its run below `runs`, with which the same command goes on. A JSON line is printed for each
+finding reads, in half precision; and its run below `runs`, with which the same command goes on. A line is recorded for each
 set. `PROGRAM=noise_six.py benchmarks/gpu.sh ...` runs it on a machine with a GPU. --rows and --epochs show that all of it runs;
 their figures say nothing.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import record
 
 import dataprune as dp
 from dataprune import noise
@@ -62,10 +62,10 @@ def main() -> None:
     names = asked.only.split(",")
     if asked.refit is not None:
         for name in names:
-            print(json.dumps({"set": name} | found_in(asked.refit / f"{name}.npz")), flush=True)
+            record("noise_six", {"set": name} | found_in(asked.refit / f"{name}.npz"))
     elif len(names) == 1:
         asked.out.mkdir(parents=True, exist_ok=True)
-        print(json.dumps(trained(names[0], asked)), flush=True)
+        record("noise_six", trained(names[0], asked), asked.device)
     else:  # each set in a process of its own, so that one that fails costs no other
         rest = sys.argv[1:]
         dp.read(str(asked.data / "train.parquet"))  # decoded once for all
