@@ -96,7 +96,6 @@ def opening() -> dict[str, Any]:
             "open": lambda one: one.trials,
             "results": lambda one: one.results,
             "summary": lambda one: one.summary,
-            "over_test": lambda one: one.summary.over_test,
         }
         begun, cpu = time.perf_counter(), time.process_time()
         study = open_study(done.path)

@@ -9,7 +9,7 @@ import pytest
 from dataprune import store
 from dataprune.report.page import Options
 from dataprune.report.page.render import html
-from dataprune.report.page.study import size_costs, study_page, trial_table
+from dataprune.report.page.study import study_page, trial_table
 from dataprune.study.cost import Phase
 from dataprune.study.spec import StudySpec, Sweep, to_toml
 from dataprune.study.study import DataSizes, Study, StudyIdentity, StudyManifest, StudySettings, TrainingTotals, open_study
@@ -92,14 +92,6 @@ def test_what_is_not_known_is_said_in_words():
     assert "nan" not in html(page, is_static=True).split("</style>")[1].lower()
 
 
-def test_costs_are_means_by_size():
-    assert [(row.keep, row.count, row.train_seconds, row.share) for row in size_costs(study_data())] == [
-        (1.0, 3, 10.0, 1.0),
-        (0.7, 6, pytest.approx(7.0), pytest.approx(0.7)),
-        (0.5, 6, 5.0, 0.5),
-    ]
-
-
 def test_half_finished_study_says_what_is_there_and_what_is_missing():
     study = study_data(statuses=["ok"] * 6 + ["failed"] * 2 + ["waiting"] * 7)
     page = study_page(study, Options())
@@ -157,7 +149,7 @@ def test_study_that_is_not_finished_on_disk(tmp_path, cli):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("name", ["noise-window", "clusters", "curriculum", "recipes"])
+@pytest.mark.parametrize("name", ["noise-window", "clusters", "curriculum"])
 def test_every_preset_has_a_page(name, tmp_path):
     sizes, starts = (Sweep("hardest", (0.7, 0.5)),), (Sweep("window", (0.4,), (0.0, 0.3)),)
     changes = {"clusters": {"clusters": ("3", "5"), "parts": sizes}, "noise-window": {"parts": starts, "scores": ("el2n",)}}

@@ -60,7 +60,6 @@ def test_settings_are_refused_when_they_are_made(wrong):
         (("study", "--model", "resnet19"), "resnet18"),
         (("study", "--scores", "el2m"), "el2n"),
         (("study", "--scores", "km"), "features"),
-        (("study", "--preset", "recipes", "--recipe", "fats"), "fast"),
     ],
 )
 def test_names_are_refused_before_the_data_are_read(pictures, tmp_path, cli, unread, command, name):

@@ -9,7 +9,7 @@ import pytest
 from dataprune.data import Splits
 from dataprune.errors import InputError
 from dataprune.scores import Score
-from dataprune.study.grid import Condition, grid, setups
+from dataprune.study.grid import Condition, grid, setup_of
 from dataprune.study.spec import StudySpec, Sweep
 from dataprune.study.splits import cut, with_noise
 from study_toys import toy_spec, toy_splits, vectors
@@ -30,7 +30,7 @@ def arm(data, name=""):
 
 
 def laid_out(spec, data):
-    return grid(spec, [arm(data)], setups(spec, data.train)).trials
+    return grid(spec, [arm(data)], setup_of(spec, data.train)).trials
 
 
 def masks_of(rows, **cell):
@@ -112,7 +112,7 @@ def test_kept_sets_are_of_the_asked_size_nested_and_without_validation(data):
 def test_the_hardest_are_the_hardest_of_the_pool_by_either_sign(data):
     spec = toy_spec("half", parts=(Sweep("hardest", (0.5,)),))
     made = arm(data)
-    for row in grid(spec, [made], setups(spec, data.train)).trials:
+    for row in grid(spec, [made], setup_of(spec, data.train)).trials:
         if row.cell.strategy == "hardest":
             difficulty, kept = made.scores[row.cell.score].difficulty[data.pool], row.stages[0].trained_on[data.pool]
             assert difficulty[kept].min() >= difficulty[~kept].max()
@@ -152,7 +152,7 @@ def test_every_part_of_a_trial_changes_its_name(data):
 def test_windows_slide_from_easy_to_hard(data):
     spec = toy_spec("window", scores=("el2n",), seeds=1)
     made = arm(data)
-    rows = [row for row in grid(spec, [made], setups(spec, data.train)).trials if row.cell.strategy == "window"]
+    rows = [row for row in grid(spec, [made], setup_of(spec, data.train)).trials if row.cell.strategy == "window"]
     difficulty = made.scores["el2n"].difficulty
     means = [difficulty[row.stages[0].trained_on].mean() for row in rows]
     assert len(rows) == 16
@@ -163,7 +163,7 @@ def test_windows_slide_from_easy_to_hard(data):
 def test_a_curriculum_begins_at_its_end_and_ends_with_all(data):
     spec = toy_spec("curriculum", epochs=14, scores=("el2n",), seeds=1)
     made = arm(data)
-    rows = grid(spec, [made], setups(spec, data.train)).trials
+    rows = grid(spec, [made], setup_of(spec, data.train)).trials
     assert [(row.cell.strategy, row.cell.order) for row in rows] == [
         ("all", ""),
         ("random", "random order"),
@@ -180,23 +180,13 @@ def test_a_curriculum_begins_at_its_end_and_ends_with_all(data):
         assert sum(stage.epochs for stage in row.stages) == 14
 
 
-def test_recipes_are_on_all_data_and_never_see_test(data):
-    spec = toy_spec("recipes", recipe="fast-vectors")
-    rows = laid_out(spec, data)
-    assert len(rows) == 2 * len(spec.variants)
-    assert {row.test for row in rows} == {None}
-    assert {row.n_train for row in rows} == {108}
-    rates = {row.cell.score: row.recipe.learning_rate for row in rows}
-    assert rates["rate x 3"] == pytest.approx(9 * rates["rate / 3"])
-
-
 def test_classes_that_are_lost_are_named_and_balancing_helps(data):
     made = arm(data)
     ordered = Condition("", data, {"el2n": Score("el2n", data.train.labels.astype(float), 1, data.train.ids)}, {})
     spec = toy_spec("half", scores=("el2n",), parts=(Sweep("hardest", (0.3,)),))
-    (note,) = grid(spec, [ordered], setups(spec, data.train)).notes
+    (note,) = grid(spec, [ordered], setup_of(spec, data.train)).notes
     assert "no example is kept of class '0', '1'; --balanced" in note
-    assert grid(replace(spec, balanced=True), [ordered], setups(spec, data.train)).notes == ()
+    assert grid(replace(spec, balanced=True), [ordered], setup_of(spec, data.train)).notes == ()
     assert made.scores
 
 
@@ -208,4 +198,4 @@ def test_what_is_refused(data):
     with pytest.raises(InputError, match="at least 2 examples"):
         laid_out(toy_spec("half", parts=(Sweep("hardest", (0.001,)),)), data)
     with pytest.raises(InputError, match="`recipe` must be one of"):
-        setups(toy_spec("half", recipe="fats"), data.train)
+        setup_of(toy_spec("half", recipe="fats"), data.train)

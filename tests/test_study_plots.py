@@ -33,7 +33,8 @@ from study_tables import SEVEN, easy_rows, sweep_rows, trials_of, window_rows
 def study_of(trials):
     """Return what pictures need of a study, each training with a curve of five epochs."""
     curves = [SimpleNamespace(validation=tuple(one * np.linspace(0.5, 1, 5))) for one in trials["test_accuracy"]]
-    return SimpleNamespace(trials=trials, summary=summarise(trials), results=curves, measure="test_accuracy")
+    costs = study_costs(trials, Cost(20.0, 40_000, 4e10))
+    return SimpleNamespace(trials=trials, summary=summarise(trials), results=curves, measure="test_accuracy", costs=costs)
 
 
 def scores(n=200):
@@ -152,8 +153,8 @@ def test_correlations_below_pearson_above_spearman():
 def test_everything_is_drawn_and_the_same_each_time(tmp_path):
     easy = [row for row in easy_rows(("el2n",)) if row[2] in (0.7, 0.5)]
     study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy))
-    first = write_study_plots(study, tmp_path / "one", scores(), Cost(20.0, 40_000, 4e10))
-    second = write_study_plots(study, tmp_path / "two", scores(), Cost(20.0, 40_000, 4e10))
+    first = write_study_plots(study, tmp_path / "one", scores())
+    second = write_study_plots(study, tmp_path / "two", scores())
     names = {"accuracy", "against-random", "easy-vs-hard", "by-epoch-1", "by-epoch-2", "cost", "correlations", "distributions"}
     assert {path.name for path in first} == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     for one, other in zip(first, second, strict=True):

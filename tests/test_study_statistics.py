@@ -1,4 +1,4 @@
-"""Pooled intervals, Holm, the bootstrap: by hand, by other routes, and by simulation."""
+"""Pooled intervals, Holm: by hand, by other routes, and by simulation."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.errors import InputError
-from dataprune.study.statistics import Estimate, bootstrap, fit, holm, with_test_error
+from dataprune.study.statistics import Estimate, fit, holm, with_test_error
 
 SIZES = np.array([0.7, 0.5, 0.3])
 N_SCORES = 3
@@ -181,7 +181,6 @@ def test_a_training_far_from_all_others_is_named_and_left_out():
     assert clean.far == ()
     assert found.far == ((4, 1),)
     assert found.means == pytest.approx(clean.means, abs=0.01)
-    assert fit(table, bounded=False).far == ()
     squeezed = 1 - 1e-8 * (1 - table)  # losses without an end, of which one is a hundred million times the others
     squeezed[4, 1] = 0.0
     assert fit(squeezed, IS_RANDOM, CURVES).far == ((4, 1),)
@@ -232,26 +231,6 @@ def test_holm_is_the_loop(p_values):
     assert np.allclose(holm(np.array(p_values, float)), naive_holm(p_values), equal_nan=True)
 
 
-def test_bootstrap_of_many_examples_is_the_normal_interval():
-    draw = np.random.default_rng(9)
-    differences = draw.choice([-1.0, 0, 1], size=(2, 4000), p=[0.05, 0.85, 0.1])
-    low, high = bootstrap(differences)
-    half = 1.959964 * differences.std(axis=1) / np.sqrt(4000)
-    assert np.allclose(low, differences.mean(axis=1) - half, atol=0.1 * half.max())
-    assert np.allclose(high, differences.mean(axis=1) + half, atol=0.1 * half.max())
-
-
-def test_bootstrap_is_paired_and_repeats():
-    differences = np.random.default_rng(10).normal(size=(1, 50))
-    low, high = bootstrap(np.vstack([differences, differences, np.zeros((1, 50))]))
-    assert (low[0], high[0]) == (low[1], high[1])
-    assert (low[2], high[2]) == (0, 0)
-    assert np.array_equal(bootstrap(differences), bootstrap(differences))
-    assert bootstrap(differences)[0][0] == pytest.approx(low[0])
-
-
 def test_what_is_no_accuracy_is_refused():
     with pytest.raises(InputError, match=r"`accuracies` must lie in \[0, 1\], got 0\.5 \.\.\. 93\.0\."):
         fit(np.array([[0.5, 93.0]]))
-    with pytest.raises(InputError, match=r"`differences` must be of at least two test examples, got 0\."):
-        bootstrap(np.zeros((2, 0)))

@@ -213,27 +213,6 @@ def test_curricula_are_compared_with_random_order_and_all_data():
     assert "random order" in found
 
 
-def test_over_test_examples():
-    trials = trials_of(sweep_rows(sizes=(0.5,), scores=("el2n",)))
-    draw = np.random.default_rng(0)
-    correct = draw.random((9, 400)) < trials["test_accuracy"][:, None]
-    summary = summarise(trials, correct=correct)
-    place = [cell.name for cell in summary.cells].index("el2n")
-    low, high = (summary.over_test[f"minus_random_{end}"][place] for end in ("low", "high"))
-    rows = {name: np.flatnonzero(trials["score"] == name) for name in ("el2n", "random")}
-    middle = correct[rows["el2n"]].mean() - correct[rows["random"]].mean()
-    assert low < middle < high
-    assert np.isnan(summary.over_test["minus_all_low"][0])
-    asked = []
-    later = summarise(trials, correct=lambda: asked.append(1) or correct)
-    assert asked == [], "answers are read when they are asked for"
-    assert later.over_test["minus_random_low"][place] == low
-    assert asked == [1]
-    assert summarise(trials).over_test is None
-    with pytest.raises(InputError, match=r"`correct` must have a row for each of 9 trials, got 8\."):
-        summarise(trials, correct=correct[:8])
-
-
 def test_what_is_no_study_is_refused():
     trials = trials_of(sweep_rows())
     with pytest.raises(InputError, match=r"`tolerance` must be in \[0, 1\), got 1\. 0\.01 is one percentage point of accuracy\."):

@@ -12,12 +12,12 @@ from PIL import Image
 
 from dataprune.data import Splits, read_splits
 from dataprune.errors import InputError
-from dataprune.study.measured import summarise_by
 from dataprune.study.metric import Metric
 from dataprune.study.outside import FOLDER, LOG, RESULT
 from dataprune.study.presets import preset
 from dataprune.study.spec import from_toml, read_spec, to_toml
 from dataprune.study.study import open_study, verify_study
+from dataprune.study.summary import summarise
 from dataprune.study.trainer import Trainer
 from dataprune.tables import read_table
 from dataprune.training.settings import Hardware
@@ -248,9 +248,9 @@ def test_a_metric_without_an_end_is_told_in_its_own_units(made, place, tmp_path)
     assert table["minus_all"][rows["mine"]] == pytest.approx(loss["mine"] - loss["all"])
     assert study.summary.standard_deviation == pytest.approx(np.std([0, 0.1, 0.2], ddof=1), abs=0.2) or study.summary.no_interval
     again = replace(study.spec, metric="loss:lower")  # no end at all: the same values
-    np.testing.assert_allclose(summarise_by(Metric.of(again.metric), study.trials, 2.0, None, "loss").table["loss"], table["loss"])
+    np.testing.assert_allclose(summarise(study.trials, 2.0, Metric.of(again.metric)).table["loss"], table["loss"])
     with pytest.raises(InputError, match="tolerance"):
-        summarise_by(Metric.of("loss:lower"), study.trials, 1e9, None, "loss")
+        summarise(study.trials, 1e9, Metric.of("loss:lower"))
 
 
 def test_what_a_training_writes_into_the_study_is_said_and_results_are_put_back(place, tmp_path, caplog):

@@ -197,5 +197,5 @@ def _named(cell: "Cell") -> str:
     words += [f"keep {cell.keep:g}"] if cell.keep < 1 else []
     words += [f"from {cell.start:g}"] if cell.start or cell.strategy == "window" else []
     words += [f"{cell.clusters} clusters"] if cell.clusters else []
-    words += [word for word in (cell.order, cell.arm) if word and word != "recipe"]
+    words += [word for word in (cell.order, cell.arm) if word]
     return " ".join(words)

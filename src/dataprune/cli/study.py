@@ -152,7 +152,7 @@ def study(
         dataprune study flowers --trainer "python train.py --ids {ids} --seed {seed} --out {result}" --out study
 
     Args:
-        preset: half, sweep, window, easy-vs-hard, noise-window, clusters, methods, dynamic, curriculum or recipes. Default: sweep.
+        preset: half, sweep, window, easy-vs-hard, noise-window, clusters, methods, dynamic or curriculum. Default: sweep.
         out: Folder for the results; made if it is not there.
         spec: Ask what this TOML file asks, in place of a preset.
         print_spec: Print what would be asked as TOML, and end.
@@ -255,7 +255,6 @@ def _report(done: "dp.Study", run_folder: Path | None) -> None:
     """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_figures import write_study_plots
     from dataprune.run.own_scores import known_score
-    from dataprune.study.cost import scoring_cost
     from dataprune.study.study import RUN
 
     if not (done.trials["status"] == "ok").any():
@@ -264,8 +263,7 @@ def _report(done: "dp.Study", run_folder: Path | None) -> None:
     run = dp.open_run(place) if place.exists() else None
     known = [] if run is None else [name for name in done.spec.scores if name in run.scores or name in dp.SCORES]
     named = [] if run is None else [known_score(run, name) for name in known]
-    cost = None if run is None else scoring_cost(run.manifest.cost)
-    files = write_study_plots(done, plots, dp.Scores(named) if named else None, cost)
+    files = write_study_plots(done, plots, dp.Scores(named) if named else None)
     say_summary(done)
     say(f"plots: {', '.join(file.name for file in files if file.suffix == '.png')} and .svg in {plots}")
     say(f"tables: {done.path / 'trials.parquet'}, a row for each training; {done.path / 'summary.parquet'}, a row for each cell")
@@ -294,9 +292,8 @@ def say_summary(done: "dp.Study") -> None:
         minus = (metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"]))
         more = (str(cell[name] or "") for name in extras)
         rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, *minus, cell["verdict"], *more))
-    judged = "test" if done.spec.judge == "test" else "validation"
     budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
-    judged = "as the trainer reports it" if done.spec.trainer else f"on {judged}"
+    judged = "as the trainer reports it" if done.spec.trainer else "on test"
     say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
     say_columns(rows, right=(2, 3, 4, 5, 6, 7))
     if len(table["keep"]) > MOST_ROWS:
@@ -325,7 +322,7 @@ def say_summary(done: "dp.Study") -> None:
 
 def _say_ranks(summary: "Summary") -> None:
     say("ranked by what is gained over random of the same size, the mean over sizes:")
-    metric, values = summary.metric, dict(zip(summary.cells, summary.table[summary.measure], strict=True))
+    metric, values = summary.metric, dict(zip(summary.cells, summary.table[summary.metric.column], strict=True))
     sizes = sorted({cell.keep for cell in summary.cells if cell.has_size})
     rows: list[tuple[str, ...]] = [("method", "gain", "95 %", *(f"{metric.axis} at {size:g}" for size in sizes), "needs")]
     for one in summary.ranks:
@@ -390,10 +387,9 @@ def _say_arms(summary: "Summary") -> None:
 
 def _say_dynamic(done: "dp.Study") -> None:
     """Print what leaving out other examples in every epoch saves, and what it loses."""
-    from dataprune.study.cost import NOTHING, study_costs
     from dataprune.study.results_table import DYNAMIC
 
-    table, costs = done.summary.table, {one.cell: one for one in study_costs(done.trials, NOTHING, done.measure).cells}
+    table, costs = done.summary.table, {one.cell: one for one in done.costs.cells}
     for row, cell in enumerate(done.summary.cells):
         if cell.strategy == DYNAMIC and cell.is_scored:
             one = costs[cell]

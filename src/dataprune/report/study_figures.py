@@ -17,10 +17,10 @@ from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
 from dataprune.report.figures import Plot, write_plots
 from dataprune.report.run_figures import both_correlations_data, histograms_data
 from dataprune.report.text import pluralise
-from dataprune.study.cost import CellCost, StudyCosts, study_costs
+from dataprune.study.cost import CellCost, StudyCosts
 from dataprune.study.results_table import Cell, cell_table
 from dataprune.study.summary import Summary
-from dataprune.training.settings import MEASURES, Cost
+from dataprune.training.settings import MEASURES
 
 if TYPE_CHECKING:
     from dataprune.scores import Scores
@@ -36,18 +36,13 @@ ARMS = {"given": "labels as given", "noise": "labels made wrong"}
 UNITS = {"flops": "operations", "seconds": "seconds of work", "examples_seen": "examples seen"}
 
 
-def write_study_plots(
-    study: "Study", folder: Path, scores: "Scores | None" = None, scoring: Cost | None = None
-) -> tuple[Path, ...]:
+def write_study_plots(study: "Study", folder: Path, scores: "Scores | None" = None) -> tuple[Path, ...]:
     """Draw everything that a study with at least one ended training has to show, as PNG and SVG; return the files.
 
-    `scores` of the study's run give their correlations and distributions, and what `scoring` has cost the plot of the cost.
+    `scores` of the study's run give their correlations and distributions.
     """
-    plots = study_plots(study.summary)
-    plots |= _present({"easy-vs-hard": easy_hard_data(study.summary)})
-    plots |= numbered(epoch_plots(study.summary.cells, epoch_curves(study)))
-    if scoring is not None:
-        plots |= _present({"cost": cost_data(study_costs(study.trials, scoring, study.measure))})
+    plots = study_plots(study.summary) | _present({"easy-vs-hard": easy_hard_data(study.summary)})
+    plots |= numbered(epoch_plots(study.summary.cells, epoch_curves(study))) | _present({"cost": cost_data(study.costs)})
     if scores is not None and len(scores):
         plots |= {"correlations": both_correlations_data(scores), "distributions": histograms_data(scores)}
     return write_plots(plots, folder)
@@ -121,11 +116,13 @@ def easy_hard_data(summary: Summary) -> Chart | None:
 
 def cells_data(summary: Summary) -> Rows:
     """Return a row for each cell, the best first, where there is nothing to draw a line along."""
-    middle = summary.table[summary.measure]
+    middle = summary.table[summary.metric.column]
     rows = np.argsort(-middle if summary.metric.higher else middle, kind="stable")[:MOST_ROWS]
     cells = [summary.cells[row] for row in rows]
     names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {cell.keep:.0%}") for cell in cells)
-    values = (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in (summary.measure, "low", "high"))
+    values = (
+        summary.metric.times * summary.table[name][rows].astype(np.float64) for name in (summary.metric.column, "low", "high")
+    )
     described = "Dots are means over seeds, strokes their 95 % intervals, the best first; the table of verdicts has the numbers."
     return Rows(
         f"{summary.metric.name.capitalize()} of each rule",
@@ -229,7 +226,7 @@ def _compared(cells: Sequence[Cell], own: Sequence[int]) -> dict[str, list[int]]
     for at in sorted(own, key=lambda place: (-cells[place].keep, cells[place].start)):
         cell = cells[at]
         if cell.order:
-            groups.setdefault("recipes" if cell.strategy == "recipe" else "orders", []).append(at)
+            groups.setdefault("orders", []).append(at)
         elif cell.strategy == "window":
             groups.setdefault(f"window of {cell.keep:.0%} from {cell.start:.0%}", []).append(at)
         elif not cell.is_all:
@@ -272,7 +269,7 @@ def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[in
 
 def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style, what: str = "value") -> Line:
     """Return a line along `axis`, a share that each cell has: keep, dropped or start."""
-    names = (summary.measure, "low", "high") if what == "value" else (what, f"{what}_low", f"{what}_high")
+    names = (summary.metric.column, "low", "high") if what == "value" else (what, f"{what}_low", f"{what}_high")
     y, low, high = (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in names)
     return Line(label, style, 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64), y, low, high)
 
@@ -296,7 +293,7 @@ def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
 
 
 def _level(summary: Summary, row: int, label: str) -> Level:
-    y, low, high = (summary.metric.times * float(summary.table[name][row]) for name in (summary.measure, "low", "high"))
+    y, low, high = (summary.metric.times * float(summary.table[name][row]) for name in (summary.metric.column, "low", "high"))
     return Level(label, STYLES["all"] if summary.cells[row].is_all else STYLES["random"], y, low, high)
 
 

@@ -231,7 +231,7 @@ def _measured(keep: float, summary: Summary | None) -> Advice | None:
         among = [row for row in tried if row in safe]
     if not among:
         return Advice(keep, "random", (*_why_random(keep, tried, summary), *_loss(summary, random[0])))
-    row = max(among, key=lambda at: (1 if summary.metric.higher else -1) * float(table[summary.measure][at]))
+    row = max(among, key=lambda at: (1 if summary.metric.higher else -1) * float(table[summary.metric.column][at]))
     reasons = [note("best: against random", **_amounts(summary, "minus_random", row)), *_loss(summary, row)]
     if row not in better:
         reasons.append(note("best: safe", by=Amount(summary.tolerance, summary.metric)))

@@ -1,16 +1,17 @@
 """How good a rule is over all sizes at once: the area under its curve, and its rank by what it gains over random."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from dataprune.study.results_table import CellTable
-from dataprune.study.statistics import Estimate, TwoWay, fit
+from dataprune.study.statistics import TwoWay
 from dataprune.study.wording import Note, note
 
 REPORTS_SPAN = (0.1, 0.7)
+UNKNOWN = (float("nan"),) * 3
 
 
 @dataclass(frozen=True)
@@ -51,32 +52,19 @@ class Rank:
 
 
 def ranks_of(cells: CellTable, fitted: TwoWay) -> tuple[Rank, ...]:
-    """Rank the curves of each arm by their mean gain over random of the same sizes, the best first.
-
-    As areas are, it is taken seed by seed and judged in a table of its own. Curves of other sizes than random's have no rank.
-    """
-    accuracies, every, found = _without(cells, fitted), cells.curves(), []
+    """Rank the curves of each arm by their mean gain over random of the same sizes, the best first; none where sizes differ."""
+    every, found = cells.curves(), []
     for arm in cells.arms:
         sizes = {curve: [cells.cells[place].keep for place in every[curve]] for curve in every if curve[0] == arm}
         controls = [curve for curve in sizes if cells.cells[every[curve][0]].is_random]
         ranked = [curve for curve in sizes if controls and sizes[curve] == sizes[controls[0]]]
         if len(ranked) > 1:
-            control = ranked.index(controls[0])
-            means = np.array([accuracies[every[curve]].mean(axis=0) for curve in ranked])
-            pairs = np.eye(len(ranked))
-            pairs[:, control] -= 1
-            gains = _with_ends(fit(means, np.arange(len(ranked)) == control, bounded=False).contrast(pairs))
-            own = [Rank(*curve, *gain) for curve, gain in zip(ranked, gains, strict=True) if curve != controls[0]]
+            weights = np.array([np.isin(np.arange(len(cells.cells)), every[curve]) / len(every[curve]) for curve in ranked])
+            gains = fitted.contrast(weights - weights[ranked.index(controls[0])])
+            figures = np.stack([gains.value, *gains.interval()], axis=1).tolist()
+            own = [Rank(*curve, *gain) for curve, gain in zip(ranked, figures, strict=True) if curve != controls[0]]
             found += sorted(own, key=lambda one: -one.gain)
     return tuple(found)
-
-
-def _without(cells: CellTable, fitted: TwoWay) -> Float64[np.ndarray, "cells seeds"]:
-    """Return the accuracies but those that lie too far from the others."""
-    accuracies = cells.accuracies.copy()
-    for training in fitted.far:
-        accuracies[training] = np.nan
-    return accuracies
 
 
 def simpson_weights(dropped: Float64[np.ndarray, " sizes"]) -> tuple[Float64[np.ndarray, " sizes"] | None, Note | None]:
@@ -110,50 +98,41 @@ def trapezoid_weights(dropped: Float64[np.ndarray, " sizes"]) -> Float64[np.ndar
 
 
 def areas_of(cells: CellTable, fitted: TwoWay) -> tuple[CurveArea, ...]:
-    """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data.
-
-    Sizes of a curve err together, so areas are taken seed by seed, and judged as the cells of a table of their own.
-    """
-    accuracies, every, found = _without(cells, fitted), cells.curves(), []
-    for arm in dict.fromkeys(arm for arm, _ in every):
-        curves = [curve for curve, places in every.items() if curve[0] == arm and len(places) > 1]
-        everything = cells.all_of(cells.cells[every[curves[0]][0]]) if curves else None
+    """Measure the area under each curve of a study, with its interval over trainings; none without a control on all data."""
+    every, found = cells.curves(), []
+    for arm in cells.arms:
+        curves = {curve: places for curve, places in every.items() if curve[0] == arm and len(places) > 1}
+        everything = cells.all_of(cells.cells[next(iter(curves.values()))[0]]) if curves else None
         if everything is None or not fitted.means[everything] > 0:
             continue
-        dropped = [np.array([cells.cells[place].dropped for place in every[curve]]) for curve in curves]
-        is_random = np.array([cells.cells[every[curve][0]].is_random for curve in curves])
-        control = int(np.argmax(is_random)) if is_random.any() else -1
-        simpson = [simpson_weights(one) for one in dropped]
-        tables = [([every[curve] for curve in curves], [weights for weights, _ in simpson])]
-        tables += [([[everything, *every[curve]] for curve in curves], [trapezoid_weights(one) for one in dropped])]
-        parts, whole = (_shares(accuracies, fitted, everything, *table, is_random) for table in tables)
-        pairs = np.eye(len(curves))
-        pairs[:, control] -= control >= 0
-        minus = _with_ends(whole.contrast(pairs))
-        for at, curve in enumerate(curves):
-            paired = control not in (-1, at) and np.array_equal(dropped[control], dropped[at])
-            ends = (_with_ends(one.contrast(np.eye(len(curves))))[at] for one in (parts, whole))
-            last = minus[at] if paired else (np.nan,) * 3
-            found.append(CurveArea(*curve, *next(ends), *next(ends), float(dropped[at][-1]), *last, simpson[at][1]))
+        dropped = {curve: np.array([cells.cells[place].dropped for place in places]) for curve, places in curves.items()}
+        whole = {
+            curve: _share(fitted, everything, [everything, *places], trapezoid_weights(dropped[curve]))
+            for curve, places in curves.items()
+        }
+        control = next((curve for curve, places in curves.items() if cells.cells[places[0]].is_random), None)
+        for curve, places in curves.items():
+            weights, absent = simpson_weights(dropped[curve])
+            part = UNKNOWN if weights is None else _ends(fitted, *_share(fitted, everything, places, weights))
+            minus = UNKNOWN
+            if control not in (None, curve) and np.array_equal(dropped[control], dropped[curve]):
+                (slopes, share), (of_random, random) = whole[curve], whole[control]
+                minus = _ends(fitted, slopes - of_random, share - random)
+            found.append(CurveArea(*curve, *part, *_ends(fitted, *whole[curve]), float(dropped[curve][-1]), *minus, absent))
     return tuple(found)
 
 
-def _shares(
-    accuracies: Float64[np.ndarray, "cells seeds"],
-    fitted: TwoWay,
-    everything: int,
-    places: Sequence[Sequence[int]],
-    weights: Sequence[Float64[np.ndarray, " places"] | None],
-    is_random: Bool[np.ndarray, " curves"],
-) -> TwoWay:
-    """Fit weighted sums of cells as shares of the accuracy on all data, curves by seeds: the ratio by the delta method."""
-    bottom, table = fitted.means[everything], np.full((len(places), accuracies.shape[1]), np.nan)
-    for at, (own, of) in enumerate(zip(places, weights, strict=True)):
-        if of is not None:
-            ratio = of @ fitted.means[list(own)] / bottom
-            table[at] = ratio + (of @ accuracies[list(own)] - ratio * accuracies[everything]) / bottom
-    return fit(table, is_random, bounded=False)
+def _share(
+    fitted: TwoWay, everything: int, places: Sequence[int], weights: Float64[np.ndarray, " places"]
+) -> tuple[Float64[np.ndarray, " cells"], float]:
+    """Return the slopes by the cells (the delta method) and the value of a weighted sum as a share of the accuracy on all data."""
+    bottom, slopes = fitted.means[everything], np.zeros(len(fitted.means))
+    share = float(weights @ fitted.means[list(places)] / bottom)
+    slopes[list(places)] = weights / bottom
+    slopes[everything] -= share / bottom
+    return slopes, share
 
 
-def _with_ends(found: Estimate) -> list[tuple[float, float, float]]:
-    return list(zip(found.value.tolist(), *(end.tolist() for end in found.interval()), strict=True))
+def _ends(fitted: TwoWay, slopes: Float64[np.ndarray, " cells"], value: float) -> tuple[float, float, float]:
+    low, high = replace(fitted.contrast(slopes), value=np.array([value])).interval()
+    return value, float(low[0]), float(high[0])

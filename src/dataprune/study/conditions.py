@@ -81,8 +81,7 @@ def check_question(spec: StudySpec, run: Path | None, has_features: bool, given:
     """
     if spec.own_trainer is not None:
         spec.own_trainer.check_there()
-    for changes in ({"model": spec.model, "recipe": spec.recipe}, *(one.changes for one in spec.variants)):
-        check_names(changes.get("model"), changes.get("recipe"))
+    check_names(spec.model, spec.recipe)
     asked = [name for name in spec.scores if name not in given and not (name == "km" and (has_features or spec.clusters))]
     if all(part.strategy == "random" for part in spec.parts):
         return

@@ -16,7 +16,7 @@ from dataprune.selection import STRATEGIES, Dynamic, Views, select
 from dataprune.selection.ids import ids_sha256
 from dataprune.streams import torch_seed
 from dataprune.study.results_table import ALL, DYNAMIC, RANDOM, Cell
-from dataprune.study.spec import ORDERS, StudySpec, Variant
+from dataprune.study.spec import ORDERS, StudySpec
 from dataprune.study.splits import StudyData
 from dataprune.study.trial import Trial
 from dataprune.training.plan import model_and_recipe, sized
@@ -48,9 +48,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """By what a cell is trained: the model, the recipe (whole), and the epochs of its schedule."""
+    """By what every cell is trained: the model, the recipe (whole), and the epochs of its schedule."""
 
-    name: str
     model: str
     recipe: Recipe
     epochs: int
@@ -71,27 +70,31 @@ class Grid:
 
 @dataclass(frozen=True)
 class _Request:
-    """A cell before its rows are known: where its score is found, and by what it is trained."""
+    """A cell before its rows are known, and where its score is found."""
 
     cell: Cell
     condition: Condition
-    setup: TrainingSetup
     score: Score | None = None
     dynamic: Dynamic | None = None
 
 
-def setups(spec: StudySpec, dataset: Dataset) -> tuple[TrainingSetup, ...]:
-    """Fill in the model and the recipe of the trials, or those of each variant."""
-    return tuple(_setup(variant, spec, dataset) for variant in spec.variants or (Variant(""),))
+def setup_of(spec: StudySpec, dataset: Dataset) -> TrainingSetup:
+    """Fill in the model and the recipe of the trials."""
+    model, found = model_and_recipe(dataset, spec.model, spec.recipe)
+    if spec.trainer:
+        return TrainingSetup(spec.trainer, found, spec.epochs)
+    fitted = sized(found, len(dataset), EPOCHS, spec.epochs, spec.batch)
+    assert fitted.epochs is not None
+    return TrainingSetup(model, replace(fitted, epochs=None), fitted.epochs)
 
 
 def grid(
     spec: StudySpec,
     conditions: Sequence[Condition],
-    trained: Sequence[TrainingSetup],
+    setup: TrainingSetup,
     shares: Mapping[tuple[Cell, int], float] = MappingProxyType({}),
 ) -> Grid:
-    """Lay out the trials of a study, under each condition and by each setup (several for a study of recipes, each on all data).
+    """Lay out the trials of a study under each condition.
 
     Args:
         shares: what random at the cost of a dynamic arm keeps, by cell and seed; it is left out where that is not known yet.
@@ -99,7 +102,7 @@ def grid(
     Raises:
         InputError: a size that leaves fewer than two examples or passes the end with its start, or nothing is asked.
     """
-    requests = list(_requests(spec, conditions, trained))
+    requests = list(_requests(spec, conditions))
     if not requests:
         raise invalid("parts", "ask for at least one training", "none")
     trials: list[Trial] = []
@@ -108,19 +111,18 @@ def grid(
     precision = "fp32" if spec.precision == "auto" else spec.precision
     for seed in spec.training_seeds:
         for request in requests:
-            data, setup, keep = request.condition.data, request.setup, request.cell.keep
+            data, keep = request.condition.data, request.cell.keep
             if request.cell.strategy == DYNAMIC and request.dynamic is None:
                 if (request.cell, seed) not in shares:
                     continue
                 keep = shares[request.cell, seed]
             if request.cell not in fixed or request.score is None:
-                stages = _stages(spec, request, seed, notes, keep)
+                stages = _stages(spec, request, setup, seed, notes, keep)
                 kept = (data.train.ids[data.pool[stage.trained_on[data.pool]]].tolist() for stage in stages)
                 fixed[request.cell] = stages, tuple(map(ids_sha256, kept))
-            test = data.test.fingerprint if data.test is not None and spec.judge == "test" else None
-            sets, recipe = (data.train.fingerprint, data.validation_key, test), replace(setup.recipe, epochs=None)
-            what = request.cell, *sets, *fixed[request.cell]
-            trial = Trial(*what, setup.model, recipe, setup.epochs, seed, request.dynamic, precision=precision)
+            test = None if data.test is None else data.test.fingerprint
+            what = request.cell, data.train.fingerprint, data.validation_key, test, *fixed[request.cell]
+            trial = Trial(*what, setup.model, setup.recipe, setup.epochs, seed, request.dynamic, precision=precision)
             if spec.trainer:
                 times = len(data.pool) / trial.n_train if spec.budget == "steps" else 1.0
                 trial = replace(trial, trainer=spec.own_trainer, budget=spec.epochs * times)
@@ -128,25 +130,22 @@ def grid(
     return Grid(tuple(trials), tuple(notes))
 
 
-def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequence[TrainingSetup]) -> Iterator[_Request]:
+def _requests(spec: StudySpec, conditions: Sequence[Condition]) -> Iterator[_Request]:
     """Name the cells: controls first, then each sweep, by score, size and start."""
-    first = trained[0]
     for condition in conditions:
         arm = condition.name
         if ALL in spec.controls:
-            yield _Request(Cell(ALL, ALL, 1.0, arm=arm), condition, first)
-            for setup in () if spec.parts else trained[1:]:
-                yield _Request(Cell(setup.name, "recipe", 1.0, arm=arm, order="recipe"), condition, setup)
+            yield _Request(Cell(ALL, ALL, 1.0, arm=arm), condition)
         if RANDOM in spec.controls:
             sized = (keep for sweep in spec.parts if sweep.strategy not in ORDERS for keep in sweep.keep if keep < 1)
             for keep in dict.fromkeys(sized):
-                yield _Request(Cell(RANDOM, RANDOM, keep, arm=arm), condition, first)
+                yield _Request(Cell(RANDOM, RANDOM, keep, arm=arm), condition)
             if spec.stages:
-                yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition, first)
+                yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition)
         for name, dynamic in spec.dynamics().items():
-            yield _Request(Cell(name, DYNAMIC, 1.0, arm=arm, order=name), condition, first, dynamic=dynamic)
+            yield _Request(Cell(name, DYNAMIC, 1.0, arm=arm, order=name), condition, dynamic=dynamic)
             if RANDOM in spec.controls:
-                yield _Request(Cell(RANDOM, DYNAMIC, 1.0, arm=arm, order=name), condition, first)
+                yield _Request(Cell(RANDOM, DYNAMIC, 1.0, arm=arm, order=name), condition)
         for sweep in spec.parts:
             if sweep.strategy == RANDOM:  # it is the control
                 continue
@@ -160,13 +159,15 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition], trained: Sequenc
                     if start + keep > 1 + SLACK:
                         raise invalid("start", "leave enough to keep (with `keep` at most 1 together)", f"{start:g} + {keep:g}")
                     cell = Cell(name, "curriculum" if order else sweep.strategy, keep, start, arm, order, clusters)
-                    yield _Request(cell, condition, first, score)
+                    yield _Request(cell, condition, score)
 
 
-def _stages(spec: StudySpec, request: _Request, seed: int, notes: dict[str, None], keep: float) -> tuple[Stage, ...]:
+def _stages(
+    spec: StudySpec, request: _Request, setup: TrainingSetup, seed: int, notes: dict[str, None], keep: float
+) -> tuple[Stage, ...]:
     """Return the rows that a cell trains on, stage by stage."""
-    data, cell, setup = request.condition.data, request.cell, request.setup
-    if spec.stages and cell.order and cell.strategy not in ("recipe", DYNAMIC):
+    data, cell = request.condition.data, request.cell
+    if spec.stages and cell.order and cell.strategy != DYNAMIC:
         schedule = scaled(spec.stages, setup.epochs)
         if lost := [f"{share:.0%}" for _, share in spec.stages if all(share != one for _, one in schedule)]:
             notes.setdefault(f"curriculum: {setup.epochs} epochs are too few for all stages; without those of {join_some(lost)}")
@@ -243,19 +244,3 @@ def growing(
     """Return the masks, of length `n_examples`, of the first shares of rows in the order in which they come in."""
     ends = (max(1, int(np.floor(share * len(order) + 0.5))) for share in shares)
     return tuple(np.isin(np.arange(n_examples), order[:end]) for end in ends)
-
-
-def _setup(variant: Variant, spec: StudySpec, dataset: Dataset) -> TrainingSetup:
-    changes = dict(variant.changes)
-    model, found = model_and_recipe(dataset, changes.pop("model", spec.model), changes.pop("recipe", spec.recipe))
-    if spec.trainer:
-        return TrainingSetup("", spec.trainer, found, spec.epochs)
-    fitted = sized(found, len(dataset), EPOCHS, spec.epochs, spec.batch)
-    assert fitted.epochs is not None
-    recipe, epochs = replace(fitted, epochs=None), fitted.epochs
-    try:
-        rate = changes.get("learning_rate", recipe.learning_rate) * float(changes.pop("rate_factor", 1.0))
-        recipe = replace(recipe, **{**changes, "learning_rate": rate})
-    except TypeError as error:
-        raise invalid(f"variant '{variant.name}'", "have values of the right kind", repr(variant.changes), str(error)) from None
-    return TrainingSetup(variant.name or found.name, model, recipe, epochs)

@@ -32,12 +32,12 @@ class Multiplier:
     low: float
     high: float
 
-    def words(self, costs: StudyCosts | None) -> tuple[str, ...]:
+    def words(self, costs: StudyCosts) -> tuple[str, ...]:
         """Write it as the words of `HEADINGS`."""
         low, high = f"{self.low:.2f}" if self.low else "?", f"{self.high:.2f}" if np.isfinite(self.high) else "?"
         bound = f"{self.times:.2f}" if 0 < self.times < np.inf else f"under {high}" if not self.times else f"over {low}"
         bound = "-" if bound.endswith("?") else bound
-        net, paid = (float("nan"), None) if costs is None else self.net(costs)
+        net, paid = self.net(costs)
         found = ("-", "not known") if np.isnan(net) else (f"{net:.2f}", f"{paid:,} trainings" if paid else "never")
         return (self.name + (f", {self.arm}" if self.arm else ""), f"{self.keep:g}", bound, f"{low} ... {high}", *found)
 

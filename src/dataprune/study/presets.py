@@ -1,10 +1,10 @@
-"""The studies that have a name, as data: the seven of the report, and the comparison of recipes that comes before them."""
+"""The studies that have a name, as data: the seven of the report, methods and dynamic arms."""
 
 from dataclasses import replace
 
 from dataprune.errors import invalid, unknown_choice
 from dataprune.selection import STRATEGIES
-from dataprune.study.spec import ORDERS, StudySpec, Sweep, Variant
+from dataprune.study.spec import ORDERS, StudySpec, Sweep
 
 SCORES = ("el2n", "std", "pred_sum", "flip", "forget", "km")
 """The report's scores. Of these a preset takes those that the run has."""
@@ -28,21 +28,6 @@ PRESETS: dict[str, StudySpec] = {
         StudySpec("methods", tuple(Sweep(one, SMALL) for one in METHODS), COMPARED, noise=0.1, balanced=True),
         StudySpec("dynamic", dynamic=("infobatch", "rs2")),
         StudySpec("curriculum", (Sweep("easy-to-hard"), Sweep("hard-to-easy")), stages=STAGES),
-        StudySpec(
-            "recipes",
-            variants=(
-                Variant("as it is"),
-                Variant("rate / 3", {"rate_factor": 1 / 3}),
-                Variant("rate x 3", {"rate_factor": 3.0}),
-                Variant("cosine", {"schedule": "cosine"}),
-                Variant("constant rate", {"schedule": "constant", "rate_factor": 1 / 3}),
-                Variant("adamw", {"optimiser": "adamw", "learning_rate": 2e-3, "weight_decay": 1e-2}),
-                Variant("no augmentation", {"crop": 0.0, "flip": False, "rotation": 0.0}),
-                Variant("label smoothing", {"label_smoothing": 0.1}),
-            ),
-            controls=("all",),
-            judge="validation",
-        ),
     )
 }
 
@@ -56,7 +41,6 @@ QUESTIONS = {
     "methods": "which score and which strategy keep most accuracy at small sizes, with and without wrong labels?",
     "dynamic": "what is saved, and what lost, by leaving out other examples in every epoch?",
     "curriculum": "does the order of training matter: easy first, or hard first?",
-    "recipes": "which recipe trains best on all data, by validation?",
 }
 
 

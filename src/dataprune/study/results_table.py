@@ -27,7 +27,7 @@ class Cell:
         keep: fraction kept.
         start: of a window, else 0.
         arm: of the study, such as labels as given and labels made wrong; mostly "".
-        order: in which a curriculum adds examples, "recipe" where recipes are compared, the method of "dynamic", else "".
+        order: in which a curriculum adds examples, the method of "dynamic", else "".
         clusters: of `km`, where several numbers are compared, else 0.
     """
 
@@ -53,12 +53,12 @@ class Cell:
 
     @property
     def is_scored(self) -> bool:
-        """Whether it is no control: chosen by a score, or a recipe."""
+        """Whether it is no control."""
         return not (self.is_all or self.is_random)
 
     @property
     def has_size(self) -> bool:
-        """Whether it is one of several sizes: not so for a window, a curriculum or a recipe."""
+        """Whether it is one of several sizes: not so for a window or a curriculum."""
         return not self.is_all and self.strategy != "window" and not self.order
 
     @property
@@ -69,7 +69,7 @@ class Cell:
         elif self.strategy == DYNAMIC:
             name = f"random at the cost of {self.order}" if self.is_random else self.score
         elif self.order:
-            name = self.order if self.is_random else self.score if self.order == "recipe" else f"{self.score} {self.order}"
+            name = self.order if self.is_random else f"{self.score} {self.order}"
         else:
             name = self.score + (f" ({self.clusters} clusters)" if self.clusters else "")
             name += "" if self.is_random or self.strategy == "hardest" else f" {self.strategy}"

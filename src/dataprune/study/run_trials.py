@@ -64,13 +64,12 @@ Listener = Callable[[StudyProgress], None]
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Where trials are trained and written, whether test is read, and the operations of a look at one example by model."""
+    """Where trials are trained and written, and the operations of a look at one example."""
 
     folder: Path
     hardware: Hardware
     device: str
-    reads_test: bool
-    forward_flops: Mapping[str, int]
+    forward_flops: int
     checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
     listener: Listener | None = None
     outside: Outside | None = None
@@ -82,9 +81,8 @@ class TrialContext:
 
     def flops(self, trial: Trial, examples_seen: int) -> int:
         """Count the operations of a training: three times those of a look at each example, and what chooses its strength."""
-        forward = self.forward_flops[trial.model]
-        search = search_flops(trial.n_train, forward) if trial.recipe.weight_decay is None else 0
-        return 3 * forward * examples_seen + search
+        search = search_flops(trial.n_train, self.forward_flops) if trial.recipe.weight_decay is None else 0
+        return 3 * self.forward_flops * examples_seen + search
 
     def cost(self, trials: Sequence[Trial], dataset: Dataset) -> Cost:
         """Return what trials will cost; work of some length is timed by a few steps on this machine."""
@@ -163,7 +161,7 @@ def _outcomes(
     scratch = context.folder / SCRATCH
     with open_pool(context.hardware.executor_config(context.device)) as workers:
         n_classes, seen = conditions[0].data.train.n_classes, is_seen(scratch, workers)
-        places = {} if context.outside else _places(conditions, scratch, context.reads_test, workers)
+        places = {} if context.outside else _places(conditions, scratch, workers)
 
         def staged_job(trial: Trial) -> staged.StagedJob:
             seed, own = torch_seed(trial.seed, "trial"), scratch / trial.name if seen else None
@@ -241,7 +239,7 @@ class ProgressCounter:
             self.listener(StudyProgress(done, self.total, self.found, through, self.to_see, dict(self.running), **news))
 
 
-def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, workers: Pool) -> dict[str, staged.Places]:
+def _places(conditions: Sequence[Condition], scratch: Path, workers: Pool) -> dict[str, staged.Places]:
     """Put the data where workers find them, by the fingerprint of the training data."""
     places = {}
     for number, condition in enumerate(conditions):
@@ -252,14 +250,13 @@ def _places(conditions: Sequence[Condition], scratch: Path, reads_test: bool, wo
             if one is not None:
                 pack.verify(one)
                 (folder / name).mkdir(parents=True, exist_ok=True)
-                if name != "test" or reads_test:
-                    handles[name] = data_handle(one, folder / name, workers)
+                handles[name] = data_handle(one, folder / name, workers)
         places[data.train.fingerprint] = staged.Places(
             train=handles["train"],
             validation=handles.get("validation"),
             validation_rows=staged.packed(np.isin(np.arange(len(data.train)), data.validation_rows)),
-            test=handles.get("test"),
-            key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint if reads_test else ""]),
+            test=handles["test"],
+            key=canonical_json([data.train.fingerprint, data.validation_key, data.test.fingerprint]),
         )
     return places
 

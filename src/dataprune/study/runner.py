@@ -18,7 +18,7 @@ from dataprune.run.manifest import Phase, made_now
 from dataprune.run.run import open_run
 from dataprune.study import study as stored
 from dataprune.study.conditions import ScoreProvider, StudyInputs, check_question
-from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setups
+from dataprune.study.grid import Condition, Grid, TrainingSetup, grid, setup_of
 from dataprune.study.metric import ACCURACY
 from dataprune.study.outside import Outside
 from dataprune.study.presets import SCORES
@@ -70,21 +70,19 @@ def run_study(
     hardware.executor_config(hardware.resolved_device())  # refuses what does not go together, before anything is trained
     shares = {"validation_share": spec.validation_share, "test_share": spec.test_share}
     data = cut(splits, **shares, seed=spec.seed, trainer=spec.own_trainer)
-    trained = setups(spec, data.train)
+    setup = setup_of(spec, data.train)
     # Refuses a model that is unknown or does not fit, before the folder is claimed.
-    shape, n_classes = example_shape(data.train.inputs), data.train.n_classes
-    flops = {setup.model: forward_flops(setup.model, shape, n_classes) for setup in trained if not spec.trainer}
+    flops = 0 if spec.trainer else forward_flops(setup.model, example_shape(data.train.inputs), data.train.n_classes)
     begun: Precision | None = None
     if stored.is_study(folder):  # of this version
         there = from_toml(stored.read_identity(folder).question).precision
         begun = "fp32" if there == "auto" else there  # of before there was a choice
     if not spec.trainer:
-        longest = max(3 * flops[one.model] * one.epochs for one in trained) * len(data.train)
-        longest = longest if data.train.features is None else 0
+        longest = 3 * flops * setup.epochs * len(data.train) if data.train.features is None else 0
         spec = replace(spec, precision=choose(spec.precision, hardware.resolved_device(), longest, begun).precision)
     provider = ScoreProvider(folder, spec, sources, hardware)
     provider.check_run(data)
-    runner = StudyRunner(provider, data, trained, flops, hardware.resolved_device())
+    runner = StudyRunner(provider, data, setup, flops, hardware.resolved_device())
     claim = asdict(runner.identity(spec))
     also = {name: claim.pop(name) for name in ("question", "sources")}  # another question is asked in the same folder
     with _work_folder(folder).work(claim, also=also, wait=wait):
@@ -109,20 +107,19 @@ class StudyRunner:
 
     provider: ScoreProvider
     data: StudyData
-    trained: tuple[TrainingSetup, ...]
-    forward_flops: Mapping[str, int]
+    setup: TrainingSetup
+    forward_flops: int
     device: str
 
     def identity(self, spec: StudySpec) -> stored.StudyIdentity:
         """Return what is written first."""
-        base = self.trained[0]
         settings = stored.StudySettings(
             train=self.data.train.fingerprint,
             validation=self.data.validation_key,
             test="" if self.data.test is None else self.data.test.fingerprint,
-            model=base.model,
-            recipe=base.recipe,
-            epochs=base.epochs,
+            model=self.setup.model,
+            recipe=self.setup.recipe,
+            epochs=self.setup.epochs,
             budget=spec.budget,
             seed=spec.seed,
             algorithm=ALGORITHM,
@@ -149,15 +146,14 @@ class StudyRunner:
         usual = tuple(name for name in SCORES if name in first.scores or (name == "km" and first.km))
         spec = replace(spec, scores=spec.scores or usual)
         identity, outside = self.identity(spec), Outside.of(spec, conditions)
-        where = (folder, provider.hardware, self.device, spec.judge == "test", self.forward_flops)
-        context = TrialContext(*where, listener=listener, outside=outside)
+        context = TrialContext(folder, provider.hardware, self.device, self.forward_flops, listener=listener, outside=outside)
         if stored.read_identity(folder) != identity:  # the tables are of another question
             for name in (stored.TRIALS, stored.SUMMARY):
                 (folder / name).unlink(missing_ok=True)
         _work_folder(folder).renew(asdict(identity))
         shares: dict[tuple[Cell, int], float] = {}
         while True:
-            asked = grid(spec, conditions, self.trained, shares)
+            asked = grid(spec, conditions, self.setup, shares)
             results = found(asked, context, provider.sources.reuse, retry_failed)
             notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
             self._gather(asked, results, train(asked, conditions, results, context, notes))

@@ -3,10 +3,9 @@
 import dataclasses
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import tomli_w
@@ -17,19 +16,17 @@ from dataprune.scores import canonical
 from dataprune.selection import STRATEGIES, Dynamic
 from dataprune.study.metric import Metric
 from dataprune.study.trainer import Trainer
-from dataprune.training.recipes import MOST_EPOCHS, Recipe
+from dataprune.training.recipes import MOST_EPOCHS
 
 ORDERS = ("easy-to-hard", "hard-to-easy")
 """Strategies that leave nothing out, but begin with a part and add to it by `stages`."""
 CHOICES = {
     "budget": ("epochs", "steps"),
-    "judge": ("test", "validation"),
     "controls": ("random", "all"),
     "precision": ("auto", "fp32", "bf16"),
 }
 MOST_SEEDS = 1000
-_OF_RECIPE = (one.name for one in dataclasses.fields(Recipe))
-CHANGEABLE = ("model", "recipe", "rate_factor", *(name for name in _OF_RECIPE if name not in ("name", "epochs")))
+GONE = {"judge": "test"}  # what studies of earlier versions say, and with which value it is what there is now
 
 
 @dataclass(frozen=True)
@@ -62,23 +59,6 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A recipe that is tried: the study's own with some of its fields changed.
-
-    Attributes:
-        changes: `model`, `recipe`, `rate_factor` (on its learning rate) or fields of `dataprune.Recipe`, and their values.
-    """
-
-    name: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for key in self.changes:
-            if key not in CHANGEABLE:
-                raise unknown_choice(f"variant '{self.name}'", key, CHANGEABLE)
-
-
-@dataclass(frozen=True)
 class StudySpec(Tabular):
     """Everything that a study asks; what is 0 or "" follows from the data.
 
@@ -97,10 +77,8 @@ class StudySpec(Tabular):
         noise: the share of each class that a second arm of the study labels wrongly; 0 is one arm.
         clusters: for the score `km`, cut into so many clusters each (`auto`, `classes` or a number), from features.
         stages: (epochs, share) of a curriculum; the epochs are in proportion and are scaled to `epochs`.
-        variants: recipes to compare on all data.
         dynamic: arms that leave out other examples in every epoch: `infobatch` and `rs2`, or with what they keep: `rs2:0.3`.
         controls: of `random` (at each size) and `all`.
-        judge: `test`, or `validation` where a choice is made and test may not be read.
         validation_share: of train, cut before selection where the data bring no validation split.
         test_share: of train, cut before scoring where the data bring no test split.
         tolerance: a loss of accuracy that counts as none, for the verdicts.
@@ -125,10 +103,8 @@ class StudySpec(Tabular):
     noise: float = 0.0
     clusters: tuple[str, ...] = ()
     stages: tuple[tuple[int, float], ...] = ()
-    variants: tuple[Variant, ...] = ()
     dynamic: tuple[str, ...] = ()
     controls: tuple[str, ...] = ("random", "all")
-    judge: str = "test"
     validation_share: float = 0.1
     test_share: float = 0.2
     tolerance: float = 0.01
@@ -154,7 +130,6 @@ class StudySpec(Tabular):
             ("test_share", 0 < self.test_share < 1, "be in (0, 1)", ""),
             ("noise", 0 <= self.noise < 1, "be in [0, 1)", ""),
             ("tolerance", 0 <= self.tolerance < (1 if is_share else math.inf), "be in [0, 1)", "0.01 is one percentage point."),
-            ("judge", self.judge == "test" or not self.parts, "be test for a study of kept sets", "Only recipes are chosen on it."),
             ("budget", self.budget == "epochs" or not self.dynamic, "be epochs for dynamic arms", "They take fewer steps."),
             ("stages", ordered == bool(self.stages), with_orders, ""),
             ("stages", all(epochs >= 1 for epochs, _ in self.stages), "have at least 1 epoch each", ""),
@@ -165,14 +140,8 @@ class StudySpec(Tabular):
                 given = getattr(self, name)
                 raise invalid(name, demand, "none" if given == () else given, cure)
         self.dynamics()
-        names = {
-            "scores": self.scores,
-            "clusters": self.clusters,
-            "dynamic": self.dynamic,
-            "variants": tuple(one.name for one in self.variants),
-        }
-        for name, several in names.items():
-            if len(set(several)) != len(several):
+        for name in ("scores", "clusters", "dynamic"):
+            if len(set(several := getattr(self, name))) != len(several):
                 raise invalid(name, "name each once", ", ".join(several))
 
     def dynamics(self) -> dict[str, Dynamic]:
@@ -196,7 +165,7 @@ class StudySpec(Tabular):
             return [time, ("metric", self.metric == "accuracy", "be accuracy where no trainer is given", "Add --trainer.")]
         trainer.check()
         takes, affair = "budget" in trainer.places, "That is up to the trainer."
-        ours = ("model", "recipe", "batch", "stages", "variants", "dynamic")
+        ours = ("model", "recipe", "batch", "stages", "dynamic")
         return [
             time,
             *((name, not getattr(self, name), "be left out where a trainer is given", affair) for name in ours),
@@ -213,21 +182,14 @@ class StudySpec(Tabular):
         return tuple(range(self.seed, self.seed + self.seeds))
 
     @property
-    def measure(self) -> str:
-        """The column that is judged."""
-        return Metric.of(self.metric).column if self.judge == "test" else "validation_accuracy"
-
-    @property
     def own_trainer(self) -> Trainer | None:
         """What trains in the place of our networks."""
         return Trainer(self.trainer, Metric.of(self.metric)) if self.trainer else None
 
     def __repr__(self) -> str:
         asked = [f"{one.strategy} at keep {', '.join(map('{:g}'.format, one.keep))}" for one in self.parts]
-        asked += [f"recipe {one.name!r}" for one in self.variants] + list(self.dynamic)
         scores = f"by {', '.join(self.scores)}; " if self.scores else ""
-        how = f"{scores}{self.seeds} seeds, equal {self.budget}, judged on {self.judge}"
-        return f"StudySpec {self.preset!r}: {'; '.join(asked)}\n  {how}"
+        return f"StudySpec {self.preset!r}: {'; '.join([*asked, *self.dynamic])}\n  {scores}{self.seeds} seeds, equal {self.budget}"
 
     def _columns(self) -> dict[str, list[str]]:
         plain = dataclasses.asdict(self)
@@ -245,8 +207,8 @@ def to_toml(spec: StudySpec) -> str:
         ]
     """
     plain = dataclasses.asdict(spec)
-    tables = {"parts": plain.pop("parts"), "variants": [{"name": one.name, **one.changes} for one in spec.variants]}
-    return tomli_w.dumps(plain | {name: given for name, given in tables.items() if given})
+    parts = plain.pop("parts")  # tables come last
+    return tomli_w.dumps(plain | ({"parts": parts} if parts else {}))
 
 
 def from_toml(text: str, source: str = "spec") -> StudySpec:
@@ -260,15 +222,15 @@ def from_toml(text: str, source: str = "spec") -> StudySpec:
         given = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, UnicodeEncodeError) as error:
         raise InputError(f"`{source}` is not TOML: {error}.") from None
-    _check_keys(source, given, StudySpec)
-    for name in ("parts", "variants"):
-        tables = given.get(name, [])
-        if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-            raise invalid(name, f"be tables, each headed by [[{name}]]", repr(tables))
-    for one in given.get("parts", []):
-        _check_keys("parts", one, Sweep)
-    if "variants" in given:
-        given["variants"] = [_variant(one) for one in given["variants"]]
+    given = {name: value for name, value in given.items() if GONE.get(name) != value}
+    parts = given.get("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(one, dict) for one in parts):
+        raise invalid("parts", "be tables, each headed by [[parts]]", repr(parts))
+    for where, keys, kind in ((source, given, StudySpec), *(("parts", one, Sweep) for one in parts)):
+        names = [one.name for one in dataclasses.fields(kind)]
+        for key in keys:
+            if key not in names:
+                raise unknown_choice(where, key, names)
     try:
         return msgspec.convert(given, StudySpec)
     except msgspec.ValidationError as error:
@@ -289,24 +251,8 @@ def read_spec(path: Path) -> StudySpec:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise invalid("spec", "be a TOML file", f"{path}: {reason}", "`--print-spec` prints one.") from None
     spec = from_toml(text, str(path))
-    for name in ("model", "recipe", "trainer"):
-        for value in (getattr(spec, name), *(variant.changes.get(name, "") for variant in spec.variants)):
-            if ":" in str(value) or (name == "trainer" and value):
-                cure = f"Name code of your own by --{name} instead."
-                demand = "be left out of a spec file" if name == "trainer" else "be a name of dataprune in a spec file"
-                raise invalid(name, demand, repr(value), cure)
+    for name, is_code in (("model", ":" in spec.model), ("recipe", ":" in spec.recipe), ("trainer", bool(spec.trainer))):
+        if is_code:
+            demand = "be left out of a spec file" if name == "trainer" else "be a name of dataprune in a spec file"
+            raise invalid(name, demand, repr(getattr(spec, name)), f"Name code of your own by --{name} instead.")
     return spec
-
-
-def _check_keys(where: str, given: Iterable[str], kind: type) -> None:
-    names = [one.name for one in dataclasses.fields(kind)]
-    for key in given:
-        if key not in names:
-            raise unknown_choice(where, key, names)
-
-
-def _variant(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the table of a variant, whose changes stand beside its name."""
-    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    own = {"name": changes.pop("name")} if "name" in changes else {}
-    return own | {"changes": changes}

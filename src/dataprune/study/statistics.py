@@ -4,9 +4,9 @@ The model is the two-way one: an accuracy is its cell's mean, plus its seed's ef
 than cells of high accuracy, so both the seed's effect and the noise are taken as proportional to error^(b/2), with b found from the
 table where it is large enough, else 0. What is pooled over all cells is the noise in these units: three seeds give one cell two
 degrees of freedom, but forty cells eighty. Random cells draw another set with every seed and may scatter more: their noise is their
-own, drawn towards that of all. Sizes of one curve share most of their examples, so neighbours err together: the seed's effect then
-takes more of the noise than it should, and the noise is known less well; both are corrected by the correlation that the residuals
-show. A training far from its cell and seed, as one that diverged, is left out and named.
+own, drawn towards that of all. Sizes of one curve share most of their examples, so neighbours err together, which the residuals
+show: sums along a curve are less sure for it, the seed's effect takes more of the noise than it should, and the noise is known less
+well. A training far from its cell and seed, as one that diverged, is left out and named.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import invalid
-from dataprune.streams import generator
 
 Contrasts = Float64[np.ndarray, " contrasts"]
 
@@ -31,8 +30,6 @@ OWN_PRIOR = 1.0  # degrees of freedom with which the noise of all cells speaks f
 LEAST_STEPS = 5  # of accuracies, which are counts: where nearly all are equal, one example more is no divergence
 FAR = 0.01  # the chance that anything is left out of a table of normal noise
 MOST_FAR = 0.05  # of all trainings
-RESAMPLES = 2000
-DRAWS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,29 +138,26 @@ def fit(
     accuracies: Float64[np.ndarray, "cells seeds"],
     apart: Bool[np.ndarray, " cells"] | None = None,
     curves: Sequence[Sequence[int]] = (),
-    *,
-    bounded: bool = True,
 ) -> TwoWay:
-    """Fit cells and seeds to a table of accuracies, NaN where there is no training.
+    """Fit cells and seeds to a table of accuracies in [0, 1], NaN where there is no training.
 
     Args:
         apart: the cells whose noise is their own, as random ones.
         curves: the cells of each curve, in the order of their sizes.
-        bounded: accuracies in [0, 1], of which the spread may grow with the error, and those far from the others are left out; else
-            any numbers, such as areas.
 
     Source: two-way analysis of variance; Satterthwaite 1946; the growth of the spread by the marginal likelihood with flat means;
-        noise drawn towards a common one as Smyth 2004; the farthest by its residual, deleted and studentised, with Bonferroni.
+        noise drawn towards a common one as Smyth 2004; the farthest by its residual, deleted and studentised, with Bonferroni;
+        correlations along a curve as Geyer 1992, section 3.3 (they do not grow with the distance).
     """
     observed = accuracies[np.isfinite(accuracies)]
-    if bounded and ((observed < 0).any() or (observed > 1).any()):
+    if (observed < 0).any() or (observed > 1).any():
         raise invalid("accuracies", "lie in [0, 1]", f"{observed.min()} ... {observed.max()}")
     left = accuracies.copy()
     far: list[tuple[int, int]] = []
     apart = np.zeros(len(left), bool) if apart is None else apart
     while True:
-        fitting = _Fitting(left, apart, curves, bounded)
-        farthest = fitting.farthest() if bounded and len(far) < MOST_FAR * len(observed) else None
+        fitting = _Fitting(left, apart, curves)
+        farthest = fitting.farthest() if len(far) < MOST_FAR * len(observed) else None
         if farthest is None:
             return fitting.result(tuple(far))
         far.append(farthest)
@@ -173,9 +167,7 @@ def fit(
 class _Fitting:
     """One fit of a table: residuals in units of each cell's spread, and what they say of the noise."""
 
-    def __init__(
-        self, table: Float64[np.ndarray, "cells seeds"], apart: np.ndarray, curves: Sequence[Sequence[int]], bounded: bool
-    ) -> None:
+    def __init__(self, table: Float64[np.ndarray, "cells seeds"], apart: np.ndarray, curves: Sequence[Sequence[int]]) -> None:
         self.present = np.isfinite(table)
         (self.cell, self.seed), self.observed = np.nonzero(self.present), table[self.present]
         self.counts, self.n_seeds = self.present.sum(axis=1), max(1, int(self.present.any(axis=0).sum()))
@@ -185,7 +177,7 @@ class _Fitting:
         n_cells = len(table)
         self.power, self.units, self.log_errors = 0.0, np.ones(n_cells), np.zeros(n_cells)
         self.own = np.maximum(self.counts - 1, 0)  # degrees of freedom of each cell
-        self.grows = bounded and self.freedom >= TREND_FROM
+        self.grows = self.freedom >= TREND_FROM
         if self.grows:
             self.freedom -= 1
             self._let_grow()
@@ -195,6 +187,8 @@ class _Fitting:
         self.free = 1 - np.einsum("tc,ct->t", self.design, self.inverse)
         square = float(self.left @ self.left) / self.freedom if self.freedom > 0 else 0.0
         self.noise = square if square > 1e-26 else float("nan")  # else all trainings of a cell are equal: no spread to judge by
+        self.together = np.eye(len(self.cell))
+        self.together = np.eye(len(self.cell))  # the correlations of trainings
         self.fewer = self._along(curves) if np.isfinite(self.noise) and curves else 1.0
         self._split(apart, square)
 
@@ -222,12 +216,24 @@ class _Fitting:
         seen = np.array([np.nanmean(one) if np.isfinite(one).any() else 0.0 for one in products]) / np.nanmean(grid**2)
         # What all cells of a seed have in common is taken for the seed's effect, and so is missing in residuals and in `seen`.
         common = 1 / n_cells if self.by_seed else 0.0
-        correlation = np.clip(seen, 0, 1)
-        for _ in range(20 * self.by_seed):
-            correlation = np.clip(seen * (1 - common) + common, 0, 1)
-            common = min(0.5, (n_cells + float(pairs @ correlation)) / n_cells**2)
+        for _ in range(20 if self.by_seed else 1):
+            correlation = np.minimum.accumulate(np.clip(seen * (1 - common) + common, 0, 1))
+            common = min(0.5, (n_cells + float(pairs @ correlation)) / n_cells**2) if self.by_seed else 0.0
         if self.by_seed:
             self.noise *= (1 - 1 / n_cells) / (1 - common)
+        place, curve = (np.full(n_cells, -1) for _ in range(2))
+        for number, cells in enumerate(curves):
+            place[list(cells)], curve[list(cells)] = np.arange(len(cells)), number
+        at, of = place[self.cell], curve[self.cell]
+        same = (of[:, None] == of) & (of >= 0) & (self.seed[:, None] == self.seed)
+        self.together = np.where(same, np.concatenate([[1.0], correlation])[np.abs(at[:, None] - at) * same], self.together)
+        place, curve = np.zeros(n_cells, np.int64), np.full(n_cells, -1)
+        for number, cells in enumerate(curves):
+            place[list(cells)], curve[list(cells)] = np.arange(len(cells)), number
+        at, of = place[self.cell], curve[self.cell]
+        same = (of[:, None] == of) & (of >= 0) & (self.seed[:, None] == self.seed)
+        by_lag = np.concatenate([[1.0], correlation])
+        self.together = np.where(same, by_lag[np.abs(at[:, None] - at) * same], self.together)
         return 1 + float(pairs @ correlation**2) / n_cells
 
     def _split(self, apart: np.ndarray, square: float) -> None:
@@ -269,7 +275,7 @@ class _Fitting:
         means[with_cells] = self.coefficients[: len(with_cells)] * self.units[with_cells]
         for number, group in enumerate(self.groups):
             part = self.inverse[: len(with_cells)] * group[self.cell]
-            covariance[number][np.ix_(with_cells, with_cells)] = part @ part.T
+            covariance[number][np.ix_(with_cells, with_cells)] = part @ self.together @ part.T
         centres = np.bincount(self.cell, self.scaled, len(self.counts)) / np.maximum(self.counts, 1)  # 0 without trainings
         around = self.scaled - centres[self.cell]
         explained = max(0.0, float(around @ around) - float(self.left @ self.left))  # by the seeds, beyond the cells
@@ -328,36 +334,6 @@ def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests
     steps = p_values[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
     return corrected
-
-
-def bootstrap(
-    differences: Float64[np.ndarray, "contrasts examples"],
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-) -> tuple[Contrasts, Contrasts]:
-    """Return the interval of each mean over at least two test examples, between two percentiles of means over examples drawn anew.
-
-    Paired: all contrasts see the same draws.
-
-    Source: Efron 1979.
-    """
-    from scipy import stats
-
-    n_contrasts, n_examples = differences.shape
-    if n_examples < 2:
-        raise invalid("differences", "be of at least two test examples", n_examples)
-    found = stats.bootstrap(
-        (differences,),
-        np.mean,
-        axis=1,
-        n_resamples=resamples,
-        batch=max(1, DRAWS_AT_ONCE // (n_contrasts * n_examples)),
-        confidence_level=confidence,
-        method="percentile",
-        rng=generator(seed, "bootstrap"),
-    ).confidence_interval
-    return np.asarray(found.low, np.float64), np.asarray(found.high, np.float64)
 
 
 def t_quantile(probability: float, degrees_of_freedom: Contrasts) -> Contrasts:

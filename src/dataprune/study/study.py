@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from dataprune import store
 from dataprune.errors import InputError, StoreError
@@ -16,10 +15,9 @@ from dataprune.run.manifest import Phase
 from dataprune.run.run import MANIFEST as RUN_MANIFEST
 from dataprune.run.run import Run, open_run, verify
 from dataprune.study.cost import StudyCosts, scoring_cost, study_costs
-from dataprune.study.measured import summarise_by
 from dataprune.study.metric import ACCURACY, Metric
 from dataprune.study.spec import StudySpec, from_toml
-from dataprune.study.summary import Summary
+from dataprune.study.summary import Summary, summarise
 from dataprune.study.trial import FOLDER, TrialResult, read_trial, sound_trial
 from dataprune.tables import read_table
 from dataprune.training.recipes import Recipe
@@ -116,8 +114,8 @@ class Study(Tabular, Reported):
 
     @property
     def measure(self) -> str:
-        """The column of the accuracy that is judged."""
-        return self.spec.measure
+        """The column of what is judged."""
+        return Metric.of(self.spec.metric).column
 
     @property
     def data(self) -> str:
@@ -132,23 +130,13 @@ class Study(Tabular, Reported):
     @cached_property
     def summary(self) -> Summary:
         """What the trials show that have ended; InputError if none has."""
-        correct = (lambda: self.correct) if self.spec.judge == "test" else None
-        return summarise_by(Metric.of(self.spec.metric), self.trials, self.spec.tolerance, correct, self.spec.measure)
+        return summarise(self.trials, self.spec.tolerance, Metric.of(self.spec.metric))
 
     @property
-    def costs(self) -> StudyCosts | None:
-        """What scoring and each training cost; None for a study that is not finished, or whose arms were scored apart."""
+    def costs(self) -> StudyCosts:
+        """What scoring and each training cost; scoring is not known of an unfinished study, nor of arms that were scored apart."""
         scoring = () if self.manifest is None else self.manifest.scoring
-        return study_costs(self.trials, scoring_cost(scoring[0]), self.measure) if len(scoring) == 1 else None
-
-    @cached_property
-    def correct(self) -> Bool[np.ndarray, "trials examples"] | None:
-        """Which test examples were right in each row of `trials`, all false where it has not ended; None where no test was read."""
-        answers = [None if row is None else row.correct for row in self.results]
-        lengths = {len(one) for one in answers if one is not None}
-        if len(lengths) != 1:
-            return None
-        return np.stack([np.zeros(max(lengths), bool) if one is None else one for one in answers])
+        return study_costs(self.trials, scoring_cost(scoring[0] if len(scoring) == 1 else ()), self.measure)
 
     @cached_property
     def results(self) -> tuple[TrialResult | None, ...]:

@@ -1,14 +1,13 @@
 """What a study shows, and how sure that is."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
 from itertools import takewhile
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from dataprune.errors import invalid, join_some
 from dataprune.notebook import Drawable, Tabular
@@ -35,9 +34,6 @@ class Verdict(StrEnum):
     RANDOM = "the random control"
     NO_RANDOM = "no random control of this size"
     NO_SPREAD = "not known: needs two seeds that differ"
-
-
-Answers = Bool[np.ndarray, "answers examples"] | Callable[[], Bool[np.ndarray, "answers examples"] | None] | None
 
 
 @dataclass(frozen=True)
@@ -77,9 +73,8 @@ class Summary(Tabular, Drawable):
             and where no difference in the range of the metric would have been.
         smallest_differences: for each row of the table; NaN likewise.
         tolerance: a loss that counts as none.
-        measure: the accuracy that is judged; a column of the table.
+        metric: what is judged, in whose units all figures are; its column of the table has the values.
         notes: what the numbers mean and what they leave out.
-        metric: what is judged, in whose units all figures are.
     """
 
     most_shown: ClassVar = 1000
@@ -95,20 +90,8 @@ class Summary(Tabular, Drawable):
     smallest_difference: float
     smallest_differences: Float64[np.ndarray, " cells"]
     tolerance: float
-    measure: str
+    metric: Metric
     notes: tuple[Note, ...]
-    _table: CellTable
-    _correct: Answers
-    metric: Metric = ACCURACY
-
-    @cached_property
-    def over_test(self) -> dict[str, np.ndarray] | None:
-        """For each row the 95 % intervals of the two differences over test examples, given the trainings; takes seconds.
-
-        None where the answers to single test examples were not kept.
-        """
-        correct = self._correct() if callable(self._correct) else self._correct
-        return None if correct is None else _over_test(self._table, correct)
 
     @property
     def no_interval(self) -> Note | None:
@@ -136,26 +119,58 @@ class Summary(Tabular, Drawable):
         return "\n".join(lines)
 
 
-def summarise(
-    trials: Trials,
-    tolerance: float = TOLERANCE,
-    correct: Answers = None,
-    measure: str = "test_accuracy",
-) -> Summary:
-    """Return what the trainings of a study show.
+def summarise(trials: Trials, tolerance: float = TOLERANCE, metric: Metric = ACCURACY) -> Summary:
+    """Return what the trainings of a study show, in units of the metric.
 
     Args:
-        trials: the columns of `trials.parquet`; those without an accuracy are left out and counted in the notes. With `n_test` the
+        trials: the columns of `trials.parquet`; those without a value are left out and counted in the notes. With `n_test` the
             intervals of test accuracies are over test examples too.
-        tolerance: a loss of accuracy that counts as none, 0.01 for a point.
-        correct: for each row of `trials` and each test example whether it was right, or what gives that when it is asked for;
-            gives intervals over test examples too.
-        measure: the accuracy that is judged, and the column's name in the table.
+        tolerance: a loss that counts as none, 0.01 for a point of accuracy.
     """
-    if not 0 <= tolerance < 1:
-        raise invalid("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
-    if isinstance(correct, np.ndarray) and len(correct) != len(trials["keep"]):
-        raise invalid("correct", f"have a row for each of {len(trials['keep'])} trials", len(correct))
+    if metric == ACCURACY:
+        if not 0 <= tolerance < 1:
+            raise invalid("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
+        return _of_shares(trials, tolerance, metric)
+    values = np.asarray(trials[metric.column], np.float64)
+    start, step = metric.scale(values)
+    size = abs(step)
+    if not tolerance < size:
+        raise invalid("tolerance", f"be below {size:g}, which is the range of {metric.name} here", f"{tolerance:g}")
+    found = _of_shares({**trials, metric.column: (values - start) / step}, tolerance / size, metric)
+    table = dict(found.table) | _in_units(found.table, (metric.column, "low", "high"), step, start)
+    for name in ("minus_random", "minus_all"):
+        table |= _in_units(found.table, (name, f"{name}_low", f"{name}_high"), step)
+    return replace(
+        found,
+        table=table,
+        areas=(),
+        droppable=tuple(replace(one, loss=size * one.loss, at_most=size * one.at_most) for one in found.droppable),
+        ranks=tuple(replace(one, gain=size * one.gain, low=size * one.low, high=size * one.high) for one in found.ranks),
+        arms=dict(found.arms) | _in_units(found.arms, ("difference", "difference_low", "difference_high"), step),
+        standard_deviation=size * found.standard_deviation,
+        smallest_difference=size * found.smallest_difference,
+        smallest_differences=size * found.smallest_differences,
+        tolerance=tolerance,
+        notes=tuple(_told(one, metric, size) for one in found.notes),
+    )
+
+
+def _in_units(
+    columns: Mapping[str, np.ndarray], names: tuple[str, str, str], step: float, start: float = 0.0
+) -> dict[str, np.ndarray]:
+    value, low, high = (start + step * columns[name] for name in names)
+    return dict(zip(names, (value, low, high) if step > 0 else (value, high, low), strict=True))
+
+
+def _told(said: Note, metric: Metric, size: float) -> Note:
+    """Return a note whose amounts are in units of the metric."""
+    data = ((k, Amount(size * v.value, metric, size * v.to) if isinstance(v, Amount) else v) for k, v in said.data)
+    return Note(said.code, tuple(data))
+
+
+def _of_shares(trials: Trials, tolerance: float, metric: Metric) -> Summary:
+    """Summarise values that are shares of the metric's range, more being better."""
+    measure = metric.column
     cells = cell_table(trials, measure)
     is_random = np.array([cell.is_random for cell in cells.cells])
     fitted = statistics.fit(cells.accuracies, is_random, list(cells.curves().values()))
@@ -187,10 +202,8 @@ def summarise(
         smallest_difference=_in_range(middle),
         smallest_differences=_in_range(smallest),
         tolerance=tolerance,
-        measure=measure,
-        notes=tuple(_notes(cells, fitted, smallest, correct is not None, trials)),
-        _table=cells,
-        _correct=correct,
+        metric=metric,
+        notes=tuple(_notes(cells, fitted, smallest, n_test > 0, trials)),
     )
 
 
@@ -261,18 +274,6 @@ def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
     columns = _cell_columns([cells.cells[here] for here, _ in pairs], (*COLUMNS, "arm"))
     columns["minus_arm"] = np.array([first] * len(pairs), object)
     return columns | _with_interval("difference", found) | {"p": statistics.holm(found.p_values())}
-
-
-def _over_test(cells: CellTable, correct: Bool[np.ndarray, "answers examples"]) -> dict[str, np.ndarray]:
-    right = np.stack([correct[rows[rows >= 0]].mean(axis=0) for rows in cells.rows])
-    columns: dict[str, np.ndarray] = {}
-    for name, control_of in (("minus_random", cells.random_of), ("minus_all", cells.all_of)):
-        controls = {index: control for index, cell in enumerate(cells.cells) if (control := control_of(cell)) is not None}
-        ends = np.full((2, len(cells.cells)), np.nan)
-        if controls:
-            ends[:, list(controls)] = statistics.bootstrap(right[list(controls)] - right[list(controls.values())])
-        columns |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
-    return columns
 
 
 def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[Note]:

@@ -36,8 +36,7 @@ EXPLANATIONS = {
     ),
     "intervals: with test": (
         "intervals of differences are over new trainings with other seeds, for this run's scores and this test set, those of "
-        "accuracies over new test examples too; from Python, `summary.over_test` has differences over test examples, for these "
-        "trainings"
+        "accuracies over new test examples too"
     ),
     "intervals: no test": (
         "intervals are over new trainings with other seeds, for this run's scores and this test set; another test set may differ "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,8 @@ from dataprune.study.study import OK, Study
 from dataprune.study.summary import Summary, Verdict
 
 NOTHING = "no training has ended yet"
-UNFINISHED = "what is saved is known once the study is finished"
-CHOSEN = "validation, since a choice is made"
-SEVERAL = "what is saved is left out: each arm was scored on its own, so scoring has no single cost"
+UNFINISHED = "what scoring has cost is known once the study is finished"
+SEVERAL = "each arm was scored on its own, so scoring has no single cost"
 TRIAL_COLUMNS = (
     *("trial", "score", "strategy", *EXTRAS, "keep", "start", "n_train", "seed", "epochs", "steps"),
     *("validation_accuracy", "test_accuracy", "train_seconds", "device", "status", "error"),
@@ -34,21 +33,6 @@ SUMMARY_COLUMNS = ("score", "strategy", *EXTRAS, "keep", "start", "n_seeds")
 ALWAYS = ("keep", "seed", "n_seeds", "status")
 EMPTY = (None, "", 0)
 HEADINGS = {"n_train": "examples"}
-
-
-@dataclass(frozen=True)
-class SizeCost:
-    """What a training on so much took on average over `count` trainings; None where it was not recorded.
-
-    `share` is of the work on the largest size, by operations where known: seconds also depend on what else the machine did.
-    """
-
-    keep: float
-    count: int
-    train_seconds: float | None
-    examples_seen: float | None
-    flops: float | None
-    share: float | None = None
 
 
 def study_page(study: Study, options: Options) -> Page:
@@ -64,12 +48,12 @@ def study_page(study: Study, options: Options) -> Page:
         rows = plain_rows({**summary.table, "accuracy": summary.table[study.measure]})
         context = _told(study, summary)
     curves = {} if summary is None else study_plots(summary)
-    by_name, sizes, missing = numbered(by_epoch), size_costs(study), _missing(study, summary)
+    by_name, missing = numbered(by_epoch), _missing(study, summary)
     title = options.title or f"Study: {display_text(study.path.resolve().name, 60)}, {display_text(study.spec.preset, 60)}"
     context |= {
         "title": display_text(title, 200),
         "summary": _summary(study),
-        "findings": [asdict(one) for one in (_droppable(summary), _against_random(summary), _cost(sizes, costs))],
+        "findings": [asdict(one) for one in (_droppable(summary), _against_random(summary), _cost(costs))],
         "cautions": [*missing.values(), *_sentences(() if study.manifest is None else study.manifest.notes)],
         "missing": missing,
         "curves": list(curves),
@@ -78,9 +62,7 @@ def study_page(study: Study, options: Options) -> Page:
         "cell_columns": [name for name in SUMMARY_COLUMNS if name in ALWAYS or any(row.get(name) not in EMPTY for row in rows)],
         "metric": ACCURACY if summary is None else summary.metric,
         "costs": [] if costs is None else plain_rows(costs.table()),
-        "cost_notes": _sentences(costs.notes if costs is not None else [SEVERAL if study.is_finished else UNFINISHED]),
-        "reads_test": study.spec.judge == "test",
-        "sizes": [asdict(one) for one in sizes],
+        "cost_notes": [] if costs is None else _sentences([*costs.notes, *_unknown_scoring(study)]),
         **trial_table(study),
         "multiplier_columns": MULTIPLIER,
         "made": _made(study),
@@ -116,20 +98,6 @@ def trial_table(study: Study) -> dict[str, Any]:
         "trial_columns": list(zip([HEADINGS.get(name, name.replace("_", " ")) for name in shown], numbers, strict=True)),
         "trials": [list(row) for row in zip(*columns, strict=True)],
     }
-
-
-def size_costs(study: Study) -> list[SizeCost]:
-    """Return for each size what a training took, the largest first."""
-    ended, keeps = _ended(study), np.asarray(study.trials["keep"], np.float64).round(9)
-    rows = []
-    for keep in sorted(set(keeps[ended].tolist()), reverse=True):
-        inside = ended & (keeps == keep)
-        columns = (study.trials.get(name) for name in ("train_seconds", "examples_seen", "flops"))
-        means = [None if one is None else plain(np.asarray(one, np.float64)[inside].mean()) or None for one in columns]
-        rows.append(SizeCost(keep, int(inside.sum()), *means))
-    work = [row.flops or 0.0 for row in rows]
-    work = work if all(work) else [row.train_seconds or 0.0 for row in rows]
-    return [replace(row, share=one / work[0]) for row, one in zip(rows, work, strict=True)] if all(work) else rows
 
 
 def plain(value: Any) -> Any:
@@ -175,12 +143,9 @@ def _summary(study: Study) -> str:
     ended, trials = _ended(study), study.trials
     sizes = len(set(np.asarray(trials["keep"], np.float64).round(9).tolist()))
     scores = sorted({display_text(one, 40) for one in trials["score"].tolist() if one not in ("", ALL, RANDOM)})
-    by = ""
-    if scores and "recipe" not in trials["strategy"].tolist():
-        by = ", chosen by " + " and ".join(filter(None, (", ".join(scores[:-1]), scores[-1])))
+    by = ", chosen by " + " and ".join(filter(None, (", ".join(scores[:-1]), scores[-1]))) if scores else ""
     seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[ended]))
-    judged = "test data, which no choice was made on" if study.spec.judge == "test" else "validation data"
-    judged = "what the trainer reports" if study.spec.trainer else judged
+    judged = "what the trainer reports" if study.spec.trainer else "test data, which no choice was made on"
     return (
         f"{pluralise(int(ended.sum()), 'training')} with {pluralise(len(set(trials['seed'].tolist())), 'seed')} on "
         f"{pluralise(sizes, 'size')} of the training set{by}; {duration(seconds)} of training. "
@@ -236,18 +201,25 @@ def _against_random(summary: Summary | None) -> Finding:
     return Finding("Scores beat chance" if better > worse else title, text, link="#verdicts")
 
 
-def _cost(sizes: Sequence[SizeCost], costs: StudyCosts | None) -> Finding:
-    rows = [row for row in sizes if row.share is not None]
-    if len(rows) < 2:
-        return Finding("No saving is known", "Trainings on sets of different size are needed for a cost.", link="#cost")
-    first, last = rows[0], rows[-1]
-    title = f"Training on {percent(last.keep)} takes {percent(last.share or 0.0)} of the work"
-    took = ["an unknown time" if row.train_seconds is None else duration(row.train_seconds) for row in (last, first)]
-    text = f"It took {took[0]}, on {percent(first.keep)} it took {took[1]} (seconds also depend on what else the machine did)."
-    if costs is not None and costs.scoring.flops > 0 and costs.everything.flops > 0:
-        times = costs.scoring.flops / costs.everything.flops
-        text += f" Scoring comes on top, once: as much as {times:.2g} trainings on all data."
-    return Finding(title, text, link="#cost")
+def _unknown_scoring(study: Study) -> list[str]:
+    if study.manifest is None:
+        return [UNFINISHED]
+    return [SEVERAL] if len(study.manifest.scoring) > 1 else []
+
+
+def _cost(costs: StudyCosts | None) -> Finding:
+    """Tell the work of a training on the smallest set against all data, by operations where known, else by seconds."""
+    measure = next((name for name in ("flops", "seconds") if costs is not None and costs.everything[name] > 0), "")
+    smaller = [one for one in costs.cells if one.cell.keep < 1 and one.training[measure] > 0] if costs and measure else []
+    if costs is None or not smaller:
+        return Finding("No saving is known", "Trainings on all data and on smaller sets are needed for a cost.", link="#cost")
+    smallest, everything = min(smaller, key=lambda one: one.cell.keep), costs.everything
+    share, keep = smallest.training[measure] / everything[measure], percent(smallest.cell.keep)
+    took = [duration(one.seconds) if one.seconds > 0 else "an unknown time" for one in (smallest.training, everything)]
+    text = f"It took {took[0]}, on all data it took {took[1]} (seconds also depend on what else the machine did)."
+    if costs.scoring.flops > 0 and everything.flops > 0:
+        text += f" Scoring comes on top, once: as much as {costs.scoring.flops / everything.flops:.2g} trainings on all data."
+    return Finding(f"Training on {keep} takes {percent(share)} of the work", text, link="#cost")
 
 
 def _amount(value: float, metric: Metric) -> str:
@@ -268,10 +240,7 @@ def _made(study: Study) -> list[tuple[str, str]]:
         ("epochs", f"{settings.epochs}, the same for every training" if settings.budget == "epochs" and settings.epochs else ""),
         ("steps", f"as many as {settings.epochs} epochs on all data" if settings.budget == "steps" else ""),
         ("seeds", ", ".join(map(str, spec.training_seeds))),
-        (
-            "judged on",
-            "what the trainer reports" if spec.trainer else "test, read once a training" if spec.judge == "test" else CHOSEN,
-        ),
+        ("judged on", "what the trainer reports" if spec.trainer else "test, read once a training"),
         ("device", settings.made_with.get("device", "")),
     ]
     if manifest is not None:
