@@ -76,7 +76,10 @@ def test_work_is_counted_with_scoring_and_paid_by_savings():
     words = one.words(study_costs(table, Cost(1.0, 1.0, 2000.0)))
     assert words[:3] == ("el2n", "0.5", f"{one.times:.2f}")
     assert words[5] == f"{paid:.0f} trainings"
-    assert [replace(one, times=times, low=0.0, high=np.inf).words(study_costs(table, UNKNOWN))[2] for times in (0.0, np.inf)] == ["-", "-"]
+    assert [replace(one, times=times, low=0.0, high=np.inf).words(study_costs(table, UNKNOWN))[2] for times in (0.0, np.inf)] == [
+        "-",
+        "-",
+    ]
     assert replace(one, times=np.inf, low=1.5, high=np.inf).words(study_costs(table, UNKNOWN))[2] == "over 1.50"
     worse = next(found for found in summarise(trials(0.7)).multipliers if found.keep == 0.7)
     assert worse.net(study_costs(table, Cost(1.0, 1.0, 2000.0)))[1] is None
