@@ -57,7 +57,7 @@ class TestDecide:
     def test_a_finding_without_confidence_cannot_relabel(self):
         from dataclasses import replace
 
-        with pytest.raises(InputError, match="say how sure the suggested labels are"):
+        with pytest.raises(InputError, match="have a suggested_probability"):
             decide(replace(found(), suggested_probability=None), "relabel")
 
 

@@ -273,7 +273,7 @@ class TestFromFindToApply:
         [
             (
                 lambda c: c.pop("suggested_probability"),
-                "`found` must say how sure the suggested labels are, got a finding that does",
+                "`found` must have a suggested_probability, got none",
             ),
             (lambda c: c["id"].put(0, "other"), "`--suspects` must have a row for every example, got none for"),
             (
@@ -324,7 +324,7 @@ def refusal(result):
         (lambda p: np.where(np.arange(N)[:, None] == 7, np.nan, p), "must be finite, got nan in row 7 (rows 7)."),
         (
             lambda p: p[:, 0],
-            "must have a row for each example and a column for each class, two or more, got an array of shape (60,).",
+            "must have a row for each example and a column for each of two classes or more, got shape (60,).",
         ),
     ],
 )

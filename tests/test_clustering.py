@@ -230,7 +230,6 @@ BAD[2, 1] = np.inf
         (lambda: assign(PAIRS, BAD), "centres", "finite"),
         (lambda: list(UnitRows(np.eye(3)[:, :2])), "features", "all zero at rows 2, which have no direction"),
         (lambda: inertia_curve(PAIRS, []), "ks", "at least one number of clusters"),
-        (lambda: elbow([2, 1, 3], [1, 2, 3]), "ks", "ascending and as many as the inertias"),
     ],
 )
 def test_names_what_is_wrong(call, name, said):

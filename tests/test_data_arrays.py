@@ -42,8 +42,8 @@ def test_every_type_and_layout_gives_the_same_features(kind, is_fortran, columns
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros(3), r"\(N, D\).*got shape \(3,\)"),
-        (np.zeros((2, 3, 4, 5, 6), np.uint8), "got shape"),
+        (np.zeros(3), r"\(N, D\).*of shape \(3,\)"),
+        (np.zeros((2, 3, 4, 5, 6), np.uint8), "of shape"),
         (np.full((2, 8, 8), -1.5, np.float32), r"x.*-1\.5.*np\.interp"),
         (np.zeros((2, 20, 30, 13), np.uint8), r"channels.*\(2, 20, 30, 13\).*squares"),
         (np.zeros((200, 32, 3), np.uint8), r"x\[None\]"),
@@ -140,7 +140,7 @@ def test_npz(tmp_path):
 
 def test_npz_that_does_not_fit(tmp_path):
     np.savez(tmp_path / "a.npz", embeddings=GRAY)
-    with pytest.raises(InputError, match=r"`a.npz` must hold an array `x` \(and `y`\), got the arrays embeddings"):
+    with pytest.raises(InputError, match=r"`a.npz` must hold `x` \(and `y`\), got embeddings"):
         read(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=GRAY, y=[0, 1])
     with pytest.raises(InputError, match="`y` must hold one label for each of the 3 examples"):

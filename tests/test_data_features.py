@@ -137,7 +137,7 @@ def cut_short(folder):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (objects, "x.npy` must hold numbers or text, got dtype object. Objects would have to be unpickled"),
+        (objects, "x.npy` must hold numbers or text (objects would be unpickled, which can run code), got dtype object"),
         (gap, "lacks the shard part-00002.npy. Add it, or renumber the others."),
         (short_of_total, "lacks the shard x-2-of-3.npy."),
         (wider, "`features` must have one width: a.npy has 3 columns, got 2 in b.npy."),

@@ -233,5 +233,5 @@ def test_real_cifar(shared_data):
 
 @pytest.mark.parametrize("labels", [[[0], [1], [0]], [[0, 1], [1, 2], [0, 1]], [{"a": 0}, {"a": 1}, {"a": 0}]])
 def test_nested_labels_name_no_classes(tmp_path, labels):
-    with pytest.raises(InputError, match=r"^`labels` must be one name or number for each example, got a \w+ in row 0\.[^\n]*$"):
+    with pytest.raises(InputError, match=r"^`labels` must be one for each example, got a \w+ in row 0\.[^\n]*$"):
         read(put(tmp_path / "a.parquet", [1, 2, 3], labels))

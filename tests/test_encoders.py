@@ -11,7 +11,7 @@ import pytest
 from dataprune.data import Splits, from_arrays, read
 from dataprune.data.decode import write_png
 from dataprune.encoders import Encoding, encode, encode_splits, hubs
-from dataprune.encoders.choose import BUILT_IN, MISSED, are_photographs, choose
+from dataprune.encoders.encoder import BUILT_IN, MISSED, are_photographs, choose
 from dataprune.encoders.pictures import open_pictures
 from dataprune.errors import InputError, MachineError
 from encoder_toys import colours, photographs, tiny_onnx, tiny_vit

@@ -89,9 +89,8 @@ def check_tables(folder, problem, ending):
     assert (again.labels.tolist(), again.decision.tolist()) == (decided.labels.tolist(), decided.decision.tolist())
     names = np.array(data.classes, object)
     write_table(files["truth"], {"id": data.ids, "label": names[found.suggested_label], "clean_label": names[data.labels]})
-    write_scores(
-        files["scores"], Scores([Score("el2n", rng.random(len(data)), ids=data.ids)]), data.ids, names[data.labels].tolist()
-    )
+    scored = Score("el2n", rng.random(len(data)), ids=data.ids, labels=data.labels)
+    write_scores(files["scores"], Scores([scored]), data.classes)
     manifest = SimpleNamespace(spec=SimpleNamespace(data="0"), files={"spec.json": SimpleNamespace(sha256="0")})
     kept = dp.select(Score("el2n", rng.random(len(data)), ids=data.ids, labels=data.labels), 1.0)
     write_kept(kept, files["kept"], SimpleNamespace(classes=data.classes, manifest=manifest))

@@ -315,7 +315,7 @@ BAD = [
     ({"out_of_sample": changed(2, [0.4, 0.4])}, "`out_of_sample` must sum to 1 in each row, got the sum 0.8 in row 2 (rows 2)."),
     (
         {"out_of_sample": GOOD[:, :1], "labels": LABELS * 0},
-        "`out_of_sample` must have a row for each example and a column for each class, two or more, got an array of shape (3, 1).",
+        "`out_of_sample` must have a row for each example and a column for each of two classes or more, got shape (3, 1).",
     ),
     ({"out_of_sample": GOOD[:2]}, "`labels` must have one row for each of the 2 examples, got 3."),
     ({}, "`Evidence` must hold `out_of_sample` or `in_sample` probabilities, got neither."),

@@ -21,7 +21,7 @@ def test_load_gives_the_function_itself():
         ("operator:", "`name` must read module:function, got 'operator:'."),
         (
             "no_such_module:f",
-            "'no_such_module:f': there is no module 'no_such_module'. Install it or put its folder on PYTHONPATH.",
+            "'no_such_module:f': there is no module 'no_such_module'. Is it installed, or on PYTHONPATH?",
         ),
         ("operator:ad", "'operator:ad': operator has no 'ad'. Check the spelling after the colon."),
         ("sys:path", "'sys:path' is a list, not a function. Name something that can be called."),

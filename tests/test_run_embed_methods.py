@@ -87,7 +87,7 @@ class TestOthers:
         [
             (
                 "test_run_embed_methods:wrong_shape",
-                r"`encoder` must give \(32, D\) numbers for 32 examples, got float64 of shape \(\)",
+                r"`encoder` must give \(32, D\) numbers, got float64 \(\)",
             ),
             (
                 "test_run_embed_methods:not_finite",
@@ -162,7 +162,7 @@ class TestTrace:
     def test_stored_names_of_code_are_not_followed(self, digits, tmp_path):
         name = "test_run_embed_methods:own_model"
         run = dp.score(digits, tmp_path / "run", dp.Settings(folds=0, members=2, epochs=8, model=name, recipe="fast-plain"), SERIAL)
-        with pytest.raises(InputError, match=r"which is not run unasked.*--model test_run_embed_methods:own_model"):
+        with pytest.raises(InputError, match=r"not run unasked.*--model test_run_embed_methods:own_model"):
             embed(digits, tmp_path / "x.npy", EmbedSettings("trace"), SERIAL, run=run)
         assert embed(digits, tmp_path / "x.npy", EmbedSettings("trace", model=name), SERIAL, run=run).features.shape == (120, 256)
 

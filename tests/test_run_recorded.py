@@ -7,7 +7,7 @@ import dataprune as dp
 from command_line import run_cli
 from dataprune import store
 from dataprune.errors import InputError
-from dataprune.run import recorded
+from dataprune.run import manifest, recorded
 from dataprune.tables import read_table
 from kill_everywhere import state
 from toys import random_logits, record
@@ -90,10 +90,11 @@ def test_the_same_call_returns_at_once_and_another_is_refused(trained, tmp_path)
 def test_killed_the_same_call_gives_the_same_bytes(dies_at, trained, tmp_path, monkeypatch):
     labels, members = trained
     trace, data = dp.Trace(members, labels), data_of("pictures", labels, tmp_path)
-    monkeypatch.setattr("dataprune.run.recorded.made_now", lambda: {"versions": {}, "finished": "now"})
+    monkeypatch.setattr("dataprune.run.manifest.made_now", lambda: {"versions": {}, "finished": "now"})
     dp.write_run(trace, data, tmp_path / "whole")
     with monkeypatch.context() as patched:
-        whole = getattr(recorded, dies_at)
+        room = recorded if hasattr(recorded, dies_at) else manifest
+        whole = getattr(room, dies_at)
 
         def die(*arguments, calls=[]):  # noqa: B006 counts
             calls.append(1)
@@ -101,7 +102,7 @@ def test_killed_the_same_call_gives_the_same_bytes(dies_at, trained, tmp_path, m
                 raise KeyboardInterrupt
             return whole(*arguments)
 
-        patched.setattr(recorded, dies_at, die)
+        patched.setattr(room, dies_at, die)
         with pytest.raises(KeyboardInterrupt):
             dp.write_run(trace, data, tmp_path / "killed")
     with pytest.raises(InputError, match="not finished"):
@@ -119,7 +120,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(trained, tmp_pa
         "until epoch 1": (trace.until(1), data),
         "'q0', 'q1'.*60 of 60": (named, data),
         "'p0' more than once": (twice, data),
-        "row for each of the 50 examples, got 60": (trace, data.take(np.arange(50))),
+        "have 50 examples.*got 60": (trace, data.take(np.arange(50))),
         r"3 outputs of the network, got lily, aster": (trace, data.with_labels(labels % 2, CLASSES[:2])),
         r"60 of 60 differ. Say the order.*classes=\['aster', 'rose', 'lily'\]": (
             trace,

@@ -102,7 +102,7 @@ def test_members_of_other_versions_are_not_mixed(run, digits):
     record = store.read_sealed(note)
     record["made_with"]["torch"] = "1.0"
     store.write_sealed(note, record)
-    with pytest.raises(InputError, match=r"made differently: torch 1\.0 there"):
+    with pytest.raises(InputError, match=r"other versions or another device: torch 1\.0 there"):
         score(digits, run.path, QUICK, SERIAL)
 
 

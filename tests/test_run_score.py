@@ -331,7 +331,7 @@ class TestScoresThatAreAskedFor:
         with pytest.raises(InputError, match="evidence 'out' is not there"):
             score_named(run, "el2n", evidence="out")
         for other in ("median_distance", "scores.csv:mine"):
-            with pytest.raises(InputError, match="computed from the trace"):
+            with pytest.raises(InputError, match="a score of the trace"):
                 score_named(run, other, until=1)
 
     def test_of_features_that_are_not_there(self, run):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataprune.errors import InputError
-from dataprune.scores import FEATURE_SCORES, knn_scores, knn_shapley, shapley, zcore
+from dataprune.scores import FEATURE_SCORES, knn_scores, knn_shapley, neighbours, zcore
 
 X = np.random.default_rng(0).normal(size=(60, 5))
 Y = np.random.default_rng(1).integers(0, 3, 60)
@@ -97,13 +97,13 @@ class TestShapley:
         far = np.linalg.norm(unit[:, None] - unit, axis=2)
         np.fill_diagonal(far, np.inf)
         assert whole.sum() == pytest.approx((Y[np.argsort(far, axis=1)[:, :4]] == Y[:, None]).mean())
-        monkeypatch.setattr(shapley, "BLOCK_VALUES", 500)
+        monkeypatch.setattr(neighbours, "SHAPLEY_VALUES", 500)
         np.testing.assert_allclose(knn_shapley(X, Y, k=4, metric=metric), whole, atol=1e-12)
         assert np.array_equal(knn_shapley(X, Y, k=4, metric=metric), knn_shapley(X, Y, k=4, metric=metric))
 
     def test_no_matrix_of_all_pairs(self, monkeypatch):
-        monkeypatch.setattr(shapley, "BLOCK_VALUES", 2**15)
-        monkeypatch.setattr(shapley, "MOST_THREADS", 2)
+        monkeypatch.setattr(neighbours, "SHAPLEY_VALUES", 2**15)
+        monkeypatch.setattr(neighbours, "MOST_THREADS", 2)
         x = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
         tracemalloc.start()
         knn_shapley(x, np.arange(3000) % 3)

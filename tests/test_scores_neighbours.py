@@ -103,18 +103,6 @@ def test_refuses(change, name, said):
         nearest(**asked)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((LINE, LINE[:2], 1.0), "`queries` must be as many as features: 4, got 2"),
-        ((LINE, None, float("nan")), "`limit` must be at least 0, got nan"),
-    ],
-)
-def test_close_pairs_refuse(arguments, message):
-    with pytest.raises(InputError, match=message):
-        close_pairs(*arguments, metric="euclidean")
-
-
 @pytest.fixture
 def x():
     return np.random.default_rng(0).normal(size=(70, 6)).astype(np.float32)
@@ -145,7 +133,3 @@ class TestAccuracy:
         x = (10 * np.eye(3)[labels] + np.random.default_rng(0).normal(size=(60, 3))).astype(np.float32)
         assert knn_accuracy(x, labels, None, labels) == 1.0
         assert knn_accuracy(x, 2 - labels, None, 2 - labels) == 1.0
-
-    def test_nothing_to_learn_from(self, x):
-        with pytest.raises(InputError, match="rows on both sides, got 0 and 1"):
-            knn_accuracy(x[:1], np.array([0]), None, np.array([0]))

@@ -389,7 +389,7 @@ def test_features_come_always_or_never():
         ({"n_classes": 1}, "`n_classes` must be at least 2, got 1."),
         ({"epochs": 0}, "`epochs` must be at least 1, got 0."),
         ({"when": "later"}, "`when` must be one of clean, online, got 'later'."),
-        ({"trained_on": [True]}, r"`trained_on` must be a bool for each of 2 examples, got bool of shape \(1,\)."),
+        ({"trained_on": [True]}, r"`trained_on` must be 2 bools, got bool of shape \(1,\)."),
     ],
 )
 def test_recorder_names_what_is_wrong(arguments, message):
@@ -418,7 +418,7 @@ def test_members_must_agree():
     failed = dataclasses.replace(member, info={**member.info, "status": "diverged"})
     for members, labels, message in [
         ([], LABELS, "`members`.*none"),
-        ([member, online], LABELS, "`members`.*when, got 'clean' for member 0 and 'online' for member 1"),
+        ([member, online], LABELS, "`members`.*when, got 'clean' and 'online' of member 1"),
         ([member], LABELS[:3], "`labels`.*member 0: 4, got 3"),
         ([member], [0, 1, 2, 1], "`labels`.*member 0's"),
         ([member, failed], LABELS, "member 1.*'diverged'.*Leave it out"),

@@ -62,7 +62,7 @@ def test_report_recipes_as_stated():
 def test_what_is_refused():
     with pytest.raises(InputError, match="Did you mean 'fast'"):
         recipe_named("fasst")
-    with pytest.raises(InputError, match="returns a dataprune Recipe"):
+    with pytest.raises(InputError, match="returns a Recipe"):
         recipe_named("builtins:dict")
     rates = [{"learning_rate": math.nan}, {"learning_rate": -1.0}]
     for wrong in [*rates, {"batch": 0}, {"epochs": 0}, {"warmup": 1.0}, {"crop": 0.7}]:

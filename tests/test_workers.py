@@ -14,8 +14,8 @@ import loky
 import pytest
 
 import worker_kit
-from dataprune.errors import InputError, MachineError
-from dataprune.workers import ExecutorConfig, Job, default_workers
+from dataprune.errors import MachineError
+from dataprune.workers import Job, default_workers
 from worker_kit import run, square
 
 # Workers cannot import a test module by name.
@@ -131,11 +131,6 @@ class TestProcesses:
 
 def test_default_workers():
     assert 1 <= default_workers() <= (os.cpu_count() or 1)
-
-
-def test_an_unknown_executor():
-    with pytest.raises(InputError, match=r"`executor` .*process.*\?"):
-        ExecutorConfig("process")
 
 
 def test_a_worker_that_cannot_start(monkeypatch):

@@ -160,14 +160,6 @@ class TestEveryBackEnd:
         if executor == "processes" or "torch" not in sys.modules:
             assert outcome.value["OMP_NUM_THREADS"] == outcome.value["MKL_NUM_THREADS"] == "3"
 
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [("workers", "`workers` must be at least 1, got 0"), ("threads", "`threads` must be at least 1, got 0")],
-    )
-    def test_too_few(self, executor, name, message):
-        with pytest.raises(InputError, match=message):
-            run([], executor=executor, **{name: 0})
-
     def test_in_a_script_without_main_guard(self, executor, tmp_path):
         """Functions, classes and modules beside the script work; torch has the threads asked for, and its own after."""
         (tmp_path / "beside.py").write_text("class Thing:\n    def __init__(self, x): self.x = x\n")

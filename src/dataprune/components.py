@@ -1,11 +1,11 @@
 """Principal components of pixels or vectors: the control that learned features must beat."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from dataprune.blocks import slices
 from dataprune.errors import invalid
 
 MOST_SIDE = 32  # larger pictures are averaged down to about so many pixels a side
@@ -41,8 +41,6 @@ def principal_components(rows: Float32[np.ndarray, "n values"], count: int = COM
 
 def pixel_components(images: UInt8[np.ndarray, "n h w ch"], count: int = COMPONENTS, side: int = MOST_SIDE) -> Components:
     """Find the principal components of at least 2 pictures, as `pixel_rows` gives them."""
-    if count < 1:
-        raise invalid("components", "be at least 1", count)
     if len(images) < 2:
         raise invalid("data", "hold at least 2 pictures", len(images))
     step = -(-len(images) * _rows(images[:1], side).size // FIT_VALUES)
@@ -53,12 +51,12 @@ def on_components(
     images: UInt8[np.ndarray, "n h w ch"], components: Components, side: int = MOST_SIDE
 ) -> Float32[np.ndarray, "n components"]:
     """Return the coordinates of pictures along components, read in blocks."""
-    return np.concatenate([components.of(_rows(block, side)) for block in _blocks(images)])
+    return np.concatenate([components.of(_rows(images[some], side)) for some in slices(len(images), images[0].size, BLOCK_VALUES)])
 
 
 def pixel_rows(images: UInt8[np.ndarray, "n h w ch"], side: int = MOST_SIDE) -> Float32[np.ndarray, "n values"]:
     """Return each picture as a row of values in [0, 1]; above `side` pixels a side, whole squares of pixels are averaged."""
-    return np.concatenate([_rows(block, side) for block in _blocks(images)])
+    return np.concatenate([_rows(images[some], side) for some in slices(len(images), images[0].size, BLOCK_VALUES)])
 
 
 def _rows(images: np.ndarray, side: int) -> np.ndarray:
@@ -67,9 +65,3 @@ def _rows(images: np.ndarray, side: int) -> np.ndarray:
     whole = images[:, : height // step * step, : width // step * step]
     squares = whole.reshape(n, height // step, step, width // step, step, channels)
     return np.asarray(squares.mean((2, 4), dtype=np.float32).reshape(n, -1) / 255, np.float32)
-
-
-def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
-    height = max(1, BLOCK_VALUES // max(1, images[0].size))
-    for start in range(0, len(images), height):
-        yield images[start : start + height]

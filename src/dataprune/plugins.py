@@ -10,20 +10,14 @@ Kind = TypeVar("Kind")
 
 
 def load(name: str) -> Callable[..., Any]:
-    """Import the function (or class) `"package.module:function"`; dots after the colon reach into classes.
-
-    Example:
-        >>> load("math:hypot")(3.0, 4.0)
-        5.0
-    """
+    """Import the function (or class) `"package.module:function"`; dots after the colon reach into classes."""
     module_name, colon, path = name.partition(":")
     if not (module_name and colon and path):
         raise invalid("name", "read module:function", repr(name))
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        cure = "Install it or put its folder on PYTHONPATH."
-        raise InputError(f"'{name}': there is no module '{error.name}'. {cure}") from error
+        raise InputError(f"'{name}': there is no module '{error.name}'. Is it installed, or on PYTHONPATH?") from error
     except Exception as error:  # somebody else's module may fail in any way
         raise InputError(f"'{name}': importing {module_name} failed with {type(error).__name__}: {error}.") from error
     for part in path.split("."):
@@ -47,15 +41,11 @@ def call(name: str, *arguments: object) -> Any:
 
 
 def named(what: str, name: str, table: Mapping[str, Kind], kind: type[Kind]) -> Kind:
-    """Look a name up, or call `"module:function"`, which must return one of the kind.
-
-    Raises:   InputError: no such name, or the function returns something else.
-    """
+    """Look a name up, or call `"module:function"`, which must return one of the kind."""
     if ":" in name:
         made = call(name)
         if not isinstance(made, kind):
-            got = f"{type(made).__name__} from {name}"
-            raise invalid(what, f"be a function that returns a dataprune {kind.__name__}", got)
+            raise invalid(what, f"be a function that returns a {kind.__name__}", f"{type(made).__name__} from {name}")
         return made
     if name not in table:
         raise unknown_choice(what, name, table)

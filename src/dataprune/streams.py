@@ -12,12 +12,7 @@ def _digest(seed: int, names: tuple[str | int, ...]) -> bytes:
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Return the NumPy generator of the stream `(seed, *names)`, always from its beginning.
-
-    Example:
-        >>> bool(generator(0, "order", 1, 2).random() == generator(0, "order", 1, 2).random())
-        True
-    """
+    """Return the NumPy generator of the stream `(seed, *names)`, always from its beginning."""
     words = np.frombuffer(_digest(seed, names), dtype="<u4")
     return np.random.Generator(np.random.PCG64(words.astype(np.uint32)))
 

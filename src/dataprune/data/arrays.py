@@ -89,11 +89,9 @@ def read_npy(path: Path) -> Source:
 
 
 def read_npz(path: Path) -> Source:
-    """Read the inputs and labels of all splits from a .npz file, by the names of its arrays.
-
-    Inputs are called x, images, data or features, labels y, labels or targets, alone or with a word for the split before or after
-    (`x_test`, `train_images`); or both lie there without names, as `arr_0` and `arr_1`.
-    """
+    """Read the inputs and labels of all splits from a .npz file, by the names of its arrays. Inputs are called x, images, data or
+    features, labels y, labels or targets, alone or with a word for the split before or after (`x_test`, `train_images`); or both
+    lie there without names, as `arr_0` and `arr_1`."""
     arrays = tables.read_npz(path)
     names = _named(arrays, path.name)
     inputs, notes = _as_inputs({x: arrays[x] for x, _ in names.values()})
@@ -113,10 +111,8 @@ def read_npz(path: Path) -> Source:
 
 
 def read_digits() -> Source:
-    """Return scikit-learn's digits: 8 × 8 gray pictures, 0…16 scaled to 0…255.
-
-    The first 1,437 rows are train, the last 360 test (other writers, mostly); an id is the row number in the whole set.
-    """
+    """Return scikit-learn's digits: 8 × 8 gray pictures, 0…16 scaled to 0…255. The first 1,437 rows are train, the last 360 test
+    (other writers, mostly); an id is the row number in the whole set."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -142,12 +138,10 @@ def _named(arrays: dict[str, np.ndarray], file: str) -> dict[str, tuple[str, str
     for (split, role), names in found.items():
         exact = [name for name in names if name.lower() == role]  # what is called so is meant, whatever lies beside it
         if len(names) > 1 and not exact:
-            what = "inputs" if role == "x" else "labels"
-            raise invalid(file, f"hold one array of {what} for {split}", join_some(names), f"Call the one that is meant `{role}`.")
+            raise invalid(file, f"hold one `{role}` for {split}", join_some(names), f"Call the one that is meant `{role}`.")
         found[split, role] = exact[:1] or names
     if ("train", "x") not in found:
-        cure = "Write it with np.savez(FILE, x=..., y=..., x_test=..., y_test=...)."
-        raise invalid(file, "hold an array `x` (and `y`)", f"the arrays {join_some(sorted(arrays))}", cure)
+        raise invalid(file, "hold `x` (and `y`)", f"{join_some(sorted(arrays))}", "Use np.savez(FILE, x=..., y=..., x_test=...).")
     return {split: (found[split, "x"][0], found.get((split, "y"), [None])[0]) for split in SPLITS if (split, "x") in found}
 
 
@@ -156,8 +150,7 @@ def _as_inputs(arrays: Mapping[str, np.ndarray], layout: Layout = "unknown") -> 
     pictures, notes = {}, []
     for name, x in arrays.items():
         if x.ndim not in (2, 3, 4) or x.dtype.kind not in "iufb":
-            wanted = "hold numbers of shape (N, D), (N, H, W) or (N, H, W, channels)"
-            raise invalid(name, wanted, f"{x.dtype} of shape {x.shape}" if x.dtype.kind not in "iufb" else f"shape {x.shape}")
+            raise invalid(name, "hold numbers of shape (N, D), (N, H, W) or (N, H, W, channels)", f"{x.dtype} of shape {x.shape}")
         if x.ndim == 2:
             side = math.isqrt(x.shape[1])
             if x.dtype == np.uint8 and side >= _SQUARE and side**2 == x.shape[1]:
@@ -167,8 +160,7 @@ def _as_inputs(arrays: Mapping[str, np.ndarray], layout: Layout = "unknown") -> 
         if 0 in x.shape[1:]:
             raise invalid(name, "hold pictures with pixels", f"shape {x.shape}")
         if x.ndim == 3 and x.shape[2] <= MOST_CHANNELS < x.shape[1]:
-            cure = f"Of one picture give {name}[None]; sequences are not pictures: make features (N, D) of them."
-            raise invalid(name, "have pictures of more than a few pixels a side", f"shape {x.shape}", cure)
+            raise invalid(name, "have pictures of more than a few pixels a side", f"shape {x.shape}", f"Of one give {name}[None].")
         pictures[name] = x
     made, said = as_pictures(pictures, layout)
     return {name: made[name] if name in made else _features(x, name) for name, x in arrays.items()}, (*notes, *said)
@@ -190,8 +182,7 @@ def _one_column(y: np.ndarray, name: str, n: int) -> tuple[np.ndarray, tuple[str
     if y.ndim == 2 and y.shape[1] > 1 and len(y) == n and y.dtype.kind in "iufb":
         if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
             return y.argmax(axis=1), (f"`{name}` is one-hot: read as the places of its ones, of {y.shape[1]} classes",)
-        cure = "Several labels for an example, and probabilities, are not supported."
-        raise invalid(name, "hold one label for each example, or rows with a single 1", f"shape {y.shape} with other rows", cure)
+        raise invalid(name, "hold one label for each example, or rows with a single 1 (no shares)", f"shape {y.shape}")
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) != n:
         raise invalid(name, f"hold one label for each of the {n} examples", f"shape {y.shape}")
@@ -214,8 +205,7 @@ def from_torch(dataset: Any, *, ids: Sequence[str] | None = None, classes: Seque
     for row in sorted({0, *np.linspace(0, len(dataset) - 1, _READ_TWICE + 1).astype(int).tolist()}):
         once, times = _torch_item(dataset, row)[0], 1 if row else _READ_AGAIN
         if not all(np.array_equal(once, _torch_item(dataset, row)[0], equal_nan=True) for _ in range(times)):
-            cure = "Give it without augmentation (no random transforms): training augments by itself."
-            raise InputError(f"item {row} of the data set differs when it is read again. {cure}")
+            raise InputError(f"item {row} of the data set differs when it is read again. Give it without augmentation.")
     collected = _collected(dataset, as_unit=True) or _collected(dataset, as_unit=False)
     assert collected is not None
     x, labels, layout, notes = collected
@@ -237,18 +227,16 @@ def _class_names(dataset: Any) -> Any:
 
 
 def _collected(dataset: Any, as_unit: bool) -> tuple[np.ndarray, list[Any], Layout, tuple[str, ...]] | None:
-    """Read all items: inputs as they are, labels, and where pictures have their channels.
-
-    With `as_unit`, numbers in [0, 1] become bytes at once, a quarter of the memory; None where others turn up, or next to none.
-    """
+    """Read all items: inputs as they are, labels, and where pictures have their channels. With `as_unit`, numbers in [0, 1] become
+    bytes at once, a quarter of the memory; None where others turn up, or next to none."""
     first, _, layout = _torch_item(dataset, 0)
     as_unit &= first.ndim > 1 and first.dtype.kind == "f"
     x, labels = np.empty((len(dataset), *first.shape), np.uint8 if as_unit else first.dtype), []
     for row in range(len(dataset)):
         pixels, label, how = _torch_item(dataset, row)
         if (pixels.shape, pixels.dtype, how) != (first.shape, first.dtype, layout):
-            what, cure = f"{pixels.dtype} of shape {pixels.shape}", "Bring them all to one size and type first."
-            raise invalid(f"picture {row}", f"be like the first, {first.dtype} of shape {first.shape}", what, cure)
+            got = f"{pixels.dtype} of shape {pixels.shape}"
+            raise invalid(f"picture {row}", f"be like the first, {first.dtype} of shape {first.shape}", got)
         if as_unit:
             if not (pixels.min() >= 0 and pixels.max() <= 1):
                 return None

@@ -8,7 +8,7 @@ import io
 import os
 import pickle
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,14 @@ _STEPS = frozenset(
     f"{_NUMBERS} {_TEXTS} BYTEARRAY8 PROTO FRAME STOP MARK EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS "
     "EMPTY_DICT DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD".split()
 ).union(_PUTS, _GETS)
-_STEP_OF = {step.code.encode("latin1"): step for step in pickletools.opcodes}
 _KEYS = frozenset([*_TEXTS.split(), *_NUMBERS.split()[1:], "REDUCE"])  # a call gives bytes, or an object of ours
 
 _Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 
 
 def read_cifar(folder: Path) -> Source | None:
-    """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files, if any.
-
-    An id is the row number in the split, counted over the batches in their order.
-    """
+    """Read CIFAR-10 (`data_batch_*`, `test_batch`) or CIFAR-100 (`train`, `test`; fine labels), binary or Python files, if any. An
+    id is the row number in the split, counted over the batches in their order."""
     form = _form(folder)
     if form is None:
         return None
@@ -135,8 +132,11 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def _entries(file: Path) -> dict[str, Any]:
+    """Read a pickle of plain tables: text of Python 2 stays bytes; anything else is refused."""
     try:
-        loaded = _loads(_bytes_of(file))
+        content = _bytes_of(file)
+        _check_steps(content)
+        loaded = _Plain(content).load()
     except InputError as error:
         raise InputError(f"{plain(file)}: {error}") from None
     except Exception as error:  # noqa: BLE001 a damaged pickle fails in any way
@@ -148,12 +148,6 @@ def _entries(file: Path) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-def _loads(content: bytes) -> Any:
-    """Read a pickle of plain tables: text of Python 2 stays bytes, arrays are `Array`; anything else is an InputError."""
-    _check_steps(content)
-    return _Plain(content).load()
 
 
 class Array:
@@ -216,15 +210,13 @@ class _Plain(pickle.Unpickler):
 
 
 def _check_steps(content: bytes) -> None:
-    """Follow the steps without doing them, up to the first that plain tables have no need of.
-
-    Every length lies within the file, the memo has no holes, keys are names or numbers (hashing tuples of tuples may take years),
-    and only what a call made gets a state.
-    """
+    """Follow the steps without doing them, up to the first that plain tables have no need of. Every length lies within the file,
+    the memo has no holes, keys are names or numbers (hashing tuples of tuples may take years), and only what a call made gets a
+    state."""
     stack: list[str] = []
     marks: list[int] = []
     memo: dict[int, str] = {}
-    for count, (step, value) in enumerate(_steps(content)):
+    for count, (step, value, _) in enumerate(pickletools.genops(content)):
         name = step.name
         if name not in _STEPS or count >= _MOST_STEPS:
             what = f"uses the step {name}" if name not in _STEPS else f"has more than {_MOST_STEPS // 10**6} million steps"
@@ -246,15 +238,4 @@ def _check_steps(content: bytes) -> None:
             raise InputError("the pickle holds a table whose keys are not names.")
         if name == "BUILD" and taken[0] != "REDUCE":
             raise InputError("the pickle sets the state of something other than an array, which no CIFAR file needs.")
-        stack += [memo[value]] if name in _GETS else [name] * len(step.stack_after)
-
-
-def _steps(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
-    """Yield each step and its argument, as `pickletools.genops`, which cannot read what Python 2 wrote as text beyond ASCII."""
-    file = io.BytesIO(content)
-    while code := file.read(1):
-        step = _STEP_OF[code]
-        yield step, file.readline() if step.name == "STRING" else step.arg.reader(file) if step.arg else None
-        if code == b".":
-            return
-    raise ValueError("it is cut short")
+        stack += [memo[int(value or 0)]] if name in _GETS else [name] * len(step.stack_after)

@@ -19,11 +19,9 @@ _PLAIN = (str, bytes, int, float, np.generic, Decimal, date, type(None))
 
 @dataclass(frozen=True)
 class Listing:
-    """One split as its source has it, row by row; a label is whatever stands there.
-
-    `content` gives what a `Part` holds beside ids and labels, of some rows; `faults` say why rows cannot be used; `called` names
-    such rows where ids do not; `bad` is what is no row at all.
-    """
+    """One split as its source has it, row by row; a label is whatever stands there. `content` gives what a `Part` holds beside ids
+    and labels, of some rows; `faults` say why rows cannot be used; `called` names such rows where ids do not; `bad` is what is no
+    row at all."""
 
     ids: Sequence[str]
     labels: Sequence[Any] | None
@@ -41,10 +39,8 @@ def gather(
     classes: tuple[str, ...] = (),
     named: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = dict,
 ) -> Source:
-    """Build a source: rows with a fault, or without a label where others have one, are left out with the reason.
-
-    A split whose labels are all missing, or all −1, has none. `named` may change the labels before they become indices.
-    """
+    """Build a source: rows with a fault, or without a label where others have one, are left out with the reason. A split whose
+    labels are all missing, or all −1, has none. `named` may change the labels before they become indices."""
     parts, values = dict[str, Part](), dict[str, np.ndarray]()
     for split, one in listings.items():
         given = None if one.labels is None or all(map(is_missing, one.labels)) else one.labels
@@ -67,11 +63,9 @@ def sole_is_train(splits: Mapping[str, T]) -> Mapping[str, T]:
 
 
 def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndarray, " rows"], tuple[str, ...]]:
-    """Turn values into indices of `classes`: text is names, whole numbers are indices. With (), the values make the classes.
-
-    Where a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names. What names no class is an
-    InputError with its rows.
-    """
+    """Turn values into indices of `classes`: text is names, whole numbers are indices. With (), the values make the classes. Where
+    a class is called by a number that is not its index (folders `1`, `2`, `10`), numbers are names. What names no class is an
+    InputError with its rows."""
     if not classes:
         (labels,), classes = encode([values])
         return labels, classes
@@ -168,8 +162,7 @@ def _texts(values: np.ndarray) -> list[str]:
     for row, value in enumerate(values.tolist()):
         value = value.item() if getattr(value, "ndim", None) == 0 else value
         if isinstance(value, Iterable) and not isinstance(value, str | bytes):  # a list or structure of a nested column
-            got = f"a {type(value).__name__} in row {row}"
-            raise invalid("labels", "be one name or number for each example", got, "Multi-label data are not supported.")
+            raise invalid("labels", "be one for each example", f"a {type(value).__name__} in row {row}", "Multi-label is not read.")
         if not isinstance(value, _PLAIN):
             raise invalid("labels", "be names or numbers", f"an object of the type {type(value).__name__} in row {row}")
         if is_missing(value):

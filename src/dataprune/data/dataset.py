@@ -85,13 +85,7 @@ class Records:
         return whole.hexdigest()
 
     def identities(self) -> UInt8[np.ndarray, "examples 16"]:
-        """Return digests that are equal where examples are: whatever their case, Unicode's way of composing, and white space.
-
-        Example:
-            >>> same = Records("texts", {"text": np.array(["Caf\u00e9  au lait", "cafe\u0301 au LAIT "], object)}).identities()
-            >>> bool((same[0] == same[1]).all())
-            True
-        """
+        """Return digests that are equal where examples are: whatever their case, Unicode's way of composing, and white space."""
 
         def plain(cell: object) -> str:
             return " ".join(unicodedata.normalize("NFC", str(cell)).casefold().split())
@@ -295,8 +289,7 @@ def _check(dataset: Dataset) -> None:
         ("features", dataset.features, ("float32", "float16"), 2),
     ):
         if array is not None and (array.dtype not in kinds or array.ndim != dims):
-            got = f"{array.dtype} of shape {array.shape}"
-            raise invalid(name, f"be {kinds[0]} with {dims} dimensions", got, "`from_arrays` converts.")
+            raise invalid(name, f"be {kinds[0]} with {dims} dimensions", f"{array.dtype} of shape {array.shape}")
     if dataset.mirrored is not None and (dataset.features is None or dataset.mirrored.shape != dataset.features.shape):
         raise invalid("mirrored", "have the shape of `features`", str(dataset.mirrored.shape))
     if len(set(dataset.classes)) != len(dataset.classes):

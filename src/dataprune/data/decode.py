@@ -18,9 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dataprune.data.pixels import Scale
 
-DECODER = 2
-"""Version of the rules below; it is part of a pack's key, so a change of the rules decodes anew."""
-
+DECODER = 2  # version of the rules below; it is part of a pack's key, so a change of the rules decodes anew
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
 LONGEST = 10  # times the short side, of a picture that is measured
@@ -95,11 +93,9 @@ def decode(data: bytes, size: int, fit: Fit = "crop", scale: Scale = ALL_BITS) -
 
 
 def decode_whole(data: bytes, side: int, scale: Scale = ALL_BITS) -> tuple[UInt8[np.ndarray, "height width 3"], int, int]:
-    """Decode a picture in its proportions, the short side brought down to `side`; return it, and its height and width.
-
-    All else is as `decode` says. The long side is squeezed to ten times the short one. Height and width are those of the whole
-    picture, before it is turned by EXIF.
-    """
+    """Decode a picture in its proportions, the short side brought down to `side`; return it, and its height and width. All else is
+    as `decode` says. The long side is squeezed to ten times the short one. Height and width are those of the whole picture, before
+    it is turned by EXIF."""
     if not data:
         raise BadPicture("empty (0 bytes)")
     height, width = picture_size(data)
@@ -157,12 +153,7 @@ def write_png(path: Path, pixels: UInt8[np.ndarray, "height width channels"]) ->
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "height width channels"], side: int = 96) -> bytes:
-    """Encode a picture as WebP, at most `side` pixels wide and high; of other than 3 or 4 channels the first, in gray.
-
-    Example:
-        >>> thumbnail(np.zeros((8, 8, 3), np.uint8))[8:12]
-        b'WEBP'
-    """
+    """Encode a picture as WebP, at most `side` pixels wide and high; of other than 3 or 4 channels the first, in gray."""
     image = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] in (3, 4) else pixels[..., 0]))
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)

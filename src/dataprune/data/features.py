@@ -179,7 +179,7 @@ def _vector_columns(schema: Any, shard: Path) -> tuple[list[str], bool]:
     others = {name: kind for name, kind in kinds.items() if name not in NOT_FEATURES and not is_key(name) and kind != "text"}
     numbers = [name for name, kind in others.items() if kind in ("integer", "float")]
     if lists or not numbers or len(numbers) < len(others):
-        cure = "It holds one column of lists, or a column of numbers for each dimension, and may hold `id` and texts."
+        cure = "One of lists, or one of numbers for each dimension."
         raise invalid(str(shard), "hold feature vectors", f"the columns {join_some(schema.names)}", cure)
     return numbers, False
 

@@ -28,10 +28,8 @@ class Place:
 
 
 def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
-    """List the pictures of a folder: `class/*.jpg`, `train/ test/ [validation/]` with classes inside, or flat.
-
-    Where it is `labelled` from elsewhere, pictures beside class folders are welcome.
-    """
+    """List the pictures of a folder: `class/*.jpg`, `train/ test/ [validation/]` with classes inside, or flat. Where it is
+    `labelled` from elsewhere, pictures beside class folders are welcome."""
     if not found.files and not found.bad:
         passed = f" (passed over: {_counted(found.others)})" if found.others else ""
         endings = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
@@ -61,10 +59,8 @@ def read_folder(root: Path, found: Walk, labelled: bool) -> Source:
 
 
 def layout(ids: Iterable[str], where: str = "the folder", labelled: bool = False) -> tuple[list[Place], list[str]]:
-    """Decide which folders are splits and which are classes, from the paths of all pictures; say what was guessed.
-
-    Raises:   InputError if both readings are as good.
-    """
+    """Decide which folders are splits and which are classes, from the paths of all pictures; say what was guessed. Two readings
+    that are as good are an InputError."""
     tree = _Tree(ids)
     root = tree.unwrapped("")
     notes = [f"the pictures are read below {root}"] if root else []
@@ -159,10 +155,8 @@ def _splits(tree: _Tree, root: str, where: str, labelled: bool) -> tuple[dict[st
     strangers = [name for name in others if split_of(name) is None]
     if strangers and not has_classes and not labelled:
         shown, rest = join_some(found.values()), join_some(strangers)
-        reading = f"{shown} may be splits, with {rest} beside them, or classes as {rest} are"
-        raise InputError(
-            f"{where}: {reading}. Name the folder of one split as DATA, move what is not a split, or rename the classes."
-        )
+        cure = "Name the folder of one split as DATA, move what is no split, or rename the classes."
+        raise InputError(f"{where}: {shown} may be splits, with {rest} beside them, or classes as {rest} are. {cure}")
     notes = [f"passed over beside the splits: {join_some(others)}"] if others else []
     guessed = [f"{name} as {split}" for split, name in found.items() if name.casefold() != split]
     notes += [f"folders read as splits: {join_some(guessed)}"] if guessed else []

@@ -37,10 +37,8 @@ def share(dataset: Dataset, folder: Path) -> DataHandle:
 
 
 def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
-    """Describe a data set for a pool: by files that all its machines see, else as arrays that travel with the jobs.
-
-    Arrays that are too large for that are a MachineError.
-    """
+    """Describe a data set for a pool: by files that all its machines see, else as arrays that travel with the jobs. Arrays that are
+    too large for that are a MachineError."""
     shared = share(dataset, folder)
     unseen = pool.nodes_without([path for path in vars(shared).values() if isinstance(path, Path)])
     if not unseen:
@@ -50,8 +48,7 @@ def data_handle(dataset: Dataset, folder: Path, pool: Pool) -> DataHandle:
     if most is not None and needed > most:
         raise MachineError(
             f"{shared.inputs} cannot be seen on {join_some(unseen, most=3)}, and its {needed >> 20:,} MB are more than the "
-            f"{most >> 20:,} MB (a fifth of the object store) that may travel. Put $DATAPRUNE_CACHE and the output into a folder "
-            "that every node sees, or start Ray with a larger object store."
+            f"{most >> 20:,} MB (a fifth of the object store) that may travel. Put $DATAPRUNE_CACHE and the output where all see."
         )
     return DataHandle(*(None if one is None else np.ascontiguousarray(one) for one in arrays))  # type: ignore[arg-type]
 

@@ -30,11 +30,9 @@ _MULTI = "Multi-label data are not supported: give one label with label_column (
 def label_column(
     names: Sequence[str], values: Callable[[str], np.ndarray], asked: str | None, others: Sequence[str] = ()
 ) -> tuple[str | None, list[str]]:
-    """Return the column of labels, None where there is none, and what is to be said of the choice.
-
-    It is the one that was `asked` for, that is called like labels, or one of the `others`, which are labels by their type. Several
-    that say different things are an InputError.
-    """
+    """Return the column of labels, None where there is none, and what is to be said of the choice. It is the one that was `asked`
+    for, that is called like labels, or one of the `others`, which are labels by their type. Several that say different things are
+    an InputError."""
     if asked is not None:
         if asked not in names:
             raise unknown_choice("label_column", asked, list(names))
@@ -50,8 +48,7 @@ def label_column(
         if differ := [name for name in known[1:] if not same_partition(first, given[name])]:
             cells = [repr(column[0])[:40] if len(column) else "none" for column in (first, given[differ[0]])]
             both = f"by {known[0]} the first example is {cells[0]}, by {differ[0]} {cells[1]}"
-            wanted = f"name one of the columns {join_some(known)}"
-            raise invalid("label_column", wanted, "none", f"They say different things: {both}.")
+            raise invalid("label_column", f"name one of {join_some(known)}", "none", f"They say different things: {both}.")
         known = [name for name in known if given[name].dtype.kind in "OUT"] or known
     coarse = [name for name in names if plain_name(name) == "coarselabel" and plain_name(known[0]) == "finelabel"]
     beside = f", not from {join_some(coarse)}" if coarse else ""
@@ -59,10 +56,8 @@ def label_column(
 
 
 def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequence[str]) -> tuple[np.ndarray | None, list[str]]:
-    """Return the labels of a table's rows, if any: its column of labels, one-hot columns, or the only one that repeats values.
-
-    The columns that are `passed` are something else.
-    """
+    """Return the labels of a table's rows, if any: its column of labels, one-hot columns, or the only one that repeats values. The
+    columns that are `passed` are something else."""
     rest = [name for name in cells if name not in passed]
     name, notes = label_column(rest, cells.__getitem__, asked)
     if name is not None:
@@ -71,8 +66,7 @@ def labels_of(cells: Mapping[str, np.ndarray], asked: str | None, passed: Sequen
     if len(hot) > 1 and len(hot) == len(rest):
         marks = np.stack([cells[name] for name in hot], axis=1).astype(int)
         if len(wrong := np.flatnonzero(marks.sum(axis=1) != 1)):
-            got = f"{marks[wrong[0]].sum()} in row {wrong[0]}"
-            raise invalid("labels", f"be one of the columns {join_some(hot)} in each row", got, _MULTI)
+            raise invalid("labels", f"be one of {join_some(hot)} in each row", f"{marks[wrong[0]].sum()} in row {wrong[0]}", _MULTI)
         return np.array(hot, object)[marks.argmax(axis=1)], [f"one-hot columns are taken for the classes: {join_some(hot)}"]
     repeated = [name for name in rest if 2 * len({str(cell) for cell in cells[name].tolist()}) <= len(cells[name])]
     if len(repeated) == 1 and cells[repeated[0]].dtype.kind != "f":
@@ -158,10 +152,8 @@ class LabelFile:
 
 
 def read_labels(source: str) -> LabelFile:
-    """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one beside the names of the examples.
-
-    Of a file with columns `given_label` and `decision`, as `dataprune noise apply` writes it, the rows decided "drop" are dropped.
-    """
+    """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one beside the names of the examples. Of a
+    file with columns `given_label` and `decision`, as `dataprune noise apply` writes it, the rows decided "drop" are dropped."""
     sheet = tables.read_sheet(source, "label")
     if len(sheet.names) == 1 and (mark := next((mark for mark in ";\t" if mark in sheet.names[0]), None)):
         raise invalid("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")

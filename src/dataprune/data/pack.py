@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataprune import store, tables
+from dataprune.blocks import slices
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import ALL_BITS, DIGEST_BYTES, BadPicture, Fit, decode, extremes, picture_size, versions
 from dataprune.data.pixels import Scale, scale_of
 from dataprune.data.source import CHUNK, Chunk, Pictures
-from dataprune.errors import DatapruneError, InputError, StoreError, WorkError
+from dataprune.errors import InputError, StoreError
 from dataprune.workers import Executor, ExecutorConfig, Job, Report, default_workers, run_jobs
 
 PIXELS, DIGESTS = "pixels.npy", "digests.npy"
@@ -34,8 +35,7 @@ BLOCK_BYTES = 16 * 2**20
 CHECK_BYTES = 2 * 2**30  # up to here every block is hashed at opening (about a second per GB and thread); larger packs by `verify`
 OWN_SIZE_UP_TO = 128
 PROCESSES_FROM_COUNT = 5_000
-PROCESSES_FROM_BYTES = 200 * 10**6
-"""Below both, decoding in this process ends before two others would have started."""
+PROCESSES_FROM_BYTES = 200 * 10**6  # below both, decoding in this process ends before two others would have started
 BUFFER_BYTES = 2**20  # decoded pictures that a job holds before it writes them
 _HEAD_BYTES = 65536  # where the header of nearly every JPEG ends
 
@@ -125,11 +125,9 @@ def open_pack(pictures: Pictures, form: Form, workers: int | None = None, progre
 
 
 def measured(pictures: Pictures, form: Form, workers: int | None) -> Form:
-    """Fill in by the headers what a form leaves open; a pack that is there says it at once.
-
-    The side is the pictures' own if all are squares of one size up to 128, else the median short side (with `pad` the long one),
-    cut to 128, then down to a multiple of 8, at least 8. The scale holds the values of all 16-bit pictures.
-    """
+    """Fill in by the headers what a form leaves open; a pack that is there says it at once. The side is the pictures' own if all
+    are squares of one size up to 128, else the median short side (with `pad` the long one), cut to 128, then down to a multiple of
+    8, at least 8. The scale holds the values of all 16-bit pictures."""
     with contextlib.suppress(InputError, StoreError):
         found = store.read_manifest(_folder(pictures, form), MANIFEST, _Manifest)
         return replace(form, size=found.size, scale=found.scale)
@@ -307,11 +305,7 @@ def chunk_results(
     executor: Executor = "processes" if large and workers > 1 and pictures.portable else "serial"
     jobs = (Job(str(chunk.start), function, chunk) for chunk in pictures.chunks)
     for outcome in run_jobs(jobs, ExecutorConfig(executor, workers), count):
-        if isinstance(outcome.exception, DatapruneError | OSError):
-            raise outcome.exception
-        if outcome.error is not None:
-            raise WorkError(f"decoding the pictures from row {outcome.key} on failed: {outcome.error}") from outcome.exception
-        yield outcome.value
+        yield outcome.result(f"decoding the pictures from row {outcome.key} on")
 
 
 def _drop_rows(path: Path, skipped: list[int]) -> None:
@@ -319,10 +313,8 @@ def _drop_rows(path: Path, skipped: list[int]) -> None:
     pixels = np.load(path, mmap_mode="r+")
     shape, offset = pixels.shape[1:], pixels.offset
     keep = np.delete(np.arange(len(pixels)), skipped)
-    step = max(1, BLOCK_BYTES // math.prod(shape))
-    for start in range(0, len(keep), step):
-        rows = keep[start : start + step]
-        pixels[start : start + len(rows)] = pixels[rows]  # rows only move up, so none is overwritten before it has moved
+    for some in slices(len(keep), math.prod(shape), BLOCK_BYTES):
+        pixels[some] = pixels[keep[some]]  # rows only move up, so none is overwritten before it has moved
     pixels.flush()
     del pixels
     with path.open("r+b") as file:

@@ -34,10 +34,8 @@ class _File:
 
 
 def read_parquet(files: Mapping[str, str], base: str, how: Reading, is_folder: bool) -> Source | None:
-    """Read ids and labels of Parquet files (by names below `base`), splits by the words in these; None if none is of pictures.
-
-    A row's id is its `image.path` where these are unique in the split, else the row number. Labels of -1 throughout mean "none".
-    """
+    """Read ids and labels of Parquet files (by names below `base`), splits by the words in these; None if none is of pictures. A
+    row's id is its `image.path` where these are unique in the split, else the row number. Labels of -1 throughout mean "none"."""
     of_name, passed = dict[str, _File](), list[str]()
     for name, path in files.items():
         try:
@@ -57,8 +55,7 @@ def read_parquet(files: Mapping[str, str], base: str, how: Reading, is_folder: b
     values = {split: _column(group, label or "") for split, group in splits.items() if all(label in one.columns for one in group)}
     named = {classes for file in found if (classes := _class_names(file.features, label or ""))} if values else set()
     if len(named) > 1:
-        shown = join_some(("/".join(classes[:4]) for classes in sorted(named)), most=2)
-        raise InputError(f"the Parquet files name different classes: {shown}.")
+        raise InputError(f"the Parquet files name different classes: {join_some(map('/'.join, sorted(named)), most=2)}.")
     are_numbers = all(array.dtype.kind in "iuf" for array in values.values())
     listings = {split: _listing(*_parquet_pictures(base, group), values.get(split)) for split, group in splits.items()}
     return gather("parquet", base, listings, [*notes, *said], named.pop() if named and are_numbers else ())

@@ -1,11 +1,12 @@
 """Numbers as pictures: which axis holds the channels and what the values mean; converted where both are certain, else refused."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
+from dataprune.blocks import slices
 from dataprune.errors import invalid
 
 Layout = Literal["unknown", "torch", "last"]
@@ -46,19 +47,16 @@ def as_pictures(
             convert, said = _conversion(kind, names, upright)
             notes.append(said)
             for name in names:
-                made, start = np.empty(upright[name].shape, np.uint8), 0
-                for block in _blocks(upright[name]):
-                    made[start : start + len(block)] = convert(block)
-                    start += len(block)
+                x, made = upright[name], np.empty(upright[name].shape, np.uint8)
+                for rows in slices(len(x), x[:1].nbytes, _BLOCK_BYTES):
+                    made[rows] = convert(x[rows])
                 upright[name] = made
     return {name: np.require(x, np.uint8, "C") for name, x in upright.items()}, tuple(notes)
 
 
 class Scale(NamedTuple):
-    """Whole numbers of more than a byte as bytes: `start` becomes black and `top`, `bits` higher, white.
-
-    By whole bits, and not by the extreme values themselves, a part of the data, or more of it, is read as the whole was.
-    """
+    """Whole numbers of more than a byte as bytes: `start` becomes black and `top`, `bits` higher, white. By whole bits, and not by
+    the extreme values themselves, a part of the data, or more of it, is read as the whole was."""
 
     start: int
     bits: int
@@ -130,15 +128,9 @@ def _values(name: str, arrays: list[np.ndarray]) -> tuple[float, float, bool]:
     """Return the smallest and the largest number, and whether all are whole."""
     low, high, are_whole = np.inf, -np.inf, True
     for x in arrays:
-        for block in _blocks(x):
+        for block in (x[rows] for rows in slices(len(x), x[:1].nbytes, _BLOCK_BYTES)):
             if x.dtype.kind == "f" and not np.isfinite(block).all():
                 raise invalid(name, "be finite", "NaN or infinity")
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             are_whole = are_whole and (x.dtype.kind in "iu" or bool((block == np.floor(block)).all()))
     return (low, high, are_whole) if low <= high else (0, 0, True)
-
-
-def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
-    for start in range(0, len(x), step):
-        yield x[start : start + step]

@@ -189,8 +189,7 @@ def find_source(source: Any, how: Reading) -> Source:
     if is_digits:
         return read_digits()
     if not path.is_file() or ending not in READERS:
-        got = f"the file {plain(text)}" if path.is_file() else f"{plain(text)}, which is not a regular file"
-        raise invalid("DATA", f"be {_KINDS}", got)
+        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)}, {'a file' if path.is_file() else 'which is not a regular file'}")
     return READERS[ending](path)
 
 
@@ -219,8 +218,7 @@ def _find_in(folder: Path, how: Reading) -> Source:
 def _open(found: Source, split: str, how: Reading) -> Dataset:
     """Build the data set of one split: align labels, decode, refuse or skip what cannot be used."""
     if split not in found.parts:
-        there = ", ".join(name for name in SPLITS if name in found.parts)
-        raise invalid("split", f"be one of {there}", repr(split), f"{found.path} has no other split.")
+        raise invalid("split", f"be one of {', '.join(name for name in SPLITS if name in found.parts)}", repr(split))
     part, train = found.parts[split], found.parts.get("train")
     where = f"{plain(found.path) or found.kind} ({split})"
     labels, classes, keep, notes = part.labels, found.classes, None, [*found.notes, *part.notes]
@@ -277,10 +275,9 @@ def _open(found: Source, split: str, how: Reading) -> Dataset:
 
 def _refuse_bad(bad: Iterable[Skipped], where: str) -> None:
     if items := list(bad):
-        what = "1 item" if len(items) == 1 else f"{len(items)} items"
         shown = join_some((f"{item.path} ({item.reason})" for item in items[:3]), len(items), most=3)
         cure = "Mend or remove them, or leave them out with on_error='skip' (--on-error)."
-        raise InputError(f"{where}: {what} cannot be used: {shown}. {cure}")
+        raise InputError(f"{where}: {len(items)} item{'s' if len(items) > 1 else ''} cannot be used: {shown}. {cure}")
 
 
 def _without_dropped(dataset: Dataset, keep: np.ndarray, how: Reading) -> Dataset:

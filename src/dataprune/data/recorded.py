@@ -42,10 +42,8 @@ class _Roles:
 def records_source(
     kind: str, path: str, given: Mapping[str, Table], how: Reading, classes: tuple[str, ...] = (), notes: Sequence[str] = ()
 ) -> Source | None:
-    """Return texts or rows with their labels; None where a table seems to be of something else, pictures say.
-
-    Given is the table of each split, or one that may have a column of splits; `classes` are those that indices stand for.
-    """
+    """Return texts or rows with their labels; None where a table seems to be of something else, pictures say. Given is the table of
+    each split, or one that may have a column of splits; `classes` are those that indices stand for."""
     sheets = {
         split: Table({name: _typed(cells) for name, cells in one.columns.items()}, {}, one.faults) for split, one in given.items()
     }
@@ -192,8 +190,7 @@ def _refuse_no_classes(name: str, values: np.ndarray) -> None:
     else:
         return
     got = f"{len(distinct):,} values in {n:,} rows ({guess})"
-    cure = "Name the column of classes with label_column (--label-column)."
-    raise invalid(f"labels ({name})", "be classes, each of several examples", got, cure)
+    raise invalid(f"labels ({name})", "be classes, each of several examples", got, "Name another label_column (--label-column).")
 
 
 def _are_indices(values: np.ndarray) -> bool:

@@ -50,10 +50,7 @@ def read_table(path: Path, how: Reading) -> Source:
     if source := records_source("table", os.path.realpath(path), {"train": table}, how):
         return source
     shown = join_some(f"{name}: {str(column[0])[:40]!r}" for name, column in table.columns.items() if len(column))
-    cure = (
-        "Name it with image_column (--image-column), paths start at the table's folder; or the texts with text_column "
-        "(--text-column); or, where each row is an example, the labels with label_column (--label-column)."
-    )
+    cure = "Name it with image_column (--image-column), or the texts with text_column, or labels of rows with label_column."
     raise invalid(str(path), "have a column that names picture files", f"in the first row {shown or 'nothing'}", cure)
 
 
@@ -98,8 +95,7 @@ def read_beside(found: Walk, how: Reading) -> tuple[Source | None, list[str]]:
                 sheets += filter(None, [_named(Path(found.base, name), table, shelf, how)])
     sheets = [one for one in sheets if _is_metadata(one.path.name)] or sheets
     if how.asked_column and not sheets:
-        got = f"{plain(found.base)} without one that fits"
-        raise invalid(how.asked_column, "be left out where no table names the pictures", got)
+        raise invalid(how.asked_column, "be left out where no table names the pictures", f"none in {plain(found.base)}")
     if not any(one.labels is not None for one in sheets):
         all_named = [one.path.name for one in sheets if 2 * len(one.cells[one.image]) >= len(own)]
         cure = "name its column of labels with label_column (--label-column)"
@@ -195,8 +191,7 @@ def _source(path: str, sheets: Sequence[_Named], shelf: Shelf, places: Sequence[
                 both = f"{join_some([owner[f'{split}/{name}'], str(one.path)])}, which both name {name}"
                 raise invalid("DATA", "have one table for each split", both, "Name one of them as DATA.")
             if before is not row and str(before[1]) != str(row[1]):
-                got = f"{before[1]!r} and {row[1]!r} for {name}"
-                raise invalid(f"labels of {one.path.name}", "be one for each picture", got, "Multi-label data are not supported.")
+                raise invalid(f"labels of {one.path.name}", "be one for each picture", f"{before[1]!r} and {row[1]!r} for {name}")
             doubles[one.path.name] += before is not row
             without |= {split} if one.labels is None else set()
     notes += [f"{name}: {count:,} rows name a picture again, with the same label" for name, count in doubles.items() if count]
@@ -230,8 +225,7 @@ def _rows(one: _Named, shelf: Shelf, places: Sequence[Place], is_alone: bool) ->
     for row, (text, split, found) in enumerate(zip(texts, splits, shelf.find(texts, str(one.path.parent)), strict=True)):
         names = {_name(path, text, shelf.base): path for path in _meant(found, split, shelf.base)}
         if len(names) > 1:
-            cure = "Write paths from the table's folder."
-            raise invalid(f"{file}:{one.image}", "name one picture in each row", f"{text!r}: {join_some(names)}", cure)
+            raise invalid(f"{file}:{one.image}", "name one picture in each row (by its path)", f"{text!r}: {join_some(names)}")
         name, path = next(iter(names.items()), (plain(text) or f"row {row}", ""))
         item = listed(path, name) if path else Skipped(name, f"no picture of that name, in {file}")
         place = place_of(name, places)

@@ -39,12 +39,9 @@ class _Example:
 
 def read_tars(files: Mapping[str, str], base: str, how: Reading, is_folder: bool) -> Source:
     """Read tar files (by their names below `base`) of pictures, each with its label in `.cls`, `.txt` or `.json` of the same key.
-
-    An id is the picture's name in its tar, with the tar's name before it where two shards have the same.
-    """
+    An id is the picture's name in its tar, with the tar's name before it where two shards have the same."""
     if packed := [name for name in files if name.lower().endswith(COMPRESSED)]:
-        cure = "Write plain .tar files: pictures are compressed already."
-        raise invalid("DATA", "hold uncompressed tar files, which can be read in place", join_some(packed), cure)
+        raise invalid("DATA", "hold uncompressed tar files, read in place", join_some(packed), "Write plain .tar files.")
     splits, unnamed = files_by_split(files) if is_folder else ({"train": list(files)}, [])
     notes = [f"passed over, as there is no split in their names: {join_some(unnamed)}"] if unnamed else []
     listings = dict[str, Listing]()

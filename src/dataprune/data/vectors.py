@@ -25,10 +25,8 @@ ROWS = f"standardised numbers and dates, median for missing ones, {MOST_CATEGORI
 
 
 def vectors_of(train: Records, own: Records) -> tuple[Float32[np.ndarray, "examples features"], EncoderRecord]:
-    """Return the vectors of a split's records, by what was fitted on those of train, and how they were made.
-
-    Those of texts are kept in the cache. Records that differ in nothing that a vector could tell are an InputError.
-    """
+    """Return the vectors of a split's records, by what was fitted on those of train, and how they were made. Those of texts are
+    kept in the cache. Records that differ in nothing that a vector could tell are an InputError."""
     name, said = ("words", WORDS) if train.kind == "texts" else ("columns", ROWS)
     record = EncoderRecord(name, train.digest, None, said)
     if train.kind == "rows":

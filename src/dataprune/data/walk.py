@@ -133,11 +133,9 @@ class Shelf:
         return self._found or walk(self.base)
 
     def find(self, texts: Sequence[str], folder: str) -> list[list[str]]:
-        """Return for each text the paths of the pictures that it may mean.
-
-        Texts are paths from `folder` or from the shelf's own, or else whole ends of the pictures' paths: `1.png`, `a/1.png`, `1`.
-        Where none means anything, folders that all texts begin with are left away first.
-        """
+        """Return for each text the paths of the pictures that it may mean. Texts are paths from `folder` or from the shelf's own,
+        or else whole ends of the pictures' paths: `1.png`, `a/1.png`, `1`. Where none means anything, folders that all texts begin
+        with are left away first."""
         names = [posixpath.normpath(_composed(text)) if text else "" for text in texts]
         for root in dict.fromkeys((folder, self.base)):
             straight = [self._straight(root, text, name) for text, name in zip(texts, names, strict=True)]

@@ -11,15 +11,13 @@ from dataprune import store, tables
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import ALL_BITS, BadPicture, decode_whole, versions
 from dataprune.data.labels import Reading
-from dataprune.data.pack import cache_root, chunk_results, scale_in
+from dataprune.data.pack import Progress, cache_root, chunk_results, scale_in
 from dataprune.data.pixels import Scale
 from dataprune.data.reading import find_source
 from dataprune.data.source import CHUNK, Chunk, Pictures
 from dataprune.errors import invalid
 from dataprune.tables.join import join
 from dataprune.workers import Report
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,8 @@ class Measurer:
 def measure_pictures(
     dataset: Dataset, how: Measurer, workers: int | None = None, progress: Progress | None = None
 ) -> Float32[np.ndarray, "examples columns"]:
-    """Measure the pictures of a data set: those of its source, whole, else those that it holds; NaN of one that cannot be read.
-
-    Raises:   InputError: the data hold no pictures, or their source changed.
-    """
+    """Measure the pictures of a data set: those of its source, whole, else those that it holds; NaN of one that cannot be read. A
+    source that has changed is an InputError."""
     if dataset.images is None:
         raise invalid("data", "hold pictures", dataset.things)
     found, scale = _pictures_of(dataset), scale_in(dataset.pack) or ALL_BITS
@@ -46,10 +42,14 @@ def measure_pictures(
     kind = [how.version, *(held if found is None else (versions(), str(scale), *found[0].identity))]
     file = cache_root()[0] / "measures" / f"{store.json_digest(kind)}.npy"
     if not file.is_file():
+        if found is None:
+            made = _held(dataset, how, progress)
+        else:
+            made = np.full((found[0].count, how.columns), np.nan, np.float32)
+            for start, some in chunk_results(partial(_measure_chunk, how, scale), found[0], workers, progress):
+                made[start : start + len(some)] = some
         with store.writing(file) as path:
-            tables.write_npy(
-                path, _held(dataset, how, progress) if found is None else _read(found[0], how, scale, workers, progress)
-            )
+            tables.write_npy(path, made)
     measured = tables.read_npy(file)
     rows = np.arange(len(dataset)) if found is None else found[1]
     return np.asarray(measured[rows], np.float32)
@@ -76,13 +76,6 @@ def _held(dataset: Dataset, how: Measurer, progress: Progress | None) -> np.ndar
         made[row] = how.function(pixels, height, width)
         if progress is not None and (row + 1) % CHUNK == 0:
             progress(row + 1, len(dataset))
-    return made
-
-
-def _read(pictures: Pictures, how: Measurer, scale: Scale, workers: int | None, progress: Progress | None) -> np.ndarray:
-    made = np.full((pictures.count, how.columns), np.nan, np.float32)
-    for start, rows in chunk_results(partial(_measure_chunk, how, scale), pictures, workers, progress):
-        made[start : start + len(rows)] = rows
     return made
 
 

@@ -17,10 +17,8 @@ GITHUB, HUGGING_FACE = "https://github.com", "https://huggingface.co"
 
 @contextmanager
 def loading(name: str, cure: str = "") -> Iterator[None]:
-    """Say in one line why the encoder of a name does not load; where its hub does not answer, keep its library from trying on.
-
-    Raises:   MachineError if something is not installed or the hub is not reached, InputError for all else.
-    """
+    """Say in one line why the encoder of a name does not load: MachineError where something is not installed or the hub not
+    reached, InputError for all else. Where its hub does not answer, keep its library from trying on."""
     kind, _, rest = name.partition(":")
     hub = GITHUB if kind == "torchhub" else os.environ.get("HF_ENDPOINT", HUGGING_FACE)
     place = rest.rpartition(":")[0] if kind == "torchhub" else rest
@@ -38,8 +36,7 @@ def loading(name: str, cure: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 another library may raise anything
         if not is_reached:
-            cure = "Name a folder that holds it, or another encoder."
-            raise MachineError(f"encoder {name!r} is not in the cache, and {hub} does not answer. {cure}") from None
+            raise MachineError(f"encoder {name!r} is not in the cache, and {hub} does not answer. Name a folder.") from None
         raise InputError(f"encoder {name!r} cannot be loaded: {one_line(error)}.") from None
 
 

@@ -45,10 +45,8 @@ class Loaded:
 
 
 def open_pictures(name: str, side: int, device: str = "cpu") -> Encoder:
-    """Open the encoder of pictures of a side by its name.
-
-    Raises:   InputError if it is unknown or does not load, MachineError if what it needs is not installed.
-    """
+    """Open the encoder of pictures of a side by its name: InputError if it is unknown or does not load, MachineError if what it
+    needs is not installed."""
     kind, _, rest = name.partition(":")
     if name in LITES:
         return _encoder(name, _lite(name, side, device), side, device)
@@ -123,8 +121,7 @@ def _torchhub(name: str) -> Loaded:
     try:
         said = _Said.of_timm(getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", {}))
     except KeyError as missing:
-        cure = "Write a function of a batch of pictures, and name it as module:function."
-        raise InputError(f"'torchhub:{name}' does not say how pictures are prepared: {missing} is missing. {cure}") from None
+        raise InputError(f"'torchhub:{name}' does not say how pictures are prepared: no {missing}. Name a function.") from None
     return Loaded(_headless(network), said.prepare, weights_of(network), repr(said))
 
 
@@ -157,8 +154,7 @@ def _onnx(name: str) -> Loaded:
     path = Path(name)
     beside = path.with_name("preprocessor_config.json")
     if not path.is_file() or not beside.is_file():
-        missing = beside if path.is_file() else path
-        raise invalid("encoder", "be onnx:FILE with preprocessor_config.json beside it", f"no {missing}")
+        raise invalid("encoder", f"be onnx:FILE with {beside.name} beside it", f"no {beside if path.is_file() else path}")
     runtime = import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1

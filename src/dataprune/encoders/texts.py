@@ -9,8 +9,7 @@ from jaxtyping import Shaped
 
 from dataprune import plugins, store
 from dataprune.data import EncoderRecord
-from dataprune.encoders.choose import MINILM
-from dataprune.encoders.encoder import Encoder
+from dataprune.encoders.encoder import MINILM, Encoder
 from dataprune.encoders.hubs import loading
 from dataprune.encoders.pictures import weights_of
 from dataprune.errors import MachineError, invalid, unknown_choice
@@ -22,9 +21,7 @@ EXTRA = "Install it: pip install 'dataprune[texts]'."
 
 def open_texts(name: str, device: str = "cpu") -> Encoder:
     """Open the encoder of texts by its name: how many tokens it reads, and how these become one vector, its own files say.
-
-    Raises:   InputError if it is unknown or does not load, MachineError if what it needs is not installed.
-    """
+    InputError if it is unknown or does not load, MachineError if what it needs is not installed."""
     kind, _, rest = name.partition(":")
     if name != MINILM and not rest:
         raise unknown_choice("encoder", name, ("auto", MINILM, "st:...", "hf:...", "module:function"))

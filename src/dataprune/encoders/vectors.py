@@ -1,22 +1,20 @@
 """What people see becomes vectors: once, by blocks in workers, kept in the cache by content and encoder; resumable."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from dataprune import store, tables
 from dataprune.data import Dataset, EncoderRecord, Splits, read
 from dataprune.data.handle import DataHandle, open_shared, share
-from dataprune.data.pack import OWN_SIZE_UP_TO, cache_root
-from dataprune.encoders.choose import LIBRARIES, choose
-from dataprune.encoders.encoder import Encoder
-from dataprune.errors import InputError, WorkError, check_type, invalid
+from dataprune.data.pack import OWN_SIZE_UP_TO, Progress, cache_root
+from dataprune.encoders.encoder import LIBRARIES, Encoder, choose
+from dataprune.errors import InputError, check_type, invalid
 from dataprune.tables.join import join
 from dataprune.workers import ExecutorConfig, Job, Report, default_workers, run_jobs
 
@@ -26,8 +24,6 @@ LARGER = 224  # the side with which photographs are read anew where the data set
 PROBED = 4  # examples that are encoded again to see that the cache is this encoder's
 TOLERANCE = 0.02  # of the largest of their numbers: half precision, and another batch, move less
 LARGEST = float(np.finfo(np.float16).max)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
     bare = dataset.bare
     is_reduced = _is_reduced(bare, name)
     opened = _opened(name, LARGER if is_reduced else _side(bare), how.device)
-    seen, rows = _larger(bare, how) if is_reduced else (bare, None)
+    seen, rows = _read_again(bare, LARGER, how) if is_reduced else (bare, np.arange(len(bare)))
     folder = cache_root()[0] / "vectors" / store.json_digest([seen.content_digest, asdict(opened.record)])
     if not store.is_whole(folder, MANIFEST):
         with store.lock(folder, wait=True):
@@ -73,7 +69,7 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
     features = tables.read_npy(folder / FEATURES, mmap=True)
     mirrored = None if seen.records is not None else tables.read_npy(folder / MIRRORED, mmap=True)
     _check_same(opened, _seen(seen, slice(PROBED)), features[:PROBED], folder)
-    if rows is not None and mirrored is not None:
+    if mirrored is not None and not np.array_equal(rows, np.arange(len(seen))):  # else they stay mapped
         features, mirrored = features[rows], mirrored[rows]
     return replace(bare, features=features, mirrored=mirrored, encoder=opened.record)
 
@@ -138,12 +134,6 @@ def _is_reduced(dataset: Dataset, name: str) -> bool:
     return same and bool((as_read.content[rows[some]] == dataset.content[some]).all())  # else they were changed since
 
 
-def _larger(dataset: Dataset, how: Encoding) -> tuple[Dataset, np.ndarray | None]:
-    """Read the pictures larger; return also the row of each example among them, None where these are all, in order."""
-    larger, rows = _read_again(dataset, LARGER, how)
-    return larger, None if np.array_equal(rows, np.arange(len(larger))) else rows
-
-
 def _read_again(dataset: Dataset, size: int | None, how: Encoding) -> tuple[Dataset, np.ndarray]:
     origin = dataset.origin
     assert origin is not None
@@ -188,10 +178,7 @@ def _make(seen: Dataset, encoder: Encoder, folder: Path, how: Encoding) -> None:
             how.progress(done, n)
 
     for outcome in run_jobs((Job(f"block {one.rows[0]}", _encode_block, one) for one in missing), config, heard):
-        if outcome.exception is not None:
-            raise outcome.exception
-        if outcome.error is not None:
-            raise WorkError(f"encoding failed: {outcome.error}. What was finished is kept: the same command goes on.")
+        outcome.result("encoding", "What was finished is kept: the same command goes on.")
     files = [FEATURES] if seen.records is not None else [FEATURES, MIRRORED]
     _join([block.file for block in blocks], n, [folder / name for name in files], half=bool(record.weights))
     store.write_manifest(folder, MANIFEST, {"encoder": asdict(record), "content": seen.content_digest}, files)
@@ -202,40 +189,25 @@ def _make(seen: Dataset, encoder: Encoder, folder: Path, how: Encoding) -> None:
 
 def _encode_block(block: _Block, report: Report) -> None:
     """Write (2, n, D) float32: the vectors of pictures as they are, and mirrored; of texts (1, n, D)."""
-    with store.writing(block.file) as path:
-        seen = block.seen
-        tables.write_npy(path, _of_texts(block, seen, report) if isinstance(seen, tuple) else _of_pictures(block, seen, report))
-
-
-def _of_texts(block: _Block, texts: tuple[str, ...], report: Report) -> Float32[np.ndarray, "1 rows features"]:
-    made = _same_encoder(block, None)(np.array(texts, object))
-    report(len(made))
-    return made[None]
-
-
-def _of_pictures(block: _Block, shared: DataHandle, report: Report) -> Float32[np.ndarray, "2 rows features"]:
-    pictures = open_shared(shared).inputs
-    encoder = _same_encoder(block, pictures.shape[1])
-    made, step = [], 32 if block.device == "cpu" else BLOCK
-    for start in range(*block.rows, step):
-        some = np.asarray(pictures[start : min(start + step, block.rows[1])])
-        made.append(np.stack([encoder(some), encoder(some[:, :, ::-1])]))
-        report(len(some))
-    return _concatenated(made, block.name)
-
-
-def _same_encoder(block: _Block, side: int | None) -> Encoder:
-    encoder = _opened(block.name, side, block.device)
+    if isinstance(block.seen, tuple):
+        views, side, step = [np.array(block.seen, object)], None, BLOCK
+    else:
+        pictures = np.asarray(open_shared(block.seen).inputs[slice(*block.rows)])
+        views, side, step = [pictures, pictures[:, :, ::-1]], pictures.shape[1], 32 if block.device == "cpu" else BLOCK
+    encoder, made = _opened(block.name, side, block.device), []
     if encoder.record != block.record:
         raise InputError(f"encoder {block.name!r} changed while it was at work: it has other weights now.")
-    return encoder
+    for start in range(0, len(views[0]), step):
+        made.append(np.stack([encoder(view[start : start + step]) for view in views]))
+        report(made[-1].shape[1])
+    _check_widths(made)
+    with store.writing(block.file) as path:
+        tables.write_npy(path, np.concatenate(made, axis=1))
 
 
-def _concatenated(parts: list[Float32[np.ndarray, "2 rows features"]], name: str) -> Float32[np.ndarray, "2 rows features"]:
-    widths = sorted({part.shape[2] for part in parts})
-    if len(widths) > 1:
-        raise invalid("encoder", "give as many numbers for every example", f"{widths[0]} and {widths[-1]} from {name}")
-    return np.concatenate(parts, axis=1)
+def _check_widths(blocks: Iterable[np.ndarray]) -> None:
+    if len(widths := {block.shape[2] for block in blocks}) > 1:
+        raise invalid("encoder", "give as many numbers for every example", f"{min(widths)} and {max(widths)}")
 
 
 def _join(files: list[Path], n: int, targets: list[Path], half: bool) -> None:
@@ -244,13 +216,11 @@ def _join(files: list[Path], n: int, targets: list[Path], half: bool) -> None:
     def blocks() -> Iterator[np.ndarray]:
         return (tables.read_npy(file, mmap=True) for file in files)
 
-    widths = {block.shape[2] for block in blocks()}
-    if len(widths) > 1:
-        raise invalid("encoder", "give as many numbers for every example", f"{min(widths)} and {max(widths)}")
+    _check_widths(blocks())
     largest = max(float(np.abs(block).max()) for block in blocks())
     kind = np.float16 if half and largest < LARGEST else np.float32
     for place, target in enumerate(targets):
-        shape = (n, *widths)
+        shape = (n, next(blocks()).shape[2])
         with store.writing(target, math.prod(shape) * np.dtype(kind).itemsize) as path:
             joined = np.lib.format.open_memmap(path, "w+", kind, shape)
             start = 0
@@ -264,5 +234,4 @@ def _check_same(encoder: Encoder, some: np.ndarray, cached: np.ndarray, folder: 
     """Refuse vectors of the cache that the encoder does not give any more."""
     made = encoder(some)
     if made.shape != cached.shape or np.abs(made - cached.astype(np.float32)).max() > TOLERANCE * np.abs(made).max():
-        got = f"others from {encoder.record.name} now"
-        raise invalid("encoder", "give the vectors that are in the cache", got, f"Were its weights changed? Remove {folder}.")
+        raise invalid("encoder", "give the vectors of the cache", f"others from {encoder.record.name} now", f"Remove {folder}.")

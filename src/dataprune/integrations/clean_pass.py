@@ -69,10 +69,8 @@ class CleanPass:
         self.incomplete, self._step, self._is_restored = state_dict["incomplete"], state_dict["step"], True
 
     def begin(self, n_ended: int, step: int, is_between: bool, model: torch.nn.Module, around: Any = WHOLE) -> None:
-        """Say how many epochs had ended where training begins: none, or those of a checkpoint.
-
-        Where `is_between` says that no other has begun since, the last one is recorded now, if it is not yet.
-        """
+        """Say how many epochs had ended where training begins: none, or those of a checkpoint. Where `is_between` says that no
+        other has begun since, the last one is recorded now, if it is not yet."""
         if self.recorder.n_recorded and not self._is_restored:
             raise invalid("recorder", "be a new one", f"one with {self.recorder.n_recorded} epochs", "Make one for each training.")
         if n_ended > is_between and not self._is_restored:

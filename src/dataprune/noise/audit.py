@@ -115,9 +115,7 @@ def audit(found: Suspects, size: int = 100, *, seed: int = 0) -> Audit:
     expected = np.bincount(stratum, guess) / sizes
     least = int(np.minimum(sizes, FEWEST_EACH).sum())
     if not least <= size <= len(found):
-        raise invalid(
-            "size", f"be in {least} ... {len(found)}", size, f"Fewer than {least} say nothing of all {len(found):,} labels."
-        )
+        raise invalid("size", f"be in {least} ... {len(found)}", size, "Fewer say nothing of all labels.")
     taken = _allocated(sizes, np.sqrt(expected * (1 - expected)), size)
     drawn = np.lexsort((tie_break(found.ids.tolist(), seed), stratum))
     place = np.searchsorted(stratum[drawn], np.arange(len(sizes)))
@@ -222,10 +220,8 @@ def _root(rising: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _together(found: Suspects, looked: Range) -> tuple[Range | None, bool | None]:
-    """Join the sample's count and the finding's by one over their variances, if the two fit.
-
-    Where they are further apart than usual, the interval is wider by as much (the factor of Birge 1932, Physical Review 40).
-    """
+    """Join the sample's count and the finding's by one over their variances, if the two fit. Where they are further apart than
+    usual, the interval is wider by as much (the factor of Birge 1932, Physical Review 40)."""
     if found.n_wrong is None or found.n_wrong_low is None or found.n_wrong_high is None:
         return None, None
     values = np.array([looked.value, found.n_wrong])

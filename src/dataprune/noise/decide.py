@@ -52,8 +52,7 @@ def decide(found: Suspects, action: str, *, confidence: float = CONFIDENCE) -> D
     chosen = found.is_suspect
     if action == "relabel":
         if found.suggested_probability is None:
-            cure = "It was read from a table without the column suggested_probability: find again, which gives the same."
-            raise invalid("found", "say how sure the suggested labels are", "a finding that does not", cure)
+            raise invalid("found", "have a suggested_probability", "none, as in a table without that column", "Find again.")
         chosen = chosen & (found.suggested_label != found.labels) & (found.suggested_probability >= confidence)
     decision = np.where(chosen, action, "keep").astype(object)
     labels = np.where(chosen & (action == "relabel"), found.suggested_label, found.labels)

@@ -9,20 +9,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from dataprune.blocks import slices
 from dataprune.errors import invalid
 from dataprune.noise.fingerprint import SMALLEST, alike, coarse, rows_at
 from dataprune.noise.suspects import Suspects
 from dataprune.scores.neighbours import close_pairs, nearest
 
-NEAR_PICTURES = 0.25
-"""Largest distance (1 − agreement of detail) of near duplicates among pictures. Looked at by eye: see docs/log.md."""
-
-NEAR_VECTORS = 0.1
-"""Largest distance of near duplicates among feature vectors, in units of the median distance to the nearest neighbour."""
-
-NEAR_FEATURES = 0.2
-"""Largest distance of near duplicates by features: 1 − cosine, in units of the geometric mean of what it is from each of the two to
-its 20th neighbour. Looked at by eye: see docs/log.md."""
+# The largest distances of near duplicates; of pictures and by features looked at by eye: see docs/log.md.
+NEAR_PICTURES = 0.25  # 1 − agreement of detail
+NEAR_VECTORS = 0.1  # of feature vectors, in units of the median distance to the nearest neighbour
+NEAR_FEATURES = 0.2  # 1 − cosine, in units of the geometric mean of what it is from each of the two to its 20th neighbour
 
 COARSE_LIMIT = 0.15  # 1 − agreement of colours at which a pair is worth comparing in detail
 MOST_PARTNERS = 10  # compared with each picture
@@ -38,9 +34,7 @@ BLOCK_ROWS = 2**14
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Pairs of examples that are the same or nearly so, each once, by their rows; identical ones each with the first of them all.
-
-    The distance of identical ones is 0; `limit` is the largest of near ones, None where they were not looked for.
-    """
+    The distance of identical ones is 0; `limit` is the largest of near ones, None where they were not looked for."""
 
     first: Int64[np.ndarray, " pairs"]
     second: Int64[np.ndarray, " pairs"]
@@ -54,12 +48,7 @@ class Pairs:
 
 
 def identical(inputs: Sequence[np.ndarray]) -> Int64[np.ndarray, " examples"]:
-    """Return for each example of some arrays, numbered through, the row of the first that is identical to it, perhaps its own.
-
-    Example:
-        >>> identical([np.array([[1], [2], [1]]), np.array([[2]])]).tolist()
-        [0, 1, 0, 1]
-    """
+    """Return for each example of some arrays, numbered through, the row of the first that is identical to it, perhaps its own."""
     seen: dict[bytes, int] = {}
     first = np.empty(sum(map(len, inputs)), np.int64)
     for row, example in enumerate(chain.from_iterable(inputs)):
@@ -76,27 +65,19 @@ def find_pairs(
     features: np.ndarray | None = None,
     whole: Sequence[np.ndarray] | None = None,
 ) -> Pairs:
-    """Find identical and nearly identical examples.
+    """Find identical and nearly identical examples: exact pairs by row (of n identical ones n − 1, each with the first), then near
+    ones among the different, by distance.
 
     Pictures are near duplicates when their colours agree coarsely and their detail closely, as they are or mirrored, also
-    recompressed, brighter, of another tint, or shifted by 3 % of the side. Of copies that are gray, shifted by more, turned or
-    zoomed many are missed; docs/log.md says how many. Feature vectors are near within a fraction of the usual distance between
-    neighbours, columns scaled to unit spread. With features of a network in place of pixels, those are near whose features have
-    nearly one direction, compared with how near others are around the two.
+    recompressed, brighter, of another tint, or shifted by 3 % of the side; docs/log.md says how many copies are missed. Feature
+    vectors are near within a fraction of the usual distance between neighbours, columns scaled to unit spread. With features of a
+    network in place of pixels, those are near whose features have nearly one direction, compared with how near others are around
+    the two.
 
-    60,000 pictures of 32 pixels take a minute and a half of one core, a million more than three hours; memory grows with the
-    number of pictures only, by 2 KB for each. Only the ten most similar later pictures are compared with each.
-
-    Args:
-        inputs: arrays (n, H, W, Ch) uint8 or (n, D) float32, of one row shape, numbered through.
-        near: whether to look for more than identical ones.
-        limit: largest distance of near duplicates, 0 … 1 for pictures, for features in units of what is usual around the two;
-            None is the measured default.
-        features: (n, D) numbers by which near ones are found, also a memory map, numbered through like `inputs`; examples beyond
-            their end are compared exactly only. Takes as long as 20 neighbours of each, and 400 bytes for each.
-        whole: rows that are equal where examples are identical, in place of `inputs`: digests of pictures before they were cut.
-    Returns:  Exact pairs by row (of n identical examples, n − 1, each with the first), then near ones among the different, by
-              distance.
+    Args:     inputs: arrays (n, H, W, Ch) uint8 or (n, D) float32, of one row shape, numbered through. limit: the largest distance
+              of near ones, 0 … 1 for pictures, for features in units of what is usual around the two; None is the measured default.
+              features: (n, D) numbers, also a memory map; examples beyond their end are compared exactly only. whole: rows that are
+              equal where examples are identical, in place of `inputs`: digests of pictures before they were cut.
     """
     shapes = {part.shape[1:] for part in inputs}
     if len(shapes) > 1:
@@ -149,9 +130,7 @@ def _compared(
 ) -> Float32[np.ndarray, " pairs"]:
     """Measure pairs of pictures in detail, a few at a time."""
     distance = np.empty(len(one), np.float32)
-    step = max(1, PAIR_VALUES // inputs[0][0].size)
-    for start in range(0, len(one), step):
-        some = slice(start, start + step)
+    for some in slices(len(one), inputs[0][0].size, PAIR_VALUES):
         left = rows_at(inputs, one[some])
         distance[some] = 1 - alike(left[:, :, ::-1] if mirrored else left, rows_at(inputs, other[some]))
     return distance.clip(0, 2)
@@ -176,8 +155,8 @@ def _near_features(features: np.ndarray, rows: Int64[np.ndarray, " rows"], limit
     if not 0 <= most < np.inf:
         raise invalid("distance", "be at least 0", most)
     is_zero = np.zeros(len(rows), bool)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        is_zero[start : start + BLOCK_ROWS] = (features[rows[start : start + BLOCK_ROWS]] == 0).all(axis=1)
+    for some in slices(len(rows), 1, BLOCK_ROWS):
+        is_zero[some] = (features[rows[some]] == 0).all(axis=1)
     n_zero = int(is_zero.sum())
     noun = "example has" if n_zero == 1 else "examples have"
     notes = (f"{n_zero} {noun} features of zeros, which have no direction: compared exactly only",) if n_zero else ()
@@ -211,13 +190,7 @@ class Conflicts:
 
 
 def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, " examples"]) -> Conflicts:
-    """Find the examples that contradict identical ones, whose `first` is as `identical` gives it.
-
-    Example:
-        >>> found = conflicts(np.array([0, 1, 0, 0]), np.array([2, 1, 2, 5]))
-        >>> found.rows.tolist(), found.suggested_label.tolist(), found.probability.round(2).tolist()
-        ([3], [2], [0.67])
-    """
+    """Find the examples that contradict identical ones, whose `first` is as `identical` gives it."""
     order = np.argsort(first, kind="stable")
     rows, others, suggested, probability = [], [], [], []
     for group in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
@@ -240,11 +213,9 @@ def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, "
 
 
 def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
-    """Make suspects of the examples that contradict identical ones, with the reason in words.
-
-    Of the two labels one at most is right. What the finding says of each is weighed against the other: with odds a and b of being
-    wrong, a / (a + b). An example that the finding holds for worse than that stays as it is, but for the reason.
-    """
+    """Make suspects of the examples that contradict identical ones, with the reason in words. Of the two labels one at most is
+    right. What the finding says of each is weighed against the other: with odds a and b of being wrong, a / (a + b). An example
+    that the finding holds for worse than that stays as it is, but for the reason."""
     if not len(against.rows):
         return found
     odds = np.exp(found.score.clip(-30, 30))

@@ -68,11 +68,9 @@ def evaluate_suspects(suspects: Suspects, truth: ArrayLike) -> Evaluation:
 
 
 def evaluate_classes(suspects: Suspects, truth: ArrayLike) -> tuple[Evaluation, ...]:
-    """Measure a finding for the examples of each given label apart; the truth is class indices in the finding's order.
-
-    Of a class that no example is labelled with, `n_examples` is 0. The estimate of a class is the sum of its probabilities, without
-    an interval.
-    """
+    """Measure a finding for the examples of each given label apart; the truth is class indices in the finding's order. Of a class
+    that no example is labelled with, `n_examples` is 0. The estimate of a class is the sum of its probabilities, without an
+    interval."""
     true = checked_labels(truth, suspects.n_classes)
     parts = []
     for label in range(suspects.n_classes):

@@ -118,8 +118,7 @@ def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Sin
     """Return class probabilities as float32 whose rows sum to 1 (off by a hundredth, they are scaled), refusing what are none."""
     given = np.asarray(values)
     if given.ndim != 2 or given.shape[1] < 2 or not len(given):
-        got = f"an array of shape {given.shape}"
-        raise invalid(name, "have a row for each example and a column for each class, two or more", got)
+        raise invalid(name, "have a row for each example and a column for each of two classes or more", f"shape {given.shape}")
     if given.dtype.kind not in "fiub":
         raise invalid(name, "be numbers", f"an array of {given.dtype}")
     p = given.astype(np.float32, copy=False)

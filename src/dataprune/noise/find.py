@@ -42,11 +42,9 @@ CERTAIN = 1.96  # standard errors on either side: 95 %
 
 
 def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
-    """Judge every label, and estimate how many are wrong.
-
-    Without `out_of_sample` evidence, networks that were trained on the labels have to do: they have memorised wrong ones in part,
-    so fewer are found, and a note says so. The seed is that of samples.
-    """
+    """Judge every label, and estimate how many are wrong. Without `out_of_sample` evidence, networks that were trained on the
+    labels have to do: they have memorised wrong ones in part, so fewer are found, and a note says so. The seed is that of
+    samples."""
     average = _noise_of(evidence, seed)
     first, true = wrong_odds(average, evidence.probabilities, evidence.labels)
     if evidence.count_from is None:

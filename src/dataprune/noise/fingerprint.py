@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from dataprune.blocks import slices
+
 COARSE = 8  # cells a side
 FINE = 64  # pixels a side, fewer in smaller pictures
 SMALLEST = 16  # pixels a side; below, different pictures agree in what little they show
@@ -20,8 +22,8 @@ def coarse(images: Images, *, mirrored: bool = False) -> Float32[np.ndarray, "ex
     """Return each picture as 8 × 8 cells of colour, without its mean colour and contrast, of unit length; one without contrast
     is orthogonal to all others, but not to its like."""
     parts = []
-    for block in _blocks(images):
-        cells = _pooled(block, COARSE)
+    for rows in slices(len(images), images[0].size, BLOCK_VALUES):
+        cells = _pooled(images[rows], COARSE)
         cells = cells[:, :, ::-1] if mirrored else cells
         cells = (cells - cells.mean(axis=(1, 2), keepdims=True)).reshape(len(cells), -1)
         length = np.sqrt(np.einsum("nd,nd->n", cells, cells))
@@ -95,8 +97,3 @@ def _pooled(images: Images, side: int) -> Float32[np.ndarray, "examples side sid
     cells = np.add.reduceat(lines, lefts, axis=2)
     areas = np.diff(tops, append=height)[:, None] * np.diff(lefts, append=width)
     return np.asarray(cells / areas[:, :, None], np.float32)
-
-
-def _blocks(images: Images) -> Sequence[np.ndarray]:
-    step = max(1, BLOCK_VALUES // images[0].size)
-    return [images[start : start + step] for start in range(0, len(images), step)]

@@ -25,10 +25,8 @@ Stack = Float32[np.ndarray, "fits examples classes"]
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Parameters of several fits: scale (fits, K, K), bias (fits, K), transition (fits, K, K), as in `posterior.Noise`.
-
-    With `by_class` each entry of the scale is free, else it is one number on the diagonal.
-    """
+    """Parameters of several fits: scale (fits, K, K), bias (fits, K), transition (fits, K, K), as in `posterior.Noise`. With
+    `by_class` each entry of the scale is free, else it is one number on the diagonal."""
 
     scale: Float64[np.ndarray, "fits classes classes"]
     bias: Float64[np.ndarray, "fits classes"]
@@ -130,8 +128,7 @@ def _given(fits: Start, labels: Int64[np.ndarray, "fits examples"]) -> Stack:
 
 def _scaled(values: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.ndarray, np.ndarray]:
     """Move the size of the scale (its logarithm) and the bias by a Newton step of the cross-entropy to what is held for the true
-    classes.
-    """
+    classes."""
     n_fits, n, n_classes = values.shape
     size, ones = np.trace(fits.scale, axis1=1, axis2=2) / n_classes, np.ones((n_fits, 1, n), np.float32)
     weighed = clean * values

@@ -50,16 +50,12 @@ def why_no_count(evidence: Evidence, estimate: Estimate) -> WhyNoCount:
     named = agreement(evidence)
     of_right = named * len(evidence) / max(1.0, len(evidence) - estimate.n_wrong)
     least = LEAST_NAMED if evidence.sampling == "out" else LEAST_NAMED_BOTH
-    if len(evidence) < FEW and named < FEW_NAMED and _know_by_heart(evidence):
-        least = LEAST_NAMED_FEW
+    if len(evidence) < FEW and named < FEW_NAMED:
+        seen = evidence.in_sample  # whose networks know their labels by heart, or left out those that they do not
+        if evidence.retrained or (seen is not None and float((seen.argmax(axis=1) == evidence.labels).mean()) > BY_HEART):
+            least = LEAST_NAMED_FEW
     if estimate.n_wrong > len(evidence) / 2 or of_right < least:
         return "too_weak"
     if estimate.high - estimate.low > MOST_WIDTH * len(evidence):
         return "fits_disagree" if estimate.is_of_fits else "too_weak"
     return ""
-
-
-def _know_by_heart(evidence: Evidence) -> bool:
-    """Return whether networks that saw the labels name nearly all of them, or were trained again without those they do not."""
-    seen = evidence.in_sample
-    return evidence.retrained or (seen is not None and float((seen.argmax(axis=1) == evidence.labels).mean()) > BY_HEART)

@@ -45,11 +45,9 @@ LOOKS_FROM, LOOKS_FULL = 0.5, 0.9
 
 @dataclass(frozen=True)
 class Prior:
-    """What is taken for granted of networks before the labels are looked at.
-
-    Networks that have learned the noise in full leave open whether noise or classes alike explain the labels, so one `doubts`:
-    noise is meant then, and the fit begins where it shows best. Ours, which saw each label a few times, do not.
-    """
+    """What is taken for granted of networks before the labels are looked at. Networks that have learned the noise in full leave
+    open whether noise or classes alike explain the labels, so one `doubts`: noise is meant then, and the fit begins where it shows
+    best. Ours, which saw each label a few times, do not."""
 
     learned: float  # how much of the noise they have learned, so that it must be taken out of their probabilities; all is 1
     share: float  # of labels to begin with that tell nothing
@@ -89,10 +87,8 @@ class Average:
 
 
 def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEWHERE, *, seed: int = 0) -> Average:
-    """Fit models to the given labels and what networks say that did not see them, and weigh them by labels left out of the fit.
-
-    Of many examples a sample is enough.
-    """
+    """Fit models to the given labels and what networks say that did not see them, and weigh them by labels left out of the fit. Of
+    many examples a sample is enough."""
     p, y = sample(probabilities, labels, seed)
     n, n_classes = p.shape
     strengths = STRENGTHS if n_classes <= MOST_CLASSES else STRENGTHS[:1]
@@ -151,11 +147,9 @@ def fit(
 def weigh(
     logs: Float64[np.ndarray, "fits examples"], alike: Bool[np.ndarray, " fits"], doubts: bool
 ) -> Float64[np.ndarray, " fits"]:
-    """Weigh fits by the log-probabilities of labels left out of them; of some all pairs of classes are alike.
-
-    Noise learned as a confusion explains labels as well as classes do that cannot be told apart: within a standard error, and
-    where it is in doubt, noise is meant.
-    """
+    """Weigh fits by the log-probabilities of labels left out of them; of some all pairs of classes are alike. Noise learned as a
+    confusion explains labels as well as classes do that cannot be told apart: within a standard error, and where it is in doubt,
+    noise is meant."""
     from scipy.special import ndtr, softmax
 
     totals = logs.sum(axis=1)
@@ -167,10 +161,8 @@ def weigh(
 
 
 def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -> tuple[Values, Table]:
-    """Return the log-odds that each label is wrong, and P(true class | what the networks say, the given label); rows sum to 1.
-
-    The log-odds are not cut off: they tell any two examples apart that the networks tell apart.
-    """
+    """Return the log-odds that each label is wrong, and P(true class | what the networks say, the given label); rows sum to 1. The
+    log-odds are not cut off: they tell any two examples apart that the networks tell apart."""
     odds, tables = [], []
     for begin in range(0, len(labels), CHUNK_ROWS):
         p, y = probabilities[begin : begin + CHUNK_ROWS], labels[begin : begin + CHUNK_ROWS]
@@ -210,10 +202,8 @@ def _log_joint(noise: Noise, probabilities: Probabilities, labels: Labels) -> Ta
 
 
 def _by_looks(noise: Noise, p: Probabilities, labels: Labels, share: float) -> float:
-    """Judge from where the noise goes whether labels were given by looks.
-
-    Networks learn noise from class i into j as a confusion of i with j, so it is compared with how they confuse j with i.
-    """
+    """Judge from where the noise goes whether labels were given by looks. Networks learn noise from class i into j as a confusion
+    of i with j, so it is compared with how they confuse j with i."""
     if share == 0 or np.isinf(noise.strength) or len(noise.bias) < 3:
         return 0.0
     joint = _log_joint(noise, p, labels)

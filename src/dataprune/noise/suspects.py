@@ -2,25 +2,21 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from dataprune.errors import invalid
 from dataprune.noise.evidence import Values
-from dataprune.notebook import Drawable, data_frame, html_table
+from dataprune.notebook import Drawable, Tabular
 from dataprune.streams import tie_break
 
 FEW_SHARE = 0.02
 """Up to this estimated share of wrong labels a set cannot be told from one without any: what clean sets give, see docs/log.md."""
 
-MOST_SURE = 0.9
-"""What is at most expected of the first of the list at the least; see docs/log.md."""
-
-PROBABLE = 0.5
-"""From this probability on a label is rather wrong than right."""
-
+MOST_SURE = 0.9  # what is at most expected of the first of the list at the least; see docs/log.md
+PROBABLE = 0.5  # from this probability on a label is rather wrong than right
 THRESHOLD, LOWEST = 99, 90  # percentiles of the samples' margins: of the paper, and of the lower end
 MOST_APART = 0.1  # of all labels, between the ends of the interval: beyond it the samples are learned as right labels are
 OVERLAP = "threshold samples were learned much as other examples, so they count nothing; fewer epochs, more examples or folds help"
@@ -30,7 +26,7 @@ WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"
 
 
 @dataclass(frozen=True, eq=False)
-class Suspects(Drawable):
+class Suspects(Tabular, Drawable):
     """Every label judged: arrays (N,) in source order.
 
     Attributes:
@@ -55,6 +51,7 @@ class Suspects(Drawable):
         texts: what the examples say, texts or rows of a table; None of others, or where the data were not found.
     """
 
+    most_shown: ClassVar = 20
     ids: np.ndarray
     labels: Int64[np.ndarray, " examples"]
     suggested_label: Int64[np.ndarray, " examples"]
@@ -134,33 +131,24 @@ class Suspects(Drawable):
         if self.n_wrong is None:
             return None
         first = self.order[:count]
-        low, high = (sigmoid(self.score[first] + shift) for shift in self._shifts)
+        ends = (float(end) for end in (self.n_wrong_low, self.n_wrong_high) if end is not None)
+        low, high = (sigmoid(self.score[first] + shift_to_sum(self.score, end)) for end in ends)
         ends = (p.sum() + sign * 2 * np.sqrt((p * (1 - p)).sum()) for p, sign in ((np.minimum(low, MOST_SURE), -1), (high, 1)))
         low_end, high_end = (float(np.clip(end, 0, count)) for end in ends)
         return float(self.probability[first].sum()), float(np.floor(low_end)), float(np.ceil(high_end))
-
-    @cached_property
-    def _shifts(self) -> tuple[float, float]:
-        assert self.n_wrong_low is not None
-        assert self.n_wrong_high is not None
-        return shift_to_sum(self.score, self.n_wrong_low), shift_to_sum(self.score, self.n_wrong_high)
 
     def __repr__(self) -> str:
         found = f"{self.count_in_words} wrong, {len(self.flagged):,} flagged"
         return f"Suspects({len(self):,} labels, {self.n_classes} classes: {found})"
 
-    def _repr_html_(self) -> str:
-        rows = self.order[:20]
-        return html_table(repr(self), {name: values[rows] for name, values in self._columns().items()}, 20)
-
-    def to_pandas(self) -> Any:
-        """Return a row for each example, in source order, as a `pandas.DataFrame`."""
-        return data_frame(self._columns() | {"score": self.score, "rank": self.rank, "is_suspect": self.is_suspect})
-
     def _columns(self) -> dict[str, np.ndarray]:
         names = np.array(self.classes, dtype=object)
         columns = {"id": self.ids, "label": names[self.labels], "suggested_label": names[self.suggested_label]}
-        return columns | {"probability": self.probability, "reason": self.reason}
+        columns |= {"probability": self.probability, "reason": self.reason}
+        return columns | {"score": self.score, "rank": self.rank, "is_suspect": self.is_suspect}
+
+    def _shown(self) -> dict[str, np.ndarray]:
+        return {name: values[self.order[: self.most_shown]] for name, values in list(self._columns().items())[:5]}
 
 
 def shift_to_sum(odds: Values, total: float) -> float:

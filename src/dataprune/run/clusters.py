@@ -11,9 +11,9 @@ from jaxtyping import Float64, Int64
 from dataprune import clustering, store
 from dataprune.clustering import Clusters, Curve, Features, UnitRows
 from dataprune.data import FeatureFile
-from dataprune.errors import DatapruneError, InputError, WorkError, check_type, invalid
+from dataprune.errors import InputError, check_type, invalid
 from dataprune.run.features import Matched, match
-from dataprune.run.manifest import CurveRecord, FeaturesRecord, Phase
+from dataprune.run.manifest import CurveRecord, FeaturesRecord, Phase, directions_of
 from dataprune.run.run import MANIFEST, SCORES_FILE, Run, open_run, write_local, write_scores
 from dataprune.scores import FEATURE_SCORES, Score, Scores, km_cosine, knn_scores, prototype_distance
 from dataprune.tables import TABLES, check_output, read_table, write_table
@@ -29,15 +29,9 @@ Assigned = tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How features are cut; with their content it makes the result.
-
-    Attributes:
-        clusters: "auto" (the elbow of the inertia curve), "classes", or a number; others are refused.
-        seed: of the sample and the starts.
-        restarts: starts to try; the best is taken.
-        sample: fit on so many rows, drawn by the seed; None fits as many as fit memory.
-        normalize: cluster the directions in which rows lie from their mean.
-    """
+    """How features are cut; with their content it makes the result. `clusters` is auto (the elbow of the inertia curve), classes,
+    or a number. The centres are the best of `restarts`, fitted on a `sample` of rows drawn by the seed, or on as many as fit
+    memory; `normalize` clusters the directions in which rows lie from their mean."""
 
     clusters: str = "auto"
     n_classes: int | None = None
@@ -140,11 +134,9 @@ def score_features(
     *,
     wait: bool = False,
 ) -> tuple[FeaturesRecord, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
-    """Cut features into clusters, and write the distance of each row to its centre; what is there already is given back.
-
-    `out` (.parquet or .csv) gets `id, km, cluster`, `<out>.json` says how it was made. `wait` for another process that works on it.
-    Returns what `<out>.json` says, and of each row its cluster and its distance to the centre.
-    """
+    """Cut features into clusters, and write the distance of each row to its centre; what is there already is given back. `out`
+    (.parquet or .csv) gets `id, km, cluster`, `<out>.json` says how it was made. `wait` for another process that works on it.
+    Returns what `<out>.json` says, and of each row its cluster and its distance to the centre."""
     check_output(out, TABLES)
     identity = {"digest": file.digest, **asdict(settings)}
     work = store.WorkFolder.beside_file(out, "clusters", key="identity")
@@ -202,13 +194,9 @@ def _assigned(points: Features, file: FeatureFile, centres: Float64[np.ndarray, 
     starts = range(0, file.rows, PART_ROWS)
     jobs = (Job(str(one), _assign_part, (light, one, min(one + PART_ROWS, file.rows), centres, shift)) for one in starts)
     for done in run_jobs(jobs, config):
-        if isinstance(done.exception, DatapruneError):
-            raise done.exception
-        if done.error is not None:
-            fault = done.error.rstrip(".")
-            raise WorkError(f"rows from {done.key} could not be assigned: {fault}. Every worker must see {file.path}.")
-        here = slice(int(done.key), int(done.key) + len(done.value[0]))
-        nearest[here], distance[here] = done.value
+        found = done.result(f"assigning rows from {done.key}", f"Every worker must see {file.path}.")
+        here = slice(int(done.key), int(done.key) + len(found[0]))
+        nearest[here], distance[here] = found
     return nearest, distance
 
 
@@ -230,8 +218,7 @@ def _scores(matched: Matched, found: Clustering, run: Run, settings: ClusterSett
     present["prototype_distance"] = prototype_distance(matched, labels)
     try:
         if matched.rows**2 * matched.width > MOST_PRODUCTS:
-            work = f"comparing all pairs of {matched.rows:,} rows of {matched.width:,} columns takes long"
-            raise InputError(f"{work}; it is done where the score is asked for, as by prune --by.")
+            raise InputError(f"all pairs of {matched.rows:,} rows take long: they are compared where it is asked for (prune --by).")
         present["knn_agreement"], present["outlier_distance"] = knn_scores(np.concatenate(list(matched)), labels)
     except InputError as reason:
         absent |= dict.fromkeys(("knn_agreement", "outlier_distance"), str(reason))
@@ -245,11 +232,11 @@ def _publish(run: Run, added: Scores, record: FeaturesRecord, cost: Phase) -> No
     scores = Scores([*kept, *added.values()], absent)
     manifest = replace(
         run.manifest,
-        scores={name: {"harder": one.harder} for name, one in scores.items()},
+        scores=directions_of(scores),
         absent_scores=absent,
         features=record,
         cost=(*(phase for phase in run.manifest.cost if phase.phase != "features"), cost),
     )
     (run.path / MANIFEST).unlink()
-    write_scores(run.path / SCORES_FILE, scores, run.ids, [run.classes[label] for label in run.labels.tolist()])
+    write_scores(run.path / SCORES_FILE, scores, run.classes)
     store.write_manifest(run.path, MANIFEST, manifest.plain, list(run.manifest.files))

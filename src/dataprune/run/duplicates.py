@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
 from dataprune.data import Splits, read_splits
-from dataprune.errors import InputError, check_type
+from dataprune.errors import check_type
 from dataprune.noise.duplicates import find_pairs
 from dataprune.notebook import Tabular
 from dataprune.tables import TABLES, check_output, write_table
@@ -100,10 +100,6 @@ def find_duplicates(
     """
     given = source if isinstance(source, Splits) else read_splits(source)
     parts = [(name, part) for name in SPLIT_NAMES if (part := getattr(given, name)) is not None]
-    has_pictures = given.train.images is not None
-    for name, part in parts:
-        if (part.images is not None) != has_pictures:
-            raise InputError(f"{name} holds {'features' if has_pictures else 'pictures'}, train does not.")
     digests = {part.digests is not None for _, part in parts}
     note = "identical means: equal as squares, since one split came from files and another as arrays"
     if features is None and given.train.records is not None and near:

@@ -13,9 +13,9 @@ from dataprune.clustering import refuse_rows
 from dataprune.components import COMPONENTS, on_components, pixel_components
 from dataprune.data import Dataset
 from dataprune.encoders import Encoding, choose, encode
-from dataprune.encoders.choose import OURS
+from dataprune.encoders.encoder import OURS
 from dataprune.encoders.vectors import record_of
-from dataprune.errors import InputError, WorkError, check_type, invalid, unknown_choice
+from dataprune.errors import InputError, check_type, invalid, unknown_choice
 from dataprune.run.run import Run, other_data, undamaged
 from dataprune.trace import open_member
 from dataprune.training.settings import Cost, Hardware, SwavSettings
@@ -98,8 +98,9 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
     if name == "swav":
         return _swav(dataset, settings.swav, hardware)
     if dataset.images is None and not (dataset.kind == "texts" and name not in LEARNED):
-        got = f"vectors of {dataset.inputs.shape[1]} columns: features already"
-        raise InputError(f"--encoder {name} needs pictures, and the data hold {got}. Give them to `dataprune km`.")
+        raise InputError(
+            f"--encoder {name} needs pictures, not vectors of {dataset.inputs.shape[1]} columns. Give them to `dataprune km`."
+        )
     if name == "pixels":
         return _pixels(dataset, settings.components)
     if ":" not in name and name not in OURS:
@@ -148,12 +149,7 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
 
         executor = here.executor or ("processes" if device == "cpu" else "serial")
         outcome = train_swav(dataset, plan, scratch, device=device, executor=executor, on_message=heard)
-        if outcome.exception is not None:
-            raise outcome.exception
-        if outcome.error is not None:
-            cure = "What was finished is kept: the same command goes on" if outcome.lost else "Nothing can be embedded"
-            raise WorkError(f"training failed: {outcome.error.rstrip('.')}. {cure}.")
-        done = outcome.value
+        done = outcome.result("training", "What was finished is kept: the same command goes on." if outcome.lost else "")
         weights = store.open_arrays(done.weights)
         own = swav_features(dataset, plan, weights, dataset, device)
         mean, deviation = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
@@ -180,14 +176,12 @@ def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | N
     how = Encoding(hardware.resolved_device(), hardware.workers)
     if spec.encoder is not None and dataset.encoder is None:
         if run.eyes == "scratch":
-            asked = f"go with data that are encoded by {spec.encoder.name}, as those of {run.path} were"
-            raise invalid("encoder", asked, "trace", "Call `dataprune.encode` first.")
+            raise invalid("encoder", f"go with data encoded by {spec.encoder.name}, as those of {run.path}", "trace")
         dataset = encode(dataset, run.eyes, how)
     if not run.is_of(dataset):
         raise other_data(run, dataset, "the data", "Give the data that were scored, with the same options.")
     if ":" in spec.model and model != spec.model:
-        cure = f"If you trust it, give --model {spec.model}"
-        raise InputError(f"the network of {run.path} is code by the name of {spec.model!r}, which is not run unasked. {cure}.")
+        raise InputError(f"the network of {run.path} is code, not run unasked. If you trust it, give --model {spec.model}.")
 
     def prepare(scratch: Path, listener: Listener | None) -> Encoder:
         from dataprune.training.features import Built, penultimate

@@ -34,13 +34,9 @@ def out_of_sample_accuracy(evidence: Evidence) -> float | None:
 
 
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:
-    """Gather from the trace of one round or more what a finding reads.
-
-    A later round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those
-    whose fold it is in count as not trained on it.
-
-    `numbers` are those of the members that learned; of a round there are `round_size`, the first round's come first.
-    """
+    """Gather from the trace of one round or more what a finding reads; `numbers` are those of the members that learned. A later
+    round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those whose fold it
+    is in count as not trained on it."""
     first = [place for place, number in enumerate(numbers) if number < round_size]
     retrained = len(first) not in (0, len(numbers))
     count_from = evidence_of_trace(trace.of_members(first) if retrained else trace, classes)
@@ -104,10 +100,8 @@ def evidence_of_trace(
 
 
 def excluded(found: Suspects) -> Bool[np.ndarray, " examples"]:
-    """Return which examples the next round is not trained on: the probably wrong ones, of a label at most half, the surest.
-
-    None where the evidence carries no number of wrong labels.
-    """
+    """Return which examples the next round is not trained on: the probably wrong ones, of a label at most half, the surest. None
+    where the evidence carries no number of wrong labels."""
     suspect = (found.probability >= LEFT_OUT) & (found.n_wrong is not None)
     for label in np.unique(found.labels):
         rows = np.flatnonzero(suspect & (found.labels == label))
@@ -119,10 +113,8 @@ def excluded(found: Suspects) -> Bool[np.ndarray, " examples"]:
 def _gathered(
     chunk: Trace, knew: Bool[np.ndarray, "members some"], mirrored: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes.
-
-    NaN where there is no such member; but the margin is then that of those that there are.
-    """
+    """Return for some examples: probabilities of members that did not see them, of those that did, the latter's margin, votes. NaN
+    where there is no such member; but the margin is then that of those that there are."""
     logs = np.zeros((2, chunk.n_examples, chunk.n_classes))
     for member in range(chunk.n_members):
         log_p = np.log(np.maximum(chunk.member_probabilities(member, mirrored=mirrored), LOWEST))

@@ -225,8 +225,7 @@ class Folder:
         if self.dataset.images is None and self.dataset.records is None:
             raise InputError(f"{self.dataset.things} cannot be copied. Write the kept ids with --out FILE.")
         if self.how == "link" and self.dataset.paths is None:
-            made = "PNG files" if self.dataset.records is None else RECORDS_FILE
-            raise InputError(f"these data have no files to link to. Use --copy-to, which writes {made}.")
+            raise InputError("these data have no files to link to. Use --copy-to, which writes them.")
         if double := {"id", "label"} & set(self.dataset.records.columns if self.dataset.records else ()):
             raise invalid("copy_to", "be left out where a column is called id or label and is neither", join_some(sorted(double)))
 

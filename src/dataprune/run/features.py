@@ -24,10 +24,8 @@ CURE = "Or give a Parquet file with a column `id`."
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The rows of a feature file that belong to the examples of a set (`keep`), in blocks, in the file's order.
-
-    `place` is for each example its row among those; `n_left_out` rows are no example; `notes` say what was guessed.
-    """
+    """The rows of a feature file that belong to the examples of a set (`keep`), in blocks, in the file's order. `place` is for each
+    example its row among those; `n_left_out` rows are no example; `notes` say what was guessed."""
 
     file: FeatureFile
     keep: Bool[np.ndarray, " rows"]
@@ -64,11 +62,9 @@ def parts_of(splits: Splits) -> list[Dataset]:
 
 
 def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read the features of every example, train first, then validation and test, by the column that names them, else by row.
-
-    A file may also hold those of train only, which a note says. A single `.npy` file stays mapped; of other files the features are
-    held in memory, 4 bytes a number.
-    """
+    """Read the features of every example, train first, then validation and test, by the column that names them, else by row. A file
+    may also hold those of train only, which a note says. A single `.npy` file stays mapped; of other files the features are held in
+    memory, 4 bytes a number."""
     parts = parts_of(splits)
     n, n_train, n_all = file.rows, len(splits.train), sum(map(len, parts))
     names = [name for part in parts for name in part.ids.tolist()]
@@ -96,12 +92,8 @@ def _notes(file: FeatureFile, joined: Joined) -> tuple[str, ...]:
 def made_features(
     splits: Splits, name: str, *, run: Run | None = None, hardware: Hardware | None = None, listener: Listener | None = None
 ) -> Float32[np.ndarray, "examples features"]:
-    """Make features of every example, train first, then validation and test, by one network.
-
-    Args:
-        name: `swav`, which learns from train and is kept in the cache; `trace`, of `run`; or one that `encode` takes.
-        listener: hears the cost and the progress of training.
-    """
+    """Make features of every example, train first, then validation and test, by one network: `swav`, which learns from train and is
+    kept in the cache; `trace`, of `run`; or one that `encode` takes."""
     method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), parts_of(splits)
 
     def made(scratch: Path) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What the manifests of a run and of features say, as typed records; JSON on disk has the same names."""
 
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -13,6 +13,7 @@ import numpy as np
 from dataprune.data.dataset import Dataset, EncoderRecord, Skipped
 from dataprune.errors import join_some
 from dataprune.precision import Precision
+from dataprune.scores import Scores
 from dataprune.store.manifest import FileRecord
 from dataprune.training.recipes import Recipe
 
@@ -31,10 +32,8 @@ def made_now() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What makes two runs the same run. `recipe` says no epochs: they are `epochs`.
-
-    `recorded` is a digest of the traces, where they were recorded in another training, whose recipe and folds nobody knows.
-    """
+    """What makes two runs the same run. `recipe` says no epochs: they are `epochs`. `recorded` is a digest of the traces, where
+    they were recorded in another training, whose recipe and folds nobody knows."""
 
     data: str
     n_examples: int
@@ -127,12 +126,6 @@ class RunData:
     shape: tuple[int, ...]
     kind: Literal["images", "features", "texts", "rows"]
 
-    @classmethod
-    def of(cls, dataset: Dataset) -> "RunData":
-        assert dataset.labels is not None
-        counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
-        return cls(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), dataset.kind)
-
 
 @dataclass(frozen=True)
 class CurveRecord:
@@ -195,6 +188,21 @@ class RunManifest:
     features: FeaturesRecord | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, spec: RunSpec, dataset: Dataset, members: Sequence[MemberRecord], scores: Scores, cost: tuple[Phase, ...], device: str
+    ) -> "RunManifest":
+        """Describe what was made of a data set now; without a device nobody knows where."""
+        assert dataset.labels is not None
+        counts = tuple(np.bincount(dataset.labels, minlength=dataset.n_classes).tolist())
+        data = RunData(len(dataset), dataset.classes, counts, tuple(dataset.content.shape[1:]), dataset.kind)
+        options = {} if dataset.origin is None else dataset.origin.options
+        read = {name: value for name, value in options.items() if name != "labels"}  # of a file: a run holds them itself
+        directions, machine = directions_of(scores), MachineRecord(platform.machine(), device, device == "cpu")
+        about = (directions, dict(scores.absent), read, dataset.skipped, (), cost, machine)
+        made = cls(spec, data, tuple(members), *about, **made_now())
+        return replace(made, notes=(*dataset.notes, *made.lost, *doubts(made)))
+
     @property
     def plain(self) -> dict[str, Any]:
         return asdict(self) | {"spec": self.spec.plain}
@@ -226,6 +234,11 @@ class RunManifest:
         return bool(self.learned) and min(member.accuracy for member in self.learned) >= MEMORISED
 
 
+def directions_of(scores: Scores) -> dict[str, dict[str, int]]:
+    """Return of each score by name which way is harder."""
+    return {name: {"harder": one.harder} for name, one in scores.items()}
+
+
 def doubts(manifest: RunManifest) -> list[str]:
     """Return what speaks against the scores."""
     doubts, folds = [], manifest.spec.folds
@@ -243,11 +256,6 @@ def doubts(manifest: RunManifest) -> list[str]:
 
 def member_file(member: int) -> str:
     return f"trace/member-{member:03d}.safetensors"
-
-
-def reading_of(dataset: Dataset) -> dict[str, Any]:
-    """Return how the source of a data set was read, but for labels of a file, which a run holds itself."""
-    return {} if dataset.origin is None else {name: value for name, value in dataset.origin.options.items() if name != "labels"}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dataprune import store, tables
 from dataprune.data import Dataset, read_features
+from dataprune.encoders import encode
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.run.features import match
 from dataprune.run.run import Run, undamaged
@@ -37,14 +38,9 @@ def needs_of(strategies: Iterable[str]) -> frozenset[str]:
 
 
 def views_of(run: Run, needs: Collection[str], features: str | Path | None = None, cut_by: np.ndarray | None = None) -> Views:
-    """Return what strategies look at: features of a file, else those that the run has; what networks say.
-
-    Probabilities are those of networks that did not see the example where there are such, else of all.
-
-    Args:
-        needs: of "features", "probabilities" and "p_label"; others are passed over, and so is what is not there.
-        cut_by: difficulty by which `stratified` cuts.
-    """
+    """Return what strategies look at: features of a file, else those that the run has; what networks say, of those that did not see
+    the example where there are such. What is not in `needs`, or not there, is passed over; `cut_by` is the difficulty by which
+    `stratified` cuts."""
     found: dict[str, np.ndarray] = {} if cut_by is None else {"cut_by": cut_by}
     if "features" in needs and (rows := _features(run, features)) is not None:
         found["features"] = rows
@@ -63,8 +59,6 @@ def _features(run: Run, given: str | Path | None) -> np.ndarray | None:
     with suppress(InputError):
         return match(run.features(), run.ids).by_example()
     with suppress(InputError):
-        from dataprune.encoders import encode
-
         return encode(run.dataset(), run.eyes).features
     return None
 
@@ -97,8 +91,7 @@ def score_named(
         return known_score(run, by, data)
     name = canonical(by)
     if name not in SCORES and not own:
-        cure = "Leave out --until, --window and --evidence."
-        raise invalid("by", "name a score that is computed from the trace", repr(by), cure)
+        raise invalid("by", "name a score of the trace with --until, --window or --evidence", repr(by))
     trace = run.trace if until is None else run.trace.until(until)
     score = score_trace(trace, [name], evidence=evidence, window=window)[name]
     return replace(score, name=f"{name} ({reading.words})") if reading.words else score
@@ -106,9 +99,7 @@ def score_named(
 
 def known_score(run: Run, name: str, data: Source = None) -> Score:
     """Return a score of the run; one of the tables that it has no column of is computed from its trace, networks or features.
-
-    InputError where there is no such score, or it is absent; no name of code or of a file is followed.
-    """
+    InputError where there is no such score, or it is absent; no name of code or of a file is followed."""
     ours = name if name in run.scores else canonical(name)
     spec = FEATURE_SCORES.get(ours)
     if ours in NETWORK_SCORES and ours not in run.scores:
@@ -131,11 +122,9 @@ def networks_of(run: Run, name: str, data: Source = None) -> "Iterator[MemberNet
     """Open a run's networks one by one with its data, which are read again; a stored name of code is not followed."""
     spec, recipe = run.manifest.spec, run.manifest.spec.recipe
     if recipe is None or ":" in spec.model or spec.model == TREES.name or (spec.encoder is not None and run.eyes == "scratch"):
-        made = "recorded in another training" if recipe is None else f"of {run.manifest.spec.networks}"
-        raise InputError(f"{name} needs networks that can be built again, and those of {run.path} are {made}.")
+        raise InputError(f"{name} needs networks that can be built again; those of {run.path} are {run.manifest.spec.networks}.")
     if NETWORK_SCORES[name].recorded and name not in spec.record:
         raise InputError(f"{name} needs more than {run.path} holds. Score with --record {name}.")
-    from dataprune.encoders import encode
     from dataprune.training.features import Built, MemberNetwork
 
     dataset, built = encode(run.dataset(data), run.eyes), Built(spec.model, recipe.normalise, spec.n_classes)
@@ -148,11 +137,9 @@ def is_score_file(name: str) -> bool:
 
 
 def score_of_file(spec: str, ids: np.ndarray, labels: np.ndarray | None = None) -> Score:
-    """Read a score made elsewhere, by the column that names the examples, else by row; which of them is logged.
-
-    A column of a `scores.parquet` keeps its direction; any other is a difficulty, higher is harder. What dataprune wrote must be as
-    it was written.
-    """
+    """Read a score made elsewhere, by the column that names the examples, else by row; which of them is logged. A column of a
+    `scores.parquet` keeps its direction; any other is a difficulty, higher is harder. What dataprune wrote must be as it was
+    written."""
     store.as_written(Path(spec) if Path(spec).is_file() else Path(spec.rpartition(":")[0] or spec))
     sheet = tables.read_sheet(spec, "score")
     joined = sheet.join(ids.tolist(), "by")

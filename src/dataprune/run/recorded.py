@@ -1,6 +1,5 @@
 """A run folder of a trace that was recorded in a training of one's own."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +11,7 @@ from jaxtyping import Int64
 from dataprune import store
 from dataprune.data import Dataset, read
 from dataprune.errors import check_type, invalid, join_some
-from dataprune.run.manifest import (
-    MachineRecord,
-    MemberRecord,
-    RunData,
-    RunManifest,
-    RunSpec,
-    doubts,
-    made_now,
-    member_file,
-    reading_of,
-)
+from dataprune.run.manifest import MemberRecord, RunManifest, RunSpec, member_file
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, work_folder, write_local, write_scores
 from dataprune.scores import Scores, score_trace
 from dataprune.tables.join import join, places
@@ -67,10 +56,8 @@ def write_run(
 
 
 def of_data(trace: Trace, dataset: Dataset, classes: Sequence[str] = ()) -> tuple[Dataset, Trace]:
-    """Bring a trace into the order of the data, and the data to its examples, labels and classes.
-
-    Raises:   InputError: ids that are not in the data, another number of rows, labels that differ.
-    """
+    """Bring a trace into the order of the data, and the data to its examples, labels and classes. Ids that are not in the data,
+    another number of rows, and labels that differ are an InputError."""
     rows = np.arange(len(trace))
     if trace.ids is not None:
         names = list(map(str, trace.ids.tolist()))
@@ -80,8 +67,7 @@ def of_data(trace: Trace, dataset: Dataset, classes: Sequence[str] = ()) -> tupl
         dataset = dataset.take(np.unique(found))
         rows = join(dataset.ids.tolist(), names, "trace", "the trace").rows
     elif len(trace) != len(dataset):
-        cure = "Give it ids: Trace(members, labels, ids)."
-        raise invalid("trace", f"have a row for each of the {len(dataset):,} examples", f"{len(trace):,}", cure)
+        raise invalid("trace", f"have {len(dataset):,} examples, or ids: Trace(members, labels, ids)", f"{len(trace):,}")
     known = tuple(map(str, classes)) or trace.classes or dataset.classes
     if len(known) != trace.n_classes or len(set(known)) < len(known):
         raise invalid("classes", f"name each of the {trace.n_classes} outputs of the network", join_some(known) or "none")
@@ -113,9 +99,7 @@ def _spec(trace: Trace, dataset: Dataset, model: str) -> RunSpec:
     digests, seed = [], 0
     for number, member in enumerate(trace.members_at(np.arange(len(trace)))):
         if not {"probabilities", "top_probabilities"} & member.arrays.keys():
-            raise invalid(
-                "trace", "hold probabilities of its last epoch", f"none in member {number}", "Recorder.finish() stores them."
-            )
+            raise invalid("trace", "hold probabilities of its last epoch, as Recorder.finish() stores", f"none in member {number}")
         seed = seed if number else int(member.info.get("seed", 0))
         digests.append({name: store.array_digest(array) for name, array in member.arrays.items()})
     return RunSpec(
@@ -141,24 +125,11 @@ def _write(folder: Path, spec: RunSpec, dataset: Dataset, trace: Trace) -> None:
     opened = Trace([open_member(folder / str(one.file)) for one in members], dataset.labels, dataset.ids)
     found = score_trace(opened)
     scores = Scores(found.values(), {**found.absent, "median_distance": NO_WEIGHTS})
-    write_scores(folder / SCORES_FILE, scores, dataset.ids, [dataset.classes[label] for label in dataset.labels.tolist()])
+    write_scores(folder / SCORES_FILE, scores, dataset.classes)
     largest = np.bincount(dataset.labels).max() / len(dataset)
     notes = [f"the trace of member {one.member} is incomplete: {one.reason}" for one in members if one.reason]
     notes += [f"member {one.member} names no more labels than the largest class has" for one in members if one.accuracy <= largest]
-    manifest = RunManifest(
-        spec=spec,
-        data=RunData.of(dataset),
-        members=tuple(members),
-        scores={name: {"harder": one.harder} for name, one in scores.items()},
-        absent_scores=dict(scores.absent),
-        read=reading_of(dataset),
-        skipped=dataset.skipped,
-        notes=(),
-        cost=(),
-        machine=MachineRecord(platform.machine(), "", False),
-        **made_now(),
-    )
-    manifest = replace(manifest, notes=(*dataset.notes, *notes, *doubts(manifest)))
+    manifest = RunManifest.of(spec, replace(dataset, notes=(*dataset.notes, *notes)), members, scores, (), "")
     store.write_manifest(folder, MANIFEST, manifest.plain, [SPEC, SCORES_FILE, *(str(one.file) for one in members)])
 
 

@@ -14,7 +14,8 @@ from jaxtyping import Int64
 from dataprune import store
 from dataprune.clustering import take
 from dataprune.data import Dataset, FeatureFile, read, read_features
-from dataprune.encoders.choose import OURS
+from dataprune.encoders import encode
+from dataprune.encoders.encoder import OURS
 from dataprune.errors import InputError, StoreError, check_type, invalid
 from dataprune.notebook import Reported, Tabular
 from dataprune.quality.issues import Issues
@@ -172,8 +173,6 @@ class Run(Tabular, Reported):
             return take(file, align(file.keys, file.rows, self.ids.tolist(), "features", file.path).rows)
         if dataset.images is None or self.eyes == "scratch":
             return dataset.features
-        from dataprune.encoders import encode
-
         return encode(dataset, self.eyes).features
 
     @property
@@ -217,9 +216,10 @@ def write_local(folder: Path, **places: str | None) -> None:
     store.write_json(folder / LOCAL, local(folder) | places)
 
 
-def write_scores(path: Path, scores: Scores, ids: np.ndarray, labels: Sequence[str]) -> None:
+def write_scores(path: Path, scores: Scores, classes: Sequence[str]) -> None:
     """Write one row for each example in source order: id, label by name, then a column for each score with its sign as metadata."""
-    columns: dict[str, Any] = {"id": ids, "label": labels} | {name: one.values for name, one in scores.items()}
+    columns: dict[str, Any] = {"id": scores.ids, "label": np.array(classes, object)[scores.labels]}
+    columns |= {name: one.values for name, one in scores.items()}
     metadata: dict[str, dict[str, object]] = {name: {"harder": one.harder} for name, one in scores.items()}
     for name, spec in (SCORES | FEATURE_SCORES).items():
         if name in metadata:

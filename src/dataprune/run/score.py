@@ -1,7 +1,6 @@
 """Data → train → trace → scores → manifest: makes a run, finds a finished one, goes on with an interrupted one."""
 
 import logging
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,24 +13,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from dataprune import noise, store
-from dataprune.data import Dataset, pack
+from dataprune.data import pack
 from dataprune.encoders import Encoding, encode
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.notebook import bar
 from dataprune.precision import Choice
 from dataprune.run.evidence import evidence_of_rounds, excluded
-from dataprune.run.manifest import (
-    MachineRecord,
-    MemberRecord,
-    Phase,
-    RunData,
-    RunManifest,
-    RunSpec,
-    doubts,
-    made_now,
-    member_file,
-    reading_of,
-)
+from dataprune.run.manifest import MemberRecord, Phase, RunManifest, RunSpec, member_file
 from dataprune.run.run import MANIFEST, SCORES_FILE, SPEC, Run, open_run, work_folder, write_local, write_scores
 from dataprune.scores import Score, Scores, median_distance, score_trace
 from dataprune.trace import Trace, open_member
@@ -141,18 +129,10 @@ class _Scoring:
     device: str
     listener: Listener | None
 
-    @property
-    def folder(self) -> Path:
-        return self.work.output
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.planned.dataset
-
     def make(self) -> None:
         """Train what is missing, score, and write the manifest: from there on the run is finished."""
         begun = time.perf_counter()
-        (self.folder / "trace").mkdir(exist_ok=True)
+        (self.work.output / "trace").mkdir(exist_ok=True)
         members = self._train()
         trained = time.perf_counter()
         scores = self._score(members)
@@ -160,10 +140,10 @@ class _Scoring:
 
     def _train(self) -> list[MemberRecord]:
         """Train the members that are not yet published whole, publish each as it comes, and return the records of all."""
-        dataset, ensemble, scratch = self.dataset, self.planned.ensemble, self.work.scratch
+        dataset, ensemble, scratch = self.planned.dataset, self.planned.ensemble, self.work.scratch
         config, records = self.hardware.executor_config(self.device), dict[int, MemberRecord]()
         for member in range(ensemble.n_networks):
-            if (record := published(self.folder, scratch, member)) is not None:
+            if (record := published(self.work.output, scratch, member)) is not None:
                 records[member] = record
                 if record.file is not None:
                     check_environment(record, self.device)
@@ -186,18 +166,18 @@ class _Scoring:
                 outcomes = train_members(
                     dataset, ensemble, asked, scratch, device=self.device, executor_config=config, excluded=left, on_message=heard
                 )
-                records |= publish(self.folder, outcomes, self.device)
+                records |= publish(self.work.output, outcomes, self.device)
         return [records[member] for member in range(ensemble.n_networks)]
 
     def _excluded(self, records: Mapping[int, MemberRecord], number: int) -> Bool[np.ndarray, " examples"] | None:
         """Return which examples a round is not trained on, by the members of the rounds before it."""
-        round_size, labels = self.planned.ensemble.round_size, self.dataset.labels
+        round_size, labels = self.planned.ensemble.round_size, self.planned.dataset.labels
         used = [member for member in range(number * round_size) if records[member].status == "ok"]
         if not used:
             return None
         assert labels is not None
-        trace = Trace([open_member(self.folder / member_file(member)) for member in used], labels, self.dataset.ids)
-        evidence = evidence_of_rounds(trace, used, round_size, self.dataset.classes)
+        trace = Trace([open_member(self.work.output / member_file(member)) for member in used], labels, self.planned.dataset.ids)
+        evidence = evidence_of_rounds(trace, used, round_size, self.planned.dataset.classes)
         # Counted by what it is judged by: the lower count of the two, and fewer are left out; docs/log.md has figures of this.
         return excluded(noise.find(replace(evidence, count_from=None), seed=self.spec.seed))
 
@@ -215,12 +195,15 @@ class _Scoring:
         used = [one for one in members if one.status == "ok" and not self.planned.ensemble.is_threshold(one.member)]
         if not used:
             reasons = "; ".join(sorted({member.reason for member in members}))
-            failed = all(member.status == "failed" for member in members)
-            cure = "Mend the cause" if failed else "Try more --epochs, another --model or --recipe, or look at the labels"
+            cure = (
+                "Mend the cause"
+                if all(one.status == "failed" for one in members)
+                else "Try more --epochs, or another --model or --recipe"
+            )
             raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}, and choose a new folder.")
-        dataset, ensemble = self.dataset, self.planned.ensemble
+        dataset, ensemble = self.planned.dataset, self.planned.ensemble
         assert dataset.labels is not None, "checked by `plan`"
-        opened = [open_member(self.folder / str(member.file)) for member in used]
+        opened = [open_member(self.work.output / str(member.file)) for member in used]
         scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
         present, absent = list(scores.values()), dict(scores.absent)
         try:
@@ -233,29 +216,17 @@ class _Scoring:
             absent["median_distance"] = str(reason)
         scores = Scores(present, absent)
         self.work.renew(self.spec.plain)  # with more members, where the run was extended
-        write_scores(self.folder / SCORES_FILE, scores, dataset.ids, [dataset.classes[label] for label in dataset.labels.tolist()])
+        write_scores(self.work.output / SCORES_FILE, scores, dataset.classes)
         return scores
 
     def _finish(self, members: list[MemberRecord], scores: Scores, seconds: tuple[float, float]) -> None:
-        dataset, trained = self.dataset, [member for member in members if member.file is not None]
+        dataset, trained = self.planned.dataset, [member for member in members if member.file is not None]
         n_seen, spent = sum(member.examples_seen for member in members), sum(member.seconds for member in members)
         training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
-        manifest = RunManifest(
-            spec=self.spec,
-            data=RunData.of(dataset),
-            members=tuple(members),
-            scores={name: {"harder": one.harder} for name, one in scores.items()},
-            absent_scores=dict(scores.absent),
-            read=reading_of(dataset),
-            skipped=dataset.skipped,
-            notes=(),
-            cost=(training, Phase("score", round(seconds[1], 3), len(dataset), self.planned.forward_flops)),
-            machine=MachineRecord(platform.machine(), self.device, self.device == "cpu"),
-            **made_now(),
-        )
-        manifest = replace(manifest, notes=(*dataset.notes, *manifest.lost, *doubts(manifest)))
+        cost = (training, Phase("score", round(seconds[1], 3), len(dataset), self.planned.forward_flops))
+        manifest = RunManifest.of(self.spec, dataset, members, scores, cost, self.device)
         files = [SPEC, SCORES_FILE, *(str(member.file) for member in trained), *(note_file(member.member) for member in members)]
-        store.write_manifest(self.folder, MANIFEST, manifest.plain, files)
+        store.write_manifest(self.work.output, MANIFEST, manifest.plain, files)
 
 
 REASONS = {
@@ -288,10 +259,8 @@ def published(folder: Path, scratch: Path, member: int) -> MemberRecord | None:
 
 
 def publish(folder: Path, outcomes: Iterable[Outcome], device: str) -> dict[int, MemberRecord]:
-    """Publish members as they come; return the record of each.
-
-    Raises:   WorkError: members were lost with their workers; the others are kept.
-    """
+    """Publish members as they come; return the record of each. Members lost with their workers are a WorkError; the others are
+    kept."""
     records, lost = {}, []
     for outcome in outcomes:
         member = int(outcome.key.split()[1])
@@ -323,5 +292,4 @@ def check_environment(record: MemberRecord, device: str) -> None:
     now = training_environment(device)
     differing = [f"{name} {was} there, {now.get(name)} here" for name, was in record.made_with.items() if now.get(name) != was]
     if differing:
-        cure = "Go on with the same versions and device, or choose another folder"
-        raise InputError(f"`out` holds members made differently: {'; '.join(differing)}. {cure}.")
+        raise InputError(f"`out` holds members of other versions or another device: {'; '.join(differing)}. Choose another folder.")

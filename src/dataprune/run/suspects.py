@@ -278,10 +278,8 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
 
 
 def read_truth(source: str, found: Suspects) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...]]:
-    """Read true labels from `FILE[:COLUMN]`, in the order of a finding: class indices, and what was guessed, in words.
-
-    By the column that names the examples, else by row; without COLUMN it is `clean_label`, or the only one left.
-    """
+    """Read true labels from `FILE[:COLUMN]`, in the order of a finding: class indices, and what was guessed, in words. By the
+    column that names the examples, else by row; without COLUMN it is `clean_label`, or the only one left."""
     aligned = LabelFile(tables.read_sheet(source, "clean_label"), "truth").align(found.ids.tolist(), found.classes)
     return aligned.labels, aligned.notes
 

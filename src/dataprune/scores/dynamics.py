@@ -49,10 +49,8 @@ def confidence(trace: Trace) -> Values:
 
 
 def variability(trace: Trace) -> Values:
-    """Measure how much the label's probability moves: its standard deviation over epochs (divided by T), in [0, 0.5].
-
-    Large are ambiguous examples; those that are always wrong have little.
-    """
+    """Measure how much the label's probability moves: its standard deviation over epochs (divided by T), in [0, 0.5]. Large are
+    ambiguous examples; those that are always wrong have little."""
     _check_epochs(trace, "variability")
     return np.asarray(trace.channel("p_label").std(axis=1, dtype=np.float64).mean(axis=0))
 
@@ -63,28 +61,22 @@ def correctness(trace: Trace) -> Values:
 
 
 def aum(trace: Trace) -> Values:
-    """Average the margin, the label's logit minus the largest other, over all epochs and members ("area under the margin").
-
-    In logits, negative where mostly another class led. Departs: one measurement after each epoch; no threshold samples.
-    """
+    """Average the margin, the label's logit minus the largest other, over all epochs and members ("area under the margin"). In
+    logits, negative where mostly another class led. Departs: one measurement after each epoch; no threshold samples."""
     return np.asarray(trace.channel("margin").mean(axis=(0, 1), dtype=np.float64))
 
 
 def aleatoric(trace: Trace) -> Values:
-    """Average p(label) · (1 − p(label)) over epochs and members: what is uncertain by nature of the data, in [0, 0.25].
-
-    Large are examples in the middle; those that are always wrong have little.
-    """
+    """Average p(label) · (1 − p(label)) over epochs and members: what is uncertain by nature of the data, in [0, 0.25]. Large are
+    examples in the middle; those that are always wrong have little."""
     p = trace.channel("p_label")
     return np.asarray((p * (1 - p)).mean(axis=(0, 1), dtype=np.float64))
 
 
 def loss_mean(trace: Trace) -> Values:
-    """Average the cross-entropy of the label over epochs and members, in nats.
-
-    Where p(label) rounds to 0 or 1, log(1 + exp(−margin)) stands for it, which the loss is never below: exact for two classes, and
-    at most log(K − 1) too little for a p(label) below 1e-38.
-    """
+    """Average the cross-entropy of the label over epochs and members, in nats. Where p(label) rounds to 0 or 1, log(1 +
+    exp(−margin)) stands for it, which the loss is never below: exact for two classes, and at most log(K − 1) too little for a
+    p(label) below 1e-38."""
     p, least = trace.channel("p_label"), np.finfo(np.float32).tiny
     with np.errstate(divide="ignore"):
         loss = -np.log(p)
@@ -118,18 +110,14 @@ def el2n_sum(trace: Trace, window: int | None = None) -> Values:
 
 
 def dyn_unc(trace: Trace, window: int | None = None) -> Values:
-    """Average over windows the unbiased standard deviation of p(label) within each ("dynamic uncertainty").
-
-    All T − J + 1 windows count, as in the code of DUAL's authors (which multiplies by 10).
-    """
+    """Average over windows the unbiased standard deviation of p(label) within each ("dynamic uncertainty"). All T − J + 1 windows
+    count, as in the code of DUAL's authors (which multiplies by 10)."""
     return _over_windows(trace, window, "dyn_unc", lambda mean, std: std)
 
 
 def dual(trace: Trace, window: int | None = None) -> Values:
-    """Average over windows the unbiased standard deviation of p(label) times 1 − its mean: both hard and undecided.
-
-    Meant for early epochs, as of `trace.until(30)`. A label that is never believed has little of it.
-    """
+    """Average over windows the unbiased standard deviation of p(label) times 1 − its mean: both hard and undecided. Meant for early
+    epochs, as of `trace.until(30)`. A label that is never believed has little of it."""
     return _over_windows(trace, window, "dual", lambda mean, std: (1 - mean) * std)
 
 
@@ -165,8 +153,7 @@ def _width(trace: Trace, window: int | None, name: str, least: int) -> int:
     _check_epochs(trace, name, least)
     width = min(WINDOW, trace.n_epochs) if window is None else window
     if not least <= width <= trace.n_epochs:
-        cure = "Give a narrower one, or train with more --epochs." if width >= least else ""
-        raise invalid("window", f"be from {least} to {trace.n_epochs} epochs, those of the trace, for {name}", width, cure)
+        raise invalid("window", f"be from {least} to {trace.n_epochs} epochs for {name}", width, "More --epochs allow wider.")
     return width
 
 

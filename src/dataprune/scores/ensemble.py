@@ -1,7 +1,5 @@
 """Scores of how hard an example is after the last recorded epoch; means over members."""
 
-from weakref import WeakKeyDictionary
-
 import numpy as np
 
 from dataprune.errors import InputError
@@ -22,27 +20,21 @@ def el2n(trace: Trace) -> Values:
 
 
 def grand(trace: Trace) -> Values:
-    """Measure the norm of the loss's gradient in the last layer: ‖p − onehot(label)‖₂ · √(‖h‖² + 1), the mean over members.
-
-    h is the last layer's input, the 1 its bias. Source: section 2. Departs: the gradient of the last layer, not of all weights.
-    """
+    """Measure the norm of the loss's gradient in the last layer: ‖p − onehot(label)‖₂ · √(‖h‖² + 1), the mean over members. h is
+    the last layer's input, the 1 its bias. Source: section 2. Departs: the gradient of the last layer, not of all weights."""
     return np.asarray(trace.last("grand").mean(axis=0, dtype=np.float64))
 
 
 def entropy(trace: Trace) -> Values:
-    """Measure how undecided the members are: −Σ p log p in nats, in [0, log K], the mean over members.
-
-    The mean of the members' entropies, not the entropy of their mean: members that are sure of different classes count 0 here (and
-    high in `std`). The label plays no part.
-    """
+    """Measure how undecided the members are: −Σ p log p in nats, in [0, log K], the mean over members. The mean of the members'
+    entropies, not the entropy of their mean: members that are sure of different classes count 0 here (and high in `std`). The label
+    plays no part."""
     return np.asarray(trace.last("entropy").mean(axis=0, dtype=np.float64))
 
 
 def std(trace: Trace) -> Values:
-    """Measure how much members disagree: the unbiased standard deviation of p over members, summed over classes.
-
-    The label plays no part.
-    """
+    """Measure how much members disagree: the unbiased standard deviation of p over members, summed over classes. The label plays no
+    part."""
     if trace.n_members < 2:
         raise InputError("std needs two members that learned, got 1. Train with more --members or --repeats.")
     mean = np.zeros((trace.n_examples, trace.n_classes))
@@ -96,26 +88,20 @@ def memorization(trace: Trace) -> Values:
     lacking = np.flatnonzero(seen.all(axis=0) | ~seen.any(axis=0))
     if len(lacking):
         raise InputError(
-            f"memorization needs a member that was trained on an example and one that was not, and {len(lacking)} of "
-            f"{trace.n_examples} examples lack one. Score with --folds, and let all members count."
+            f"memorization needs members that were trained on an example and others; {len(lacking)} lack one. Score with --folds."
         )
     return np.asarray((p * seen).sum(axis=0) / seen.sum(axis=0) - (p * ~seen).sum(axis=0) / (~seen).sum(axis=0))
 
 
-_SEEN: WeakKeyDictionary[Trace, tuple[Values, Values]] = WeakKeyDictionary()
-
-
 def _top_two(trace: Trace) -> tuple[Values, Values]:
-    """Return the sum of all probabilities but the largest, and the largest minus the second; once for both scores of a trace."""
-    if trace not in _SEEN:
-        rest, margin = np.zeros((2, trace.n_examples))
-        for member in range(trace.n_members):
-            largest, second, others = np.zeros((3, trace.n_examples), np.float32)
-            for p in np.ascontiguousarray(trace.member_probabilities(member).T):  # by class: faster than along short rows
-                smaller = np.minimum(largest, p)
-                others += smaller
-                np.maximum(second, smaller, out=second)
-                np.maximum(largest, p, out=largest)
-            rest, margin = rest + others, margin + (largest - second)
-        _SEEN[trace] = rest / trace.n_members, margin / trace.n_members
-    return _SEEN[trace]
+    """Return the sum of all probabilities but the largest, and the largest minus the second."""
+    rest, margin = np.zeros((2, trace.n_examples))
+    for member in range(trace.n_members):
+        largest, second, others = np.zeros((3, trace.n_examples), np.float32)
+        for p in np.ascontiguousarray(trace.member_probabilities(member).T):  # by class: faster than along short rows
+            smaller = np.minimum(largest, p)
+            others += smaller
+            np.maximum(second, smaller, out=second)
+            np.maximum(largest, p, out=largest)
+        rest, margin = rest + others, margin + (largest - second)
+    return rest / trace.n_members, margin / trace.n_members

@@ -37,8 +37,6 @@ def score_trace(
     Raises:   InputError: an unknown name; a named score that this trace does not allow; a function of yours that fails, or gives
               NaN or too few numbers; an example without such members; a window that is wider than the trace.
     """
-    if evidence not in ("all", "in", "out"):
-        raise unknown_choice("evidence", evidence, ("all", "in", "out"))
     named = names is not None and names != "all"
     asked = names if named else [name for name, spec in SCORES.items() if spec.usual or names == "all"]
     specs = {canonical(name): _spec(canonical(name)) for name in asked or ()}

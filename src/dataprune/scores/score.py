@@ -43,8 +43,7 @@ class Score(Drawable):
         if values.dtype not in (np.float32, np.float64):
             values = values.astype(np.float64)
         if len(bad := np.flatnonzero(~np.isfinite(values))):
-            cure = "Leave such examples out, or give the score a number for them."
-            raise InputError(f"{title} is NaN or infinite for {len(bad)} examples (rows {join_some(bad)}). {cure}")
+            raise InputError(f"{title} is NaN or infinite for {len(bad)} examples (rows {join_some(bad)}). Leave these out.")
         if self.harder not in (1, -1):
             raise invalid("harder", "be 1 or -1", self.harder)
         for what, given in (("ids", self.ids), ("labels", self.labels)):
@@ -99,8 +98,7 @@ class Scores(Mapping[str, Score], Drawable):
             first = next(iter(self.values()), score)
             self._scores[score.name] = score
             if len(score) != len(first):
-                lengths = f"{len(first)} for '{first.name}' and {len(score)} for '{score.name}'"
-                raise invalid("scores", "be of the same examples", lengths)
+                raise invalid("scores", "be of the same examples", f"{len(first)} and {len(score)} for {score.name!r}")
             for what in ("ids", "labels"):
                 mine, theirs = getattr(score, what), getattr(first, what)
                 if mine is not theirs and not np.array_equal(mine, theirs):

@@ -4,23 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from dataprune.scores import dynamics, ensemble, neighbours, networks, shapley, zcore
+from dataprune.scores import dynamics, ensemble, features, neighbours, networks
 from dataprune.scores.dynamics import Values
 
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """A score: how it is computed and what it means.
+    """A score: how it is computed, which way is harder (+1: larger), its formula in one line, what there must be, and its source.
 
-    Attributes:
-        function: of a `Trace`, called on chunks of examples; of what a member's network tells; of features, labels and a seed.
-        harder: +1 if larger values are harder, -1 if smaller ones are.
-        formula: in one line.
-        needs: what there must be, in words.
-        source: where the score comes from.
-        usual: whether every run has it; another one is computed from the run's trace when it is asked for.
-        windowed: whether the function takes `window`, a number of epochs.
-        recorded: whether `score --record` must have been told of it.
+    `function` is of a `Trace`, called on chunks; of what a member's network tells; or of features, labels and a seed. Every run has
+    those that are `usual`, others are computed when they are asked for. `windowed` ones take `window`, a number of epochs; of
+    `recorded` ones `score --record` must have been told.
     """
 
     function: Callable[..., Values] | None
@@ -128,10 +122,14 @@ FEATURE_SCORES: dict[str, ScoreSpec] = {
         lambda x, y, _: neighbours.knn_scores(x, y)[1], 1, "mean of 1 − cosine to the 10 nearest neighbours", _DIRECTIONS, _KUAN
     ),
     "knn_shapley": _asked(
-        lambda x, y, _: shapley.knn_shapley(x, y), -1, "Shapley value for classifying all others by their 10 nearest", _ROWS, _JIA
+        lambda x, y, _: neighbours.knn_shapley(x, y),
+        -1,
+        "Shapley value for classifying all others by their 10 nearest",
+        _ROWS,
+        _JIA,
     ),
     "zcore": _asked(
-        lambda x, _, seed: zcore.zcore(x, seed=seed),
+        lambda x, _, seed: features.zcore(x, seed=seed),
         1,
         "times nearest to a random point, less blame",
         "features, no labels",
@@ -169,12 +167,7 @@ ALIASES = {
 
 
 def canonical(name: str) -> str:
-    """Return our name of a score that goes by several; another name is given back as it is.
-
-    Example:
-        >>> canonical("Dyn-Unc"), canonical("forgetting"), canonical("mine.csv")
-        ('dyn_unc', 'forget_toneva', 'mine.csv')
-    """
+    """Return our name of a score that goes by several; another name is given back as it is."""
     plain = name.lower().replace("-", "_").replace(" ", "_")
     plain = ALIASES.get(plain, plain)
     return plain if plain in {*SCORES, *NETWORK_SCORES, *FEATURE_SCORES, *ALIASES.values()} else name

@@ -119,9 +119,7 @@ class DynamicSampler:
         self.method = Dynamic(method) if isinstance(method, str) else method
         check_type("method", self.method, Dynamic)
         if not isinstance(examples, int | np.integer) and np.asarray(examples).dtype.kind in "iuf":
-            raise invalid(
-                "examples", "be their number or ids, which are strings", "numbers", "Rows are given to `update` as they are."
-            )
+            raise invalid("examples", "be their number or ids, which are strings (`update` takes rows)", "numbers")
         names = range(int(examples)) if isinstance(examples, int | np.integer) else np.asarray(examples).tolist()
         self._n, self._rows = len(names), {str(name): row for row, name in enumerate(names)}
         self._rank, self._world = shard

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int64
 
+from dataprune.blocks import slices
 from dataprune.clustering import assign, fit
 from dataprune.scores.neighbours import nearest
 from dataprune.selection.greedy import unit_rows
@@ -111,10 +112,8 @@ def _likeness(group: Group, order: Rows) -> Values:
 def largest_before(x: np.ndarray) -> Values:
     """Return each row's largest product with a row before it; −1 for the first."""
     largest = np.full(len(x), -1.0)
-    step = max(1, BLOCK // len(x))
-    for start in range(0, len(x), step):
-        stop = min(len(x), start + step)
-        products = x[start:stop] @ x[:stop].T
-        products[np.arange(stop) >= np.arange(start, stop)[:, None]] = -1.0
-        largest[start:stop] = products.max(axis=1)
+    for rows in slices(len(x), len(x), BLOCK):
+        products = x[rows] @ x[: rows.stop].T
+        products[np.arange(rows.stop) >= np.arange(rows.start, rows.stop)[:, None]] = -1.0
+        largest[rows] = products.max(axis=1)
     return largest

@@ -1,9 +1,9 @@
-"""Greedy strategies over features: k-center, herding, graph cut, facility location, and CRAIG over gradients of the last layer.
+"""Greedy strategies: k-center, herding, graph cut, facility location over features; CRAIG and GradMatch over gradients.
 
-All break ties by the hash, and are nested: a larger budget goes on where a smaller one stopped. Growth for n examples of D
-features, of which m are kept: time n · m · D for k-center (products of matrices), herding and graph cut (products of a matrix and
-a vector, so slower); n² · D for facility location and CRAIG, whose memory is n² up to 4,096 examples and 256 n beyond. Balanced,
-n and m are those of a class; CRAIG is within classes in any case.
+All break ties by the hash, and are nested: a larger budget goes on where a smaller one stopped. Growth for n
+examples of D features and K classes, of which m are kept: time n · m · D for k-center (products of matrices), herding and graph cut
+(products of a matrix and a vector, so slower); n² · D for facility location and CRAIG, whose memory is n² up to 4,096 examples and
+256 n beyond; n · m · K · D + m³ for GradMatch. Balanced, n and m are those of a class; CRAIG is within classes in any case.
 """
 
 import heapq
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Float64
 
+from dataprune.blocks import slices
 from dataprune.clustering import refuse_rows
 from dataprune.errors import invalid
 from dataprune.selection.group import Chosen, Group, Rows
@@ -39,11 +40,9 @@ def k_center(group: Group, count: int) -> Rows:
 
 
 def farthest_first(x: Matrix, count: int, first: int = 0) -> Rows:
-    """Return rows of which each is farthest from all before it; of equals the lowest row.
-
-    Distances are brought up to date lazily: they only shrink, so an old one is a bound, and only rows that may be the farthest
-    are looked at again; after `PENDING` centres all are, by one product.
-    """
+    """Return rows of which each is farthest from all before it; of equals the lowest row. Distances are brought up to date lazily:
+    they only shrink, so an old one is a bound, and only rows that may be the farthest are looked at again; after `PENDING` centres
+    all are, by one product."""
     x = x - x.mean(axis=0)
     squares = np.einsum("nd,nd->n", x, x)
     bound, known = np.full(len(x), np.inf), np.zeros(len(x), np.int64)
@@ -141,6 +140,43 @@ def craig(group: Group, count: int) -> Chosen:
     return Chosen(order[chosen], _numbers_stood_for(columns, chosen))
 
 
+def gradmatch(group: Group, count: int) -> Chosen:
+    """Keep examples by orthogonal matching pursuit for the mean gradient; the weights are not negative.
+
+    Each next example's gradient, (p − onehot(label)) ⊗ (features, 1), points most towards what the weighted ones leave of the mean.
+
+    Args:     group: option `ridge` draws the weights towards 0.
+    Source: Killamsetty et al. 2021, arXiv:2103.00123, algorithm 2.
+    """
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    order, ridge = group.by_hash, group.options["ridge"]
+    errors, x = errors_of(group.take(order)), with_bias(group.features[order])
+    target = errors.T @ x / len(x)
+    products = ((errors @ target) * x).sum(axis=1)
+    chosen, free = np.empty(count, np.int64), np.zeros(len(x))
+    root = np.zeros((count, count))
+    left = products
+    for place in range(count):
+        best = int((left + free).argmax())
+        chosen[place], free[best] = best, -np.inf
+        before = chosen[:place]
+        # One more row of the Cholesky factor of the Gram matrix with its ridge.
+        column = (errors[before] @ errors[best]) * (x[before] @ x[best])
+        row = solve_triangular(root[:place, :place], column, lower=True) if place else column
+        own = float(errors[best] @ errors[best]) * float(x[best] @ x[best]) + ridge
+        root[place, :place], root[place, place] = row, np.sqrt(max(own - float(row @ row), 1e-12))
+        factor = root[: place + 1, : place + 1]
+        half = solve_triangular(factor, products[chosen[: place + 1]], lower=True)
+        weights = solve_triangular(factor, half, lower=True, trans="T")
+        held = chosen[: place + 1]
+        left = products - ((errors @ (errors[held].T @ (weights[:, None] * x[held]))) * x).sum(axis=1)
+    half = solve_triangular(root, products[chosen], lower=True)
+    # The weights without negative ones: min ‖root' w − half‖, which is the same problem with its ridge.
+    return Chosen(order[chosen], nnls(root.T, half)[0])
+
+
 def errors_of(group: Group) -> Float64[np.ndarray, "examples classes"]:
     """Return p − onehot(label): the loss's gradient by the logits."""
     assert group.labels is not None
@@ -165,15 +201,12 @@ def unit_rows(features: np.ndarray) -> Matrix:
 
 
 def _columns(classes: list[np.ndarray], similarity: Callable[[Rows], Callable[[slice], np.ndarray]]) -> list[Column]:
-    """Hold for each example to which of its class its similarity counts, and that: to all, of more than 4,096 to 256.
-
-    `similarity` gives of a class what gives the similarities of some of its rows to all of it.
-    """
+    """Hold for each example to which of its class its similarity counts, and that: to all, of more than 4,096 to 256. `similarity`
+    gives of a class what gives the similarities of some of its rows to all of it."""
     columns: dict[int, Column] = {}
     for places in classes:
         block, n = similarity(places), len(places)
-        step = max(1, BLOCK // n)
-        parts = (block(slice(start, start + step)).astype(np.float32, copy=False) for start in range(0, n, step))
+        parts = (block(rows).astype(np.float32, copy=False) for rows in slices(n, n, BLOCK))
         own = [(places, row) for part in parts for row in part] if n <= DENSE else _of_nearest(places, parts)
         columns |= zip(places.tolist(), own, strict=True)
     return [columns[row] for row in range(len(columns))]
@@ -202,8 +235,7 @@ def _nearness(errors: np.ndarray, x: Matrix) -> Callable[[slice], np.ndarray]:
         products = (errors[rows] @ errors.T) * (x[rows] @ x.T)
         return np.asarray(np.sqrt(np.maximum(squares[rows, None] + squares - 2 * products, 0.0)))
 
-    step = max(1, BLOCK // len(x))
-    farthest = max(float(distances(slice(start, start + step)).max()) for start in range(0, len(x), step))
+    farthest = max(float(distances(rows).max()) for rows in slices(len(x), len(x), BLOCK))
     return lambda rows: np.asarray(farthest - distances(rows))
 
 

@@ -101,12 +101,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What a strategy kept of a group.
-
-    Attributes:
-        rows: (count,) rows of the group.
-        weights: (count,) how much each counts in training, for strategies that say so.
-    """
+    """What a strategy kept of a group: rows of it, and how much each counts in training, for strategies that say so."""
 
     rows: Rows
     weights: Values | None = None
@@ -148,5 +143,4 @@ def check_needs(name: str, needs: tuple[str, ...], group: Group, has_score: bool
     there = {"score": has_score, "labels": group.labels is not None} | dict.fromkeys(group.views.given(), True)
     for need in needs:
         if not there.get(need):
-            what = "a score" if need == "score" else f"`{need}`"
-            raise InputError(f"strategy '{name}' needs {what}, and there is none. {HOW[need]}")
+            raise InputError(f"strategy '{name}' needs `{need}`, and there is none. {HOW[need]}")

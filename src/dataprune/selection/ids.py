@@ -23,10 +23,7 @@ class Ids:
         return len(self.names)
 
     def ties(self, seed: int) -> UInt64[np.ndarray, " examples"]:
-        """Return a hash of each id with the seed, by which ties are broken.
-
-        Raises:   InputError: ids that repeat.
-        """
+        """Return a hash of each id with the seed, by which ties are broken; ids that repeat are refused."""
         if seed not in self._ties:
             hashes = tie_break(self.names.tolist(), seed)
             order = np.argsort(hashes, kind="stable")

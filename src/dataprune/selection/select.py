@@ -21,8 +21,7 @@ Counts = Int64[np.ndarray, " classes"]
 
 # 0.7 + 0.3 may exceed 1 by a rounding error.
 _SLACK = 1e-9
-FRACTIONS = ("start", "cut")
-"""Options that are fractions of all examples; with `keep` they are at most 1."""
+FRACTIONS = ("start", "cut")  # options that are fractions of all examples; with `keep` they are at most 1
 
 
 def select(
@@ -89,8 +88,9 @@ def select(
     weights = [part.weights for part in parts if part.weights is not None]
     fraction = n_kept / n_total if keep is None else float(keep)
     spec = {"strategy": strategy, "keep": fraction, "count": n_kept, "balanced": balanced, "seed": seed, "options": asked}
+    looks_at_score = ":" in strategy or strategy == "random" or "score" in rule.needs
     spec |= {
-        "score": score.name if isinstance(score, Score) and _looks_at_score(strategy, rule) else None,
+        "score": score.name if isinstance(score, Score) and looks_at_score else None,
         "ids_sha256": ids_sha256(names.names[rows].tolist()),
     }
     return Selection(
@@ -141,9 +141,7 @@ def _difficulty(array: ArrayLike) -> np.ndarray:
     values = np.asarray(array)
     ranking = values.ndim == 1 and len(values) > 2 and np.issubdtype(values.dtype, np.integer)
     if ranking and np.array_equal(np.sort(values), np.arange(len(values))):
-        cure = "Pass the score itself; if these are ranks (0 is the easiest), pass them as floats."
-        said = f"its integers are a permutation of 0 ... {len(values) - 1}"
-        raise InputError(f"`score` looks like a ranking, not a score: {said}. {cure}")
+        raise InputError(f"`score` looks like a ranking: integers 0 ... {len(values) - 1}. Pass the score, or ranks as floats.")
     return values
 
 
@@ -156,13 +154,8 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
         return int(count)
     assert keep is not None
     if not 0 < keep <= 1:  # also refuses NaN
-        example = f"write {keep / 100:g} to keep {keep:g} %" if 1 < keep <= 100 else "write 0.3 to keep 30 %"
-        raise invalid("keep", "be in (0, 1]", f"{keep:g}", f"It is the fraction kept: {example}.")
+        raise invalid("keep", "be in (0, 1]", f"{keep:g}", "It is the fraction kept: write 0.3 to keep 30 %.")
     return max(1, share(keep, n_total))
-
-
-def _looks_at_score(name: str, rule: Strategy) -> bool:
-    return ":" in name or name == "random" or "score" in rule.needs
 
 
 def _options(strategy: str, rule: Strategy, given: dict[str, float]) -> dict[str, float]:
@@ -202,15 +195,9 @@ def _budget(whole: Group, count: int, balanced: bool) -> list[tuple[Rows, int]]:
 
 
 def largest_remainders(sizes: Counts, count: int, tie_breaks: UInt64[np.ndarray, " classes"]) -> Counts:
-    """Share a budget over classes in proportion to their sizes (at least 1); the quotas add up to `count` exactly.
-
-    Each class gets at least one if the budget has one for each: those that would get none get one, and the others share the rest.
-    Of equal remainders, the class with the smaller tie-break goes first.
-
-    Example:
-        >>> largest_remainders(np.array([6, 3, 1]), 5, np.array([1, 2, 3], np.uint64)).tolist()
-        [3, 1, 1]
-    """
+    """Share a budget over classes in proportion to their sizes (at least 1); the quotas add up to `count` exactly. Each class gets
+    at least one if the budget has one for each: those that would get none get one, and the others share the rest. Of equal
+    remainders, the class with the smaller tie-break goes first."""
     quotas = np.ones(len(sizes), np.int64)
     shares = np.ones(len(sizes), bool)  # classes that are not held at one
     while True:

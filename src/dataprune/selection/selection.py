@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune.errors import invalid
-from dataprune.notebook import data_frame, html_table
+from dataprune.notebook import Tabular
 from dataprune.streams import torch_seed
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class Selection(Tabular):
     """The examples that are kept, of `n_total`.
 
     Attributes:
@@ -75,13 +75,6 @@ class Selection:
     def __repr__(self) -> str:
         by = f" by {self.spec['score']}" if self.spec.get("score") else ""
         return f"Selection({len(self):,} of {self.n_total:,} kept, {self.strategy}{by})"
-
-    def _repr_html_(self) -> str:
-        return html_table(repr(self), self._columns())
-
-    def to_pandas(self) -> Any:
-        """Return a row for each kept example as a `pandas.DataFrame`: row, id; label (an index), score, weight if there."""
-        return data_frame(self._columns())
 
     def _columns(self) -> dict[str, np.ndarray]:
         columns = {"row": self.rows, "id": self.ids, "label": self.labels, "score": self.scores, "weight": self.weights}

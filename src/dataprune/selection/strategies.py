@@ -7,17 +7,13 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
 from dataprune.errors import InputError
-from dataprune.selection.gradients import gradmatch
 from dataprune.selection.graph import d2, semdedup, semdedup_size
-from dataprune.selection.greedy import craig, facility_location, graph_cut, herding, k_center
+from dataprune.selection.greedy import craig, facility_location, gradmatch, graph_cut, herding, k_center
 from dataprune.selection.group import Group, Rows, Strategy, Values
 
-STRATA = 50
-"""Equal-width strata of `stratified` (Zheng et al. 2023, section 4)."""
-BETA = 15.0
-"""The concentration of `beta` (Cho et al. 2025, section 4)."""
-SUREST = 10
-"""Of so many examples of the highest score `beta` takes the mean confidence."""
+STRATA = 50  # equal-width strata of `stratified` (Zheng et al. 2023, section 4)
+BETA = 15.0  # the concentration of `beta` (Cho et al. 2025, section 4)
+SUREST = 10  # of so many examples of the highest score `beta` takes the mean confidence
 
 
 def share(fraction: float, n_examples: int) -> int:
@@ -63,12 +59,7 @@ def stratified(group: Group, count: int) -> Rows:
 
 
 def water_level(sizes: Int64[np.ndarray, " strata"], count: int) -> Int64[np.ndarray, " strata"]:
-    """Share a budget as evenly as sizes allow; the quotas add up to `count` and never shrink when it grows.
-
-    Example:
-        >>> water_level(np.array([1, 10, 4]), 8).tolist()
-        [1, 4, 3]
-    """
+    """Share a budget as evenly as sizes allow; the quotas add up to `count` and never shrink when it grows."""
     low, high = 0, int(sizes.max())
     while low < high:  # the highest level whose quotas fit the budget
         middle = (low + high + 1) // 2
@@ -136,14 +127,8 @@ def error_quotas(
     count: int,
     tie_breaks: UInt64[np.ndarray, " classes"],
 ) -> Int64[np.ndarray, " classes"]:
-    """Share a budget so that kept shares are in proportion to errors, none above 1; the quotas add up to `count` exactly.
-
-    Where classes without an error are all that is left, they share the rest by size.
-
-    Example:
-        >>> error_quotas(np.array([10, 10]), np.array([0.1, 0.3]), 8, np.array([0, 1], np.uint64)).tolist()
-        [2, 6]
-    """
+    """Share a budget so that kept shares are in proportion to errors, none above 1; the quotas add up to `count` exactly. Where
+    classes without an error are all that is left, they share the rest by size."""
     free = np.ones(len(sizes), bool)
     while True:
         weights = np.where(free, sizes * errors, 0.0)

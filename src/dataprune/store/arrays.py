@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from dataprune.blocks import slices
 from dataprune.errors import StoreError, invalid, one_line
 from dataprune.store.files import writing
 
@@ -31,9 +32,7 @@ class Arrays:
 
 def save_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], info: Mapping[str, object]) -> None:
     """Write named arrays (booleans, integers, floats up to 64 bits) as one safetensors file, atomically; equal ones as equal bytes.
-
-    `info` is what JSON can say, without NaN, under the one metadata key `dataprune`: the order of several would not be fixed.
-    """
+    `info` is what JSON can say, without NaN, under the one metadata key `dataprune`: the order of several would not be fixed."""
     from safetensors.numpy import save
 
     plain = {}
@@ -82,28 +81,20 @@ def sha256(path: Path) -> str:
 
 
 def array_digest(array: Shaped[np.ndarray, "..."]) -> str:
-    """Hash an array's dtype, shape and values (SHA-256, hexadecimal), whatever its byte order and memory layout.
-
-    Read some rows at a time, so that a memory-mapped array never lies in memory as a whole.
-    """
+    """Hash an array's dtype, shape and values (SHA-256, hexadecimal), whatever its byte order and memory layout. Read some rows at
+    a time, so that a memory-mapped array never lies in memory as a whole."""
     if array.dtype.hasobject:
         raise invalid("array", "hold numbers", array.dtype)
     little = array.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str} {array.shape} ".encode())
     rows = array.reshape(1) if array.ndim == 0 else array
-    step = max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
-    for start in range(0, len(rows), step):
-        digest.update(np.ascontiguousarray(rows[start : start + step], little).reshape(-1).view(np.uint8).data)
+    for some in slices(len(rows), rows[:1].nbytes, _BLOCK_BYTES):
+        digest.update(np.ascontiguousarray(rows[some], little).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def canonical_json(value: object) -> str:
-    """Write `value` as the one JSON text that stands for it: sorted keys, no spaces, ASCII, no NaN. Made to be hashed.
-
-    Example:
-        >>> canonical_json({"b": (1, 2.5), "a": None})
-        '{"a":null,"b":[1,2.5]}'
-    """
+    """Write `value` as the one JSON text that stands for it: sorted keys, no spaces, ASCII, no NaN. Made to be hashed."""
     try:
         # Once through JSON, so that keys that are numbers are sorted as the text that they become.
         plain = json.loads(json.dumps(value, allow_nan=False))

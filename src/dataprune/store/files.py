@@ -78,10 +78,8 @@ def sweep(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` where it is missing and write a probe into it, so that long work does not end in a surprise.
-
-    A FileNotFoundError says that somebody removed `folder` right after it was made; to try again is worth it.
-    """
+    """Make `folder` where it is missing and write a probe into it, so that long work does not end in a surprise. A
+    FileNotFoundError says that somebody removed `folder` right after it was made; to try again is worth it."""
     probe = _temporary(folder / "probe")
     with _explained(folder / "probe", probe, 4096):
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,10 +195,8 @@ def lock(
     folder: Path, wait: bool = False, *, name: Path | None = None, cure: str = "wait for it or pass --wait."
 ) -> Iterator[None]:
     """Be the only one who writes in `folder` (made if missing) while the block runs; the kernel lets go when the process ends.
-
     Beside the lock lies a note of who holds it since when, which means nothing without it. Where another one holds it, `wait`, or
-    raise InputError. `name` is what the user asked for, where that is not the folder but lies beside it.
-    """
+    raise InputError. `name` is what the user asked for, where that is not the folder but lies beside it."""
     from filelock import FileLock, Timeout
 
     note = folder / ".lock-holder.json"

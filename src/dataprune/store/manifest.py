@@ -14,8 +14,7 @@ from dataprune.errors import InputError, StoreError, join_some, one_line
 from dataprune.store.arrays import canonical_json, json_digest, sha256
 from dataprune.store.files import json_text, read_json, taken, write_json
 
-FORMAT = 1
-"""The version of everything in a manifest's folder; a change that older readers would misread raises it."""
+FORMAT = 1  # the version of everything in a manifest's folder; a change that older readers would misread raises it
 SEAL, MANIFEST_SEAL = "seal", "sha256"  # the keys of the checksum
 
 if TYPE_CHECKING:
@@ -60,9 +59,7 @@ def read_sealed(path: Path, seal: str = SEAL) -> dict[str, Any]:
 
 def write_manifest(folder: Path, name: str, body: "Mapping[str, object] | DataclassInstance", files: Sequence[str]) -> None:
     """Write `folder/name`, once its files are there: `body` (plain JSON or a record), and size and SHA-256 of each file and itself.
-
-    The `files` are relative to `folder`, with forward slashes; `format` and `files` are the manifest's own keys.
-    """
+    The `files` are relative to `folder`, with forward slashes; `format` and `files` are the manifest's own keys."""
     plain = dict(body) if isinstance(body, Mapping) else asdict(body)
     places = {relative: _inside(folder, relative) for relative in files}
     records = {relative: {"bytes": path.stat().st_size, "sha256": sha256(path)} for relative, path in places.items()}
@@ -124,10 +121,8 @@ def is_whole(folder: Path, name: str) -> bool:
 
 
 def manifest_beside(path: Path) -> Path | None:
-    """Return the manifest beside a single file that speaks for it, `<name>.json` or `<stem>.json`; None where there is none.
-
-    One that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it.
-    """
+    """Return the manifest beside a single file that speaks for it, `<name>.json` or `<stem>.json`; None where there is none. One
+    that cannot be read counts if no other name is left: it may be somebody else's, `faults` says what is wrong with it."""
     unreadable = None
     names = (beside(path), path.with_suffix(".json")) if path.name else ()  # `.` and `/` have none
     for manifest in (one for one in dict.fromkeys(names) if one.is_file() and one != path):

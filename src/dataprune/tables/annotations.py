@@ -20,10 +20,8 @@ Columns = dict[str, list[str]]
 
 
 def read_annotations(path: Path) -> Columns:
-    """Read the names of pictures, first, and what is said of them; pictures of which nothing is said are left out.
-
-    Another kind of file, or several labels of one picture, are an InputError.
-    """
+    """Read the names of pictures, first, and what is said of them; pictures of which nothing is said are left out. Another kind of
+    file, or several labels of one picture, are an InputError."""
     with reading(regular(path), "JSON file in UTF-8", AttributeError, TypeError):  # of a value that is of another kind
         found = json.loads(path.read_text("utf-8-sig"))
         if isinstance(found, dict) and isinstance(found.get("labels"), dict):

@@ -17,18 +17,15 @@ from dataprune.tables.lines import csv_rows, inferred, read_csv, read_jsonl, wri
 from dataprune.tables.npy import read_npy
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson")
-READABLE = (*CSV, *JSON_LINES, ".parquet")
-"""Endings of tables of named columns."""
+READABLE = (*CSV, *JSON_LINES, ".parquet")  # endings of tables of named columns
 _FRACTION = re.compile(r"-?\d+\.\d*(e-?\d+)?")
 _CELL = re.compile(r'(?:^|[,\t])("(?:[^"]|"")*"|[^",\t\r\n]*)')
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length by name, text as object arrays of str.
-
-    `metadata` holds what a Parquet file says of each; `faults` say which rows of a CSV file, from 0, are left out and why.
-    """
+    """Columns of equal length by name, text as object arrays of str. `metadata` holds what a Parquet file says of each; `faults`
+    say which rows of a CSV file, from 0, are left out and why."""
 
     columns: dict[str, Shaped[np.ndarray, " rows"]]
     metadata: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -40,10 +37,8 @@ def write_table(
     columns: Mapping[str, Sequence[object] | Shaped[np.ndarray, "..."]],
     metadata: Mapping[str, Mapping[str, object]] | None = None,
 ) -> None:
-    """Write columns as `.parquet` or `.csv`, by the suffix, in place; equal input gives equal bytes.
-
-    They are booleans, integers, floats (up to 64 bits) or Unicode text. What `metadata` say of one (JSON) is kept by Parquet only.
-    """
+    """Write columns as `.parquet` or `.csv`, by the suffix, in place; equal input gives equal bytes. They are booleans, integers,
+    floats (up to 64 bits) or Unicode text. What `metadata` say of one (JSON) is kept by Parquet only."""
     table = {name: _column(name, values) for name, values in columns.items()}
     lengths = {name: len(values) for name, values in table.items()}
     if len(set(lengths.values())) > 1:
@@ -173,10 +168,8 @@ class Sheet:
 
 
 def read_sheet(spec: str | Path, default: str | None = None) -> Sheet:
-    """Read the column that `FILE:COLUMN` names, with those that may name its rows; also of JSON of FiftyOne or Label Studio.
-
-    Of a bare `FILE` it is the `default` or, where that is absent, the only column beside the key.
-    """
+    """Read the column that `FILE:COLUMN` names, with those that may name its rows; also of JSON of FiftyOne or Label Studio. Of a
+    bare `FILE` it is the `default` or, where that is absent, the only column beside the key."""
     path, column = split_spec(spec)
     kind = path.suffix.lower()
     said = read_annotations(path) if kind == ".json" else None

@@ -51,20 +51,13 @@ def is_key(column: str) -> bool:
 
 
 def align(columns: Mapping[str, Sequence[str]], n_rows: int, ids: Sequence[str], name: str, source: object) -> Joined:
-    """Return for each id its row in a table: by that of `columns` (texts) which names the examples, else by row.
-
-    `name` is what the table is called in the call, `source` the file that it is, for messages. An InputError says that a name
-    stands twice or is missing, that two columns name the examples differently, or that none does and the lengths differ.
-
-    Example:
-        >>> align({"photo": ["b.png", "a.png"], "split": ["x", "x"]}, 2, ["a", "b"], "labels", "labels.csv")
-        Joined(rows=array([1, 0]), extra=(), form='without endings', key='photo')
-    """
+    """Return for each id its row in a table: by that of `columns` (texts) which names the examples, else by row. `name` is what the
+    table is called in the call, `source` the file that it is, for messages. An InputError says that a name stands twice or is
+    missing, that two columns name the examples differently, or that none does and the lengths differ."""
     key = key_column(columns, ids, source)
     if key is None:
         if n_rows != len(ids):
-            cure = "Or give the file a column `id`."
-            raise invalid(name, f"have one row for each of the {len(ids)} examples", f"{n_rows} rows in {source}", cure)
+            raise invalid(name, f"have one row for each of the {len(ids)} examples", f"{n_rows} rows in {source}", "Or add ids.")
         return Joined(np.arange(n_rows), key=None)
     joined = join(ids, columns[key], name, source, key)
     counts = any(list(columns[key]) == [str(row + first) for row in range(n_rows)] for first in (0, 1))
@@ -109,10 +102,6 @@ def key_column(columns: Mapping[str, Sequence[str]], ids: Sequence[str], source:
     Where the ids are row numbers only a column that is called like a key or a row counts: any ranking would name them all. Failing
     that, one that is called like a key and names every row differently, which then has to fit. Two that are as good and name the
     examples in different orders are an InputError.
-
-    Example:
-        >>> key_column({"split": ["a", "a"], "photo": ["x.png", "y.png"]}, ["y", "x"])
-        'photo'
     """
     are_numbers = list(ids) == [str(row) for row in range(len(ids))]
     names = sorted(columns, key=lambda name: (not is_key(name), name.lower() != "id"))
@@ -139,8 +128,7 @@ def _only(names: list[str], columns: Mapping[str, Sequence[str]], ids: Sequence[
     for other in names[1:]:
         same_rank = [one.lower() == "id" or is_key(one) * 2 for one in (first, other)]
         if same_rank[0] == same_rank[1] and places(ids, columns[first]).places != places(ids, columns[other]).places:
-            which = f"`{first}` and `{other}` name the examples of {source} in different orders"
-            raise InputError(f"{which}. Leave one of the columns out, or call the right one id.")
+            raise InputError(f"`{first}` and `{other}` name the examples of {source} in different orders. Leave out the wrong one.")
     return first
 
 

@@ -13,9 +13,7 @@ from jaxtyping import Shaped
 from dataprune.errors import invalid
 from dataprune.tables.files import chosen, reading, texts, unicode_text
 
-TEXT_COLUMNS = frozenset({"id", "reason", "other_id"})
-"""Columns of a CSV file that are text whatever they look like."""
-
+TEXT_COLUMNS = frozenset({"id", "reason", "other_id"})  # columns of a CSV file that are text whatever they look like
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,19})", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:(?:(?:0|[1-9]\d{0,19})(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|inf)", re.ASCII | re.IGNORECASE)
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -39,10 +37,8 @@ def _quoted(text: str) -> str:
 
 
 def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) -> Iterator[list[str]]:
-    """Yield the header, then the rows, each of the header's length, without the first `skip` of all that.
-
-    A row of another length is refused or, given `faults`, said there by its number from 0 and left out.
-    """
+    """Yield the header, then the rows, each of the header's length, without the first `skip` of all that. A row of another length
+    is refused or, given `faults`, said there by its number from 0 and left out."""
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True)
@@ -56,8 +52,7 @@ def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) ->
             if len(row) == len(header):
                 yield row
             elif faults is None:
-                wanted = f"have {len(header)} cells in each row, as in its header"
-                raise invalid(str(path), wanted, f"{len(row)} in row {number + 1}")
+                raise invalid(str(path), f"have {len(header)} cells in each row, as its header", f"{len(row)} in row {number + 1}")
             else:
                 faults[number] = f"has {len(row)} of {len(header)} cells, in line {reader.line_num:,} of {path.name}"
 
@@ -93,10 +88,8 @@ def inferred(name: str, cells: list[str]) -> Shaped[np.ndarray, " rows"]:
 
 
 def read_jsonl(path: Path, columns: Sequence[str] | None) -> dict[str, Shaped[np.ndarray, " rows"]]:
-    """Read columns, each as integers, floats, booleans or text if all its cells are; others, lists say, stay Python's objects.
-
-    What is missing or null is NaN among numbers, an empty text among texts, else None.
-    """
+    """Read columns, each as integers, floats, booleans or text if all its cells are; others, lists say, stay Python's objects. What
+    is missing or null is NaN among numbers, an empty text among texts, else None."""
     rows: list[dict[str, Any]] = []
     with reading(path, "JSON-lines file in UTF-8"), path.open(encoding="utf-8-sig") as file:
         for number, line in ((number, line) for number, line in enumerate(file, start=1) if line.strip()):

@@ -49,8 +49,7 @@ def read_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     with reading(regular(path), "npz file", *raises), zipfile.ZipFile(path) as archive:
         total, limit = sum(member.file_size for member in archive.infolist()), files.UNPACKED_LIMIT_BYTES
         if total > limit:
-            got = f"{total / 1e9:.1f} GB"
-            raise invalid(str(path), f"unpack to at most {limit / 1e9:.1f} GB", got, "Save the arrays as .npy files.")
+            raise invalid(str(path), f"unpack to at most {limit / 1e9:.1f} GB", f"{total / 1e9:.1f} GB", "Save .npy files.")
         arrays = {}
         for member in archive.infolist():
             name, where = member.filename.removesuffix(".npy"), f"{path}:{member.filename}"
@@ -89,8 +88,7 @@ def _check_header(file: IO[bytes] | zipfile.ZipExtFile, where: str, size: int) -
     read: Any = np.lib.format.read_array_header_1_0 if prefix[6] == 1 else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file, max_header_size=_HEADER_BYTES)
     if dtype.kind not in "biufcSU" or not dtype.itemsize:
-        cure = "Objects would have to be unpickled, which can run code." if dtype.hasobject else ""
-        raise invalid(where, "hold numbers or text", f"dtype {dtype}", cure)
+        raise invalid(where, "hold numbers or text (objects would be unpickled, which can run code)", f"dtype {dtype}")
     if min(shape, default=0) < 0:
         raise invalid(where, "have a shape of no negative numbers", shape)
     expected = file.tell() + math.prod(shape) * dtype.itemsize

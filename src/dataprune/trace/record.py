@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from numpy.typing import ArrayLike
 
+from dataprune.blocks import slices
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.trace.member import CHANNELS, MODES, MemberTrace, checked_labels, labels_hash
 
@@ -74,8 +75,7 @@ class Recorder:
             raise invalid("labels", "name at least one example", "none")
         self._trained_on = np.array(np.ones(n_examples, bool) if trained_on is None else trained_on)
         if self._trained_on.dtype != bool or self._trained_on.shape != (n_examples,):
-            got = f"{self._trained_on.dtype} of shape {self._trained_on.shape}"
-            raise invalid("trained_on", f"be a bool for each of {n_examples} examples", got)
+            raise invalid("trained_on", f"be {n_examples} bools", f"{self._trained_on.dtype} of shape {self._trained_on.shape}")
         self._n_classes, self._epochs, self._when, self._seed, self._last_bias = n_classes, epochs, when, seed, last_bias
         self._channels: dict[str, list[np.ndarray]] = {name: [np.zeros(n_examples, dtype)] for name, dtype in CHANNELS.items()}
         for name in ("kl_previous", "kl_previous_abs"):
@@ -132,9 +132,7 @@ class Recorder:
                 self._seen[:] = False
                 for name, dtype in CHANNELS.items():
                     self._channels[name].append(np.zeros(len(self._labels), dtype))
-            step = max(1, BLOCK_VALUES // self._n_classes)
-            for start in range(0, len(index), step):
-                block = slice(start, start + step)
+            for block in slices(len(index), self._n_classes, BLOCK_VALUES):
                 self._write(index[block], values[block], None if hidden is None else hidden[block])
         self._seen[index] = True
         if self._seen.all():
@@ -231,8 +229,7 @@ class Recorder:
         rows, counts = np.unique(index, return_counts=True)
         repeated = rows[(counts > 1) | (self._seen[rows] & (epoch == self._epoch))]
         if len(repeated):
-            cure = "Record each example once an epoch, or count `epoch` up."
-            raise InputError(f"`rows` repeat within epoch {epoch}: {join_some(repeated)}. {cure}")
+            raise InputError(f"`rows` repeat within epoch {epoch}: {join_some(repeated)}. Record each once, or count `epoch` up.")
         return index.astype(np.int64)
 
     def _check_complete(self) -> None:
@@ -300,8 +297,7 @@ def _measure(
 def _last_epoch(log_p: Float[np.ndarray, "examples classes"]) -> dict[str, np.ndarray]:
     """Return the last epoch's probabilities in half precision, or of a very large set the largest of each example."""
     n_examples, n_classes = log_p.shape
-    step = max(1, BLOCK_VALUES // n_classes)
-    blocks = [slice(start, start + step) for start in range(0, n_examples, step)]
+    blocks = list(slices(n_examples, n_classes, BLOCK_VALUES))
     if n_examples * n_classes <= FULL_VALUES:
         full = np.empty((n_examples, n_classes), np.float16)
         for block in blocks:

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.notebook import Drawable, html_table
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
-from dataprune.trace.record import Recorder
 
 # What one chunk may hold of one channel or of the probabilities (16 MB in float64), whatever E, T and K are.
 CHUNK_VALUES = 2**21
@@ -36,8 +35,7 @@ class Trace(Drawable):
             raise invalid("members", "hold at least one member", "none")
         for number, member in enumerate(self._members):
             if not isinstance(member, MemberTrace):
-                cure = "Call its finish() first." if isinstance(member, Recorder) else "Recorder.finish() returns one."
-                raise invalid("members", "be traces of members", f"a {type(member).__name__} at place {number}", cure)
+                raise invalid("members", "be what Recorder.finish() returns", f"a {type(member).__name__} at place {number}")
         self._classes = tuple(self._members[0].info.get("classes", ()))
         self._labels = checked_labels(labels, classes=self._classes)
         self._ids = None if ids is None else np.asarray(ids)
@@ -190,8 +188,7 @@ class Trace(Drawable):
         """From which epoch on, of a second training on what a member had not seen, it never named the label again; its number of
         epochs + 1 where it did to the end. For examples that a member was first trained on."""
         if not self.ends_whole or any("second_split" not in member.arrays for member in self._members):
-            cure = "Score with --record second_split, and read it with neither --until nor --evidence."
-            raise InputError(f"the trace holds no second training. {cure}")
+            raise InputError("the trace holds no second training. Score with --record second_split, without --until or --evidence.")
         rows = slice(self._start, self._stop)
         return np.stack([np.asarray(member.arrays["second_split"][rows], np.int64) for member in self._members])
 
@@ -204,9 +201,7 @@ class Trace(Drawable):
         """
         arrays, rows = self._members[member].arrays, slice(self._start, self._stop)
         if not self.ends_whole:
-            raise InputError(
-                f"probabilities of all classes are not recorded after epoch {self._epochs}, only at the end. Take the whole trace."
-            )
+            raise InputError(f"probabilities of all classes are not recorded after epoch {self._epochs}. Take the whole trace.")
         if "probabilities" in arrays:
             p = np.asarray(arrays["probabilities"][rows]).astype(np.float32)
         elif "top_probabilities" in arrays:
@@ -253,8 +248,7 @@ class Trace(Drawable):
         speaks = np.ones_like(seen) if evidence == "all" else seen if evidence == "in" else ~seen
         lacking = np.flatnonzero(~speaks.any(axis=0)) + self._start
         if len(lacking):
-            cure = "Score with --folds, so that each example is left out by some member." if evidence == "out" else "Use 'all'."
-            every = "was trained on" if evidence == "out" else "left out"
+            every, cure = ("was trained on", "Score with --folds.") if evidence == "out" else ("left out", "Use 'all'.")
             where = f"{len(lacking)} of {self.n_examples} examples (rows {join_some(lacking)})"
             raise InputError(f"evidence '{evidence}' is not there for {where}: every member {every} them. {cure}")
         return speaks
@@ -281,8 +275,7 @@ def _check_members(members: Sequence[MemberTrace], labels: Int64[np.ndarray, " e
             raise invalid("labels", f"be as many as the examples of member {number}: {n_examples}", len(labels))
         for key in ("n_classes", "when", "classes"):
             if member.info.get(key) != first.get(key):
-                got = f"{first.get(key)!r} for member 0 and {member.info.get(key)!r} for member {number}"
-                raise invalid("members", f"agree in {key}", got)
+                raise invalid("members", f"agree in {key}", f"{first.get(key)!r} and {member.info.get(key)!r} of member {number}")
         if member.info.get("labels", hashed) != hashed:
             raise invalid("labels", "be those of the recording", f"others than member {number}'s", "Record the trace again.")
         status = member.info.get("status", "ok")

@@ -21,10 +21,8 @@ CHECKPOINT_SECONDS = 2.0  # so much work may be lost: of a small set, epochs tak
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one training, of which the latest is kept, in a folder of its own.
-
-    `identity` is all that its bits follow from, as JSON; the checkpoint of another training is not taken up.
-    """
+    """The checkpoints of one training, of which the latest is kept, in a folder of its own. `identity` is all that its bits follow
+    from, as JSON; the checkpoint of another training is not taken up."""
 
     folder: Path
     identity: str
@@ -67,10 +65,8 @@ def training_environment(device: str) -> dict[str, str]:
 
 @contextmanager
 def training_on(device: str, what: str, scratch: Path | None) -> Iterator[Path]:
-    """Train on one thread in the scratch folder: a temporary one (None) on a machine that does not see the driver's.
-
-    Raises:   MachineError: there is not enough memory to train `what`.
-    """
+    """Train on one thread in the scratch folder: a temporary one (None) on a machine that does not see the driver's. Too little
+    memory to train `what` is a MachineError."""
     from dataprune.training.fit import one_thread
 
     with (
@@ -82,8 +78,7 @@ def training_on(device: str, what: str, scratch: Path | None) -> Iterator[Path]:
         except RuntimeError as error:  # torch has no other class for it on a CPU
             if "alloc" not in str(error) and "out of memory" not in str(error):
                 raise
-            cure = "Try fewer --workers, a smaller --batch or --image-size"
-            raise MachineError(f"not enough memory to train {what} on {device}. {cure}.") from error
+            raise MachineError(f"not enough memory to train {what} on {device}. Try fewer --workers or --batch.") from error
 
 
 def is_seen(scratch: Path, workers: Pool) -> bool:

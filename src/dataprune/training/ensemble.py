@@ -40,10 +40,8 @@ DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probabili
 @dataclass(frozen=True)
 class Ensemble:
     """What defines an ensemble beside the data, as `Settings` has it; a member is a pure function of this, its number and the data.
-
     With folds there are folds × repeats × rounds members, and member `r·folds + f` of a round never sees fold f of repeat r. With
-    threshold samples N_THRESHOLD networks come after the members, which feed no score.
-    """
+    threshold samples N_THRESHOLD networks come after the members, which feed no score."""
 
     model: str
     recipe: Recipe
@@ -74,8 +72,7 @@ class Ensemble:
         if self.folds and self.members != expected:
             raise invalid("members", f"be folds × repeats × rounds = {expected}", self.members, "Leave it out.")
         if self.folds and self.threshold_samples:
-            cure = "Networks that did not see the labels count the wrong ones better."
-            raise invalid("threshold_samples", "go with --folds 0", f"{self.folds} folds", cure)
+            raise invalid("threshold_samples", "go with --folds 0: folds count wrong labels better", f"{self.folds} folds")
         if "second_split" in self.record and not self.folds:
             raise invalid("record", "go with folds for second_split", "--folds 0", "The second split is what a member left out.")
         if self.record and (self.model == TREES.name or (self.model == "linear" and "vog" in self.record)):
@@ -110,10 +107,8 @@ class Ensemble:
 
 
 def assign_folds(labels: Int64[np.ndarray, " examples"], folds: int, seed: int, repeat: int) -> Int64[np.ndarray, " examples"]:
-    """Deal the examples of each class in random order onto the folds, so that every fold has its share of every class.
-
-    A class goes on where the last one stopped: fold sizes differ by at most one, and small classes do not all start in fold 0.
-    """
+    """Deal the examples of each class in random order onto the folds, so that every fold has its share of every class. A class goes
+    on where the last one stopped: fold sizes differ by at most one, and small classes do not all start in fold 0."""
     if folds > len(labels):
         raise invalid("folds", f"be at most the number of examples ({len(labels)})", folds)
     shuffled = generator(seed, "folds", repeat).permutation(len(labels))
@@ -143,10 +138,8 @@ def threshold_mask(n_examples: int, n_classes: int, seed: int, number: int) -> B
 
 @dataclass(frozen=True)
 class MemberJob:
-    """All that a worker needs to train one member. `excluded` is never trained on.
-
-    The scratch folder is the member's own; None where the worker does not see the run's.
-    """
+    """All that a worker needs to train one member. `excluded` is never trained on. The scratch folder is the member's own; None
+    where the worker does not see the run's."""
 
     ensemble: Ensemble
     member: int
@@ -177,12 +170,9 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class MemberDone:
-    """A finished member: its trace file, its accuracy on what it was trained on, what it took in all, and at how
-    much of the recipe's learning rate.
-
-    `strength` is that of the regularisation, where the recipe has it chosen (see `probe`); `content` is that of the file, where the
-    driver does not see it.
-    """
+    """A finished member: its trace file, its accuracy on what it was trained on, what it took in all, and at how much of the
+    recipe's learning rate. `strength` is that of the regularisation, where the recipe has it chosen; `content` is that of the file,
+    where the driver does not see it."""
 
     member: int
     path: Path
@@ -207,13 +197,9 @@ def train_members(
     excluded: Bool[np.ndarray, " examples"] | None = None,
     on_message: Callable[[EpochDone], None] = lambda message: None,
 ) -> Iterator[Outcome]:
-    """Train the members asked for; outcomes (value: `MemberDone`) come as they finish.
-
-    Args:
-        scratch: the run's own folder for checkpoints; a member that was interrupted goes on from there, except on machines that do
-            not see it: there it starts anew.
-        excluded: examples that none of them is trained on.
-    """
+    """Train the members asked for; outcomes (value: `MemberDone`) come as they finish. A member that was interrupted goes on from
+    its checkpoint in `scratch`, except on machines that do not see it: there it starts anew. None is trained on what is
+    `excluded`."""
     with open_pool(executor_config) as workers:
         shared, seen = data_handle(dataset, scratch, workers), is_seen(scratch, workers)
         folders = {member: scratch / f"member-{member:03d}" for member in members}

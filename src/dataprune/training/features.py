@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dataprune.blocks import slices
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 from dataprune.trace import MemberTrace
@@ -40,19 +41,14 @@ class Built:
 def penultimate(
     dataset: Dataset, weights: Mapping[str, np.ndarray], built: Built, trained_on: Dataset | None = None
 ) -> Float32[np.ndarray, "examples features"]:
-    """Return the input of the last linear layer for every example, without augmentation.
-
-    Args:
-        weights: arrays called `weights.<name>`, as a trace's member holds them.
-        trained_on: whose mean and deviation the examples are brought to; None is the data set itself.
-    """
+    """Return the input of the last linear layer for every example, without augmentation, by arrays called `weights.<name>`; the
+    examples are brought to the mean and deviation of `trained_on`, by default their own."""
     known = None if trained_on is None else Inputs(trained_on.inputs, built.normalise, built.device)
     inputs = Inputs(dataset.inputs, built.normalise, built.device, like=known)
     network = built.network(inputs, weights)
     layer = last_linear(network, built.n_classes)
     if layer is None:
-        what = f"no last linear layer with {built.n_classes} outputs"
-        raise InputError(f"model {built.model!r} has {what}, so it has no penultimate features.")
+        raise InputError(f"model {built.model!r} has no last linear layer with {built.n_classes} outputs, so no features.")
     tap = FeatureTap(layer)
 
     def seen_by_last_layer(x: Tensor) -> Tensor:
@@ -109,10 +105,9 @@ class MemberNetwork:
         stages = [{name.replace(one, "weights"): arrays[name] for name in arrays if name.startswith(f"{one}.")} for one in epochs]
         networks = [self.built.network(inputs, stage) for stage in stages]
         hidden_layers(networks[0], self.built.model)
-        step = max(1, GRADIENT_VALUES // (len(epochs) * int(np.prod(inputs.shape))))
         with one_thread(self.built.device):
-            for start in range(0, len(inputs), step):
-                rows = torch.arange(start, min(start + step, len(inputs)))
+            for some in slices(len(inputs), len(epochs) * int(np.prod(inputs.shape)), GRADIENT_VALUES):
+                rows = torch.arange(some.start, some.stop)
                 x, own = inputs.batch(rows).requires_grad_(), labels[rows].to(inputs.device)[:, None]
                 found = [torch.autograd.grad(network(x).gather(1, own).sum(), x)[0].flatten(1) for network in networks]
                 yield torch.stack(found).cpu().numpy()

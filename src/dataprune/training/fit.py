@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from dataprune.errors import WorkError, invalid
+from dataprune.errors import WorkError, invalid, one_line
 from dataprune.precision import Precision, autocast
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment, probe
@@ -28,10 +28,8 @@ OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penul
 
 @dataclass(frozen=True)
 class Training:
-    """What one training is: a pure function of this, the data and the rows trained on.
-
-    `epochs` overrules the recipe's own; weights, order, augmentation and dropout are streams of `seed`.
-    """
+    """What one training is: a pure function of this, the data and the rows trained on. `epochs` overrules the recipe's own;
+    weights, order, augmentation and dropout are streams of `seed`."""
 
     model: str
     recipe: Recipe
@@ -68,11 +66,9 @@ def one_thread(device: str) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What one epoch trains: the first `taken` of the `n_batches` into which the rows are cut.
-
-    For the schedule of the rate: the steps before this epoch, those of the whole training, and the epoch as milestones count it.
-    `weights` (N,) multiply the losses, if given.
-    """
+    """What one epoch trains: the first `taken` of the `n_batches` into which the rows are cut. For the schedule of the rate: the
+    steps before this epoch, those of the whole training, and the epoch as milestones count it. `weights` (N,) multiply the losses,
+    if given."""
 
     trained_on: Bool[np.ndarray, " examples"]
     n_batches: int
@@ -154,10 +150,8 @@ class Fit(Fitting):
         self._tap = FeatureTap(last)
 
     def train_epoch(self, on_batch: OnBatch | None = None, part: Part | None = None) -> None:
-        """Train one epoch, of all the rows of this training or a part: those of a permutation of the whole set.
-
-        `on_batch` is given each batch's rows, logits (of the augmented pictures, before the step) and penultimate features.
-        """
+        """Train one epoch, of all the rows of this training or a part: those of a permutation of the whole set. `on_batch` is given
+        each batch's rows, logits (of the augmented pictures, before the step) and penultimate features."""
         training, epoch = self.training, self.epoch
         if part is None:
             n_steps = training.epochs * self.n_batches
@@ -204,7 +198,7 @@ class Fit(Fitting):
             x = self.inputs.batch(torch.from_numpy(rows)).cpu().numpy()
             self.strength = probe.choose_strength(x, self.labels.cpu().numpy()[rows], len(every))
         labels = self.labels.cpu().numpy()[part.trained_on]
-        decay = probe.decay_of(self.strength, len(labels))
+        decay = 1 / (self.strength * len(labels))  # of a loss averaged over rows
         self.optimiser.decay = decay
         self.peak = probe.rate_of(decay, labels, len(labels) / part.n_batches, part.n_steps, recipe.momentum)
 
@@ -229,9 +223,7 @@ class Fit(Fitting):
         self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None, *, mirrored: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Yield rows, logits and penultimate features of clean pictures (or their mirror images), batch by batch in row order.
-
-        Without `rows` all are looked at, without `inputs` the training data.
-        """
+        Without `rows` all are looked at, without `inputs` the training data."""
         self.model.eval()
         inputs = self.inputs if inputs is None else inputs
         every = torch.from_numpy(np.arange(len(inputs)) if rows is None else rows).to(inputs.home)
@@ -297,12 +289,10 @@ def check_outputs(model: str, network: nn.Module, shape: tuple[int, ...], n_clas
         with torch.inference_mode():
             given = network(torch.zeros((2, *shape)))
     except Exception as error:
-        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise invalid("model", f"take examples of shape {shape}", f"{got} from {model}") from error
+        raise invalid("model", f"take shape {shape}", f"{type(error).__name__} ({one_line(error)}) in {model}") from error
     what = str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__
     if what != str((2, n_classes)):
-        cure = "Return the logits alone."
-        raise invalid("model", f"give a tensor of shape (N, {n_classes})", f"{what} for 2 examples, from {model}", cure)
+        raise invalid("model", f"give logits alone, a tensor of shape (N, {n_classes})", f"{what} for 2 examples, from {model}")
 
 
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

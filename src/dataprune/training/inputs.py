@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from dataprune.blocks import slices
 from dataprune.errors import InputError, MachineError
 from dataprune.training import augment
 
@@ -29,13 +30,9 @@ class Inputs:
     def __init__(
         self, inputs: np.ndarray, normalise: str, device: str, like: "Inputs | None" = None, mirrored: np.ndarray | None = None
     ) -> None:
-        """Place the data: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU).
-
-        Args:
-            normalise: as in `Recipe`; vectors are standardised by column, unless `none`.
-            mirrored: (N, D) the vectors of the mirror images, where there are such.
-            like: take shift and scale from these instead, as test data do from the training data.
-        """
+        """Place the data: (N, H, W, Ch) uint8 or (N, D) float32, in memory or a memory map (which stays one on the CPU), with the
+        vectors of the mirror images, where there are such. Shift and scale are those of `like`, as test data take them from the
+        training data."""
         self.device = open_device(device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not writable.*")  # nothing here writes into it
@@ -79,10 +76,8 @@ class Inputs:
         mirrored: bool = False,
         dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
-        """Gather rows, augmented by the draws (on `home`) if given or all `mirrored`, normalised, channels last in memory.
-
-        Pictures that are not rotated are of `dtype`.
-        """
+        """Gather rows, augmented by the draws (on `home`) if given or all `mirrored`, normalised, channels last in memory. Pictures
+        that are not rotated are of `dtype`."""
         at_home = rows.to(self.home)
         if not self.are_images:
             return self._vectors(self.vector_rows(at_home, draws, mirrored=mirrored))
@@ -115,10 +110,7 @@ class Inputs:
         own = self.data[rows % len(self)]
         if self.mirrored is not None:
             own = torch.where((rows < len(self))[:, None], own, self.mirrored[rows % len(self)])
-        return self._seen(own)
-
-    def _seen(self, vectors: Tensor) -> Float[Tensor, "batch features"]:
-        vectors = (vectors.to(self.device).float() - self.shift) * self.scale
+        vectors = (own.to(self.device).float() - self.shift) * self.scale
         return vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_(min=1) if self.in_ball else vectors
 
 
@@ -158,11 +150,9 @@ def _moments(inputs: np.ndarray, normalise: str) -> tuple[np.ndarray, np.ndarray
 def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation of each channel from counts of its 256 values: exact, and in the memory of one block."""
     counts = np.zeros((images.shape[3], 256), np.int64)
-    step = max(1, NORMALISE_BLOCK // images[0].size)
-    for start in range(0, len(images), step):
-        block = images[start : start + step]
+    for rows in slices(len(images), images[0].size, NORMALISE_BLOCK):
         for channel in range(images.shape[3]):
-            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
+            counts[channel] += np.bincount(images[rows, ..., channel].ravel(), minlength=256)
     values, share = np.arange(256.0), counts / counts.sum(1, keepdims=True)
     mean = share @ values
     return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(1))
@@ -170,8 +160,7 @@ def _image_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _vector_moments(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation of each column, in two passes over blocks."""
-    step = max(1, NORMALISE_BLOCK // vectors.shape[1])
-    blocks = [slice(start, start + step) for start in range(0, len(vectors), step)]
+    blocks = list(slices(len(vectors), vectors.shape[1], NORMALISE_BLOCK))
     mean = sum(vectors[block].sum(0, dtype=np.float64) for block in blocks) / len(vectors)
     return mean, np.sqrt(sum(((vectors[block] - mean) ** 2).sum(0) for block in blocks) / len(vectors))
 

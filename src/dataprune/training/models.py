@@ -33,10 +33,8 @@ def check_name(name: str) -> None:
 
 
 def build(name: str, shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Build a network of `MODELS`, or by `module:function` of a function `(shape, n_classes) -> nn.Module`.
-
-    The shape is that of one example, (channels, height, width) or (features,); a model that does not fit it is refused.
-    """
+    """Build a network of `MODELS`, or by `module:function` of a function `(shape, n_classes) -> nn.Module`. The shape is that of
+    one example, (channels, height, width) or (features,); a model that does not fit it is refused."""
     if ":" in name:
         model = call(name, shape, n_classes)
         if not isinstance(model, nn.Module):
@@ -87,11 +85,9 @@ class Pooled(nn.Module):
 
 
 def proxy(shape: tuple[int, ...], n_classes: int, width: int = 32) -> nn.Module:
-    """Build the fast convnet that scores by default: 3×3 layers on maps of about 16, 8 and 4 pixels.
-
-    Larger pictures are first brought down to 16 pixels by strided convolutions, four-fold at a time: many channels on few
-    positions are fast. A picture of 32 pixels costs 7.5 million multiply-adds.
-    """
+    """Build the fast convnet that scores by default: 3×3 layers on maps of about 16, 8 and 4 pixels. Larger pictures are first
+    brought down to 16 pixels by strided convolutions, four-fold at a time: many channels on few positions are fast. A picture of 32
+    pixels costs 7.5 million multiply-adds."""
     channels, side = shape[0], min(shape[1:])
     halvings = max(0, round(math.log2(max(side, 1) / PROXY_MAP)))
     strides = [4] * (halvings // 2) + [2] * (halvings % 2)
@@ -143,9 +139,7 @@ def resnet18(shape: tuple[int, ...], n_classes: int) -> nn.Module:
 
 def plain18(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Build the report's CIFAR-100 network: ResNet-18 without shortcuts and without the ReLU after a block's second normalisation.
-
-    Stages 2 and 3 keep the resolution. The stem follows the rule of `resnet18`; the report does not say which one it used.
-    """
+    Stages 2 and 3 keep the resolution. The stem follows the rule of `resnet18`; the report does not say which one it used."""
     return _eighteen_layers(shape, n_classes, strides=(1, 1, 1, 2), plain=True)
 
 

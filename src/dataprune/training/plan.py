@@ -163,9 +163,7 @@ def model_and_recipe(dataset: Dataset, model: str | None, recipe: str | None) ->
     if (found.name == TREES.name) != (model == TREES.name):
         raise invalid("recipe", "be trees for the model trees, and only for it", f"{found.name!r} for {model}")
     if found.weight_decay is None and (model not in ("linear", TREES.name) or dataset.inputs.ndim != 2):
-        seen = "pictures" if dataset.features is None else "vectors"
-        got = f"{found.name!r} for {model} on {seen}"
-        raise invalid("recipe", "name a weight_decay for other models than linear on vectors", got)
+        raise invalid("recipe", "name a weight_decay for other models than linear on vectors", f"{found.name!r} for {model}")
     return model, found
 
 
@@ -209,11 +207,6 @@ def sized(recipe: Recipe, n_examples: int, epochs: int, asked_epochs: int | None
     What is asked for comes first, then what the recipe says. One that leaves its epochs open is fitted to the size: somewhat more
     than `epochs`, which are those at REFERENCE_SIZE, and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps,
     of a probe FEWEST_STEPS.
-
-    Example:
-        >>> found = [sized(Recipe("r"), n, 10) for n in (300, 2_500, 50_000, 1_000_000)]
-        >>> [(one.batch, one.epochs) for one in found]
-        [(32, 45), (128, 20), (128, 10), (128, 5)]
     """
     is_probe = recipe.weight_decay is None
     batch = asked_batch or (recipe.batch if recipe.epochs or is_probe else min(recipe.batch, batch_for(n_examples)))

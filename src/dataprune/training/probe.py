@@ -29,11 +29,8 @@ def choose_strength(
     """Return the strength of L2 regularisation under which softmax regression predicts held-out labels best.
 
     It is scikit-learn's C, the inverse of weight decay times rows; larger is weaker. From strong to weak, the search ends where the
-    cross-entropy rises. A label that a fold's other rows lack is not asked for; of too few rows the answer is 1.
-
-    Args:
-        x: inputs as the probe sees them.
-        n_trained: rows to train on, if `x` is a sample of them.
+    cross-entropy rises. A label that a fold's other rows lack is not asked for; of too few rows the answer is 1. `x` is as the
+    probe sees it, perhaps a sample of `n_trained` rows.
     """
     return float(search(x, labels)[0] * (max(n_trained or 0, len(labels)) / len(labels)) ** SIZE_EXPONENT)
 
@@ -55,16 +52,10 @@ def search(x: Float[np.ndarray, "rows features"], labels: Int64[np.ndarray, " ro
     return chosen, float(least) / max(1, n_asked)
 
 
-def decay_of(strength: float, n_rows: int) -> float:
-    return 1 / (strength * n_rows)
-
-
 def rate_of(decay: float, labels: Int64[np.ndarray, " rows"], batch: float, n_steps: int, momentum: float) -> float:
-    """Return the peak rate, of a schedule whose mean is half of it, for rows in the unit ball.
-
-    It is what reaches the optimum in so many steps, at most what is stable: a step's curvature is about the share of the largest
-    class, and that of a single row in a batch 1.
-    """
+    """Return the peak rate, of a schedule whose mean is half of it, for rows in the unit ball. It is what reaches the optimum in so
+    many steps, at most what is stable: a step's curvature is about the share of the largest class, and that of a single row in a
+    batch 1."""
     enough = REACH * (1 - momentum) / (decay * n_steps / 2)
     return min(enough, 1 / (float(np.bincount(labels).max()) / len(labels) + 1 / batch))
 

@@ -109,22 +109,12 @@ def recipe_named(name: str) -> Recipe:
 
 
 def batches_of(n_examples: int, batch: int) -> int:
-    """Return into how many batches of like size an epoch is cut.
-
-    Example:
-        >>> batches_of(300, 128), batches_of(20, 128)
-        (2, 1)
-    """
+    """Return into how many batches of like size an epoch is cut."""
     return max(1, round(n_examples / batch))
 
 
 def rate_at(recipe: Recipe, step: int, n_steps: int, epoch: int) -> float:
-    """Return the learning rate of a step (0-based) for every schedule but `plateau`, which depends on the losses.
-
-    Example:
-        >>> [round(rate_at(Recipe("r", learning_rate=1.0, warmup=0.5), step, 4, 0), 2) for step in range(4)]
-        [0.5, 1.0, 0.67, 0.33]
-    """
+    """Return the learning rate of a step (0-based) for every schedule but `plateau`, which depends on the losses."""
     peak = recipe.learning_rate
     if recipe.schedule == "steps":
         return peak * recipe.factor ** sum(epoch >= milestone for milestone in recipe.milestones)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from dataprune.streams import generator
 
-Folds = Sequence[tuple[np.ndarray, np.ndarray]]
-"""For each fold which rows are fitted, and which are asked."""
+Folds = Sequence[tuple[np.ndarray, np.ndarray]]  # for each fold which rows are fitted, and which are asked
 MEMORY, MOST_STEPS = 8, 100
 NEAR = 1e-4  # nats a row that a step still promises: the strengths are half a decade apart and differ by a hundred times as much
 DIRECTIONS, ROUNDS = 32, 2  # main directions of the rows, along which curvature differs most

@@ -221,13 +221,9 @@ def _check_least(settings: object, least: int, *names: str) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """A cost in three currencies; NaN where it is not known.
-
-    Attributes:
-        seconds: of one process's work, added up over processes, where work is done; of the clock, where it is foreseen.
-        examples_seen: through the network in training, each time counted.
-        flops: floating-point operations. The one to compare by where the scoring network is another than the trained one.
-    """
+    """A cost in three currencies, NaN where it is not known: seconds (of work, added up over processes, where it is done; of the
+    clock, where it is foreseen), examples through the network in training, and floating-point operations, the one to compare by
+    where the scoring network is another than the trained one."""
 
     seconds: float
     examples_seen: float

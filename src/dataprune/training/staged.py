@@ -50,11 +50,8 @@ class Places:
 
 @dataclass(frozen=True)
 class StagedJob:
-    """All that a worker needs for one training; stages are as `Stage`, with packed rows.
-
-    The scratch folder is the training's own; None where the worker does not see the study's. `dynamic` leaves out other examples
-    in every epoch of a single stage.
-    """
+    """All that a worker needs for one training; stages are as `Stage`, with packed rows. The scratch folder is the training's own;
+    None where the worker does not see the study's. `dynamic` leaves out other examples in every epoch of a single stage."""
 
     name: str
     training: Training
@@ -123,10 +120,8 @@ def width_of(stages: Sequence[Stage], batch: int) -> int:
 
 
 def train_staged(jobs: Sequence[StagedJob], report: Report) -> list[Outcome]:
-    """Train each from its last checkpoint on, and return how each ended: one, or several that `is_plain` of one width.
-
-    It reports a name and its `StagedEpoch`. Those that are plain come out the same whichever they are trained with.
-    """
+    """Train each from its last checkpoint on, and return how each ended: one, or several that `is_plain` of one width. It reports a
+    name and its `StagedEpoch`. Those that are plain come out the same whichever they are trained with."""
     first, ended = jobs[0], list[Outcome]()
     with training_on(first.training.device, first.name, first.scratch) as folder:
         running = {job.name: _train(job, folder if job is first else job.scratch or folder / job.name, report) for job in jobs}

@@ -20,10 +20,8 @@ def is_plain(model: str, recipe: Recipe, precision: Precision) -> bool:
 
 
 def epoch_losses(fits: Sequence[Fit], parts: Sequence[Part], widths: Sequence[int]) -> list[float]:
-    """Train each on its part of an epoch and return the mean losses; `end_epoch` is still to be called.
-
-    All are plain, of one recipe and one width (rows of a batch, at most), and see the same inputs, which lie ready, and labels.
-    """
+    """Train each on its part of an epoch and return the mean losses; `end_epoch` is still to be called. All are plain, of one
+    recipe and one width (rows of a batch, at most), and see the same inputs, which lie ready, and labels."""
     order = sorted(range(len(fits)), key=lambda at: -parts[at].taken)  # those that still have steps are the first so many
     found = _epoch([fits[at] for at in order], [parts[at] for at in order], max(widths))
     return [found[order.index(at)] for at in range(len(fits))]
@@ -36,7 +34,7 @@ def _epoch(fits: Sequence[Fit], parts: Sequence[Part], width: int) -> list[float
     assert vectors is not None
     batches = [fit.begin_epoch(part) for fit, part in zip(fits, parts, strict=True)]
     rows, sizes, truth = _laid_out(fits, batches, width)
-    layers = [_layer(fit) for fit in fits]
+    layers = [next(one for one in fit.model.modules() if isinstance(one, nn.Linear)) for fit in fits]
     weight, bias = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
     velocity = [_velocity(fits, at, like) for at, like in enumerate((weight, bias))]
     rates = torch.zeros(len(rows), len(fits), 1, 1)
@@ -81,11 +79,6 @@ def _laid_out(fits: Sequence[Fit], batches: Sequence[tuple[Tensor, ...]], width:
         rows[places] = fit.inputs.vector_rows(padded, fit.draws())
         sizes[: len(own), at] = torch.tensor([len(batch) for batch in own], device=rows.device)
     return rows, sizes, truth
-
-
-def _layer(fit: Fit) -> nn.Linear:
-    (layer,) = (one for one in fit.model.modules() if isinstance(one, nn.Linear))
-    return layer
 
 
 def _velocity(fits: Sequence[Fit], parameter: int, like: Tensor) -> Tensor:

@@ -7,18 +7,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from dataprune.errors import DatapruneError, invalid, unknown_choice
+from dataprune.errors import DatapruneError, WorkError, invalid
 
 Executor = Literal["serial", "processes", "ray"]
-Report = Callable[[Any], None]
-"""What a job calls to send a message to the driver while it runs."""
-Tell = Callable[[str, Any], None]
-"""What takes a job's key and its message in the driver."""
-MAX_ATTEMPTS = 3
-"""How often a job is started whose workers die."""
-
+Report = Callable[[Any], None]  # what a job calls to send a message to the driver while it runs
+Tell = Callable[[str, Any], None]  # what takes a job's key and its message in the driver
+MAX_ATTEMPTS = 3  # how often a job is started whose workers die
 logger = logging.getLogger("dataprune.workers")
 
 
@@ -26,13 +22,10 @@ logger = logging.getLogger("dataprune.workers")
 class ExecutorConfig:
     """Who runs jobs; none of it changes a result.
 
-    Attributes:
-        executor: `serial` runs them in this process, one after the other; `processes` in worker processes; `ray` on Ray.
-        workers: how many at once at most, by default `default_workers()`, on Ray as many as the cluster has cores.
-        threads: how many threads torch uses in a job.
-        address: of a Ray cluster, `auto` or `HOST:PORT`; None uses the one this program is connected to, else $RAY_ADDRESS, else
-            starts one on this machine and ends it afterwards.
-        gpus: the share of a GPU that a job takes on Ray: 0.25 puts four on one.
+    `serial` runs them in this process, one after the other; `processes` in worker processes; `ray` on the cluster at `address`
+    (auto or HOST:PORT), else on the one that this program is connected to, at $RAY_ADDRESS, or started here and ended afterwards.
+    There are at most so many `workers`, by default `default_workers()`, on Ray as many as the cluster has cores; torch uses so many
+    `threads` in a job. A job takes a share of a GPU on Ray, `gpus`: 0.25 puts four on one.
     """
 
     executor: Executor = "processes"
@@ -42,15 +35,8 @@ class ExecutorConfig:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, count in (("threads", self.threads), ("workers", self.workers)):
-            if count is not None and count < 1:
-                raise invalid(name, "be at least 1", count)
-        if self.executor not in get_args(Executor):
-            raise unknown_choice("executor", self.executor, get_args(Executor))
         if self.address is not None and self.executor != "ray":
             raise invalid("address", "go with --executor ray", f"{self.address!r} with {self.executor}")
-        if not 0 <= self.gpus < float("inf"):
-            raise invalid("gpus", "be 0 or more", self.gpus)
         if self.gpus and self.executor != "ray":
             raise invalid("gpus", "go with --executor ray", f"{self.gpus:g} with {self.executor}")
 
@@ -85,6 +71,14 @@ class Outcome:
     seconds: float = 0.0
     exception: BaseException | None = None  # what it raised, where it can travel
     lost: bool = False  # it raised nothing, but its worker died, again and again
+
+    def result(self, what: str, cure: str = "") -> Any:
+        """Return the value, or raise what the job did, where one line says it; else that `what` failed."""
+        if isinstance(self.exception, DatapruneError | OSError):
+            raise self.exception
+        if self.error is not None:
+            raise WorkError(f"{what} failed: {self.error.rstrip('.')}.{cure and f' {cure}'}") from self.exception
+        return self.value
 
 
 def failed(key: str, error: BaseException, seconds: float = 0.0) -> Outcome:

@@ -90,8 +90,7 @@ def _connect(ray: Any, config: ExecutorConfig, stack: contextlib.ExitStack) -> N
         options |= {"address": "local", "num_cpus": config.workers or default_workers(), "include_dashboard": False}
     elif _own_token:
         raise MachineError(
-            f"this process cannot join the Ray cluster at {address!r}: it has started one of its own, whose token Ray keeps. "
-            "Join from a new process."
+            f"a process that started a Ray cluster cannot join that at {address!r}: its token stays. Take a new process."
         )
     try:
         if address is not None:
@@ -103,9 +102,8 @@ def _connect(ray: Any, config: ExecutorConfig, stack: contextlib.ExitStack) -> N
         said = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200].rstrip('.')}".rstrip(": ")
         if address is None:
             raise MachineError(f"cannot start Ray on this machine: {said}. Or use --executor processes.") from error
-        cure = "Start one there with `ray start --head`, or leave --address out for a cluster on this machine"
-        token = "If it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        raise MachineError(f"cannot reach a Ray cluster at {address!r}: {said}. {cure}. {token}.") from error
+        cure = "Start one there (`ray start --head`), or leave --address out; for a token set RAY_AUTH_MODE and RAY_AUTH_TOKEN."
+        raise MachineError(f"cannot reach a Ray cluster at {address!r}: {said}. {cure}") from error
     stack.callback(_shut_down, ray)
 
 
@@ -225,11 +223,8 @@ class RayPool:
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Puts large arrays into the object store and only names them in the pickle.
-
-    Their references travel beside it: in a pickle that Ray does not know of they would forget who owns them, and be waited for
-    without end on another node.
-    """
+    """Puts large arrays into the object store and only names them in the pickle. Their references travel beside it: in a pickle
+    that Ray does not know of they would forget who owns them, and be waited for without end on another node."""
 
     def __init__(self, pool: RayPool) -> None:
         self.buffer, self.references = io.BytesIO(), list[Any]()

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.errors import InputError, invalid
+from dataprune.errors import InputError
 from dataprune.precision import autocast
 from dataprune.streams import generator
 from dataprune.training.fit import FeatureTap, Fitting, load_weights, torch_stream
@@ -26,10 +26,6 @@ def sinkhorn(scores: Float[Tensor, "rows prototypes"], epsilon: float, iteration
 
     Source:   Cuturi 2013, arXiv:1306.0895; Caron et al. 2020, equation 5 and its code in listing 1. In double precision: exp(2 /
               0.05) is beyond half precision, and the sums over columns lose single rows in single precision.
-
-    Example:
-        >>> sinkhorn(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.5, 3).round(decimals=3).tolist()
-        [[0.881, 0.119], [0.119, 0.881]]
     """
     wide = (scores.float() if scores.device.type == "mps" else scores.double()) / epsilon  # an MPS device has no double
     q = torch.exp(wide - wide.max())
@@ -87,8 +83,6 @@ class SwavFit(Fitting):
 
     def __init__(self, swav: Swav, inputs: Inputs) -> None:
         recipe = swav.recipe
-        if not inputs.are_images:
-            raise invalid("inputs", "be pictures", f"vectors of {inputs.shape[0]} columns")
         prepare(recipe.model)
         with torch_stream(swav.seed, "swav", "weights", device=inputs.device):
             model = SwavNetwork(recipe, inputs.shape)

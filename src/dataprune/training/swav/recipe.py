@@ -34,8 +34,7 @@ class CropSpec:
         if not 0 < self.share <= 1:
             raise invalid("share", "be in (0, 1]", self.share)
         if not 0 < self.smallest <= self.largest <= 1:
-            got = f"{self.smallest} and {self.largest}"
-            raise invalid("smallest", "be a share of the area in (0, 1], and at most `largest`", got)
+            raise invalid("smallest", "be in (0, 1] and at most `largest`", f"{self.smallest} and {self.largest}")
 
     def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return height and width of a crop of pictures (channels, height, width): multiples of 4, where that is possible."""

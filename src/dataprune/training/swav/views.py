@@ -59,10 +59,8 @@ def draw(
 
 
 def _colours(look: ColorAugment, n: int, n_channels: int, stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw for each row the matrix of its channels and what is added to them (times the mean brightness of the view).
-
-    Brightness and contrast scale, and contrast adds; saturation and hue leave grays alone, so what is added passes through them.
-    """
+    """Draw for each row the matrix of its channels and what is added to them (times the mean brightness of the view). Brightness
+    and contrast scale, and contrast adds; saturation and hue leave grays alone, so what is added passes through them."""
     changes = [stream.uniform(-1, 1, n) * look.jitter * most for most in JITTER]
     is_changed, is_gray = stream.random(n) < JITTERED, stream.random(n) < look.gray
     bright, contrast, saturation = (np.where(is_changed, np.maximum(0, 1 + change), 1.0) for change in changes[:3])
