@@ -78,11 +78,8 @@ def _joined(shards: Sequence[tables.Table]) -> tables.Table:
 
 def read_beside(found: Walk, how: Reading) -> tuple[Source | None, list[str]]:
     """Read the tables beside the pictures of a folder, if they say the labels; else return None, and which name them all the same.
-
     `metadata.*` do where they have labels, as in Hugging Face's library; others where the folders say none, or a column is named.
-
-    Raises:   InputError if two tables, or a table and the folders, say different labels and none is preferred by its name.
-    """
+    Two that say different labels, or a table and the folders, are an InputError if none is preferred by its name."""
     names = list(found.ending_in(tables.READABLE))
     places, _ = layout((file.id for file in found.files), plain(found.base), labelled=True) if names and found.files else ([], [])
     own = {file.id: label_at(file.id, place) for file in found.files if (place := place_of(file.id, places))}

@@ -154,10 +154,6 @@ def better_order(probabilities: Singles, labels: Labels) -> BetterOrder | None:
     agree with one of the two orders only, at least twice as many agree with it, and a sign test on them, corrected by Bonferroni
     for the K! orders there are, says so: networks that know nothing agree with some order by chance. Both must hold without the
     column that gains most: networks that always name one class agree with the order that makes it the most frequent label.
-
-    Example:
-        >>> better_order(np.eye(2)[[0, 1] * 12], np.array([1, 0] * 12)).order.tolist()
-        [1, 0]
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.special import gammaln

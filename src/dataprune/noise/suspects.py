@@ -199,16 +199,12 @@ def with_threshold(
 ) -> Suspects:
     """Count and flag the labels whose margin is as low as that of threshold samples, in a finding that has no count.
 
-    Where the samples' margins overlap those of many examples there is no count, and a note says so.
-
     The interval goes from the count by the lower percentile to that by the largest sample: between these lie wrong labels that are
-    learned sooner or later than most samples.
+    learned sooner or later than most samples. Where the samples' margins overlap those of many examples there is no count, and a
+    note says so. `margins` are of the assigned label, of samples of the extra class, the mean over the epochs of each network; an
+    example is judged by the networks in which it was no sample.
 
-    Source: Pleiss et al. 2020, arXiv:2001.10528, section 4.2. Departs: the interval, which the paper has not.
-
-    Args:
-        margins: of the assigned label, of samples the extra class; the mean over the epochs of each network.
-        is_sample: which examples were its samples; an example is judged by the networks in which it was none.
+    Source:   Pleiss et al. 2020, arXiv:2001.10528, section 4.2. Departs: the interval, which the paper has not.
     """
 
     def below(percentile: float) -> Bool[np.ndarray, " examples"]:

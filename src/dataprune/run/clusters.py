@@ -135,8 +135,8 @@ def score_features(
     wait: bool = False,
 ) -> tuple[FeaturesRecord, Int64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
     """Cut features into clusters, and write the distance of each row to its centre; what is there already is given back. `out`
-    (.parquet or .csv) gets `id, km, cluster`, `<out>.json` says how it was made. `wait` for another process that works on it.
-    Returns what `<out>.json` says, and of each row its cluster and its distance to the centre."""
+    (.parquet or .csv) gets `id, km, cluster`, `<out>.json` says how it was made. Returns what that says, and of each row cluster
+    and distance."""
     check_output(out, TABLES)
     identity = {"digest": file.digest, **asdict(settings)}
     work = store.WorkFolder.beside_file(out, "clusters", key="identity")

@@ -58,12 +58,10 @@ def evidence_of_trace(
     count_from: Evidence | None = None,
     retrained: bool = False,
 ) -> Evidence:
-    """Gather from a trace what a finding reads.
-
-    Where a member failed, some examples may have no network that did not see them, or none that did. If these are the fewer, the
-    others speak for them, and a note says so; else there is no such view. `dealt` says which members saw which example, if not what
-    they were trained on; with `mirrored` what members say of mirror images counts too; the rest is as in `Evidence`.
-    """
+    """Gather from a trace what a finding reads. Where a member failed, some examples may have no network that did not see them, or
+    none that did: if these are the fewer, the others speak for them, and a note says so; else there is no such view. `dealt` says
+    which members saw which example, if not what they were trained on; with `mirrored` what members say of mirror images counts
+    too."""
     knew = trace.trained_on if dealt is None else dealt
     gathered, start = [], 0
     for chunk in trace.chunks():

@@ -22,13 +22,11 @@ def prediction_depth(
 ) -> Values:
     """Return the first layer from which on an example's nearest neighbours name what the network does: 0, the input, ... L.
 
-    Of L layers each is asked by the labels of the 30 nearest training examples before it (Euclidean, the example itself left out),
-    the logits last; L stands for those that disagree even there. The label of the example itself plays no part.
+    Of L layers (what goes into each, from the input on, and at last the logits) each is asked by the labels of the 30 nearest
+    training examples before it (Euclidean, the example itself left out); L stands for those that disagree even at the logits. The
+    label of the example itself plays no part.
 
-    Args:
-        layers: what goes into each, from the input on, and at last the logits.
-        predicted: the class that the network names in the end.
-    Source: section 2.1. Departs: large layers are averaged over places; of more than 10,000 training examples so many are asked.
+    Source:   section 2.1. Departs: large layers are averaged over places; of more than 10,000 training examples so many are asked.
     """
     support = np.flatnonzero(trained_on)
     support = support[np.linspace(0, len(support) - 1, min(len(support), SUPPORT)).astype(np.int64)]

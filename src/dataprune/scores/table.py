@@ -11,11 +11,9 @@ from dataprune.scores.dynamics import Values
 @dataclass(frozen=True)
 class ScoreSpec:
     """A score: how it is computed, which way is harder (+1: larger), its formula in one line, what there must be, and its source.
-
     `function` is of a `Trace`, called on chunks; of what a member's network tells; or of features, labels and a seed. Every run has
     those that are `usual`, others are computed when they are asked for. `windowed` ones take `window`, a number of epochs; of
-    `recorded` ones `score --record` must have been told.
-    """
+    `recorded` ones `score --record` must have been told."""
 
     function: Callable[..., Values] | None
     harder: int

@@ -28,10 +28,9 @@ def writing(path: Path, needs_bytes: int | None = None, *, overwrite: bool = Tru
     """Yield a temporary path beside `path`, of its suffix; when the block ends well it takes the place of `path`, durably.
 
     At whatever moment the block is killed, the old file stays as it was; what killed writers of it left is removed. Missing parents
-    are made. A symbolic link at `path` is replaced, not followed. `needs_bytes` is said when the disk is full.
-
-    Raises:   MachineError if the disk is full, or the folder may not be written. InputError if `path` is a folder or a device, or
-              lies below a file; or, without `overwrite`, holds something else.
+    are made. A symbolic link at `path` is replaced, not followed. A full disk or a folder that may not be written is a
+    MachineError, which says what the work `needs_bytes`; a path that can be no file, or holds something else without `overwrite`,
+    an InputError.
     """
     temporary = _temporary(path)
     with _explained(path, temporary, needs_bytes):

@@ -94,14 +94,13 @@ class WorkFolder:
     def work(
         self, identity: Mapping[str, Any], *, also: Mapping[str, Any] | None = None, wait: bool = False, grows: Sequence[str] = ()
     ) -> Iterator[bool]:
-        """Claim the output, and yield under its lock whether it is finished: there, whole and of this identity. See the class.
+        """Claim the output, and yield under its lock whether it is finished: there, whole and of this identity (plain JSON). See
+        the class.
 
-        Where the block raises before anything is left in the scratch folder of a file, that folder goes: it binds nobody.
-
-        Args:     identity: plain JSON. also: what else the claim says; it may differ. grows: numbers of the identity that may be
-                  larger than they were: the output is then made on, and stays whole meanwhile.
-        Raises:   InputError for another identity, other things, or another process (without `wait`). StoreError where what is there
-                  does not say what it is.
+        What `also` is in the claim may differ; of the numbers that are named in `grows` larger ones are made on, and the output
+        stays whole meanwhile. Where the block raises before anything is left in the scratch folder of a file, that folder goes: it
+        binds nobody. Another identity, other things, or another process (without `wait`) are an InputError; what does not say what
+        it is a StoreError.
         """
         wanted, also = json.loads(canonical_json(identity)), also or {}
         if self._is_finished(wanted):
@@ -207,10 +206,9 @@ def check_new(targets: Sequence[Path]) -> None:
 def publish_together(targets: Sequence[Path], identity: str, needs_bytes: int | None = None) -> Iterator[dict[Path, Path]]:
     """Yield a place to build each of some new files or folders in; when the block ends well, all of them appear, else none.
 
-    Whoever is killed leaves hidden folders; the same call then removes what was half built, and builds what has not appeared yet.
-
-    Args:     targets: where nothing is yet (else InputError); parents are made. identity: of what is built: who was interrupted in
-              the last steps goes on with the same only. needs_bytes: said when the disk is full.
+    Nothing may be at the `targets` yet (else InputError); parents are made. Whoever is killed leaves hidden folders; the same call
+    then removes what was half built, and builds what has not appeared yet; who was interrupted in the last steps goes on with the
+    same `identity` only.
     """
     check_new(targets)
     scratches = list(dict.fromkeys(_scratch(target) for target in targets))

@@ -96,13 +96,10 @@ def join(ids: Sequence[str], keys: Sequence[str], name: str, source: object, key
 
 
 def key_column(columns: Mapping[str, Sequence[str]], ids: Sequence[str], source: object = "the table") -> str | None:
-    """Return the column that names the examples, None where there is none.
-
-    The one that names most of them: half of them, or with half of its names, none twice. Of equal ones that called like a key.
-    Where the ids are row numbers only a column that is called like a key or a row counts: any ranking would name them all. Failing
-    that, one that is called like a key and names every row differently, which then has to fit. Two that are as good and name the
-    examples in different orders are an InputError.
-    """
+    """Return the column that names the examples, None where there is none: the one that names most of them, half of them, or with
+    half of its names, none twice; of equal ones that called like a key. Where the ids are row numbers only a column that is called
+    like a key or a row counts: any ranking would name them all. Failing that, one that is called like a key and names every row
+    differently, which then has to fit. Two that are as good and name the examples in different orders are an InputError."""
     are_numbers = list(ids) == [str(row) for row in range(len(ids))]
     names = sorted(columns, key=lambda name: (not is_key(name), name.lower() != "id"))
     may = [name for name in names if is_key(name) or (_ROW.fullmatch(name) if are_numbers else name.lower() not in PLACES)]

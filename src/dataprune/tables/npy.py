@@ -30,9 +30,7 @@ def write_npy(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
 
 
 def read_npy(path: Path, mmap: bool = False) -> Shaped[np.ndarray, "..."]:
-    """Read an npy file of numbers or fixed-width text, in C order and the machine's byte order.
-
-    `mmap` gives a read-only map of it; a file in Fortran order or of foreign byte order is read all the same.
+    """Read an npy file of numbers or fixed-width text, in C order and the machine's byte order; with `mmap` as a read-only map.
 
     Raises:   InputError if it is missing, no npy file, of Python objects or records, or of another size than its header says.
               MachineError if it does not fit in memory.

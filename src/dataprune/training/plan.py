@@ -202,12 +202,9 @@ def batch_for(n_examples: int) -> int:
 
 
 def sized(recipe: Recipe, n_examples: int, epochs: int, asked_epochs: int | None = None, asked_batch: int | None = None) -> Recipe:
-    """Return a recipe with the epochs and the batch for a set of so many examples that are trained on.
-
-    What is asked for comes first, then what the recipe says. One that leaves its epochs open is fitted to the size: somewhat more
-    than `epochs`, which are those at REFERENCE_SIZE, and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps,
-    of a probe FEWEST_STEPS.
-    """
+    """Return a recipe with the epochs and the batch for a set of so many examples that are trained on: what is asked for, else what
+    the recipe says. One that leaves its epochs open is fitted to the size: somewhat more than `epochs`, those at REFERENCE_SIZE,
+    and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps, of a probe FEWEST_STEPS."""
     is_probe = recipe.weight_decay is None
     batch = asked_batch or (recipe.batch if recipe.epochs or is_probe else min(recipe.batch, batch_for(n_examples)))
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))

@@ -26,12 +26,10 @@ def held_out(labels: Int64[np.ndarray, " rows"]) -> list[tuple[np.ndarray, np.nd
 def choose_strength(
     x: Float[np.ndarray, "rows features"], labels: Int64[np.ndarray, " rows"], n_trained: int | None = None
 ) -> float:
-    """Return the strength of L2 regularisation under which softmax regression predicts held-out labels best.
-
-    It is scikit-learn's C, the inverse of weight decay times rows; larger is weaker. From strong to weak, the search ends where the
-    cross-entropy rises. A label that a fold's other rows lack is not asked for; of too few rows the answer is 1. `x` is as the
-    probe sees it, perhaps a sample of `n_trained` rows.
-    """
+    """Return the strength of L2 regularisation under which softmax regression predicts held-out labels best: scikit-learn's C, the
+    inverse of weight decay times rows; larger is weaker. From strong to weak, the search ends where the cross-entropy rises. A
+    label that a fold's other rows lack is not asked for; of too few rows the answer is 1. `x` is as the probe sees it, perhaps a
+    sample of `n_trained` rows."""
     return float(search(x, labels)[0] * (max(n_trained or 0, len(labels)) / len(labels)) ** SIZE_EXPONENT)
 
 

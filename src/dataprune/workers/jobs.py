@@ -20,13 +20,10 @@ logger = logging.getLogger("dataprune.workers")
 
 @dataclass(frozen=True)
 class ExecutorConfig:
-    """Who runs jobs; none of it changes a result.
-
-    `serial` runs them in this process, one after the other; `processes` in worker processes; `ray` on the cluster at `address`
-    (auto or HOST:PORT), else on the one that this program is connected to, at $RAY_ADDRESS, or started here and ended afterwards.
-    There are at most so many `workers`, by default `default_workers()`, on Ray as many as the cluster has cores; torch uses so many
-    `threads` in a job. A job takes a share of a GPU on Ray, `gpus`: 0.25 puts four on one.
-    """
+    """Who runs jobs; none of it changes a result: `serial` this process, one after the other; `processes` workers of it; `ray` the
+    cluster at `address` (auto or HOST:PORT), else the one that this program is connected to, at $RAY_ADDRESS, or started here and
+    ended afterwards. At most so many `workers` at once (by default as many as cores, here or of the cluster), torch with so many
+    `threads` in each; on Ray a job takes a share of a GPU, `gpus`: 0.25 puts four on one."""
 
     executor: Executor = "processes"
     workers: int | None = None

@@ -35,15 +35,12 @@ def run_jobs(
 
     An exception in a job is recorded in its outcome and the job is not repeated. A lost worker (killed, out of memory, its node
     gone) has the job that it was at run again, three times in all; then that job has failed. The others go on. Closing the
-    iterator, or an exception in the loop over it, kills the workers at once.
+    iterator, or an exception in the loop over it, kills the workers at once. Jobs are read one at a time, when a worker is free;
+    `on_message` is called in this process with the job's key and message, before that job's outcome is given.
 
     Scripts and notebooks need no main guard, and functions defined there work. Workers have the driver's `sys.path` and working
     folder; what a process worker prints goes to the log of this module. On Linux they end with the thread that first asked for an
-    outcome.
-
-    Args:     jobs: read one at a time, when a worker is free.
-              on_message: called in this process with the job's key and message, before that job's outcome is given.
-    Raises:   MachineError if a worker cannot start, or Ray is not installed or not reached.
+    outcome. A worker that cannot start is a MachineError.
     """
     tell = on_message or (lambda key, message: None)
     with open_pool(executor_config) as pool, contextlib.closing(pool.run(jobs, tell)) as outcomes:
