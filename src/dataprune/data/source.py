@@ -164,7 +164,6 @@ def files_by_split(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str
 
 
 def shared_folders(paths: Iterable[str]) -> list[str]:
-    """Return the folders that all paths begin with."""
     levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
     return [names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels)]
 

@@ -136,11 +136,10 @@ def _count(evidence: Evidence, average: Average, odds: Values, seed: int) -> Est
 
 
 def _second_view(evidence: Evidence, average: Average, first: Values) -> Values:
-    """Return the log-odds that the label is wrong by the networks that were trained on it.
-
-    They are read through the same model of the noise, at the end of training and with the label as it stood on average over the
-    epochs: where networks have memorised their labels, only the latter tells anything. Whichever agrees better with the first view
-    is taken, and from the first view it is learned what it means.
+    """Return the log-odds that the label is wrong by the networks that were trained on it, read through the same model of the
+    noise: at the end of training, or with the label as it stood on average over the epochs, which alone tells anything where
+    networks have memorised their labels. Whichever agrees better with the first view is taken, and from the first view it is
+    learned what it means.
     """
     assert evidence.in_sample is not None
     views = [wrong_odds(average, judges, evidence.labels)[0] for judges in (evidence.in_sample, evidence.resisting)]

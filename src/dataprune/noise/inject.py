@@ -107,9 +107,8 @@ def _checked(matrix: ArrayLike | None, n_classes: int) -> Float64[np.ndarray, "c
         raise invalid("matrix", f"have {n_classes} rows and columns, one for each class", f"a shape of {values.shape}")
     bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-6)))
     if len(bad):
-        raise invalid(
-            "matrix", "hold shares of at least 0 that sum to 1 in each row", f"{values[bad[0]].tolist()} in row {bad[0] + 1}"
-        )
+        got = f"{values[bad[0]].tolist()} in row {bad[0] + 1}"
+        raise invalid("matrix", "hold shares of at least 0 that sum to 1 in each row", got)
     return values
 
 

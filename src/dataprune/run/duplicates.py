@@ -115,7 +115,6 @@ def find_duplicates(
     order = np.lexsort((second, first, found.distance, ~found.is_exact, group))
 
     def side(prefix: str, at: Int64[np.ndarray, " pairs"]) -> dict[str, Any]:
-        """Return the fields of the first or the second of each pair."""
         columns = {"ids": ids[at], "split": splits[at], "labels": labels[at], "rows": rows[at], "texts": None}
         records = [getattr(given, name).records for name in splits[at].tolist()]
         if all(part.records is not None for _, part in parts):

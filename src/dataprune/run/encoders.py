@@ -98,9 +98,8 @@ def method_of(dataset: Dataset, settings: EmbedSettings, hardware: Hardware, run
     if name == "swav":
         return _swav(dataset, settings.swav, hardware)
     if dataset.images is None and not (dataset.kind == "texts" and name not in LEARNED):
-        raise InputError(
-            f"--encoder {name} needs pictures, not vectors of {dataset.inputs.shape[1]} columns. Give them to `dataprune km`."
-        )
+        width = dataset.inputs.shape[1]
+        raise InputError(f"--encoder {name} needs pictures, not vectors of {width} columns. Give them to `dataprune km`.")
     if name == "pixels":
         return _pixels(dataset, settings.components)
     if ":" not in name and name not in OURS:
@@ -166,7 +165,6 @@ def _swav(dataset: Dataset, settings: SwavSettings, hardware: Hardware) -> Metho
 
 
 def _trace(dataset: Dataset, model: str | None, hardware: Hardware, run: Run | None) -> Method:
-    """Encode by the last layer of a run's first network."""
     if run is None:
         raise invalid("run", "be given with --encoder trace", "none", "Name a folder made by `dataprune score` by --run RUN.")
     check_type("run", run, Run, "Open its folder with `open_run`.")

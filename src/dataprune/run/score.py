@@ -195,12 +195,8 @@ class _Scoring:
         used = [one for one in members if one.status == "ok" and not self.planned.ensemble.is_threshold(one.member)]
         if not used:
             reasons = "; ".join(sorted({member.reason for member in members}))
-            cure = (
-                "Mend the cause"
-                if all(one.status == "failed" for one in members)
-                else "Try more --epochs, or another --model or --recipe"
-            )
-            raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}, and choose a new folder.")
+            cure = "Mend the cause or train otherwise (--epochs, --model, --recipe), and choose a new folder."
+            raise WorkError(f"no member can be scored: {reasons.rstrip('.')}. {cure}")
         dataset, ensemble = self.planned.dataset, self.planned.ensemble
         assert dataset.labels is not None, "checked by `plan`"
         opened = [open_member(self.work.output / str(member.file)) for member in used]

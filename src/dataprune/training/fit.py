@@ -251,7 +251,6 @@ class Fit(Fitting):
 
 
 def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
-    """Return a network's parameters and buffers by name."""
     return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
 
 

@@ -25,7 +25,6 @@ def prepare(name: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that means no model, before anything is read."""
     if ":" in name:
         load(name)
     elif name not in (*MODELS, TREES.name):
