@@ -16,6 +16,9 @@ TYPED_TESTS = $(filter-out tests/test_noise_audit.py tests/test_noise_threshold.
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+# The files of a tier, by what they name: to import all others takes longer than some tiers.
+naming = $(shell grep -rlE --include='test_*.py' '$(1)' tests)
 
 .PHONY: demo test test-long test-types test-faults test-slow test-lowest test-wheel test-ray test-integrations test-browser fuzz audit check bench format lint types imports docs clean
 
@@ -29,15 +32,15 @@ test-types: .venv/dev  ## the tests of the core with every annotation checked at
 	CHECK_TYPES=1 $(PYTEST) -q -n $(TEST_WORKERS) --dist worksteal $(TYPED_TESTS)
 
 test-long: .venv/dev  ## kills and whole stories, many seconds each
-	$(PYTEST) -q -m long -n $(TEST_WORKERS) --dist worksteal
+	$(PYTEST) -q -m long -n $(TEST_WORKERS) --dist worksteal $(call naming,mark\.long)
 
 test-faults: .venv/dev  ## kills and damage, which take a few minutes
-	$(PYTEST) -q -m faults tests/faults
+	$(PYTEST) -q -m faults -n $(TEST_WORKERS) --dist load $(call naming,mark\.faults)
 
 test-slow: .venv/dev  ## hundreds of kills, long fuzzing, closer statistics: half an hour, before a release
 	$(PYTEST) -m slow
 
-test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch
+test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch; the rest is that of .venv
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(LOWEST_TESTS)
 
 fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
@@ -52,7 +55,7 @@ test-wheel: .venv/dev  ## a built wheel, installed away from the sources; needs 
 	$(PYTEST) -q -m network tests/test_wheel.py
 
 test-ray: .venv/ray  ## the tests that start a Ray cluster on this machine
-	$(PYTEST) -m ray
+	$(PYTEST) -m ray $(call naming,mark\.ray|worker_kit)
 
 test-integrations: .venv/integrations  ## recording in Hugging Face's Trainer, Lightning and Accelerate; logs of a study
 	$(PYTEST) -q -m integrations tests/test_integrations.py tests/test_examples.py tests/test_study_loggers.py
@@ -114,11 +117,12 @@ clean:
 	$(PIP) install --quiet --group fuzz
 	@touch $@
 
-.venv-lowest/dev: pyproject.toml tests/lowest_versions.py
+.venv-lowest/dev: .venv/dev tests/lowest_versions.py
 	$(PYTHON) -m venv .venv-lowest
+	$(PY) $(SITE) > "$$(.venv-lowest/bin/python $(SITE))/newest.pth"
 	$(PYTHON) tests/lowest_versions.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet 'pip>=25.1'
-	.venv-lowest/bin/python -m pip install --editable . --group dev --constraint .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --no-warn-conflicts --editable . --group dev --constraint .venv-lowest/lowest.txt
 	@touch $@
 
 .venv/integrations: .venv/dev

@@ -16,6 +16,14 @@ sys.path.insert(0, str(TESTS))
 if os.environ.get("CHECK_TYPES") == "1":
     jaxtyping.install_import_hook("dataprune", "typechecks.checked")
 
+# Files whose tests all have one marker, and whose imports take seconds: they are imported where that marker is asked for.
+ONLY = {"test_integrations.py": "integrations", "test_page_browser.py": "browser", "test_review_browser.py": "browser"}
+
+
+def pytest_ignore_collect(collection_path, config):
+    marker = ONLY.get(collection_path.name, "")
+    return marker not in config.option.markexpr.replace(f"not {marker}", "") or None
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):

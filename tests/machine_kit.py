@@ -5,6 +5,7 @@ Each needs rights that a test may not have, which is then skipped; each is taken
 
 import contextlib
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -80,12 +81,13 @@ def names(folder):
 @contextlib.contextmanager
 def _mounted(place, *options):
     _or_skip(["mount", *options, str(place)])
-    try:
+    # Waits for the end of the block, or of this process, however that ends: no mount outlives it. A test that failed may still
+    # hold a file of that disk open, and so may arrays that are mapped from it.
+    script = f"read -r _; umount {shlex.quote(str(place))} 2>&- || umount -l {shlex.quote(str(place))}"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True) as guard:
         yield
-    finally:
-        # A test that failed may still hold a file of that disk open, and so may arrays that are mapped from it.
-        if subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode:
-            subprocess.run(["umount", "-l", str(place)], check=True)
+        guard.communicate()
+    assert guard.returncode == 0, f"{place} is still mounted"
 
 
 def _or_skip(command):

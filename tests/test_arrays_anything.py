@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 import dataprune as dp
 from dataprune.errors import InputError
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LONG = settings(QUICK, max_examples=4000)
 
 NUMBERS = {

@@ -100,11 +100,8 @@ def test_the_reports_recipe_trains(tmp_path):
     assert (recipe.steps.optimiser, recipe.steps.learning_rate, recipe.steps.weight_decay) == ("adam", 1e-3, 1e-6)
     assert recipe.prototypes == 4, "a fourth of so small a set; of 2,048 pictures and more, 512"
     before = {name: value.copy() for name, value in fit.arrays().items() if name.startswith("weights.")}
-    losses = []
-    for _ in range(2):
-        fit.train_epoch()
-        losses.append(fit.loss)
-    assert all(0 < loss < 2 * np.log(4) for loss in losses)
+    fit.train_epoch()
+    assert 0 < fit.loss < 2 * np.log(4)
     moved = {name for name, value in fit.arrays().items() if name in before and not np.array_equal(value, before[name])}
     assert {"weights.prototypes.weight", "weights.projection.2.weight"} <= moved
     assert any(name.startswith("weights.network.") for name in moved)
@@ -183,7 +180,8 @@ class TestCommand:
         assert names(tmp_path) == []
 
 
-def test_score_learns_features_inside_the_run(cli, flowers, tmp_path):
+def test_score_learns_features_inside_the_run(cli, flowers, tmp_path, monkeypatch):
+    monkeypatch.setattr("dataprune.training.swav.recipe.MOST", 0.5)  # an eighth of the epochs
     asked = [
         "score",
         flowers,

@@ -89,6 +89,7 @@ def call(place, capfd, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [one.split() for one in CALLS.strip().splitlines()], ids=lambda words: "-".join(words[:2]))
+@pytest.mark.usefixtures("undrawn")
 def test_every_command_gives_an_object_with_its_keys(words, call, place):
     found = call([{"SET": "set", "RUN": "run"}.get(word, word) for word in words])
     assert found["exit_code"] == 0

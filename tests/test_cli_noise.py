@@ -1,5 +1,7 @@
 """`dataprune noise` and `export` as a person calls them: what they write, what they say, what they refuse."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections import Counter
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 import dataprune as dp
-from command_line import CLASSES, make_pictures, run_cli
+from command_line import CLASSES, make_pictures
 from dataprune.cli import main
 from dataprune.tables import read_table, write_npy, write_table
 
@@ -41,10 +43,10 @@ def pictures(folder):
 
 @pytest.fixture(scope="module")
 def noisy(folder, pictures):
-    out = folder / "noisy.csv"
-    done = run_cli("noise", "inject", pictures, "--rate", "0.1", "--kind", "pairwise", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert "made wrong: 6 labels of 60 (10.0%), pairwise, seed 0" in done.stdout
+    out, said = folder / "noisy.csv", io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["noise", "inject", str(pictures), "--rate", "0.1", "--kind", "pairwise", "--out", str(out)]) == 0
+    assert "made wrong: 6 labels of 60 (10.0%), pairwise, seed 0" in said.getvalue()
     return out
 
 

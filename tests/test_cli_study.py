@@ -80,7 +80,7 @@ def test_without_a_folder_the_cure_is_named(cli):
     assert "--print-spec" in err
 
 
-def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_path):
+def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_path, monkeypatch):
     out, asked = tmp_path / "s", ("study", arrays, "--preset", "half", "--keep", "0.5", "--scores", "el2n")
     code, said, err = cli(*asked, "--out", out, *QUICK)
     assert code == 0, err
@@ -92,6 +92,7 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     assert f"next: dataprune advise {out}" in said
     assert all(file.stat().st_size > 1000 for file in (out / "plots").glob("*.png"))
     assert len(read_table(out / "trials.parquet").columns["trial"]) == 6
+    monkeypatch.setattr("dataprune.report.study_figures.write_study_plots", lambda *_: [])
     code, said, _ = cli(*asked, "--out", out, *QUICK)
     assert "nothing had to be trained" in said
     assert cli(*asked, "--run", out / "run", "--out", tmp_path / "quiet", *QUICK, "--quiet")[:2] == (0, "")

@@ -132,7 +132,7 @@ def tables_keep_their_labels(drawn):
 
 @pytest.mark.parametrize("keep", [folders_keep_their_labels, tables_keep_their_labels])
 def test_no_label_moves(keep):
-    settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))(given(sets())(keep))()
+    settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))(given(sets())(keep))()
 
 
 @pytest.mark.slow

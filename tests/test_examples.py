@@ -1,6 +1,8 @@
 """The examples run as a reader would run them."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -56,7 +58,11 @@ CALLS = {
 }
 
 
-TIERS = {"train_transformers.py": pytest.mark.slow, "train_pytorch.py": pytest.mark.long}  # what takes seconds to import
+TIERS = {
+    "train_transformers.py": pytest.mark.slow,
+    "train_pytorch.py": pytest.mark.long,
+    "train_sklearn:train": pytest.mark.long,
+}  # what takes seconds to import
 IDS = [call.split()[0] for call in CALLS]
 
 
@@ -86,22 +92,22 @@ def test_a_study_trains_by_each_of_the_trainers(call: str, tmp_path: Path, monke
 
 
 @pytest.mark.long
-def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+def test_the_readme_runs_as_it_stands(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All its commands but the installation and what waits for a person, one after the other in one folder; then its Python."""
+    monkeypatch.setattr("dataprune.training.plan.LEAST_STEPS", 1)
+    monkeypatch.setattr("dataprune.training.plan.EFFORTS", {"medium": (1, 2, 2)})  # a fifth of the epochs
+    monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     commands = [line for line in lines if not line.startswith(("pip ", "dataprune review"))]
     assert len(commands) >= 6
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DATAPRUNE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "agg"}
     for line in commands:
         if "noise apply" in line:  # somebody has decided in `dataprune review`
             Journal(tmp_path / "run").decide({("train", "7"): ("drop", "")}, 0)
-        words = [sys.executable, "-m", *shlex.split(line, comments=True)]
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        code, _, err = cli(*shlex.split(line, comments=True)[1:])
+        assert code == 0, f"{line}: {err}"
+    assert {"run", "kept.csv", "suspects.csv", "report.html", "cleaned.csv", "study"} <= {one.name for one in tmp_path.iterdir()}
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    code = "from range_set import train_set\n" + code
-    (tmp_path / "range_set.py").write_text("train_set = range(1437)\n")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "labels look wrong" in done.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(code, {"train_set": range(1437)})
+    assert "labels look wrong" in said.getvalue()

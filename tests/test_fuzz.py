@@ -25,7 +25,7 @@ from dataprune.study.trial import TrialResult, read_trial, write_trial
 from study_toys import toy_trial
 from toys import toy_member
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LONG = settings(QUICK, max_examples=3000)
 
 CHANGES = st.lists(

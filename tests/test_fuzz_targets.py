@@ -81,10 +81,3 @@ def test_what_was_found_is_refused_in_one_line(what, tmp_path):
     content = content if isinstance(content, bytes) else content(folder)
     assert content not in list(TARGETS[name].seeds(folder)), "nothing was changed"
     assert not survives(name, content, folder)
-
-
-def test_the_fuzzer_names_every_target():
-    """It finds them in the source, since it must import nothing before it can watch."""
-    from fuzzer import target_names
-
-    assert target_names() == list(TARGETS)

@@ -54,7 +54,7 @@ def test_an_interval_that_misses():
     assert not evaluate_suspects(suspects([0, 1], [1, 0], interval=(1.5, 1.1, 2.0)), [1, 1]).covers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), ties=st.booleans())
 def test_against_scikit_learn(seed, ties):
     draw = np.random.default_rng(seed)

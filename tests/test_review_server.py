@@ -221,6 +221,7 @@ def test_the_command_survives_a_kill_and_lets_no_second_in(run, started, cli):
     assert "2 dropped" in out
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_well(run, started):
     process, port, key = started
     assert ask(port, "/decide", DROP, key=key)[0] == 200

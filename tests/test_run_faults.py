@@ -76,6 +76,7 @@ def killing(shape, n_classes):
     return build("linear", shape, n_classes)
 
 
+@pytest.mark.long
 def test_a_member_whose_worker_was_killed_is_trained_again(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("DATAPRUNE_TEST_FLAG", str(tmp_path / "flag"))
     monkeypatch.setenv("DATAPRUNE_TEST_DRIVER", str(os.getpid()))

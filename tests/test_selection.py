@@ -131,7 +131,7 @@ def test_sets_are_exact_nested_and_ignore_the_order_of_rows(strategy, problem, d
     n = len(difficulty)
     order = np.array(data.draw(st.permutations(range(n))))
     before: set[str] = set()
-    for keep in (0.05, 0.3, 0.5, 0.71, 1.0):
+    for keep in (0.05, 0.5, 0.71):
         options = {"strategy": strategy, "keep": keep, "seed": seed}
         kept = select(difficulty, ids=names(n), labels=labels, views=views_of(difficulty, labels), **options)
         assert len(kept) == max(1, int(np.floor(keep * n + 0.5)))
@@ -444,6 +444,7 @@ def test_scores_that_cannot_be_selected_by():
 
 
 @given(st.lists(st.text(max_size=4), min_size=1, max_size=20, unique=True), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
 def test_ids_that_remember_give_the_hashes_of_those_that_do_not(given_ids, seed):
     remembering = Ids(np.array(given_ids, object))
     score = np.random.default_rng(seed).random(len(given_ids))

@@ -454,13 +454,13 @@ def test_a_recipe_by_another_name_is_the_same_trial_and_everything_else_another(
     assert len({one.name for one in [toy_trial(), *changed]}) == 10
 
 
-def test_a_thousand_trials_open_quickly(finished, tmp_path, monkeypatch):
-    """Two seconds on a quiet core; processor time is what is measured, so that other work beside it does not count."""
+def test_hundreds_of_trials_open_quickly(finished, tmp_path, monkeypatch):
+    """Two milliseconds each on a quiet core; processor time is what is measured, so that other work beside it does not count."""
     from dataprune.tables import write_table
 
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     names = []
-    for number in range(1000):
+    for number in range(500):
         spec = toy_trial(seed=number)
         right = np.random.default_rng(number).random(10_000) < 0.5
         result = TrialResult(
@@ -469,17 +469,17 @@ def test_a_thousand_trials_open_quickly(finished, tmp_path, monkeypatch):
         write_trial(tmp_path, spec, result)
         names.append(spec.name)
     table = read_table(finished.path / TRIALS).columns
-    rows = np.zeros(1000, int)
+    rows = np.zeros(500, int)
     columns = {name: values[rows] for name, values in table.items()}
-    columns |= {"trial": np.array(names, object), "seed": np.arange(1000)}
+    columns |= {"trial": np.array(names, object), "seed": np.arange(500)}
     write_table(tmp_path / TRIALS, columns)
     (tmp_path / SPEC).write_bytes((finished.path / SPEC).read_bytes())
     files = [SPEC, TRIALS, *(f"trials/{name}.json" for name in names)]
     store.write_manifest(tmp_path, MANIFEST, asdict(finished.manifest), files)
     begun = time.process_time()
     study = open_study(tmp_path)
-    assert len(study.results) == 1000
-    assert time.process_time() - begun < 2.0
+    assert len(study.results) == 500
+    assert time.process_time() - begun < 1.0
 
 
 def test_the_driver_costs_little(tmp_path):

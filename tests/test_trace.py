@@ -327,7 +327,7 @@ def test_one_row_that_looks_like_probabilities_is_no_mistake():
     recorder.update([0], np.array([[0.2, 0.3, 0.5]]), 0)
     recorder.update(np.arange(1, 10), LOGITS[1:], 0)
     recorder.update(np.arange(10), np.tile([0.2, 0.3, 0.5], (10, 1)), 1)
-    recorder.finish()
+    assert recorder.finish().info["epochs"] == 2
 
 
 def test_epochs_come_in_order_and_complete():

@@ -27,7 +27,7 @@ from dataprune.tables import read_table
 from dataprune.training.settings import Hardware
 from dataprune.workers import ExecutorConfig, Job, open_pool
 from study_toys import SCORING, toy_spec, toy_splits, toy_study
-from worker_kit import all_gone, by_key, ray_started, run, square, wait_for_files
+from worker_kit import all_gone, by_key, run, square, wait_for_files
 
 # Workers cannot import a test module by name.
 for module in (sys.modules[__name__], worker_kit):
@@ -254,6 +254,13 @@ class TestTwoNodes:
         with pytest.raises(MachineError, match=r"node-7, and its .* \(a fifth of the object store\) that may travel"):
             dp.score(data, tmp_path / "large", settings, dp.Hardware(executor="ray", address=cluster.address))
 
+    def test_outcomes_that_are_left_behind_connect_to_nothing(self, cluster):
+        with open_pool(ExecutorConfig("ray", address=cluster.address)) as workers:
+            outcomes = workers.run([Job(str(x), square, x) for x in range(3)], lambda key, message: None)
+            next(outcomes)
+        outcomes.close()
+        assert not workers.ray.is_initialized()
+
     def test_large_arrays_are_sent_once(self, cluster):
         array = np.arange(10**6)
         with open_pool(ExecutorConfig("ray", address=cluster.address)) as workers:
@@ -313,16 +320,6 @@ def test_what_was_started_here_is_ended_here(tmp_path):
     assert "127.0.0.1:6379" in refusal
     assert "new process" in refusal
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.ray
-def test_outcomes_that_are_left_behind_connect_to_nothing():
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'dataprune[ray]'")
-    with ray_started(1), open_pool(ExecutorConfig("ray")) as workers:
-        outcomes = workers.run([Job(str(x), square, x) for x in range(3)], lambda key, message: None)
-        next(outcomes)
-    outcomes.close()
-    assert not ray.is_initialized()
 
 
 def test_without_ray(monkeypatch, tmp_path, cli):

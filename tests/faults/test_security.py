@@ -215,6 +215,7 @@ class TestNothingLeadsOut:
         assert cli(*asked, "--overwrite")[0] == 0
         assert (tmp_path / "precious.csv").read_text() == "mine"
 
+    @pytest.mark.usefixtures("undrawn")
     def test_labels_that_are_formulas(self, cli, tmp_path):
         """Names stay as they are, and on the page they are text."""
         vectors = vectors_file(tmp_path)

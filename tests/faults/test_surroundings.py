@@ -56,6 +56,7 @@ def test_nothing_asks_a_network(cli, flowers, tmp_path, monkeypatch):
     assert cli("report", run, "--out", tmp_path / "page.html")[0] == 0
 
 
+@pytest.mark.long
 def test_without_home_language_and_width(flowers, run_folder, tmp_path):
     """With hardly a variable set, as under cron or in a container."""
     bare = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "DATAPRUNE_CACHE": str(tmp_path / "cache")}
