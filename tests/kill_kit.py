@@ -197,9 +197,10 @@ def tell(what):
 
 def main(folder, seed, counts, events_of, every):
     """Kill as many commands of each kind as asked, then one kind at each of its file events."""
-    from dataprune.training import ensemble
+    from dataprune.training import ensemble, plan
 
     ensemble.CHECKPOINT_SECONDS = 0.0  # after every epoch, however short
+    plan.LEAST_STEPS = 1  # a study's own run takes 15 epochs, not 200
     sources = folder / "sources"
     sources.mkdir()
     make_sources(sources)

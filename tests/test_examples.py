@@ -58,11 +58,8 @@ CALLS = {
 }
 
 
-TIERS = {
-    "train_transformers.py": pytest.mark.slow,
-    "train_pytorch.py": pytest.mark.long,
-    "train_sklearn:train": pytest.mark.long,
-}  # what takes seconds to import
+# What takes seconds to import.
+TIERS = {"train_transformers.py": pytest.mark.slow} | dict.fromkeys(("train_pytorch.py", "train_sklearn:train"), pytest.mark.long)
 IDS = [call.split()[0] for call in CALLS]
 
 
@@ -96,6 +93,7 @@ def test_the_readme_runs_as_it_stands(cli, tmp_path: Path, monkeypatch: pytest.M
     """All its commands but the installation and what waits for a person, one after the other in one folder; then its Python."""
     monkeypatch.setattr("dataprune.training.plan.LEAST_STEPS", 1)
     monkeypatch.setattr("dataprune.training.plan.EFFORTS", {"medium": (1, 2, 2)})  # a fifth of the epochs
+    monkeypatch.setattr("dataprune.study.grid.EPOCHS", 2)
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
