@@ -16,6 +16,8 @@ TYPED_TESTS = $(filter-out tests/test_noise_audit.py tests/test_noise_threshold.
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+# Its plugins by name: pytest would also load those of the newer packages behind the lowest ones.
+LOWEST_PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -p xdist.plugin -p _hypothesis_pytestplugin
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 # The files of a tier, by what they name: to import all others takes longer than some tiers.
 naming = $(shell grep -rlE --include='test_*.py' '$(1)' tests)
@@ -41,7 +43,7 @@ test-slow: .venv/dev  ## hundreds of kills, long fuzzing, closer statistics: hal
 	$(PYTEST) -m slow
 
 test-lowest: .venv-lowest/dev  ## the default tests with the lowest declared version of everything but torch; the rest is that of .venv
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(LOWEST_TESTS)
+	$(LOWEST_PYTEST) -n $(TEST_WORKERS) --dist worksteal $(LOWEST_TESTS)
 
 fuzz: .venv/fuzz  ## readers and stored formats, guided by coverage, SECONDS each; needs atheris, which has wheels for Linux
 	OMP_NUM_THREADS=1 $(PY) tests/fuzz/fuzzer.py --seconds $(SECONDS) --jobs $(TEST_WORKERS)
