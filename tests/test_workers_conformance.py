@@ -349,9 +349,11 @@ class TestEveryParallelBackEnd:
     )
     def test_workers_end_with_their_driver(self, executor, tmp_path, occupation, how):
         script = f"""
-            import os, time
+            import os, signal, time
             from pathlib import Path
             from dataprune.workers import ExecutorConfig, Job, run_jobs
+
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 
             def work(x, report):
                 Path({str(tmp_path)!r}, str(x)).write_text(str(os.getpid()))
