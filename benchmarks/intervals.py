@@ -4,7 +4,9 @@
     python benchmarks/intervals.py --study STUDY        (of many seeds: three and five of them are drawn, again and again)
 
 For each situation: the share of intervals that hold the truth (of cells, to random, to all data, of areas to random's), and of null
-studies with a false verdict. The marks: .93 to .97, and at most .06.
+studies with a false verdict. The marks: .93 to .97, and at most .06. "One far below" is of the area of a curve, one of whose two cells
+is far below all others, by the growth of the spread. "Racing" drops cells after two seeds; of those that went on: the same shares, the
+lowest of a single cell, false verdicts (with a wrong sign, or of what is equal), and the trainings made of those planned.
 """
 
 import argparse
@@ -18,7 +20,9 @@ import record as records
 import dataprune as dp
 from dataprune.study.auc import areas_of
 from dataprune.study.results_table import Cell, CellTable, cell_table
+from dataprune.study.spec import RACED
 from dataprune.study.statistics import Estimate, TwoWay, fit, holm, with_test_error
+from dataprune.study.summary import Summary, Verdict, summarise
 
 SIZES = np.round(np.linspace(0.9, 0.3, 7), 9)
 CURVES = ("random", "a", "b", "c")
@@ -52,9 +56,17 @@ def main() -> None:
     cells = (Cell("all", "all", 1.0), *(Cell(name, "hardest", keep) for name in CURVES for keep in SIZES))
     truth = np.array([0.94 if cell.is_all else 0.94 - 0.35 * cell.dropped**3 for cell in cells])
     made = {name: simulated(cells, truth, **how) for name, how in SITUATIONS.items()}
-    records.record(
-        "intervals of simulated studies", judged(cells, truth, made, asked.studies) | {"few errors": few_errors(asked.studies)}
-    )
+    figures = judged(cells, truth, made, asked.studies) | {"few errors": few_errors(asked.studies)}
+    figures |= one_far_below(asked.studies)
+    edge = np.array([0, 0, -0.005, -0.01, -0.015, -0.02, -0.03])  # of curve b, to random
+    mixed = truth + [0.005 * (cell.score == "c") + (edge[cell.keep == SIZES].sum() if cell.score == "b" else 0) for cell in cells]
+    for name, values, tolerance in (("all equal", truth, 0.0), ("mixed", mixed, 0.01), ("mixed, tolerance 0", mixed, 0.0)):
+        for how in ("the model", "together and growing"):
+            draws = simulated(cells, values, **SITUATIONS[how])
+            figures |= {
+                f"racing, {name}, {how}, {n} seeds": raced(cells, values, draws, tolerance, n, asked.studies) for n in (3, 5)
+            }
+    records.record("intervals of simulated studies", figures)
 
 
 def simulated(
@@ -134,6 +146,74 @@ def _fitted(
 def _held(found: Estimate, truth: np.ndarray) -> float:
     low, high = found.interval()
     return float(np.mean((low <= truth) & (truth <= high)))
+
+
+def one_far_below(studies: int) -> dict[str, dict[str, float]]:
+    """Return how often the area of a curve, and of the others, to random's holds the truth, for growths of the spread of 0 to 3."""
+    names = ("random", "a", "b", "c", "d", "e")
+    cells = (Cell("all", "all", 1.0), *(Cell(name, "hardest", keep) for name in names for keep in (0.75, 0.5)))
+    truth = np.where([cell.score == "a" and cell.keep == 0.5 for cell in cells], 0.49, 0.86)
+    random = np.array([cell.is_random for cell in cells])
+    curves = [[1 + 2 * number, 2 + 2 * number] for number in range(len(names))]
+    exact = {one.name: one.minus_random for one in areas_of(*_fitted(cells, np.repeat(truth[:, None], 2, axis=1), random, curves))}
+    found = {}
+    for seeds in (2, 3, 5):
+        for growth in range(4):
+            draw, held = np.random.default_rng(seeds), []
+            spreads = 0.009 * ((1 - truth) / 0.14)[:, None] ** (growth / 2)
+            for _ in range(studies):
+                table = np.clip(truth[:, None] + spreads * draw.normal(size=(len(cells), seeds)), 0, 1)
+                areas = areas_of(*_fitted(cells, table, random, curves))
+                held.append(
+                    [one.minus_random_low <= exact[one.name] <= one.minus_random_high for one in areas if one.name != "random"]
+                )
+            shares = np.mean(held, axis=0)
+            found[f"one far below, growth {growth}, {seeds} seeds"] = {
+                "its curve": round(float(shares[0]), 3),
+                "others": round(float(shares[1:].mean()), 3),
+            }
+    return found
+
+
+def raced(cells: tuple[Cell, ...], truth: np.ndarray, drawn: Drawn, tolerance: float, seeds: int, studies: int) -> dict[str, float]:
+    """Return coverage of the cells that went on, and false verdicts, in studies that drop cells after two seeds."""
+    columns = {name: np.array([getattr(cell, name) for cell in cells]) for name in ("score", "strategy", "keep")}
+    controls = [next(at for at, one in enumerate(cells) if one.keep == cell.keep) for cell in cells]  # random is the first curve
+    gains = np.where([cell.is_scored for cell in cells], truth - truth[controls], np.nan)
+    hits = {name: np.full((studies, len(cells)), np.nan) for name in ("cells", "to random", "to all")}
+    true = {"cells": truth, "to random": gains, "to all": np.where(np.arange(len(cells)) > 0, truth - truth[0], np.nan)}
+    ends = {
+        "cells": ("low", "high"),
+        "to random": ("minus_random_low", "minus_random_high"),
+        "to all": ("minus_all_low", "minus_all_high"),
+    }
+    draw, false, made = np.random.default_rng(seeds), 0, 0
+
+    def summary(table: np.ndarray) -> Summary:
+        at, seed = np.nonzero(np.isfinite(table))
+        return summarise(
+            {name: of[at] for name, of in columns.items()} | {"seed": seed, "test_accuracy": table[at, seed]}, tolerance
+        )
+
+    for study in range(studies):
+        table = drawn(draw, seeds)
+        beaten = summary(table[:, :RACED]).beaten
+        table[[cell in beaten for cell in cells], RACED:] = np.nan
+        found, made = summary(table), made + int(np.isfinite(table).sum())
+        place = [found.cells.index(cell) for cell in cells]
+        went_on = np.isfinite(table).all(axis=1)
+        for name, (low, high) in ends.items():
+            held = (found.table[low][place] <= true[name]) & (true[name] <= found.table[high][place])
+            known = went_on & np.isfinite(true[name] + found.table[low][place])
+            hits[name][study, known] = held[known]
+        verdicts = found.table["verdict"][place]
+        false += bool((((verdicts == Verdict.BETTER) & (gains <= 0)) | ((verdicts == Verdict.WORSE) & (gains >= 0))).any())
+    often = np.isfinite(hits["to random"]).mean(axis=0) > 0.05
+    return {name: round(float(np.nanmean(one)), 3) for name, one in hits.items()} | {
+        "lowest to random": round(float(np.nanmean(hits["to random"][:, often], axis=0).min()), 3),
+        "false verdicts": round(false / studies, 3),
+        "trained": round(made / (studies * len(cells) * seeds), 3),
+    }
 
 
 def few_errors(studies: int, n_test: int = 100) -> dict[str, float]:

@@ -14,9 +14,7 @@ from dataprune.report.plot import plot_data
 from dataprune.report.run_figures import both_correlations_data
 from dataprune.report.study_figures import (
     accuracy_data,
-    cost_data,
     differences_data,
-    easy_hard_data,
     epoch_curves,
     epoch_plots,
     styles_of,
@@ -74,13 +72,12 @@ def test_windows_by_arm():
 
 
 def test_easy_against_hard_is_told_by_the_line():
-    data = easy_hard_data(summarise(trials_of(sweep_rows(("el2n", "std")) + easy_rows())))
+    data = accuracy_data(summarise(trials_of(sweep_rows(("el2n", "std")) + easy_rows())))
     lines = {line.label: line for line in data.panels[0].lines}
-    assert set(lines) == {"el2n, easy dropped", "std, easy dropped", "el2n, hard dropped", "std, hard dropped", "random"}
-    assert lines["el2n, hard dropped"].style.is_hollow
-    assert not lines["el2n, easy dropped"].style.is_hollow
-    assert lines["el2n, hard dropped"].style.colour == lines["el2n, easy dropped"].style.colour
-    assert np.allclose(lines["el2n, hard dropped"].x, np.arange(10, 91, 10), atol=0.5)
+    assert set(lines) == {"el2n", "std", "el2n easiest", "std easiest", "random"}
+    assert lines["el2n easiest"].style.is_hollow
+    assert not lines["el2n"].style.is_hollow
+    assert lines["el2n easiest"].style.colour == lines["el2n"].style.colour
 
 
 def test_by_epoch_is_the_mean_over_seeds_and_compares_what_is_of_one_size():
@@ -124,20 +121,7 @@ def test_numbers_of_clusters_have_a_ramp():
 def test_what_a_study_has_not_is_no_picture():
     summary = summarise(trials_of(window_rows()))
     assert accuracy_data(summary) is None
-    assert easy_hard_data(summary) is None
     assert window_data(summarise(trials_of(sweep_rows()))) is None
-
-
-def test_price_lines_cross_where_it_has_paid():
-    found = study_costs(trials_of(sweep_rows(("el2n",), sizes=(0.9, 0.5))), Cost(20.0, 40_000, 4e10))
-    data = cost_data(found)
-    lines = {line.label: line for line in data.panels[0].lines}
-    # Scoring costs two trainings; a tenth saved each time pays with the 21st, a half with the fifth.
-    assert set(lines) == {"all data", "keep 90%: paid after 21", "keep 50%: paid after 5"}
-    half = lines["keep 50%: paid after 5"]
-    assert half.y[0] == pytest.approx(2)
-    assert (half.y[4], half.y[5]) == (pytest.approx(4), pytest.approx(4.5))
-    assert cost_data(study_costs(trials_of(sweep_rows(("el2n",), sizes=(0.5,))), Cost(np.nan, np.nan, np.nan))) is None
 
 
 def test_correlations_below_pearson_above_spearman():
@@ -155,7 +139,7 @@ def test_everything_is_drawn_and_the_same_each_time(tmp_path):
     study = study_of(trials_of(sweep_rows(("el2n", "$x^<script>"), sizes=(0.7, 0.5)) + easy))
     first = write_study_plots(study, tmp_path / "one", scores())
     second = write_study_plots(study, tmp_path / "two", scores())
-    names = {"accuracy", "against-random", "easy-vs-hard", "by-epoch-1", "by-epoch-2", "cost", "correlations", "distributions"}
+    names = {"accuracy", "against-random", "by-epoch-1", "by-epoch-2", "correlations", "distributions"}
     assert {path.name for path in first} == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name

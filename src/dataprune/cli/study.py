@@ -76,6 +76,7 @@ class Changes:
             Each beside random of the same cost. Without a preset this is all that is asked.
         stages: Of a curriculum, EPOCHS:SHARE with commas: 10:0.5,5:0.8,20:1.
         tolerance: A loss of accuracy that counts as none. Default: 0.01.
+        racing: After two seeds train no more of what is surely worse than random of its size by more than the tolerance.
         test_share: Cut this share off as test where the data have no test split. Default: 0.2.
         trainer: Train by this command in place of our networks, or by module:function. These places are filled in: {ids}, {rows},
             {test} and {validation} are files of one entry a line, {folder} holds the kept pictures as links, {seed}, {budget} (from
@@ -102,6 +103,7 @@ class Changes:
     dynamic: Words = None
     stages: Annotated[tuple[tuple[int, float], ...] | None, STAGES] = None
     tolerance: float | None = None
+    racing: bool = False
     test_share: float | None = None
     trainer: str | None = None
     metric: str | None = None
@@ -112,9 +114,54 @@ class Changes:
         from dataprune.study.presets import with_sweeps
 
         sweeps = (self.keep, self.start, self.strategy)
-        given = {name: value for name, value in vars(self).items() if name not in ("keep", "start", "strategy", "balanced")}
-        changed = replace(spec, **{name: value for name, value in given.items() if value is not None})
-        return with_sweeps(replace(changed, seed=seed or spec.seed, balanced=self.balanced or spec.balanced), *sweeps)
+        given = {name: value for name, value in vars(self).items() if name not in ("keep", "start", "strategy")}
+        given = {name: value for name, value in given.items() if value is not None and value is not False}
+        return with_sweeps(replace(spec, **given, seed=seed or spec.seed), *sweeps)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is taken from elsewhere, and from before.
+
+    Attributes:
+        run: Take the scores from this run of the same data. Default: score first, into STUDY/run.
+        reuse: Take trials that are the same from this study; may be given several times.
+        features: Features for km, a row for each training example; pixels takes the main directions of the pictures themselves.
+        effort: How much to spend on scoring, where there is no --run.
+        retry_failed: Train again what failed before.
+    """
+
+    run: Path | None = None
+    reuse: list[Path] | None = None
+    features: str | None = None
+    effort: Literal["low", "medium", "high"] = "medium"
+    retry_failed: bool = False
+
+    def check(self, spec: "dp.StudySpec") -> None:
+        """Refuse what cannot be taken for a study, before anything is read."""
+        from dataprune.run.own_scores import is_score_file
+        from dataprune.study.conditions import check_question
+        from dataprune.study.study import is_study
+
+        check_question(spec, self.run, self.features is not None, [name for name in spec.scores if is_score_file(name)])
+        for other in self.reuse or ():
+            if not is_study(other):
+                raise invalid("reuse", "be a folder made by dataprune study", str(other))
+        named = f"the scores {', '.join(spec.scores) or 'of the run'}"
+        if self.features is not None and "km" not in spec.scores and spec.scores:
+            raise invalid("features", "go with the score km", named)
+        if spec.clusters and "km" not in spec.scores:
+            raise invalid("clusters", "go with the score km", named, "Add --scores km.")
+
+    def inputs(self, spec: "dp.StudySpec", dataset: "dp.Dataset") -> "dp.StudyInputs":
+        """Return what `dp.run_study` takes."""
+        from dataprune.run.own_scores import is_score_file, score_of_file
+        from dataprune.study.conditions import PIXELS
+
+        file = self.features if self.features in (None, PIXELS) else dp.read_features(Path(self.features))
+        own = tuple(replace(score_of_file(name, dataset.ids), name=name) for name in spec.scores if is_score_file(name))
+        settings = Settings(effort=self.effort, seed=spec.seed, precision=spec.precision)
+        return dp.StudyInputs(self.run, settings, file, tuple(self.reuse or ()), own, retry_failed=self.retry_failed)
 
 
 def study(
@@ -125,15 +172,11 @@ def study(
     out: Output | None = None,
     spec: Path | None = None,
     print_spec: bool = False,
-    run: Path | None = None,
-    reuse: list[Path] | None = None,
     changes: Annotated[Changes, FLAT] = Changes(),
+    sources: Annotated[Sources, FLAT] = Sources(),
     encoder: Encoder = "auto",
-    features: str | None = None,
     test: str | None = None,
-    effort: Literal["low", "medium", "high"] = "medium",
     reading: Annotated[Reading, FLAT] = Reading(),
-    retry_failed: bool = False,
     wait: Wait = False,
     seed: Seed = 0,
     hardware: Annotated[Hardware, FLAT] = Hardware(),
@@ -156,73 +199,49 @@ def study(
         out: Folder for the results; made if it is not there.
         spec: Ask what this TOML file asks, in place of a preset.
         print_spec: Print what would be asked as TOML, and end.
-        run: Take the scores from this run of the same data. Default: score first, into STUDY/run.
-        reuse: Take trials that are the same from this study; may be given several times.
-        features: Features for km, a row for each training example; pixels takes the main directions of the pictures themselves.
         test: Test data of their own, in place of the source's.
-        effort: How much to spend on scoring, where there is no --run.
-        retry_failed: Train again what failed before.
         log: Follow each trial in TensorBoard, Weights & Biases or MLflow: in STUDY/log, or where their environment says; may be
             given several times.
     """
-    from dataprune.study.presets import QUESTIONS
-    from dataprune.study.spec import read_spec, to_toml
-
-    if preset is not None and spec is not None:
-        raise InputError("give one of --preset and --spec, got both.")
-    usual = "sweep" if changes.dynamic is None else "dynamic"
-    asked = changes.of(dp.preset(preset or usual) if spec is None else read_spec(spec), seed)
+    asked = _question(preset, spec, changes, seed)
     if print_spec:
-        begin((), quiet=False)  # here this is the result
-        say(*([f"# {QUESTIONS[asked.preset]}"] if asked.preset in QUESTIONS else []), *to_toml(asked).splitlines())
-        return asked
+        return _printed(asked)
     if out is None:
         raise invalid("out", "name the folder for the results", "nothing", "Or ask with --print-spec what would be done.")
     from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run.own_scores import is_score_file
     from dataprune.run.score import eyes_for
-    from dataprune.study.conditions import check_question
     from dataprune.study.runner import check_out
 
     check_out(out)
-    check_question(asked, run, features is not None, [name for name in asked.scores if is_score_file(name)])
+    sources.check(asked)
     splits = options.read_all(data, reading, hardware.workers, test=test)
     options.say_splits(data, splits)
     refuse_output_inside_data(splits.train, out)
     if splits.test is not None and changes.test_share is not None:
         raise invalid("test_share", "be left out where the data have a test split", changes.test_share)
-    by_run = None if run is None or encoder != "auto" else dp.open_run(run).eyes
-    eyes = by_run or eyes_for(encoder, asked.model, asked.recipe)
-    splits = options.encoded(splits, eyes, hardware)
-    inputs = _inputs(asked, splits.train, run, reuse or [], features, Settings(effort=effort, seed=seed, precision=asked.precision))
+    by_run = None if sources.run is None else dp.open_run(sources.run).eyes
+    splits = options.encoded(splits, by_run or eyes_for(encoder, asked.model, asked.recipe), hardware)
     make = partial(dp.run_study, splits, asked, out, wait=wait)
-    done = _conduct(make, replace(inputs, retry_failed=retry_failed), hardware, {name: out / LOGS / name for name in log or ()})
-    _report(done, run)
-    for row in done.failed[:3]:
-        complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
-    if done.failed:
-        complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
-    return Ended({"path": done.path, "summary": done.summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
+    done = _conduct(make, sources.inputs(asked, splits.train), hardware, {name: out / LOGS / name for name in log or ()})
+    return _report(done, sources.run)
 
 
-def _inputs(
-    spec: "dp.StudySpec", dataset: "dp.Dataset", run: Path | None, reuse: list[Path], features: str | None, settings: Settings
-) -> "dp.StudyInputs":
-    from dataprune.run.own_scores import is_score_file, score_of_file
-    from dataprune.study.conditions import PIXELS
-    from dataprune.study.study import is_study
+def _question(preset: str | None, spec: Path | None, changes: Changes, seed: int) -> "dp.StudySpec":
+    from dataprune.study.spec import read_spec
 
-    for other in reuse:
-        if not is_study(other):
-            raise invalid("reuse", "be a folder made by dataprune study", str(other))
-    if features is not None and "km" not in spec.scores and spec.scores:
-        raise invalid("features", "go with the score km", f"the scores {', '.join(spec.scores)}")
-    if spec.clusters and "km" not in spec.scores:
-        named = f"the scores {', '.join(spec.scores) or 'of the run'}"
-        raise invalid("clusters", "go with the score km", named, "Add --scores km.")
-    file = features if features is None or features == PIXELS else dp.read_features(Path(features))
-    own = tuple(replace(score_of_file(name, dataset.ids), name=name) for name in spec.scores if is_score_file(name))
-    return dp.StudyInputs(run, settings, file, tuple(reuse), own)
+    if preset is not None and spec is not None:
+        raise InputError("give one of --preset and --spec, got both.")
+    usual = "sweep" if changes.dynamic is None else "dynamic"
+    return changes.of(dp.preset(preset or usual) if spec is None else read_spec(spec), seed)
+
+
+def _printed(asked: "dp.StudySpec") -> "dp.StudySpec":
+    from dataprune.study.presets import QUESTIONS
+    from dataprune.study.spec import to_toml
+
+    begin((), quiet=False)  # here this is the result
+    say(*([f"# {QUESTIONS[asked.preset]}"] if asked.preset in QUESTIONS else []), *to_toml(asked).splitlines())
+    return asked
 
 
 def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware: Hardware, logs: dict[str, Path]) -> "dp.Study":
@@ -251,24 +270,29 @@ def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware
     return done
 
 
-def _report(done: "dp.Study", run_folder: Path | None) -> None:
+def _report(done: "dp.Study", run_folder: Path | None) -> Ended:
     """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_figures import write_study_plots
     from dataprune.run.own_scores import known_score
     from dataprune.study.study import RUN
 
-    if not (done.trials["status"] == "ok").any():
-        return
-    place, plots = run_folder or done.path / RUN, done.path / PLOTS
-    run = dp.open_run(place) if place.exists() else None
-    known = [] if run is None else [name for name in done.spec.scores if name in run.scores or name in dp.SCORES]
-    named = [] if run is None else [known_score(run, name) for name in known]
-    files = write_study_plots(done, plots, dp.Scores(named) if named else None)
-    say_summary(done)
-    say(f"plots: {', '.join(file.name for file in files if file.suffix == '.png')} and .svg in {plots}")
-    say(f"tables: {done.path / 'trials.parquet'}, a row for each training; {done.path / 'summary.parquet'}, a row for each cell")
-    at = "" if run_folder is None else f" --run {shlex.quote(str(run_folder))}"
-    say(f"next: dataprune advise {shlex.quote(str(done.path))}{at}")
+    if (done.trials["status"] == "ok").any():
+        place, plots = run_folder or done.path / RUN, done.path / PLOTS
+        run = dp.open_run(place) if place.exists() else None
+        named = [known_score(run, name) for name in done.spec.scores if run and (name in run.scores or name in dp.SCORES)]
+        files = write_study_plots(done, plots, dp.Scores(named) if named else None)
+        say_summary(done)
+        say(f"plots: {', '.join(file.name for file in files if file.suffix == '.png')} and .svg in {plots}")
+        say(
+            f"tables: {done.path / 'trials.parquet'}, a row for each training; {done.path / 'summary.parquet'}, a row for each cell"
+        )
+        at = "" if run_folder is None else f" --run {shlex.quote(str(run_folder))}"
+        say(f"next: dataprune advise {shlex.quote(str(done.path))}{at}")
+    for row in done.failed[:3]:
+        complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
+    if done.failed:
+        complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
+    return Ended({"path": done.path, "summary": done.summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
 
 
 MOST_ROWS = 200  # of the table that is printed; the file has all
@@ -278,20 +302,17 @@ def say_summary(done: "dp.Study") -> None:
     """Print the table of cells, what can be dropped, and what the figures mean."""
     summary = done.summary
     table, metric = summary.table, summary.metric
-    extras = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
+    extras: list[str] = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
+    extras += ["n_seeds"] if len(set(table["n_seeds"].tolist())) > 1 else []
     head = ("score", "strategy", "keep", "start", metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
     rows: list[tuple[str, ...]] = [head]
     for row in range(min(len(table["keep"]), MOST_ROWS)):
         cell = {name: column[row] for name, column in table.items()}
-        figures = (
-            f"{cell['keep']:g}",
-            f"{cell['start']:g}",
-            metric.text(cell[done.measure]),
-            metric.span(cell["low"], cell["high"]),
-        )
-        minus = (metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"]))
+        sizes, value = (f"{cell['keep']:g}", f"{cell['start']:g}"), metric.text(cell[done.measure])
+        minus = metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"])
+        figures = *sizes, value, metric.span(cell["low"], cell["high"]), *minus
         more = (str(cell[name] or "") for name in extras)
-        rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, *minus, cell["verdict"], *more))
+        rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, cell["verdict"], *more))
     budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
     judged = "as the trainer reports it" if done.spec.trainer else "on test"
     say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
@@ -337,11 +358,12 @@ def _say_areas(summary: "Summary") -> None:
     if not summary.areas:
         return
     say("accuracy over all sizes as a share of that on all data (area under the curve, from nothing dropped):")
+    text, span = summary.metric.text, summary.metric.span
     rows: list[tuple[str, ...]] = [("curve", "area %", "95 %", "- random", "95 %", "10-70 % dropped %", "95 %")]
     for one in summary.areas:
-        parts = [one.name, _percent(one.trapezoid), _interval(one.trapezoid_low, one.trapezoid_high), _percent(one.minus_random)]
-        parts += [_interval(one.minus_random_low, one.minus_random_high), _percent(one.simpson)]
-        rows.append((*parts, _interval(one.simpson_low, one.simpson_high)))
+        whole = text(one.trapezoid), span(one.trapezoid_low, one.trapezoid_high)
+        minus = text(one.minus_random), span(one.minus_random_low, one.minus_random_high)
+        rows.append((one.name, *whole, *minus, text(one.simpson), span(one.simpson_low, one.simpson_high)))
     absent = dict.fromkeys(one.absent for one in summary.areas if one.absent)
     has_parts = any(one.absent is None for one in summary.areas)
     say_columns([row if has_parts else row[:-2] for row in rows], right=(1, 2, 3, 4, 5, 6))
@@ -354,34 +376,27 @@ def _say_droppable(summary: "Summary") -> None:
     if summary.no_loss:
         say(f"how much can be dropped is not known: {summary.no_loss}")
         return
+    tolerance = Amount(summary.tolerance, summary.metric)
     for one in summary.droppable:
         name = one.name + (f", {one.arm}" if one.arm and one.arm not in one.name else "")
         if one.keep < 1:
-            most, tolerance = Amount(one.at_most, summary.metric), Amount(summary.tolerance, summary.metric)
-            loss = f"at a loss of at most {most:g} (tolerance {tolerance:gb})"
-            say(f"{name}: {1 - one.keep:.0%} can be dropped {loss}")
+            most = Amount(one.at_most, summary.metric)
+            say(f"{name}: {1 - one.keep:.0%} can be dropped at a loss of at most {most:g} (tolerance {tolerance:gb})")
         else:
-            most = Amount(summary.tolerance, summary.metric)
-            say(f"{name}: no size shown to lose at most {most:g} (stopped at {one.stopped:.0%})")
+            say(f"{name}: no size shown to lose at most {tolerance:g} (stopped at {one.stopped:.0%})")
     if any(one.keep >= 1 for one in summary.droppable):
         say("  sizes are tested from the largest down, for each curve until one may lose more; smaller ones are not tested")
 
 
 def _say_arms(summary: "Summary") -> None:
-    arms = [dict(zip(summary.arms, values, strict=True)) for values in zip(*summary.arms.values(), strict=True)]
-    if not arms:
+    if not len(summary.arms["arm"]):
         return
-    say(f"what the arms differ by, {'points' if summary.metric.is_share else summary.metric.axis}:")
+    metric = summary.metric
+    say(f"what the arms differ by, {'points' if metric.is_share else metric.axis}:")
     rows: list[tuple[str, ...]] = [("arm", "score", "keep", "start", "difference", "95 %")]
-    for arm in arms:
-        names = (
-            f"{arm['arm']} - {arm['minus_arm']}",
-            str(arm["score"] or arm["strategy"]),
-            f"{arm['keep']:g}",
-            f"{arm['start']:g}",
-        )
-        ends = summary.metric.span(arm["difference_low"], arm["difference_high"])
-        rows.append((*names, summary.metric.text(arm["difference"]), ends))
+    for arm in (dict(zip(summary.arms, values, strict=True)) for values in zip(*summary.arms.values(), strict=True)):
+        names = f"{arm['arm']} - {arm['minus_arm']}", str(arm["score"] or arm["strategy"]), f"{arm['keep']:g}", f"{arm['start']:g}"
+        rows.append((*names, metric.text(arm["difference"]), metric.span(arm["difference_low"], arm["difference_high"])))
     say_columns(rows, right=(2, 3, 4, 5))
 
 
@@ -397,14 +412,5 @@ def _say_dynamic(done: "dp.Study") -> None:
             lost = ""
             for control, name in (("all data", "minus_all"), ("random at the same cost", "minus_random")):
                 found, low, high = (table[f"{name}{end}"][row] for end in ("", "_low", "_high"))
-                lost += f", {100 * found:+.2f} points against {control} ({_interval(low, high)})"
+                lost += f", {100 * found:+.2f} points against {control} ({done.summary.metric.span(low, high)})"
             say(f"{cell.name}: {saved:.1%} of the examples saved{lost}")
-
-
-def _percent(value: float) -> str:
-    """Write a share; the notes below the table say why one is not known."""
-    return "-" if value != value else f"{100 * value:.2f}"
-
-
-def _interval(low: float, high: float) -> str:
-    return "-" if low != low else f"{100 * low:.2f} ... {100 * high:.2f}"

@@ -1,11 +1,10 @@
-"""Plots of a study: accuracy by size and by window, against random, easy against hard, by epoch, and from when pruning pays.
+"""Plots of a study: accuracy by size and by window, against random, and by epoch.
 
 Each function returns what is in a plot, or None where the study has nothing of the kind.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataprune.report.charts import Chart, Level, Line, Panel, Rows
-from dataprune.report.colors import GRAY, STYLES, Style, again, ramp, style_of
+from dataprune.report.colors import STYLES, Style, again, ramp, style_of
 from dataprune.report.figures import Plot, write_plots
 from dataprune.report.run_figures import both_correlations_data, histograms_data
 from dataprune.report.text import pluralise
-from dataprune.study.cost import CellCost, StudyCosts
 from dataprune.study.results_table import Cell, cell_table
 from dataprune.study.summary import Summary
-from dataprune.training.settings import MEASURES
 
 if TYPE_CHECKING:
     from dataprune.scores import Scores
@@ -31,9 +28,7 @@ EARLY = 4  # of the epochs the first one in four may lie below a chart: they wou
 MOST_LINES = 24
 MOST_ROWS = 60
 MOST_AGAIN = 6  # ways to draw lines of one colour
-MOST_TRAININGS = 100
 ARMS = {"given": "labels as given", "noise": "labels made wrong"}
-UNITS = {"flops": "operations", "seconds": "seconds of work", "examples_seen": "examples seen"}
 
 
 def write_study_plots(study: "Study", folder: Path, scores: "Scores | None" = None) -> tuple[Path, ...]:
@@ -41,8 +36,7 @@ def write_study_plots(study: "Study", folder: Path, scores: "Scores | None" = No
 
     `scores` of the study's run give their correlations and distributions.
     """
-    plots = study_plots(study.summary) | _present({"easy-vs-hard": easy_hard_data(study.summary)})
-    plots |= numbered(epoch_plots(study.summary.cells, epoch_curves(study))) | _present({"cost": cost_data(study.costs)})
+    plots = study_plots(study.summary) | numbered(epoch_plots(study.summary.cells, epoch_curves(study)))
     if scores is not None and len(scores):
         plots |= {"correlations": both_correlations_data(scores), "distributions": histograms_data(scores)}
     return write_plots(plots, folder)
@@ -50,35 +44,41 @@ def write_study_plots(study: "Study", folder: Path, scores: "Scores | None" = No
 
 def study_plots(summary: Summary) -> dict[str, Plot]:
     """Return accuracy by size and by window and the difference to random, by name; a row for each cell where there is no curve."""
-    plots = _present({"accuracy": accuracy_data(summary), "window": window_data(summary)})
-    return {**plots, **_present({"against-random": differences_data(summary)})} if plots else {"cells": cells_data(summary)}
+    plots = {"accuracy": accuracy_data(summary), "window": window_data(summary), "against-random": differences_data(summary)}
+    drawn: dict[str, Plot] = {name: plot for name, plot in plots.items() if plot is not None}
+    return drawn or {"cells": cells_data(summary)}
 
 
 def accuracy_data(summary: Summary) -> Chart | None:
     """Return accuracy against the share kept, with random and all data, where each curve ends at 100 %."""
     panels = []
-    for arm in _arms(summary.cells):
-        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
-        if max(map(len, curves.values()), default=0) > 1:
-            whole = _rows(summary, arm, lambda cell: cell.is_all)
-            lines = (*_lines(summary, curves, "keep", whole=whole), *_random(summary, arm, "keep", whole))
-            panels.append(Panel(ARMS.get(arm, arm), lines, _all_data(summary, arm)))
+    for arm, curves in _by_size(summary):
+        whole = _rows(summary, arm, lambda cell: cell.is_all)
+        random = _rows(summary, arm, lambda cell: cell.is_random and cell.has_size)
+        lines = _lines(summary, curves, "keep", whole=whole)
+        lines += (_line(summary, [*whole, *random], "keep", "random", STYLES["random"]),) if random else ()
+        panels.append(Panel(ARMS.get(arm, arm), lines, _all_data(summary, arm)))
     return _chart(summary, f"{summary.metric.name.capitalize()} by the share kept", "kept, %", panels)
 
 
 def differences_data(summary: Summary) -> Chart | None:
     """Return the difference to random of the same size."""
     panels = []
-    for arm in _arms(summary.cells):
-        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
-        curves = {name: rows for name, rows in curves.items() if np.isfinite(summary.table["minus_random"][rows]).any()}
-        if max(map(len, curves.values()), default=0) > 1:
+    for arm, every in _by_size(summary):
+        curves = {name: rows for name, rows in every.items() if np.isfinite(summary.table["minus_random"][rows]).any()}
+        if curves:
             lines = _lines(summary, curves, "keep", "minus_random")
             panels.append(Panel(ARMS.get(arm, arm), lines, (Level("random", STYLES["random"], 0.0),)))
-    title = "Difference to a random set of the same size"
-    return _chart(
-        summary, title, "kept, %", panels, f"minus random, {'points' if summary.metric.is_share else summary.metric.axis}"
-    )
+    y_label = f"minus random, {'points' if summary.metric.is_share else summary.metric.axis}"
+    return _chart(summary, "Difference to a random set of the same size", "kept, %", panels, y_label)
+
+
+def _by_size(summary: Summary) -> Iterator[tuple[str, dict[str, list[int]]]]:
+    """Yield the arms that have a curve of several sizes, with their curves."""
+    for arm in _arms(summary.cells):
+        curves = _curves(summary, arm, lambda cell: cell.is_scored and cell.has_size)
+        if max(map(len, curves.values()), default=0) > 1:
+            yield arm, curves
 
 
 def window_data(summary: Summary) -> Chart | None:
@@ -96,22 +96,6 @@ def window_data(summary: Summary) -> Chart | None:
             panels.append(Panel(ARMS.get(arm, arm), _lines(summary, curves, "start"), (*levels, *_all_data(summary, arm))))
     sizes = sorted({f"{cell.keep:.0%}" for cell in summary.cells if cell.strategy == "window"})
     return _chart(summary, f"A window of {' or '.join(sizes)}, slid from easy to hard", "easier examples left out, %", panels)
-
-
-def easy_hard_data(summary: Summary) -> Chart | None:
-    """Return losing easy examples (hardest kept) against losing hard ones (easiest kept)."""
-    panels = []
-    for arm in _arms(summary.cells):
-        lines = []
-        for strategy, label in (("hardest", "easy dropped"), ("easiest", "hard dropped")):
-            curves = _curves(summary, arm, lambda cell, of=strategy: cell.strategy == of and cell.is_scored and cell.has_size)
-            for rows in curves.values():
-                score = summary.cells[rows[0]].score
-                style = again(style_of(score), int(strategy == "easiest"))
-                lines.append(_line(summary, rows, "dropped", f"{score}, {label}", style))
-        if {line.style.is_hollow for line in lines} == {True, False}:
-            panels.append(Panel(ARMS.get(arm, arm), (*lines, *_random(summary, arm, "dropped")), _all_data(summary, arm)))
-    return _chart(summary, "Losing easy examples against losing hard ones", "dropped, %", panels)
 
 
 def cells_data(summary: Summary) -> Rows:
@@ -161,35 +145,6 @@ def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[
 def numbered(plots: Mapping[str, Chart]) -> dict[str, Plot]:
     """Name the plots by epoch."""
     return {f"by-epoch-{number}": plot for number, plot in enumerate(plots.values(), start=1)}
-
-
-def cost_data(costs: StudyCosts) -> Chart | None:
-    """Return all that was spent against the number of trainings, for each size; None without all data or without a size by a score.
-
-    In operations where these are known, else in seconds. One training on all data is the unit. A size's line begins with the cost
-    of scoring; where it crosses that of all data pruning has paid.
-    """
-    measure = next((name for name in ("flops", *MEASURES) if np.isfinite(costs.everything[name] * costs.scoring[name])), None)
-    sizes: dict[float, list[CellCost]] = {}
-    for one in costs.cells:
-        if measure is not None and one.cell.is_scored and not one.cell.order and np.isfinite(one.training[measure]):
-            sizes.setdefault(round(one.cell.keep, 6), []).append(one)
-    if measure is None or not sizes:
-        return None
-    unit = costs.everything[measure]
-    each = {keep: float(np.mean([one.training[measure] for one in of_size])) / unit for keep, of_size in sizes.items()}
-    scoring = costs.scoring[measure] / unit
-    pays = {keep: floor(scoring / (1 - cost)) + 1 if cost < 1 else None for keep, cost in each.items()}
-    most = min(MOST_TRAININGS, max(5, round(1.5 * float(np.median([number for number in pays.values() if number] or [5])))))
-    trainings = np.arange(0.0, most + 1)
-    nothing = np.full(len(trainings), np.nan)
-    lines = [Line("all data", Style(GRAY, "", "--"), trainings, trainings, nothing, nothing)]
-    for place, keep in enumerate(sorted(sizes, reverse=True)):
-        label = f"keep {keep:.0%}: " + (f"paid after {pays[keep]:,}" if pays[keep] else "never paid")
-        lines.append(Line(label, Style(ramp(place, len(sizes)), ""), trainings, scoring + trainings * each[keep], nothing, nothing))
-    note = f"Scoring cost as much as {scoring:.2g} trainings on all data, in {UNITS[measure]}; the study itself is not counted."
-    title = "What scoring and trainings cost together"
-    return Chart(title, note, "trainings", "cost, in trainings on all data", (Panel("", tuple(lines)),))
 
 
 def styles_of(cells: Sequence[Cell]) -> list[Style]:
@@ -259,10 +214,6 @@ def _curves(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> dict[
     return curves
 
 
-def _present(plots: Mapping[str, Plot | None]) -> dict[str, Plot]:
-    return {name: plot for name, plot in plots.items() if plot is not None}
-
-
 def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[int]:
     return [row for row, cell in enumerate(summary.cells) if cell.arm == arm and wanted(cell)]
 
@@ -281,11 +232,6 @@ def _lines(
     styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
     parts = zip(curves.items(), styles, strict=True)
     return tuple(_line(summary, [*whole, *rows], axis, name, style, what) for (name, rows), style in parts)
-
-
-def _random(summary: Summary, arm: str, axis: str, whole: Sequence[int] = ()) -> tuple[Line, ...]:
-    rows = _rows(summary, arm, lambda cell: cell.is_random and cell.has_size)
-    return (_line(summary, [*whole, *rows], axis, "random", STYLES["random"]),) if rows else ()
 
 
 def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:

@@ -1,6 +1,6 @@
 """The trials that answer a study's question: cells, the rows that each trains on, and by which network and recipe."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -16,7 +16,7 @@ from dataprune.selection import STRATEGIES, Dynamic, Views, select
 from dataprune.selection.ids import ids_sha256
 from dataprune.streams import torch_seed
 from dataprune.study.results_table import ALL, DYNAMIC, RANDOM, Cell
-from dataprune.study.spec import ORDERS, StudySpec
+from dataprune.study.spec import ORDERS, RACED, StudySpec
 from dataprune.study.splits import StudyData
 from dataprune.study.trial import Trial
 from dataprune.training.plan import model_and_recipe, sized
@@ -93,11 +93,13 @@ def grid(
     conditions: Sequence[Condition],
     setup: TrainingSetup,
     shares: Mapping[tuple[Cell, int], float] = MappingProxyType({}),
+    beaten: Collection[Cell] = (),
 ) -> Grid:
     """Lay out the trials of a study under each condition.
 
     Args:
         shares: what random at the cost of a dynamic arm keeps, by cell and seed; it is left out where that is not known yet.
+        beaten: cells that get no more than `RACED` seeds.
 
     Raises:
         InputError: a size that leaves fewer than two examples or passes the end with its start, or nothing is asked.
@@ -109,8 +111,18 @@ def grid(
     notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[tuple[Stage, ...], tuple[str, ...]]] = {}
     precision = "fp32" if spec.precision == "auto" else spec.precision
-    for seed in spec.training_seeds:
+    if beaten:
+        sizes: dict[str, list[str]] = {}
+        for cell in sorted(beaten, key=lambda one: (one.name, -one.keep, one.start)):
+            sizes.setdefault(cell.name, []).append(f"{cell.keep:g}" + (f" from {cell.start:g}" if cell.start else ""))
+        named = "; ".join(f"{name} at keep {', '.join(own)}" for name, own in sizes.items())
+        notes[
+            f"after {RACED} seeds surely worse than the control by more than the tolerance, so not trained with more: {named}"
+        ] = None
+    for number, seed in enumerate(spec.training_seeds):
         for request in requests:
+            if number >= RACED and replace(request.cell, keep=round(request.cell.keep, 9)) in beaten:
+                continue
             data, keep = request.condition.data, request.cell.keep
             if request.cell.strategy == DYNAMIC and request.dynamic is None:
                 if (request.cell, seed) not in shares:

@@ -1,14 +1,12 @@
 """How many times fewer examples, and how much less work, a rule needs than random for what it reaches."""
 
 from dataclasses import dataclass
-from math import floor
 
 import numpy as np
 
-from dataprune.study.cost import StudyCosts
+from dataprune.study.cost import StudyCosts, pays_after
 from dataprune.study.results_table import CellTable
 from dataprune.study.statistics import TwoWay
-from dataprune.training.settings import MEASURES
 
 HEADINGS = ("rule", "keep", "times fewer examples", "95 %", "less work, with scoring", "scoring is paid after")
 POINTS = 400  # sizes, evenly in their logarithm, at which random's curve is looked at: within 1 % of each other
@@ -48,12 +46,12 @@ class Multiplier:
         """
         cells = [one for one in costs.cells if one.cell.arm == self.arm and one.cell.has_size]
         own = next(one.training for one in cells if (one.cell.name, one.cell.keep) == (self.name, self.keep))
-        measure = next((name for name in ("flops", "seconds") if own[name] > 0 and costs.everything[name] > 0), MEASURES[0])
+        measure = costs.measure
         sizes = [(one.cell.keep, one.training[measure]) for one in cells if one.cell.is_random]
         keeps, works = zip(*sorted([*sizes, (1.0, costs.everything[measure])]), strict=True)
         random = float(np.interp(self.times * self.keep, keeps, works)) if 0 < self.times < np.inf else float("nan")
         scoring, saved = costs.scoring[measure], random - own[measure]
-        return random / (own[measure] + scoring), floor(scoring / saved) + 1 if saved > 0 and np.isfinite(scoring) else None
+        return random / (own[measure] + scoring), pays_after(scoring, saved)
 
 
 def multipliers_of(cells: CellTable, fitted: TwoWay) -> tuple[Multiplier, ...]:

@@ -24,7 +24,7 @@ from dataprune.study.outside import Outside
 from dataprune.study.presets import SCORES
 from dataprune.study.results_table import EXTRAS, RANDOM, Cell
 from dataprune.study.run_trials import Listener, TrialContext, found, train
-from dataprune.study.spec import StudySpec, from_toml, to_toml
+from dataprune.study.spec import RACED, StudySpec, from_toml, to_toml
 from dataprune.study.splits import StudyData, cut
 from dataprune.study.study import Study
 from dataprune.study.trial import ALGORITHM, FOLDER, Trial, TrialResult
@@ -152,15 +152,27 @@ class StudyRunner:
                 (folder / name).unlink(missing_ok=True)
         _work_folder(folder).renew(asdict(identity))
         shares: dict[tuple[Cell, int], float] = {}
+        beaten: frozenset[Cell] | None = None if spec.racing else frozenset()
         while True:
-            asked = grid(spec, conditions, self.setup, shares)
+            now = spec if beaten is not None else replace(spec, seeds=RACED, racing=False)
+            asked = grid(now, conditions, self.setup, shares, beaten or ())
             results = found(asked, context, provider.sources.reuse, retry_failed)
             notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
             self._gather(asked, results, train(asked, conditions, results, context, notes))
-            if (known := _shares_seen(asked, results)) == shares:  # nothing is to be trained at the cost of something else
+            retry_failed = False
+            if (known := _shares_seen(asked, results)) != shares:  # something is to be trained at the cost of something else
+                shares = known
+            elif beaten is None:
+                beaten = self._beaten()
+            else:
                 break
-            shares, retry_failed = known, False
         self._publish(asked, conditions, results, notes)
+
+    def _beaten(self) -> frozenset[Cell]:
+        try:
+            return stored.open_study(self.provider.folder).summary.beaten
+        except InputError:  # every trial failed
+            return frozenset()
 
     def _gather(self, asked: Grid, results: dict[str, TrialResult], training: Generator[tuple[str, TrialResult | str]]) -> None:
         """Add results as trainings end, and write the table now and then; WorkError if some were lost."""

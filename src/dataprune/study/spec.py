@@ -26,6 +26,7 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
 }
 MOST_SEEDS = 1000
+RACED = 2  # seeds after which a race begins to drop cells
 GONE = {"judge": "test"}  # what studies of earlier versions say, and with which value it is what there is now
 
 
@@ -82,6 +83,7 @@ class StudySpec(Tabular):
         validation_share: of train, cut before selection where the data bring no validation split.
         test_share: of train, cut before scoring where the data bring no test split.
         tolerance: a loss of accuracy that counts as none, for the verdicts.
+        racing: after two seeds train no more of a cell that is surely worse than its control by more than the tolerance.
         trainer: a command with places to fill in, or `module:function`, that trains in the place of our networks.
         metric: what it is judged by, as `Metric.of` reads it.
         time_limit: seconds after which one of its trainings is ended; 0 is none.
@@ -108,6 +110,7 @@ class StudySpec(Tabular):
     validation_share: float = 0.1
     test_share: float = 0.2
     tolerance: float = 0.01
+    racing: bool = False
     trainer: str = ""
     metric: str = "accuracy"
     time_limit: float = 0.0
@@ -124,6 +127,12 @@ class StudySpec(Tabular):
         with_orders = "be given with the strategies easy-to-hard and hard-to-easy, and only with them"
         for name, is_right, demand, cure in (
             ("seeds", 1 <= self.seeds <= MOST_SEEDS, f"be at least 1, at most {MOST_SEEDS}", "It says how many, not which one."),
+            (
+                "seeds",
+                self.seeds > RACED or not self.racing,
+                f"be at least {RACED + 1} for a race",
+                "It drops cells after two seeds.",
+            ),
             ("epochs", 0 <= self.epochs <= MOST_EPOCHS, f"be at least 0, at most {MOST_EPOCHS:,}", ""),
             ("batch", self.batch >= 0, "be at least 0", ""),
             ("validation_share", 0 < self.validation_share < 1, "be in (0, 1)", ""),

@@ -110,7 +110,7 @@ class TwoWay:
         used = given != 0
         value = np.where(used, given * self.means, 0.0).sum(axis=1)
         scaled, tiny = given * self._units, np.finfo(float).tiny
-        own = np.einsum("kc,gcd,kd->gk", scaled, self._covariance, scaled)
+        own = (scaled @ self._covariance * scaled).sum(axis=2)
         total = own.sum(axis=0)
         shared = scaled.sum(axis=1) ** 2 / self.n_seeds if self.by_seed and self._per_seed > 0 else np.zeros(len(given))
         shared[shared < 1e-12 * total] = 0.0  # rounding, in a difference of two equal spreads

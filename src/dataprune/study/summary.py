@@ -107,6 +107,14 @@ class Summary(Tabular, Drawable):
             return note("only all data" if any(cell.is_all for cell in self.cells) else "no all data")
         return self.no_interval or (None if self.droppable else note("no sizes"))
 
+    @property
+    def beaten(self) -> frozenset[Cell]:
+        """The cells surely worse than random of their size (all data, where there is none) by more than the tolerance."""
+        sign, end = (1, "high") if self.metric.higher else (-1, "low")
+        random, everything = (sign * self.table[f"minus_{control}_{end}"] for control in ("random", "all"))
+        best = np.where(np.isfinite(self.table["minus_random"]), random, everything)
+        return frozenset(cell for cell, most in zip(self.cells, best, strict=True) if cell.is_scored and most < -self.tolerance)
+
     def _columns(self) -> dict[str, np.ndarray]:
         return self.table
 

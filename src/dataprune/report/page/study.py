@@ -14,7 +14,7 @@ from dataprune.report.page.render import Options, Page
 from dataprune.report.study_figures import epoch_curves, epoch_plots, numbered, study_plots
 from dataprune.report.text import capitalise, display_text, duration, percent, pluralise
 from dataprune.study.advice import advise, overall, situation_from
-from dataprune.study.cost import StudyCosts
+from dataprune.study.cost import UNKNOWN, StudyCosts
 from dataprune.study.metric import ACCURACY, Amount, Metric
 from dataprune.study.multiplier import HEADINGS as MULTIPLIER
 from dataprune.study.results_table import ALL, EXTRAS, RANDOM
@@ -61,7 +61,7 @@ def study_page(study: Study, options: Options) -> Page:
         "cells": rows,
         "cell_columns": [name for name in SUMMARY_COLUMNS if name in ALWAYS or any(row.get(name) not in EMPTY for row in rows)],
         "metric": ACCURACY if summary is None else summary.metric,
-        "costs": [] if costs is None else plain_rows(costs.table()),
+        "costs": [] if costs is None else _cost_rows(costs),
         "cost_notes": [] if costs is None else _sentences([*costs.notes, *_unknown_scoring(study)]),
         **trial_table(study),
         "multiplier_columns": MULTIPLIER,
@@ -207,14 +207,27 @@ def _unknown_scoring(study: Study) -> list[str]:
     return [SEVERAL] if len(study.manifest.scoring) > 1 else []
 
 
+def _cost_rows(costs: StudyCosts) -> list[dict[str, Any]]:
+    """Return a row for scoring, one for all data, and one for each cell."""
+    rows: list[tuple[Any, ...]] = [
+        ("scoring", None, costs.scoring, UNKNOWN, "–"),
+        ("all data", 1.0, costs.everything, UNKNOWN, "–"),
+    ]
+    for one in costs.cells:
+        paid = "never" if one.saved[costs.measure] <= 0 else "–" if one.pays_after is None else f"{one.pays_after:,}"
+        rows.append((one.cell.name, one.cell.keep, one.training, one.saved, paid))
+    names = ("what", "keep", "flops", "saved_flops", "seconds", "saved_seconds", "paid")
+    figures = [(what, keep, cost.flops, saved.flops, cost.seconds, saved.seconds, paid) for what, keep, cost, saved, paid in rows]
+    return [dict(zip(names, map(plain, one), strict=True)) for one in figures]
+
+
 def _cost(costs: StudyCosts | None) -> Finding:
     """Tell the work of a training on the smallest set against all data, by operations where known, else by seconds."""
-    measure = next((name for name in ("flops", "seconds") if costs is not None and costs.everything[name] > 0), "")
-    smaller = [one for one in costs.cells if one.cell.keep < 1 and one.training[measure] > 0] if costs and measure else []
-    if costs is None or not smaller:
+    smaller = [] if costs is None else [one for one in costs.cells if one.cell.keep < 1 and one.training[costs.measure] > 0]
+    if costs is None or not smaller or not costs.everything[costs.measure] > 0:
         return Finding("No saving is known", "Trainings on all data and on smaller sets are needed for a cost.", link="#cost")
     smallest, everything = min(smaller, key=lambda one: one.cell.keep), costs.everything
-    share, keep = smallest.training[measure] / everything[measure], percent(smallest.cell.keep)
+    share, keep = smallest.training[costs.measure] / everything[costs.measure], percent(smallest.cell.keep)
     took = [duration(one.seconds) if one.seconds > 0 else "an unknown time" for one in (smallest.training, everything)]
     text = f"It took {took[0]}, on all data it took {took[1]} (seconds also depend on what else the machine did)."
     if costs.scoring.flops > 0 and everything.flops > 0:
