@@ -4,9 +4,9 @@
     python benchmarks/intervals.py --study STUDY        (of many seeds: three and five of them are drawn, again and again)
 
 For each situation: the share of intervals that hold the truth (of cells, to random, to all data, of areas to random's), and of null
-studies with a false verdict. The marks: .93 to .97, and at most .06. "One far below" is of the area of a curve, one of whose two cells
-is far below all others, by the growth of the spread. "Racing" drops cells after two seeds; of those that went on: the same shares, the
-lowest of a single cell, false verdicts (with a wrong sign, or of what is equal), and the trainings made of those planned.
+studies with a false verdict. The marks: .93 to .97, and at most .06. "One far below" is of the area of a curve, one of whose two
+cells is far below all others, by the growth of the spread. "Racing" drops cells after two seeds; of those that went on: the same
+shares, the lowest of a single cell, false verdicts (of a wrong sign, or of what is equal), and the trainings made of those planned.
 """
 
 import argparse

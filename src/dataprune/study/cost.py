@@ -30,8 +30,8 @@ def scoring_cost(phases: Iterable[Phase]) -> Cost:
 class CellCost:
     """What one training of a cell costs, the mean over its seeds, and what it saves against one on all data; below 0: costs more.
 
-    `pays_after` is the number of trainings with which scoring is paid for, in operations where these are known, else in seconds; None
-    for never, or where it is not known. Random needs no scores and pays from the first.
+    `pays_after` so many trainings scoring is paid for, in the `measure` of the study; None for never, or where it is not known. Random
+    needs no scores and pays from the first.
     """
 
     cell: Cell
