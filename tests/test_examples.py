@@ -81,7 +81,7 @@ def test_a_study_trains_by_each_of_the_trainers(call: str, tmp_path: Path, monke
     if ":" not in call:
         script, places = call.replace("DATA", shlex.quote(str(tmp_path / "test"))).split(" ", 1)
         call = f"{shlex.quote(sys.executable)} {shlex.quote(str(TRAINERS / script))} {places}"
-    spec = replace(dp.preset("half"), parts=(), controls=("all",), seeds=1, trainer=call, metric=metric, epochs=epochs)
+    spec = replace(dp.preset("half"), parts=(), seeds=1, trainer=call, metric=metric, epochs=epochs)
     study = dp.run_study(splits, spec, tmp_path / "study", hardware=dp.Hardware(executor="serial"))
     assert study.trials["error"].tolist() == [""]
     value = study.trials["test_accuracy" if metric == "accuracy" else metric.split(":")[0]][0]

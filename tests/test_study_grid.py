@@ -10,7 +10,7 @@ from dataprune.data import Splits
 from dataprune.errors import InputError
 from dataprune.scores import Score
 from dataprune.study.grid import Condition, grid, setup_of
-from dataprune.study.spec import StudySpec, Sweep
+from dataprune.study.spec import Sweep
 from dataprune.study.splits import cut, with_noise
 from study_toys import toy_spec, toy_splits, vectors
 
@@ -193,8 +193,6 @@ def test_classes_that_are_lost_are_named_and_balancing_helps(data):
 def test_what_is_refused(data):
     with pytest.raises(InputError, match=r"`start` must leave enough to keep.*0.6 \+ 0.5"):
         laid_out(toy_spec("window", parts=(Sweep("window", (0.5,), (0.6,)),)), data)
-    with pytest.raises(InputError, match="at least one training"):
-        laid_out(StudySpec("empty", controls=()), data)
     with pytest.raises(InputError, match="at least 2 examples"):
         laid_out(toy_spec("half", parts=(Sweep("hardest", (0.001,)),)), data)
     with pytest.raises(InputError, match="`recipe` must be one of"):

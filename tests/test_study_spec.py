@@ -28,7 +28,6 @@ def test_everything_that_can_be_asked_comes_back():
         balanced=True,
         noise=0.125,
         clusters=("auto", "20"),
-        controls=("all",),
         tolerance=0.0,
     )
     assert from_toml(to_toml(spec)) == spec
@@ -78,7 +77,6 @@ def test_presets_are_those_of_the_report():
         ('preset = "a"\nstages = [[0, 1.0]]\n[[parts]]\nstrategy = "easy-to-hard"', "at least 1 epoch each"),
         ('preset = "a"\n[[parts]]\nstrategy = "hard-to-easy"', "`stages` must be given with"),
         ('preset = "a"\nscores = ["el2n", "el2n"]', "name each once"),
-        ('preset = "a"\ncontrols = ["al"]', "Did you mean 'all'"),
         ('preset = "a"\njudge = "validation"', "got 'judge'"),
     ],
 )

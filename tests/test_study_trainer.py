@@ -75,7 +75,7 @@ def test_asked_again_nothing_runs(made):
 def test_what_a_trainer_does_wrong_is_one_line_with_its_log_and_the_others_go_on(place, tmp_path):
     trainer = command(place / "bad.py", "{ids} {seed} {result} {test}")
     splits = Splits(vectors(60), None, vectors(45, 1, "e"))
-    spec = {"parts": (), "controls": ("all",), "seeds": 17, "time_limit": 1.5}
+    spec = {"parts": (), "seeds": 17, "time_limit": 1.5}
     begun = time.monotonic()
     study = trainer_study(tmp_path / "study", trainer, splits, scores=(), **spec)
     assert time.monotonic() - begun < 30
@@ -161,7 +161,7 @@ def test_a_function_is_called_in_a_process_of_its_own(tmp_path):
     assert study.trials["test_accuracy"][row] == pytest.approx(0.5)
     assert study.trials["examples_seen"].tolist() == [432] * len(study.trials["seed"])
     assert study.trials["status"].tolist() == ["ok"] * len(study.trials["seed"])
-    worse = trainer_study(tmp_path / "worse", "trainer_functions:raises", seeds=1, controls=())
+    worse = trainer_study(tmp_path / "worse", "trainer_functions:raises", seeds=1, parts=())
     assert "RuntimeError: seed 0 is bad" in worse.trials["error"][0]
 
 
@@ -215,11 +215,11 @@ def _runs(pid):
 def test_failed_trainings_are_repeated_when_asked_to_be(tmp_path, place):
     trainer = command(place / "twice.py", "{ids} {out} {result}")
     (place / "twice.py").write_text("raise SystemExit('no')")
-    study = trainer_study(tmp_path / "study", trainer, seeds=1, controls=())
+    study = trainer_study(tmp_path / "study", trainer, seeds=1, parts=())
     assert study.failed == [0]
     (place / "twice.py").write_text("import json, sys\njson.dump({'accuracy': 0.5}, open(sys.argv[3], 'w'))")
-    assert trainer_study(tmp_path / "study", trainer, seeds=1, controls=()).failed == [0]
-    study = trainer_study(tmp_path / "study", trainer, seeds=1, controls=(), retry_failed=True)
+    assert trainer_study(tmp_path / "study", trainer, seeds=1, parts=()).failed == [0]
+    study = trainer_study(tmp_path / "study", trainer, seeds=1, parts=(), retry_failed=True)
     assert study.failed == []
     assert read_table(study.path / "trials.parquet").columns["error"].tolist() == [""]
     assert open_study(study.path).trials["test_accuracy"].tolist() == [0.5]

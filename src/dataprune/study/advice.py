@@ -150,20 +150,7 @@ def advise(situation: Situation, keep: Sequence[float] = SIZES, summary: Summary
 
     What a study of this very set has measured at a size overrules the rules: a score only where it is better than random beyond
     chance, or was shown to lose no more than the tolerance where random was not; else random. The rules are for sizes that were not
-    measured:
-
-    - Down to 70 % kept nearly any score with `hardest` does as well as all data where classes are large (DUAL's re-runs on
-      CIFAR-10); with about 500 examples a class down to 80 % (the report on CIFAR-100).
-    - Below, `stratified` loses less than random, and `hardest` turns worse than random at about 30 % kept (the report) and falls
-      far below it at 20 % (DUAL).
-    - With few examples, a class or in all, the easy ones are worth more than the hard ones (Sorscher et al.; docs/findings.md),
-      and nothing is gained by pruning.
-    - At sizes that a study of methods measured on a set like this one (in size, noise and eyes) what was best there beyond chance.
-    - Of few examples as an encoder's vectors the hardest 70 % by `el2n` were better than random on both sets that were measured
-      (docs/findings.md).
-    - At small sizes of few examples nothing was better than random beyond chance on all sets but, at a tenth with wrong labels,
-      herding, and `beta` by `dual` on two of three; of vectors herding was better or level at 10 and 20 % (docs/findings.md).
-    - Where labels are wrong, the hardest examples are those: they are left out first (the report's sliding windows).
+    measured; the words of each reason say its ground.
     """
     for size in keep:
         if not 0 < size <= 1:
@@ -217,10 +204,9 @@ def _measured(keep: float, summary: Summary | None) -> Advice | None:
     if summary is None or keep >= 1:
         return None
     table, cells = summary.table, summary.cells
-    here = [
-        row for row, cell in enumerate(cells) if abs(cell.keep - keep) < SAME_KEEP and not cell.order and cell.arm == cells[0].arm
-    ]
-    random, tried = ([row for row in here if cells[row].is_random], [row for row in here if cells[row].is_scored])
+    same = (abs(cell.keep - keep) < SAME_KEEP and not cell.order and cell.arm == cells[0].arm for cell in cells)
+    here = [row for row, is_here in enumerate(same) if is_here]
+    random, tried = [row for row in here if cells[row].is_random], [row for row in here if cells[row].is_scored]
     if not random or not tried:
         return None
     smallest = {(one.arm, one.name): one.keep for one in summary.droppable if one.keep < 1}
@@ -284,13 +270,8 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
 def _of_few(keep: float, situation: Situation) -> Advice:
     """Advise random, but what was better than it at sizes, noise and eyes like these on the sets that were measured."""
     is_noisy, has = situation.noise >= NOISY, situation.scores
-    if (
-        ABOUT_70[0] <= keep <= ABOUT_70[1]
-        and situation.encoded
-        and not is_noisy
-        and "el2n" in has
-        and situation.n_examples >= LEAST
-    ):
+    is_enough = situation.encoded and situation.n_examples >= LEAST and "el2n" in has
+    if ABOUT_70[0] <= keep <= ABOUT_70[1] and is_enough and not is_noisy:
         return Advice(keep, "hardest", (note("few: seventy"),), "el2n")
     if keep > METHODS_TO:
         return Advice(keep, "random", (note("few: easy", few=situation.few), note("few: random")), balanced=True)

@@ -28,9 +28,9 @@ def scoring_cost(phases: Iterable[Phase]) -> Cost:
 
 @dataclass(frozen=True)
 class CellCost:
-    """What one training of a cell costs, the mean over its seeds, and what it saves against one on all data; below 0: costs more.
+    """What one training of a cell costs, the mean over its seeds, and what it saves against one on all data (below 0: costs more).
 
-    `pays_after` so many trainings scoring is paid for, in the `measure` of the study; None for never, or where it is not known. Random
+    `pays_after` so many trainings scoring is paid for, in the study's `measure`; None for never, or where it is not known. Random
     needs no scores and pays from the first.
     """
 

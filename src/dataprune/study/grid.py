@@ -102,11 +102,9 @@ def grid(
         beaten: cells that get no more than `RACED` seeds.
 
     Raises:
-        InputError: a size that leaves fewer than two examples or passes the end with its start, or nothing is asked.
+        InputError: a size that leaves fewer than two examples or passes the end with its start.
     """
     requests = list(_requests(spec, conditions))
-    if not requests:
-        raise invalid("parts", "ask for at least one training", "none")
     trials: list[Trial] = []
     notes: dict[str, None] = {}
     fixed: dict[Cell, tuple[tuple[Stage, ...], tuple[str, ...]]] = {}
@@ -146,18 +144,15 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition]) -> Iterator[_Req
     """Name the cells: controls first, then each sweep, by score, size and start."""
     for condition in conditions:
         arm = condition.name
-        if ALL in spec.controls:
-            yield _Request(Cell(ALL, ALL, 1.0, arm=arm), condition)
-        if RANDOM in spec.controls:
-            sized = (keep for sweep in spec.parts if sweep.strategy not in ORDERS for keep in sweep.keep if keep < 1)
-            for keep in dict.fromkeys(sized):
-                yield _Request(Cell(RANDOM, RANDOM, keep, arm=arm), condition)
-            if spec.stages:
-                yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition)
+        yield _Request(Cell(ALL, ALL, 1.0, arm=arm), condition)
+        sized = (keep for sweep in spec.parts if sweep.strategy not in ORDERS for keep in sweep.keep if keep < 1)
+        for keep in dict.fromkeys(sized):
+            yield _Request(Cell(RANDOM, RANDOM, keep, arm=arm), condition)
+        if spec.stages:
+            yield _Request(Cell(RANDOM, RANDOM, 1.0, arm=arm, order="random order"), condition)
         for name, dynamic in spec.dynamics().items():
             yield _Request(Cell(name, DYNAMIC, 1.0, arm=arm, order=name), condition, dynamic=dynamic)
-            if RANDOM in spec.controls:
-                yield _Request(Cell(RANDOM, DYNAMIC, 1.0, arm=arm, order=name), condition)
+            yield _Request(Cell(RANDOM, DYNAMIC, 1.0, arm=arm, order=name), condition)
         for sweep in spec.parts:
             if sweep.strategy == RANDOM:  # it is the control
                 continue

@@ -22,12 +22,12 @@ ORDERS = ("easy-to-hard", "hard-to-easy")
 """Strategies that leave nothing out, but begin with a part and add to it by `stages`."""
 CHOICES = {
     "budget": ("epochs", "steps"),
-    "controls": ("random", "all"),
     "precision": ("auto", "fp32", "bf16"),
 }
 MOST_SEEDS = 1000
 RACED = 2  # seeds after which a race begins to drop cells
-GONE = {"judge": "test"}  # what studies of earlier versions say, and with which value it is what there is now
+# What studies of earlier versions say, and with which value it is what there is now.
+GONE: dict[str, object] = {"judge": "test", "controls": ["random", "all"]}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,6 @@ class StudySpec(Tabular):
         clusters: for the score `km`, cut into so many clusters each (`auto`, `classes` or a number), from features.
         stages: (epochs, share) of a curriculum; the epochs are in proportion and are scaled to `epochs`.
         dynamic: arms that leave out other examples in every epoch: `infobatch` and `rs2`, or with what they keep: `rs2:0.3`.
-        controls: of `random` (at each size) and `all`.
         validation_share: of train, cut before selection where the data bring no validation split.
         test_share: of train, cut before scoring where the data bring no test split.
         tolerance: a loss of accuracy that counts as none, for the verdicts.
@@ -106,7 +105,6 @@ class StudySpec(Tabular):
     clusters: tuple[str, ...] = ()
     stages: tuple[tuple[int, float], ...] = ()
     dynamic: tuple[str, ...] = ()
-    controls: tuple[str, ...] = ("random", "all")
     validation_share: float = 0.1
     test_share: float = 0.2
     tolerance: float = 0.01
@@ -118,9 +116,8 @@ class StudySpec(Tabular):
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", tuple(canonical(name) for name in self.scores))
         for name, choices in CHOICES.items():
-            for given in self.controls if name == "controls" else (getattr(self, name),):
-                if given not in choices:
-                    raise unknown_choice(name, given, choices)
+            if getattr(self, name) not in choices:
+                raise unknown_choice(name, getattr(self, name), choices)
         ordered, shares = any(part.strategy in ORDERS for part in self.parts), [share for _, share in self.stages]
         grows = not shares or (shares == sorted(shares) and shares[0] > 0 and shares[-1] == 1)
         is_share = Metric.of(self.metric).is_share
