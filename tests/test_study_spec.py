@@ -113,9 +113,3 @@ def test_an_unknown_preset_is_refused_with_the_nearest():
 def test_every_field_of_a_spec_is_in_its_toml():
     names = {field.name for field in dataclasses.fields(StudySpec)} - {"parts"}
     assert all(f"\n{name} = " in "\n" + to_toml(preset("half")) for name in names)
-
-
-def test_a_spec_shows_itself():
-    assert "hardest at keep 0.75" in repr(preset("half"))
-    assert "tolerance" in preset("half")._repr_html_()
-    assert set(preset("half").to_pandas()["field"]) == {field.name for field in dataclasses.fields(StudySpec)}

@@ -271,7 +271,6 @@ def _conduct(make: Callable[..., "dp.Study"], inputs: "dp.StudyInputs", hardware
 
 
 def _report(done: "dp.Study", run_folder: Path | None) -> Ended:
-    """Print the table and the verdicts, and draw the plots."""
     from dataprune.report.study_figures import write_study_plots
     from dataprune.run.own_scores import known_score
     from dataprune.study.study import RUN

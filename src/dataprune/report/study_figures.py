@@ -219,7 +219,6 @@ def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[in
 
 
 def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style, what: str = "value") -> Line:
-    """Return a line along `axis`, a share that each cell has: keep, dropped or start."""
     names = (summary.metric.column, "low", "high") if what == "value" else (what, f"{what}_low", f"{what}_high")
     y, low, high = (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in names)
     return Line(label, style, 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64), y, low, high)
@@ -228,7 +227,6 @@ def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style
 def _lines(
     summary: Summary, curves: Mapping[str, list[int]], axis: str, what: str = "value", whole: Sequence[int] = ()
 ) -> tuple[Line, ...]:
-    """Return a line for each curve, from the rows of all data on if they are given."""
     styles = styles_of([summary.cells[rows[0]] for rows in curves.values()])
     parts = zip(curves.items(), styles, strict=True)
     return tuple(_line(summary, [*whole, *rows], axis, name, style, what) for (name, rows), style in parts)

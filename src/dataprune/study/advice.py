@@ -299,7 +299,6 @@ def _stratified(keep: float, situation: Situation) -> Advice:
 
 
 def _score(situation: Situation, wanted: tuple[str, ...]) -> tuple[str, tuple[Note, ...]]:
-    """Choose a score that the run has."""
     why: tuple[Note, ...] = ()
     if situation.memorised:
         wanted = tuple(name for name in (*wanted, *OVER_EPOCHS) if name in OVER_EPOCHS)

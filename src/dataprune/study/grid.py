@@ -172,7 +172,6 @@ def _requests(spec: StudySpec, conditions: Sequence[Condition]) -> Iterator[_Req
 def _stages(
     spec: StudySpec, request: _Request, setup: TrainingSetup, seed: int, notes: dict[str, None], keep: float
 ) -> tuple[Stage, ...]:
-    """Return the rows that a cell trains on, stage by stage."""
     data, cell = request.condition.data, request.cell
     if spec.stages and cell.order and cell.strategy != DYNAMIC:
         schedule = scaled(spec.stages, setup.epochs)
@@ -235,7 +234,6 @@ def scaled(schedule: Sequence[tuple[int, float]], epochs: int) -> tuple[tuple[in
 def stages_by(
     masks: Sequence[Bool[np.ndarray, " examples"]], epochs: Sequence[int], *, budget: str, batch: int, n_all: int
 ) -> tuple[Stage, ...]:
-    """Return the stages that train on each mask for so many epochs, or (`steps`) for the steps of so many on `n_all` examples."""
     small = min((int(mask.sum()) for mask in masks), default=2)
     if small < 2:
         raise invalid("keep", "leave at least 2 examples to train on", small, "Keep more.")

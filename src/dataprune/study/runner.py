@@ -252,7 +252,6 @@ def _write_trials(folder: Path, asked: Grid, results: Mapping[str, TrialResult])
 
 
 def _row(trial: Trial, result: TrialResult | None) -> dict[str, Any]:
-    """Return one row of `trials.parquet`."""
     return {
         "trial": trial.name,
         **{name: getattr(trial.cell, name) for name in ("score", "strategy", "keep", "start")},

@@ -5,13 +5,12 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 import tomli_w
 
 from dataprune.errors import InputError, invalid, unknown_choice
-from dataprune.notebook import Tabular
 from dataprune.scores import canonical
 from dataprune.selection import STRATEGIES, Dynamic
 from dataprune.study.metric import Metric
@@ -60,7 +59,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class StudySpec(Tabular):
+class StudySpec:
     """Everything that a study asks; what is 0 or "" follows from the data.
 
     Attributes:
@@ -88,7 +87,6 @@ class StudySpec(Tabular):
         time_limit: seconds after which one of its trainings is ended; 0 is none.
     """
 
-    most_shown: ClassVar = 1000
     preset: str
     parts: tuple[Sweep, ...] = ()
     scores: tuple[str, ...] = ()
@@ -191,15 +189,6 @@ class StudySpec(Tabular):
     def own_trainer(self) -> Trainer | None:
         """What trains in the place of our networks."""
         return Trainer(self.trainer, Metric.of(self.metric)) if self.trainer else None
-
-    def __repr__(self) -> str:
-        asked = [f"{one.strategy} at keep {', '.join(map('{:g}'.format, one.keep))}" for one in self.parts]
-        scores = f"by {', '.join(self.scores)}; " if self.scores else ""
-        return f"StudySpec {self.preset!r}: {'; '.join([*asked, *self.dynamic])}\n  {scores}{self.seeds} seeds, equal {self.budget}"
-
-    def _columns(self) -> dict[str, list[str]]:
-        plain = dataclasses.asdict(self)
-        return {"field": list(plain), "value": list(map(str, plain.values()))}
 
 
 def to_toml(spec: StudySpec) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import takewhile
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -69,9 +69,8 @@ class Summary(Tabular, Drawable):
         multipliers: how many times as many examples random needs for what each rule reaches at each size.
         arms: what a cell changes from the study's first arm to another, with its interval; no rows for a study of one arm.
         standard_deviation, degrees_of_freedom: of one training around its cell and seed, pooled over cells, in accuracy.
-        smallest_difference: to random that would have been seen with a power of 80 %, the median over the verdicts; NaN without,
-            and where no difference in the range of the metric would have been.
-        smallest_differences: for each row of the table; NaN likewise.
+        smallest_differences: to random that would have been seen with a power of 80 %, for each row of the table; NaN without a
+            verdict, and where no difference in the range of the metric would have been.
         tolerance: a loss that counts as none.
         metric: what is judged, in whose units all figures are; its column of the table has the values.
         notes: what the numbers mean and what they leave out.
@@ -87,7 +86,6 @@ class Summary(Tabular, Drawable):
     arms: dict[str, np.ndarray]
     standard_deviation: float
     degrees_of_freedom: float
-    smallest_difference: float
     smallest_differences: Float64[np.ndarray, " cells"]
     tolerance: float
     metric: Metric
@@ -156,7 +154,6 @@ def summarise(trials: Trials, tolerance: float = TOLERANCE, metric: Metric = ACC
         ranks=tuple(replace(one, gain=size * one.gain, low=size * one.low, high=size * one.high) for one in found.ranks),
         arms=dict(found.arms) | _in_units(found.arms, ("difference", "difference_low", "difference_high"), step),
         standard_deviation=size * found.standard_deviation,
-        smallest_difference=size * found.smallest_difference,
         smallest_differences=size * found.smallest_differences,
         tolerance=tolerance,
         notes=tuple(_told(one, metric, size) for one in found.notes),
@@ -196,7 +193,6 @@ def _of_shares(trials: Trials, tolerance: float, metric: Metric) -> Summary:
     table |= _cell_columns(cells.cells, [name for name in EXTRAS if name in trials])
     n_verdicts = int(np.isfinite(corrected).sum())
     smallest = np.where(np.isfinite(corrected), random.smallest_difference(n_verdicts), np.nan)
-    middle = float(np.nanmedian(smallest)) if n_verdicts else float("nan")
     return Summary(
         cells=cells.cells,
         table=table,
@@ -207,8 +203,7 @@ def _of_shares(trials: Trials, tolerance: float, metric: Metric) -> Summary:
         arms=_arms(cells, fitted),
         standard_deviation=fitted.standard_deviation,
         degrees_of_freedom=fitted.degrees_of_freedom,
-        smallest_difference=_in_range(middle),
-        smallest_differences=_in_range(smallest),
+        smallest_differences=np.where(smallest <= 1, smallest, np.nan),
         tolerance=tolerance,
         metric=metric,
         notes=tuple(_notes(cells, fitted, smallest, n_test > 0, trials)),
@@ -233,11 +228,6 @@ def _against(cells: CellTable, fitted: TwoWay, controls: list[int | None]) -> Es
 def _with_interval(name: str, found: Estimate) -> dict[str, np.ndarray]:
     low, high = (np.clip(end, -1, 1) for end in found.interval())  # as shares of the range no difference is larger
     return {name: found.value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _in_range(smallest: Any) -> Any:
-    """Return differences, as shares of the metric's range; NaN for what is beyond it."""
-    return np.where(smallest <= 1, smallest, np.nan)[()]
 
 
 def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) -> Verdict:
@@ -320,7 +310,6 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
 
 
 def _no_spread(n_seeds: int, degrees_of_freedom: float) -> Note:
-    """Return why the trainings show no scatter to judge by."""
     if n_seeds < 2:
         return note("one seed")
     return note("too few trainings") if degrees_of_freedom < 1 else note("no scatter", n_seeds=n_seeds)

@@ -208,7 +208,6 @@ def _unknown_scoring(study: Study) -> list[str]:
 
 
 def _cost_rows(costs: StudyCosts) -> list[dict[str, Any]]:
-    """Return a row for scoring, one for all data, and one for each cell."""
     rows: list[tuple[Any, ...]] = [
         ("scoring", None, costs.scoring, UNKNOWN, "–"),
         ("all data", 1.0, costs.everything, UNKNOWN, "–"),
@@ -222,7 +221,6 @@ def _cost_rows(costs: StudyCosts) -> list[dict[str, Any]]:
 
 
 def _cost(costs: StudyCosts | None) -> Finding:
-    """Tell the work of a training on the smallest set against all data, by operations where known, else by seconds."""
     smaller = [] if costs is None else [one for one in costs.cells if one.cell.keep < 1 and one.training[costs.measure] > 0]
     if costs is None or not smaller or not costs.everything[costs.measure] > 0:
         return Finding("No saving is known", "Trainings on all data and on smaller sets are needed for a cost.", link="#cost")
