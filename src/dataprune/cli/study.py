@@ -342,15 +342,9 @@ def say_summary(done: "dp.Study") -> None:
 
 def _say_ranks(summary: "Summary") -> None:
     say("ranked by what is gained over random of the same size, the mean over sizes:")
-    metric, values = summary.metric, dict(zip(summary.cells, summary.table[summary.metric.column], strict=True))
-    sizes = sorted({cell.keep for cell in summary.cells if cell.has_size})
-    rows: list[tuple[str, ...]] = [("method", "gain", "95 %", *(f"{metric.axis} at {size:g}" for size in sizes), "needs")]
-    for one in summary.ranks:
-        own = {cell.keep: cell for cell in values if (cell.arm, cell.name) == (one.arm, one.name)}
-        figures = (metric.text(values[own[size]]) if size in own else "-" for size in sizes)
-        needs = " and ".join(dp.STRATEGIES[next(iter(own.values())).strategy].needs)
-        rows.append((one.name, metric.text(one.gain), metric.span(one.low, one.high), *figures, needs))
-    say_columns(rows, right=tuple(range(1, len(sizes) + 3)))
+    text, span = summary.metric.text, summary.metric.span
+    rows = [(one.name, text(one.gain), span(one.low, one.high)) for one in summary.ranks]
+    say_columns([("method", "gain", "95 %"), *rows], right=(1, 2))
 
 
 def _say_areas(summary: "Summary") -> None:

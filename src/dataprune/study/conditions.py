@@ -155,11 +155,7 @@ class ScoreProvider:
         if from_run or asks_networks or not wanted:
             if run_path is None:
                 scorer = self.sources.scorer or (lambda dataset, out, asked: score_run(dataset, out, asked, self.hardware))
-                run = scorer(
-                    data.train,
-                    self.folder / place,
-                    _recording(settings, wanted),
-                )
+                run = scorer(data.train, self.folder / place, _recording(settings, wanted))
             else:
                 run = open_run(run_path)
             views = replace(views_of(run, needs - {"features"}), features=views.features)
@@ -208,11 +204,8 @@ def settings_of(run: Run) -> Settings:
         what = "one recorded in another training" if recipe is None else named
         asked = "be made with a model and a recipe of dataprune, for a study that scores again"
         raise invalid("run", asked, what, "Leave out --run.")
-    same = {
-        name: getattr(spec, name)
-        for name in ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "precision", "seed")
-    }
-    return Settings(**same, recipe=recipe.name, batch=recipe.batch)
+    same = ("members", "epochs", "model", "when", "folds", "repeats", "rounds", "precision", "seed")
+    return Settings(**{name: getattr(spec, name) for name in same}, recipe=recipe.name, batch=recipe.batch)
 
 
 def _recording(settings: Settings, wanted: Collection[str]) -> Settings:

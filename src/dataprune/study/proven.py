@@ -30,15 +30,8 @@ def proven(
     by = None if by is None else canonical(by)
     summary, arm = study.summary, study.summary.cells[0].arm
     smallest = {one.name: one for one in summary.droppable if one.arm == arm}
-    tried = [
-        cell
-        for cell in summary.cells
-        if cell.arm == arm
-        and cell.name in smallest
-        and not cell.clusters
-        and by in (None, cell.score)
-        and strategy in (None, cell.strategy)
-    ]
+    own = [cell for cell in summary.cells if cell.arm == arm and cell.name in smallest and not cell.clusters]
+    tried = [cell for cell in own if by in (None, cell.score) and strategy in (None, cell.strategy)]
     asked = [cell for cell in tried if keep is None or abs(cell.keep - keep) < 1e-6]
     shown = [cell for cell in asked if smallest[cell.name].keep <= cell.keep + 1e-6 < 1]
     if by == "km" and not tried and any(cell.clusters for cell in summary.cells):

@@ -98,10 +98,14 @@ class TrialContext:
         return Cost(seconds / self.hardware.gain(self.device, len(trials)), total, flops)
 
 
-def found(asked: Grid, context: TrialContext, reuse: Sequence[Path], retry_failed: bool) -> dict[str, TrialResult]:
-    """Return the results that are there already, here or in studies that may be reused (these are written here too)."""
+def found(
+    asked: Grid, known: Mapping[str, TrialResult], context: TrialContext, reuse: Sequence[Path], retry_failed: bool
+) -> dict[str, TrialResult]:
+    """Return the results beside `known` that are there, here or in studies that may be reused (these are written here too)."""
     making, results = context.environment, {}
     for name, trial in asked.by_name.items():
+        if name in known:
+            continue
         result = sound_trial(context.folder, name)
         if result is None:
             elsewhere = (sound_trial(folder, name) for folder in reuse)

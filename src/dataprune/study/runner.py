@@ -141,7 +141,7 @@ class StudyRunner:
     def work(self, listener: Listener | None) -> None:
         """Score, lay out the grid, train what is missing, write the tables and the manifest; WorkError if trials were lost."""
         provider, folder, spec = self.provider, self.provider.folder, self.provider.spec
-        conditions, retry_failed = provider.conditions(self.data), provider.sources.retry_failed
+        conditions = provider.conditions(self.data)
         first = conditions[0]
         usual = tuple(name for name in SCORES if name in first.scores or (name == "km" and first.km))
         spec = replace(spec, scores=spec.scores or usual)
@@ -151,15 +151,19 @@ class StudyRunner:
             for name in (stored.TRIALS, stored.SUMMARY):
                 (folder / name).unlink(missing_ok=True)
         _work_folder(folder).renew(asdict(identity))
-        shares: dict[tuple[Cell, int], float] = {}
+        results, shares = dict[str, TrialResult](), dict[tuple[Cell, int], float]()
         beaten: frozenset[Cell] | None = None if spec.racing else frozenset()
         while True:
             now = spec if beaten is not None else replace(spec, seeds=RACED, racing=False)
             asked = grid(now, conditions, self.setup, shares, beaten or ())
-            results = found(asked, context, provider.sources.reuse, retry_failed)
+            results |= found(asked, results, context, provider.sources.reuse, provider.sources.retry_failed)
             notes = tuple(dict.fromkeys((*self.data.notes, *asked.notes)))
+            if beaten is None:
+                notes = (
+                    *notes,
+                    f"a race: {RACED} of {spec.seeds} seeds first, then more of what is not surely worse than its control",
+                )
             self._gather(asked, results, train(asked, conditions, results, context, notes))
-            retry_failed = False
             if (known := _shares_seen(asked, results)) != shares:  # something is to be trained at the cost of something else
                 shares = known
             elif beaten is None:
