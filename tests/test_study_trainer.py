@@ -261,7 +261,7 @@ def test_what_a_training_writes_into_the_study_is_said_and_results_are_put_back(
         "for path in (study / 'trials').glob('*.json'): path.write_text('{}')"
     )
     trainer = command(place / "vandal.py", "{ids} {seed} {result}")
-    study = trainer_study(tmp_path / "study", trainer, seeds=2, parts=(), scores=(), controls=("all",))
+    study = trainer_study(tmp_path / "study", trainer, seeds=2, parts=(), scores=())
     assert study.trials["test_accuracy"].tolist() == [0.5, 0.6]
     assert verify_study(study.path) == []
     said = [one.getMessage() for one in caplog.records]
@@ -274,7 +274,7 @@ def test_a_script_that_changed_between_trainings_is_said(place, tmp_path):
     good = "import json, sys\njson.dump({'accuracy': 0.5}, open(sys.argv[3], 'w'))"
     (place / "edited.py").write_text(good.replace("\n", "\nassert sys.argv[2] == '0'\n"))
     asked = command(place / "edited.py", "{ids} {seed} {result}"), None
-    how = {"parts": (), "scores": (), "controls": ("all",)}
+    how = {"parts": (), "scores": ()}
     assert trainer_study(tmp_path / "study", *asked, **how).failed == [1]
     (place / "edited.py").write_text(good.replace("0.5", "0.6"))
     study = trainer_study(tmp_path / "study", *asked, **how, retry_failed=True)
