@@ -41,7 +41,8 @@ class Progress:
 
     def start(self, total: int, what: str = "", cost: "Cost | None" = None) -> None:
         """Say what is to be done in so many steps, and what it will cost."""
-        self.heard, self._total = True, total
+        self.__exit__()
+        self.heard, self._total, self._first = True, total, None
         if cost is not None:
             self._seconds = cost.seconds if math.isfinite(cost.seconds) else 0.0
             time_needed = "under a minute" if math.isnan(cost.seconds) else f"about {duration(cost.seconds)}"

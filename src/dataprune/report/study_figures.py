@@ -170,7 +170,9 @@ def _chart(summary: Summary, title: str, x_label: str, panels: Sequence[Panel], 
     if not np.isfinite(summary.standard_deviation):
         note = f"No intervals: {summary.no_interval}."
     else:
-        basis = f"{pluralise(int(summary.table['n_seeds'].max()), 'seed')}, {summary.degrees_of_freedom:.0f} degrees of freedom"
+        fewest, most = (int(of(summary.table["n_seeds"])) for of in (np.min, np.max))
+        seeds = (f"{fewest} to " if fewest < most else "") + pluralise(most, "seed")
+        basis = f"{seeds}, {summary.degrees_of_freedom:.0f} degrees of freedom"
         note = f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."
     return Chart(title, note, x_label, y_label or summary.metric.axis, tuple(panels)) if panels else None
 
