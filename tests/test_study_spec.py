@@ -102,7 +102,8 @@ def test_a_file_names_no_code_and_is_there(tmp_path):
 
 
 def test_a_spec_of_before_recipes_went_is_read():
-    assert from_toml(f'judge = "test"\n{to_toml(preset("half"))}') == preset("half")
+    before = 'judge = "test"\nvariants = []\ncontrols = ["random", "all"]\n'
+    assert from_toml(before + to_toml(preset("half"))) == preset("half")
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest():

@@ -26,7 +26,7 @@ CHOICES = {
 MOST_SEEDS = 1000
 RACED = 2  # seeds after which a race begins to drop cells
 # What studies of earlier versions say, and with which value it is what there is now.
-GONE: dict[str, object] = {"judge": "test", "controls": ["random", "all"]}
+GONE: dict[str, object] = {"judge": "test", "controls": ["random", "all"], "variants": []}
 
 
 @dataclass(frozen=True)
