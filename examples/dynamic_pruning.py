@@ -45,7 +45,7 @@ def main() -> None:
         model, seen = train(data, digits.n_classes, method)
         with torch.no_grad():
             accuracy = float((model(x[is_test]).argmax(1) == y[is_test]).float().mean())
-        print(f"{name:>9}: {seen:,} examples seen, accuracy {accuracy:.1%} on {is_test.sum()} others")
+        print(f"{name:>9}: {seen:,} examples seen, accuracy {100 * accuracy:.1f} % on {is_test.sum()} others")
 
 
 if __name__ == "__main__":

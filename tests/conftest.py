@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,6 +36,42 @@ def _own_cache(tmp_path_factory):
         del os.environ["DATAPRUNE_CACHE"]
     else:
         os.environ["DATAPRUNE_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Yield Debian's Chromium, driven by Playwright; skip where one of them is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    place = shutil.which("chromium") or shutil.which("chromium-browser")
+    if place is None:
+        pytest.skip("no chromium on this machine (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened_tab(browser):
+    """Open tabs that are listened to: what they log, or ask of a network, is a failure in the end."""
+    contexts, heard = [], []
+
+    def opened(address, context=None, **options):
+        if context is None:
+            context = browser.new_context(accept_downloads=True, **options)
+            contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: heard.append(str(error)))
+        local = ("file:", "data:", "blob:", "http://127.0.0.1:")
+        tab.on("request", lambda request: None if request.url.startswith(local) else heard.append(request.url))
+        tab.goto(address)
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert heard == []
 
 
 @pytest.fixture(scope="session")

@@ -21,20 +21,16 @@ from dataprune.run.manifest import MemberRecord
 class TestScore:
     def test_says_what_was_read_and_what_it_will_cost(self, printed):
         lines = printed.splitlines()
-        assert lines[0].endswith("24 examples, 3 classes, pictures of 12 x 12 pixels in 3 channels, source: folder, split train")
+        assert lines[0].endswith(
+            "24 examples, 3 classes, pictures brought to 12 x 12 pixels in 3 channels, source: folder, split train"
+        )
         assert re.fullmatch(
             r"to train: 2 networks × 3 epochs \(model proxy, recipe fast\), [\d.]+ [MG]FLOP, under a minute", lines[1]
         )
 
-    def test_a_log_has_a_line_for_each_epoch_of_a_member(self, printed):
-        epochs = re.findall(
-            r"^member (\d) epoch (\d)/3: loss [\d.]+, accuracy on its training labels [\d.]+ %, [\d.]+ s; "
-            r"(\d) of 6 epochs(?:, about .* left)?$",
-            printed,
-            re.MULTILINE,
-        )
-        assert sorted((m, e) for m, e, _ in epochs) == [(m, e) for m in "01" for e in "123"]
-        assert [int(n) for _, _, n in epochs] == [1, 2, 3, 4, 5, 6]
+    def test_a_log_has_a_line_at_the_first_epoch_and_at_the_last(self, printed):
+        said = r"^(\d) of 6 epochs: loss [\d.]+, accuracy on training labels [\d.]+ %(?:, about .* left)?$"
+        assert re.findall(said, printed, re.MULTILINE) == ["1", "6"]
 
     def test_says_what_came_of_it(self, printed, run_folder):
         assert re.search(r"^cost: .* on the clock, .* of members, 144 examples seen, [\d.]+ [MG]FLOP$", printed, re.MULTILINE)
@@ -241,7 +237,7 @@ class TestPrune:
         before = sorted(run_folder.rglob("*"))
         code, out, err = cli("prune", run_folder, "--keep", "0.7")
         assert (code, err) == (0, "")
-        assert "kept 17 of 24 examples (70.8%): hardest by el2n" in out
+        assert "kept 17 of 24 examples (70.8 %): hardest by el2n" in out
         assert re.search(r"^  \[red\]rot +\d+ +8$", out, re.MULTILINE)
         assert re.search(r"^seed 0, sha256 of the kept ids [0-9a-f]{64}$", out, re.MULTILINE)
         assert "nothing was written" in out
@@ -425,8 +421,6 @@ class TestDemo:
         code, out, err = cli("demo", "--out", tmp_path / "demo")
         assert (code, err) == (0, "")
         assert len(tables.read_table(tmp_path / "demo" / "kept.csv").columns["id"]) == 1006
-        with Image.open(tmp_path / "demo" / "hardest-and-easiest.png") as picture:
-            assert picture.size == (880, 880)
         el2n = dp.open_run(tmp_path / "demo" / "run").scores["el2n"].values
         assert np.median(el2n) < 0.25
         assert (el2n > 0.5).mean() < 0.25

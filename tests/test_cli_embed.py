@@ -24,10 +24,11 @@ from machine_kit import names
 # The command, with a checkpoint after every epoch: those of a tiny set take less time than is between two.
 WITH_CHECKPOINTS = """
 import sys
-from dataprune.cli import main
+from dataprune.cli import main, progress
 from dataprune.training.swav import job
 
-job.CHECKPOINT_SECONDS = 0.0
+job.CHECKPOINT_SECONDS = progress.LOG_SECONDS = 0.0
+progress.LOG_LINES = 10**9
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -68,7 +69,7 @@ def test_after_ctrl_c_the_same_command_comes_to_the_same(cli, asked, whole, tmp_
     command = [sys.executable, *start, *asked, "--out", str(tmp_path / "x.npy"), "--executor", executor]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         for line in process.stdout:
-            if line.startswith("epoch 3/"):
+            if line.startswith("3 of 10 epochs" if executor == "serial" else "1 of 10 epochs"):
                 break
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=120)
@@ -82,8 +83,8 @@ def test_after_ctrl_c_the_same_command_comes_to_the_same(cli, asked, whole, tmp_
     assert kept >= (3 if executor == "serial" else 0)
     code, said, err = cli(*asked, "--out", tmp_path / "x.npy", "--executor", executor)
     assert (code, err) == (0, "")
-    epochs = [line for line in said.splitlines() if line.startswith("epoch ")]
-    assert epochs[0].startswith(f"epoch {kept + 1}/10"), "it went on where the checkpoint is"
+    epochs = [line for line in said.splitlines() if " of 10 epochs: " in line]
+    assert epochs[0].startswith(f"{kept + 1} of 10 epochs"), "it went on where the checkpoint is"
     assert (f"resuming: {kept} of 10 epochs done" in said.splitlines()) == (kept > 0)
     assert (tmp_path / "x.npy").read_bytes() == whole
     assert not scratch.exists()
@@ -132,7 +133,7 @@ class TestCommand:
         lines = said.splitlines()
         assert lines[0].startswith("read digits: 1,437 examples, 10 classes")
         assert lines[1].startswith("to train: 2 epochs without labels, ")
-        assert [line.split(":")[0] for line in lines[2:4]] == ["epoch 1/2", "epoch 2/2"]
+        assert [line.split(":")[0] for line in lines[2:4]] == ["1 of 2 epochs", "2 of 2 epochs"]
         assert lines[4].startswith("cost: ")
         assert "2,874 examples seen" in lines[4]
         assert lines[5].startswith("quality: the 20 nearest name the class of ")

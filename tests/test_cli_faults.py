@@ -12,6 +12,7 @@ import time
 import pytest
 
 from command_line import SETTINGS, run_cli
+from dataprune.cli import progress
 from dataprune.cli.lines import begin
 from dataprune.cli.process import AT_ONCE_SECONDS, Stopped, signals_as_exceptions
 from dataprune.cli.progress import Progress, training
@@ -85,7 +86,7 @@ class TestInterrupts:
         command = [sys.executable, "-m", "dataprune", "score", str(flowers), "--out", str(out), *SETTINGS, "--executor", executor]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
-                if line.startswith("member") and "epoch 1/" in line:
+                if line.startswith("1 of "):
                     break
             process.send_signal(number)
             _, err = process.communicate(timeout=120)
@@ -153,15 +154,26 @@ class TestProgress:
         follow(quiet=False)
         shown = terminal.getvalue()
         assert "to train: 2 networks × 3 epochs (model proxy, recipe fast), 1 GFLOP, about 2.0 min" in shown
-        assert "2/6 epochs, loss 0.600, accuracy on training labels 50.0 %" in shown
+        assert "2 of 6 epochs: loss 0.600, accuracy on training labels 50.0 %" in shown
 
     def test_a_log_gets_lines(self, capsys):
         follow(quiet=False)
         lines = capsys.readouterr().out.splitlines()
-        assert lines[1].startswith(
-            "member 0 epoch 1/3: loss 0.500, accuracy on its training labels 25.0 %, 1.0 s; 1 of 6 epochs, about "
-        )
-        assert len(lines) == 3
+        assert lines[1].startswith("1 of 6 epochs: loss 0.500, accuracy on training labels 25.0 %, about ")
+        assert len(lines) == 2, "it has ended before the next line was due"
+
+    @pytest.mark.parametrize(("total", "seconds"), [(3, 1.0), (100, 1.0), (20_000, 0.5)])
+    def test_a_log_gets_some_ten_lines_whatever_the_epochs(self, capsys, monkeypatch, total, seconds):
+        clock = iter(range(10**9))
+        monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock) * seconds / 2)
+        shown = progress.Progress("scoring")
+        shown.start(total, "networks", Cost(1e9, 0, seconds * total))
+        for done in range(1, total + 1):
+            shown.step(done, f"{done} of {total} epochs")
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert lines[0].startswith("1 of ")
+        assert lines[-1] == f"{total} of {total} epochs"
+        assert len(lines) <= 13
 
     def test_what_is_done_already_is_said(self, capsys):
         follow(quiet=False, done=3)

@@ -1,7 +1,13 @@
 """Help and wrong calls: what is there, named once, and refused in one line."""
 
+import os
+import pty
 import re
+import select
+import shutil
+import signal
 import subprocess
+import time
 from collections import Counter
 
 import pytest
@@ -36,15 +42,62 @@ def test_version(cli):
     assert cli("--version") == (0, f"dataprune {dp.__version__}\n", "")
 
 
-@pytest.mark.parametrize(
-    ("typed", "wanted"), [("noise fi", "find"), ("prune run --ke", "--keep"), ("score x --fit ''", "crop pad stretch")]
-)
-def test_bash_completes_commands_options_and_choices(cli, tmp_path, typed, wanted):
+TYPED = {
+    "noise fi": "find",
+    "prune run --ke": "--keep",
+    "score x --fit pa": "pad",
+    "prune run --strategy graph": "graph-cut",
+    "prune run --by least_c": "least_confidence",
+    "score x --encoder efficientnet-lite2": "efficientnet-lite2",
+    "score x --model tre": "trees",
+    "score x --recipe report-ph": "report-photos",
+    "embed x --recipe fast-": "fast-gray",
+    "study x --preset easy-": "easy-vs-hard",
+}
+
+
+def test_bash_completes_commands_options_and_choices(cli, tmp_path):
     code, script, _ = cli("completion", "bash")
     assert code == 0
-    asked = f"COMP_WORDS=(dataprune {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _dataprune; echo ${{COMPREPLY[@]}}"
-    (tmp_path / "ask.sh").write_text(f"{script}\n{asked}\n")
-    assert subprocess.run(["bash", tmp_path / "ask.sh"], capture_output=True, text=True, check=True).stdout.strip() == wanted
+    word = "COMP_WORDS=(dataprune {}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _dataprune; echo ${{COMPREPLY[@]}}"
+    (tmp_path / "ask.sh").write_text("\n".join([script, *map(word.format, TYPED)]))
+    said = subprocess.run(["bash", tmp_path / "ask.sh"], capture_output=True, text=True, check=True).stdout
+    assert dict(zip(TYPED, said.splitlines(), strict=True)) == TYPED
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_fish_completes(cli, tmp_path):
+    (tmp_path / "dataprune.fish").write_text(cli("completion", "fish")[1])
+    words = "; ".join(f"complete -C 'dataprune {typed}'" for typed in TYPED)
+    asked = ["fish", "--no-config", "-c", f"source {tmp_path}/dataprune.fish; {words}"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert [line.split("\t")[0] for line in found.splitlines()] == list(TYPED.values())
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_zsh_completes(cli, tmp_path):
+    (tmp_path / "_cyclopts_dataprune").write_text(cli("completion", "zsh")[1])
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb", "PS1": "", "COLUMNS": "200"})
+    told = f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -u -D; unsetopt zle_bracketed_paste; print rea''dy\n"
+    os.write(terminal, told.encode())
+    assert "ready" in _read_until(terminal, "ready")
+    for typed, wanted in TYPED.items():
+        os.write(terminal, f"\x15dataprune {typed}\t".encode())
+        said = _read_until(terminal, f"{typed.rpartition(' ')[0]} {wanted}")
+        assert f"{typed.rpartition(' ')[0]} {wanted}" in said
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+
+
+def _read_until(terminal, text):
+    said, end = "", time.monotonic() + 20
+    while text not in said and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.2)[0]:
+            said += os.read(terminal, 4096).decode(errors="replace")
+    return said
 
 
 def test_help_names_what_there_is(cli):

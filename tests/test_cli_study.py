@@ -88,7 +88,7 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     assert "trial 6 of 6" in said
     assert "equal epochs, 2 seeds" in said
     assert "all data" in said
-    assert "(stopped at 50%)" in said
+    assert "(stopped at 50 %)" in said
     assert f"next: dataprune advise {out}" in said
     assert all(file.stat().st_size > 1000 for file in (out / "plots").glob("*.png"))
     assert len(read_table(out / "trials.parquet").columns["trial"]) == 6

@@ -1,7 +1,6 @@
 """The page in a real Chromium: what a person does with mouse and keyboard works, and no name from the data ever runs."""
 
 import csv
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,44 +16,16 @@ from test_page_study import study_data
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Yield Debian's Chromium, driven by Playwright; skip where one of them is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    place = shutil.which("chromium") or shutil.which("chromium-browser")
-    if place is None:
-        pytest.skip("no chromium on this machine (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def open_page(browser, tmp_path):
-    """Open a page from disk; afterwards it must have logged nothing and asked no network for anything."""
-    contexts, heard = [], []
+def open_page(opened_tab, tmp_path):
+    """Open a page from disk, which asks no network for anything."""
 
-    def opened(page, *, is_static=False, context=None, **options):
+    def opened(page, *, is_static=False, **options):
         path = tmp_path / "page.html"
         path.write_text(html(page, is_static=is_static), encoding="utf-8")
-        if context is None:
-            context = browser.new_context(accept_downloads=True, **options)
-            contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: heard.append(str(error)))
-        tab.on(
-            "request",
-            lambda request: heard.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None,
-        )
-        tab.goto(path.as_uri())
-        return tab
+        return opened_tab(path.as_uri(), **options)
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert heard == []
+    return opened
 
 
 def whole(**options):
@@ -134,8 +105,8 @@ def test_trials_sort_and_filter(open_page):
 def test_a_choice_shows_one_of_several_charts(open_page):
     tab = open_page(study())
     assert tab.locator("[data-shown=by-epoch]:visible").count() == 1
-    tab.select_option("[data-shows=by-epoch]", label="keep 50%")
-    assert "keep 50%" in tab.locator("[data-shown=by-epoch]:visible figcaption").text_content()
+    tab.select_option("[data-shows=by-epoch]", label="keep 50 %")
+    assert "keep 50\u00a0%" in tab.locator("[data-shown=by-epoch]:visible figcaption").text_content()
     tab = open_page(whole())
     tab.select_option("#distribution-score", "aum")
     assert tab.locator("[data-shown=distribution]:visible").get_attribute("data-is") == "aum"

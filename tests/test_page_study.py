@@ -73,11 +73,11 @@ def study_data(is_finished=True, **options):
 def test_findings_of_a_study_by_hand():
     page = study_page(study_data(), Options())
     drop, chance, cost = page.context["findings"]
-    assert drop["title"] == "30\u00a0% can be dropped within 1 point"
-    assert "Kept 70\u00a0% by el2n: accuracy differs from all data by −0.2 points, and at most 0." in drop["text"]
+    assert drop["title"] == "30 % can be dropped within 1 point"
+    assert "Kept 70 % by el2n: accuracy differs from all data by −0.2 points, and at most 0." in drop["text"]
     assert chance["title"] == "Chance beats scores"
     assert "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not disting" in chance["text"]
-    assert cost["title"] == "Training on 50\u00a0% takes 50\u00a0% of the work"
+    assert cost["title"] == "Training on 50 % takes 50 % of the work"
     assert set(page.plots) == {"accuracy", "against-random", "by-epoch-1", "by-epoch-2"}
     assert page.context["missing"] == {}
     assert page.context["title"] == "Study: s, <b>half"
@@ -132,7 +132,7 @@ def test_study_on_disk(tmp_path, cli):
     assert "written:" in said
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;half" in text
-    assert "Keep 70 %" in text
+    assert "Keep 70\u00a0%" in text
     assert "scoring paid after trainings" in text
     assert (tmp_path / "figures" / "accuracy.svg").exists()
     assert study_page(open_study(folder), Options()).context["costs"]

@@ -122,6 +122,18 @@ def test_off_topic_is_far_from_all_neighbours_in_any_order(monkeypatch, referenc
         assert np.allclose(kinds.off_topic(x[order]), away[order], atol=1e-5)
 
 
+def test_digits_that_are_alike_are_no_bursts_and_copies_among_them_are():
+    small = dp.read("digits").images[:150, :, :, 0]
+    large = np.stack([np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.NEAREST)) for one in small])
+    noise = np.random.default_rng(0).normal(0, 3, (3, 32, 32))
+    copies = (large[7] * np.array([0.97, 1.0, 1.03])[:, None, None] + noise).clip(0, 255).astype(np.uint8)
+    pictures = np.concatenate([large, copies])[:, :, :, None]
+    for n, wanted in ((150, []), (153, [7, 150, 151, 152])):
+        data = dp.from_arrays(pictures[:n], np.arange(n) % 10)
+        assert dp.find_duplicates(data).is_exact.mean() < 0.1, "many are near by chance"
+        assert np.sort(dp.find_issues(data)["burst"].rows).tolist() == wanted
+
+
 def test_names_count_where_they_are_reliable():
     classes = ("cat", "big cat", "7", "dog")
     ids = [f"pics/cat_{n}.jpg" for n in range(9)] + [f"pics/BIG-cats {n}.jpg" for n in range(9)] + [f"7_{n}" for n in range(8)]
@@ -170,6 +182,13 @@ def test_a_run_keeps_its_issues_and_verifies_them(run, monkeypatch):
         patched.setattr(run_issues, "find_issues", None)
         again = run.issues()
     assert repr(again) == repr(first)
+    assert again["dark"].rows.tolist() == first["dark"].rows.tolist()
+    with pytest.raises(InputError, match="Did you mean 'dark'"):
+        again["drak"]
+    with pytest.raises(InputError, match="was not looked for: there are no vectors"):
+        again["off_topic"]
+    with pytest.raises(InputError, match="nosuch"):
+        run.issues("nosuch")
     assert again.limits == first.limits
     assert again.absent == first.absent
     file = run.path / run_issues.FILE
@@ -201,8 +220,11 @@ def test_check_fails_by_its_limits_alone(folder, capsys):
     )
     assert code == 0
     assert out.endswith("passes\n")
-    _, out, err = check(capsys, folder, "--max-issues", "off_topic=0")
-    assert "off_topic is not judged by its limit of 0" in err
+    code, out, err = check(capsys, folder, "--max-issues", "off_topic=0")
+    assert (code, "off_topic cannot be judged by its limit of 0" in err) == (1, True)
+    assert out.splitlines()[-1].startswith("fails: off_topic cannot be judged")
+    code, out, _ = check(capsys, folder, "--max-issues", "off_topic=0", "--allow-unjudged")
+    assert code == 0
     assert out.endswith("passes what could be judged\n")
     code, out, _ = check(capsys, folder, "--max-issues", "dark=0", "--max-issues", "blurred=1%")
     assert code == 1
@@ -231,14 +253,14 @@ def test_check_counts_copies_leaks_and_what_cannot_be_read(tmp_path, capsys):
 def test_wrong_labels_are_judged_only_where_there_is_a_number(run, capsys, monkeypatch):
     found = dp.find_suspects(run)
     n_wrong = {"ranking": None, "few": 1.0, "many": 12.0}
-    for what, code in (("ranking", 0), ("few", 0), ("many", 1)):
+    for what, code in (("ranking", 1), ("few", 0), ("many", 1)):
         why = "in_sample" if what == "ranking" else None
         low, high = (None, None) if what == "ranking" else (0.5, 20.0)
         known = replace(found, n_wrong=n_wrong[what], n_wrong_low=low, n_wrong_high=high, why_no_count=why)
         monkeypatch.setattr(dp, "find_suspects", lambda run, known=known: known)
         got, _, err = check(capsys, run.path, "--max-wrong", "10%")
         assert got == code
-        assert ("not judged" in err) == (what == "ranking")
+        assert ("cannot be judged" in err) == (what == "ranking")
 
 
 @pytest.mark.parametrize(

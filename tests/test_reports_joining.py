@@ -130,7 +130,7 @@ class TestConventions:
         assert "negative" in err
         code, out, err = cli(*arguments, "--classes", ",".join(classes))
         assert code == 0, err
-        assert "flagged: no label" in out
+        assert "none is flagged" in out
 
 
 class TestIds:

@@ -1,11 +1,13 @@
 """A review in a real Chromium: keys decide, plots lead to examples, two windows know of each other, and nobody is shut out."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import dataprune as dp
+from dataprune.quality.issues import Issues
 from dataprune.report.page.data import gather
 from dataprune.review.book import Book
 from dataprune.run.journal import Journal
@@ -18,49 +20,33 @@ WRONG = (4, 10, 17)
 
 
 @pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    place = shutil.which("chromium") or shutil.which("chromium-browser")
-    if place is None:
-        pytest.skip("no chromium on this machine (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Return a run of pictures with three contradicted labels and a copy in test, and what is known of it."""
     folder = tmp_path_factory.mktemp("review")
     run = recorded(dp.read(pictures(folder / "toys")), folder / "run", WRONG)
     np.save(folder / "features.npy", np.random.default_rng(0).random((30, 4), np.float32))
-    return run, gather(run, features=folder / "features.npy")
+    light = np.ones(len(run.ids))
+    light[[3, 7, 20]] = 0.3, 0.1, 0.2
+    issues = Issues.of(run.ids, {"dark": light, "burst": np.ones(len(run.ids))}, {})
+    return run, replace(gather(run, features=folder / "features.npy"), issues=issues)
 
 
 @pytest.fixture
-def open_review(browser, made, tmp_path):
-    """Open a review in a new window; afterwards it must have logged nothing."""
-    run = dp.open_run(shutil.copytree(made[0].path, tmp_path / "run"))
-    contexts, heard = [], []
+def open_review(opened_tab, made, tmp_path):
+    """Open a review in a new window."""
+    run, tabs = dp.open_run(shutil.copytree(made[0].path, tmp_path / "run")), []
     with served(Book(run, made[1]), "key") as port:
 
         def opened(context=None, **options):
-            if context is None:
-                context = browser.new_context(**options)
-                contexts.append(context)
-            tab = context.new_page()
-            tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
-            tab.on("pageerror", lambda error: heard.append(str(error)))
-            tab.goto(f"http://127.0.0.1:{port}/?token=key")
+            tab = opened_tab(f"http://127.0.0.1:{port}/?token=key", context, **options)
             tab.wait_for_selector(".tile .what bdi:not(:empty)")
+            tabs.append(tab)
             return tab
 
         opened.path = run.path
         yield opened
-        for context in contexts:
-            context.close()
-    assert heard == []
+        for tab in tabs:
+            tab.context.close()  # before the server is gone
 
 
 def stands(path):
@@ -69,6 +55,18 @@ def stands(path):
 
 def found(tab, count):
     tab.wait_for_function("(text) => document.getElementById('found').textContent.startsWith(text)", arg=f"{count} example")
+
+
+def test_a_kind_of_issue_shows_its_examples_the_furthest_first(open_review):
+    tab = open_review()
+    assert tab.locator("#f-issue option").all_text_contents() == ["or not", "dark (3)"]
+    tab.select_option("#f-issue", "dark")
+    found(tab, 3)
+    names = [str(dp.open_run(open_review.path).ids[row]).rpartition("/")[2] for row in (7, 20, 3)]
+    shown = [tab.text_content(f".tile[aria-posinset='{place}'] .who").rpartition(" ")[2] for place in (1, 2, 3)]
+    assert shown == names
+    tab.select_option("#f-issue", "")
+    tab.wait_for_function("() => !document.getElementById('found').textContent.startsWith('3 ')")
 
 
 def test_keys_decide_in_the_grid_and_large(open_review):

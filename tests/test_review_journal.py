@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 import dataprune as dp
+from dataprune import store
 from dataprune.errors import InputError, MachineError
 from dataprune.run.journal import JOURNAL, TABLE, Journal, decisions_of, reviewed
 from review_toys import recorded, vectors
@@ -187,6 +188,25 @@ def test_commands_read_what_was_decided(run, cli, tmp_path):
     assert "x/1" not in labels
     assert labels["x/4"] == 2
     assert dp.verify(run) == []
+
+
+def test_of_a_run_that_may_not_be_written_the_journal_itself_is_read(run, cli, tmp_path, monkeypatch):
+    journal = decided(run)
+    assert reviewed(dp.open_run(run)) == run / TABLE
+    journal.decide({("train", "x/2.png"): ("drop", "")}, journal.count)
+    stale, writing = (run / TABLE).read_bytes(), store.writing
+
+    def refuse(path, **options):
+        if path.parent == run:
+            raise MachineError(f"{run} may not be written.")
+        return writing(path, **options)
+
+    monkeypatch.setattr(store, "writing", refuse)
+    code, out, err = cli("noise", "apply", run, "--out", tmp_path / "clean.csv")
+    assert (code, "2 dropped, 1 relabelled" in out, "may not be written" in err) == (0, True, True)
+    assert cli("prune", run, "--keep", "0.5", "--strategy", "random", "--out", tmp_path / "kept.csv")[0] == 0
+    assert len((tmp_path / "kept.csv").read_text().splitlines()) == 1 + 5  # half of ten
+    assert (run / TABLE).read_bytes() == stale
 
 
 def test_labels_of_other_tools_are_decisions(run, cli, tmp_path):

@@ -66,7 +66,7 @@ def test_notes_say_what_the_numbers_mean(sweep):
     text = " ".join(map(str, sweep.notes))
     assert "equal epochs: every training took 20 epochs" in text
     assert "intervals are over new trainings with other seeds, for this run's scores and this test set" in text
-    assert "21 comparisons over 3 seeds would have seen with a power of 80%" in text
+    assert "21 comparisons over 3 seeds would have seen with a power of 80 %" in text
     assert np.isfinite(sweep.smallest_differences).sum() == 21
 
 

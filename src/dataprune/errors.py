@@ -93,6 +93,16 @@ def join_some(items: Iterable[object], total: int | None = None, most: int = 5) 
     return shown if n <= most else f"{shown} and {n - most} more"
 
 
+def percent(share: float, places: int = 0, sign: str = "") -> str:
+    """Write a share in percent.
+
+    Example:
+        >>> percent(0.25), percent(0.0123, 1), percent(0.02, sign="+")
+        ('25 %', '1.2 %', '+2 %')
+    """
+    return f"{100 * share:{sign}.{places}f} %"
+
+
 def one_line(error: BaseException, most: int = 200) -> str:
     """Return what another library's error says, in one line and shortened."""
     return " ".join(str(error).split())[:most].rstrip(".") or type(error).__name__

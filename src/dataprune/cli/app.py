@@ -54,7 +54,7 @@ noise_app = App("noise", help="Find, judge and correct wrong labels; or make the
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> object:
-    """Print a script by which a shell completes commands, options and choices.
+    """Print a script by which a shell completes commands, options, choices and names of scores, strategies, recipes and the like.
 
     For example:
         dataprune completion bash > ~/.local/share/bash-completion/completions/dataprune
@@ -62,7 +62,10 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> object:
     Args:
         shell: Whose script.
     """
-    script = app.generate_completion(shell=shell)
+    from dataprune.cli.completion import named_choices
+
+    with named_choices():
+        script = app.generate_completion(shell=shell)
     if not is_quiet():
         write_out(script)
     return script
@@ -126,7 +129,6 @@ def _description(command: App) -> str:
 
 
 def _label(argument: Argument) -> str:
-    """Name an argument as it is typed, and what its value is."""
     if argument.index is not None:
         return argument.name.lstrip("-").upper()
     kind = get_args(argument.hint)[0] if isinstance(argument.hint, UnionType) else argument.hint

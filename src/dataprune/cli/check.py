@@ -11,7 +11,7 @@ from dataprune.cli.lines import say, say_columns, warn
 from dataprune.cli.options import FLAT, MovedData, Quiet, Reading, Test, Workers, encoded, read_all, say_splits
 from dataprune.cli.progress import reading_progress
 from dataprune.cli.results import Ended
-from dataprune.errors import invalid, unknown_choice
+from dataprune.errors import invalid, percent, unknown_choice
 from dataprune.report.text import display_text
 from dataprune.training.settings import Hardware
 
@@ -23,12 +23,15 @@ LIMIT = re.compile(r"[0-9]{1,15}|([0-9]{1,2}([.][0-9]+)?|100)%")
 class Limits:
     """From where a check fails: a number, or a share of the examples with a percent sign.
 
+    A limit that cannot be judged fails too, with the reason.
+
     Attributes:
-        max_wrong: Wrong labels, as the networks of a RUN estimate them; not judged where they carry no number.
+        max_wrong: Wrong labels, as the networks of a RUN estimate them.
         max_duplicates: Pairs of duplicates within a split.
         max_leaks: Pairs of duplicates in two splits.
         max_unreadable: Items that cannot be read.
         max_issues: Examples with any other issue; or KIND=NUMBER of one kind: blurred=1%. May be given several times.
+        allow_unjudged: Pass where a limit cannot be judged, say where the networks carry no number of wrong labels.
     """
 
     max_wrong: str | None = None
@@ -36,6 +39,7 @@ class Limits:
     max_leaks: str | None = None
     max_unreadable: str = "0"
     max_issues: tuple[str, ...] = ()
+    allow_unjudged: bool = False
 
     def by_name(self) -> dict[str, str]:
         """Return the limits that are given by what they are of; refuse what is no number and no kind."""
@@ -69,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """A check: examples of train and of all splits, whether no limit is passed, its findings, and why kinds were not looked for."""
+    """A check: examples of train and of all splits, whether it passes, its findings, and why kinds were not looked for."""
 
     data: str
     n_train: int
@@ -92,7 +96,7 @@ def check(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> object:
-    """Check a set, as in a pipeline: exit code 1 where a limit is exceeded, else 0.
+    """Check a set, as in a pipeline: exit code 1 where a limit is exceeded or cannot be judged, else 0.
 
     Takes data, or a scored run, whose networks also tell of wrong labels, of classes that mix, and of what is off topic. Counts
     what cannot be read, duplicates, leaks between splits, and other issues: dark, bright, low-contrast, blurred or oddly shaped
@@ -128,7 +132,9 @@ def check(
     sizes = (len(splits.train), pairs.n_examples)
     found += [Finding(kind, None, why) for kind, why in issues.absent.items() if kind in wanted]
     judged = tuple(_judged(one, wanted.get(one.name), *sizes) for one in found)
-    checked = Checked(data_or_run, *sizes, all(one.holds is not False for one in judged), judged, issues.absent)
+    are_unjudged = not limits.allow_unjudged and any(one.limit is not None and one.holds is None for one in judged)
+    holds = not are_unjudged and all(one.holds is not False for one in judged)
+    checked = Checked(data_or_run, *sizes, holds, judged, issues.absent)
     _say_checked(checked)
     return Ended(checked, int(not checked.holds))
 
@@ -164,19 +170,24 @@ def _of_labels(run: "dp.Run | None") -> Iterator[Finding]:
 
 
 def _of_issues(issues: "dp.Issues") -> Iterator[Finding]:
-    """Count the examples that have any issue, then those of each kind."""
     yield Finding("issues", len({row for one in issues for row in one.rows.tolist()}), "examples with any of the following")
     for one in issues:
         first = map(str, issues.ids[one.rows[:N_SHOWN]].tolist())
-        mixed = (f"{a} and {b} ({rate:.0%})" for a, b, rate in issues.mixed[:N_SHOWN])
+        mixed = (f"{a} and {b} ({percent(rate)})" for a, b, rate in issues.mixed[:N_SHOWN])
         yield Finding(one.kind, len(one), one.words, tuple(mixed if one.kind == "mixed_classes" else first))
 
 
 def _say_checked(checked: Checked) -> None:
     """Print a line for each finding, with the first of them; what was not looked for, and why; and what fails."""
-    words = {True: "ok", False: "FAILS", None: ""}
+    words = {True: "ok", False: "FAILS", None: "?"}
     rows = [
-        (words[one.holds], one.name, "?" if one.count is None else f"{one.count:,.0f}", one.limit or "no limit", one.about)
+        (
+            words[one.holds] if one.limit else "",
+            one.name,
+            "?" if one.count is None else f"{one.count:,.0f}",
+            one.limit or "no limit",
+            one.about,
+        )
         for one in checked.findings
     ]
     say_columns([("", "what", "found", "at most", ""), *rows], right=(2, 3), most=120)
@@ -187,6 +198,10 @@ def _say_checked(checked: Checked) -> None:
         say(f"not looked for: {', '.join(name for name, why in checked.absent.items() if why == reason)}: {reason}")
     unjudged = [one for one in checked.findings if one.limit is not None and one.holds is None]
     for one in unjudged:
-        warn(f"{one.name} is not judged by its limit of {one.limit}: {one.about}")
+        warn(f"{one.name} cannot be judged by its limit of {one.limit}: {one.about}")
     failed = [f"{one.name} {one.count:,.0f}, at most {one.limit}" for one in checked.findings if one.holds is False]
-    say(f"fails: {', '.join(failed)}" if failed else "passes what could be judged" if unjudged else "passes")
+    open_ones = [f"{one.name} cannot be judged (--allow-unjudged passes it)" for one in unjudged]
+    if checked.holds:
+        say("passes what could be judged" if unjudged else "passes")
+    else:
+        say(f"fails: {', '.join(failed + open_ones)}")

@@ -6,19 +6,18 @@ from pathlib import Path
 import dataprune as dp
 from dataprune.cli.lines import say
 from dataprune.cli.options import Workers
-from dataprune.errors import invalid
+from dataprune.errors import invalid, percent
 
 KEEP = 0.7
 # The default network soon memorises these few pictures, which tells hard from easy badly; a small one does not.
 MODEL, RECIPE, MEMBERS, EPOCHS = "simple", "fast-gray", 4, 12
-N_DRAWN = 24
 
 
 def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> object:
     """Show the whole story on a small built-in set of digits.
 
-    In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, draws the hardest and easiest, and
-    makes a page that shows it all. Needs no data and no network. Run again, it finds what it made.
+    In about a minute it scores 1,437 pictures, says which are hardest, keeps the harder 70 %, and makes a page that shows it
+    all. Needs no data and no network. Run again, it finds what it made.
 
     For example:
         dataprune demo
@@ -43,32 +42,15 @@ def demo(*, out: Path = Path("dataprune-demo"), workers: Workers = None) -> obje
     score = run.scores["el2n"]
     say_hardest(score, run, 8)
     say("   el2n is the distance between what the networks answer and the label, from 0 (sure and right) to 1.41 (sure and wrong).")
-    say("", f"3. Prune: keep the {KEEP:.0%} that are hardest.")
+    say("", f"3. Prune: keep the {percent(KEEP)} that are hardest.")
     kept = dp.select(score, keep=KEEP)
     dp.write_kept(kept, out / "kept.csv", run, overwrite=True)
     say_kept(kept, run)
-    say("", "4. Look: the hardest and the easiest pictures.")
-    _draw(dataset, score, out / "hardest-and-easiest.png")
-    say(f"   {out / 'hardest-and-easiest.png'}")
-    say("", "5. Report: one page with pictures, plots and tables; open it in a browser.")
+    say("", "4. Report: one page with the hardest and the easiest pictures, plots and tables; open it in a browser.")
     page = run.report(out / "report.html", options=Options("The digits of scikit-learn"))
     say(f"   {page.out}, {page.size_bytes / 1e6:.1f} MB", "")
     _say_found(score, len(kept), out)
     return run
-
-
-def _draw(dataset: "dp.Dataset", score: "dp.Score", path: Path) -> None:
-    import numpy as np
-
-    from dataprune.cli.show import captions_of
-    from dataprune.report.charts import draw_sheet, sheet_data
-
-    assert dataset.images is not None
-    order = np.argsort(-score.difficulty, kind="stable")
-    hardest, easiest = order[:N_DRAWN], order[-N_DRAWN:][::-1]
-    rows = sheet_data(dataset.images[hardest], captions_of(dataset, hardest), heading=f"hardest by {score.name}")
-    rows += sheet_data(dataset.images[easiest], captions_of(dataset, easiest), heading=f"easiest by {score.name}")
-    draw_sheet(rows, path)
 
 
 def _say_found(score: "dp.Score", n_kept: int, out: Path) -> None:

@@ -1,7 +1,7 @@
 """`dataprune duplicates`: examples that are there twice, over all splits."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -12,10 +12,6 @@ from dataprune.cli.progress import Progress, learning
 from dataprune.errors import invalid
 from dataprune.report.text import display_text, pluralise
 from dataprune.training.settings import Hardware
-
-if TYPE_CHECKING:
-    import numpy as np
-
 
 N_SHOWN = 8
 OF_FEATURES = (
@@ -59,6 +55,7 @@ def duplicates(
             with features 0 is the same direction and 1 as far as others around the two, 0.2 by default; for data that are
             vectors in units of the usual distance between neighbours, 0.1 by default.
     """
+    from dataprune.run.features import features_in, made_features
     from dataprune.tables import TABLES, check_output
 
     if out is not None:
@@ -73,7 +70,11 @@ def duplicates(
     opened = None if run is None else dp.open_run(run)
     splits = read_all(data, reading, workers, run=opened, test=test)
     say_splits(data, splits)
-    vectors, notes = features_for(features, encoder, splits, opened, workers)
+    vectors, notes = (None, ()) if features is None else features_in(dp.read_features(features), splits)
+    if encoder is not None:
+        with Progress("working") as progress:
+            hardware = Hardware(workers=workers)
+            vectors = made_features(splits, encoder, run=opened, hardware=hardware, listener=learning(progress))
     found = dp.find_duplicates(splits, near=not exact_only, distance=distance, features=vectors)
     warn(*notes, *found.notes)
     if out is not None:
@@ -86,22 +87,7 @@ def duplicates(
     return found
 
 
-def features_for(
-    file: Path | None, encoder: str | None, splits: "dp.Splits", run: "dp.Run | None", workers: int | None
-) -> "tuple[np.ndarray | None, tuple[str, ...]]":
-    """Read features, or make them with progress on stdout."""
-    from dataprune.run.features import features_in, made_features
-
-    if file is not None:
-        return features_in(dp.read_features(file), splits)
-    if encoder is None:
-        return None, ()
-    with Progress("working") as progress:
-        return made_features(splits, encoder, run=run, hardware=Hardware(workers=workers), listener=learning(progress)), ()
-
-
 def _say_duplicates(found: "dp.Duplicates") -> None:
-    """Report how many pairs of which kind there are, the first of them, and what to do."""
     exact, conflict, leak = found.is_exact, found.is_conflict, found.is_leak
     among = f"duplicates among {pluralise(found.n_examples, 'example')}"
     if not len(found):

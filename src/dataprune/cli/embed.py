@@ -12,7 +12,7 @@ from dataprune.cli import options
 from dataprune.cli.lines import say, say_columns, say_file, warn
 from dataprune.cli.options import FLAT, Address, Data, Device, Output, Overwrite, Quiet, Reading, Seed, Wait, Workers, at_least
 from dataprune.cli.progress import Progress, learning
-from dataprune.errors import InputError, invalid
+from dataprune.errors import InputError, invalid, percent
 from dataprune.report.text import display_text, duration, operations, pluralise
 from dataprune.training.settings import Hardware, SwavSettings
 
@@ -77,7 +77,6 @@ def embed(
 
 
 def _check_options(encoder: str, swav: SwavSettings, components: int | None) -> None:
-    """Refuse an option that the encoder would not look at."""
     for name in ("effort", "recipe", "epochs", "batch"):
         if encoder not in ("auto", "swav") and getattr(swav, name) is not None:
             raise invalid(name, "go with --encoder swav", f"--encoder {encoder}")
@@ -107,15 +106,15 @@ def make(
         say(f"cost: {cost}" if progress.heard else past)
     quality, variance = made.manifest.quality, made.manifest.about.get("explained_variance")
     if variance is not None:
-        say(f"{pluralise(made.manifest.columns, 'component')} hold {100 * variance:.1f} % of the variance")
+        say(f"{pluralise(made.manifest.columns, 'component')} hold {percent(variance, 1)} of the variance")
     if quality is None:
         say("quality: not measured, there are no labels")
         return made
     pixels, accuracy = quality.pixels_knn_accuracy, quality.knn_accuracy
-    control = "" if pixels is None else f"; of the bare pixels {100 * pixels:.1f} %"
+    control = "" if pixels is None else f"; of the bare pixels {percent(pixels, 1)}"
     is_tested = quality.against == "test"
     how = f"{quality.queries:,} test examples" if is_tested else "each example among the others, as no test split is there"
-    say(f"quality: the {quality.neighbours} nearest name the class of {100 * accuracy:.1f} % ({how}){control}")
+    say(f"quality: the {quality.neighbours} nearest name the class of {percent(accuracy, 1)} ({how}){control}")
     if pixels is not None and accuracy < pixels:
         warn("these features tell classes apart worse than bare pixels do; try more --epochs, or another --encoder")
     return made

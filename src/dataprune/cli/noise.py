@@ -13,10 +13,10 @@ from cyclopts import Parameter
 import dataprune as dp
 from dataprune.cli import options
 from dataprune.cli.lines import say, say_columns, say_file, say_unwritten, say_written, warn
-from dataprune.cli.noise_said import say_accuracy, say_by_class, say_checked, say_estimate, say_most_suspect
+from dataprune.cli.noise_said import say_by_class, say_checked, say_estimate, say_most_suspect
 from dataprune.cli.options import FLAT, Data, Folders, Output, Overwrite, Quiet, Reading, Seed, at_least
 from dataprune.cli.results import rows_of
-from dataprune.errors import DatapruneError, InputError, invalid
+from dataprune.errors import DatapruneError, InputError, invalid, percent
 from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def inject(
         named = np.array(names, object)
         write_table(temporary, {"id": dataset.ids, "label": named[given], "clean_label": named[dataset.labels]})
     changed = given != dataset.labels
-    say(f"made wrong: {pluralise(int(changed.sum()), 'label')} of {len(given):,} ({changed.mean():.1%}), {kind}, seed {seed}")
+    made = f"{pluralise(int(changed.sum()), 'label')} of {len(given):,} ({percent(changed.mean(), 1)})"
+    say(f"made wrong: {made}, {kind}, seed {seed}")
     pairs = Counter(zip(dataset.labels[changed].tolist(), given[changed].tolist(), strict=True)).most_common()
     say_columns([(f"{count:,}", f"{names[old]} labelled {names[new]}") for (old, new), count in pairs[:MOST_PAIRS]], right=(0,))
     if len(pairs) > MOST_PAIRS:
@@ -175,11 +176,7 @@ def find(
         file = shlex.quote(str(out))
         if run is not None:
             decided = journal.reviewed(dp.open_run(run)) is not None
-            say(
-                f"next: dataprune noise apply{place} --out cleaned.csv (as decided)"
-                if decided
-                else f"next: dataprune review{place}"
-            )
+            say(f"next: dataprune {f'noise apply{place} --out cleaned.csv (as decided)' if decided else f'review{place}'}")
         first = "next" if run is None else "or"
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
         if len(found.flagged):
@@ -305,7 +302,6 @@ def _decided(run: "dp.Run | None", decisions: Path | None, suspects: Path | None
 
 
 def _say_decided(decided: "dp.Decisions", confidence: float) -> None:
-    """Report what was done to how many, and warn of classes that lose everything."""
     counts = {"drop": "dropped", "relabel": "relabelled", "keep": "kept as they are"}
     done = ", ".join(f"{decided.count(one):,} {words}" for one, words in counts.items())
     say(f"of {pluralise(len(decided), 'example')}: {done}")
@@ -336,15 +332,15 @@ def audit(
 
     For example:
         dataprune noise audit run --size 100 --out audit.csv
-        dataprune report run --audit audit.csv
-        dataprune noise audit run --size 100 --out audit.csv --decisions decisions.csv
+        dataprune review run
 
     Args:
         size: How many labels to look at.
         out: The table, .csv or .parquet; an existing one is continued.
-        decisions: What the page saved, or another table with id and decision: goes into the table. Default: what was decided in
+        decisions: A table with id and decision that goes into the table. Default: what was decided in
             dataprune review, whose audit asks for the same labels.
     """
+    from dataprune.noise.words import accuracy_in_words
     from dataprune.run.decisions import update_table
     from dataprune.run.journal import reviewed
 
@@ -355,7 +351,7 @@ def audit(
         say(f"decisions: {table}, made in review")
     said = update_table(sample, out, decisions or table, only_asked=table is not None)
     decided = [said.pop(row) for row in sample.rows.tolist()]
-    say_accuracy(found)
+    say(accuracy_in_words(found))
     if beyond := sum(map(bool, said.values())):
         what = f"{out} has {pluralise(beyond, 'decision')} more, which --size {size} does not look at"
         warn(f"{what}: --size {len(sample) + len(said)} does")
@@ -380,19 +376,16 @@ def _say_left(sample: "dp.Audit", decided: list[str], out: Path, run: Path | Non
     if first >= 20:
         say(f"the first {first} are decided: --size {first} tells what these say")
     if run is not None:
-        page = shlex.join(["dataprune", "report", str(run), "--audit", str(out)])
-        again = f"dataprune review {shlex.quote(str(run))}, Audit of {len(sample)}, and the same command again"
-        say(f"next: {again}; or {page}, and give what the page saves with --decisions")
+        say(f"next: dataprune review {shlex.quote(str(run))}, Audit of {len(sample)}, then the same command again")
     say("or: fill in the column decision (keep, drop or relabel), then the same command again")
 
 
 def _say_result(result: "dp.AuditResult", found: "dp.Suspects") -> None:
-    """Say what the decisions tell of all labels."""
     n = len(found)
     say(f"looked at: {result.n_looked:,} of {pluralise(n, 'label')}, {result.n_found:,} of them wrong")
     say(f"wrong labels: {_count(result.n_wrong, n)}: by what was looked at alone, so right whatever the networks are worth")
     if result.precision is not None:
-        shares = (f"{end:.0%}" for end in (result.precision.value, result.precision.low, result.precision.high))
+        shares = (percent(end) for end in (result.precision.value, result.precision.low, result.precision.high))
         flagged = pluralise(len(found.flagged), "flagged label")
         say("of {}: {} are wrong, 95 % interval {} to {}".format(flagged, *shares))
         say(f"wrong and not flagged: {_count(result.n_unfound, n)}")
@@ -404,4 +397,4 @@ def _say_result(result: "dp.AuditResult", found: "dp.Suspects") -> None:
 
 
 def _count(found: "Range", n: int) -> str:
-    return f"{found.value:,.0f} ({found.value / n:.1%}), 95 % interval {found.low:,.0f} to {found.high:,.0f}"
+    return f"{found.value:,.0f} ({percent(found.value / n, 1)}), 95 % interval {found.low:,.0f} to {found.high:,.0f}"

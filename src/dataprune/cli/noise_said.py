@@ -4,6 +4,7 @@ from itertools import islice
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, warn
+from dataprune.errors import percent
 from dataprune.report.text import display_text, pluralise
 
 N_SHOWN = 10
@@ -13,28 +14,18 @@ FEW_CLASSES = 20
 LONGEST_REASON = 240
 
 
-def say_accuracy(found: "dp.Suspects") -> None:
-    """Report first what all else rests on: how often the networks name the labels that they did not see."""
-    from dataprune.noise.words import accuracy_in_words
-
-    say(accuracy_in_words(found))
-
-
 def say_estimate(found: "dp.Suspects") -> None:
     """Report how many labels are wrong, how sure that is, and what looking at so many would find."""
-    from dataprune.noise.words import flags_in_words
+    from dataprune.noise.words import accuracy_in_words, counts_in_words
 
-    say_accuracy(found)
     n = len(found)
-    say(f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}")
+    say(
+        accuracy_in_words(found),
+        f"judged: {pluralise(n, 'label')}, {pluralise(found.n_classes, 'class')}; {found.method}",
+        counts_in_words(found),
+    )
     if found.n_wrong is None:
-        say(f"wrong labels: {found.count_in_words}; most suspect first is an order to look in, no more")
         return
-    interval = f"95 % interval {found.n_wrong_low:,.0f} to {found.n_wrong_high:,.0f}"
-    say(f"wrong labels, estimated: {found.n_wrong:,.0f} ({found.n_wrong / n:.1%}), {interval}")
-    if found.are_few:
-        say("not distinguishable from a set without wrong labels. A look at the first of the list tells which it is")
-    say(f"flagged: {flags_in_words(found)}")
     counts = (*WORTH_LOOKING, len(found.flagged), *(round(share * n) for share in BUDGETS))
     budgets = sorted({count for count in counts if 1 <= count <= n})
     say("what is expected when the most suspect are looked at:")
@@ -64,7 +55,7 @@ def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
     cells: list[tuple[object, ...]] = [("wrong", "labelled", "rather", "id", "because")]
     for row in rows:
         names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
-        wrong = "?" if found.n_wrong is None else f"{found.probability[row]:.0%}"
+        wrong = "?" if found.n_wrong is None else percent(found.probability[row])
         named = display_text(found.ids[row] if found.texts is None else f"{found.ids[row]}: {found.texts[row]}", 50)
         cells.append((wrong, *names, named, found.reason[row]))
     say_columns(cells, right=(0,), most=LONGEST_REASON)
@@ -73,14 +64,14 @@ def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
 def say_checked(checked: "dp.Evaluation") -> None:
     """Report what the finding is worth."""
     n = checked.n_examples
-    say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({checked.n_wrong / n:.1%})")
+    say(f"wrong labels: {checked.n_wrong:,} of {n:,} ({percent(checked.n_wrong / n, 1)})")
     verdict = "holds the true number" if checked.covers else "does not hold the true number"
     if checked.n_estimated == checked.n_estimated:
-        off = f", {checked.n_estimated / checked.n_wrong - 1:+.0%}" if checked.n_wrong else ""
+        off = f", {percent(checked.n_estimated / checked.n_wrong - 1, sign='+')}" if checked.n_wrong else ""
         say(f"estimated: {checked.n_estimated:,.0f}{off}; the interval {checked.n_low:,.0f} to {checked.n_high:,.0f} {verdict}")
     else:
         say("estimated: no number, since the evidence carries none")
-    say(f"flagged: {checked.n_flagged:,} ({checked.n_flagged / n:.1%})")
+    say(f"flagged: {checked.n_flagged:,} ({percent(checked.n_flagged / n, 1)})")
     say(f"expected calibration error of the probabilities: {checked.calibration_error:.3f}")
     if not checked.n_wrong:
         warn("no label is wrong, so there is nothing to rank or to find: AUROC, precision and the like do not exist")
@@ -97,7 +88,7 @@ def say_checked(checked: "dp.Evaluation") -> None:
     }
     say_columns([(name, f"{value:.3f}") for name, value in rows.items()], right=(1,))
     better, which = checked.n_better, "more" if checked.n_better >= 0 else "fewer"
-    say(f"every flagged label made its suggestion: {abs(better):,} {which} correct labels ({better / n:+.2%})")
+    say(f"every flagged label made its suggestion: {abs(better):,} {which} correct labels ({percent(better / n, 2, '+')})")
 
 
 def say_by_class(parts: "tuple[dp.Evaluation, ...]", found: "dp.Suspects") -> None:

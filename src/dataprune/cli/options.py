@@ -209,7 +209,7 @@ def encoded(splits: "dp.Splits", encoder: str, hardware: Hardware) -> "dp.Splits
     with reading_progress() as reading, reading_progress("encod") as progress:
         done = encode_splits(splits, encoder, Encoding(hardware.resolved_device(), hardware.workers, reading, progress))
     if (record := done.train.encoder) is not None and record != splits.train.encoder:
-        seen = f"pictures of {record.size} pixels" if done.train.records is None else done.train.records.kind
+        seen = f"pictures of {record.size} x {record.size} pixels" if done.train.records is None else done.train.records.kind
         how = f"{seen} as {pluralise(done.train.inputs.shape[1], 'number')}"
         say(f"encoder: {display_text(record.name)}, {how}, in {record.precision}")
     warn(*(note for note in done.train.notes if note not in splits.train.notes))
@@ -244,7 +244,7 @@ def say_data(data: str, dataset: "dp.Dataset") -> None:
         contents.append(f"features of {pluralise(dataset.inputs.shape[1], 'column')}")
     else:
         height, width, channels = dataset.images.shape[1:]
-        contents.append(f"pictures of {height} x {width} pixels in {pluralise(channels, 'channel')}")
+        contents.append(f"pictures brought to {height} x {width} pixels in {pluralise(channels, 'channel')}")
     if dataset.origin is not None:
         contents.append(f"source: {dataset.origin.kind}, split {dataset.origin.split}")
     say(f"read {display_text(data)}: {', '.join(contents)}")

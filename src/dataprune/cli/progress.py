@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from dataprune.cli.lines import is_quiet, say, warn
+from dataprune.errors import percent
 from dataprune.report.text import duration, operations, pluralise
 
 if TYPE_CHECKING:
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
     from dataprune.training.ensemble import EpochDone
     from dataprune.training.settings import Cost
 
-LOG_SECONDS = 10.0  # decoding adds a line to a log this often
+LOG_SECONDS, LOG_LINES = 10.0, 10  # between two lines of a log at least; of one piece of work about
 
 
 class Progress:
-    """Shows how far work is and how long it will take. Use as a context. `heard`: whether there was anything to do."""
+    """Shows how far work is and how long it will take: in a bar, or in some ten lines of a log, the last one when all is done.
+
+    Use as a context. `heard`: whether there was anything to do.
+    """
 
     def __init__(self, name: str) -> None:
         self.heard, self._name = False, name
         self._bar: Bar | None = None
         self._total, self._seconds = 0, 0.0
         self._first: tuple[int, float] | None = None
+        self._begun = self._last = time.monotonic()  # the last line of a log; infinitely long ago before the first
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +53,7 @@ class Progress:
             time_needed = "under a minute" if math.isnan(cost.seconds) else f"about {duration(cost.seconds)}"
             time_needed = f"{operations(cost.flops)}, {time_needed}" if cost.flops else "how long is known once the first has ended"
             say(f"to train: {what}, {time_needed}")
+            self._last = -math.inf
         elif what:
             say(what)
         self._bar = _bar_on_terminal()
@@ -55,24 +61,27 @@ class Progress:
             self._bar.add_task(self._name, total=total, status="")
             self._bar.start()
 
-    def step(self, done: int, status: str, line: str = "") -> None:
-        """Show that so many steps are done: the status in the bar, or the line in a log."""
+    def step(self, done: int, status: str, result: str = "") -> None:
+        """Show that so many steps are done: the status in the bar, or now and then in a log, which has every result."""
         self.heard = True
-        left = self._left(done)
+        now, left = time.monotonic(), self._left(done)
+        shown = f", about {duration(left)} left" if left else ""
+        is_due = now - self._last >= max(LOG_SECONDS, (now - self._begun + left) / LOG_LINES)
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done, status=status + left)
-        elif line:
-            say(line + left)
+            self._bar.update(self._bar.task_ids[0], completed=done, status=status + shown)
+        elif result:
+            say(result + shown)
+        elif is_due or (done >= self._total and self._last != self._begun):
+            self._last = now
+            say(status + shown)
 
-    def _left(self, done: int) -> str:
-        """Estimate the rest from the steps since the first one, which pays for starting; what was expected counts as a tenth."""
+    def _left(self, done: int) -> float:
+        """Estimate the seconds left from the steps since the first one, which pays for starting; the expected counts as a tenth."""
         now = time.monotonic()
         first, begun = self._first = self._first or (done, now)
         prior = self._total / 10 if self._seconds else 0.0
         counted, rest = done - first + prior, self._total - done
-        if rest <= 0 or counted <= 0:
-            return ""
-        return f", about {duration((now - begun + self._seconds / 10) / counted * rest)} left"
+        return 0.0 if rest <= 0 or counted <= 0 else (now - begun + self._seconds / 10) / counted * rest
 
 
 def _bar_on_terminal() -> "Bar | None":
@@ -92,18 +101,12 @@ def _bar_on_terminal() -> "Bar | None":
 @contextmanager
 def reading_progress(verb: str = "decod") -> Iterator[Callable[[int, int], None]]:
     """Yield a function that is told how many pictures are decoded (or encoded), of how many."""
-    last = time.monotonic()
     with Progress(f"{verb}ing") as progress:
 
         def hear(done: int, total: int) -> None:
-            """Show how many are done."""
-            nonlocal last
             if not progress.heard:
                 progress.start(total)
-            is_due = time.monotonic() - last >= LOG_SECONDS
-            last = time.monotonic() if is_due else last
-            line = f"{verb}ed {done:,} of {pluralise(total, 'picture')}" if is_due else ""
-            progress.step(done, f"{done:,}/{total:,} pictures", line)
+            progress.step(done, f"{verb}ed {done:,} of {pluralise(total, 'picture')}")
 
         yield hear
 
@@ -113,7 +116,6 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
     latest: dict[int, EpochDone] = {}
 
     def hear(message: "RunProgress") -> None:
-        """Show one message."""
         plan, left = message.ensemble, message.total // message.ensemble.passes
         total, before = plan.n_networks * plan.passes, (plan.n_networks - left) * plan.passes
         if message.cost is not None:
@@ -129,9 +131,8 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
             _say_resumed(done - 1, total)
         latest[epoch.member] = epoch
         loss, accuracy = (sum(getattr(one, name) for one in latest.values()) / len(latest) for name in ("loss", "accuracy"))
-        figures = f"loss {epoch.loss:.3f}, accuracy on its training labels {100 * epoch.accuracy:.1f} %, {duration(epoch.seconds)}"
-        line = f"member {epoch.member} epoch {epoch.epoch}/{plan.passes}: {figures}; {done} of {pluralise(total, 'epoch')}"
-        progress.step(done, f"{done}/{total} epochs, loss {loss:.3f}, accuracy on training labels {100 * accuracy:.1f} %", line)
+        figures = f"loss {loss:.3f}, accuracy on training labels {percent(accuracy, 1)}"
+        progress.step(done, f"{done:,} of {pluralise(total, 'epoch')}: {figures}")
 
     return hear
 
@@ -141,19 +142,17 @@ def learning(progress: Progress) -> Callable[["EmbedProgress"], None]:
     heard = False
 
     def hear(message: "EmbedProgress") -> None:
-        """Show one message."""
         nonlocal heard
         if message.cost is not None:
             progress.start(message.total, f"{pluralise(message.total, 'epoch')} without labels", message.cost)
         if (epoch := message.epoch) is None:
             if message.cost is None:
-                progress.step(message.done, f"{message.done:,}/{message.total:,} pictures encoded")
+                progress.step(message.done, f"encoded {message.done:,} of {pluralise(message.total, 'picture')}")
             return
         if not heard:
             _say_resumed(message.done - 1, message.total)
         heard = True
-        status = f"epoch {message.done}/{message.total}: loss {epoch.loss:.3f}"
-        progress.step(message.done, status, f"{status}, {duration(epoch.seconds)}")
+        progress.step(message.done, f"{message.done:,} of {pluralise(message.total, 'epoch')}: loss {epoch.loss:.3f}")
 
     return hear
 
@@ -162,7 +161,6 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
     """Return the listener of a study: the cost, then each trial that ended; on a terminal also the epochs of those that run."""
 
     def hear(message: "StudyProgress") -> None:
-        """Show one message."""
         if message.cost is not None:
             warn(*message.notes)
             missing, found = message.total - message.found, f", {message.found:,} found" if message.found else ""
@@ -175,12 +173,12 @@ def studying(progress: Progress) -> Callable[["StudyProgress"], None]:
         if message.ended is not None:
             trial, result = message.ended
             ok = result.status == "ok"
-            came = f"{100 * result.validation_accuracy:.1f} % on validation" if ok else f"failed: {result.error}"
+            came = f"{percent(result.validation_accuracy, 1)} on validation" if ok else f"failed: {result.error}"
             if ok and result.value is not None and trial.trainer is not None:
                 metric = trial.trainer.metric
                 came = f"{metric.name} {metric.text(result.value)}{' %' if metric.is_share else ''}"
             line = f"trial {message.done} of {message.total}: {_named(trial.cell)}, seed {trial.seed}: {came}"
-        some = [f"epoch {e.epoch}/{e.epochs} {100 * e.accuracy:.1f} % on validation" for e in list(message.running.values())[:3]]
+        some = [f"epoch {e.epoch}/{e.epochs} {percent(e.accuracy, 1)} on validation" for e in list(message.running.values())[:3]]
         status = f"{message.done}/{message.total} trials" + (f" ({'; '.join(some)})" if some else "")
         progress.step(message.examples, status, line)
 
@@ -193,7 +191,6 @@ def _say_resumed(done: int, total: int) -> None:
 
 
 def _named(cell: "Cell") -> str:
-    """Name a cell of a study in a few words."""
     words = [cell.score] + ([cell.strategy] if cell.strategy not in (cell.score, "hardest") else [])
     words += [f"keep {cell.keep:g}"] if cell.keep < 1 else []
     words += [f"from {cell.start:g}"] if cell.start or cell.strategy == "window" else []

@@ -2,15 +2,15 @@
 
 import shlex
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import dataprune as dp
 from dataprune.cli.lines import say, say_columns, say_written, warn
-from dataprune.cli.options import FLAT, Balanced, Folders, Output, Overwrite, Run, Seed, lost_classes, only_one
+from dataprune.cli.options import FLAT, Folders, Output, Overwrite, Run, Seed, lost_classes, only_one
 from dataprune.cli.results import rows_of
-from dataprune.errors import DatapruneError, invalid, unknown_choice
+from dataprune.errors import DatapruneError, invalid, percent, unknown_choice
 from dataprune.report.text import pluralise
 from dataprune.training.settings import ScoreReading
 
@@ -20,21 +20,102 @@ if TYPE_CHECKING:
 FEW_CLASSES = 20
 
 
+@dataclass(frozen=True)
+class Rule:
+    """How much to keep, and by what.
+
+    Attributes:
+        by: Which score decides: a column of RUN/scores.parquet or another of docs/scores.md, computed when asked for;
+            FILE:COLUMN with one number for each example, higher is harder (by the column that names the examples,
+            else by row); or module:function of a trace. Default: el2n; for moderate median_distance, for beta dual.
+        keep: Fraction to keep, above 0 and at most 1: 0.7 keeps 70 %.
+        count: How many examples to keep, in place of --keep.
+        strategy: By the score: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over
+            the whole range), beta (with --by dual), metriq (most of the classes with most errors). By features: k-center, herding,
+            graph-cut, facility-location, d2 (and the score), semdedup, craig and gradmatch (and the networks' answers). Or
+            module:function. Default: hardest.
+        balanced: Keep the same share of every class.
+        start: For window: leave out this fraction of the easiest.
+        cut: For stratified: leave out this fraction of the hardest first.
+        cut_by: For stratified: the score that decides what is hardest for --cut, as for --by. Default: the same.
+        features: Vectors for strategies that look at them, .npy or .parquet. Default: those that RUN has.
+        option: NAME=VALUE of a strategy; may be given several times: alpha (graph-cut), neighbours and gamma (d2), clusters,
+            easy and epsilon (semdedup: with epsilon and no size, examples less alike than 1 - epsilon are kept), exponent (beta),
+            ridge (gradmatch).
+    """
+
+    by: str | None = None
+    keep: float | None = None
+    count: int | None = None
+    strategy: str | None = None
+    balanced: bool = False
+    start: float = 0.0
+    cut: float = 0.0
+    cut_by: str | None = None
+    features: Path | None = None
+    option: tuple[str, ...] = ()
+
+    def proven_by(self, study: Path, run: "dp.Run", reading: ScoreReading) -> "Rule":
+        """Return the rule of what a study showed to be no worse; say what it showed."""
+        from dataprune.study.grid import NO_SCORE
+        from dataprune.study.proven import proven
+
+        others: dict[str, Any] = {
+            "count": self.count,
+            "option": self.option or None,
+            "cut_by": self.cut_by,
+            "start": self.start or None,
+        }
+        others |= {"cut": self.cut or None, **{name: value for name, value in vars(reading).items() if value != "all"}}
+        for name, value in others.items():
+            if value is not None:
+                raise invalid(name, "be left out with --proven, since no study tried it", value)
+        opened = dp.open_study(study)
+        if self.balanced and not opened.spec.balanced:
+            raise invalid("balanced", "be left out with --proven of a study without it", "it", "Or make the study with --balanced.")
+        vectors = None if self.features is None else dp.read_features(self.features).digest
+        cell, shown = proven(opened, run, self.keep, self.by, self.strategy, vectors)
+        say(f"proven: {shown}")
+        by = None if cell.is_random or cell.score == NO_SCORE else cell.score
+        return replace(self, by=by, keep=cell.keep, strategy=cell.strategy, balanced=opened.spec.balanced)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the strategy is told beside the size, --start and --cut too."""
+        found: dict[str, Any] = {"start": self.start, "cut": self.cut}
+        for one in self.option:
+            name, _, value = one.partition("=")
+            try:
+                found[name] = float(value)
+            except ValueError:
+                raise invalid("--option", "read NAME=VALUE with a number", repr(one), "For example --option gamma=0.5.") from None
+        return found
+
+    def look(self, run: "dp.Run", reading: ScoreReading) -> "tuple[dp.Score, dp.Views]":
+        """Check what is asked, and compute the score and what else the strategy looks at."""
+        from dataprune.run.own_scores import needs_of, score_named, views_of
+
+        strategy = self.strategy or "hardest"
+        if strategy != "semdedup" or "epsilon" not in self.options:
+            only_one({"--keep": self.keep, "--count": self.count})
+        if ":" not in strategy and strategy not in dp.STRATEGIES:
+            raise unknown_choice("strategy", strategy, dp.STRATEGIES)
+        usual = {"moderate": "median_distance", "beta": "dual"}.get(strategy, "el2n")
+        cut_score = None if self.cut_by is None else score_named(run, self.cut_by).difficulty
+        return score_named(run, self.by or usual, **vars(reading)), views_of(run, needs_of([strategy]), self.features, cut_score)
+
+    def select(self, score: "dp.Score", views: "dp.Views", seed: int) -> "dp.Selection":
+        """Pick what is kept."""
+        how = {"strategy": self.strategy or "hardest", "balanced": self.balanced, **self.options}
+        return dp.select(score, self.keep, count=self.count, views=views, seed=seed, **how)
+
+
 def prune(
     run: Run,
     /,
     *,
-    by: str | None = None,
-    keep: float | None = None,
-    count: int | None = None,
+    rule: Annotated[Rule, FLAT] = Rule(),
     reading: Annotated[ScoreReading, FLAT] = ScoreReading(),
-    strategy: str | None = None,
-    balanced: Balanced = False,
-    start: float = 0.0,
-    cut: float = 0.0,
-    cut_by: str | None = None,
-    features: Path | None = None,
-    option: tuple[str, ...] = (),
     seed: Seed = 0,
     out: Output | None = None,
     folders: Annotated[Folders, FLAT] = Folders(),
@@ -51,58 +132,25 @@ def prune(
         dataprune prune run --by forget --count 5000 --balanced --copy-to flowers-small
 
     Args:
-        by: Which score decides: a column of RUN/scores.parquet or another of docs/scores.md, computed when asked for;
-            FILE:COLUMN with one number for each example, higher is harder (by the column that names the examples,
-            else by row); or module:function of a trace. Default: el2n; for moderate median_distance, for beta dual.
-        keep: Fraction to keep, above 0 and at most 1: 0.7 keeps 70 %.
-        count: How many examples to keep, in place of --keep.
-        strategy: By the score: hardest, easiest, window (a band from --start on), random, moderate (the middle), stratified (over
-            the whole range), beta (with --by dual), metriq (most of the classes with most errors). By features: k-center, herding,
-            graph-cut, facility-location, d2 (and the score), semdedup, craig and gradmatch (and the networks' answers). Or
-            module:function. Default: hardest.
-        start: For window: leave out this fraction of the easiest.
-        cut: For stratified: leave out this fraction of the hardest first.
-        cut_by: For stratified: the score that decides what is hardest for --cut, as for --by. Default: the same.
-        features: Vectors for strategies that look at them, .npy or .parquet. Default: those that RUN has.
-        option: NAME=VALUE of a strategy; may be given several times: alpha (graph-cut), neighbours and gamma (d2), clusters,
-            easy and epsilon (semdedup: with epsilon and no size, examples less alike than 1 - epsilon are kept), exponent (beta),
-            ridge (gradmatch).
         out: Write the kept set: .csv or .parquet (id, label, row, score), .txt (ids), .npy (row numbers).
         proven: Keep only what this study showed to lose no more than its tolerance, else refuse; without --keep the smallest such
             set.
     """
     from dataprune.run.export import Folder, kept_columns
-    from dataprune.run.journal import decisions_of
-    from dataprune.run.own_scores import needs_of, score_named, views_of
 
     opened = dp.open_run(run)
     if proven is not None:
-        others: dict[str, object] = {"count": count, "option": option or None, "cut_by": cut_by}
-        others |= {"start": start or None, "cut": cut or None, **{k: v for k, v in vars(reading).items() if v != "all"}}
-        asked = keep, by, strategy, None if features is None else dp.read_features(features).digest
-        by, strategy, keep, balanced = _proven(proven, opened, asked, balanced, others)
-    strategy = strategy or "hardest"
-    if strategy != "semdedup" or not any(one.startswith("epsilon=") for one in option):
-        only_one({"--keep": keep, "--count": count})
-    options = {"start": start, "cut": cut} | _numbers(option)
-    if ":" not in strategy and strategy not in dp.STRATEGIES:
-        raise unknown_choice("strategy", strategy, dp.STRATEGIES)
-    usual = {"moderate": "median_distance", "beta": "dual"}.get(strategy, "el2n")
-    score = score_named(opened, by or usual, **vars(reading))
-    cut_score = None if cut_by is None else score_named(opened, cut_by).difficulty
-    views = views_of(opened, needs_of([strategy]), features, cut_score)
-    dataset, decided = folders.pictures_of(opened), decisions_of(opened)
-    if decided is not None and proven is not None:
-        warn("--proven does not look at what was decided in review: the study did not know of it")
-        decided = None
-    if decided is not None:
-        rows, gone, moved = decided.rows, decided.count("drop"), decided.count("relabel")
+        rule = rule.proven_by(proven, opened, reading)
+    score, views = rule.look(opened, reading)
+    dataset, decided = folders.pictures_of(opened), _decided(opened, is_proven=proven is not None)
+    if decided is None:
+        kept = rule.select(score, views, seed)
+    else:
+        rows, dropped = decided.rows, decided.count("drop")
         score = replace(score, values=score.values[rows], ids=decided.ids[rows], labels=decided.labels[rows])
-        views, dataset = views.take(rows), dataset and dataset.with_labels(decided.labels, decided.classes)
-        say(f"reviewed: {pluralise(gone, 'example')} dropped and left out, {moved:,} with new labels; sizes are of the rest")
-    kept = dp.select(score, keep, count=count, strategy=strategy, balanced=balanced, views=views, seed=seed, **options)
-    if decided is not None:
-        kept = replace(kept, rows=rows[kept.rows], n_total=len(decided), spec={**kept.spec, "dropped": gone})
+        dataset = dataset and dataset.with_labels(decided.labels, decided.classes)
+        kept = rule.select(score, views.take(rows), seed)
+        kept = replace(kept, rows=rows[kept.rows], n_total=len(decided), spec={**kept.spec, "dropped": dropped})
     made = {place: Folder(kept, dataset, how) for place, how in folders.asked.items() if dataset is not None}
     for place, folder in made.items():
         folder.check_at(place)
@@ -110,51 +158,25 @@ def prune(
         dp.write_kept(kept, out, opened, overwrite=overwrite)
     for place, folder in made.items():
         folder.write(place)
-    say_kept(kept, opened, None if decided is None else decided.labels[rows])
+    say_kept(kept, opened, None if decided is None else score.labels)
     _warn_of_suspects(kept, opened)
     say_written("--out kept.csv", out, folders.asked, f"and {out.name}.json with what was asked" if out else "")
-    return {
-        **kept.spec,
-        "notes": kept.notes,
-        "n_kept": len(kept),
-        "n_total": kept.n_total,
-        "rows": rows_of(kept_columns(kept, opened)),
-    }
+    sizes = {"n_kept": len(kept), "n_total": kept.n_total}
+    return {**kept.spec, "notes": kept.notes, **sizes, "rows": rows_of(kept_columns(kept, opened))}
 
 
-def _proven(
-    study: Path,
-    run: "dp.Run",
-    asked: tuple[float | None, str | None, str | None, str | None],
-    balanced: bool,
-    others: dict[str, object],
-) -> tuple[str | None, str, float, bool]:
-    """Return what to keep of what a study showed to be no worse: score, strategy, size, whether balanced. Say what it showed."""
-    from dataprune.study.grid import NO_SCORE
-    from dataprune.study.proven import proven
+def _decided(run: "dp.Run", *, is_proven: bool) -> "dp.Decisions | None":
+    """Return what was decided in review, if it counts, and say so."""
+    from dataprune.run.journal import decisions_of
 
-    for name, value in others.items():
-        if value is not None:
-            raise invalid(name, "be left out with --proven, since no study tried it", value)
-    opened = dp.open_study(study)
-    if balanced and not opened.spec.balanced:
-        raise invalid(
-            "--balanced", "be left out with --proven of a study without it", "--balanced", "Or make the study with --balanced."
-        )
-    cell, shown = proven(opened, run, *asked)
-    say(f"proven: {shown}")
-    return None if cell.is_random or cell.score == NO_SCORE else cell.score, cell.strategy, cell.keep, opened.spec.balanced
-
-
-def _numbers(options: tuple[str, ...]) -> dict[str, float]:
-    found = {}
-    for one in options:
-        name, _, value = one.partition("=")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            raise invalid("--option", "read NAME=VALUE with a number", repr(one), "For example --option gamma=0.5.") from None
-    return found
+    decided = decisions_of(run)
+    if decided is not None and is_proven:
+        warn("--proven does not look at what was decided in review: the study did not know of it")
+        return None
+    if decided is not None:
+        gone, moved = decided.count("drop"), decided.count("relabel")
+        say(f"reviewed: {pluralise(gone, 'example')} dropped and left out, {moved:,} with new labels; sizes are of the rest")
+    return decided
 
 
 def _warn_of_suspects(kept: "dp.Selection", run: "dp.Run") -> None:
@@ -183,7 +205,7 @@ def say_kept(kept: "dp.Selection", run: "dp.Run", labels: "np.ndarray | None" = 
     whole = run.labels if labels is None else labels
 
     by = "" if kept.spec["score"] is None or kept.strategy == "random" else f" by {kept.spec['score']}"
-    say(f"kept {len(kept):,} of {pluralise(kept.n_total, 'example')} ({len(kept) / kept.n_total:.1%}): {kept.strategy}{by}")
+    say(f"kept {len(kept):,} of {pluralise(kept.n_total, 'example')} ({percent(len(kept) / kept.n_total, 1)}): {kept.strategy}{by}")
     if kept.labels is not None:
         if len(run.classes) <= FEW_CLASSES:
             counts = [np.bincount(given, minlength=len(run.classes)).tolist() for given in (kept.labels, whole)]

@@ -26,7 +26,6 @@ def report(
     data: MovedData = None,
     features: Path | None = None,
     encoder: str | None = None,
-    audit: Path | None = None,
     overwrite: Overwrite = False,
 ) -> object:
     """Write one page that shows a RUN or STUDY.
@@ -46,12 +45,11 @@ def report(
         figures: Also write the figures of the page as PNG and SVG files into this folder.
         features: Features of the run's examples, for a map of them (.npy, Parquet).
         encoder: Or the encoder that makes them. Default: the built-in one, where the run was made with it.
-        audit: What dataprune noise audit wrote: show these labels to be marked, in place of the flagged ones.
     """
     from dataprune.report.page import Options, write_report
 
     options = Options(title, max_pictures, static)
-    files: dict[str, Any] = {"data": data, "features": features, "figures": figures, "audit": audit}
+    files: dict[str, Any] = {"data": data, "features": features, "figures": figures}
     written = write_report(run_or_study, out, options, **files, encoder=encoder, overwrite=overwrite)
     for what, reason in written.missing.items():
         if what in SERIOUS:

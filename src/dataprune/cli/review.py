@@ -49,14 +49,14 @@ def review(
         raise InputError("`--json` must be left out with review: it prints an address, and goes on until it is ended.")
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise MachineError("review needs starlette and uvicorn: pip install 'dataprune[review]'")
-    from dataprune.report.page.data import gather
+    from dataprune.report.page.data import gather, with_issues
     from dataprune.review.book import Book
     from dataprune.review.server import HOST, listening, serve
     from dataprune.run.decisions import read_decisions, said_in
 
     opened = dp.open_run(run)
     with listening(port) as at, _only_one(opened) as read_only:
-        book = Book(opened, gather(opened, data, features), read_only=read_only)
+        book = Book(opened, with_issues(gather(opened, data, features), opened, data), read_only=read_only)
         for note in (*book.notes, *(f"{what}: {why}" for what, why in book.data.missing.items())):
             warn(note)
         if decisions is not None:

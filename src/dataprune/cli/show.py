@@ -1,17 +1,12 @@
 """`dataprune show`: a sheet of examples, and of what augmentation makes of them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import dataprune as dp
 from dataprune.cli.lines import say_file
 from dataprune.cli.options import FLAT, Data, Output, Overwrite, Reading, Seed, at_least, read_data
 from dataprune.errors import InputError, invalid
 from dataprune.report.text import pluralise
-
-if TYPE_CHECKING:
-    import numpy as np
-
 
 AUGMENTED = 7  # versions beside each example
 MOST = 1000
@@ -43,6 +38,8 @@ def show(
         count: How many examples, at most 1000. Default: 32, with --augment 8.
         recipe: Whose augmentation, as for dataprune score. Default: the one score would take.
     """
+    import numpy as np
+
     from dataprune.report.charts import draw_sheet, sheet_data
     from dataprune.report.figures import check_ours
     from dataprune.streams import generator
@@ -59,17 +56,11 @@ def show(
     n_shown = min(len(dataset), count or (8 if augment else 32))
     rows = generator(seed, "show").permutation(len(dataset))[:n_shown]
     rows.sort()
-    captions, images = captions_of(dataset, rows), dataset.images[rows]
+    names, images = dataset.ids if dataset.labels is None else np.array(dataset.classes)[dataset.labels], dataset.images[rows]
+    captions = [str(name) for name in names[rows].tolist()]
     if augment:
         images = augmented_versions(images, recipe_named(recipe or default_recipe(dataset)), AUGMENTED, seed)
         captions = [text for caption in captions for text in (caption, *[""] * AUGMENTED)]
     draw_sheet(sheet_data(images, captions, columns=1 + AUGMENTED), out)
     say_file(out, pluralise(n_shown, "example") + (f", each with {AUGMENTED} augmented versions" if augment else ""))
     return {"ids": dataset.ids[rows]}
-
-
-def captions_of(dataset: "dp.Dataset", rows: "np.ndarray") -> list[str]:
-    """Return the label's name of each example, or its id where there are no labels."""
-    if dataset.labels is None:
-        return [str(one) for one in dataset.ids[rows].tolist()]
-    return [dataset.classes[label] for label in dataset.labels[rows].tolist()]

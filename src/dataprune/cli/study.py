@@ -16,7 +16,7 @@ from dataprune.cli.lines import begin, complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, Quiet, Reading, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
 from dataprune.cli.results import Ended
-from dataprune.errors import InputError, invalid
+from dataprune.errors import InputError, invalid, percent
 from dataprune.report.text import duration, operations, pluralise
 from dataprune.training.settings import Hardware, Settings
 
@@ -374,9 +374,9 @@ def _say_droppable(summary: "Summary") -> None:
         name = one.name + (f", {one.arm}" if one.arm and one.arm not in one.name else "")
         if one.keep < 1:
             most = Amount(one.at_most, summary.metric)
-            say(f"{name}: {1 - one.keep:.0%} can be dropped at a loss of at most {most:g} (tolerance {tolerance:gb})")
+            say(f"{name}: {percent(1 - one.keep)} can be dropped at a loss of at most {most:g} (tolerance {tolerance:gb})")
         else:
-            say(f"{name}: no size shown to lose at most {tolerance:g} (stopped at {one.stopped:.0%})")
+            say(f"{name}: no size shown to lose at most {tolerance:g} (stopped at {percent(one.stopped)})")
     if any(one.keep >= 1 for one in summary.droppable):
         say("  sizes are tested from the largest down, for each curve until one may lose more; smaller ones are not tested")
 
@@ -406,4 +406,4 @@ def _say_dynamic(done: "dp.Study") -> None:
             for control, name in (("all data", "minus_all"), ("random at the same cost", "minus_random")):
                 found, low, high = (table[f"{name}{end}"][row] for end in ("", "_low", "_high"))
                 lost += f", {100 * found:+.2f} points against {control} ({done.summary.metric.span(low, high)})"
-            say(f"{cell.name}: {saved:.1%} of the examples saved{lost}")
+            say(f"{cell.name}: {percent(saved, 1)} of the examples saved{lost}")

@@ -1,7 +1,9 @@
 """Reading: from whatever DATA names, or an object that holds data, to a `Dataset` or all `Splits`."""
 
+import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,7 +179,11 @@ def find_source(source: Any, how: Reading) -> Source:
     if text.startswith("hf:"):
         return packed.load_huggingface(text.removeprefix("hf:"), how)
     if not is_digits and (not text or not os.path.lexists(path)):
-        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist")
+        near: list[str] = []
+        with suppress(OSError, ValueError):
+            near = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir()], n=1)
+        cure = f"Did you mean {plain(str(path.parent / near[0]))!r}?" if near else ""
+        raise invalid("DATA", f"be {_KINDS}", f"{plain(text)!r}, which does not exist", cure)
     if not is_digits and path.is_dir():
         return _find_in(path, how)
     if path.is_file() and ending in READABLE:

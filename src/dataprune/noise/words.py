@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataprune.errors import join_some
+from dataprune.errors import join_some, percent
 from dataprune.noise.evidence import Evidence, Labels, Values
 from dataprune.noise.ground import agreement, chance_of
 from dataprune.noise.suspects import Suspects, WhyNoCount
@@ -24,14 +24,22 @@ def accuracy_in_words(found: Suspects) -> str:
     """Say first what all else rests on: how often networks name a label that they did not see."""
     if found.accuracy is None:
         return "Out-of-sample accuracy: unknown, every network was trained on every label."
-    return f"Out-of-sample accuracy: the networks name {found.accuracy:.1%} of the labels that they did not see."
+    return f"Out-of-sample accuracy: the networks name {percent(found.accuracy, 1)} of the labels that they did not see."
 
 
-def flags_in_words(found: Suspects) -> str:
-    """Say how many labels are flagged, and how many of these are rather wrong than right."""
+def counts_in_words(found: Suspects) -> str:
+    """Name each count of labels once: how many are wrong, as estimated, how many are flagged, how many of these rather wrong."""
     n_flagged, n_probable = len(found.flagged), len(found.probable)
-    labels = f"{n_flagged:,} label{'' if n_flagged == 1 else 's'}"
-    return f"{labels}, {n_probable:,} of them probably wrong" if n_flagged else "no label"
+    flags = f"flagged to look at: {n_flagged:,}, {n_probable:,} of them probably wrong" if n_flagged else "none is flagged"
+    if found.n_wrong is None:
+        return f"wrong labels: {found.count_in_words}; {flags}; most suspect first is an order to look in, no more"
+    low, high = found.n_wrong_low or 0.0, found.n_wrong_high or 0.0
+    interval = f"{percent(found.n_wrong / len(found), 1)}; 95 % interval {low:,.0f} to {high:,.0f}"
+    said = f"wrong labels, estimated: {found.n_wrong:,.0f} of {len(found):,} ({interval}); {flags}"
+    if low < n_probable:
+        said += "; percentages beside single labels go with the estimate: the fewer are wrong in all, the smaller each is"
+    few = "; a set without any would show about as much: a look at the first of the list tells which it is"
+    return f"{said}{few}" if found.are_few else said
 
 
 def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
@@ -47,12 +55,12 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
     label_name, other_name = evidence.classes[label], evidence.classes[other]
     if evidence.votes is None:
         p = evidence.probabilities[row]
-        return f"the probabilities give {other_name} {p[other]:.0%}, {label_name} {p[label]:.0%}"
+        return f"the probabilities give {other_name} {percent(p[other])}, {label_name} {percent(p[label])}"
     votes = evidence.votes[row]
     total = int(votes.sum())
     if not votes[other]:  # no network names it; their probabilities do, beside others
         said = f"no network of {total} says {other_name}, {_number(int(votes[label]))} of them {label_name}"
-        return f"{said}; {other_name} is right with {sure:.0%}"
+        return f"{said}; {other_name} is right with {percent(sure)}"
     new = np.zeros(1, int) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row].astype(int)
     if new.any() and votes[other] <= votes[label]:  # outvoted by networks that were trained on the label
         n_new, seen = int(new.sum()), int(votes[label] - new[label])
@@ -60,9 +68,11 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
         name = other if n_new > 1 else int(new.argmax())
         said = f"{who} that did not see it say{'s' if n_new == 1 else ''} {evidence.classes[name]}"
         said += f", {_number(seen)} of the {total - n_new} trained on it say {label_name}"
-        return f"{said}; {other_name} is right with {sure:.0%}"
+        return f"{said}; {other_name} is right with {percent(sure)}"
     agreeing = "all" if votes[other] == total else str(int(votes[other]))
-    said = f"{agreeing} of {total} networks say {other_name} (right with {sure:.0%}), {_number(int(votes[label]))} {label_name}"
+    said = (
+        f"{agreeing} of {total} networks say {other_name} (right with {percent(sure)}), {_number(int(votes[label]))} {label_name}"
+    )
     rest = total - int(votes[other]) - int(votes[label])
     return f"{said}, {rest} something else" if rest >= max(1, votes[other]) else said
 
@@ -87,6 +97,6 @@ def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
     if never:
         notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
     if why:
-        agree, chance = f"{agreement(evidence):.0%}", f"{chance_of(evidence):.0%}"
+        agree, chance = percent(agreement(evidence)), percent(chance_of(evidence))
         notes.append(WHY_NO_COUNT[why].format(agree=agree, chance=chance))
     return tuple(notes)

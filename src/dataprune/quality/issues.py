@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from dataprune.errors import InputError, unknown_choice
 from dataprune.notebook import Tabular
 from dataprune.quality.kinds import KINDS, Limit, limit_of
 
@@ -56,11 +57,21 @@ class Issues(Tabular):
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Flagged]:
-        """Yield each kind that was looked for, in the order of `KINDS`."""
-        for name, limit in self.limits.items():
-            rows = np.flatnonzero(self.is_flagged(name))
-            sign = 1 if limit.tail == "low" else -1
-            yield Flagged(name, limit, rows[np.argsort(sign * self.values[name][rows], kind="stable")])
+        """Return each kind that was looked for, in the order of `KINDS`."""
+        return map(self.__getitem__, self.limits)
+
+    def __getitem__(self, kind: str) -> Flagged:
+        """Return what is flagged of one kind.
+
+        Raises:
+            InputError: there is no such kind, with the nearest one; or it was not looked for, with the reason.
+        """
+        if kind not in self.limits:
+            why = self.absent.get(kind)
+            raise unknown_choice("kind", kind, KINDS) if why is None else InputError(f"{kind} was not looked for: {why}.")
+        rows, limit = np.flatnonzero(self.is_flagged(kind)), self.limits[kind]
+        sign = 1 if limit.tail == "low" else -1
+        return Flagged(kind, limit, rows[np.argsort(sign * self.values[kind][rows], kind="stable")])
 
     def __repr__(self) -> str:
         said = ", ".join(f"{len(one):,} {one.kind}" for one in self)

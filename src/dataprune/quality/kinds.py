@@ -15,6 +15,7 @@ NEIGHBOURS = 20
 REFERENCE_ROWS = 20_000  # of larger sets, the neighbours are looked for among so many
 LEAST_CONFUSED = 10  # examples of a pair of classes, before a rate is told
 LEAST_NAMED = 5  # examples that are named for a class, before the name counts
+BY_CHANCE = 0.5  # of the near pairs that make bursts, at most; chosen on digits and flowers, see docs/log.md
 FENCE = 1.5
 """Interquartile ranges beyond the quartile where a value is unusual in its set (Tukey 1977)."""
 
@@ -97,6 +98,21 @@ def off_topic(features: Shaped[np.ndarray, "examples columns"]) -> Float64[np.nd
     is_own = np.isin(np.arange(n), among)[:, None]  # the nearest is the example itself
     mean = np.where(is_own, away[:, 1:], away[:, :-1]).mean(axis=1, dtype=np.float64)
     return np.asarray(mean / (np.median(mean) or 1.0))
+
+
+def telling(distance: Float64[np.ndarray, " pairs"], limit: float) -> float:
+    """Return up to which distance near pairs tell a burst: where at most half of them are expected by chance.
+
+    Where examples are alike anyway, as drawn digits are, most near pairs are no copies. Such pairs become fewer with the square of
+    the distance, or faster; how many there are is estimated from all pairs beyond half of the limit, copies among them too.
+
+    Example:
+        >>> telling(np.array([0.05, 0.01, 0.02]), 0.2), telling(np.array([0.16, 0.12, 0.18, 0.1, 0.2]), 0.2)
+        (0.05, 0.0)
+    """
+    nearest_first = np.sort(distance)
+    chance = (distance > limit / 2).sum() / (1 - 0.5**2) * (nearest_first / limit) ** 2
+    return float(nearest_first[chance <= BY_CHANCE * np.arange(1, len(distance) + 1)].max(initial=0.0))
 
 
 def burst(first: Int64[np.ndarray, " pairs"], second: Int64[np.ndarray, " pairs"], n: int) -> Float64[np.ndarray, " examples"]:

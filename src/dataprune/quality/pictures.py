@@ -37,7 +37,6 @@ def measure(pixels: UInt8[np.ndarray, "height width channels"], height: float, w
 
 
 def _sharpness(gray: np.ndarray, channels: int) -> float:
-    """Compare differences of a sum of channels."""
     if min(gray.shape) < LEAST_SIDE:
         return float("nan")
     found = []

@@ -117,15 +117,6 @@ def _groups(axes: "Axes", data: MapData, size: float) -> None:
             handle.set(markersize=5, alpha=1)
 
 
-@dataclass(frozen=True)
-class MapFrame:
-    """The axes of a map, without its marks."""
-
-    x_high: float
-    title: str = "Map of confidence against variability"
-    description: str = ""
-
-
 @dataclass(frozen=True, eq=False)
 class Cartography:
     """A map: every example a point, or cells with some of their examples.
@@ -147,7 +138,7 @@ class Cartography:
     x_high: float
     is_binned: bool
     cell: Int64[np.ndarray, " examples"]
-    title: str = MapFrame.title
+    title: str = "Map of confidence against variability"
 
     @property
     def description(self) -> str:
@@ -204,7 +195,7 @@ def class_counts(data: Cartography, labels: Int64[np.ndarray, " examples"], n_cl
 
 def map_inline(data: Cartography, name: str) -> Inline:
     """Draw the map for a page; its marks carry the numbers of their places."""
-    frame = inline(MapFrame(data.x_high), name)
+    frame = inline(replace(data, x=data.x[:0], y=data.y[:0], counts=data.counts[:0], n_suspects=data.n_suspects[:0]), name)
     (axes,) = frame.axes
     left, top, width, height = axes["box"]
     (x_low, x_high), (y_low, y_high) = axes["x"], axes["y"]
@@ -224,27 +215,19 @@ def map_inline(data: Cartography, name: str) -> Inline:
     return replace(frame, body=frame.body + "".join(marks))
 
 
-@drawing.register(MapFrame)
-def _frame(data: MapFrame) -> "Figure":
-    figure = canvas(4.4)
-    axes = figure.add_subplot()
-    room = 0.02 * data.x_high
-    axes.set(xlim=(-room, data.x_high + room), ylim=(-0.02, 1.02))
-    axes.set_xlabel("variability: how much the label's probability moves between epochs")
-    axes.set_ylabel("confidence: mean probability of the label")
-    return figure
-
-
 @drawing.register(Cartography)
 def _cartography(data: Cartography) -> "Figure":
-    """Draw the map for a file."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
-    figure = _frame(MapFrame(data.x_high))
-    (axes,) = figure.axes
+    figure, room = canvas(4.4), 0.02 * data.x_high
+    axes = figure.add_subplot()
+    axes.set(xlim=(-room, data.x_high + room), ylim=(-0.02, 1.02))
+    axes.set_xlabel("variability: how much the label's probability moves between epochs")
+    axes.set_ylabel("confidence: mean probability of the label")
     for is_suspect, colour in ((False, ACCENT), (True, WARN)):
-        inside = np.flatnonzero(data.is_mostly_suspect == is_suspect)
+        if not len(inside := np.flatnonzero(data.is_mostly_suspect == is_suspect)):
+            continue
         if data.is_binned:
             size = data.x_high / COLUMNS, 1 / ROWS
             cells = [Rectangle((data.x[place], data.y[place]), *size) for place in inside.tolist()]

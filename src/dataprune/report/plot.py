@@ -7,7 +7,7 @@ import numpy as np
 
 from dataprune.errors import invalid
 from dataprune.noise import Suspects
-from dataprune.noise.words import flags_in_words
+from dataprune.noise.words import counts_in_words
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot, draw
 from dataprune.report.maps import map_of
@@ -28,12 +28,7 @@ Drawable = Score | Scores | Suspects | Trace | Run | Study | Summary
 
 
 def plot(thing: Drawable) -> "Figure":
-    """Draw a result as a matplotlib figure, which a notebook shows and `savefig` writes.
-
-    A score: how it is spread. Scores: how they correlate. Suspects: which labels look like which. A trace: accuracy by epoch. A
-    run: its map of confidence against variability, or without these scores accuracy by epoch. A study or its summary: accuracy by
-    size or by window, with random and all data. Anything else is an `InputError`.
-    """
+    """Draw a result as a matplotlib figure, as `Drawable.plot` says; anything else is an `InputError`."""
     return draw(plot_data(thing))
 
 
@@ -66,5 +61,5 @@ def _suspects(found: Suspects) -> Matrix:
     rows = found.flagged
     counts = np.zeros((found.n_classes, found.n_classes), np.int64)
     np.add.at(counts, (found.labels[rows], found.suggested_label[rows]), 1)
-    described = f"Given labels in rows, suggested ones in columns. Flagged: {flags_in_words(found)}."
+    described = f"Given labels in rows, suggested ones in columns; {counts_in_words(found)}."
     return replace(confusion_data(found.classes, counts), title="Flagged labels", description=described)

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.report.charts import Chart, Line, Matrix, Panel
-from dataprune.report.colors import ACCENT, BLACK, BLUE, GREEN, LINE, PLAIN, RED, WARN, Style, style_of
+from dataprune.report.colors import ACCENT, BLACK, BLUE, GREEN, LINE, PLAIN, RED, WARN, Style
 from dataprune.report.figures import canvas, drawing
 from dataprune.report.predictions import EnsemblePredictions
 from dataprune.report.text import display_text
@@ -23,7 +23,6 @@ MOST_CLASSES = 24  # rows of one plot; of more classes the ends are shown
 MOST_RANKED = 100_000  # ranks of more examples take too long
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ROW_INCHES = 0.25
-HISTOGRAM_COLUMNS = 3
 MATRIX_NOTE = "1 where two scores rank alike, 0 where one says nothing of the other, – where a score is the same for all examples."
 Why = Literal["elbow", "rule", "asked"]
 WHY_CLUSTERS: dict[Why, str] = {"elbow": "the elbow", "rule": "no elbow: a rule of thumb", "asked": "asked for"}
@@ -52,15 +51,6 @@ class Distribution:
     def description(self) -> str:
         medians = ", ".join(f"{name} {value:.3g}" for name, value in zip(self.names[:8], self.quantiles[:8, 2], strict=False))
         return f"A row for each class; {direction(self.harder)}. Medians: {medians}."
-
-
-@dataclass(frozen=True, eq=False)
-class Histograms:
-    """How each of several scores is spread over all examples."""
-
-    title: str
-    description: str
-    scores: tuple[Distribution, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +91,6 @@ def distribution_data(
     quantiles = np.stack([np.quantile(row, QUANTILES) for row in rows])
     shown = ("all", *(names[index] for index in chosen))
     return Distribution(score.name, score.harder, edges, shown, counts, quantiles, len(present) - len(chosen))
-
-
-def histograms_data(scores: Scores) -> Histograms:
-    """Return how each score is spread over all examples."""
-    found = tuple(distribution_data(score) for score in scores.values())
-    return Histograms("Distribution of the scores", "Each score in its own unit; shares of all examples.", found)
 
 
 def correlation_data(scores: Scores) -> Matrix:
@@ -193,22 +177,6 @@ def _distribution(data: Distribution) -> "Figure":
     axes.set(xlim=(data.edges[0], data.edges[-1]), ylim=(0, n_rows), xlabel=f"{data.score} ({direction(data.harder)})")
     axes.set_yticks(np.arange(n_rows)[::-1] + 0.3, [display_text(name, 20) for name in data.names])
     axes.locator_params(axis="x", integer=bool((data.edges % 1 == 0.5).all()))  # bins around whole numbers
-    return figure
-
-
-@drawing.register(Histograms)
-def _histograms(data: Histograms) -> "Figure":
-    n_rows = -(-len(data.scores) // HISTOGRAM_COLUMNS)
-    figure = canvas(0.5 + 1.5 * n_rows)
-    all_axes = figure.subplots(n_rows, HISTOGRAM_COLUMNS, squeeze=False)
-    for axes in all_axes.ravel()[len(data.scores) :]:
-        axes.set_axis_off()
-    for axes, one in zip(all_axes.ravel(), data.scores, strict=False):
-        shares = 100 * one.counts[0] / max(1, int(one.counts[0].sum()))
-        axes.stairs(shares, one.edges, fill=True, color=style_of(one.score).colour)
-        axes.set_title(f"{display_text(one.score, 24)}  ({'harder →' if one.harder > 0 else '← harder'})")
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel("examples, %")
     return figure
 
 

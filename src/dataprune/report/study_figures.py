@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
+from dataprune.errors import percent
 from dataprune.report.charts import Chart, Level, Line, Panel, Rows
 from dataprune.report.colors import STYLES, Style, again, ramp, style_of
 from dataprune.report.figures import Plot, write_plots
-from dataprune.report.run_figures import both_correlations_data, histograms_data
+from dataprune.report.run_figures import both_correlations_data
 from dataprune.report.text import pluralise
 from dataprune.study.results_table import Cell, cell_table
 from dataprune.study.summary import Summary
@@ -34,11 +35,11 @@ ARMS = {"given": "labels as given", "noise": "labels made wrong"}
 def write_study_plots(study: "Study", folder: Path, scores: "Scores | None" = None) -> tuple[Path, ...]:
     """Draw everything that a study with at least one ended training has to show, as PNG and SVG; return the files.
 
-    `scores` of the study's run give their correlations and distributions.
+    `scores` of the study's run give their correlations.
     """
     plots = study_plots(study.summary) | numbered(epoch_plots(study.summary.cells, epoch_curves(study)))
     if scores is not None and len(scores):
-        plots |= {"correlations": both_correlations_data(scores), "distributions": histograms_data(scores)}
+        plots["correlations"] = both_correlations_data(scores)
     return write_plots(plots, folder)
 
 
@@ -92,9 +93,9 @@ def window_data(summary: Summary) -> Chart | None:
         if curves:
             keep = {round(summary.cells[row].keep, 6) for rows in curves.values() for row in rows}
             same = _rows(summary, arm, lambda cell, keep=keep: cell.is_random and not cell.order and round(cell.keep, 6) in keep)
-            levels = [_level(summary, row, f"random, keep {summary.cells[row].keep:.0%}") for row in same]
+            levels = [_level(summary, row, f"random, keep {percent(summary.cells[row].keep)}") for row in same]
             panels.append(Panel(ARMS.get(arm, arm), _lines(summary, curves, "start"), (*levels, *_all_data(summary, arm))))
-    sizes = sorted({f"{cell.keep:.0%}" for cell in summary.cells if cell.strategy == "window"})
+    sizes = sorted({percent(cell.keep) for cell in summary.cells if cell.strategy == "window"})
     return _chart(summary, f"A window of {' or '.join(sizes)}, slid from easy to hard", "easier examples left out, %", panels)
 
 
@@ -103,7 +104,7 @@ def cells_data(summary: Summary) -> Rows:
     middle = summary.table[summary.metric.column]
     rows = np.argsort(-middle if summary.metric.higher else middle, kind="stable")[:MOST_ROWS]
     cells = [summary.cells[row] for row in rows]
-    names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {cell.keep:.0%}") for cell in cells)
+    names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {percent(cell.keep)}") for cell in cells)
     values = (
         summary.metric.times * summary.table[name][rows].astype(np.float64) for name in (summary.metric.column, "low", "high")
     )
@@ -185,9 +186,9 @@ def _compared(cells: Sequence[Cell], own: Sequence[int]) -> dict[str, list[int]]
         if cell.order:
             groups.setdefault("orders", []).append(at)
         elif cell.strategy == "window":
-            groups.setdefault(f"window of {cell.keep:.0%} from {cell.start:.0%}", []).append(at)
+            groups.setdefault(f"window of {percent(cell.keep)} from {percent(cell.start)}", []).append(at)
         elif not cell.is_all:
-            groups.setdefault(f"keep {cell.keep:.0%}", []).append(at)
+            groups.setdefault(f"keep {percent(cell.keep)}", []).append(at)
     for places in groups.values():
         if cells[places[0]].strategy == "window":
             keep = cells[places[0]].keep

@@ -1,5 +1,7 @@
 """Text that came from data, shown without doing any harm; shares, durations and counts in words."""
 
+from dataprune.errors import percent
+
 
 def display_text(text: object, most: int = 80) -> str:
     r"""Write an id, a class name or a path so that it fits one line and nothing in it is acted upon.
@@ -34,16 +36,6 @@ def capitalise(text: str) -> str:
     """
     first = text.split(" ", 1)[0].rstrip(",:;")
     return text[:1].upper() + text[1:] if first.isalpha() else text
-
-
-def percent(share: float, places: int = 0) -> str:
-    """Write a share in percent, which does not break at the end of a line.
-
-    Example:
-        >>> percent(0.25).split(), percent(0.0123, 1).split()
-        (['25', '%'], ['1.2', '%'])
-    """
-    return f"{share * 100:.{places}f}\u00a0%"
 
 
 def duration(seconds: float) -> str:
@@ -89,5 +81,5 @@ def eyes(networks: str, accuracy: float | None) -> str:
         >>> eyes("linear on vectors of efficientnet-lite0", 0.8174)
         'linear on vectors of efficientnet-lite0; 81.7 % of the given labels are named by networks that did not see them'
     """
-    named = "every network saw every example" if accuracy is None else f"{100 * accuracy:.1f} % of the given labels are named"
+    named = "every network saw every example" if accuracy is None else f"{percent(accuracy, 1)} of the given labels are named"
     return f"{display_text(networks, 130)}; {named}{'' if accuracy is None else ' by networks that did not see them'}"

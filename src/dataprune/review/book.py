@@ -14,13 +14,14 @@ from dataprune.data.decode import BadPicture, shown_whole, thumbnail
 from dataprune.errors import InputError, MachineError, invalid, join_some, one_line, unknown_choice
 from dataprune.noise import audit
 from dataprune.noise.decide import DECISIONS
+from dataprune.noise.words import counts_in_words
 from dataprune.report import run_figures
 from dataprune.report.figures import Plot, inline
 from dataprune.report.maps import FEWEST, Cartography, map_data, map_inline, map_of
 from dataprune.report.page.data import ReportData
 from dataprune.report.page.examples import mapped_rows, nearest, records, shown_id
 from dataprune.report.page.findings import matrix_of
-from dataprune.report.text import display_text
+from dataprune.report.text import capitalise, display_text
 from dataprune.review.table import DECISIONS as WORDS
 from dataprune.review.table import NONE, Query, ReviewTable, groups_of
 from dataprune.run.journal import Journal, Key, write_reviewed
@@ -83,6 +84,8 @@ class Book:
             "n_groups": int(self.table.group.max(initial=NONE)) + 1,
             "n_flagged": 0 if found is None else len(found.flagged),
             "counts": found is not None and found.n_wrong is not None,
+            "labels": "" if found is None else f"{capitalise(counts_in_words(found))}.",
+            "issues": {} if data.issues is None else {one.kind: [len(one), one.limit.tail] for one in data.issues if len(one)},
             "has_pictures": data.images is not None,
             "has_vectors": data.features is not None and len(data) >= FEWEST,
             "has_map": {"variability", "confidence"} <= set(data.scores),
@@ -142,7 +145,7 @@ class Book:
         found["top"] = np.argsort(-mean, kind="stable")[:LIKELY].tolist()
         found["p"] = [round(100 * float(mean[label])) for label in found["top"]]
         if data.features is not None:
-            found["near"] = self.rows(nearest(data.features, np.array([row]), NEAREST)[0])
+            found["near"] = self.rows(nearest(data.features, row, NEAREST))
         return found
 
     def picture(self, row: int, side: int | None) -> bytes:
@@ -305,6 +308,8 @@ def table_of(data: ReportData) -> ReviewTable:
     values = {name: whole(score.values, np.nan, np.float32) for name, score in data.scores.items()}
     if (found := data.suspects) is not None:
         values |= {"suspicion": whole(found.probability, np.nan, np.float32), "rank": whole(found.rank, np.nan, np.float32)}
+    seen = {} if data.issues is None else data.issues.values
+    values |= {kind: whole(one, np.nan, np.float32) for kind, one in seen.items()}
     labels = [data.labels, *(np.full(len(one), NONE) if one.labels is None else one.labels for one in parts.values())]
     return ReviewTable(
         np.concatenate([data.ids, *(one.ids for one in parts.values())]),
@@ -313,4 +318,5 @@ def table_of(data: ReportData) -> ReviewTable:
         whole(data.predictions.predicted, NONE, np.int32),
         groups_of(data.pair_rows, n_all),
         values,
+        {kind: whole(data.issues.is_flagged(kind), False, bool) for kind in seen if data.issues is not None},
     )

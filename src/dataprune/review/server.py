@@ -86,6 +86,8 @@ class Pages:
         return guarded
 
     def _posted(self, kind: type[Any], work: Callable[[Any], Any]) -> Callable[[Request], Awaitable[Response]]:
+        """Answer the same to a body that is read as a record of a kind, and no larger than it may be."""
+
         async def posted(asked: Request) -> Response:
             body = b""
             if not self._refused(asked):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ class Query:
         group: number of a group of duplicates; −1 is any group.
         leaks: only groups that lie in several splits.
         copies: of each group all but its first.
+        issue: only what has this kind of issue.
         decision: what was decided: one of the words, any, none, or made (any of the three).
         text: what the id contains, whatever its case.
         sort: column; "" is the order of the source.
@@ -53,6 +55,7 @@ class Query:
     group: int | None = None
     leaks: bool = False
     copies: bool = False
+    issue: str = ""
     decision: Decision = "any"
     text: str = ""
     sort: str = ""
@@ -68,6 +71,7 @@ class ReviewTable:
         label, prediction: class indices, −1 for none.
         group: of duplicates, −1 for none.
         values: columns of numbers by name, NaN where an example has none.
+        issues: by kind, which examples have it.
         decision: place in `DECISIONS`.
         new_label: class index where relabelled.
     """
@@ -80,12 +84,13 @@ class ReviewTable:
         prediction: Int32[np.ndarray, " examples"],
         group: Int32[np.ndarray, " examples"],
         values: Mapping[str, Float32[np.ndarray, " examples"]],
+        issues: Mapping[str, Bool[np.ndarray, " examples"]] = MappingProxyType({}),
     ) -> None:
-        for name, column in {"split": split, "label": label, "prediction": prediction, "group": group, **values}.items():
+        for name, column in {"split": split, "label": label, "prediction": prediction, "group": group, **values, **issues}.items():
             if column.shape != (len(ids),):
                 raise invalid(name, f"have a value for each of {len(ids)} examples", column.shape)
         self.ids, self.split, self.label, self.prediction, self.group = ids, split, label, prediction, group
-        self.values = dict(values)
+        self.values, self.issues = dict(values), issues
         self.decision: Int8[np.ndarray, " examples"] = np.zeros(len(ids), np.int8)
         self.new_label: Int32[np.ndarray, " examples"] = np.full(len(ids), NONE, np.int32)
         self._orders: dict[str, tuple[Rows, int]] = {}
@@ -163,6 +168,10 @@ class ReviewTable:
             inside &= self.group >= 0 if asked.group < 0 else self.group == asked.group
         inside &= self._is_leak if asked.leaks else True
         inside &= self._is_copy if asked.copies else True
+        if asked.issue:
+            if asked.issue not in self.issues:
+                raise unknown_choice("issue", asked.issue, self.issues)
+            inside &= self.issues[asked.issue]
         if asked.decision != "any":
             inside &= self._decided(asked.decision)
         if asked.text:

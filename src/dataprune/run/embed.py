@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from dataprune import store
 from dataprune.components import pixel_rows
 from dataprune.data import Dataset, pack, read, read_features
+from dataprune.errors import percent
 from dataprune.notebook import bar
 from dataprune.run.encoders import EmbedSettings, Encode, Listener, Method, method_of
 from dataprune.run.manifest import EmbeddingManifest, FeatureData, MachineRecord, Phase, Quality, made_now
@@ -47,7 +48,7 @@ class Embedding:
         manifest, quality = self.manifest, self.manifest.quality
         shown = f"{manifest.data.n_examples:,} × {manifest.columns:,}, {manifest.asked['encoder']}"
         if quality is not None:
-            shown += f", the {quality.neighbours} nearest name the class of {quality.knn_accuracy:.1%}"
+            shown += f", the {quality.neighbours} nearest name the class of {percent(quality.knn_accuracy, 1)}"
         return f"Embedding({self.path}: {shown})"
 
 

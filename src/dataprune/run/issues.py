@@ -72,6 +72,8 @@ def find_issues(
             absent["off_topic"] = str(reason)
     found = find_duplicates(dataset) if pairs is None else pairs
     own = (found.split == "train") & ~found.is_leak
+    if found.limit is not None:
+        own &= found.is_exact | (found.distance <= kinds.telling(found.distance[own & ~found.is_exact], found.limit))
     values["burst"] = kinds.burst(found.rows[own], found.other_rows[own], n)
     if dataset.labels is None:
         absent |= dict.fromkeys(("mixed_classes", "other_name"), "there are no labels")
@@ -102,7 +104,7 @@ class _Kept:
 
 def kept(folder: Path, about: object, make: Callable[[], Issues]) -> Issues:
     """Return the issues that lie in a folder, if they are of the same things by the same rules; else make and write them."""
-    key = store.json_digest([about, VERSION, {name: asdict(kind) for name, kind in KINDS.items()}])
+    key = store.json_digest([about, VERSION, kinds.BY_CHANCE, {name: asdict(kind) for name, kind in KINDS.items()}])
     record = _Kept("", {}, {}, ())
     with suppress(InputError, StoreError):  # there are none, or they are damaged, or of another version
         record = store.read_manifest(folder, MANIFEST, _Kept)

@@ -1,11 +1,13 @@
 """What a person decides about the examples of a run: a journal, on disk as soon as it is made, and the table of what stands."""
 
+import atexit
 import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import msgspec
@@ -157,7 +159,6 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _entry(line: bytes) -> Entry | None:
-    """Read a line; None if it is damaged."""
     try:
         body = json.loads(line)
         seal = body.pop("seal")
@@ -166,16 +167,17 @@ def _entry(line: bytes) -> Entry | None:
         return None
 
 
-def write_reviewed(run: Run, journal: Journal) -> Path | None:
-    """Write what stands as the run's `decisions.parquet`, which `read_decisions` takes; None where nothing is decided.
+def write_reviewed(run: Run, journal: Journal, folder: Path | None = None) -> Path | None:
+    """Write what stands as `decisions.parquet` of the run, or in another folder, for `read_decisions`; None where nothing does.
 
     A row for each decision: id, split, given_label ("" in other splits than train), decision, new_label. Decisions about examples
     that the run does not have are left out.
     """
-    path, row_of = run.path / TABLE, {str(name): row for row, name in enumerate(run.ids.tolist())}
+    path, row_of = (folder or run.path) / TABLE, {str(name): row for row, name in enumerate(run.ids.tolist())}
     stand = [(key, one) for key, one in journal.state.items() if one.decision and (key[0] != "train" or key[1] in row_of)]
     if not stand:
-        path.unlink(missing_ok=True)
+        with room(path.parent):
+            path.unlink(missing_ok=True)
         return None
     digest = store.json_digest(
         {"stand": [[*key, *one[:2]] for key, one in sorted(stand)], "labels": store.array_digest(run.labels)}
@@ -197,13 +199,22 @@ def write_reviewed(run: Run, journal: Journal) -> Path | None:
 
 
 def reviewed(run: Run) -> Path | None:
-    """Return the table of what was decided in the review of a run, written anew if the journal is newer; None without."""
+    """Return the table of what was decided in the review of a run, written anew if the journal is newer; None without.
+
+    Of a run that may not be written, which is said, an older table is left alone, and a temporary one is returned.
+    """
     if not (run.path / JOURNAL).is_file():
         return None
     journal = Journal(run.path)
     for note in journal.notes:
         logger.warning("%s", note)
-    return write_reviewed(run, journal)
+    try:
+        return write_reviewed(run, journal)
+    except MachineError as error:
+        logger.warning("%s What was decided is read from %s itself.", error, JOURNAL)
+        elsewhere = TemporaryDirectory(prefix="dataprune-")
+        atexit.register(elsewhere.cleanup)
+        return write_reviewed(run, journal, Path(elsewhere.name))
 
 
 def decisions_of(run: Run) -> Decisions | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dataprune.data.dataset import Dataset, EncoderRecord, Skipped
-from dataprune.errors import join_some
+from dataprune.errors import join_some, percent
 from dataprune.precision import Precision
 from dataprune.scores import Scores
 from dataprune.store.manifest import FileRecord
@@ -244,7 +244,7 @@ def doubts(manifest: RunManifest) -> list[str]:
     doubts, folds = [], manifest.spec.folds
     if manifest.memorised:
         share = min(member.accuracy for member in manifest.learned)
-        known = f"the members have memorised {share:.1%} of the labels they were trained on"
+        known = f"the members have memorised {percent(share, 1)} of the labels they were trained on"
         cure = "aum, confidence and forget look at all epochs, or train for fewer epochs"
         doubts.append(f"{known}, so el2n and the other scores of the last epoch tell little apart; {cure}")
     slow = [one.member for one in manifest.members if one.status == "ok" and one.rate < 1]

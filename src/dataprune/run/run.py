@@ -156,6 +156,8 @@ class Run(Tabular, Reported):
         That is done once and kept in issues.parquet. `data` are those that were scored, where they have moved; `pairs` are their
         duplicates, near ones too, if they were found before; `progress` hears how many pictures are read, of how many.
         """
+        if data is not None:  # other data are refused, also where issues are kept
+            data = self.dataset(data)
         members, given = [self.manifest.files[str(one.file)].sha256 for one in self.manifest.learned], self.manifest.features
 
         def make() -> Issues:

@@ -39,7 +39,7 @@ class Situation:
     Attributes:
         smallest_class: examples in it.
         scores: names of the scores that the run has.
-        wrong: the estimated number of wrong labels.
+        wrong: the estimated number of wrong labels; `counts` says it in words, with what is flagged.
         encoded: whether networks saw the vectors of an encoder.
         accuracy: share of the labels that networks name which did not see them.
         memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
@@ -56,6 +56,7 @@ class Situation:
     scoring: Cost | None = None
     encoded: bool = False
     accuracy: float | None = None
+    counts: str = ""
     kind: str = "images"
 
     @property
@@ -118,23 +119,26 @@ class Advice:
 
 def situation_of(run: "Run") -> Situation:
     """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
+    from dataprune.noise.words import counts_in_words
     from dataprune.run.suspects import find_suspects
 
-    wrong = accuracy = None
+    wrong, accuracy, counts = None, None, ""
     with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
         found = find_suspects(run)
         wrong, accuracy = None if found.n_wrong is None else round(found.n_wrong), found.accuracy
-    counts = np.array(run.manifest.data.class_counts)
+        counts = counts_in_words(found)
+    sizes = np.array(run.manifest.data.class_counts)
     return Situation(
         n_examples=run.manifest.data.n_examples,
-        n_classes=int((counts > 0).sum()),
-        smallest_class=int(counts[counts > 0].min()),
+        n_classes=int((sizes > 0).sum()),
+        smallest_class=int(sizes[sizes > 0].min()),
         scores=tuple(run.scores),
         wrong=wrong,
         memorised=run.manifest.memorised,
         encoded=run.eyes != "scratch",
         scoring=scoring_cost(run.manifest.cost),
         accuracy=accuracy,
+        counts=counts,
         kind=run.manifest.data.kind,
     )
 
@@ -177,9 +181,8 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
     reasons += [] if summary is None else [_most_dropped(summary)]
     if situation.few:
         reasons += [note("few: cheap", few=situation.few), note("few: found")]
-    if situation.wrong is not None:
-        code = "wrong: many" if situation.noise >= NOISY else "wrong: few"
-        reasons.append(note(code, wrong=situation.wrong, share=situation.noise))
+    if situation.counts:
+        reasons.append(note("wrong: many" if situation.noise >= NOISY else "wrong: few", counts=situation.counts))
     if situation.memorised:
         reasons.append(note("memorised"))
     if situation.scoring is not None and situation.scoring.flops > 0:

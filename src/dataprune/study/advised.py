@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprune.errors import DatapruneError, InputError, invalid
+from dataprune.errors import DatapruneError, InputError, check_type, invalid
 from dataprune.notebook import Tabular
 from dataprune.run.run import Run, open_run
 from dataprune.study import advice
@@ -64,6 +64,7 @@ def advise(
     Raises:
         InputError: `run` is of other data than the study, or goes with no study; a fraction outside (0, 1].
     """
+    check_type("run_or_study", run_or_study, Run | Study | str | Path, "Give a folder of dataprune score or dataprune study.")
     study, opened = _study_of(run_or_study), None
     if study is None and run is not None:
         raise invalid("run", "go with a study", f"{run_or_study}, which is none", "A run needs no other run.")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dataprune.data import Dataset
-from dataprune.errors import invalid, join_some
+from dataprune.errors import invalid, join_some, percent
 from dataprune.scores import Score
 from dataprune.selection import STRATEGIES, Dynamic, Views, select
 from dataprune.selection.ids import ids_sha256
@@ -175,7 +175,7 @@ def _stages(
     data, cell = request.condition.data, request.cell
     if spec.stages and cell.order and cell.strategy != DYNAMIC:
         schedule = scaled(spec.stages, setup.epochs)
-        if lost := [f"{share:.0%}" for _, share in spec.stages if all(share != one for _, one in schedule)]:
+        if lost := [percent(share) for _, share in spec.stages if all(share != one for _, one in schedule)]:
             notes.setdefault(f"curriculum: {setup.epochs} epochs are too few for all stages; without those of {join_some(lost)}")
         masks = growing(data.pool[_order(request, seed)], [share for _, share in schedule], len(data.train))
         epochs = [length for length, _ in schedule]

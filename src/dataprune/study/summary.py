@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from dataprune.errors import invalid, join_some
+from dataprune.errors import invalid, join_some, percent
 from dataprune.notebook import Drawable, Tabular
 from dataprune.study import statistics
 from dataprune.study.auc import CurveArea, Rank, areas_of, ranks_of
@@ -121,7 +121,7 @@ class Summary(Tabular, Drawable):
         counts = [(verdicts.count(one), one) for one in (Verdict.BETTER, Verdict.SAME, Verdict.WORSE, Verdict.NO_SPREAD)]
         told = ", ".join(f"{count} {one}" for count, one in counts if count) or "no comparison with random"
         lines = [f"Summary of {len(self.cells)} cells, {int(self.table['n_seeds'].max())} seeds: {told}"]
-        lines += [f"  {one.name}: {1 - one.keep:.0%} can be dropped" for one in self.droppable if one.keep < 1]
+        lines += [f"  {one.name}: {percent(1 - one.keep)} can be dropped" for one in self.droppable if one.keep < 1]
         return "\n".join(lines)
 
 

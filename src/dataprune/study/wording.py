@@ -4,6 +4,8 @@ import string
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dataprune.errors import percent
+
 Ground = Literal["", "measured here", "measured elsewhere", "counted here", "rule of thumb"]
 
 REPORT = "a study of CIFAR and photographs of vegetables, 2023, one seed"
@@ -75,8 +77,8 @@ MEASURED_HERE = {
 }
 COUNTED_HERE = {
     "accuracy": "the networks name {share:.1%} of the labels that they did not see (out-of-sample accuracy)",
-    "wrong: many": "about {wrong:,} labels ({share:.1%}) look wrong: look at those before pruning (dataprune noise find)",
-    "wrong: few": "about {wrong:,} labels ({share:.1%}) look wrong, too few to decide",
+    "wrong: many": "{counts}. Look at those before pruning (dataprune noise find)",
+    "wrong: few": "{counts}",
     "memorised": "the members have memorised the labels: scores of the last epoch tell little here",
     "scoring cost": (
         "scoring cost {tflop:,.3g} TFLOP; at 30 % dropped it has paid off once trainings on all data would have taken {paid:,.3g} "
@@ -199,4 +201,6 @@ class _Words(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec.startswith("s "):
             return f"{value:g} {format_spec[2:]}{'' if value == 1 else 's'}"
+        if format_spec.endswith("%"):  # as ".1%"
+            return percent(value, int(format_spec[1:-1]))
         return str(super().format_field(value, format_spec))

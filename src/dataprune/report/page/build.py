@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from dataprune import store
-from dataprune.errors import join_some
-from dataprune.noise.words import accuracy_in_words, flags_in_words
+from dataprune.errors import join_some, percent
+from dataprune.noise.words import accuracy_in_words, counts_in_words
 from dataprune.report import run_figures
 from dataprune.report.charts import Matrix
 from dataprune.report.figures import Plot
@@ -49,10 +49,8 @@ def run_page(data: ReportData, options: Options) -> Page:
 
 
 def _payload(data: ReportData, chosen: Choice) -> dict[str, Any]:
-    """Return what the script knows, but for pictures; examples are numbers of rows of `examples`."""
     at, suspects, n_classes = chosen.wanted.at, data.suspects, len(data.classes)
     examples = records(data, chosen.wanted.rows)
-    examples["near"] = {str(chosen.wanted.place[row]): at(rows) for row, rows in chosen.near.items()}
     found, places = chosen.map, {}
     if found is not None:
         by_class = None if n_classes > MOST_CLASS_GALLERIES else class_counts(found, data.labels, n_classes)
@@ -106,7 +104,6 @@ def _feature_plots(data: ReportData, chosen: Choice) -> dict[str, Plot]:
 
 
 def _context(data: ReportData, options: Options, chosen: Choice, left_out: str) -> dict[str, Any]:
-    """Return what the templates say of a run, but for its plots."""
     manifest, names, told = data.manifest, data.class_names, data.predictions
     missing = {**data.missing, **({"thumbnails": left_out} if left_out else {})}
     longest = 0 if data.images is None else max(data.images.shape[1:3])
@@ -159,11 +156,9 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
     return {
         "is_there": True,
         "total": len(found.flagged),
-        "flagged": flags_in_words(found),
         "shown": len(chosen.suspects),
         "accuracy": accuracy_in_words(found),
-        "audited": None if data.audited is None else len(data.audited),
-        "estimate": found.count_in_words,
+        "counts": capitalise(counts_in_words(found)),
         "notes": [capitalise(display_text(note, 600)) for note in found.notes],
         "pairs": [{"given": names[given], "to": names[other], "count": count} for given, other, count in looks_like],
     }
@@ -197,7 +192,7 @@ def _issues(data: ReportData, chosen: Choice) -> dict[str, Any] | None:
         {"name": one.kind.replace("_", " "), "n": len(one), "words": one.words, "e": chosen.wanted.at(one.rows[:MOST_ODD])}
         for one in data.issues
     ]
-    mixed = join_some(f"{display_text(a, 40)} and {display_text(b, 40)} ({rate:.0%})" for a, b, rate in data.issues.mixed)
+    mixed = join_some(f"{display_text(a, 40)} and {display_text(b, 40)} ({percent(rate)})" for a, b, rate in data.issues.mixed)
     return {"kinds": kinds, "mixed": mixed, "absent": {name.replace("_", " "): why for name, why in data.issues.absent.items()}}
 
 

@@ -19,12 +19,11 @@ from dataprune.noise import Suspects
 from dataprune.quality.issues import Issues
 from dataprune.report.predictions import EnsemblePredictions, predictions_of
 from dataprune.report.text import capitalise, display_text, pluralise
-from dataprune.run.decisions import said_in
 from dataprune.run.duplicates import Duplicates, find_duplicates
 from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
 from dataprune.run.features import match
 from dataprune.run.issues import FILE as ISSUES
-from dataprune.run.journal import decisions_of, reviewed
+from dataprune.run.journal import Journal
 from dataprune.run.manifest import RunManifest
 from dataprune.run.run import Run, local
 from dataprune.run.suspects import judged, with_identical
@@ -48,7 +47,6 @@ class ReportData:
         missing: for each absent part ("pictures", "suspects", "duplicates", "near", "features") the reason, in words.
         paths: of each row the file of its picture; None where pictures have no files.
         gone: which pictures are not there any more, in words.
-        audited: rows of the labels that a person was asked to look at, in their order; None where no audit is shown.
         decided: what was decided in review: row, decision, index of the new label or −1.
         issues: what is wrong beside the labels.
         accuracy: how often networks name given labels that they did not see; None where all saw all.
@@ -69,7 +67,6 @@ class ReportData:
     beyond: Mapping[str, Dataset] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
-    audited: Int64[np.ndarray, " looked"] | None = None
     accuracy: float | None = None
     records: Records | None = None
     paths: "np.ndarray | Mapping[int, Path] | None" = None
@@ -155,17 +152,14 @@ def gather(
     data: str | Path | Dataset | None = None,
     features: Path | None = None,
     encoder: str | None = None,
-    audit: Path | None = None,
 ) -> ReportData:
     """Collect what the page of a run is made of.
 
     Args:
         data: where its pictures lie now; None is where they lay when it was scored, and if not there, the page has none.
         features: vectors of the same examples, for the map and the nearest examples; or the `encoder` that makes them.
-        audit: a table of `noise audit`, whose labels are shown in place of the flagged ones.
     """
     missing: dict[str, str] = {}
-    audited = None if audit is None else np.array(list(said_in(audit, run.ids.tolist())), np.int64)
     dataset, rest = _dataset(run, data, missing)
     if dataset is not None and features is None:
         dataset = encode(dataset, encoder or run.eyes)
@@ -181,7 +175,7 @@ def gather(
     found = (*of_run, images, vectors, features_are, suspects, *_duplicates(dataset, missing), missing)
     gone, records = () if rest is None else (rest.said,), None if dataset is None else dataset.records
     paths = rest.paths if rest is not None else None if dataset is None else dataset.paths
-    return ReportData(*found, gone, audited, accuracy, records, paths, _decided(run))
+    return ReportData(*found, gone, accuracy, records, paths, _decided(run))
 
 
 def with_issues(found: ReportData, run: Run, data: str | Path | Dataset | None) -> ReportData:
@@ -199,12 +193,9 @@ def with_issues(found: ReportData, run: Run, data: str | Path | Dataset | None) 
 
 
 def _decided(run: Run) -> tuple[tuple[int, str, int], ...]:
-    """Return what was decided in review about the run's examples."""
-    table, found = reviewed(run), decisions_of(run)
-    if table is None or found is None:
-        return ()
-    words = said_in(table, run.ids.tolist())
-    return tuple((row, word, int(found.labels[row]) if word == "relabel" else -1) for row, word in words.items())
+    row_of, class_of = ({str(name): at for at, name in enumerate(names)} for names in (run.ids.tolist(), run.classes))
+    state = {name: one for (split, name), one in Journal(run.path).state.items() if split == "train" and one.decision}
+    return tuple((row_of[name], one.decision, class_of.get(one.label, -1)) for name, one in state.items() if name in row_of)
 
 
 @dataclass(frozen=True, eq=False)

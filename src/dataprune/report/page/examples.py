@@ -7,7 +7,7 @@ embedded. Rows beyond the set are examples of other splits, which only duplicate
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +27,9 @@ MOST_CLASS_GALLERIES = 60
 FEWEST_SUSPECTS = 200
 SHOWN = 24
 SHOWN_OF_A_CLASS = 12
-NEAREST = 5
-MOST_NEIGHBOURED = 600
 MOST_CONFUSED = 600  # examples that cells of the confusion matrix show
 MOST_MAPPED = 1500  # points of the map of vectors
 PAGE_BYTES, RESERVED_BYTES = 4_000_000, 1_000_000  # of a page, and of what is neither data nor picture
-MOST_PRODUCTS = 2e11  # multiplications spent on nearest examples, some seconds on one core
 ID_LETTERS = 60
 MOST_NAMED = 6000  # rows that a page knows: a quarter of a kilobyte each
 LARGE, LARGEST = 60, 256  # so many of the first are large enough to be enlarged
@@ -67,7 +64,6 @@ class Choice:
     ends: dict[str, Ends]
     map: Cartography | None
     mapped: Int64[np.ndarray, " mapped"]
-    near: dict[int, list[int]]
     wanted: PictureList
 
 
@@ -75,7 +71,7 @@ def choose(data: ReportData, max_pictures: int) -> Choice:
     """Decide which rows are shown, and in which order they get pictures."""
     ties, n_classes = tie_break([str(one) for one in data.ids.tolist()], 0), len(data.classes)
     flagged = data.probable if data.suspects is None else data.suspects.flagged
-    suspects = (flagged if data.audited is None else data.audited)[: max(FEWEST_SUSPECTS, max_pictures // 3)]
+    suspects = flagged[: max(FEWEST_SUSPECTS, max_pictures // 3)]
     pairs = data.pair_rows[:MOST_DUPLICATES]
     wrong = np.flatnonzero(data.predictions.predicted != data.labels)
     confused = wrong[np.argsort(-data.predictions.top_probabilities[wrong, 0], kind="stable")][:MOST_CONFUSED]
@@ -95,10 +91,7 @@ def choose(data: ReportData, max_pictures: int) -> Choice:
     if len(first.rows) > MOST_NAMED and found_map is not None:  # of each cell of the map one stays
         first = wanted([*asked[: -SHOWN_OF_A_CELL + 1], first.rows[:MOST_NAMED]])
         found_map = replace(found_map, rows=tuple(rows[[row in first.place for row in rows.tolist()]] for rows in found_map.rows))
-    near = neighbours(data, first)
-    mapped = mapped_rows(data)
-    every = wanted([first.rows, *(np.array(rows, np.int64) for rows in near.values())])
-    return Choice(suspects, len(pairs), by_score, found_map, mapped, near, every)
+    return Choice(suspects, len(pairs), by_score, found_map, mapped_rows(data), first)
 
 
 def mapped_rows(data: ReportData) -> Int64[np.ndarray, " mapped"]:
@@ -122,38 +115,18 @@ def class_ends(
     score: Score, labels: Int64[np.ndarray, " examples"], n_classes: int, ties: np.ndarray, count: int = SHOWN_OF_A_CLASS
 ) -> list[Ends]:
     """Return the same of each class."""
-    order = np.lexsort((ties, -score.difficulty, labels))
-    backwards = np.lexsort((ties, score.difficulty, labels))
-    starts = np.searchsorted(labels[order], np.arange(n_classes + 1))
-    parts = [slice(start, min(stop, start + count)) for start, stop in pairwise(starts.tolist())]
-    return [Ends(order[part], backwards[part]) for part in parts]
+    of_class = (np.flatnonzero(labels == label) for label in range(n_classes))
+    return [Ends(*(rows[_first(sign * score.difficulty[rows], ties[rows], count)] for sign in (-1, 1))) for rows in of_class]
 
 
-def nearest(
-    features: Float32[np.ndarray, "examples features"], rows: Int64[np.ndarray, " asked"], count: int = NEAREST
-) -> Int64[np.ndarray, "answered nearest"]:
-    """Find the examples nearest to each of some rows, by Euclidean distance, the nearest first and none itself.
-
-    Where that would take long, only the first rows are answered.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    rows = rows[: max(1, int(MOST_PRODUCTS / features.size))]
+def nearest(features: Float32[np.ndarray, "examples features"], row: int, count: int) -> Int64[np.ndarray, " nearest"]:
+    """Return the examples nearest to one by Euclidean distance, the nearest first, not itself."""
+    rough = np.einsum("ij,ij->i", features, features) - 2 * (features @ features[row])
+    rough[row] = np.inf
     count = min(count, len(features) - 1)
-    searcher = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(features)
-    found = searcher.kneighbors(features[rows], return_distance=False)
-    is_other = found != rows[:, None]
-    is_other[is_other.all(axis=1), -1] = False  # hidden among more equal ones than were asked for
-    return np.asarray(found[is_other].reshape(len(rows), count), np.int64)
-
-
-def neighbours(data: ReportData, asked: PictureList) -> dict[int, list[int]]:
-    """Find for the most important examples the rows of those nearest in feature space; none where there are pictures."""
-    if data.features is None or data.images is not None:
-        return {}
-    rows = asked.rows[asked.rows < len(data)][:MOST_NEIGHBOURED]
-    found = nearest(data.features, rows)
-    return {int(row): near.tolist() for row, near in zip(rows, found, strict=False)}
+    some = np.argsort(rough, kind="stable")[: 4 * count]
+    away = np.square(features[some] - features[row], dtype=np.float64).sum(axis=1)
+    return np.asarray(some[some != row][np.argsort(away[some != row], kind="stable")][:count])
 
 
 def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:

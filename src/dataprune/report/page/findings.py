@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, Int64
 
-from dataprune.noise.words import accuracy_in_words, flags_in_words
+from dataprune.errors import percent
+from dataprune.noise.words import accuracy_in_words, counts_in_words
 from dataprune.report.page.data import ReportData
-from dataprune.report.text import display_text, duration, percent, pluralise
+from dataprune.report.text import capitalise, display_text, duration, pluralise
 from dataprune.run.manifest import Phase
 from dataprune.study.advice import Situation, advise
 
@@ -34,7 +35,6 @@ def findings(data: ReportData) -> list[Finding]:
 
 
 def _labels(data: ReportData) -> Finding:
-    """Return which labels to check."""
     found, n = data.suspects, len(data)
     if found is None:
         answers = data.predictions
@@ -46,18 +46,11 @@ def _labels(data: ReportData) -> Finding:
             f"Suspects were not judged: {data.missing.get('suspects', 'no reason given')}",
             link="#confusion",
         )
-    text = f"{accuracy_in_words(found)} "
-    if found.n_wrong is None:
-        text += f"How many labels are wrong is not known here ({found.count_in_words}); there is an order to look in."
-    else:
-        text += f"Wrong labels, estimated: {found.count_in_words}, {percent(found.n_wrong / n, 1)} of the set."
-    if found.are_few:
-        text += " A set without any would show about as much; the first of the list tell which it is."
+    text = f"{accuracy_in_words(found)} {capitalise(counts_in_words(found))}."
     rows, names = found.probable, data.class_names
     if not len(found.flagged):
         title = "No label is flagged" if found.n_wrong is not None else "Wrong labels cannot be counted here"
         return Finding(title, text, link="#suspects")
-    text += f" Flagged: {flags_in_words(found)}, the surest first."
     for given, other, count in frequent_pairs(data.labels[rows], found.suggested_label[rows], len(names))[:1]:
         text += f" Most often “{names[given]}” looks like “{names[other]}” ({count:,})." if count > 1 else ""
     return Finding(f"Check {pluralise(len(found.flagged), 'label')}", text, link="#suspects", look="Look at the labels")
@@ -113,13 +106,9 @@ def _other(data: ReportData) -> Finding:
         text += f" {leaks:,} {'lies' if leaks == 1 else 'lie'} in two splits, which makes test results too good." if leaks else ""
         return Finding(title, text, link="#duplicates")
     worst = min((row for row in class_rows(data) if row.count), key=lambda row: row.accuracy or 0.0)
-    overall = float((data.predictions.predicted == data.labels).mean())
     taken = f", most often taken for “{worst.taken_for}” ({worst.taken_count:,})" if worst.taken_for else ""
     whose = "did not train on them" if data.predictions.which == "out" else "also trained on them"
-    text = (
-        f"Networks that {whose} are right on {percent(worst.accuracy or 0.0, 1)} of its {worst.count:,} examples{taken}; "
-        f"on all examples it is {percent(overall, 1)}."
-    )
+    text = f"Networks that {whose} are right on {percent(worst.accuracy or 0.0, 1)} of its {worst.count:,} examples{taken}."
     predicted = data.predictions.predicted
     wrong = predicted != data.labels
     for given, other, count in frequent_pairs(data.labels[wrong], predicted[wrong], len(data.classes))[:1]:
@@ -132,14 +121,23 @@ def summary(data: ReportData) -> str:
     """Return in one paragraph what the set is, what was done and what it cost."""
     manifest, spec, shape = data.manifest, data.manifest.spec, data.manifest.data.shape
     vectors = f" of {shape[0]:,} numbers" if manifest.data.kind == "features" else f", as vectors of {shape[0]:,} numbers,"
-    size = f" of {shape[0]} × {shape[1]} pixels" if manifest.data.kind == "images" else vectors
+    seen = (
+        ""
+        if spec.encoder is None
+        else f", which {display_text(spec.encoder.name, 60)} saw at {spec.encoder.size} × {spec.encoder.size},"
+    )
+    size = (seen or f" of {shape[0]} × {shape[1]} pixels") if manifest.data.kind == "images" else vectors
     n_classes = int((np.bincount(data.labels) > 0).sum())
     folds = f", each on {spec.folds - 1} of {spec.folds} folds" if spec.folds else ""
     learned = len(manifest.learned)
     cost = "" if spec.recipe is None else f" in {took(manifest.training)} on {manifest.machine.device}"
     recipe = "" if spec.recipe is None else f", recipe {display_text(spec.recipe.name, 40)}"
     names = f"{display_text(spec.model, 40)}{recipe}, {pluralise(spec.epochs, 'epoch')}"
-    accuracy = "" if data.accuracy is None else f" They name {percent(data.accuracy, 1)} of the given labels that they did not see."
+    accuracy, as_they_are = "", percent(float((data.predictions.predicted == data.labels).mean()), 1)
+    if data.accuracy is not None:
+        named = percent(data.accuracy, 1)
+        tables = f"; {as_they_are} without mirror images, as in the tables below" if as_they_are != named else ""
+        accuracy = f" They name {named} of the given labels that they did not see{tables}."
     return (
         f"{len(data):,} {data.things}{size} in {n_classes:,} classes. {pluralise(learned, 'network')} ({names}) "
         f"{'was' if learned == 1 else 'were'} trained{cost}{folds}, and their predictions for every example were recorded "

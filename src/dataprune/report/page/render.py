@@ -83,6 +83,7 @@ def template(name: str, *folders: Path) -> "jinja2.Template":
         loader=jinja2.FileSystemLoader([*folders, PLACE / "templates"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value.replace(" %", "\u00a0%") if type(value) is str else value,  # not at the end of a line
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.errors import InputError, StoreError
+from dataprune.errors import InputError, StoreError, percent
 from dataprune.report.charts import Chart
 from dataprune.report.page.findings import Finding
 from dataprune.report.page.render import Options, Page
 from dataprune.report.study_figures import epoch_curves, epoch_plots, numbered, study_plots
-from dataprune.report.text import capitalise, display_text, duration, percent, pluralise
+from dataprune.report.text import capitalise, display_text, duration, pluralise
 from dataprune.study.advice import advise, overall, situation_from
 from dataprune.study.cost import UNKNOWN, StudyCosts
 from dataprune.study.metric import ACCURACY, Amount, Metric

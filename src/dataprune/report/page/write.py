@@ -37,7 +37,6 @@ def write_report(
     features: str | Path | None = None,
     encoder: str | None = None,
     figures: str | Path | None = None,
-    audit: str | Path | None = None,
     overwrite: bool = False,
 ) -> Written:
     """Write the page of a run or a study: one file that needs no network.
@@ -49,7 +48,6 @@ def write_report(
         features: vectors of the run's examples, for the map and the nearest examples.
         encoder: the encoder that makes these vectors; by default the built-in one where the run was made with it.
         figures: a folder for the page's figures as PNG and SVG.
-        audit: a table of `noise audit`: its labels are shown to be marked, in place of the flagged ones.
         overwrite: replace files that are no page and no figure of dataprune, which is refused otherwise.
 
     Raises:
@@ -62,12 +60,10 @@ def write_report(
     if options.max_pictures < 0:
         raise invalid("max-pictures", "be 0 or more", options.max_pictures)
     if not is_study(folder):
-        vectors, table = (None if one is None else Path(one) for one in (features, audit))
-        run = open_run(folder)
-        page = run_page(with_issues(gather(run, data, vectors, encoder, table), run, data), options)
-    elif any(one is not None for one in (data, features, encoder, audit)):
-        options_of_run = "`--data`, `--features`, `--encoder` and `--audit`"
-        raise InputError(f"{options_of_run} are for the report of a run, not of a study. Leave them out.")
+        run, vectors = open_run(folder), None if features is None else Path(features)
+        page = run_page(with_issues(gather(run, data, vectors, encoder), run, data), options)
+    elif any(one is not None for one in (data, features, encoder)):
+        raise InputError("`--data`, `--features` and `--encoder` are for the report of a run, not of a study. Leave them out.")
     else:
         page = study_page(open_study(folder), options)
     text = html(page, is_static=options.is_static).encode("utf-8")

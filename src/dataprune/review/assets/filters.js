@@ -7,31 +7,31 @@ const filters = function (state, changed) {
   option(byId("f-label"), classes);
   option(byId("f-prediction"), classes);
   option(byId("f-split"), state.splits.map((name, k) => [name, ["train", "validation", "test"].indexOf(name)]));
-  const scores = Object.keys(state.scores), suspects = state.missing.suspects === undefined;
+  const issues = Object.entries(state.issues), scores = Object.keys(state.scores), suspects = state.missing.suspects === undefined;
   option(byId("f-score"), scores.map((name) => [name, name]));
-  option(byId("f-sort"), [...(suspects ? [["most suspect", "rank"]] : []), ...scores.map((name) => [name, name]), ["source", ""], ["label", "label"], ["prediction", "prediction"], ["group of duplicates", "group"]]);
-  for (const [id, isThere] of [["f-split", state.splits.length > 1], ["f-duplicates", state.n_groups > 0], ["f-suspicion", state.counts]]) byId(id).closest("label").hidden = !isThere;
-  let drawn = null, more = {};
+  option(byId("f-sort"), [...(suspects ? [["most suspect", "rank"]] : []), ...scores.map((name) => [name, name]), ["source", ""], ["label", "label"], ["prediction", "prediction"], ["group of duplicates", "group"], ...(issues.length ? [["how far beyond the limit", "issue"]] : [])]);
+  option(byId("f-issue"), issues.map(([kind, [n]]) => [`${kind.replaceAll("_", " ")} (${parts.whole(n)})`, kind]));
+  for (const [id, isThere] of [["f-split", state.splits.length > 1], ["f-duplicates", state.n_groups > 0], ["f-suspicion", state.counts], ["f-issue", issues.length]]) byId(id).closest("label").hidden = !isThere;
+  let drawn = null;
 
   const number = (id) => { const value = byId(id).value.trim(); return value === "" || Number.isNaN(Number(value)) ? null : Number(value); };
   const chosen = (id) => byId(id).value === "" ? null : Number(byId(id).value);
   const query = () => {
-    const sort = byId("f-sort").value, ranges = { ...(drawn && drawn.ranges) }, duplicates = byId("f-duplicates").value;
+    const issue = byId("f-issue").value, asked = byId("f-sort").value, sort = asked === "issue" ? issue : asked, ranges = { ...(drawn && drawn.ranges) }, duplicates = byId("f-duplicates").value;
     const least = number("f-suspicion"), score = byId("f-score").value, low = number("f-low"), high = number("f-high");
     if (least !== null) ranges.suspicion = [least / 100, null];
     if (score && (low !== null || high !== null)) ranges[score] = [low, high];
-    const harder = state.scores[sort] > 0, isTurned = byId("f-turn").getAttribute("aria-pressed") === "true";
+    const harder = asked === "issue" ? issue && state.issues[issue][1] === "high" : state.scores[sort] > 0, isTurned = byId("f-turn").getAttribute("aria-pressed") === "true";
     return {
       split: chosen("f-split"), label: chosen("f-label"), prediction: chosen("f-prediction"), changed: byId("f-changed").checked, ranges,
       lasso: (drawn && drawn.lasso) || null, group: duplicates && duplicates !== "leaks" && duplicates !== "copies" ? -1 : null, leaks: duplicates === "leaks",
-      copies: duplicates === "copies", decision: byId("f-decision").value, text: byId("f-text").value, sort, descending: harder !== isTurned, ...more,
+      copies: duplicates === "copies", issue, decision: byId("f-decision").value, text: byId("f-text").value, sort, descending: Boolean(harder) !== isTurned,
     };
   };
   const set = (values) => {
     for (const field of fields.querySelectorAll("input, select")) { if (field.type === "checkbox") field.checked = false; else field.value = field.tagName === "SELECT" ? field.options[0].value : ""; }
     byId("f-turn").setAttribute("aria-pressed", "false");
     drawn = null;
-    more = {};
     for (const [id, value] of Object.entries(values)) byId(id).value = value;
     chip();
     changed();

@@ -71,6 +71,7 @@
     button.hidden = ({ suspects: !shown.suspects, audit: !shown.suspects, duplicates: !state.n_groups, leaks: state.splits.length < 2 || !state.n_groups, copies: !state.n_groups })[button.dataset.view] || false;
     button.addEventListener("click", () => { press(button.dataset.view); views[button.dataset.view](); });
   }
+  byId("f-issue").addEventListener("change", (event) => { press("all"); shown.set(event.target.value ? { "f-issue": event.target.value, "f-sort": "issue" } : {}); });
   byId("elsewhere").addEventListener("click", () => { press("all"); shown.set({ "f-text": byId("f-text").value }); });
   byId("audit-label").hidden = !shown.suspects;
   document.addEventListener("keydown", (event) => {
@@ -79,6 +80,5 @@
     byId("f-text").focus();
     event.preventDefault();
   });
-  byId("suspect-note").textContent = state.counts ? "" : state.missing.suspects ? "" : "How probably a label is wrong is not known here; there is an order to look in.";
   document.querySelector(shown.suspects && state.n_flagged ? "[data-view=suspects]" : "[data-view=all]").click();
 })();
