@@ -133,7 +133,7 @@ def test_other_numbers_than_the_cache_says_are_refused():
     encode(data, "encoder_toys:drifting")
     encoder_toys.drift = 40.0
     try:
-        with pytest.raises(InputError, match=r"in the cache.*Remove"):
+        with pytest.raises(InputError, match=r"of the cache.*Remove"):
             encode(data, "encoder_toys:drifting")
     finally:
         encoder_toys.drift = 0.0

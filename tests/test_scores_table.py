@@ -299,7 +299,7 @@ def test_scores_are_of_the_same_examples():
     one = Score("one", VALUES, labels=np.array([0, 1, 2]))
     with pytest.raises(InputError, match=r"`scores` must have different names, got 'one' twice."):
         Scores([one, one])
-    with pytest.raises(InputError, match=r"`scores` must be of the same examples, got 3 for 'one' and 2 for 'two'."):
+    with pytest.raises(InputError, match=r"`scores` must be of the same examples, got 3 and 2 for 'two'."):
         Scores([one, Score("two", VALUES[:2])])
     for other in (None, np.array([0, 1, 1])):
         with pytest.raises(InputError, match="got other labels for 'two' than for 'one'"):

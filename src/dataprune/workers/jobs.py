@@ -34,6 +34,8 @@ class ExecutorConfig:
     def __post_init__(self) -> None:
         if self.address is not None and self.executor != "ray":
             raise invalid("address", "go with --executor ray", f"{self.address!r} with {self.executor}")
+        if not 0 <= self.gpus < float("inf"):
+            raise invalid("gpus", "be 0 or more", self.gpus)
         if self.gpus and self.executor != "ray":
             raise invalid("gpus", "go with --executor ray", f"{self.gpus:g} with {self.executor}")
 
