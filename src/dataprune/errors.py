@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from types import UnionType
+from typing import SupportsFloat
 
 
 class DatapruneError(Exception):
@@ -93,14 +94,14 @@ def join_some(items: Iterable[object], total: int | None = None, most: int = 5) 
     return shown if n <= most else f"{shown} and {n - most} more"
 
 
-def percent(share: float, places: int = 0, sign: str = "") -> str:
+def percent(share: SupportsFloat, places: int = 0, sign: str = "") -> str:
     """Write a share in percent.
 
     Example:
         >>> percent(0.25), percent(0.0123, 1), percent(0.02, sign="+")
         ('25 %', '1.2 %', '+2 %')
     """
-    return f"{100 * share:{sign}.{places}f} %"
+    return f"{100 * float(share):{sign}.{places}f} %"
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
