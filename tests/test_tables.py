@@ -254,6 +254,9 @@ class TestSheet:
         assert self.read(tmp_path / "one.parquet", ["8", "7"], default="el2n") == [2, 1]
         with pytest.raises(InputError, match=r"must be followed by :COLUMN, .*It has the columns id, el2n, a:b\."):
             self.read(scores, ["1", "2"])
+        pyarrow.parquet.write_table(pyarrow.table({"id": ["1", "2"], "vector": [[1.0], [2.0]]}), tmp_path / "lists.parquet")
+        with pytest.raises(InputError, match=r"followed by :COLUMN, .*id, vector"):
+            self.read(tmp_path / "lists.parquet", ["1", "2"], default="el2n")
 
     def test_npy_and_id_itself(self, scores, tmp_path):
         write_npy(tmp_path / "v.npy", np.arange(3))

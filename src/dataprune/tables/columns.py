@@ -152,7 +152,7 @@ class Sheet:
     def wanted(self, key: str | None) -> str:
         """Return the column that is wanted, or that alone is left beside the key."""
         others = [name for name in self.names if name != key]
-        if self.column is None and len(others) != 1:
+        if self.column is None and (len(others) != 1 or others[0] not in self.columns):  # of lists, say
             raise invalid(self.source, "be followed by :COLUMN", "none", f"It has the columns {join_some(self.names, most=30)}.")
         return others[0] if self.column is None else self.column
 
