@@ -278,7 +278,7 @@ def test_a_cluster_that_is_not_there():
     ):
         list(run([Job("a", square, 1)], executor="ray", address="ray://here"))
     with pytest.raises(
-        MachineError, match=r"cannot reach a Ray cluster at '127\.0\.0\.1:9': .* Start one there with `ray start --head`"
+        MachineError, match=r"cannot reach a Ray cluster at '127\.0\.0\.1:9': .* Start one there \(`ray start --head`\)"
     ):
         list(run([Job("a", square, 1)], executor="ray", address="127.0.0.1:9"))
 
