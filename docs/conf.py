@@ -1,5 +1,6 @@
 """The site of these pages: `make docs` writes build/site, and on the way the pages and pictures of scores and strategies."""
 
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -36,6 +37,7 @@ napoleon_custom_sections = ["Departs"]
 napoleon_preprocess_types = False
 # Fenced blocks in Markdown are also read where they hang in lists; mermaid is drawn where such pages are shown as files.
 suppress_warnings = ["misc.highlighting_failure"]
+SECTION = re.compile(r"(Args:|Returns:|Raises:) +(?=\S)")
 
 
 def setup(app: Any) -> None:
@@ -47,3 +49,10 @@ def setup(app: Any) -> None:
 def _keep_colons(app: object, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
     if what == "property" and lines:
         lines[0] = lines[0].replace(": ", r"\: ", 1)
+    lines[:] = [part for line in lines for part in _opened(line)]
+
+
+def _opened(line: str) -> list[str]:
+    """Give a section that begins beside its title the line of its own that napoleon wants."""
+    begun = SECTION.match(line)
+    return [line] if begun is None else ["", begun[1], line[len(begun[0]) :].rjust(len(line))]

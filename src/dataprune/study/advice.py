@@ -177,8 +177,7 @@ def grouped(advices: Sequence[Advice]) -> list[tuple[tuple[Advice, ...], tuple[N
 
 def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note, ...]:
     """Return whether pruning pays at all, and what the advice rests on."""
-    reasons = [] if situation.accuracy is None else [note("accuracy", share=situation.accuracy)]
-    reasons += [] if summary is None else [_most_dropped(summary)]
+    reasons = [] if summary is None else [_most_dropped(summary)]
     if situation.few:
         reasons += [note("few: cheap", few=situation.few), note("few: found")]
     if situation.counts:

@@ -76,7 +76,6 @@ MEASURED_HERE = {
     "against all: no interval": "{by:+1} against all data (no interval is known)",
 }
 COUNTED_HERE = {
-    "accuracy": "the networks name {share:.1%} of the labels that they did not see (out-of-sample accuracy)",
     "wrong: many": "{counts}. Look at those before pruning (dataprune noise find)",
     "wrong: few": "{counts}",
     "memorised": "the members have memorised the labels: scores of the last epoch tell little here",
