@@ -49,7 +49,8 @@ def study_page(study: Study, options: Options) -> Page:
         context = _told(study, summary)
     curves = {} if summary is None else study_plots(summary)
     by_name, missing = numbered(by_epoch), _missing(study, summary)
-    title = options.title or f"Study: {display_text(study.path.resolve().name, 60)}, {display_text(study.spec.preset, 60)}"
+    names = dict.fromkeys(display_text(name, 60) for name in (study.path.resolve().name, study.spec.preset))  # often the same
+    title = options.title or f"Study: {', '.join(names)}"
     context |= {
         "title": display_text(title, 200),
         "summary": _summary(study),
