@@ -67,6 +67,8 @@ def test_at_small_sizes_of_few_what_was_measured_speaks():
         assert [at(keep, encoded).strategy for keep in (0.1, 0.2, 0.4)] == ["herding", "herding", "random"]
     seventy = at(0.7, replace(clean, encoded=True))
     assert (seventy.strategy, seventy.by, seventy.reasons[0].code) == ("hardest", "el2n", "few: seventy")
+    for keep, code in ((0.7, "texts: half"), (0.5, "texts: half"), (0.9, "few: easy")):
+        assert at(keep, replace(clean, kind="texts")).reasons[0].code == code
     for other in (clean, replace(noisy, encoded=True), replace(clean, encoded=True, n_examples=900)):
         assert at(0.7, other).strategy == "random"
     assert at(0.1, replace(noisy, scores=("el2n",))).strategy == "random", "a run without dual"

@@ -24,6 +24,7 @@ SMALL = 15_000  # examples in all: of 50,000 the easy ones could go, of 5,000 no
 NOISY = 0.02  # from this share of suspects on, the hardest examples are to be mistrusted
 TENTH, THIRD, METHODS_TO = 0.15, 0.3, 0.45  # studies of methods kept 10, 20 and 40 %: about the first, the first two, beyond
 ABOUT_70, LEAST = (0.65, 0.75), 1_000  # size, and fewest examples, at which studies of vectors found the hardest better than random
+OF_TEXTS = (0.45, 0.75)  # sizes at which the one study of texts lost nothing by the hardest
 SAME_KEEP = 0.005
 # For keeping the hardest: by the areas under the report's curves on CIFAR-10 and CIFAR-100, the best first.
 FOR_HARDEST = ("std", "flip", "forget", "el2n", "pred_sum", "aum")
@@ -272,7 +273,10 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
 def _of_few(keep: float, situation: Situation) -> Advice:
     """Advise random, but what was better than it at sizes, noise and eyes like these on the sets that were measured."""
     is_noisy, has = situation.noise >= NOISY, situation.scores
-    is_enough = situation.encoded and situation.n_examples >= LEAST and "el2n" in has
+    is_enough = situation.n_examples >= LEAST and "el2n" in has
+    if situation.kind == "texts" and OF_TEXTS[0] < keep <= OF_TEXTS[1] and is_enough and not is_noisy:
+        return Advice(keep, "hardest", (note("texts: half"),), "el2n")
+    is_enough &= situation.encoded
     if ABOUT_70[0] <= keep <= ABOUT_70[1] and is_enough and not is_noisy:
         return Advice(keep, "hardest", (note("few: seventy"),), "el2n")
     if keep > METHODS_TO:
