@@ -113,8 +113,8 @@ MEASURED_ELSEWHERE = {
     },
     OURS: {
         "texts: half": (
-            "of 9,000 short questions in 77 classes the hardest half by el2n or std lost at most half a point to all of them, where "
-            "a random half lost two"
+            "of 9,000 short questions in 77 classes the hardest half by el2n or std lost at most half a point to all of them, "
+            "where a random half lost two"
         ),
         "few: found": (
             "of 5,000 pictures of CIFAR-10 the hardest by el2n, std or forget were a worse set than random ones at 70 % and "
