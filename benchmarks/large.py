@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--model", default="proxy")
     parser.add_argument("--out", type=Path, default=None, help="where the pictures and the run are written")
     asked = parser.parse_args()
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=asked.out) as folder:
         begun = time.perf_counter()
         watch = Watch()
