@@ -30,6 +30,7 @@ def test_large_classes_keep_the_hardest_down_to_seventy_percent():
     assert (found.strategy, found.by) == ("hardest", "std")
     assert found.options == ("--keep", "0.7", "--strategy", "hardest", "--by", "std")
     assert "arXiv:2502.06905" in str(found.reasons[0])
+    assert [at(0.7, replace(LARGE, encoded=one)).reasons[1].code for one in (True, False)] == ["many: vectors", "many: scratch"]
 
 
 def test_below_they_keep_some_of_every_difficulty():
@@ -42,6 +43,7 @@ def test_five_hundred_a_class_keep_the_hardest_only_down_to_eighty_percent():
     assert at(0.8, middling).strategy == "hardest"
     assert at(0.7, middling).strategy == "stratified"
     assert "CIFAR-100" in at(0.7, middling).reasons[0].text
+    assert at(0.7, replace(middling, encoded=True)).reasons[1].code == "some: vectors"
 
 
 def test_few_examples_are_better_not_pruned():

@@ -11,7 +11,7 @@ from dataprune.errors import InputError, invalid
 from dataprune.study.cost import scoring_cost
 from dataprune.study.metric import Amount
 from dataprune.study.summary import Summary, Verdict
-from dataprune.study.wording import Note, note
+from dataprune.study.wording import TEXTS, Note, note
 from dataprune.training.settings import Cost
 
 if TYPE_CHECKING:
@@ -256,13 +256,15 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
         return Advice(keep, "all", (note("all"),))
     if situation.few:
         return _of_few(keep, situation)
-    if keep < (0.7 if situation.has_many else 0.8) - 1e-9:
+    if keep < (0.7 if situation.has_many or situation.encoded else 0.8) - 1e-9:
         return _stratified(keep, situation)
     large = note("hardest: many" if situation.has_many else "hardest: some")
+    here = f"{'many' if situation.has_many else 'some'}: {'vectors' if situation.encoded else 'scratch'}"
+    found = (note(here),) if here in TEXTS else ()
     if situation.noise < NOISY:
         score, why = _score(situation, FOR_HARDEST)
         least = (note("score: least lost", score=score),) if score in ("std", "flip") else ()
-        return Advice(keep, "hardest", (large, *least, *why), score)
+        return Advice(keep, "hardest", (large, *found, *least, *why), score)
     # The hardest but for as many as look wrong; where these do not fit, the easiest.
     score, why = _score(situation, AGAINST_NOISE)
     share = float(np.ceil(100 * situation.noise) / 100)
