@@ -63,6 +63,8 @@ def test_a_kind_of_issue_shows_its_examples_the_furthest_first(open_review):
     tab.select_option("#f-issue", "dark")
     found(tab, 3)
     names = [str(dp.open_run(open_review.path).ids[row]).rpartition("/")[2] for row in (7, 20, 3)]
+    first = "(name) => document.querySelector(\".tile[aria-posinset='1'] .who\")?.textContent.endsWith(name)"
+    tab.wait_for_function(first, arg=names[0])  # the count stands there before the rows have come
     shown = [tab.text_content(f".tile[aria-posinset='{place}'] .who").rpartition(" ")[2] for place in (1, 2, 3)]
     assert shown == names
     tab.select_option("#f-issue", "")
@@ -73,8 +75,8 @@ def test_keys_decide_in_the_grid_and_large(open_review):
     tab = open_review()
     assert "token" not in tab.url
     found(tab, 3)
-    names = [one.split(" ")[-1] for one in tab.locator(".tile:visible .who").all_text_contents()]
     assert tab.locator(".tile:visible .to").first.text_content().startswith("wrong ")
+    names = [one.split(" ")[-1] for one in tab.locator(".tile:visible .who").all_text_contents()]
     for key in ("d", "k", "r", "u"):  # quickly: each means the tile that is active then
         tab.keyboard.press(key)
     tab.wait_for_function("() => document.getElementById('told').textContent.includes('taken back')")
