@@ -2,7 +2,7 @@
 
     python benchmarks/large.py [--examples 1281167] [--side 64] [--classes 1000] [--model proxy] [--out DIR]
 
-Only the first lines of each picture are written (spots that tell the class), so the file takes a third of its length. Told are the
+Only the first lines of each picture are written (spots that tell the class), so a file system with holes takes less. Told are the
 most memory of driver and worker that no file backs (mapped pictures may be dropped at any time), and what was swapped.
 The marks: the driver below 2 GB, nothing swapped on 24 GB. At full size it takes twenty minutes of one core and 16 GB of disk.
 """

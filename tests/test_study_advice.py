@@ -44,6 +44,7 @@ def test_five_hundred_a_class_keep_the_hardest_only_down_to_eighty_percent():
     assert at(0.7, middling).strategy == "stratified"
     assert "CIFAR-100" in at(0.7, middling).reasons[0].text
     assert at(0.7, replace(middling, encoded=True)).reasons[1].code == "some: vectors"
+    assert at(0.7, replace(middling, encoded=True, wrong=5_000)).strategy == "stratified", "not measured with wrong labels"
 
 
 def test_few_examples_are_better_not_pruned():

@@ -256,7 +256,8 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
         return Advice(keep, "all", (note("all"),))
     if situation.few:
         return _of_few(keep, situation)
-    if keep < (0.7 if situation.has_many or situation.encoded else 0.8) - 1e-9:
+    is_measured = situation.has_many or (situation.encoded and situation.noise < NOISY)
+    if keep < (0.7 if is_measured else 0.8) - 1e-9:
         return _stratified(keep, situation)
     large = note("hardest: many" if situation.has_many else "hardest: some")
     here = f"{'many' if situation.has_many else 'some'}: {'vectors' if situation.encoded else 'scratch'}"
