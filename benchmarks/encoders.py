@@ -2,11 +2,13 @@
 
     python benchmarks/encoders.py labels FLOWERS --inject uniform:0.1
     python benchmarks/encoders.py labels CIFAR10 --labels FILE:random1 FILE:aggregate --truth FILE:clean [--rows A:B]
-        --encoder efficientnet-lite0 [--pixels SIDE] [--scratch] [--device cuda]
+        --encoder efficientnet-lite0 [--pixels SIDE] [--scratch] [--device cuda] [--out DIR]
+    python benchmarks/encoders.py labels FLOWERS --inject uniform:0.1 --model encoder-tuned
     python benchmarks/encoders.py labels banking77/train.csv --inject uniform:0.1 [--encoder all-minilm-l6-v2]
 
-`labels` scores with defaults (five folds) and finds; with --scratch also by networks from scratch, alone and joined (the mean of
-their logarithms). A line is recorded after each part, so that a time limit loses only what comes after it.
+`labels` scores with defaults (five folds) and finds, by an encoder's vectors or a model trained on the pictures; with --scratch
+also by the default networks, alone and joined (the mean of their logarithms). A line is recorded after each part, so that a time
+limit loses only what comes after it; with --out runs are kept there, and the same command goes on.
 """
 
 import argparse
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--scratch", action="store_true")
     parser.add_argument("--pixels", type=int, help="enlarge small pictures to so many")
     parser.add_argument("--encoder", default="auto")
+    parser.add_argument("--model", help="to train on the pictures in place of an encoder's vectors")
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--device", default="cpu")
     for name in ("truth", "inject", "rows"):
         parser.add_argument(f"--{name}")
@@ -60,26 +64,29 @@ def labels(asked: argparse.Namespace) -> None:
     seconds = {"read": time.perf_counter() - begun}
     begun = time.perf_counter()
     how = Encoding(asked.device, workers=1 if asked.pixels else None)  # here, where the side was set
-    eyes = dp.encode(data, asked.encoder, how)
+    eyes = data if asked.model else dp.encode(data, asked.encoder, how)
     seconds["encode"] = time.perf_counter() - begun
-    seen = {name: judged(eyes.with_labels(one), truth, asked, name, seconds) for name, one in given.items()}
+    seen = {name: judged(eyes.with_labels(one), truth, asked, name, seconds, asked.model) for name, one in given.items()}
     for name, one in given.items() if asked.scratch else ():
         alone = judged(data.with_labels(one), truth, asked, name, {})
         say(name, noise.find(joined(alone, seen[name])), truth, asked.device, {"by": "both"})
 
 
-def judged(data: Dataset, truth: np.ndarray, asked: argparse.Namespace, name: str, seconds: dict[str, float]) -> Evidence:
+def judged(
+    data: Dataset, truth: np.ndarray, asked: argparse.Namespace, name: str, seconds: dict[str, float], model: str | None = None
+) -> Evidence:
     """Score, find, record."""
-    begun, by = time.perf_counter(), "scratch" if data.encoder is None else "encoder"
+    begun = time.perf_counter()
+    by = model or ("scratch" if data.encoder is None else f"{data.encoder.name}, {data.encoder.preprocessing}")
     with tempfile.TemporaryDirectory() as folder:
-        eyes = "scratch" if by == "scratch" else "auto"
-        run = dp.score(data, Path(folder) / "run", dp.Settings(folds=5), Hardware(asked.device), encoder=eyes)
+        out = (asked.out or Path(folder)) / f"{name} {by}".replace(" ", "-").replace("/", "").replace(":", "-")
+        eyes = "scratch" if data.encoder is None else "auto"
+        run = dp.score(data, out, dp.Settings(folds=5, model=model), Hardware(asked.device), encoder=eyes)
         evidence = evidence_of(run)
     scored = time.perf_counter()
     found = noise.find(evidence)
     took = {"score": scored - begun, "find": time.perf_counter() - scored}
-    eyes = by if data.encoder is None else f"{data.encoder.name}, {data.encoder.preprocessing}"
-    say(name, found, truth, asked.device, {"by": eyes, "seconds": {part: round(one, 1) for part, one in (seconds | took).items()}})
+    say(name, found, truth, asked.device, {"by": by, "seconds": {part: round(one, 1) for part, one in (seconds | took).items()}})
     return evidence
 
 

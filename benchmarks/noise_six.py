@@ -6,7 +6,7 @@
 CIFAR10 holds train.parquet and human_labels.parquet. OUT gets a file `SET.npz` for each set: the labels, the truth and all that a
 finding reads, in half precision; and its run below `runs`, with which the same command goes on. A line is recorded for each
 set. `PROGRAM=noise_six.py benchmarks/gpu.sh ...` runs it on a machine with a GPU. --rows and --epochs show that all of it runs;
-their figures say nothing.
+their figures say nothing. --precision fp32 trains in it where auto would take bfloat16.
 """
 
 import argparse
@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rounds", type=int, default=2, help="at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     asked = parser.parse_args()
     names = asked.only.split(",")
     if asked.refit is not None:
@@ -87,10 +89,17 @@ def trained(name: str, asked: argparse.Namespace) -> dict[str, object]:
         given = noise.inject_noise(truth, labels.rate, labels.kind, n_classes=data.n_classes, ids=data.ids.tolist())
         data = data.with_labels(given)
     at_once = dp.Hardware(asked.device, "processes", 5) if labels.column else dp.Hardware(asked.device, "serial")
-    settings = dp.Settings(folds=5, rounds=min(labels.rounds, asked.rounds), repeats=labels.repeats, epochs=asked.epochs)
+    settings = dp.Settings(
+        folds=5,
+        rounds=min(labels.rounds, asked.rounds),
+        repeats=labels.repeats,
+        epochs=asked.epochs,
+        precision=asked.precision,
+        seed=asked.seed,
+    )
     run = dp.score(data, asked.out / "runs" / name, settings, at_once)  # kept, so that one interrupted goes on
     save(asked.out / f"{name}.npz", evidence_of(run), truth)
-    about = {"members": run.trace.n_members, "epochs": run.trace.n_epochs}
+    about = {"members": run.trace.n_members, "epochs": run.trace.n_epochs, "precision": asked.precision, "seed": asked.seed}
     seconds = {"seconds": round(time.perf_counter() - begun, 1)}
     return {"set": name} | about | seconds | found_in(asked.out / f"{name}.npz")
 

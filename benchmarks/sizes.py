@@ -1,9 +1,10 @@
 """Is the harder or the easier part of a set worth more than a random one, as the set grows? A figure of it.
 
     python benchmarks/sizes.py CIFAR10 --encoder efficientnet-lite0 --out DIR [--seeds 5] [--sizes 1000,5000,10000,25000,50000]
+        [--scores el2n,std,forget --earlier DIR]
     python benchmarks/sizes.py --plot docs/sizes.svg --out DIR
 
-The first so many rows of train are scored anew by `el2n` and studied: the hardest at 70, 50 and 30 % kept, and windows of 40 % from
+The first so many rows of train are scored anew and studied: the hardest at 70, 50 and 30 % kept, and windows of 40 % from
 the easiest to the hardest, each against random sets of its size. It goes on where it was interrupted.
 """
 
@@ -32,6 +33,7 @@ SHOWN = {  # label, strategy, keep, start
     "hardest 30 %": ("hardest", 0.3, 0.0),
     "easiest 40 %": ("window", 0.4, 0.0),
 }
+MIDDLE = {"40 % from 20 % on": ("window", 0.4, 0.2), "40 % from 40 % on": ("window", 0.4, 0.4)}  # not in the figure
 
 
 def main() -> None:
@@ -42,26 +44,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sizes", default="1000,5000,10000,25000,50000")
     parser.add_argument("--executor", choices=("serial", "processes"), default="serial")
-    parser.add_argument("--reuse", type=Path, nargs="*", default=[], help="studies whose trials are taken where they are the same")
+    parser.add_argument("--scores", default="el2n")
+    parser.add_argument("--earlier", type=Path, help="the DIR of an earlier call, whose runs and trials are taken")
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
     if asked.data is not None:
         splits, hardware = encode_splits(read_splits(asked.data), asked.encoder), Hardware(executor=asked.executor)
         for size in map(int, asked.sizes.split(",")):
-            cut, spec = Splits(splits.train.take(np.arange(size)), None, splits.test), replace(ASKED, seeds=asked.seeds)
-            run_study(cut, spec, asked.out / str(size), StudyInputs(reuse=tuple(asked.reuse)), hardware)
+            cut = Splits(splits.train.take(np.arange(size)), None, splits.test)
+            spec = replace(ASKED, seeds=asked.seeds, scores=tuple(asked.scores.split(",")))
+            before = asked.earlier and asked.earlier / str(size)
+            inputs = StudyInputs(run=before / "run", reuse=(before,)) if before else StudyInputs()
+            run_study(cut, spec, asked.out / str(size), inputs, hardware)
     studies = {size: open_study(asked.out / str(size)) for size in map(int, asked.sizes.split(","))}
-    record("harder or easier by size", {"encoder": asked.encoder, "by_examples": {n: figures(one) for n, one in studies.items()}})
+    for score in asked.scores.split(","):
+        found = {size: figures(study, score) for size, study in studies.items()}
+        record("harder or easier by size", {"encoder": asked.encoder, "score": score, "by_examples": found})
     if asked.plot is not None:
         draw(studies, asked.plot)
 
 
-def figures(study: Study) -> dict[str, Any]:
+def figures(study: Study, score: str = "el2n") -> dict[str, Any]:
     """Return what each set gains over random of its size, and what all data reach."""
     table = study.summary.table
     found: dict[str, Any] = {"all data": round(float(table["test_accuracy"][list(table["strategy"]).index("all")]), 4)}
-    for label, cell in SHOWN.items():
-        row = next(row for row, one in enumerate(study.summary.cells) if (one.strategy, one.keep, one.start) == cell)
+    cells = [(one.score, one.strategy, one.keep, one.start) for one in study.summary.cells]
+    for label, cell in (SHOWN | MIDDLE).items():
+        row = cells.index((score, *cell))
         found[label] = [round(float(table[f"minus_random{end}"][row]), 4) for end in ("", "_low", "_high")]
     return found
 

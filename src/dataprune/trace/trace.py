@@ -12,8 +12,8 @@ from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.notebook import Drawable, html_table
 from dataprune.trace.member import CHANNELS, MemberTrace, checked_labels, labels_hash
 
-# What one chunk may hold of one channel or of the probabilities (16 MB in float64), whatever E, T and K are.
-CHUNK_VALUES = 2**21
+# What one chunk may hold of one channel or of the probabilities (4 MB in float64: what a core has near), whatever E, T and K are.
+CHUNK_VALUES = 2**19
 CHUNK_EXAMPLES = 65_536
 
 

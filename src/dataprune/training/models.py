@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dataprune.encoders.efficientnet import EfficientNet, efficientnet
 from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import call, load
 from dataprune.training.recipes import TREES
@@ -15,6 +16,7 @@ from dataprune.training.recipes import TREES
 Build = Callable[[tuple[int, ...], int], nn.Module]
 
 SMALL_PICTURE = 64  # up to this side a residual network keeps the resolution in its stem (He et al. 2016, section 4.2)
+TUNED_SIDE, TUNED_CHUNK = 128, 64  # smaller pictures are enlarged to it; so many are looked at together
 PROXY_MAP = 16  # the proxy's first stage works on maps of about this side, whatever the picture's size
 
 
@@ -166,8 +168,39 @@ def linear(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), n_classes))
 
 
+class Tuned(nn.Module):
+    """A pretrained encoder with a last layer of our own, for pictures brought to [−1, 1] (`normalise="half"`)."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        body = efficientnet("efficientnet-lite0")
+        assert isinstance(body, EfficientNet)
+        body.thaw()
+        self.body, self.linear = body, nn.Linear(1280, n_classes)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
+        chunk = len(x) if torch.is_grad_enabled() else TUNED_CHUNK
+        return torch.cat([self.linear(self.body(self._as_pretrained(some))) for some in torch.split(x, chunk)])
+
+    def _as_pretrained(self, x: Tensor) -> Tensor:
+        x = (x.float() * 127.5 + 0.5) / 128  # (byte − 127) / 128
+        larger = TUNED_SIDE / min(x.shape[2:])
+        if larger > 1:
+            x = functional.interpolate(x, scale_factor=larger, mode="bilinear", align_corners=False)
+        return x.expand(-1, 3, -1, -1)
+
+
+def encoder_tuned(shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Build the built-in encoder to be trained on: efficientnet-lite0 from its pretrained weights, all but the filters of single
+    channels. Pictures below 128 pixels are enlarged. Judges labels best, at ten times the cost of `proxy` at 32 pixels."""
+    if shape[0] not in (1, 3):
+        raise invalid("model", "fit the pictures ('encoder-tuned' needs one channel or three)", f"{shape[0]} channels")
+    return Tuned(n_classes)
+
+
 MODELS: dict[str, Build] = {
-    make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, simple, resnet18, plain18, linear, mlp)
+    make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, encoder_tuned, simple, resnet18, plain18, linear, mlp)
 }
 VECTOR_MODELS = ("linear", "mlp", TREES.name)
 

@@ -14,7 +14,7 @@ from dataprune.precision import LITTLE_FLOPS, Asked, Choice, Precision, choose
 from dataprune.streams import generator
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.probe import MOST_ROWS, search, search_flops
-from dataprune.training.recipes import TREES, Recipe, batches_of, recipe_named
+from dataprune.training.recipes import TREES, TUNED, TUNED_GRAY, Recipe, batches_of, recipe_named
 from dataprune.training.settings import Cost, Settings, seconds_of
 
 # Repeats of the folds, members without folds, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that
@@ -28,6 +28,7 @@ REFERENCE_SIZE = 50_000
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 FEWEST_STEPS = 256  # of a probe: with fewer it does not reach its optimum
+TUNED_EPOCHS, TUNED_STEPS = 0.2, 150  # of a network that has seen pictures: a share of the epochs, and the fewest steps
 VECTOR_RECIPES = ("probe", "fast-vectors", "trees")
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 
@@ -187,8 +188,8 @@ def own_model(dataset: Dataset) -> str | None:
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     if dataset.features is not None:
         return {"linear": "probe", "trees": "trees"}.get(model, "fast-vectors")
-    plain = "-plain" if model in WITHOUT_NORMALISATION else ""
-    return f"fast{plain}-gray" if dataset.content.shape[3] == 1 else f"fast{plain}"
+    recipe = "tuned" if model == "encoder-tuned" else "fast-plain" if model in WITHOUT_NORMALISATION else "fast"
+    return f"{recipe}-gray" if dataset.content.shape[3] == 1 else recipe
 
 
 def batch_for(n_examples: int) -> int:
@@ -204,12 +205,14 @@ def batch_for(n_examples: int) -> int:
 def sized(recipe: Recipe, n_examples: int, epochs: int, asked_epochs: int | None = None, asked_batch: int | None = None) -> Recipe:
     """Return a recipe with the epochs and the batch for a set of so many examples that are trained on: what is asked for, else what
     the recipe says. One that leaves its epochs open is fitted to the size: somewhat more than `epochs`, those at REFERENCE_SIZE,
-    and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps, of a probe FEWEST_STEPS."""
+    and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps, of a probe
+    FEWEST_STEPS, of a pretrained network TUNED_STEPS."""
     is_probe = recipe.weight_decay is None
     batch = asked_batch or (recipe.batch if recipe.epochs or is_probe else min(recipe.batch, batch_for(n_examples)))
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))
-    least = FEWEST_STEPS if is_probe else LEAST_STEPS
-    by_size = max(1, round(epochs * factor), math.ceil(least / batches_of(n_examples, batch)))
+    is_tuned = recipe.name in (TUNED.name, TUNED_GRAY.name)
+    least = FEWEST_STEPS if is_probe else TUNED_STEPS if is_tuned else LEAST_STEPS
+    by_size = max(1, round(epochs * factor * (TUNED_EPOCHS if is_tuned else 1)), math.ceil(least / batches_of(n_examples, batch)))
     return dataclasses.replace(recipe, batch=batch, epochs=asked_epochs or recipe.epochs or by_size)
 
 

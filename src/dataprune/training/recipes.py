@@ -95,11 +95,13 @@ FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, let
 FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2)
 FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2, flip=False)
 FAST_VECTORS = Recipe("fast-vectors", optimiser="adamw", learning_rate=2e-3, weight_decay=1e-2, crop=0.0)
+TUNED = Recipe("tuned", "adamw", 3e-4, weight_decay=1e-2, batch=64, normalise="half", label_smoothing=0.1)
+TUNED_GRAY = replace(TUNED, name="tuned-gray", flip=False)
 # Of boosted trees: the rate and the iterations count, and nothing else.
 TREES = Recipe("trees", learning_rate=0.05, weight_decay=None, epochs=100, crop=0.0, flip=False, normalise="none")
 PROBE = Recipe("probe", learning_rate=1.0, weight_decay=None, batch=64, crop=0.0, normalise="ball")
 
-_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, TREES)
+_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, TREES, TUNED, TUNED_GRAY)
 RECIPES: dict[str, Recipe] = {r.name: r for r in (*_GENERAL, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)}
 
 

@@ -24,11 +24,12 @@ class Settings:
         effort: How much to spend. Members and epochs follow from it and from the size of the set.
         members: Networks in the ensemble. Default: one for each fold and repeat.
         epochs: Passes over the set for each network. Default: by effort and size.
-        model: proxy (a fast convnet, the default), proxy-wide, simple, resnet18, plain18; for features linear (the default), mlp,
-            trees (boosted; the default for rows of a table where they judge better); or module:function.
+        model: proxy (a fast convnet, the default), proxy-wide, encoder-tuned (a pretrained network, trained on), simple, resnet18,
+            plain18; for features linear (the default), mlp, trees (boosted; the default for rows of a table where they judge
+            better); or module:function.
         recipe: How networks are trained: fast (the default for colour), fast-gray, fast-plain, fast-plain-gray, fast-vectors,
             probe (the default for linear on features), report-cifar10, report-cifar100, report-photos, or module:function; trees
-            have their own, trees.
+            and encoder-tuned have their own, trees and tuned (tuned-gray).
         batch: Examples per step. Default: the recipe's, fewer for small sets.
         when: Record on clean pictures after each epoch, or (cheaper, noisier) on augmented ones while training.
         folds: Train each member on all folds but one, so that every example has answers of networks that did not see it; with 0
