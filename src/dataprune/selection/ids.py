@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Int64, UInt64
 from numpy.typing import ArrayLike
 
 from dataprune.errors import invalid, join_some
@@ -33,8 +34,31 @@ class Ids:
             self._ties[seed] = hashes
         return self._ties[seed]
 
+    def sha256(self, rows: Int64[np.ndarray, " some"]) -> str:
+        """Return the `ids_sha256` of the ids of some rows."""
+        places, written = self._sorted
+        return hashlib.sha256(b"".join(written[np.sort(places[rows])].tolist())).hexdigest()
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The place of each id among all of them, sorted; and these as they are hashed."""
+        names = _encoded(self.names.tolist())
+        order = sorted(range(len(names)), key=names.__getitem__)
+        written = np.empty(len(names), object)
+        written[:] = _with_lengths([names[row] for row in order])
+        places = np.empty(len(names), np.int64)
+        places[order] = np.arange(len(names))
+        return places, written
+
 
 def ids_sha256(ids: Iterable[str]) -> str:
     """Hash a set of ids: sorted, each with its length before it, so that no two sets look alike."""
-    names = sorted(str(name).encode("utf-8", "surrogatepass") for name in ids)
-    return hashlib.sha256(b"".join(len(name).to_bytes(8, "little") + name for name in names)).hexdigest()
+    return hashlib.sha256(b"".join(_with_lengths(sorted(_encoded(ids))))).hexdigest()
+
+
+def _encoded(names: Iterable[str]) -> list[bytes]:
+    return [str(name).encode("utf-8", "surrogatepass") for name in names]
+
+
+def _with_lengths(names: Iterable[bytes]) -> list[bytes]:
+    return [len(name).to_bytes(8, "little") + name for name in names]

@@ -91,7 +91,7 @@ def select(
     looks_at_score = ":" in strategy or strategy == "random" or "score" in rule.needs
     spec |= {
         "score": score.name if isinstance(score, Score) and looks_at_score else None,
-        "ids_sha256": ids_sha256(names.names[rows].tolist()),
+        "ids_sha256": names.sha256(rows) if names is ids else ids_sha256(names.names[rows].tolist()),
     }
     return Selection(
         rows=rows,

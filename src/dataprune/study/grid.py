@@ -13,7 +13,6 @@ from dataprune.data import Dataset
 from dataprune.errors import invalid, join_some, percent
 from dataprune.scores import Score
 from dataprune.selection import STRATEGIES, Dynamic, Views, select
-from dataprune.selection.ids import ids_sha256
 from dataprune.streams import torch_seed
 from dataprune.study.results_table import ALL, DYNAMIC, RANDOM, Cell
 from dataprune.study.spec import ORDERS, RACED, StudySpec
@@ -128,8 +127,8 @@ def grid(
                 keep = shares[request.cell, seed]
             if request.cell not in fixed or request.score is None:
                 stages = _stages(spec, request, setup, seed, notes, keep)
-                kept = (data.train.ids[data.pool[stage.trained_on[data.pool]]].tolist() for stage in stages)
-                fixed[request.cell] = stages, tuple(map(ids_sha256, kept))
+                kept = (np.flatnonzero(stage.trained_on[data.pool]) for stage in stages)
+                fixed[request.cell] = stages, tuple(map(data.pool_ids.sha256, kept))
             test = None if data.test is None else data.test.fingerprint
             what = request.cell, data.train.fingerprint, data.validation_key, test, *fixed[request.cell]
             trial = Trial(*what, setup.model, setup.recipe, setup.epochs, seed, request.dynamic, precision=precision)
