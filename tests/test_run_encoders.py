@@ -167,7 +167,7 @@ class TestBuiltIn:
         cosine = (made[0] * made[1]).sum(1) / np.linalg.norm(made[0], axis=1) / np.linalg.norm(made[1], axis=1)
         assert (cosine > 0.99).all()
 
-    def test_a_network_that_is_trained_on_from_it_begins_with_what_it_sees(self, weights):
+    def test_a_network_that_is_trained_on_from_it_begins_with_what_it_sees(self, weights, monkeypatch):
         import torch
         from torch.nn import functional
 
@@ -177,6 +177,7 @@ class TestBuiltIn:
         from dataprune.training.recipes import TUNED
         from encoder_toys import photographs
 
+        monkeypatch.setattr("dataprune.training.models.TUNED_CHUNK", 4)
         images = photographs(6).images
         fit = Fit(Training("encoder-tuned", TUNED, 1, 0, 2), Inputs(images, "half", "cpu"), np.arange(6) % 2, np.ones(6, bool))
         _, logits, seen = next(fit.predict())

@@ -4,6 +4,7 @@ import errno
 import gc
 import importlib
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -35,8 +36,29 @@ for outcome in run_jobs([Job("small", take, 1), Job("large", take, 150)], Execut
 """
 
 
+def pages(_, report):
+    """Allocate and free 40 MB ten times, and return how many pages the system had to give after the first."""
+    import resource
+
+    before = 0
+    for number in range(10):
+        if number == 1:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        bytearray(b"1") * (40 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def own_children():
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tunes glibc")
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_what_a_job_frees_is_kept_for_what_it_allocates_next(executor):
+    plain = pages(None, None)
+    (kept,) = run([Job("a", pages, None)], executor=executor, workers=1)
+    assert kept.value < plain / 10
+    assert pages(None, None) > plain / 2  # of this process, afterwards, nothing was changed
 
 
 class TestSerial:

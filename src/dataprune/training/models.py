@@ -181,7 +181,8 @@ class Tuned(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         chunk = len(x) if torch.is_grad_enabled() else TUNED_CHUNK
-        return torch.cat([self.linear(self.body(self._as_pretrained(some))) for some in torch.split(x, chunk)])
+        logits: Tensor = self.linear(torch.cat([self.body(self._as_pretrained(some)) for some in torch.split(x, chunk)]))
+        return logits
 
     def _as_pretrained(self, x: Tensor) -> Tensor:
         x = (x.float() * 127.5 + 0.5) / 128  # (byte − 127) / 128

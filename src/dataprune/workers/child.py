@@ -1,6 +1,7 @@
 """What happens in a worker process: it is set up, runs packed jobs, and ends with its driver. It imports little."""
 
 import contextlib
+import ctypes
 import functools
 import os
 import pickle
@@ -18,6 +19,9 @@ import cloudpickle
 
 from dataprune.workers.jobs import Job, Outcome, failed
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of mallopt(3)
+_KEEP_MEMORY = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
+_GIVE_BACK = ((_MMAP_MAX, 65_536), (_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**26))  # as it is after some large pieces
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What the numeric libraries read when they are first loaded."""
 _OUT_OF_MEMORY_SCORE = 500  # as if it held half of the memory besides, see proc(5)
@@ -84,6 +88,7 @@ def set_up(setup: Setup) -> None:
         if int(score.read_text()) < _OUT_OF_MEMORY_SCORE:
             score.write_text(str(_OUT_OF_MEMORY_SCORE))
     set_environment(setup.environment)
+    keep_memory()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (setup.output.fileno(), 1), (setup.output.fileno(), 2)):
         os.dup2(source, target)
@@ -158,6 +163,17 @@ def torch_threads(threads: int) -> Iterator[None]:
         if torch := sys.modules.get("torch"):
             wanted = os.environ.get("OMP_NUM_THREADS", "")
             torch.set_num_threads(before or (int(wanted) if wanted.isdigit() else default_workers()))
+
+
+def keep_memory(kept: bool = True) -> None:
+    """Have C's library keep what is freed for what is allocated next. It would give large pieces back to the system at once, and to
+    get them again page by page takes a network longer than some of its layers. With False it gives back what it has, and will."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another library than glibc
+        library = ctypes.CDLL(None)
+        for what, value in _KEEP_MEMORY if kept else _GIVE_BACK:
+            library.mallopt(what, value)
+        if not kept:
+            library.malloc_trim(0)
 
 
 def default_workers() -> int:

@@ -77,20 +77,24 @@ class SerialPool(Pool):
     threads: int
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
-        for job in jobs:
+        child.keep_memory()
+        try:
+            for job in jobs:
 
-            def report(message: object, key: str = job.key) -> None:
+                def report(message: object, key: str = job.key) -> None:
+                    try:
+                        tell(key, message)
+                    except Exception as error:
+                        raise _ListenerError(error) from error
+
                 try:
-                    tell(key, message)
-                except Exception as error:
-                    raise _ListenerError(error) from error
-
-            try:
-                with child.torch_threads(self.threads):
-                    outcome = job.run(report)
-            except _ListenerError as carrier:
-                raise carrier.error from None
-            yield outcome
+                    with child.torch_threads(self.threads):
+                        outcome = job.run(report)
+                except _ListenerError as carrier:
+                    raise carrier.error from None
+                yield outcome
+        finally:
+            child.keep_memory(False)
 
 
 @dataclass(eq=False)

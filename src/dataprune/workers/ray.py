@@ -20,7 +20,7 @@ import cloudpickle
 import numpy as np
 
 from dataprune.errors import DatapruneError, MachineError, invalid
-from dataprune.workers.child import PackedJob, default_workers, end_with, set_environment, unpack
+from dataprune.workers.child import PackedJob, default_workers, end_with, keep_memory, set_environment, unpack
 from dataprune.workers.jobs import ExecutorConfig, Job, Outcome, Task, Tell, drive, failed
 
 STORE_SHARE = 0.2  # of the object store: what of a data set may travel through it
@@ -254,6 +254,7 @@ def _serve(job: PackedJob, references: list[Any], there: tuple[list[str], str, s
     _received[:] = references
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(os.getppid())
+    keep_memory()
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     set_environment({"PYTHONPATH": python_path})
     with contextlib.suppress(OSError):  # another machine may lack it
