@@ -27,6 +27,7 @@ from dataprune.data import Dataset
 from dataprune.encoders import Encoding, pictures
 from dataprune.noise import Evidence
 from dataprune.run.evidence import evidence_of
+from dataprune.training import models
 from dataprune.training.settings import Hardware
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--labels", nargs="+", default=[])
     parser.add_argument("--scratch", action="store_true")
-    parser.add_argument("--pixels", type=int, help="enlarge small pictures to so many")
+    parser.add_argument("--pixels", type=int, help="enlarge small pictures to so many, in one process")
     parser.add_argument("--encoder", default="auto")
     parser.add_argument("--model", help="to train on the pictures in place of an encoder's vectors")
     parser.add_argument("--out", type=Path)
@@ -60,7 +61,7 @@ def labels(asked: argparse.Namespace) -> None:
         given[asked.inject] = noise.inject_noise(truth, float(rate), kind, n_classes=data.n_classes, ids=data.ids.tolist())
     if asked.pixels:
         assert data.images is not None
-        pictures.ENLARGED = asked.pixels // data.images.shape[1]
+        pictures.ENLARGED, models.TUNED_SIDE = asked.pixels // data.images.shape[1], asked.pixels
     seconds = {"read": time.perf_counter() - begun}
     begun = time.perf_counter()
     how = Encoding(asked.device, workers=1 if asked.pixels else None)  # here, where the side was set
@@ -81,7 +82,8 @@ def judged(
     with tempfile.TemporaryDirectory() as folder:
         out = (asked.out or Path(folder)) / f"{name} {by}".replace(" ", "-").replace("/", "").replace(":", "-")
         eyes = "scratch" if data.encoder is None else "auto"
-        run = dp.score(data, out, dp.Settings(folds=5, model=model), Hardware(asked.device), encoder=eyes)
+        hardware = Hardware(asked.device, "serial" if asked.pixels else None)
+        run = dp.score(data, out, dp.Settings(folds=5, model=model), hardware, encoder=eyes)
         evidence = evidence_of(run)
     scored = time.perf_counter()
     found = noise.find(evidence)
