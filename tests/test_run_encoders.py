@@ -7,7 +7,7 @@ import dataprune as dp
 from dataprune.errors import InputError, MachineError, StoreError
 from dataprune.run.own_scores import views_of
 from dataprune.study.presets import preset
-from encoder_toys import colours
+from encoder_toys import colours, photographs
 
 COLOURS = "encoder_toys:colours"
 SETTINGS = dp.Settings(members=2, epochs=3, folds=2)
@@ -157,7 +157,6 @@ class TestBuiltIn:
 
     def test_its_bfloat16_is_near(self, weights, monkeypatch):
         from dataprune.encoders import pictures
-        from encoder_toys import photographs
 
         images, made = photographs(4).images, []
         for has in (False, True):
@@ -175,7 +174,6 @@ class TestBuiltIn:
         from dataprune.training.fit import Fit, Training
         from dataprune.training.inputs import Inputs
         from dataprune.training.recipes import TUNED
-        from encoder_toys import photographs
 
         monkeypatch.setattr("dataprune.training.models.TUNED_CHUNK", 4)
         images = photographs(6).images
@@ -190,7 +188,6 @@ class TestBuiltIn:
         from dataprune.training.fit import Fit, Training, weights_of
         from dataprune.training.inputs import Inputs
         from dataprune.training.recipes import TUNED
-        from encoder_toys import photographs
 
         inputs = Inputs(photographs(6).images, "half", "cpu")
         fit = Fit(Training("encoder-tuned", TUNED, 3, 0, 2), inputs, np.arange(6) % 2, np.ones(6, bool))
@@ -211,6 +208,18 @@ class TestBuiltIn:
         with torch.inference_mode():
             expected = model(x)
         assert torch.allclose(model(x).detach(), expected, rtol=1e-4, atol=1e-4)
+
+    def test_a_run_trains_it_on_pixels_and_says_so(self, weights, tmp_path, monkeypatch):
+        monkeypatch.setattr("dataprune.training.models.TUNED_SIDE", 32)
+        labels = np.arange(24) % 2
+        data = dp.from_arrays(photographs(24).images // 2 + 120 * labels[:, None, None, None].astype(np.uint8), labels)
+        settings = dp.Settings(model="encoder-tuned", members=2, folds=2, epochs=6, batch=4)
+        run = dp.score(data, tmp_path / "run", settings, SERIAL)
+        spec = run.manifest.spec
+        assert (spec.encoder, spec.networks) == (None, "encoder-tuned from pretrained weights")
+        assert spec.recipe is not None
+        assert spec.recipe.name == "tuned"
+        assert run.scores["el2n"].values.std() > 0
 
     def test_gray_pictures_are_taken_and_others_refused(self, weights):
         import torch

@@ -15,7 +15,7 @@ from dataprune.errors import join_some, percent
 from dataprune.precision import Precision
 from dataprune.scores import Scores
 from dataprune.store.manifest import FileRecord
-from dataprune.training.recipes import Recipe
+from dataprune.training.recipes import PRETRAINED, Recipe
 
 ALGORITHM = 1  # raised when the same spec would give other numbers
 MEMORISED = 0.99  # an accuracy on the training labels from which nothing is left to be wrong about
@@ -63,7 +63,8 @@ class RunSpec:
     def networks(self) -> str:
         if self.recipe is None:
             return f"{self.model}, recorded in a training of its own, of which recipe and cost are not known"
-        return f"{self.model} {'from scratch' if self.encoder is None else f'on vectors of {self.encoder.name}'}"
+        begun = "from pretrained weights" if self.model == PRETRAINED else "from scratch"
+        return f"{self.model} {begun if self.encoder is None else f'on vectors of {self.encoder.name}'}"
 
     @property
     def plain(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataprune.precision import LITTLE_FLOPS, Asked, Choice, Precision, choose
 from dataprune.streams import generator
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.probe import MOST_ROWS, search, search_flops
-from dataprune.training.recipes import TREES, TUNED, TUNED_GRAY, Recipe, batches_of, recipe_named
+from dataprune.training.recipes import PRETRAINED, TREES, TUNED, TUNED_GRAY, Recipe, batches_of, recipe_named
 from dataprune.training.settings import Cost, Settings, seconds_of
 
 # Repeats of the folds, members without folds, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that
@@ -188,7 +188,7 @@ def own_model(dataset: Dataset) -> str | None:
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     if dataset.features is not None:
         return {"linear": "probe", "trees": "trees"}.get(model, "fast-vectors")
-    recipe = "tuned" if model == "encoder-tuned" else "fast-plain" if model in WITHOUT_NORMALISATION else "fast"
+    recipe = "tuned" if model == PRETRAINED else "fast-plain" if model in WITHOUT_NORMALISATION else "fast"
     return f"{recipe}-gray" if dataset.content.shape[3] == 1 else recipe
 
 

@@ -12,6 +12,7 @@ CHOICES = {
     "schedule": ("triangle", "cosine", "constant", "steps", "plateau"),
     "normalise": ("own", "half", "none", "ball"),
 }
+PRETRAINED = "encoder-tuned"  # the model that begins from weights which have seen pictures
 MOST_EPOCHS = 1_000_000  # more is a slip of the finger
 
 
