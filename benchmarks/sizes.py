@@ -94,7 +94,7 @@ def draw(studies: dict[int, Study], path: Path) -> None:
     axes.minorticks_off()
     axes.set_xlabel("training examples before pruning")
     axes.set_ylabel("points against random of the same size")
-    axes.legend(title="kept, by el2n", fontsize="small")
+    figure.legend(title="kept, by el2n", fontsize="small", loc="outside right center")
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "sizes"}):
         figure.savefig(path, metadata={"Date": None})
 
