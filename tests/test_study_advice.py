@@ -47,6 +47,13 @@ def test_five_hundred_a_class_keep_the_hardest_only_down_to_eighty_percent():
     assert at(0.7, replace(middling, encoded=True, wrong=5_000)).strategy == "stratified", "not measured with wrong labels"
 
 
+def test_weak_eyes_from_scratch_are_told_of_better_ones():
+    weak = replace(LARGE, accuracy=0.7)
+    assert "eyes: tuned" in [reason.code for reason in overall(weak)]
+    for other in ({"accuracy": 0.9}, {"accuracy": None}, {"encoded": True}, {"pretrained": True}, {"kind": "texts"}):
+        assert "eyes: tuned" not in [reason.code for reason in overall(replace(weak, **other))]
+
+
 def test_few_examples_are_better_not_pruned():
     small = Situation(1_437, 10, 140, LARGE.scores)
     assert (at(0.9, small).strategy, at(0.9, small).balanced, at(0.9, small).by) == ("random", True, "")

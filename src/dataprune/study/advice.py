@@ -12,6 +12,7 @@ from dataprune.study.cost import scoring_cost
 from dataprune.study.metric import Amount
 from dataprune.study.summary import Summary, Verdict
 from dataprune.study.wording import TEXTS, Note, note
+from dataprune.training.recipes import PRETRAINED
 from dataprune.training.settings import Cost
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ NOISY = 0.02  # from this share of suspects on, the hardest examples are to be m
 TENTH, THIRD, METHODS_TO = 0.15, 0.3, 0.45  # studies of methods kept 10, 20 and 40 %: about the first, the first two, beyond
 ABOUT_70, LEAST = (0.65, 0.75), 1_000  # size, and fewest examples, at which studies of vectors found the hardest better than random
 OF_TEXTS = (0.45, 0.75)  # sizes at which the one study of texts lost nothing by the hardest
+WEAK = 0.8  # networks that name fewer of the labels are told of better eyes
 SAME_KEEP = 0.005
 # For keeping the hardest: by the areas under the report's curves on CIFAR-10 and CIFAR-100, the best first.
 FOR_HARDEST = ("std", "flip", "forget", "el2n", "pred_sum", "aum")
@@ -42,6 +44,7 @@ class Situation:
         scores: names of the scores that the run has.
         wrong: the estimated number of wrong labels; `counts` says it in words, with what is flagged.
         encoded: whether networks saw the vectors of an encoder.
+        pretrained: whether they began from weights that had seen pictures.
         accuracy: share of the labels that networks name which did not see them.
         memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
         scoring: what scoring has cost.
@@ -56,6 +59,7 @@ class Situation:
     memorised: bool = False
     scoring: Cost | None = None
     encoded: bool = False
+    pretrained: bool = False
     accuracy: float | None = None
     counts: str = ""
     kind: str = "images"
@@ -137,6 +141,7 @@ def situation_of(run: "Run") -> Situation:
         wrong=wrong,
         memorised=run.manifest.memorised,
         encoded=run.eyes != "scratch",
+        pretrained=run.manifest.spec.model == PRETRAINED,
         scoring=scoring_cost(run.manifest.cost),
         accuracy=accuracy,
         counts=counts,
@@ -183,6 +188,8 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
         reasons += [note("few: cheap", few=situation.few), note("few: found")]
     if situation.counts:
         reasons.append(note("wrong: many" if situation.noise >= NOISY else "wrong: few", counts=situation.counts))
+    if situation.kind == "images" and not (situation.encoded or situation.pretrained) and (situation.accuracy or 1.0) < WEAK:
+        reasons.append(note("eyes: tuned"))
     if situation.memorised:
         reasons.append(note("memorised"))
     if situation.scoring is not None and situation.scoring.flops > 0:

