@@ -130,6 +130,7 @@ def test_a_state_goes_on_to_the_same_bits_in_the_middle_of_an_epoch(method, tmp_
         DynamicSampler(ids, 8, method, seed=6).load_state_dict(first.state_dict())
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 def test_a_loader_with_workers_and_accumulated_gradients():
     torch.manual_seed(0)
     data = TensorDataset(torch.randn(100, 3), torch.randint(0, 2, (100,)), torch.arange(100))
