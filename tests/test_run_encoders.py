@@ -231,6 +231,11 @@ class TestBuiltIn:
             build("encoder-tuned", (4, 28, 28), 3)
 
 
+def test_pictures_prepared_otherwise_than_its_weights_know_are_refused(tmp_path):
+    with pytest.raises(InputError, match="`recipe` must normalise by half for encoder-tuned"):
+        dp.score(photographs(12), tmp_path / "run", dp.Settings(model="encoder-tuned", recipe="fast"), SERIAL)
+
+
 def test_without_its_weights_the_model_says_how_to_get_them(monkeypatch):
     from dataprune.training.models import build
 

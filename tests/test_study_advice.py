@@ -49,7 +49,8 @@ def test_five_hundred_a_class_keep_the_hardest_only_down_to_eighty_percent():
 
 def test_weak_eyes_from_scratch_are_told_of_better_ones():
     weak = replace(LARGE, accuracy=0.7)
-    assert "eyes: tuned" in [reason.code for reason in overall(weak)]
+    for accuracy in (0.7, 0.0):
+        assert "eyes: tuned" in [reason.code for reason in overall(replace(weak, accuracy=accuracy))]
     for other in ({"accuracy": 0.9}, {"accuracy": None}, {"encoded": True}, {"pretrained": True}, {"kind": "texts"}):
         assert "eyes: tuned" not in [reason.code for reason in overall(replace(weak, **other))]
 

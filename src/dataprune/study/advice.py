@@ -188,7 +188,8 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
         reasons += [note("few: cheap", few=situation.few), note("few: found")]
     if situation.counts:
         reasons.append(note("wrong: many" if situation.noise >= NOISY else "wrong: few", counts=situation.counts))
-    if situation.kind == "images" and not (situation.encoded or situation.pretrained) and (situation.accuracy or 1.0) < WEAK:
+    is_weak = situation.accuracy is not None and situation.accuracy < WEAK
+    if is_weak and situation.kind == "images" and not (situation.encoded or situation.pretrained):
         reasons.append(note("eyes: tuned"))
     if situation.memorised:
         reasons.append(note("memorised"))
