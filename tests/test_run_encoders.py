@@ -219,6 +219,10 @@ class TestBuiltIn:
         assert (spec.encoder, spec.networks) == (None, "encoder-tuned from pretrained weights")
         assert spec.recipe is not None
         assert spec.recipe.name == "tuned"
+        from dataprune.encoders.efficientnet import LITES
+
+        assert spec.weights == LITES["efficientnet-lite0"].sha256
+        assert run.manifest.plain["spec"]["weights"] == spec.weights
         assert run.scores["el2n"].values.std() > 0
 
     def test_gray_pictures_are_taken_and_others_refused(self, weights):

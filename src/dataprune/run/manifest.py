@@ -33,7 +33,8 @@ def made_now() -> dict[str, Any]:
 @dataclass(frozen=True)
 class RunSpec:
     """What makes two runs the same run. `recipe` says no epochs: they are `epochs`. `recorded` is a digest of the traces, where
-    they were recorded in another training, whose recipe and folds nobody knows."""
+    they were recorded in another training, whose recipe and folds nobody knows. `weights` is the SHA-256 of what a pretrained model
+    begins from."""
 
     data: str
     n_examples: int
@@ -53,6 +54,7 @@ class RunSpec:
     encoder: EncoderRecord | None = None
     algorithm: int = ALGORITHM
     recorded: str = ""
+    weights: str = ""
 
     @property
     def round_size(self) -> int:
@@ -74,7 +76,7 @@ class RunSpec:
             plain["recipe"]["milestones"] = list(self.recipe.milestones)
         else:
             plain = {name: value for name, value in plain.items() if name not in UNKNOWN}
-        return {name: value for name, value in plain.items() if value or name not in ("encoder", "record", "recorded")}
+        return {name: value for name, value in plain.items() if value or name not in ("encoder", "record", "recorded", "weights")}
 
 
 @dataclass(frozen=True)

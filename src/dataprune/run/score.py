@@ -78,6 +78,8 @@ def score(
     """
     settings, hardware = settings or Settings(), hardware or Hardware()
     check_names(settings.model, settings.recipe)
+    from dataprune.training.models import begins_from
+
     work = work_folder(out)
     work.check()
     how = Encoding(hardware.resolved_device(), hardware.workers)
@@ -88,6 +90,7 @@ def score(
     planned, chosen = plan(dataset, settings).computed(settings.precision, how.device, first)
     ensemble = planned.ensemble
     asked = {one.name: getattr(ensemble, one.name) for one in fields(ensemble)} | {"recipe": replace(ensemble.recipe, epochs=None)}
+    asked["weights"] = begins_from(ensemble.model)
     spec = RunSpec(data=dataset.fingerprint, n_examples=len(dataset), encoder=dataset.encoder, **asked)
     fixed = ensemble.rounds > 1 or ensemble.threshold_samples  # later rounds and threshold samples come after the members
     grows = ("members", "repeats") if extend and not fixed else ()

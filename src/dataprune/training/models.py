@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataprune.encoders.efficientnet import EfficientNet, efficientnet
+from dataprune.encoders.efficientnet import LITES, EfficientNet, efficientnet
+from dataprune.encoders.encoder import BUILT_IN
 from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import call, load
-from dataprune.training.recipes import TREES
+from dataprune.training.recipes import PRETRAINED, TREES
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -173,7 +174,7 @@ class Tuned(nn.Module):
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
-        body = efficientnet("efficientnet-lite0")
+        body = efficientnet(BUILT_IN)
         assert isinstance(body, EfficientNet)
         body.thaw()
         self.body, self.linear = body, nn.Linear(1280, n_classes)
@@ -204,6 +205,11 @@ MODELS: dict[str, Build] = {
     make.__name__.replace("_", "-"): make for make in (proxy, proxy_wide, encoder_tuned, simple, resnet18, plain18, linear, mlp)
 }
 VECTOR_MODELS = ("linear", "mlp", TREES.name)
+
+
+def begins_from(model: str) -> str:
+    """Return the SHA-256 of the weights that a model begins from; of one from scratch nothing."""
+    return LITES[BUILT_IN].sha256 if model == PRETRAINED else ""
 
 
 def last_linear(model: nn.Module, n_classes: int) -> nn.Linear | None:

@@ -232,6 +232,8 @@ def _made(data: ReportData) -> list[list[str]]:
         ["seed", str(spec.seed)],
         ["recorded", "on clean pictures after each epoch" if spec.when == "clean" else "while training"],
     ]
+    if spec.weights:
+        rows.insert(2, ["begun from weights", spec.weights[:16]])
     if spec.recipe is None:
         rows = [row for row in rows if row[0] not in ("recipe", "folds", "seed")]
     for phase in manifest.cost:
