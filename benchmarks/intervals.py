@@ -7,6 +7,7 @@ For each situation: the share of intervals that hold the truth (of cells, to ran
 studies with a false verdict. The marks: .93 to .97, and at most .06. "One far below" is of the area of a curve, one of whose two
 cells is far below all others, by the growth of the spread. "Racing" drops cells after two seeds; of those that went on: the same
 shares, the lowest of a single cell, false verdicts (of a wrong sign, or of what is equal), and the trainings made of those planned.
+"Collapsing" is such a study whose worst cells scatter more than the statistics can follow, once raced and once whole.
 """
 
 import argparse
@@ -66,6 +67,7 @@ def main() -> None:
             figures |= {
                 f"racing, {name}, {how}, {n} seeds": raced(cells, values, draws, tolerance, n, asked.studies) for n in (3, 5)
             }
+    figures |= collapsing(cells, truth, asked.studies)
     records.record("intervals of simulated studies", figures)
 
 
@@ -175,8 +177,25 @@ def one_far_below(studies: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def raced(cells: tuple[Cell, ...], truth: np.ndarray, drawn: Drawn, tolerance: float, seeds: int, studies: int) -> dict[str, float]:
-    """Return coverage of the cells that went on, and false verdicts, in studies that drop cells after two seeds."""
+def collapsing(cells: tuple[Cell, ...], truth: np.ndarray, studies: int) -> dict[str, dict[str, float]]:
+    """Race, and do not race, studies in which two curves fall far below random; the spread grows with the error to the power of 1.5
+    (the steepest that is fitted) and beyond."""
+    fall = np.array([0, -0.005, -0.02, -0.06, -0.12, -0.2, -0.3])
+    values = truth + [fall[cell.keep == SIZES].sum() * (0.7 if cell.score == "c" else cell.score == "b") for cell in cells]
+    found = {}
+    for growth in (1.5, 2.5):
+        draws = simulated(cells, values, growth=growth)
+        for seeds in (3, 5):
+            for name, least in (("raced", RACED), ("whole", seeds)):
+                one = raced(cells, values, draws, 0.01, seeds, studies, least)
+                found[f"collapsing, growth {growth}, {seeds} seeds, {name}"] = one
+    return found
+
+
+def raced(
+    cells: tuple[Cell, ...], truth: np.ndarray, drawn: Drawn, tolerance: float, seeds: int, studies: int, least: int = RACED
+) -> dict[str, float]:
+    """Return coverage of the cells that went on, and false verdicts, in studies that drop cells after `least` seeds."""
     columns = {name: np.array([getattr(cell, name) for cell in cells]) for name in ("score", "strategy", "keep")}
     controls = [next(at for at, one in enumerate(cells) if one.keep == cell.keep) for cell in cells]  # random is the first curve
     gains = np.where([cell.is_scored for cell in cells], truth - truth[controls], np.nan)
@@ -197,8 +216,8 @@ def raced(cells: tuple[Cell, ...], truth: np.ndarray, drawn: Drawn, tolerance: f
 
     for study in range(studies):
         table = drawn(draw, seeds)
-        beaten = summary(table[:, :RACED]).beaten
-        table[[cell in beaten for cell in cells], RACED:] = np.nan
+        beaten = summary(table[:, :least]).beaten
+        table[[cell in beaten for cell in cells], least:] = np.nan
         found, made = summary(table), made + int(np.isfinite(table).sum())
         place = [found.cells.index(cell) for cell in cells]
         went_on = np.isfinite(table).all(axis=1)

@@ -9,7 +9,7 @@ import pytest
 
 from dataprune.errors import InputError
 from dataprune.noise import Evidence, evaluate_suspects, find, inject_noise
-from dataprune.noise.posterior import ELSEWHERE, clean_log_probabilities, fit_noise, wrong_odds
+from dataprune.noise.posterior import ELSEWHERE, clean_log_probabilities, fit_noise, judged
 
 
 def softmax(values):
@@ -106,7 +106,7 @@ def test_the_noise_model_recovers_the_clean_probabilities():
     assert average.best.transition.diagonal() == pytest.approx(np.full(5, 0.8), abs=0.06)
     assert np.isfinite(average.best.strength)
     assert np.abs(np.exp(clean_log_probabilities(average.best, learned)) - clean).mean() < 0.03
-    _, true = wrong_odds(average, learned, given)
+    ((_, _, true),) = judged(average, learned, given)
     assert true.sum(axis=1) == pytest.approx(np.ones(6000))
 
 
@@ -115,7 +115,7 @@ def test_the_posterior_of_known_parameters_by_hand():
 
     def of_label(*noises):
         average = Average(noises, np.full(len(noises), 1 / len(noises)), np.zeros((1, 1)))
-        odds, true = wrong_odds(average, np.array([[0.7, 0.3]]), np.array([1]))
+        ((_, odds, true),) = judged(average, np.array([[0.7, 0.3]]), np.array([1]))
         assert odds[0] == pytest.approx(np.log(true[0, 0] / true[0, 1]))
         return true[0, 0]
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 
+from dataprune.blocks import slices
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.trace.member import checked_labels
 
@@ -21,7 +22,8 @@ CHANCE = 1e-3
 """How often a better order of columns may be told by chance, where the labels agree with no order more than with any other."""
 
 # Half precision, as probabilities are often stored, rounds each entry by up to 2^-12 of its size or 2^-25.
-SUM_TOLERANCE = 1e-2
+SUM_TOLERANCE, ROUNDING = 1e-2, 1e-6  # refused above, scaled above
+CHUNK_VALUES = 2**22  # worked on at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,28 +96,31 @@ class Evidence:
 
     @property
     def probabilities(self) -> Singles:
-        """What judges the label first: the networks that did not see the example, or where there are none `resisting`."""
-        return self.resisting if self.out_of_sample is None else self.out_of_sample
+        """What judges the label first: the networks that did not see the example; where there are none, those that did, with the
+        label's margin as it was on average over the epochs, so before they memorised it."""
+        return self._resisting if self.out_of_sample is None else self.out_of_sample
 
     @cached_property
-    def resisting(self) -> Singles:
-        """What the networks that saw the example say, with the label's margin as it was on average over the epochs, so before they
-        memorised it. Without `margin` it is `in_sample`."""
+    def _resisting(self) -> Singles:
         assert self.in_sample is not None
         return self.in_sample if self.margin is None else resisting(self.in_sample, self.labels, self.margin)
 
 
 def resisting(in_sample: Singles, labels: Labels, margin: Values) -> Singles:
     """Return the label in each row of probabilities another margin: its logit minus the largest other."""
-    logits, rows = np.log(np.maximum(in_sample, 1e-4, dtype=np.float64)), np.arange(len(in_sample))
-    logits[rows, labels] = -np.inf
-    logits[rows, labels] = logits.max(axis=1) + margin
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+    found = np.empty(in_sample.shape, np.float32)
+    for some in slices(len(found), found.shape[1], CHUNK_VALUES):
+        logits, rows = np.log(np.maximum(in_sample[some], 1e-4, dtype=np.float64)), np.arange(len(found[some]))
+        logits[rows, labels[some]] = -np.inf
+        logits[rows, labels[some]] = logits.max(axis=1) + margin[some]
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        found[some] = p / p.sum(axis=1, keepdims=True)
+    return found
 
 
 def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Singles:
-    """Return class probabilities as float32 whose rows sum to 1 (off by a hundredth, they are scaled), refusing what are none."""
+    """Return class probabilities as float32 whose rows sum to 1 (off by a hundredth, they are scaled), refusing what are none.
+    Float32 that sums to 1 is given back itself."""
     given = np.asarray(values)
     if given.ndim != 2 or given.shape[1] < 2 or not len(given):
         raise invalid(name, "have a row for each example and a column for each of two classes or more", f"shape {given.shape}")
@@ -135,7 +140,9 @@ def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Sin
             entry = {"be finite": ~np.isfinite(first), "be 0 or more": first < 0}.get(requirement)
             got = f"the sum {sums[rows[0]]:.4g}" if entry is None else f"{first[entry][0]:.4g}"
             raise invalid(name, requirement, f"{got} in row {rows[0]} (rows {join_some(rows)})", cure)
-    return np.asarray(p / sums[:, None], np.float32)
+    if float(np.abs(sums - 1).max()) <= ROUNDING:
+        return p
+    return np.asarray(np.divide(p, sums[:, None], out=np.empty_like(p), casting="same_kind"))
 
 
 @dataclass(frozen=True, eq=False)

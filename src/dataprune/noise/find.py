@@ -9,10 +9,22 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from dataprune.noise.evidence import Evidence, Labels, Table, Values
+from dataprune.blocks import slices
+from dataprune.noise.evidence import CHUNK_VALUES, Evidence, Labels, Table, Values, resisting
 from dataprune.noise.fit import LOWEST
 from dataprune.noise.ground import Estimate, agreement, why_no_count
-from dataprune.noise.posterior import ELSEWHERE, OURS, Average, Prior, fit, fit_noise, sample, share_wrong, wrong_odds
+from dataprune.noise.posterior import (
+    ELSEWHERE,
+    OURS,
+    Average,
+    Prior,
+    fit,
+    fit_noise,
+    judged,
+    sample,
+    share_wrong,
+    wrong_odds,
+)
 from dataprune.noise.suspects import Suspects, shift_to_sum, sigmoid
 from dataprune.noise.words import WORTH_WORDS, method_of, notes_of, reasons
 
@@ -46,16 +58,15 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     labels have to do: they have memorised wrong ones in part, so fewer are found, and a note says so. The seed is that of
     samples."""
     average = _noise_of(evidence, seed)
-    first, true = wrong_odds(average, evidence.probabilities, evidence.labels)
+    first, suggested, share = _first_view(evidence, average)
     if evidence.count_from is None:
         estimate = _count(evidence, average, first, seed)
     else:
         counted, fits = evidence.count_from, _noise_of(evidence.count_from, seed)
-        estimate = _count(counted, fits, wrong_odds(fits, counted.probabilities, counted.labels)[0], seed)
+        estimate = _count(counted, fits, wrong_odds(fits, counted.probabilities, counted.labels), seed)
     joined = _joined(evidence, average, first)
     odds = joined + shift_to_sum(joined, estimate.n_wrong)
     probability = sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
-    suggested, share = _suggested(evidence, true)
     why = why_no_count(evidence, estimate)
     unnamed = (1 - agreement(evidence)) * len(evidence)
     is_counted, is_known = why == "", why not in ("in_sample", "near_chance")
@@ -93,6 +104,15 @@ def _prior_of(evidence: Evidence) -> Prior:
         known = float((evidence.in_sample.argmax(axis=1) == evidence.labels).mean())
         prior = replace(prior, learned=max(prior.learned, known))
     return prior
+
+
+def _first_view(evidence: Evidence, average: Average) -> tuple[Values, Labels, Values]:
+    """Return the log-odds that each label is wrong, the most probable other class, and its share of the probability of that."""
+    odds, suggested, share = np.empty(len(evidence)), np.empty(len(evidence), np.int64), np.empty(len(evidence))
+    for rows, some, true in judged(average, evidence.probabilities, evidence.labels):
+        odds[rows] = some
+        suggested[rows], share[rows] = _suggested(evidence, rows, true)
+    return odds, suggested, share
 
 
 def _joined(evidence: Evidence, average: Average, first: Values) -> Values:
@@ -142,7 +162,11 @@ def _second_view(evidence: Evidence, average: Average, first: Values) -> Values:
     learned what it means.
     """
     assert evidence.in_sample is not None
-    views = [wrong_odds(average, judges, evidence.labels)[0] for judges in (evidence.in_sample, evidence.resisting)]
+    assert evidence.margin is not None
+    seen, labels, margin = evidence.in_sample, evidence.labels, evidence.margin
+    blocks = slices(len(seen), seen.shape[1], CHUNK_VALUES)  # never whole: of a thousand classes such a table is large
+    resist = np.concatenate([wrong_odds(average, resisting(seen[b], labels[b], margin[b]), labels[b]) for b in blocks])
+    views = (wrong_odds(average, seen, labels), resist)
     return min((_read_by(first, np.clip(odds, -MOST_ODDS, MOST_ODDS)) for odds in views), key=lambda view: view[0])[1]
 
 
@@ -172,13 +196,12 @@ def _read_by(first: Values, odds: Values) -> tuple[float, Values]:
     return float(found.fun), np.asarray(design @ found.x)
 
 
-def _suggested(evidence: Evidence, true: Table) -> tuple[Labels, Values]:
-    """Return the most probable other class, and its share of the probability that the label is wrong."""
-    rows, others = np.arange(len(evidence)), np.log(np.maximum(true, 1e-12))
+def _suggested(evidence: Evidence, some: slice, true: Table) -> tuple[Labels, Values]:
+    rows, labels, others = np.arange(len(true)), evidence.labels[some], np.log(np.maximum(true, 1e-12))
     if evidence.sampling == "both":
         assert evidence.in_sample is not None
-        others = OUT_OTHERS_WEIGHT * others + np.log(np.maximum(evidence.in_sample, LOWEST, dtype=np.float64))
-    others[rows, evidence.labels] = -np.inf
+        others = OUT_OTHERS_WEIGHT * others + np.log(np.maximum(evidence.in_sample[some], LOWEST, dtype=np.float64))
+    others[rows, labels] = -np.inf
     others = np.exp(others - others.max(axis=1, keepdims=True))
     suggested = others.argmax(axis=1)
     return suggested, np.asarray(others[rows, suggested] / others.sum(axis=1))

@@ -14,13 +14,14 @@ labels given by looks (drawn from what the networks hold for the true class) lea
 and changes their meaning only. So this share is a judgement and no fit, made where the noise goes between classes that look alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from dataprune.noise.evidence import Labels, Probabilities, Table, Values
+from dataprune.blocks import slices
+from dataprune.noise.evidence import CHUNK_VALUES, Labels, Probabilities, Table, Values
 from dataprune.noise.fit import MIXED_FLOOR, Start, alike, em, held_out, leaky_logs, surest
 from dataprune.streams import generator
 
@@ -37,7 +38,7 @@ FEWEST_BY_CLASS, ROWS_EACH = 1_000, 10
 # A fit of less weight is left out, and one that expects more wrong labels than the heaviest already below the second: where hardly
 # any label is wrong it would rank alone.
 WORTH_WEIGHT, WORTH_MORE = 0.01, 0.1
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 65_536  # judged at once, at most
 # The correlation of the noise with the networks' confusions from which on labels are held for given by looks in part, and in full.
 # Human labels have .85, noise from each class into the next .43 or less; see docs/log.md.
 LOOKS_FROM, LOOKS_FULL = 0.5, 0.9
@@ -160,21 +161,23 @@ def weigh(
     return np.asarray((1 - pairs) * softmax(plain) + pairs * softmax(told))
 
 
-def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -> tuple[Values, Table]:
-    """Return the log-odds that each label is wrong, and P(true class | what the networks say, the given label); rows sum to 1. The
-    log-odds are not cut off: they tell any two examples apart that the networks tell apart."""
-    odds, tables = [], []
-    for begin in range(0, len(labels), CHUNK_ROWS):
-        p, y = probabilities[begin : begin + CHUNK_ROWS], labels[begin : begin + CHUNK_ROWS]
+def judged(average: Average, probabilities: Probabilities, labels: Labels) -> Iterator[tuple[slice, Values, Table]]:
+    """Yield rows, the log-odds that each label is wrong, and P(true class | what the networks say, the given label), whose rows sum
+    to 1. The log-odds are not cut off: they tell any two examples apart that the networks tell apart."""
+    for some in slices(len(labels), max(probabilities.shape[1], CHUNK_VALUES // CHUNK_ROWS), CHUNK_VALUES):
+        p, y = probabilities[some], labels[some]
         rows, joint = np.arange(len(y)), np.full(p.shape, -np.inf)
         for noise, weight in zip(average.noises, average.weights, strict=True):
             one = _log_joint(noise, p, y)
             np.logaddexp(joint, one - _log_sum(one)[:, None] + np.log(weight), out=joint)
-        tables.append(np.exp(joint))
-        own = joint[rows, y]
+        true, own = np.exp(joint), joint[rows, y]
         joint[rows, y] = -np.inf
-        odds.append(_log_sum(joint) - own)
-    return np.concatenate(odds), np.concatenate(tables)
+        yield some, _log_sum(joint) - own, true
+
+
+def wrong_odds(average: Average, probabilities: Probabilities, labels: Labels) -> Values:
+    """Return the log-odds that each label is wrong."""
+    return np.concatenate([odds for _, odds, _ in judged(average, probabilities, labels)])
 
 
 def share_wrong(noise: Noise, probabilities: Probabilities, labels: Labels) -> float:
@@ -187,7 +190,8 @@ def clean_log_probabilities(noise: Noise, probabilities: Probabilities) -> Table
     """Return the log-probability of each true class before the given label is looked at."""
     p = np.maximum(probabilities, np.float32(1e-37), dtype=np.float64)
     mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
-    values = leaky_logs(np.maximum(p @ np.linalg.inv(mixed), MIXED_FLOOR * p)) @ noise.scale.T + noise.bias
+    logs = leaky_logs(np.maximum(p @ np.linalg.inv(mixed), MIXED_FLOOR * p))
+    values = (logs @ noise.scale.T if noise.by_class else logs * noise.scale.diagonal()) + noise.bias
     return np.asarray(values - _log_sum(values)[:, None])
 
 

@@ -63,13 +63,20 @@ def evidence_of_trace(
     which members saw which example, if not what they were trained on; with `mirrored` what members say of mirror images counts
     too."""
     knew = trace.trained_on if dealt is None else dealt
-    gathered, start = [], 0
-    for chunk in trace.chunks():
-        gathered.append(_gathered(chunk, knew[:, start : start + len(chunk)], mirrored))
-        start += len(chunk)
-    out_of_sample, in_sample, margin, votes, out_of_sample_votes = (np.concatenate(part) for part in zip(*gathered, strict=True))
-    is_new, is_known = np.isfinite(out_of_sample[:, 0]), np.isfinite(in_sample[:, 0])
+    is_new, is_known = np.asarray((~knew).any(axis=0)), np.asarray(knew.any(axis=0))
     has_out, has_in = 2 * is_new.sum() >= len(is_new), 2 * is_known.sum() >= len(is_known)
+    shape, count = (trace.n_examples, trace.n_classes), np.min_scalar_type(trace.n_members)
+    # Of a thousand classes each of these may be gigabytes: made where it is read, once.
+    out_of_sample, in_sample = (np.empty(shape if some.any() else (0, 0), np.float32) for some in (is_new, is_known))
+    votes, out_of_sample_votes = np.empty(shape, count), np.empty(shape if has_out else (0, 0), count)
+    margin, start = np.empty(trace.n_examples), 0
+    for chunk in trace.chunks():
+        some = slice(start, start + len(chunk))
+        unseen, seen, margin[some], votes[some], unseen_votes = _gathered(chunk, knew[:, some], mirrored)
+        for table, values in ((out_of_sample, unseen), (in_sample, seen), (out_of_sample_votes, unseen_votes)):
+            if len(table):
+                table[some] = values
+        start = some.stop
     notes: list[str] = []
 
     def note(lacking: Bool[np.ndarray, " examples"], lacked: str, others: str) -> None:

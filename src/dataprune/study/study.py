@@ -130,7 +130,10 @@ class Study(Tabular, Reported):
     @cached_property
     def summary(self) -> Summary:
         """What the trials show that have ended; InputError if none has."""
-        return summarise(self.trials, self.spec.tolerance, Metric.of(self.spec.metric))
+        names = self.trials["trial"].tolist()
+        found = {name: sound_trial(self.path, name) for name in dict.fromkeys(names)}
+        correct = [None if (one := found[name]) is None else one.correct for name in names]
+        return summarise(self.trials, self.spec.tolerance, Metric.of(self.spec.metric), correct)
 
     @property
     def costs(self) -> StudyCosts:

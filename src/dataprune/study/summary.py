@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from dataprune.errors import invalid, join_some, percent
 from dataprune.notebook import Drawable, Tabular
@@ -20,6 +20,7 @@ from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 from dataprune.study.wording import Note, note
 
 TOLERANCE = 0.01
+Correct = Sequence[Bool[np.ndarray, " test"] | None]
 COLUMNS = ("score", "strategy", "keep", "start")
 NUMBERS: dict[str, type] = {"keep": np.float64, "start": np.float64, "clusters": np.int64}
 
@@ -43,8 +44,8 @@ class Droppable:
     Attributes:
         arm, name: the curve, as `Cell.name`.
         keep: the smallest size shown to lose no more than the tolerance, with all larger ones; 1 where none was shown.
-        loss: of accuracy at that size against all data, `at_most` this with the confidence that the number of curves leaves; NaN
-            where none was shown.
+        loss: of accuracy at that size against all data, `at_most` this with the confidence that the number of curves leaves, over
+            new trainings and, where it is known which test examples were right, new test examples; NaN where none was shown.
         stopped: the size at which the test stopped, as it may lose more: smaller ones are not tested; NaN where none may.
     """
 
@@ -125,24 +126,25 @@ class Summary(Tabular, Drawable):
         return "\n".join(lines)
 
 
-def summarise(trials: Trials, tolerance: float = TOLERANCE, metric: Metric = ACCURACY) -> Summary:
+def summarise(trials: Trials, tolerance: float = TOLERANCE, metric: Metric = ACCURACY, correct: Correct = ()) -> Summary:
     """Return what the trainings of a study show, in units of the metric.
 
     Args:
         trials: the columns of `trials.parquet`; those without a value are left out and counted in the notes. With `n_test` the
             intervals of test accuracies are over test examples too.
         tolerance: a loss that counts as none, 0.01 for a point of accuracy.
+        correct: for each trial which test examples were right; with them what is shown to be lost is over test examples too.
     """
     if metric == ACCURACY:
         if not 0 <= tolerance < 1:
             raise invalid("tolerance", "be in [0, 1)", f"{tolerance:g}", "0.01 is one percentage point of accuracy.")
-        return _of_shares(trials, tolerance, metric)
+        return _of_shares(trials, tolerance, metric, correct)
     values = np.asarray(trials[metric.column], np.float64)
     start, step = metric.scale(values)
     size = abs(step)
     if not tolerance < size:
         raise invalid("tolerance", f"be below {size:g}, which is the range of {metric.name} here", f"{tolerance:g}")
-    found = _of_shares({**trials, metric.column: (values - start) / step}, tolerance / size, metric)
+    found = _of_shares({**trials, metric.column: (values - start) / step}, tolerance / size, metric, ())
     table = dict(found.table) | _in_units(found.table, (metric.column, "low", "high"), step, start)
     for name in ("minus_random", "minus_all"):
         table |= _in_units(found.table, (name, f"{name}_low", f"{name}_high"), step)
@@ -173,7 +175,7 @@ def _told(said: Note, metric: Metric, size: float) -> Note:
     return Note(said.code, tuple(data))
 
 
-def _of_shares(trials: Trials, tolerance: float, metric: Metric) -> Summary:
+def _of_shares(trials: Trials, tolerance: float, metric: Metric, correct: Correct) -> Summary:
     """Summarise values that are shares of the metric's range, more being better."""
     measure = metric.column
     cells = cell_table(trials, measure)
@@ -193,11 +195,14 @@ def _of_shares(trials: Trials, tolerance: float, metric: Metric) -> Summary:
     table |= _cell_columns(cells.cells, [name for name in EXTRAS if name in trials])
     n_verdicts = int(np.isfinite(corrected).sum())
     smallest = np.where(np.isfinite(corrected), random.smallest_difference(n_verdicts), np.nan)
+    over_test = _over_test(cells, correct)
+    no_spread = not np.isfinite(fitted.standard_deviation)
+    tested = "no test" if not n_test else "with test" if over_test.any() else "with test, not of losses"
     return Summary(
         cells=cells.cells,
         table=table,
         areas=areas_of(cells, fitted),
-        droppable=_droppable(cells, everything, tolerance),
+        droppable=_droppable(cells, _with_variance(everything, over_test), tolerance),
         ranks=ranks_of(cells, fitted),
         multipliers=multipliers_of(cells, fitted),
         arms=_arms(cells, fitted),
@@ -206,7 +211,7 @@ def _of_shares(trials: Trials, tolerance: float, metric: Metric) -> Summary:
         smallest_differences=np.where(smallest <= 1, smallest, np.nan),
         tolerance=tolerance,
         metric=metric,
-        notes=tuple(_notes(cells, fitted, smallest, n_test > 0, trials)),
+        notes=(*_notes(cells, fitted, smallest, trials), *([] if no_spread else [note(f"intervals: {tested}")])),
     )
 
 
@@ -242,6 +247,29 @@ def _verdict(cells: CellTable, cell: Cell, difference: float, corrected: float) 
     return next((verdict for holds, verdict in kinds if holds), Verdict.WORSE)
 
 
+def _over_test(cells: CellTable, correct: Correct) -> Float64[np.ndarray, " cells"]:
+    """Return the variance of each cell's mean difference to all data by the choice of test examples, paired example by example; 0
+    where it is not known. What trainings scatter by counts in both this and theirs, so it is rather too large."""
+    found = np.zeros(len(cells.cells))
+    for place, cell in enumerate(cells.cells):
+        control = cells.all_of(cell)
+        rows = () if control is None or not len(correct) else zip(cells.rows[place], cells.rows[control], strict=True)
+        pairs = [(correct[own], correct[other]) for own, other in rows if min(own, other) >= 0]
+        told = [own.astype(np.float64) - other for own, other in pairs if own is not None and other is not None]
+        if told:
+            found[place] = np.mean(told, axis=0).var() / len(told[0])
+    return found
+
+
+def _with_variance(found: Estimate, variance: Float64[np.ndarray, " cells"]) -> Estimate:
+    """Add an error that is known well; Satterthwaite 1946 for the degrees of freedom."""
+    trainings = found.standard_error**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = np.where(variance > 0, (trainings + variance) ** 2 / (trainings**2 / found.degrees_of_freedom), np.inf)
+    freedom = np.where(np.isfinite(freedom), np.minimum(freedom, 1e9), found.degrees_of_freedom)
+    return Estimate(found.value, np.sqrt(trainings + variance), freedom)
+
+
 def _droppable(cells: CellTable, everything: Estimate, tolerance: float) -> tuple[Droppable, ...]:
     """Test each curve from its largest set on and stop at the first size that may lose more.
 
@@ -274,7 +302,7 @@ def _arms(cells: CellTable, fitted: TwoWay) -> dict[str, np.ndarray]:
     return columns | _with_interval("difference", found) | {"p": statistics.holm(found.p_values())}
 
 
-def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], has_test: bool, trials: Trials) -> list[Note]:
+def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cells"], trials: Trials) -> list[Note]:
     notes = []
     if "steps" in trials and "epochs" in trials:  # what the trainings had in common
         given = (np.asarray(trials[name], np.float64) for name in ("steps", "epochs"))
@@ -306,7 +334,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     if (smallest > 1).any():
         lost = [f"{cell.name} at keep {cell.keep:g}" for cell, least in zip(cells.cells, smallest, strict=True) if least > 1]
         notes.append(note("smallest difference: none", cells=join_some(lost, most=3)))
-    return [*notes, note("intervals: with test" if has_test else "intervals: no test")]
+    return notes
 
 
 def _no_spread(n_seeds: int, degrees_of_freedom: float) -> Note:

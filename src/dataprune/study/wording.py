@@ -37,12 +37,16 @@ EXPLANATIONS = {
         "seeds (--seeds) tell more"
     ),
     "intervals: with test": (
-        "intervals of differences are over new trainings with other seeds, for this run's scores and this test set, those of "
-        "accuracies over new test examples too"
+        "intervals of differences are over new trainings with other seeds, for this run's scores and this test set; those of "
+        "accuracies, and what can be dropped, are over new test examples too"
+    ),
+    "intervals: with test, not of losses": (
+        "intervals of differences, and what can be dropped, are over new trainings with other seeds, for this run's scores and "
+        "this test set; those of accuracies are over new test examples too"
     ),
     "intervals: no test": (
-        "intervals are over new trainings with other seeds, for this run's scores and this test set; another test set may differ "
-        "more"
+        "intervals, and what can be dropped, are over new trainings with other seeds, for this run's scores and this test set; "
+        "another test set may differ more"
     ),
     "one seed": "one seed says nothing about chance (--seeds 3)",
     "too few trainings": "too few trainings have ended to say how much they scatter",
