@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataprune.training.augment import crop_and_flip, draw, padding, rotate
+from dataprune.training.augment import crop_and_flip, draw, gather, padding, rotate
 from dataprune.training.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -19,18 +19,26 @@ def by_hand(picture, down, right, mirrored, reach):
     return cut[:, ::-1] if mirrored else cut
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (6, 11)])
-def test_crop_and_flip_equals_padding_by_hand(height, width):
+@pytest.mark.parametrize(("height", "width", "crop"), [(8, 8, 0.25), (6, 11, 0.25), (60, 50, 0.1), (8, 9, 0.49), (5, 5, 0.0)])
+def test_crop_and_flip_equals_padding_by_hand(height, width, crop):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (20, height, width, 3), dtype=np.uint8)
-    recipe = Recipe("r", crop=0.25, flip=True)
+    recipe = Recipe("r", crop=crop, flip=True)
     draws = draw(recipe, 20, (height, width), seed=3, epoch=1, device=CPU)
     rows = torch.tensor([4, 0, 19, 7, 7])
     out = crop_and_flip(torch.from_numpy(images), rows, draws).numpy()
     reach = max(padding(recipe, height), padding(recipe, width))
     for picture, row in zip(out, rows.tolist(), strict=True):
-        one = [int(d[row]) for d in (draws.down, draws.right, draws.mirrored)]
+        one = [0 if d is None else int(d[row]) for d in (draws.down, draws.right, draws.mirrored)]
         np.testing.assert_array_equal(picture, by_hand(images[row], *one, reach))
+
+
+def test_at_once_it_gives_the_same():
+    images = torch.randint(0, 256, (30, 13, 12, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    draws = draw(Recipe("r", crop=0.3, flip=True), 30, (13, 12), seed=1, epoch=0, device=CPU)
+    rows = torch.randperm(30, generator=torch.Generator().manual_seed(1))[:20]
+    at_once = gather(images, rows, draws.down[rows], draws.right[rows], draws.mirrored[rows])
+    assert torch.equal(at_once, crop_and_flip(images, rows, draws))
 
 
 def test_every_shift_and_both_sides_are_drawn():
