@@ -183,7 +183,9 @@ def km(
     sample: Annotated[int | None, at_least(2)] = None,
     plot: Output | None = None,
     wait: Wait = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool, Parameter(help="Replace a picture of `--plot` that is another. FILE of other settings never is.")
+    ] = False,
     seed: Seed = 0,
     workers: Workers = None,
     executor: Literal["serial", "processes", "ray"] = "serial",

@@ -74,7 +74,7 @@ def score_named(
 ) -> Score:
     """Return a score of a run by name: a column of it, or computed now from its trace, its features or its networks.
 
-    Scores of networks (`prediction_depth`, `vog`, `second_split`) look at the data again.
+    Scores of networks (`prediction_depth`, `vog`) look at the data again.
 
     Args:
         by: of the run or the tables; `FILE` or `FILE:COLUMN` of a score made elsewhere; or `module:function` of the trace.

