@@ -195,7 +195,7 @@ class Tuned(nn.Module):
 
 def encoder_tuned(shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Build the built-in encoder to be trained on: efficientnet-lite0 from its pretrained weights, all but the filters of single
-    channels. Pictures below 128 pixels are enlarged. The best judge of small pictures, for six to eight times the time of others."""
+    channels. Pictures below 128 pixels are enlarged. The best judge of small pictures, in six to eight times the time."""
     if shape[0] not in (1, 3):
         raise invalid("model", "fit the pictures ('encoder-tuned' needs one channel or three)", f"{shape[0]} channels")
     return Tuned(n_classes)
