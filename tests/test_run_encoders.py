@@ -19,6 +19,19 @@ def run(flowers, tmp_path_factory):
     return dp.score(flowers, tmp_path_factory.mktemp("runs") / "run", SETTINGS, SERIAL, encoder=COLOURS)
 
 
+def test_an_encoder_that_came_since_is_named(flowers, tmp_path, monkeypatch):
+    from dataprune.cli.score import check_eyes
+
+    monkeypatch.setattr("dataprune.encoders.encoder.are_photographs", lambda images: True)
+    monkeypatch.setattr("dataprune.encoders.efficientnet.weights_file", lambda name: tmp_path)
+    settings = dp.Settings(model="linear", members=1, epochs=1, folds=0)
+    dp.score(flowers, tmp_path / "run", settings, SERIAL, encoder="scratch")
+    with pytest.raises(InputError, match="Give --encoder scratch to go on"):
+        check_eyes(tmp_path / "run", dp.read(flowers), "auto")
+    check_eyes(tmp_path / "run", dp.read(flowers), "scratch")
+    check_eyes(tmp_path / "other", dp.read(flowers), "auto")
+
+
 def test_the_encoder_is_a_part_of_the_run(run, flowers, tmp_path):
     spec = run.manifest.spec
     assert spec.encoder is not None

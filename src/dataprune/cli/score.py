@@ -10,6 +10,7 @@ from dataprune.cli.lines import complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Data, Encoder, Output, Quiet, Reading, Wait, encoded, read_data
 from dataprune.cli.progress import Progress, training
 from dataprune.cli.results import Ended
+from dataprune.errors import invalid
 from dataprune.report.text import duration, eyes, operations, pluralise
 from dataprune.training.settings import Hardware, Settings, SwavSettings
 
@@ -62,7 +63,9 @@ def score(
     if learns:
         plan_swav(dataset, SwavSettings(seed=settings.seed))
     file = None if features is None or learns else features_of(features, dataset)
-    dataset = encoded(dp.Splits(dataset), eyes_for(encoder, settings.model, settings.recipe), hardware).train
+    eyes = eyes_for(encoder, settings.model, settings.recipe)
+    check_eyes(out, dataset, eyes)
+    dataset = encoded(dp.Splits(dataset), eyes, hardware).train
     run = train(dataset, out, settings, hardware, extend=extend, wait=wait)
     if learns:
         path = out / FEATURES / "swav.npy"  # in the run's folder, but no part of its identity
@@ -78,6 +81,19 @@ def score(
     say(f"about the run: {out / 'run.json'}")
     say(f"next: dataprune advise {shlex.quote(str(out))}, what to keep; dataprune noise find {shlex.quote(str(out))}, wrong labels")
     return Ended(run, int(any(member.status == "failed" for member in run.manifest.members)))
+
+
+def check_eyes(out: Path, dataset: "dp.Dataset", encoder: str) -> None:
+    """Refuse, before pictures are encoded, what `auto` means now if the run was begun with another encoder, or without."""
+    from dataprune.encoders.encoder import choose
+    from dataprune.run.run import work_folder
+
+    begun = work_folder(out).begun()
+    if begun is not None and encoder == "auto":
+        was, now = (begun.get("encoder") or {}).get("name"), choose(dataset, encoder)[0]
+        if was != now:
+            demand, got = f"be {was or 'scratch'}, by which the run in {out} was begun", f"auto, which is {now or 'scratch'} now"
+            raise invalid("encoder", demand, got, f"Give --encoder {was or 'scratch'} to go on, or another folder.")
 
 
 def features_of(path: Path, dataset: "dp.Dataset") -> "dp.FeatureFile":
