@@ -152,9 +152,13 @@ class TestDecisionsFile:
     def test_decisions_about_other_labels_are_refused(self, tmp_path, text, column, cell):
         with pytest.raises(InputError) as refused:
             self.read(tmp_path, text)
-        assert (
-            str(refused.value) == f"{tmp_path / 'decisions.csv'}: the column {column} must hold the labels of the run, got {cell}."
-        )
+        said = f"{tmp_path / 'decisions.csv'}: the column {column} must hold the labels of the run, got {cell}. "
+        assert str(refused.value).startswith(said)
+
+    def test_a_new_label_that_is_the_given_one_keeps(self, tmp_path):
+        """In `label` beside `given_label` it is none (above); in `new_label` a person wrote it."""
+        decided = self.read(tmp_path, "id,given_label,decision,new_label\na,A,relabel,A\nf,,relabel,C\n")
+        assert decided.decision.tolist() == ["keep", "keep", "keep", "keep", "relabel"]
 
     def test_missing_column(self, tmp_path):
         with pytest.raises(InputError, match=r"have a column `decision` in .*, got none\. It has id, verdict\."):
