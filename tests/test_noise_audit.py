@@ -2,11 +2,13 @@
 
 import csv
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import dataprune as dp
+from dataprune.cli.noise_said import say_most_suspect
 from dataprune.errors import InputError
 from dataprune.noise.suspects import Suspects
 from dataprune.tables import read_table
@@ -120,6 +122,14 @@ def test_what_is_refused():
             dp.audit(found, size)
     with pytest.raises(InputError, match="`wrong` must be true or false for each of the 50 rows"):
         dp.audit(found, 50).estimate(np.zeros(49, bool))
+
+
+def test_where_perhaps_none_is_wrong_no_label_is_said_to_be_surely_so(capsys):
+    found = finding(np.where(np.arange(60) < 5, 0.9999, 0.01))
+    for low, shown in ((0.0, "over 95 %"), (3.0, "100 %")):
+        say_most_suspect(replace(found, n_wrong_low=low))
+        first = capsys.readouterr().out.splitlines()[2]
+        assert [words for words in ("over 95 %", "100 %") if words in first] == [shown]
 
 
 class TestTable:
