@@ -137,6 +137,24 @@ def test_check_says_how_good_it_is_also_of_a_table(cli, crossed, noisy, tmp_path
     assert cli("noise", "check", "--suspects", tmp_path / "s.parquet", "--truth", noisy)[1] == out
 
 
+def test_a_truth_without_names_is_not_joined_to_a_sorted_table(cli, crossed, noisy, tmp_path):
+    truth = tmp_path / "truth.csv"
+    write_table(truth, {"clean_label": read_table(noisy).columns["clean_label"]})
+    assert "wrong labels: 6 of 60" in cli("noise", "check", crossed, "--truth", truth)[1]
+    assert cli("noise", "find", crossed, "--out", tmp_path / "s.csv")[0] == 0
+    said = refusal(cli("noise", "check", "--suspects", tmp_path / "s.csv", "--truth", truth))
+    assert "`--truth` must have a column that names the examples, got clean_label" in said
+    # Row numbers say which row is which, so there the order is that of the source.
+    cli("export", crossed, "--probabilities", tmp_path / "p.npy", "--which", "out")
+    own = ["--probabilities", tmp_path / "p.npy", "--labels", f"{tmp_path / 'labels.csv'}"]
+    write_table(tmp_path / "labels.csv", {"label": read_table(noisy).columns["label"]})
+    assert cli("noise", "find", *own, "--out", tmp_path / "n.csv")[0] == 0
+    assert read_table(tmp_path / "n.csv").columns["id"].tolist() != list(range(N))
+    by_file = cli("noise", "check", "--suspects", tmp_path / "n.csv", "--truth", truth)
+    assert by_file[1] == cli("noise", "check", *own, "--truth", truth)[1]
+    assert "wrong labels: 6 of 60" in by_file[1]
+
+
 def test_a_run_without_folds_is_judged_and_says_what_that_means(cli, run_folder):
     code, out, err = cli("noise", "find", run_folder)
     assert code == 0

@@ -21,6 +21,7 @@ AT_RANDOM = 0.1  # the share of the guess that is the same for all: what no rank
 LEAST_GUESS = 0.02
 FIRST_GUESS = 0.5  # of the most suspect label, where a finding has no number; the guess then falls with the rank
 CERTAIN = 1.96  # standard errors on either side: 95 %
+LOOKS = 100  # by default
 FEWEST_EACH = 2  # looked at in each stratum
 
 
@@ -96,17 +97,18 @@ class Audit:
         return AuditResult(len(self), int(is_wrong.sum()), n_wrong, precision, unfound, together, fits)
 
 
-def audit(found: Suspects, size: int = 100, *, seed: int = 0) -> Audit:
+def audit(found: Suspects, size: int | None = None, *, seed: int = 0) -> Audit:
     """Choose labels for a person to look at: some from the top of the ranking, some at random below, with known chances.
 
     A larger size adds rows after those of a smaller one.
 
     Args:
         found: a finding; it needs no number.
-        size: how many, at least two for each of at most STRATA strata.
+        size: how many, at least two for each of at most STRATA strata. Default: 100, or all of fewer.
         seed: of what is drawn.
     Source: optimal whole allocation: Wright 2012, The American Statistician 66, which gives the same first rows for each size.
     """
+    size = min(LOOKS, len(found)) if size is None else size
     guess = _guess(found)
     order = np.lexsort((found.rank, ~found.is_suspect))
     stratum = np.empty(len(found), np.int64)
