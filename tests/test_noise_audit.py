@@ -103,6 +103,19 @@ def test_a_ranking_that_is_worth_nothing_costs_width_not_truth():
     assert held >= 50
 
 
+def test_flags_that_are_all_right_labels_do_not_hide_the_wrong_ones_elsewhere():
+    p = np.where(np.arange(300) < 30, 0.97, 0.001)
+    found, held = finding(p), 0
+    for person in range(60):
+        wrong = np.zeros(300, bool)
+        wrong[30 + np.random.default_rng(person).permutation(270)[:5]] = True
+        sample = dp.audit(found, 40, seed=person)
+        said = sample.estimate(wrong[sample.rows])
+        held += said.n_wrong.low <= 5 <= said.n_wrong.high
+        assert said.n_wrong.high >= said.n_unfound.high, "a part is no more than the whole"
+    assert held >= 53
+
+
 def test_the_findings_count_is_joined_where_it_fits():
     p, wrong = drawn(1500)
     found = finding(p)

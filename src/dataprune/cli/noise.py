@@ -285,12 +285,16 @@ def apply(
     if pictures is not None and (others := other_splits(pictures)):
         say(f"they are of train; not among them: {join_some(others)}")
     if targets.paths:
-        place = "DATA"
-        with suppress(InputError):  # of a run made from arrays, or whose data were moved
-            place = folders.data or (place if opened is None else opened.place)
-        data = "" if out is None else f"{shlex.quote(place)} --labels "
+        data = "" if out is None else f"{_place(opened, folders.data)} --labels "
         say(f"next: dataprune score {data}{shlex.quote(str(targets.paths[0]))} --out RUN2")
     return decided
+
+
+def _place(run: "dp.Run | None", data: str | None) -> str:
+    """Say where the data lie, as a shell takes it; DATA where that is not known."""
+    with suppress(InputError):  # of a run made from arrays, or whose data were moved
+        return shlex.quote(data or ("DATA" if run is None else run.place))
+    return "DATA"
 
 
 def _decided(run: "dp.Run | None", decisions: Path | None, suspects: Path | None, asked: str, sure: float) -> "dp.Decisions":
@@ -341,8 +345,8 @@ def audit(
 
     Takes a run, or what dataprune noise check takes. Writes FILE with the labels to look at, some from the top of the ranking,
     some at random. Once its column decision is filled in (keep, drop or relabel), the same command says how many labels are wrong,
-    with an interval that holds whatever the networks are worth, how many flags are right, and how many wrong labels have none. A
-    larger size adds rows.
+    with an interval that rests on these decisions alone, how many flags are right, and how many wrong labels have none. A larger
+    size adds rows.
 
     For example:
         dataprune noise audit run --size 100 --out audit.csv
@@ -403,7 +407,7 @@ def _say_left(sample: "dp.Audit", decided: list[str], out: Path, run: Path | Non
 def _say_result(result: "dp.AuditResult", found: "dp.Suspects") -> None:
     n = len(found)
     say(f"looked at: {result.n_looked:,} of {pluralise(n, 'label')}, {result.n_found:,} of them wrong")
-    say(f"wrong labels: {_count(result.n_wrong, n)}: by what was looked at alone, so right whatever the networks are worth")
+    say(f"wrong labels: {_count(result.n_wrong, n)}: by what was looked at alone, whatever the networks say")
     if result.precision is not None:
         shares = (percent(end) for end in (result.precision.value, result.precision.low, result.precision.high))
         flagged = pluralise(len(found.flagged), "flagged label")

@@ -129,9 +129,10 @@ def read_splits(
 
 def other_splits(dataset: Dataset) -> list[str]:
     """Name the splits that the source of a data set has beside its own; none where it came as an object."""
-    origin = dataset.origin
+    if (origin := dataset.origin) is None or not origin.path:
+        return []
     how = Reading(**{name: value for name, value in origin.options.items() if name not in ("split", "labels")})
-    parts = find_source(origin.path, how).parts if origin.path else {}
+    parts = find_source(origin.path, how).parts
     return [split for split in SPLITS if split in parts and split != origin.split]
 
 
