@@ -8,6 +8,7 @@ from PIL import Image
 
 import dataprune as dp
 import kill_everywhere
+from command_line import make_pictures
 from dataprune.data import Dataset
 from dataprune.errors import InputError
 from dataprune.noise.decide import Decisions, decide
@@ -152,9 +153,13 @@ class TestDecisionsFile:
     def test_decisions_about_other_labels_are_refused(self, tmp_path, text, column, cell):
         with pytest.raises(InputError) as refused:
             self.read(tmp_path, text)
-        assert (
-            str(refused.value) == f"{tmp_path / 'decisions.csv'}: the column {column} must hold the labels of the run, got {cell}."
-        )
+        said = f"{tmp_path / 'decisions.csv'}: the column {column} must hold the labels of the run, got {cell}. "
+        assert str(refused.value).startswith(said)
+
+    def test_a_new_label_that_is_the_given_one_keeps(self, tmp_path):
+        """In `label` beside `given_label` it is none (above); in `new_label` a person wrote it."""
+        decided = self.read(tmp_path, "id,given_label,decision,new_label\na,A,relabel,A\nf,,relabel,C\n")
+        assert decided.decision.tolist() == ["keep", "keep", "keep", "keep", "relabel"]
 
     def test_missing_column(self, tmp_path):
         with pytest.raises(InputError, match=r"have a column `decision` in .*, got none\. It has id, verdict\."):
@@ -309,7 +314,8 @@ class TestCommand:
         )
         assert (code, err) == (0, "")
         assert said.splitlines()[0] == "of 24 examples: 1 dropped, 1 relabelled, 22 kept as they are"
-        assert f"next: dataprune score DATA --labels {out} --out RUN2" in said
+        assert f"next: dataprune score {flowers} --labels {out} --out RUN2" in said
+        assert "not among them" not in said
         table = read_table(out).columns
         assert list(table) == ["id", "label", "given_label", "decision"]
         assert (len(table["id"]), (table["decision"] == "drop").sum()) == (24, 1)
@@ -323,6 +329,14 @@ class TestCommand:
         assert len(cleaned) == 23
         again = dp.read(str(copies))
         assert np.bincount(again.labels).tolist() == np.bincount(cleaned.labels).tolist()
+
+    def test_splits_that_are_not_copied_are_named(self, cli, tmp_path):
+        for split in ("train", "test"):
+            make_pictures(tmp_path / "data" / split, per_class=2)
+        settings = ["--folds", "2", "--epochs", "1", "--batch", "3", "--executor", "serial", "--quiet"]
+        assert cli("score", tmp_path / "data", "--out", tmp_path / "run", *settings)[0] == 0
+        said = cli("noise", "apply", tmp_path / "run", "--drop", "--copy-to", tmp_path / "copies")[1]
+        assert "of train; not among them: test" in said
 
     def test_a_set_that_exists_is_refused_before_any_work(self, cli, run_folder, tmp_path):
         (tmp_path / "there").mkdir()

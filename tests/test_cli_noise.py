@@ -12,6 +12,7 @@ import pytest
 import dataprune as dp
 from command_line import CLASSES, make_pictures
 from dataprune.cli import main
+from dataprune.noise.words import accuracy_in_words
 from dataprune.tables import read_table, write_npy, write_table
 
 COLUMNS = [
@@ -136,10 +137,28 @@ def test_check_says_how_good_it_is_also_of_a_table(cli, crossed, noisy, tmp_path
     assert cli("noise", "check", "--suspects", tmp_path / "s.parquet", "--truth", noisy)[1] == out
 
 
+def test_a_truth_without_names_is_not_joined_to_a_sorted_table(cli, crossed, noisy, tmp_path):
+    truth = tmp_path / "truth.csv"
+    write_table(truth, {"clean_label": read_table(noisy).columns["clean_label"]})
+    assert "wrong labels: 6 of 60" in cli("noise", "check", crossed, "--truth", truth)[1]
+    assert cli("noise", "find", crossed, "--out", tmp_path / "s.csv")[0] == 0
+    said = refusal(cli("noise", "check", "--suspects", tmp_path / "s.csv", "--truth", truth))
+    assert "`--truth` must have a column that names the examples, got clean_label" in said
+    # Row numbers say which row is which, so there the order is that of the source.
+    cli("export", crossed, "--probabilities", tmp_path / "p.npy", "--which", "out")
+    own = ["--probabilities", tmp_path / "p.npy", "--labels", f"{tmp_path / 'labels.csv'}"]
+    write_table(tmp_path / "labels.csv", {"label": read_table(noisy).columns["label"]})
+    assert cli("noise", "find", *own, "--out", tmp_path / "n.csv")[0] == 0
+    assert read_table(tmp_path / "n.csv").columns["id"].tolist() != list(range(N))
+    by_file = cli("noise", "check", "--suspects", tmp_path / "n.csv", "--truth", truth)
+    assert by_file[1] == cli("noise", "check", *own, "--truth", truth)[1]
+    assert "wrong labels: 6 of 60" in by_file[1]
+
+
 def test_a_run_without_folds_is_judged_and_says_what_that_means(cli, run_folder):
     code, out, err = cli("noise", "find", run_folder)
     assert code == 0
-    assert "in-sample: networks that were trained on every label" in out
+    assert "in-sample: networks that were trained on the labels" in out
     assert "every network was trained on every label" in err
     assert "looks clean" not in out
     assert "nothing was written; add --out suspects.csv to: dataprune noise find" in out
@@ -471,6 +490,10 @@ def test_a_view_that_most_examples_lack_is_none():
     assert (evidence.sampling, evidence.in_sample, evidence.margin) == ("out", None, None)
     assert evidence.notes == ("5 of 20 examples have no network that did not see them; those that did speak for them",)
     turned = evidence_of_trace(trace_of(labels, logits, trained_on=~part))
-    assert turned.sampling == "in"
+    assert (turned.sampling, turned.mostly_seen) == ("in", True)
+    found = dp.find_suspects(turned)
+    assert (found.n_wrong, found.why_no_count) == (None, "mostly_seen")
+    assert "every network was trained on every label" not in f"{found.notes} {accuracy_in_words(found)}"
+    assert dp.find_suspects(evidence_of_trace(trace_of(labels, logits))).why_no_count == "in_sample"
     assert turned.notes == ("5 of 20 examples have no network that saw them in training; those that did not speak for them",)
     assert turned.in_sample == pytest.approx(trace_of(labels, logits).probabilities("all"), abs=1e-5)

@@ -2,14 +2,16 @@
 
 import csv
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import dataprune as dp
+from dataprune.cli.noise_said import say_most_suspect
 from dataprune.errors import InputError
 from dataprune.noise.suspects import Suspects
-from dataprune.tables import read_table
+from dataprune.tables import read_table, write_table
 
 CLASSES = ("cat", "dog")
 
@@ -101,6 +103,19 @@ def test_a_ranking_that_is_worth_nothing_costs_width_not_truth():
     assert held >= 50
 
 
+def test_flags_that_are_all_right_labels_do_not_hide_the_wrong_ones_elsewhere():
+    p = np.where(np.arange(300) < 30, 0.97, 0.001)
+    found, held = finding(p), 0
+    for person in range(60):
+        wrong = np.zeros(300, bool)
+        wrong[30 + np.random.default_rng(person).permutation(270)[:5]] = True
+        sample = dp.audit(found, 40, seed=person)
+        said = sample.estimate(wrong[sample.rows])
+        held += said.n_wrong.low <= 5 <= said.n_wrong.high
+        assert said.n_wrong.high >= said.n_unfound.high, "a part is no more than the whole"
+    assert held >= 53
+
+
 def test_the_findings_count_is_joined_where_it_fits():
     p, wrong = drawn(1500)
     found = finding(p)
@@ -120,6 +135,14 @@ def test_what_is_refused():
             dp.audit(found, size)
     with pytest.raises(InputError, match="`wrong` must be true or false for each of the 50 rows"):
         dp.audit(found, 50).estimate(np.zeros(49, bool))
+
+
+def test_where_perhaps_none_is_wrong_no_label_is_said_to_be_surely_so(capsys):
+    found = finding(np.where(np.arange(60) < 5, 0.9999, 0.01))
+    for low, shown in ((0.0, "over 95 %"), (3.0, "100 %")):
+        say_most_suspect(replace(found, n_wrong_low=low))
+        first = capsys.readouterr().out.splitlines()[2]
+        assert [words for words in ("over 95 %", "100 %") if words in first] == [shown]
 
 
 class TestTable:
@@ -180,6 +203,70 @@ class TestTable:
         saved.write_text(f"id,decision,label\n{ids[29]},relabel,{other}\n", encoding="utf-8")
         assert "30 of them wrong" in cli(*command, "--decisions", saved)[1]
         assert read_table(table).columns["new_label"][29] == other
+
+    def test_decisions_about_other_labels_are_refused(self, cli, suspects, tmp_path):
+        """A second round, whose run has the corrected labels, with the table of the first."""
+        table = tmp_path / "audit.csv"
+        command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]
+        cli(*command)
+        self.fill(table, ["keep"] * 30)
+        rows, before = self.rows_of(suspects), table.read_bytes()
+        for row in rows:
+            row["label"], row["suggested_label"] = row["suggested_label"], row["label"]
+        with suspects.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        code, out, err = cli(*command)
+        assert (code, out, table.read_bytes()) == (2, "", before)
+        assert "the column given_label must hold the labels of the run" in err
+        assert "in line 2" in err
+
+    def test_to_relabel_by_the_given_label_is_to_keep(self, cli, suspects, tmp_path):
+        table = tmp_path / "audit.csv"
+        command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]
+        cli(*command)
+        given = [row["given_label"] for row in self.rows_of(table)]
+        for name in CLASSES:
+            self.fill(table, ["relabel"] * 30, new_label=name)
+            assert f"looked at: 30 of 300 labels, {30 - given.count(name)} of them wrong" in cli(*command)[1]
+
+    def test_a_size_is_named_only_where_it_looks_at_the_decisions(self, cli, suspects, tmp_path):
+        table = tmp_path / "audit.csv"
+        command = ["noise", "audit", "--suspects", suspects, "--out", table]
+        cli(*command, "--size", "40")
+        self.fill(table, ["keep"] * 33)
+        assert "3 decisions more, which --size 30 does not look at: --size 33 does" in cli(*command, "--size", "30")[2]
+        table.unlink()
+        asked = {row["id"] for row in (cli(*command, "--size", "40"), self.rows_of(table))[1]}
+        other = next(name for name in map("{}.png".format, range(300)) if name not in asked)
+        table.write_text(f"id,decision\n{other},drop\n", encoding="utf-8")
+        warned = cli(*command, "--size", "30")[2]
+        assert "1 decision more" in warned
+        assert "--size 31" not in warned
+
+    @pytest.mark.parametrize("own", [False, True])
+    def test_what_comes_next_can_be_done(self, cli, suspects, tmp_path, monkeypatch, own):
+        monkeypatch.chdir(tmp_path)
+        found = dp.read_suspects(suspects)
+        np.save("p.npy", np.where(np.arange(2) == found.labels[:, None], 0.9, 0.1))
+        write_table(tmp_path / "labels.csv", {"label": found.labels})
+        command = ["noise", "audit", "--out", "audit.csv", "--size", "30"]
+        command += ["--probabilities", "p.npy", "--labels", "labels.csv"] if own else ["--suspects", "suspects.csv"]
+        if own:
+            suspects.unlink()
+        cli(*command)
+        self.fill(tmp_path / "audit.csv", ["drop"] * 30)
+        told = [line.split(": dataprune ")[1] for line in cli(*command)[1].splitlines() if ": dataprune " in line]
+        assert len(told) == 1 + own
+        for line in told:
+            assert cli(*line.split())[0] == 0
+        assert (read_table(tmp_path / "cleaned.csv").columns["decision"] == "drop").sum() == 30
+
+    def test_of_fewer_labels_than_it_looks_at_by_default_all_are_looked_at(self, cli, tmp_path):
+        dp.write_suspects(finding(drawn(60)[0]), tmp_path / "few.csv")
+        assert "60 labels to look at" in cli("noise", "audit", "--suspects", tmp_path / "few.csv", "--out", tmp_path / "a.csv")[1]
+        assert len(dp.audit(finding(drawn(300)[0]))) == 100
 
     def test_other_tables_and_words_are_refused(self, cli, suspects, tmp_path):
         table = tmp_path / "mine.csv"

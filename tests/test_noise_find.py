@@ -212,6 +212,18 @@ def test_what_a_finding_promises():
         found.expected_wrong(0)
 
 
+def test_some_are_expected_to_hold_no_more_than_all():
+    few = replace(find(Evidence(*made(0.1, n=1200)[1::2])), n_wrong_low=0.0, n_wrong_high=130.2)
+    assert few.expected_wrong(600)[2] == 130.2
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_handful_of_labels_is_judged(n):
+    p = np.full((n, 2), 0.1)
+    p[np.arange(n), np.arange(n) % 2] = 0.9
+    assert find(Evidence(np.arange(n) % 2, out_of_sample=p)).n_wrong is None
+
+
 def test_reasons_in_words():
     votes = np.array([[1, 9, 0], [6, 4, 0], [0, 2, 8]])
     new = np.array([[0, 2, 0], [0, 2, 0], [0, 0, 2]])

@@ -16,7 +16,7 @@ from dataprune.cli.lines import say, say_columns, say_file, say_unwritten, say_w
 from dataprune.cli.noise_said import say_by_class, say_checked, say_estimate, say_most_suspect
 from dataprune.cli.options import FLAT, Data, Folders, Output, Overwrite, Quiet, Reading, Seed, at_least
 from dataprune.cli.results import rows_of
-from dataprune.errors import DatapruneError, InputError, invalid, percent
+from dataprune.errors import DatapruneError, InputError, invalid, join_some, percent
 from dataprune.report.text import display_text, pluralise
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ class OwnNetworks:
     probabilities: Path | None = None
     labels: str | None = None
     classes: str | None = None
+
+    @property
+    def words(self) -> str:
+        """These options as a shell takes them."""
+        given = {f"--{one.name}": getattr(self, one.name) for one in fields(self)}
+        return shlex.join(str(word) for option, value in given.items() if value is not None for word in (option, value))
 
     def finding(self, run: Path | None, seed: int, suspects: Path | None = None) -> "dp.Suspects":
         """Judge the labels of a run, or of probabilities made elsewhere; or read what was found before."""
@@ -205,7 +211,7 @@ def check(
     from dataprune.run.suspects import read_truth
 
     found = own.finding(run, seed, suspects)
-    true, notes = read_truth(truth, found)
+    true, notes = read_truth(truth, found, suspects)
     warn(*notes)
     whole, parts = dp.evaluate_suspects(found, true), evaluate_classes(found, true)
     say_checked(whole)
@@ -247,6 +253,7 @@ def apply(
         suspects: What dataprune noise find wrote. Default: find again.
         out: Write id, label, given_label, decision: .csv or .parquet, which --labels takes.
     """
+    from dataprune.data.reading import other_splits
     from dataprune.noise.decide import CONFIDENCE, check_confidence
     from dataprune.run.journal import reviewed
 
@@ -269,14 +276,25 @@ def apply(
     if run is None and targets.folders:
         raise InputError("--copy-to and --link-to need the RUN, which knows where the pictures lie.")
     decided = _decided(opened, decisions, suspects, asked, sure)
-    dp.write_cleaned(decided, targets, None if opened is None else folders.pictures_of(opened), overwrite=overwrite)
+    pictures = None if opened is None else folders.pictures_of(opened)
+    dp.write_cleaned(decided, targets, pictures, overwrite=overwrite)
     _say_decided(decided, sure)
     if decisions is not None and decided.count("keep") == len(decided):
         warn(f"{decisions} changes nothing: its column decision is empty or says keep in every row")
     say_written("--out cleaned.csv", out, targets.folders, how_many=f"{len(decided.rows):,} ")
+    if pictures is not None and (others := other_splits(pictures)):
+        say(f"they are of train; not among them: {join_some(others)}")
     if targets.paths:
-        say(f"next: dataprune score {'' if out is None else 'DATA --labels '}{shlex.quote(str(targets.paths[0]))} --out RUN2")
+        data = "" if out is None else f"{_place(opened, folders.data)} --labels "
+        say(f"next: dataprune score {data}{shlex.quote(str(targets.paths[0]))} --out RUN2")
     return decided
+
+
+def _place(run: "dp.Run | None", data: str | None) -> str:
+    """Say where the data lie, as a shell takes it; DATA where that is not known."""
+    with suppress(InputError):  # of a run made from arrays, or whose data were moved
+        return shlex.quote(data or ("DATA" if run is None else run.place))
+    return "DATA"
 
 
 def _decided(run: "dp.Run | None", decisions: Path | None, suspects: Path | None, asked: str, sure: float) -> "dp.Decisions":
@@ -315,7 +333,7 @@ def audit(
     run: RunOrNone = None,
     /,
     *,
-    size: Annotated[int, at_least(1)] = 100,
+    size: Annotated[int | None, at_least(1)] = None,
     out: Output = Path("audit.csv"),
     decisions: Path | None = None,
     suspects: FoundBefore = None,
@@ -327,15 +345,15 @@ def audit(
 
     Takes a run, or what dataprune noise check takes. Writes FILE with the labels to look at, some from the top of the ranking,
     some at random. Once its column decision is filled in (keep, drop or relabel), the same command says how many labels are wrong,
-    with an interval that holds whatever the networks are worth, how many flags are right, and how many wrong labels have none. A
-    larger size adds rows.
+    with an interval that rests on these decisions alone, how many flags are right, and how many wrong labels have none. A larger
+    size adds rows.
 
     For example:
         dataprune noise audit run --size 100 --out audit.csv
         dataprune review run
 
     Args:
-        size: How many labels to look at.
+        size: How many labels to look at. Default: 100, or all of fewer.
         out: The table, .csv or .parquet; an existing one is continued.
         decisions: A table with id and decision that goes into the table. Default: what was decided in
             dataprune review, whose audit asks for the same labels.
@@ -352,9 +370,11 @@ def audit(
     said = update_table(sample, out, decisions or table, only_asked=table is not None)
     decided = [said.pop(row) for row in sample.rows.tolist()]
     say(accuracy_in_words(found))
-    if beyond := sum(map(bool, said.values())):
-        what = f"{out} has {pluralise(beyond, 'decision')} more, which --size {size} does not look at"
-        warn(f"{what}: --size {len(sample) + len(said)} does")
+    if beyond := {row for row, word in said.items() if word}:
+        larger = dp.audit(found, len(sample) + len(said), seed=seed).rows.tolist()
+        within = beyond.issubset(larger)
+        does = f"--size {1 + max(map(larger.index, beyond))} does" if within else "of another --seed, or added by hand"
+        warn(f"{out} has {pluralise(len(beyond), 'decision')} more, which --size {len(sample)} does not look at: {does}")
     say_file(out)
     ids, left = found.ids[sample.rows].tolist(), decided.count("")
     if left:
@@ -362,8 +382,12 @@ def audit(
         return {"ids": ids, "n_left": left, "result": None}
     result = sample.estimate([word in ("drop", "relabel") for word in decided])
     _say_result(result, found)
-    place = "" if run is None else f" {shlex.quote(str(run))}"
-    say(f"next: dataprune noise apply{place} --decisions {shlex.quote(str(out))} --out cleaned.csv")
+    first = "next"
+    if own.probabilities is not None:  # `apply` reads no probabilities, but what was found in them
+        suspects, first = Path("suspects.csv"), "then"
+        say(f"next: dataprune noise find {own.words} --out {suspects}")
+    source = shlex.quote(str(run)) if suspects is None else f"--suspects {shlex.quote(str(suspects))}"
+    say(f"{first}: dataprune noise apply {source} --decisions {shlex.quote(str(out))} --out cleaned.csv")
     return {"ids": ids, "n_left": 0, "result": result}
 
 
@@ -383,7 +407,7 @@ def _say_left(sample: "dp.Audit", decided: list[str], out: Path, run: Path | Non
 def _say_result(result: "dp.AuditResult", found: "dp.Suspects") -> None:
     n = len(found)
     say(f"looked at: {result.n_looked:,} of {pluralise(n, 'label')}, {result.n_found:,} of them wrong")
-    say(f"wrong labels: {_count(result.n_wrong, n)}: by what was looked at alone, so right whatever the networks are worth")
+    say(f"wrong labels: {_count(result.n_wrong, n)}: by what was looked at alone, whatever the networks say")
     if result.precision is not None:
         shares = (percent(end) for end in (result.precision.value, result.precision.low, result.precision.high))
         flagged = pluralise(len(found.flagged), "flagged label")

@@ -60,9 +60,8 @@ def review(
         for note in (*book.notes, *(f"{what}: {why}" for what, why in book.data.missing.items())):
             warn(note)
         if decisions is not None:
-            ids = opened.ids.tolist()
-            after = read_decisions(decisions, ids, opened.labels, opened.classes, book.data.suspects)
-            words = {row: str(after.decision[row]) for row, word in said_in(decisions, ids).items() if word}
+            after = read_decisions(decisions, opened.ids.tolist(), opened.labels, opened.classes, book.data.suspects)
+            words = {row: word for row, word in said_in(decisions, after).items() if word}
             say(f"taken in: {pluralise(book.take_in(words, after.labels), 'new decision')} of {len(words):,} in {decisions}")
         token = secrets.token_urlsafe(24)
         address = f"http://{HOST}:{at.getsockname()[1]}/?token={token}"

@@ -127,6 +127,15 @@ def read_splits(
     return splits.with_test(other)
 
 
+def other_splits(dataset: Dataset) -> list[str]:
+    """Name the splits that the source of a data set has beside its own; none where it came as an object."""
+    if (origin := dataset.origin) is None or not origin.path:
+        return []
+    how = Reading(**{name: value for name, value in origin.options.items() if name not in ("split", "labels")})
+    parts = find_source(origin.path, how).parts
+    return [split for split in SPLITS if split in parts and split != origin.split]
+
+
 def from_huggingface(dataset: Any, *, image: str = "image", label: str = "label", ids: Sequence[str] | None = None) -> Dataset:
     """Make a data set of a `datasets.Dataset`: its pictures are decoded once into the cache, class names are taken over.
 

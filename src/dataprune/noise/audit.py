@@ -5,7 +5,7 @@ The ranking is cut into strata, each is sampled at random, and each example coun
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from heapq import heapify, heapreplace
 
 import numpy as np
@@ -21,6 +21,7 @@ AT_RANDOM = 0.1  # the share of the guess that is the same for all: what no rank
 LEAST_GUESS = 0.02
 FIRST_GUESS = 0.5  # of the most suspect label, where a finding has no number; the guess then falls with the rank
 CERTAIN = 1.96  # standard errors on either side: 95 %
+LOOKS = 100  # by default
 FEWEST_EACH = 2  # looked at in each stratum
 
 
@@ -88,25 +89,26 @@ class Audit:
         counts = _Counts(np.bincount(self.stratum, minlength=n_strata), looked, hits, self.expected)
         flagged = np.zeros(n_strata, bool)
         flagged[self.stratum[found.is_suspect]] = True
-        n_flagged, n_wrong = int(found.is_suspect.sum()), counts.total()
-        of_flags = counts.of(flagged).total() if n_flagged else None
-        precision = of_flags and Range(*(end / n_flagged for end in (of_flags.value, of_flags.low, of_flags.high)))
-        unfound = counts.of(~flagged).total() if n_flagged < len(found) else Range(0.0, 0.0, 0.0)
+        n_flagged = int(found.is_suspect.sum())
+        of_flags, unfound = (counts.of(some).total() if some.any() else Range(0.0, 0.0, 0.0) for some in (flagged, ~flagged))
+        precision = Range(*(getattr(of_flags, one.name) / n_flagged for one in fields(Range))) if n_flagged else None
+        n_wrong = _sum(of_flags, unfound)
         together, fits = _together(found, n_wrong)
         return AuditResult(len(self), int(is_wrong.sum()), n_wrong, precision, unfound, together, fits)
 
 
-def audit(found: Suspects, size: int = 100, *, seed: int = 0) -> Audit:
+def audit(found: Suspects, size: int | None = None, *, seed: int = 0) -> Audit:
     """Choose labels for a person to look at: some from the top of the ranking, some at random below, with known chances.
 
     A larger size adds rows after those of a smaller one.
 
     Args:
         found: a finding; it needs no number.
-        size: how many, at least two for each of at most STRATA strata.
+        size: how many, at least two for each of at most STRATA strata. Default: 100, or all of fewer.
         seed: of what is drawn.
     Source: optimal whole allocation: Wright 2012, The American Statistician 66, which gives the same first rows for each size.
     """
+    size = min(LOOKS, len(found)) if size is None else size
     guess = _guess(found)
     order = np.lexsort((found.rank, ~found.is_suspect))
     stratum = np.empty(len(found), np.int64)
@@ -186,7 +188,8 @@ class _Counts:
 
         The interval holds the totals that the sample does not reject, as Wilson's does. The variance is that of the guessed shares
         moved to the total that is asked about, their log-odds by a constant, and what the sample shows, in equal parts; of a
-        stratum that shows more, what it shows. So few or no hits leave it positive, and a bad guess shows.
+        stratum that shows more, what it shows; that of the guess alone where all decisions are equal, which show none. So few or no
+        hits leave it positive, and a bad guess shows.
 
         Source: Wilson 1927, JASA 22.
         """
@@ -194,12 +197,12 @@ class _Counts:
         value = float((self.sizes * shares).sum())
         left = np.where(self.sizes > 1, (self.sizes - self.looked) / np.maximum(1, self.sizes - 1), 0.0)
         seen = np.where(self.looked > 1, shares * (1 - shares) / np.maximum(1, self.looked - 1), 0.0)
-        odds = np.log(self.expected / (1 - self.expected))
+        odds, part = np.log(self.expected / (1 - self.expected)), 0.5 if seen.any() else 1.0
 
         def beyond(step: float) -> tuple[float, float]:
             """Return the total of the guess moved so far, and how far it is from the estimate beyond what chance allows."""
             moved = 1 / (1 + np.exp(-np.clip(odds + step, -50, 50)))
-            variance = (self.sizes**2 * left * np.maximum(seen, (seen + moved * (1 - moved) / self.looked) / 2)).sum()
+            variance = (self.sizes**2 * left * np.maximum(seen, part * (seen + moved * (1 - moved) / self.looked))).sum()
             total = float((self.sizes * moved).sum())
             return total, abs(total - value) - CERTAIN * float(np.sqrt(variance))
 
@@ -209,6 +212,16 @@ class _Counts:
         known_right = int((self.looked - self.hits).sum())
         n_hits, most = float(self.hits.sum()), float(self.sizes.sum()) - known_right
         return Range(value, min(value, max(low, n_hits)), max(value, min(high, most)))
+
+
+def _sum(one: Range, other: Range) -> Range:
+    """Add what two samples say, each with its own interval: flags may be wrong where the other labels are as guessed.
+
+    Source: MOVER, Zou and Donner 2008, Statistics in Medicine 27.
+    """
+    value = one.value + other.value
+    below, above = np.hypot(one.value - one.low, other.value - other.low), np.hypot(one.high - one.value, other.high - other.value)
+    return Range(value, value - float(below), value + float(above))
 
 
 def _root(rising: Callable[[float], float], low: float, high: float) -> float:

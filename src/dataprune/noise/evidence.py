@@ -42,6 +42,7 @@ class Evidence:
         count_from: of what the number of wrong labels is estimated, if not the rest: networks that learned all noise alike, asked
             about the examples as they are.
         retrained: whether some of the networks were trained again without suspects.
+        mostly_seen: whether there are networks that did not see an example, but of too few examples to be heard.
         notes: cautions for a person.
     """
 
@@ -55,6 +56,7 @@ class Evidence:
     classes: tuple[str, ...] = ()
     count_from: "Evidence | None" = None
     retrained: bool = False
+    mostly_seen: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

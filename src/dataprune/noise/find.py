@@ -69,7 +69,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     probability = sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     why = why_no_count(evidence, estimate)
     unnamed = (1 - agreement(evidence)) * len(evidence)
-    is_counted, is_known = why == "", why not in ("in_sample", "near_chance")
+    is_counted, is_known = why == "", why not in ("in_sample", "mostly_seen", "near_chance")
     worth_words = np.maximum(probability, WORTH_WORDS * (odds >= np.sort(odds)[-min(len(odds), WORTH_LOOKING)]))
     return Suspects(
         ids=np.asarray(evidence.ids),

@@ -44,7 +44,7 @@ def why_no_count(evidence: Evidence, estimate: Estimate) -> WhyNoCount:
     """Return why the evidence carries no number of wrong labels; "" where it does."""
     chance = chance_of(evidence)
     if evidence.sampling == "in":
-        return "in_sample"
+        return "mostly_seen" if evidence.mostly_seen else "in_sample"
     if agreement(evidence) <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
         return "near_chance"
     named = agreement(evidence)

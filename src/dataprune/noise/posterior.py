@@ -102,7 +102,7 @@ def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEW
     fits = [fit(p, y, prior, *kind, everything)[0] for kind in kinds]
     if len(fits) == 1:
         return Average(tuple(fits), np.ones(1), np.full((1, 1), share_wrong(fits[0], p, y)))
-    n_folds = FOLDS if n < FEW_ROWS else FEW_FOLDS
+    n_folds = min(n, FOLDS if n < FEW_ROWS else FEW_FOLDS)
     repeats = int(np.clip(-(-REPEATED_ROWS // n), 1, MOST_REPEATS))
     draw = generator(seed, "noise", "folds")
     dealt = np.stack([draw.permutation(n)[: n // n_folds * n_folds].reshape(n_folds, -1) for _ in range(repeats)])

@@ -22,7 +22,7 @@ MOST_APART = 0.1  # of all labels, between the ends of the interval: beyond it t
 OVERLAP = "threshold samples were learned much as other examples, so they count nothing; fewer epochs, more examples or folds help"
 METHOD = "in-sample, counted by threshold samples: examples learned as an extra class, as if they were wrongly labelled"
 
-WhyNoCount = Literal["", "in_sample", "near_chance", "too_weak", "fits_disagree"]
+WhyNoCount = Literal["", "in_sample", "mostly_seen", "near_chance", "too_weak", "fits_disagree"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,9 @@ class Suspects(Tabular, Drawable):
         notes: cautions for a person.
         suggested_probability: that the suggested label is right, in [0, 1]; None where a table was read that does not hold it.
         contradicted_by: row of an identical example with another label, −1 where there is none; None where it was not looked for.
-        why_no_count: why there is no number, or "": "in_sample", all networks were trained on every label; "near_chance", they name
-            hardly more labels than chance; "too_weak", too few; "fits_disagree", equally good fits of the noise differ too much.
+        why_no_count: why there is no number, or "": "in_sample", all networks were trained on every label; "mostly_seen", of most
+            labels all that learned were; "near_chance", they name hardly more labels than chance; "too_weak", too few;
+            "fits_disagree", equally good fits of the noise differ too much.
         accuracy: share of the labels that networks name which did not see them; None where all saw them.
         texts: what the examples say, texts or rows of a table; None of others, or where the data were not found.
     """
@@ -124,18 +125,17 @@ class Suspects(Tabular, Drawable):
         """Return how many of the `count` most suspect labels are expected to be wrong, and a 95 % range; None without a number.
 
         The ends are what is expected where as many labels are wrong as the ends of the interval say, none surer than nine in ten at
-        the lower, and two standard deviations of so many draws beyond.
+        the lower, and two standard deviations of so many draws beyond; but no more than may be wrong in all.
         """
         if not 1 <= count <= len(self):
             raise invalid("count", f"be in 1 ... {len(self)}", count)
-        if self.n_wrong is None:
+        if self.n_wrong is None or self.n_wrong_low is None or self.n_wrong_high is None:
             return None
-        first = self.order[:count]
-        ends = (float(end) for end in (self.n_wrong_low, self.n_wrong_high) if end is not None)
-        low, high = (sigmoid(self.score[first] + shift_to_sum(self.score, end)) for end in ends)
+        first, most = self.order[:count], float(self.n_wrong_high)
+        low, high = (sigmoid(self.score[first] + shift_to_sum(self.score, end)) for end in (float(self.n_wrong_low), most))
         ends = (p.sum() + sign * 2 * np.sqrt((p * (1 - p)).sum()) for p, sign in ((np.minimum(low, MOST_SURE), -1), (high, 1)))
         low_end, high_end = (float(np.clip(end, 0, count)) for end in ends)
-        return float(self.probability[first].sum()), float(np.floor(low_end)), float(np.ceil(high_end))
+        return float(self.probability[first].sum()), float(np.floor(low_end)), min(float(np.ceil(high_end)), most)
 
     def __repr__(self) -> str:
         found = f"{self.count_in_words} wrong, {len(self.flagged):,} flagged"

@@ -10,6 +10,8 @@ from dataprune.noise.suspects import Suspects, WhyNoCount
 WHY_NO_COUNT: dict[WhyNoCount, str] = {
     "in_sample": "every network was trained on every label, wrong ones too, so wrong labels are ranked, but neither counted nor "
     "flagged; score with --folds 5 for networks that did not see them",
+    "mostly_seen": "most labels have no network that did not see them, so wrong labels are ranked, but neither counted nor "
+    "flagged; where the networks of some folds learned nothing, train for more epochs",
     "near_chance": "the networks name the given label of {agree} of the examples, which chance would do too ({chance}), so they "
     "tell nothing about labels: have they learned, and do their answers lie in the order of the labels?",
     "too_weak": "the networks name the given label of {agree} of the examples, too few to tell wrong labels from what they have "
@@ -23,7 +25,9 @@ WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to 
 def accuracy_in_words(found: Suspects) -> str:
     """Say first what all else rests on: how often networks name a label that they did not see."""
     if found.accuracy is None:
-        return "Out-of-sample accuracy: unknown, every network was trained on every label."
+        mostly = "most labels have no network that did not see them"
+        why = mostly if found.why_no_count == "mostly_seen" else "every network was trained on every label"
+        return f"Out-of-sample accuracy: unknown, {why}."
     return f"Out-of-sample accuracy: the networks name {percent(found.accuracy, 1)} of the labels that they did not see."
 
 
@@ -37,7 +41,7 @@ def counts_in_words(found: Suspects) -> str:
     interval = f"{percent(found.n_wrong / len(found), 1)}; 95 % interval {low:,.0f} to {high:,.0f}"
     said = f"wrong labels, estimated: {found.n_wrong:,.0f} of {len(found):,} ({interval}); {flags}"
     if low < n_probable:
-        said += "; percentages beside single labels go with the estimate: the fewer are wrong in all, the smaller each is"
+        said += f"; percentages beside single labels assume {found.n_wrong:,.0f} wrong ones, and would be smaller with {low:,.0f}"
     few = "; a set without any would show about as much: a look at the first of the list tells which it is"
     return f"{said}{few}" if found.are_few else said
 
@@ -84,7 +88,7 @@ def _number(count: int) -> str:
 def method_of(evidence: Evidence) -> str:
     said = {
         "out": "probabilities taken as those of networks that did not see the example",
-        "in": "in-sample: networks that were trained on every label",
+        "in": "in-sample: networks that were trained on the labels",
         "both": "out-of-sample: networks that did not see the example; in-sample: networks that did, weighed by what the first say",
     }[evidence.sampling]
     return said if not evidence.retrained else f"{said}; half of them or more trained again without suspects"

@@ -30,9 +30,9 @@ def read_decisions(
 
     An empty cell, and an example without a row, is kept. Such columns have a file that a person wrote, the table of a finding, what
     `write_cleaned` wrote, and what a page or a review saved; of its column `split` only train counts. In JSON of FiftyOne or Label
-    Studio a label that is not the given one relabels. The new label (a name, or an index where that cannot be a name) is looked for
-    in `new_label`; then in `label`, if that is another one than the given, and the file is no table of a finding, where it is the
-    given one; then among what is suggested, in the file or in `found`.
+    Studio every label relabels. To relabel by the given label is to keep. The new label (a name, or an index where that cannot be a
+    name) is looked for in `new_label`; then in `label`, if that is another one than the given, and the file is no table of a
+    finding, where it is the given one; then among what is suggested, in the file or in `found`.
 
     Raises:
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
@@ -46,17 +46,14 @@ def read_decisions(
     decision[sheet.where] = words
     moved = [row for row, word in enumerate(words) if word == "relabel"]
     after[sheet.where[moved]] = sheet.new_labels(moved, labels, found)
-    if path.suffix.lower() == ".json":
-        decision[after == labels] = "keep"
+    decision[(decision == "relabel") & (after == labels)] = "keep"
     return Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
 
 
-def said_in(path: Path, ids: Sequence[str]) -> dict[int, str]:
-    """Return of a file for `read_decisions` what a person wrote about its examples by their places, in its order, "" for nothing.
-
-    What is refused there is refused, but of labels.
-    """
-    return dict(zip(*_checked(path, ids)[1:], strict=True))
+def said_in(path: Path, decided: Decisions) -> dict[int, str]:
+    """Return of what `read_decisions` read the decisions by the places of their examples, in the file's order, "" for nothing."""
+    rows = zip(*_checked(path, decided.ids.tolist())[1:], strict=True)
+    return {row: word and str(decided.decision[row]) for row, word in rows}
 
 
 def update_table(
@@ -71,22 +68,26 @@ def update_table(
         only_asked: take of it what the sample asks for, no more.
 
     Raises:
-        InputError: the file is another table; ids are unknown or twice; other words than keep, drop and relabel.
+        InputError: what `read_decisions` refuses, of what is there already too.
     """
     out, found = tables.check_output(out, tables.TABLES), sample.found
+
+    def read(path: Path) -> Decisions:
+        return read_decisions(path, ids, found.labels, found.classes, found)
+
     ids, names = [str(one) for one in found.ids.tolist()], np.array(found.classes, dtype=object)
     lines: dict[int, dict[str, str]] = {row: {} for row in sample.rows.tolist()}
     columns = list(TO_LOOK_AT)
     if out.exists():
         before = tables.read_table(out, as_text=True).columns
         columns = [*before, *(name for name in TO_LOOK_AT if name not in before)]
-        for at, row in enumerate(said_in(out, ids)):
+        for at, row in enumerate(said_in(out, read(out))):
             lines.setdefault(row, {}).update({name: str(cells[at]) for name, cells in before.items()})
     if decisions is not None:
-        after = read_decisions(Path(decisions), ids, found.labels, found.classes, found).labels
-        for row, word in said_in(Path(decisions), ids).items():
+        decided = read(Path(decisions))
+        for row, word in said_in(Path(decisions), decided).items():
             if word and (row in lines or not only_asked):
-                new = names[after[row]] if word == "relabel" else ""
+                new = names[decided.labels[row]] if word == "relabel" else ""
                 lines.setdefault(row, {}).update(decision=word, new_label=new)
     for row, line in lines.items():
         fresh = (ids[row], names[found.labels[row]], names[found.suggested_label[row]], found.reason[row], "", "")
@@ -95,7 +96,7 @@ def update_table(
     table = {column: np.array([line.get(column, "") for line in lines.values()], dtype=object) for column in columns}
     with store.writing(out) as temporary:
         tables.write_table(temporary, table)
-    return said_in(out, ids)
+    return said_in(out, read(out))
 
 
 def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
@@ -149,8 +150,10 @@ class _Sheet:
         """Refuse a table about other labels than the run's, where it says which it is about."""
         if self.given:
             cells = self.table[self.given]
-            other = [row for row, cell in enumerate(cells.tolist()) if self._class(self._label(cell)) != labels[self.where[row]]]
-            _refuse(self.path, other, f"the column {self.given} must hold the labels of the run", cells)
+            texts = [self._label(cell) for cell in cells.tolist()]
+            other = [row for row, text in enumerate(texts) if text and self._class(text) != labels[self.where[row]]]
+            cure = " It is about other labels: take another file."
+            _refuse(self.path, other, f"the column {self.given} must hold the labels of the run", cells, cure)
 
     def new_labels(
         self, moved: list[int], labels: Int64[np.ndarray, " examples"], found: Suspects | None
@@ -190,12 +193,12 @@ class _Sheet:
             return None
 
 
-def _refuse(path: Path, rows: list[int], requirement: str, cells: np.ndarray) -> None:
+def _refuse(path: Path, rows: list[int], requirement: str, cells: np.ndarray, cure: str = "") -> None:
     """Raise with the lines of the first few wrong rows, if there are any."""
     if rows:
         lines = _lines(path, rows[:FEW])
         shown = join_some((f"{str(cells[row])[:40]!r} in {line}" for row, line in zip(rows, lines, strict=False)), len(rows), FEW)
-        raise InputError(f"{path}: {requirement}, got {shown}.")
+        raise InputError(f"{path}: {requirement}, got {shown}.{cure}")
 
 
 def _lines(path: Path, rows: list[int]) -> list[str]:

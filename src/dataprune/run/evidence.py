@@ -101,6 +101,7 @@ def evidence_of_trace(
         notes=tuple(notes),
         count_from=count_from,
         retrained=retrained,
+        mostly_seen=not has_out and bool(is_new.any()),
     )
 
 

@@ -92,7 +92,7 @@ def write_fiftyone(found: Suspects, decisions: Path | None, out: Path, *, overwr
 def write_label_studio(found: Suspects, decisions: Path | None, out: Path, *, overwrite: bool = False) -> int:
     """Write a task of Label Studio for each suspect and each label that is decided about, most suspect first; return how many."""
     decided, names, tasks = _decided(found, decisions), found.classes, []
-    words = {} if decisions is None else said_in(decisions, found.ids.tolist())
+    words = {} if decisions is None else said_in(decisions, decided)
     for row in found.order.tolist():
         name, word = str(found.ids[row]), words.get(row, "")
         if found.is_suspect[row] or word:

@@ -222,7 +222,7 @@ def _carry_over(written: Mapping[str, np.ndarray], columns: Mapping[str, np.ndar
 
 
 def read_suspects(path: str | Path) -> Suspects:
-    """Read a finding that `write_suspects` wrote.
+    """Read a finding that `write_suspects` wrote: in the order of its rows, or where its names are row numbers, in theirs.
 
     Raises:   InputError: the file is none, or what lies beside it is not there or of another kind.
               StoreError: what lies beside it is damaged.
@@ -238,7 +238,10 @@ def read_suspects(path: str | Path) -> Suspects:
     table = _checked_table(path, about.classes)
     ids, labels = np.array([str(one) for one in table.pop("id").tolist()], np.dtypes.StringDType()), table.pop("label")
     said = {one.name: getattr(about, one.name) for one in fields(about)}
-    return Suspects(ids=ids, labels=labels, reason=table.pop("reason").astype(object), **table, **said)
+    found = Suspects(ids=ids, labels=labels, reason=table.pop("reason").astype(object), **table, **said)
+    row_of = {name: row for row, name in enumerate(ids.tolist())}
+    rows = [row_of.get(str(number), -1) for number in range(len(ids))]
+    return found if -1 in rows else _of_rows(found, rows)
 
 
 def _checked_table(path: Path, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -273,14 +276,23 @@ def read_suspects_of(run: Run, path: Path) -> Suspects:
     rows = join(run.ids.tolist(), found.ids.tolist(), "suspects", path).rows
     if found.classes != run.classes or not np.array_equal(found.labels[rows], run.labels):
         raise invalid("suspects", f"be what was found in {run.path}", f"other labels in {path}", cure)
+    return _of_rows(found, rows)
+
+
+def _of_rows(found: Suspects, rows: Any) -> Suspects:
     columns = {name: getattr(found, name) for name in (*ROWS, *OPTIONAL)}
     return replace(found, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
-def read_truth(source: str, found: Suspects) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...]]:
+def read_truth(source: str, found: Suspects, table: Path | None = None) -> tuple[Int64[np.ndarray, " examples"], tuple[str, ...]]:
     """Read true labels from `FILE[:COLUMN]`, in the order of a finding: class indices, and what was guessed, in words. By the
-    column that names the examples, else by row; without COLUMN it is `clean_label`, or the only one left."""
-    aligned = LabelFile(tables.read_sheet(source, "clean_label"), "truth").align(found.ids.tolist(), found.classes)
+    column that names the examples, else by row; without COLUMN it is `clean_label`, or the only one left. `table` is where the
+    finding was read from: its rows are sorted, so only row numbers stand for rows there."""
+    ids, file = found.ids.tolist(), LabelFile(tables.read_sheet(source, "clean_label"), "truth")
+    if table is not None and ids != [str(row) for row in range(len(ids))] and file.sheet.join(ids, "truth").key is None:
+        cure = f"The rows of {table} are sorted by suspicion. Or give the RUN."
+        raise invalid("truth", "have a column that names the examples", f"{join_some(file.sheet.names)} in {source}", cure)
+    aligned = file.align(ids, found.classes)
     return aligned.labels, aligned.notes
 
 
