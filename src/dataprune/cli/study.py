@@ -275,7 +275,8 @@ def _report(done: "dp.Study", run_folder: Path | None) -> Ended:
     from dataprune.run.own_scores import known_score
     from dataprune.study.study import RUN
 
-    if (done.trials["status"] == "ok").any():
+    summary = done.summary if (done.trials["status"] == "ok").any() else None
+    if summary is not None:
         place, plots = run_folder or done.path / RUN, done.path / PLOTS
         run = dp.open_run(place) if place.exists() else None
         named = [known_score(run, name) for name in done.spec.scores if run and (name in run.scores or name in dp.SCORES)]
@@ -291,7 +292,7 @@ def _report(done: "dp.Study", run_folder: Path | None) -> Ended:
         complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
     if done.failed:
         complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
-    return Ended({"path": done.path, "summary": done.summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
+    return Ended({"path": done.path, "summary": summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
 
 
 MOST_ROWS = 200  # of the table that is printed; the file has all
