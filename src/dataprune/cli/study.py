@@ -304,19 +304,21 @@ def say_summary(done: "dp.Study") -> None:
     table, metric = summary.table, summary.metric
     extras: list[str] = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
     extras += ["n_seeds"] if len(set(table["n_seeds"].tolist())) > 1 else []
-    head = ("score", "strategy", "keep", "start", metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
+    starts = ["start"] if any(table["start"]) else []
+    head = ("score", "strategy", "keep", *starts, metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
     rows: list[tuple[str, ...]] = [head]
     for row in range(min(len(table["keep"]), MOST_ROWS)):
         cell = {name: column[row] for name, column in table.items()}
-        sizes, value = (f"{cell['keep']:g}", f"{cell['start']:g}"), metric.text(cell[done.measure])
+        sizes, value = [f"{cell[name]:g}" for name in ("keep", *starts)], metric.text(cell[done.measure])
         minus = metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"])
         figures = *sizes, value, metric.span(cell["low"], cell["high"]), *minus
         more = (str(cell[name] or "") for name in extras)
         rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, cell["verdict"], *more))
     budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
     judged = "as the trainer reports it" if done.spec.trainer else "on test"
-    say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
-    say_columns(rows, right=(2, 3, 4, 5, 6, 7))
+    of = "" if done.manifest is None else f"; sizes are of {done.manifest.data.n_train:,} examples, without validation and test"
+    say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}{of}:")
+    say_columns(rows, right=range(2, head.index("verdict")))
     if len(table["keep"]) > MOST_ROWS:
         say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
     if done.spec.preset == "methods":
@@ -326,7 +328,7 @@ def say_summary(done: "dp.Study") -> None:
     if summary.multipliers:
         from dataprune.study.multiplier import HEADINGS
 
-        say("what random needs for the same, against what each rule needs (? where random's sizes end; one training):")
+        say("what random needs for the same, against what each rule needs; ? is beyond the sizes of random:")
         say_columns([HEADINGS, *(one.words(done.costs) for one in summary.multipliers)], right=(1, 2, 3, 4, 5))
     _say_droppable(summary)
     _say_arms(summary)
