@@ -203,3 +203,14 @@ def follow(quiet, done=1):
         hear(RunProgress(ensemble, done, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
         hear(RunProgress(ensemble, done + 1, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
     return progress
+
+
+def test_trials_that_end_together_have_one_estimate(capsys, monkeypatch):
+    clock = iter([0.0, 0.0, *(0.01 * step for step in range(9)), 40.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, 50.0))
+    shown = progress.Progress("studying")
+    shown.start(100, "trials", Cost(1e9, 0, 1000.0))
+    for done in (10, 20, 30):
+        shown.step(done, "", f"trial of {done}")
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [" left" in line for line in lines] == [True, False, False]
