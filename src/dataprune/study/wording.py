@@ -77,7 +77,7 @@ MEASURED_HERE = {
     "best: against random": "{by:+1} against random of the same size ({low:+1b} ... {high:+1b})",
     "best: of several": "the best of {n} that beat random; as the best of several its lead is likely smaller than measured",
     "best: safe": "shown to lose at most {by:g} against all data, which random of the same size was not",
-    "best: smaller": "a smaller set did better by {by:1}: {name} at {keep:.0%}",
+    "best: smaller": "a smaller set was measured better, by {by:1}: {name} at {keep:.0%}",
     "against all": "{by:+1} against all data ({low:+1b} ... {high:+1b})",
     "against all: no interval": "{by:+1} against all data (no interval is known)",
 }

@@ -260,7 +260,7 @@ def _cost(costs: StudyCosts | None, summary: Summary | None) -> Finding:
     share, keep = smallest.training[costs.measure] / everything[costs.measure], percent(smallest.cell.keep)
     took = [duration(one.seconds) if one.seconds > 0 else "an unknown time" for one in (smallest.training, everything)]
     text = f"It took {took[0]}, on all data it took {took[1]} (seconds also depend on what else the machine did)."
-    if costs.scoring.flops > 0 and everything.flops > 0:
+    if costs.scoring.flops > 0 and everything.flops > 0 and not smallest.cell.is_random:
         times = costs.scoring.flops / everything.flops
         text += f" Scoring comes on top, once: as many operations as {times:.2g} trainings on all data."
     return Finding(f"Training on {keep} takes {percent(share)} of the work", text, link="#cost")
