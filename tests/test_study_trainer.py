@@ -251,8 +251,8 @@ def test_a_metric_of_which_less_is_better_gives_the_mirror_image_of_accuracy(mad
     one, two = made.summary.table, other.summary.table
     assert one["verdict"].tolist() == two["verdict"].tolist()
     np.testing.assert_allclose(two["wrong"], 1 - one["test_accuracy"])
-    np.testing.assert_allclose(two["minus_random"], -one["minus_random"])
-    np.testing.assert_allclose(two["minus_random_low"], -one["minus_random_high"])
+    np.testing.assert_allclose(two["minus_random"], -one["minus_random"], atol=1e-12)
+    np.testing.assert_allclose(two["minus_random_low"], -one["minus_random_high"], atol=1e-12)
     mine, theirs = ([(one.name, one.keep) for one in found.summary.droppable] for found in (made, other))
     assert mine == theirs
     assert "points" in str(other.summary.notes[-2])
