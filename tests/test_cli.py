@@ -236,7 +236,8 @@ class TestPrune:
     def test_says_what_would_be_kept_and_writes_nothing(self, cli, run_folder):
         before = sorted(run_folder.rglob("*"))
         code, out, err = cli("prune", run_folder, "--keep", "0.7")
-        assert (code, err) == (0, "")
+        assert (code, err.count("\n")) == (0, 1)
+        assert f"dataprune advise {run_folder}" in err, "of so few random is advised"
         assert "kept 17 of 24 examples (70.8 %): hardest by el2n" in out
         assert re.search(r"^  \[red\]rot +\d+ +8$", out, re.MULTILINE)
         assert re.search(r"^seed 0, sha256 of the kept ids [0-9a-f]{64}$", out, re.MULTILINE)
@@ -266,7 +267,7 @@ class TestPrune:
             assert np.array_equal(table["score"], want.scores)
 
     def test_copies_and_links_are_the_kept_pictures(self, cli, run_folder, flowers, tmp_path):
-        arguments = ["prune", run_folder, "--count", "6", "--balanced"]
+        arguments = ["prune", run_folder, "--by", "el2n", "--count", "6", "--balanced"]
         code, _, err = cli(*arguments, "--copy-to", tmp_path / "copies", "--link-to", tmp_path / "links")
         assert (code, err) == (0, "")
         kept = dp.select(dp.open_run(run_folder).scores["el2n"], count=6, balanced=True)

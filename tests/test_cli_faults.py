@@ -55,12 +55,12 @@ class TestFaults:
         assert err.splitlines()[-1].startswith("error: `RUN` must be a folder")
 
     def test_a_closed_output_is_no_error(self, run_folder):
-        for arguments in (["--help"], ["prune", str(run_folder), "--keep", "0.9"]):
+        for arguments in (["--help"], ["prune", str(run_folder), "--by", "el2n", "--keep", "0.9"]):
             assert run_through_closed_pipe(arguments) == (0, b"")
 
     def test_a_terminal_of_letters_only(self, run_folder, tmp_path):
         environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-        done = run_cli("prune", run_folder, "--keep", "0.9", text=False, env=environment)
+        done = run_cli("prune", run_folder, "--by", "el2n", "--keep", "0.9", text=False, env=environment)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"gr\\xfcn" in done.stdout
 
@@ -203,3 +203,15 @@ def follow(quiet, done=1):
         hear(RunProgress(ensemble, done, 6, epoch=EpochDone(0, 1, 0.5, 0.25, 1.0)))
         hear(RunProgress(ensemble, done + 1, 6, epoch=EpochDone(1, 1, 0.7, 0.75, 1.0)))
     return progress
+
+
+def test_trials_that_end_together_have_one_estimate(capsys, monkeypatch):
+    clock = iter([0.0, 0.0, *(0.01 * step for step in range(9)), 40.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, 50.0))
+    begin((), quiet=False)
+    shown = progress.Progress("studying")
+    shown.start(100, "trials", Cost(1e9, 0, 1000.0))
+    for done in (10, 20, 30):
+        shown.step(done, "", f"trial of {done}")
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [" left" in line for line in lines] == [True, False, False]

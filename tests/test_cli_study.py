@@ -1,5 +1,8 @@
 """`dataprune study` and `verify STUDY` as somebody types them."""
 
+import shlex
+import sys
+
 import numpy as np
 import pytest
 
@@ -102,3 +105,13 @@ def test_a_study_says_the_price_the_table_and_where_things_are(cli, arrays, tmp_
     code, _, err = cli("verify", out)
     assert code == 3
     assert victim.name in err
+
+
+def test_where_every_training_failed_it_ends_with_exit_code_1_and_names_them(cli, arrays, tmp_path):
+    trainer = f"{shlex.quote(sys.executable)} -I -S -c 'import sys; sys.exit(3)' {{ids}} {{result}}"
+    asked = ("study", arrays, "--preset", "half", "--scores", "el2n", "--trainer", trainer, "--seeds", "1")
+    code, said, err = cli(*asked, "--effort", "low", "--out", tmp_path / "s", "--executor", "serial")
+    assert code == 1
+    assert "exit code 3" in err
+    assert "no training of this study" not in err
+    assert "next:" not in said

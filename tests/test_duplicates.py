@@ -117,6 +117,7 @@ class TestCommand:
         ]
         assert lines[8].split() == ["exact", "train", "train/cat/0.png", "(cat)", r"train/dog/=cmd|x\n.png", "(dog)"]
         assert "in two splits: 2 examples outside train" in said
+        assert "identical ones in train" in said, "no others become suspects"
         assert lines[-1] == f"written: {tmp_path / 'd.csv'}"
 
     def test_exact_only_and_a_strict_distance(self, cli, folder):

@@ -257,6 +257,25 @@ def test_what_may_go_first_is_what_advise_says():
     assert noisy.command == "dataprune prune RUN --keep 0.7 --strategy window --by el2n --start 0.1 --out kept.csv"
 
 
+def test_what_is_said_of_duplicates_and_confusions_is_where_it_was_looked_for_and_said_once():
+    one = material(40)
+    (_, _, other) = findings(material(40, ("cat", "dog")))
+    assert other.text.count("most") == 1, "the most frequent confusion is that of the hardest class"
+    assert "2 pairs in train and test:" in page_of(replace(one, **pairs(one)))
+    assert "2 pairs in train:" in page_of(replace(one, **pairs(one) | {"beyond": {}, "pair_rows": np.array([[0, 1], [2, 3]])}))
+    assert "share flagged" in page_of(one)
+    few = material(5, tuple("abcde"))
+    assert 'class="pairs"' not in page_of(few), "each pair once says nothing"
+    assert 'class="pairs"' in page_of(one)
+
+
+def test_a_share_in_a_reason_stays_on_one_line():
+    one = material(40)
+    reason = np.full(40, "b (right with 99 %)", object)
+    said = payload_of(page_of(replace(one, suspects=replace(one.suspects, reason=reason))))["suspects"]
+    assert {found["why"] for found in said} == {"b (right with 99\u00a0%)"}
+
+
 def test_without_suspects_the_page_counts_contradicted_labels():
     one = replace(material(), suspects=None, missing={"suspects": "no folds."})
     assert "are contradicted" in findings(one)[0].title
@@ -364,7 +383,10 @@ def test_feature_vectors_have_a_map():
     features = np.random.default_rng(0).random((40, 4)).astype(np.float32)
     page = run_page(material(pictures=False, features=features), Options())
     assert "features" in page.plots
-    assert str(page.payload["examples"]["name"][0]) in html(page, is_static=True)
+    text = html(page, is_static=True)
+    assert str(page.payload["examples"]["name"][0]) in text
+    assert "by t-SNE" in text
+    assert "(of 40)" not in text, "all of them are drawn"
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -1,5 +1,6 @@
 """The page of a study, from its two tables."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,9 +76,15 @@ def test_findings_of_a_study_by_hand():
     drop, chance, cost = page.context["findings"]
     assert drop["title"] == "30 % can be dropped within 1 point"
     assert "Kept 70 % by el2n: accuracy differs from all data by −0.2 points, and at most 0." in drop["text"]
-    assert chance["title"] == "Chance beats scores"
+    assert chance["title"] == "Chance beats scores at 50 %", "of two comparisons one is no more than half"
     assert "Of 2 comparisons with a random set of the same size 0 are better, 1 worse, and 1 not disting" in chance["text"]
-    assert cost["title"] == "Training on 50 % takes 50 % of the work"
+    assert cost["title"] == "Training on 70 % takes 70 % of the work", "of the size that can be dropped to"
+    assert "no choice" not in page.context["summary"]
+    assert "of 1,000 training examples" in page.context["summary"]
+    paid = {(row["what"], row["keep"]): row["paid"] for row in page.context["costs"]}
+    assert paid["random", 0.5] == "–", "it needs no scores"
+    assert not any(re.search(r"[ (]-\d", note) for one in page.context["advice"] for note in one["why"])
+    assert any("−" in note for one in page.context["advice"] for note in one["why"])
     assert set(page.plots) == {"accuracy", "against-random", "by-epoch-1", "by-epoch-2"}
     assert page.context["missing"] == {}
     assert page.context["title"] == "Study: s, <b>half"
@@ -133,7 +140,8 @@ def test_study_on_disk(tmp_path, cli):
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;half" in text
     assert "Keep 70\u00a0%" in text
-    assert "scoring paid after trainings" in text
+    assert "scoring paid against all data" in text
+    assert "scoring paid against random" in text
     assert (tmp_path / "figures" / "accuracy.svg").exists()
     assert study_page(open_study(folder), Options()).context["costs"]
     code, _, err = cli("report", folder, "--out", tmp_path / "page.html", "--data", "digits")

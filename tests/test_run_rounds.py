@@ -9,6 +9,7 @@ from dataprune import noise
 from dataprune.data import read
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
+from dataprune.report.page.data import gather
 from dataprune.run.evidence import evidence_of, evidence_of_rounds, evidence_of_trace, excluded
 from dataprune.run.score import score
 from dataprune.run.suspects import find_suspects
@@ -79,6 +80,14 @@ def test_each_example_is_asked_of_as_many_networks_suspect_or_not(run):
     )  # by a naive route: the mean of the logarithms of the two whose fold it is in
     p = np.exp(logs / 2)
     np.testing.assert_allclose(evidence.out_of_sample, p / p.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_what_a_round_left_out_does_not_count_as_held_out(run):
+    right, first = run.trace.channel("predicted") == run.labels, ~run.trace.trained_on[:3]
+    by_hand = [np.mean([right[m, epoch][first[m % 3]].mean() for m in range(6)]) for epoch in range(3)]  # folds of the same size
+    found = gather(run).predictions
+    assert found.held_out == pytest.approx(by_hand, abs=1e-6)
+    assert run.plot() is not None
 
 
 def toy(p, labels):

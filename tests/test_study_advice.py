@@ -8,10 +8,12 @@ import pytest
 import dataprune as dp
 from dataprune.errors import InputError
 from dataprune.study.advice import Situation, advise, grouped, overall, situation_from, situation_of
+from dataprune.study.cost import NO_ENCODER
+from dataprune.study.spec import Sweep
 from dataprune.study.summary import Verdict, summarise
 from dataprune.training.settings import Cost
 from study_tables import sweep_rows, trials_of, window_rows
-from study_toys import toy_spec, toy_study
+from study_toys import toy_spec, toy_study, vectors
 
 LARGE = Situation(50_000, 10, 5_000, ("el2n", "std", "flip", "forget", "aum"), wrong=200)
 
@@ -64,7 +66,7 @@ def test_few_examples_are_better_not_pruned():
 def test_a_small_set_of_large_classes_is_better_not_pruned_either():
     few = Situation(5_000, 10, 450, LARGE.scores)
     assert (at(0.7, few).strategy, at(0.7, few).by) == ("random", "")
-    assert "5,000 examples are few" in at(0.7, few).reasons[0].text
+    assert [reason.code for reason in at(0.7, few).reasons] == ["few: random"], "that easy ones are worth more is none for random"
     assert any("docs/findings.md" in str(reason) for reason in overall(few))
     assert at(0.7, Situation(5_000, scores=LARGE.scores)).strategy == "random", "the trials of a study alone tell no classes"
 
@@ -78,7 +80,7 @@ def test_at_small_sizes_of_few_what_was_measured_speaks():
         assert [at(keep, encoded).strategy for keep in (0.1, 0.2, 0.4)] == ["herding", "herding", "random"]
     seventy = at(0.7, replace(clean, encoded=True))
     assert (seventy.strategy, seventy.by, seventy.reasons[0].code) == ("hardest", "el2n", "few: seventy")
-    for keep, code in ((0.7, "texts: half"), (0.5, "texts: half"), (0.9, "few: easy")):
+    for keep, code in ((0.7, "texts: half"), (0.5, "texts: half"), (0.9, "few: random")):
         assert at(keep, replace(clean, kind="texts")).reasons[0].code == code
     for other in (clean, replace(noisy, encoded=True), replace(clean, encoded=True, n_examples=900)):
         assert at(0.7, other).strategy == "random"
@@ -145,13 +147,28 @@ def test_overall_says_whether_it_pays():
         in text
     )
     assert "nothing was trained on kept sets of these data" in text
+    (cost,) = (
+        one.text for one in overall(replace(LARGE, scoring=Cost(1.0, 1.0, 3e12), uncounted=NO_ENCODER)) if "TFLOP" in one.text
+    )
+    assert "3 TFLOP without the encoder" in cost
+
+
+def test_of_a_larger_set_it_is_said_that_a_smaller_one_did_better():
+    loss = {0.75: 0.05, 0.5: 0.01}
+    rows = [(*row[:5], row[5] - loss.get(row[2], 0) * (row[0] != "all")) for row in sweep_rows(("el2n",), (0.75, 0.5), gain=0.05)]
+    summary = summarise(trials_of(rows))
+    large, small = advise(LARGE, [0.75, 0.5], summary)
+    said = {one.code: dict(one.data) for one in large.reasons}
+    assert said["best: smaller"]["keep"] == 0.5
+    assert said["best: smaller"]["by"].value == pytest.approx(small.value - large.value)
+    assert "best: smaller" not in [one.code for one in small.reasons]
 
 
 def test_each_reason_is_given_once_and_equal_advice_is_one_line():
     small = Situation(1_437, 10, 140, LARGE.scores)
     ((sizes, reasons),) = grouped(advise(small, [0.9, 0.7, 0.5]))
     assert [one.keep for one in sizes] == [0.9, 0.7, 0.5]
-    assert len(reasons) == 2
+    assert len(reasons) == 1
     said = [reason for _, reasons in grouped(advise(LARGE, [0.9, 0.5, 0.2])) for reason in reasons]
     assert len(said) == len(set(said))
 
@@ -257,6 +274,18 @@ def test_command_advises_on_a_run(run_folder, cli):
     assert lines[-1] == f"next: dataprune prune {run_folder} --keep 0.5 --strategy random --balanced --out kept.csv"
 
 
+def test_small_sets_and_wrong_labels_are_led_to_the_labels_and_uneven_classes_are_told(cli, tmp_path):
+    train = vectors(120)
+    np.savez(tmp_path / "few.npz", x=train.inputs, y=(train.labels > 0) ^ (np.arange(120) % 12 == 0))
+    quick = ("--model", "trees", "--executor", "serial")
+    code, _, err = cli("score", tmp_path / "few.npz", "--out", tmp_path / "run", *quick)
+    assert code == 0, err
+    lines = cli("advise", tmp_path / "run")[1].splitlines()
+    counts = dp.open_run(tmp_path / "run").manifest.data.class_counts
+    assert lines[1].endswith(f"2 classes, {min(counts)} to {max(counts)} a class")
+    assert lines[-1] == f"next: dataprune noise find {tmp_path / 'run'}"
+
+
 def test_command_refuses_what_is_neither(tmp_path, run_folder, cli):
     code, out, err = cli("advise", tmp_path)
     assert (code, out) == (2, "")
@@ -272,6 +301,12 @@ def test_command_takes_the_run_inside_a_study_and_refuses_one_of_other_data(tmp_
     assert (code, err) == (0, "")
     assert "120 examples in 3 classes, 40 a class" in out
     assert f"next: dataprune prune {study.path / 'run'} --keep 0.5" in out
+    free = toy_study(tmp_path / "free", toy_spec("half", parts=(Sweep("hardest", (0.9, 0.5)),), seeds=3, tolerance=0.5))
+    shown = cli("advise", free.path)[1].splitlines()
+    assert shown[-1] == f"next: dataprune prune {free.path / 'run'} --proven {free.path} --out kept.csv"
+    assert not any("down to" in line for line in shown)
+    asked = cli("advise", free.path, "--keep", "0.9")[1].splitlines()
+    assert asked[-1].startswith(f"next: dataprune prune {free.path / 'run'} --keep 0.9")
     code, again, _ = cli("advise", study.path, "--run", study.path / "run")
     assert (code, again) == (0, out)
     code, out, err = cli("advise", study.path, "--run", run_folder)

@@ -75,7 +75,8 @@ def test_work_is_counted_with_scoring_and_paid_by_savings():
     assert paid == 2000 // (1000 * 0.5 * one.times - 500) + 1
     words = one.words(study_costs(table, Cost(1.0, 1.0, 2000.0)))
     assert words[:3] == ("el2n", "0.5", f"{one.times:.2f}")
-    assert words[5] == f"{paid:.0f} trainings"
+    assert words[4] == f"{1 / times:.2f}", "times the work, not how many times less"
+    assert words[5] == f"after {paid:.0f} trainings"
     assert [replace(one, times=times, low=0.0, high=np.inf).words(study_costs(table, UNKNOWN))[2] for times in (0.0, np.inf)] == [
         "-",
         "-",
@@ -97,12 +98,18 @@ def test_columns_that_hold_nothing_are_left_out(studied, capsys):
     said = capsys.readouterr().out
     assert "area %" in said
     assert "10-70 % dropped" not in said
+    assert "start" not in said.split("verdict")[0]
+    assert f"sizes are of {studied.manifest.data.n_train} examples" in said
 
 
 def test_what_was_shown_is_kept(studied, tmp_path, capsys):
     run = open_run(studied.path / "run")
     assert proven(studied, run, None, "el2n", None)[0].keep == 0.5
-    assert proven(studied, run, 0.9, None, "hardest")[0].name == "el2n"
+    cell, said = proven(studied, run, 0.9, None, "hardest")
+    assert cell.name == "el2n"
+    assert "down to" not in said
+    assert f"of {studied.manifest.data.n_train} examples there" in said
+    assert f"here of {len(run.ids)}" in said
     assert proven(studied, run, 0.9, None, "random")[0].is_random
     out = tmp_path / "kept.csv"
     assert main(["prune", str(run.path), "--proven", str(studied.path), "--by", "el2n", "--out", str(out)]) == 0
@@ -113,8 +120,8 @@ def test_what_was_shown_is_kept(studied, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ((0.7, None, None), ("not tried", "el2n at keep 0.5", "at keep 0.9")),
-        ((None, "forget", None), ("forget", "not tried", "Random against all data")),
+        ((0.7, None, None), ("did not try that, but el2n at keep 0.5", "at keep 0.9")),
+        ((None, "forget", None), ("forget", "did not try that", "Random against all data")),
         ((0.5, None, "easiest"), ("easiest at keep 0.5", "Random against all data")),
     ],
 )
@@ -126,7 +133,9 @@ def test_what_was_not_shown_is_refused_and_random_is_named(studied, asked, words
 
 def test_what_loses_more_other_scores_and_other_options_are_refused(studied, tmp_path, capsys):
     strict = replace(studied, spec=replace(studied.spec, tolerance=0.0))
-    with pytest.raises(InputError, match=r"at any size below 1 to lose at most 0 points.*not shown.*Random against all data"):
+    with pytest.raises(
+        InputError, match=r"at any size below 1 to lose at most 0 points.*did not show that.*Random against all data"
+    ):
         proven(strict, open_run(studied.path / "run"), None, None, None)
     one_seed = toy_study(tmp_path / "one", replace(studied.spec, seeds=1), sources=StudyInputs(run=studied.path / "run"))
     with pytest.raises(InputError, match="one seed"):
@@ -158,3 +167,15 @@ def test_sets_chosen_by_features_are_proven_with_the_same_features_alone(tmp_pat
             proven(study, run, 0.8, None, "k-center", features)
     with pytest.raises(InputError, match="clusters that the study made"):
         proven(study, run, None, "km", None)
+
+
+def test_without_a_rule_it_is_said_where_another_is_advised(studied, capsys):
+    run = str(studied.path / "run")
+    assert main(["prune", run, "--keep", "0.5"]) == 0
+    assert f"dataprune advise {run}" in capsys.readouterr().err
+    assert main(["prune", run, "--keep", "0.5", "--by", "el2n"]) == 0
+    assert main(["prune", run, "--keep", "0.5", "--strategy", "hardest"]) == 0
+    assert main(["prune", run, "--keep", "1"]) == 0
+    assert "dataprune advise" not in capsys.readouterr().err
+    assert main(["prune", run, "--keep", "0.5", "--by", "foo"]) == 2
+    assert "`--by` must be one of" in capsys.readouterr().err

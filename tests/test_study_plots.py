@@ -245,3 +245,11 @@ def test_one_call_draws_any_result():
         assert thing.plot().axes
     with pytest.raises(InputError, match=r"`thing` must be .* got int"):
         plot_data(3)
+
+
+def test_each_chart_says_over_what_its_bars_are():
+    rows = sweep_rows(("el2n",))
+    summary = summarise(trials_of(rows, n_test=[500] * len(rows)))
+    assert "over trainings and test examples" in accuracy_data(summary).description
+    assert "over trainings, " in differences_data(summary).description
+    assert "over trainings, " in accuracy_data(summarise(trials_of(rows))).description

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dataprune.errors import InputError
 from dataprune.study.auc import simpson_weights, trapezoid_weights
+from dataprune.study.metric import Metric
 from dataprune.study.results_table import cell_table
 from dataprune.study.summary import Verdict, summarise
 from dataprune.study.wording import note
@@ -259,3 +260,13 @@ def test_a_summary_shows_itself(sweep):
     assert len(repr(sweep).splitlines()) < 8
     assert sweep._repr_html_().count("<tr>") == 30
     assert list(sweep.to_pandas().columns) == COLUMNS
+
+
+def test_a_difference_of_nothing_is_nothing_in_any_unit():
+    losses = {"all": (0.3, 0.4, 0.5), "random": (0.31, 0.39, 0.5), "el2n": (0.35, 0.42, 0.5)}
+    strategies = {"all": "all", "random": "random", "el2n": "hardest"}
+    rows = [(n, strategies[n], 1.0 if n == "all" else 0.5, 0.0, seed, 0.5) for n in losses for seed in range(3)]
+    table = trials_of(rows, loss=[one for values in losses.values() for one in values])
+    found = summarise(table, 0.1, Metric.of("loss:lower")).table["minus_all"]
+    assert found[1] == 0, "not 1e-17"
+    assert found[2] == pytest.approx(0.07 / 3)

@@ -90,6 +90,26 @@ def test_what_a_trainer_does_wrong_is_one_line_with_its_log_and_the_others_go_on
     assert Path(errors[13].split("its log: ")[1]).read_text().count("$ ") == 3, "killed from outside, it is tried again"
 
 
+@pytest.mark.parametrize("ending", ["", "sys.exit('lost')"])
+def test_a_trainer_that_empties_its_folder_keeps_its_log_and_its_result(tmp_path, ending):
+    script = tmp_path / "t.py"
+    script.write_text(f"""
+import json, os, shutil, sys
+ids, out, result = sys.argv[1:]
+shutil.rmtree(out)
+os.makedirs(out)
+print("swept", flush=True)
+{ending}
+json.dump({{"accuracy": 0.5}}, open(result, "w"))
+""")
+    study = trainer_study(tmp_path / "study", command(script, "{ids} {out} {result}"))
+    assert [one.endswith("log.txt") and "lost" in one for one in study.trials["error"]] == [bool(ending)] * len(
+        study.trials["error"]
+    )
+    for trial in study.trials["trial"]:
+        assert "swept" in (study.path / FOLDER / trial / LOG).read_text()
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -231,8 +251,8 @@ def test_a_metric_of_which_less_is_better_gives_the_mirror_image_of_accuracy(mad
     one, two = made.summary.table, other.summary.table
     assert one["verdict"].tolist() == two["verdict"].tolist()
     np.testing.assert_allclose(two["wrong"], 1 - one["test_accuracy"])
-    np.testing.assert_allclose(two["minus_random"], -one["minus_random"])
-    np.testing.assert_allclose(two["minus_random_low"], -one["minus_random_high"])
+    np.testing.assert_allclose(two["minus_random"], -one["minus_random"], atol=1e-12)
+    np.testing.assert_allclose(two["minus_random_low"], -one["minus_random_high"], atol=1e-12)
     mine, theirs = ([(one.name, one.keep) for one in found.summary.droppable] for found in (made, other))
     assert mine == theirs
     assert "points" in str(other.summary.notes[-2])

@@ -1,13 +1,19 @@
 """`dataprune advise`: what to keep of a set, at which size, and why."""
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dataprune as dp
 from dataprune.cli.lines import say, warn
 from dataprune.cli.results import plain
 from dataprune.cli.score import say_eyes
+from dataprune.errors import InputError
 from dataprune.report.text import display_text, pluralise
+
+if TYPE_CHECKING:
+    from dataprune.study.advised import Advised
 
 
 def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path | None = None) -> object:
@@ -33,18 +39,47 @@ def advise(run_or_study: Path, /, *, keep: list[float] | None = None, run: Path 
     if opened is not None:
         say_eyes(opened)
     classes = "" if situation.n_classes is None else f" in {pluralise(situation.n_classes, 'class')}"
-    each = "" if situation.per_class is None else f", {situation.per_class:,.0f} a class"
-    say(f"{display_text(run_or_study)}: {pluralise(situation.n_examples, 'example')}{classes}{each}")
+    say(f"{display_text(run_or_study)}: {pluralise(situation.n_examples, 'example')}{classes}{_each(advised)}")
     if study is not None and not study.is_finished:
         warn("the study is not finished: this is what has been trained so far")
     say(*(f"  - {reason}" for reason in advised.reasons))
     for same, why in grouped(advised.sizes):
         say(f"keep {', '.join(f'{one.keep:.4g}' for one in same)}: {same[0]}", *(f"  - {reason}" for reason in why))
     say(*(f"note: {note}" for note in advised.notes))
-    chosen = next((advice for advice in advised.sizes if advice.options), None)
-    if chosen is not None and opened is not None:
-        say(f"next: dataprune prune {shlex.quote(str(opened.path))} {shlex.join(chosen.options)} --out kept.csv")
-    elif chosen is not None:
-        say(f"to do it: dataprune prune with {shlex.join(chosen.options)}, on the run that the study took its scores from")
+    _say_next(advised, is_asked=keep is not None)
     said = [plain(advice) | {"options": advice.options} for advice in advised.sizes]
     return {"n_examples": situation.n_examples, "reasons": advised.reasons, "sizes": said, "notes": advised.notes}
+
+
+def _each(advised: "Advised") -> str:
+    """Say how many examples a class has: the least and the most where they differ by more than a tenth."""
+    if advised.run is None:
+        return ""
+    sizes = [size for size in advised.run.manifest.data.class_counts if size]
+    low, high = min(sizes), max(sizes)
+    return f", {low:,} to {high:,} a class" if high > 1.1 * low else f", {sum(sizes) / len(sizes):,.0f} a class"
+
+
+def _say_next(advised: "Advised", *, is_asked: bool) -> None:
+    """Say what to do: what the study has proven, else the best that it measured; without a study first look at wrong labels."""
+    from dataprune.run.journal import reviewed
+    from dataprune.study.proven import proven
+
+    study, run, situation = advised.study, advised.run, advised.situation
+    able = [one for one in advised.sizes if one.options]
+    at, sign = "" if run is None else shlex.quote(str(run.path)), -1 if study and not study.summary.metric.higher else 1
+    if run is not None and study is not None and not is_asked:
+        with suppress(InputError):  # nothing is proven, or not of scores of this run
+            proven(study, run, None, None, None)
+            say(f"next: dataprune prune {at} --proven {shlex.quote(str(study.path))} --out kept.csv")
+            return
+    if not able:
+        return
+    chosen = max(able, key=lambda one: (one.value is not None, sign * (one.value or 0.0)))
+    hardly_pays = bool(situation.few) and chosen.value is None and chosen.strategy == "random" and not is_asked
+    if run is not None and (hardly_pays or (situation.is_noisy and reviewed(run) is None)):
+        say(f"next: dataprune noise find {at}")
+    elif run is not None:
+        say(f"next: dataprune prune {at} {shlex.join(chosen.options)} --out kept.csv")
+    else:
+        say(f"to do it: dataprune prune with {shlex.join(chosen.options)}, on the run that the study took its scores from")

@@ -202,6 +202,8 @@ def _say_checked(checked: Checked) -> None:
     failed = [f"{one.name} {one.count:,.0f}, at most {one.limit}" for one in checked.findings if one.holds is False]
     open_ones = [f"{one.name} cannot be judged (--allow-unjudged passes it)" for one in unjudged]
     if checked.holds:
-        say("passes what could be judged" if unjudged else "passes")
+        n_limits = sum(one.limit is not None for one in checked.findings)
+        what = "passes what could be judged" if unjudged else "passes"
+        say(f"{what}: no limit is exceeded ({n_limits} of {len(checked.findings)} {'has' if n_limits == 1 else 'have'} one)")
     else:
         say(f"fails: {', '.join(failed + open_ones)}")

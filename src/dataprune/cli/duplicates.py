@@ -103,7 +103,7 @@ def _say_duplicates(found: "dp.Duplicates") -> None:
     if conflict.any():
         may_differ = "one of the two may be wrong, or near ones differ where it counts"
         which = "one of the two is wrong" if found.texts is None else may_differ
-        say(f"different labels: {which}. Look at both; of identical ones dataprune noise find makes suspects.")
+        say(f"different labels: {which}. Look at both; of identical ones in train dataprune noise find makes suspects.")
     if leak.any():
         count = len({(str(found.other_split[pair]), str(found.other_ids[pair])) for pair in leak.nonzero()[0].tolist()})
         cure = "Remove them from train, not from test, so that figures stay comparable."

@@ -35,6 +35,7 @@ class Progress:
         self._bar: Bar | None = None
         self._total, self._seconds = 0, 0.0
         self._first: tuple[int, float] | None = None
+        self._told = -math.inf
         self._begun = self._last = time.monotonic()  # the last line of a log; infinitely long ago before the first
 
     def __enter__(self) -> Self:
@@ -65,12 +66,13 @@ class Progress:
         """Show that so many steps are done: the status in the bar, or now and then in a log, which has every result."""
         self.heard = True
         now, left = time.monotonic(), self._left(done)
-        shown = f", about {duration(left)} left" if left else ""
+        shown = f", about {duration(left)} left" if left >= 1 else ""
         is_due = now - self._last >= max(LOG_SECONDS, (now - self._begun + left) / LOG_LINES)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, status=status + shown)
-        elif result:
-            say(result + shown)
+        elif result:  # those that were trained together end together: one estimate is enough
+            say(result + (shown if now - self._told >= 1 else ""))
+            self._told = now
         elif is_due or (done >= self._total and self._last != self._begun):
             self._last = now
             say(status + shown)

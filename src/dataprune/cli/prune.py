@@ -160,6 +160,8 @@ def prune(
         folder.write(place)
     say_kept(kept, opened, None if decided is None else score.labels)
     _warn_of_suspects(kept, opened)
+    if rule.by is None and rule.strategy is None:
+        _warn_of_rule(opened, len(kept) / kept.n_total)
     say_written("--out kept.csv", out, folders.asked, f"and {out.name}.json with what was asked" if out else "")
     sizes = {"n_kept": len(kept), "n_total": kept.n_total}
     return {**kept.spec, "notes": kept.notes, **sizes, "rows": rows_of(kept_columns(kept, opened))}
@@ -196,6 +198,18 @@ def _warn_of_suspects(kept: "dp.Selection", run: "dp.Run") -> None:
     if count := sum(pair in flagged for pair in zip(kept.ids.tolist(), labels, strict=False)):
         what = f"kept with a label that is flagged as wrong in {file}: {pluralise(count, 'example')}"
         warn(f"{what}. To look at them first: dataprune review {shlex.quote(str(run.path))}")
+
+
+def _warn_of_rule(run: "dp.Run", keep: float) -> None:
+    """Warn where nobody chose a rule and what is known without reading the trace speaks against the hardest by el2n."""
+    from dataprune.study.advice import advise, situation_of
+
+    (one,) = advise(situation_of(run, counted=False), [keep])
+    if one.strategy not in ("all", "hardest") or (run.manifest.memorised and one.by != "el2n"):
+        known = (
+            "the networks memorised the labels" if run.manifest.memorised else f"of a set like this {one} is advised at this size"
+        )
+        warn(f"kept by the usual rule, hardest by el2n, but {known}. To see why: dataprune advise {shlex.quote(str(run.path))}")
 
 
 def say_kept(kept: "dp.Selection", run: "dp.Run", labels: "np.ndarray | None" = None) -> None:

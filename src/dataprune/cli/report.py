@@ -54,6 +54,8 @@ def report(
     for what, reason in written.missing.items():
         if what in SERIOUS:
             warn(f"{what}: {reason}")
+        elif what == "thumbnails":  # smaller than asked for, or fewer: the reason says which
+            say(reason)
         else:
             say(f"left out: {'near duplicates' if what == 'near' else what}. {reason}")
     labels = f", {pluralise(written.n_suspects, 'label')} to check" if written.n_suspects else ""

@@ -275,7 +275,8 @@ def _report(done: "dp.Study", run_folder: Path | None) -> Ended:
     from dataprune.run.own_scores import known_score
     from dataprune.study.study import RUN
 
-    if (done.trials["status"] == "ok").any():
+    summary = done.summary if (done.trials["status"] == "ok").any() else None
+    if summary is not None:
         place, plots = run_folder or done.path / RUN, done.path / PLOTS
         run = dp.open_run(place) if place.exists() else None
         named = [known_score(run, name) for name in done.spec.scores if run and (name in run.scores or name in dp.SCORES)]
@@ -291,7 +292,7 @@ def _report(done: "dp.Study", run_folder: Path | None) -> Ended:
         complain(f"trial {done.trials['trial'][row]}: {done.trials['error'][row]}")
     if done.failed:
         complain(f"failed: {pluralise(len(done.failed), 'row')} of trials.parquet; --retry-failed trains them again")
-    return Ended({"path": done.path, "summary": done.summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
+    return Ended({"path": done.path, "summary": summary, "n_failed": len(done.failed)}, int(bool(done.failed)))
 
 
 MOST_ROWS = 200  # of the table that is printed; the file has all
@@ -300,24 +301,7 @@ MOST_ROWS = 200  # of the table that is printed; the file has all
 def say_summary(done: "dp.Study") -> None:
     """Print the table of cells, what can be dropped, and what the figures mean."""
     summary = done.summary
-    table, metric = summary.table, summary.metric
-    extras: list[str] = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
-    extras += ["n_seeds"] if len(set(table["n_seeds"].tolist())) > 1 else []
-    head = ("score", "strategy", "keep", "start", metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
-    rows: list[tuple[str, ...]] = [head]
-    for row in range(min(len(table["keep"]), MOST_ROWS)):
-        cell = {name: column[row] for name, column in table.items()}
-        sizes, value = (f"{cell['keep']:g}", f"{cell['start']:g}"), metric.text(cell[done.measure])
-        minus = metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"])
-        figures = *sizes, value, metric.span(cell["low"], cell["high"]), *minus
-        more = (str(cell[name] or "") for name in extras)
-        rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, cell["verdict"], *more))
-    budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
-    judged = "as the trainer reports it" if done.spec.trainer else "on test"
-    say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}:")
-    say_columns(rows, right=(2, 3, 4, 5, 6, 7))
-    if len(table["keep"]) > MOST_ROWS:
-        say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
+    _say_cells(done, summary)
     if done.spec.preset == "methods":
         _say_ranks(summary)
     else:
@@ -325,7 +309,7 @@ def say_summary(done: "dp.Study") -> None:
     if summary.multipliers:
         from dataprune.study.multiplier import HEADINGS
 
-        say("what random needs for the same, against what each rule needs (? where random's sizes end; one training):")
+        say("what random needs for the same, against what each rule needs; ? is beyond the sizes of random:")
         say_columns([HEADINGS, *(one.words(done.costs) for one in summary.multipliers)], right=(1, 2, 3, 4, 5))
     _say_droppable(summary)
     _say_arms(summary)
@@ -338,6 +322,30 @@ def say_summary(done: "dp.Study") -> None:
     seen += [operations(trained.flops)] if trained.flops else []
     trials = pluralise(len(set(done.trials["trial"])), "trial")
     say(", ".join([f"trained: {trials}, {duration(trained.train_seconds)} of training in all", *seen]))
+
+
+def _say_cells(done: "dp.Study", summary: "Summary") -> None:
+    """Print what was asked, and a row for each cell."""
+    table, metric = summary.table, summary.metric
+    extras: list[str] = [name for name in ("arm", "order", "clusters") if name in table and any(table[name])]
+    extras += ["n_seeds"] if len(set(table["n_seeds"].tolist())) > 1 else []
+    starts = ["start"] if any(table["start"]) else []
+    head = ("score", "strategy", "keep", *starts, metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
+    rows: list[tuple[str, ...]] = [head]
+    for row in range(min(len(table["keep"]), MOST_ROWS)):
+        cell = {name: column[row] for name, column in table.items()}
+        sizes, value = [f"{cell[name]:g}" for name in ("keep", *starts)], metric.text(cell[done.measure])
+        minus = metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"])
+        figures = *sizes, value, metric.span(cell["low"], cell["high"]), *minus
+        more = (str(cell[name] or "") for name in extras)
+        rows.append((cell["score"] or cell["strategy"], cell["strategy"], *figures, cell["verdict"], *more))
+    budget = "a budget of the trainer's own" if done.spec.trainer and not done.spec.epochs else f"equal {done.spec.budget}"
+    judged = "as the trainer reports it" if done.spec.trainer else "on test"
+    of = "" if done.manifest is None else f"; sizes are of {done.manifest.data.n_train:,} examples, without validation and test"
+    say(f"{done.spec.preset}, {metric.name} {judged}, {budget}, {pluralise(done.spec.seeds, 'seed')}{of}:")
+    say_columns(rows, right=range(2, head.index("verdict")))
+    if len(table["keep"]) > MOST_ROWS:
+        say(f"  and {len(table['keep']) - MOST_ROWS:,} more in {done.path / 'summary.parquet'}")
 
 
 def _say_ranks(summary: "Summary") -> None:

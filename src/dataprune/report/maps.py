@@ -83,7 +83,6 @@ def _map(data: MapData) -> "Figure":
     figure = canvas(5.4)
     axes = figure.add_subplot()
     axes.set(xticks=[], yticks=[])
-    axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_visible(False)
     size = float(np.clip(16_000 / len(data.points), 4, 22))
     if data.values is None:

@@ -14,6 +14,7 @@ from dataprune.report.maps import map_of
 from dataprune.report.predictions import predictions_of
 from dataprune.report.run_figures import confusion_data, correlation_data, distribution_data, epochs_data
 from dataprune.report.study_figures import study_plots
+from dataprune.run.evidence import dealt_of
 from dataprune.run.run import Run
 from dataprune.scores import Score, Scores
 from dataprune.streams import tie_break
@@ -49,7 +50,7 @@ def plot_data(thing: Drawable) -> Plot:
             ties = tie_break([str(one) for one in thing.ids.tolist()], 0)
             return map_of(variability, confidence, np.zeros(len(ties), bool), ties)
         case Run():
-            return plot_data(thing.trace)
+            return epochs_data(predictions_of(thing.trace, dealt_of(thing)))
         case Study():
             return plot_data(thing.summary)
         case Summary():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from dataprune.trace import Trace
 
@@ -20,7 +20,8 @@ class EnsemblePredictions:
         top_classes, top_probabilities: the most probable classes of each example, best first.
         p_label: the probability of the given label.
         vote: the share of examples whose label most members name (a tie goes to the lower class).
-        trained, held_out: how often a member is right on an example it did or did not train on; NaN where there are none.
+        trained, held_out: how often a member is right on an example it did or did not train on; NaN where there are none. What a
+            later round left out as a suspect is neither.
         changed: how often a member's prediction differs from the epoch before; NaN at the first.
     """
 
@@ -39,12 +40,13 @@ class EnsemblePredictions:
         return self.top_classes[:, 0]
 
 
-def predictions_of(trace: Trace) -> EnsemblePredictions:
-    """Read a trace once, in chunks.
+def predictions_of(trace: Trace, dealt: Bool[np.ndarray, "members examples"] | None = None) -> EnsemblePredictions:
+    """Read a trace once, in chunks; `dealt` says which examples each member was dealt, if not what it was trained on.
 
     Members that did not see the example speak where every example has such; where all members saw all, they do; else all.
     """
     seen_by, n = trace.trained_on, trace.n_examples
+    unseen_by = ~(seen_by if dealt is None else dealt)
     which: Literal["out", "in", "all"] = "out" if (~seen_by).any(axis=0).all() else "in" if seen_by.all() else "all"
     top = min(TOP, trace.n_classes)
     classes, probabilities = np.empty((n, top), np.int32), np.empty((n, top), np.float32)
@@ -54,10 +56,9 @@ def predictions_of(trace: Trace) -> EnsemblePredictions:
         p = chunk.probabilities(which)
         classes[rows], probabilities[rows] = _largest(p, top)
         p_label[rows] = p[np.arange(len(p)), chunk.labels]
-        counts += _counts(chunk)
+        counts += _counts(chunk, unseen_by[:, rows])
         at = rows.stop
-    n_trained = int(seen_by.sum())
-    of = np.array([n, n_trained or np.nan, (seen_by.size - n_trained) or np.nan, trace.n_members * n])
+    of = np.array([n, seen_by.sum() or np.nan, unseen_by.sum() or np.nan, trace.n_members * n])
     vote, trained, held_out, changed = counts / of[:, None]
     changed[0] = np.nan
     return EnsemblePredictions(which, classes, probabilities, p_label, vote, trained, held_out, changed)
@@ -74,7 +75,7 @@ def _largest(p: Float32[np.ndarray, "examples classes"], top: int) -> tuple[np.n
     return np.take_along_axis(found, order, axis=1).astype(np.int32), np.take_along_axis(values, order, axis=1)
 
 
-def _counts(chunk: Trace) -> Float64[np.ndarray, "kinds epochs"]:
+def _counts(chunk: Trace, unseen_by: Bool[np.ndarray, "members some"]) -> Float64[np.ndarray, "kinds epochs"]:
     """Count by epoch: examples whose label the vote names, right predictions on trained and on held-out examples, changes."""
     predicted, labels, n_classes = chunk.channel("predicted"), chunk.labels, chunk.n_classes
     seen_by, right = chunk.trained_on[:, None, :], predicted == labels
@@ -84,6 +85,6 @@ def _counts(chunk: Trace) -> Float64[np.ndarray, "kinds epochs"]:
         votes = np.bincount((predicted[:, epoch] + offset).ravel(), minlength=chunk.n_examples * n_classes)
         counts[0, epoch] = (votes.reshape(-1, n_classes).argmax(axis=1) == labels).sum()
     counts[1] = (right & seen_by).sum(axis=(0, 2))
-    counts[2] = (right & ~seen_by).sum(axis=(0, 2))
+    counts[2] = (right & unseen_by[:, None, :]).sum(axis=(0, 2))
     counts[3, 1:] = (predicted[:, 1:] != predicted[:, :-1]).sum(axis=(0, 2))
     return counts

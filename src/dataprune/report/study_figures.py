@@ -174,7 +174,9 @@ def _chart(summary: Summary, title: str, x_label: str, panels: Sequence[Panel], 
         fewest, most = (int(of(summary.table["n_seeds"])) for of in (np.min, np.max))
         seeds = (f"{fewest} to " if fewest < most else "") + pluralise(most, "seed")
         basis = f"{seeds}, {summary.degrees_of_freedom:.0f} degrees of freedom"
-        note = f"95 % intervals over trainings, spread pooled over all cells: {basis}. Lines are moved aside a little."
+        is_over_test = not y_label and any(one.code.startswith("intervals: with test") for one in summary.notes)
+        over = "trainings and test examples" if is_over_test else "trainings"
+        note = f"95 % intervals over {over}, spread pooled over all cells: {basis}. Lines are moved aside a little."
     return Chart(title, note, x_label, y_label or summary.metric.axis, tuple(panels)) if panels else None
 
 

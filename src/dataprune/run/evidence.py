@@ -18,8 +18,7 @@ MOST_LEFT_OUT = 0.5  # of the examples of a label: a class stays one
 
 def evidence_of(run: Run) -> Evidence:
     """Gather what the networks of a run say, those of later rounds apart from the first."""
-    numbers = [member.member for member in run.manifest.learned]
-    found = evidence_of_rounds(run.trace, numbers, run.manifest.spec.round_size, run.classes)
+    found = evidence_of_rounds(run.trace, *_rounds_of(run), run.classes)
     unseen, recipe = (found.count_from or found).out_of_sample, run.manifest.spec.recipe
     if recipe is None or recipe.weight_decay is not None or unseen is None:
         return found
@@ -42,11 +41,24 @@ def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, cl
     count_from = evidence_of_trace(trace.of_members(first) if retrained else trace, classes)
     if not retrained:
         return evidence_of_trace(trace, classes, mirrored=True, count_from=count_from) if trace.has_mirrored else count_from
-    dealt = trace.trained_on.copy()
-    place_of = {number: place for place, number in enumerate(numbers)}
+    dealt = _dealt(trace, numbers, round_size)
+    return evidence_of_trace(trace, classes, dealt, mirrored=True, count_from=count_from, retrained=True)
+
+
+def dealt_of(run: Run) -> Bool[np.ndarray, "members examples"]:
+    """Return which examples lie in the folds that each network was dealt, those that a later round left out among them."""
+    return _dealt(run.trace, *_rounds_of(run))
+
+
+def _rounds_of(run: Run) -> tuple[list[int], int]:
+    return [member.member for member in run.manifest.learned], run.manifest.spec.round_size
+
+
+def _dealt(trace: Trace, numbers: Sequence[int], round_size: int) -> Bool[np.ndarray, "members examples"]:
+    dealt, place_of = trace.trained_on.copy(), {number: place for place, number in enumerate(numbers)}
     for place, number in enumerate(numbers):
         dealt[place] = dealt[place_of.get(number % round_size, place)]
-    return evidence_of_trace(trace, classes, dealt, mirrored=True, count_from=count_from, retrained=True)
+    return dealt
 
 
 def evidence_of_trace(

@@ -88,7 +88,7 @@ def score_named(
     if by not in run.scores and is_score_file(by) and reading == ScoreReading():
         return score_of_file(by, run.ids, run.labels)
     if reading == ScoreReading() and not own:
-        return known_score(run, by, data)
+        return known_score(run, by, data, option="by")
     name = canonical(by)
     if name not in SCORES and not own:
         raise invalid("by", "name a score of the trace with --until, --window or --evidence", repr(by))
@@ -97,7 +97,7 @@ def score_named(
     return replace(score, name=f"{name} ({reading.words})") if reading.words else score
 
 
-def known_score(run: Run, name: str, data: Source = None) -> Score:
+def known_score(run: Run, name: str, data: Source = None, *, option: str = "score") -> Score:
     """Return a score of the run; one of the tables that it has no column of is computed from its trace, networks or features.
     InputError where there is no such score, or it is absent; no name of code or of a file is followed."""
     ours = name if name in run.scores else canonical(name)
@@ -115,7 +115,7 @@ def known_score(run: Run, name: str, data: Source = None) -> Score:
     if ours in run.scores or ours in run.scores.absent:
         return run.scores[ours]  # or why it is absent
     there = {*run.scores, *SCORES, *NETWORK_SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
-    raise unknown_choice("score", name, there, also=ALIASES)
+    raise unknown_choice(option, name, there, also=ALIASES)
 
 
 def networks_of(run: Run, name: str, data: Source = None) -> "Iterator[MemberNetwork]":

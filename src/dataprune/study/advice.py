@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dataprune.errors import InputError, invalid
-from dataprune.study.cost import scoring_cost
+from dataprune.study.cost import NO_ENCODER, scoring_cost
 from dataprune.study.metric import Amount
 from dataprune.study.summary import Summary, Verdict
 from dataprune.study.wording import TEXTS, Note, note
@@ -47,7 +47,7 @@ class Situation:
         pretrained: whether they began from weights that had seen pictures.
         accuracy: share of the labels that networks name which did not see them.
         memorised: whether the members know nearly all labels they trained on, so that scores of the last epoch tell little.
-        scoring: what scoring has cost.
+        scoring: what scoring has cost; `uncounted` says in words what that leaves out.
         kind: what people see: images, texts, rows or features.
     """
 
@@ -63,6 +63,7 @@ class Situation:
     accuracy: float | None = None
     counts: str = ""
     kind: str = "images"
+    uncounted: str = ""
 
     @property
     def per_class(self) -> float | None:
@@ -81,6 +82,11 @@ class Situation:
         return f"{self.n_examples:,} examples" if self.n_examples < SMALL else ""
 
     @property
+    def is_noisy(self) -> bool:
+        """Whether so many labels are wrong that they come before pruning."""
+        return self.noise >= NOISY
+
+    @property
     def has_many(self) -> bool:
         """Whether classes are large, as those of CIFAR-10."""
         return self.per_class is None or self.per_class >= MANY
@@ -90,7 +96,7 @@ class Situation:
 class Advice:
     """What to do at one size: as the options of `dataprune prune`; `by` is "" for random, `strategy` "all" for not to prune.
 
-    `reasons` say why, the strongest first.
+    `reasons` say why, the strongest first. `value` is the metric that a study measured, None where none did.
     """
 
     keep: float
@@ -100,6 +106,7 @@ class Advice:
     start: float = 0.0
     cut: float = 0.0
     balanced: bool = False
+    value: float | None = None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -122,31 +129,34 @@ class Advice:
         return f"{self.strategy}{by}" + (f" ({', '.join(options)})" if options else "")
 
 
-def situation_of(run: "Run") -> Situation:
-    """Read what a finished run says of its set. The estimate of wrong labels reads the trace."""
-    from dataprune.noise.words import counts_in_words
-    from dataprune.run.suspects import find_suspects
-
-    wrong, accuracy, counts = None, None, ""
-    with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
-        found = find_suspects(run)
-        wrong, accuracy = None if found.n_wrong is None else round(found.n_wrong), found.accuracy
-        counts = counts_in_words(found)
+def situation_of(run: "Run", *, counted: bool = True) -> Situation:
+    """Read what a finished run says of its set. The estimate of wrong labels reads the trace, unless they need not be counted."""
     sizes = np.array(run.manifest.data.class_counts)
-    return Situation(
+    known = Situation(
         n_examples=run.manifest.data.n_examples,
         n_classes=int((sizes > 0).sum()),
         smallest_class=int(sizes[sizes > 0].min()),
         scores=tuple(run.scores),
-        wrong=wrong,
         memorised=run.manifest.memorised,
         encoded=run.eyes != "scratch",
         pretrained=run.manifest.spec.model == PRETRAINED,
         scoring=scoring_cost(run.manifest.cost),
-        accuracy=accuracy,
-        counts=counts,
         kind=run.manifest.data.kind,
+        uncounted="" if run.manifest.spec.encoder is None else NO_ENCODER,
     )
+    with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
+        return _with_labels(known, run) if counted else known
+    return known
+
+
+def _with_labels(known: Situation, run: "Run") -> Situation:
+    """Add what the networks say of the labels."""
+    from dataprune.noise.words import counts_in_words
+    from dataprune.run.suspects import find_suspects
+
+    found = find_suspects(run)
+    wrong = None if found.n_wrong is None else round(found.n_wrong)
+    return replace(known, wrong=wrong, accuracy=found.accuracy, counts=counts_in_words(found))
 
 
 def situation_from(trials: Mapping[str, Any]) -> Situation:
@@ -187,7 +197,7 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
     if situation.few:
         reasons += [note("few: cheap", few=situation.few), note("few: found")]
     if situation.counts:
-        reasons.append(note("wrong: many" if situation.noise >= NOISY else "wrong: few", counts=situation.counts))
+        reasons.append(note("wrong: many" if situation.is_noisy else "wrong: few", counts=situation.counts))
     is_weak = situation.accuracy is not None and situation.accuracy < WEAK
     if is_weak and situation.kind == "images" and not (situation.encoded or situation.pretrained):
         reasons.append(note("eyes: tuned"))
@@ -195,7 +205,7 @@ def overall(situation: Situation, summary: Summary | None = None) -> tuple[Note,
         reasons.append(note("memorised"))
     if situation.scoring is not None and situation.scoring.flops > 0:
         tflop = situation.scoring.flops / 1e12
-        reasons.append(note("scoring cost", tflop=tflop, paid=tflop / 0.3))
+        reasons.append(note("scoring cost", tflop=tflop, uncounted=situation.uncounted, paid=tflop / 0.3))
     reasons += [note("of pictures", kind=situation.kind)] if situation.kind in ("texts", "rows") else []
     return (*reasons, note("no study")) if summary is None else tuple(reasons)
 
@@ -226,15 +236,29 @@ def _measured(keep: float, summary: Summary | None) -> Advice | None:
     among = [row for row in better if row in safe] or better
     if not among and not set(random) & set(safe):
         among = [row for row in tried if row in safe]
+    gain = (1 if summary.metric.higher else -1) * table[summary.metric.column]
+    row = max(among, key=lambda at: float(gain[at]), default=random[0])
+    value, smaller = float(table[summary.metric.column][row]), _better_smaller(summary, row, gain)
     if not among:
-        return Advice(keep, "random", (*_why_random(keep, tried, summary), *_loss(summary, random[0])))
-    row = max(among, key=lambda at: (1 if summary.metric.higher else -1) * float(table[summary.metric.column][at]))
+        reasons = [*_why_random(keep, tried, summary), *_loss(summary, row), *smaller]
+        return Advice(keep, "random", tuple(reasons), value=value)
     reasons = [note("best: against random", **_amounts(summary, "minus_random", row)), *_loss(summary, row)]
     if row not in better:
         reasons.append(note("best: safe", by=Amount(summary.tolerance, summary.metric)))
     elif len(better) > 1:
         reasons.append(note("best: of several", n=len(better)))
-    return Advice(keep, cells[row].strategy, tuple(reasons), cells[row].score, cells[row].start)
+    return Advice(keep, cells[row].strategy, (*reasons, *smaller), cells[row].score, cells[row].start, value=value)
+
+
+def _better_smaller(summary: Summary, row: int, gain: np.ndarray) -> tuple[Note, ...]:
+    """Say so where a smaller set of the study did better than the one in this row."""
+    cells, here = summary.cells, summary.cells[row]
+    rows = [at for at, one in enumerate(cells) if one.keep < here.keep - SAME_KEEP and one.arm == here.arm and not one.order]
+    best = max(rows, key=lambda at: float(gain[at]), default=row)
+    if not gain[best] > gain[row]:
+        return ()
+    by = Amount(abs(float(gain[best] - gain[row])), summary.metric)
+    return (note("best: smaller", keep=cells[best].keep, name=cells[best].name, by=by),)
 
 
 def _why_random(keep: float, tried: list[int], summary: Summary) -> tuple[Note, ...]:
@@ -264,13 +288,13 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
         return Advice(keep, "all", (note("all"),))
     if situation.few:
         return _of_few(keep, situation)
-    is_measured = situation.has_many or (situation.encoded and situation.noise < NOISY)
+    is_measured = situation.has_many or (situation.encoded and not situation.is_noisy)
     if keep < (0.7 if is_measured else 0.8) - 1e-9:
         return _stratified(keep, situation)
     large = note("hardest: many" if situation.has_many else "hardest: some")
     here = f"{'many' if situation.has_many else 'some'}: {'vectors' if situation.encoded else 'scratch'}"
     found = (note(here),) if here in TEXTS else ()
-    if situation.noise < NOISY:
+    if not situation.is_noisy:
         score, why = _score(situation, FOR_HARDEST)
         least = (note("score: least lost", score=score),) if score in ("std", "flip") else ()
         return Advice(keep, "hardest", (large, *found, *least, *why), score)
@@ -283,7 +307,7 @@ def _by_rule(keep: float, situation: Situation) -> Advice:
 
 def _of_few(keep: float, situation: Situation) -> Advice:
     """Advise random, but what was better than it at sizes, noise and eyes like these on the sets that were measured."""
-    is_noisy, has = situation.noise >= NOISY, situation.scores
+    is_noisy, has = situation.is_noisy, situation.scores
     is_enough = situation.n_examples >= LEAST and "el2n" in has
     if situation.kind == "texts" and OF_TEXTS[0] < keep <= OF_TEXTS[1] and is_enough and not is_noisy:
         return Advice(keep, "hardest", (note("texts: half"),), "el2n")
@@ -291,7 +315,7 @@ def _of_few(keep: float, situation: Situation) -> Advice:
     if ABOUT_70[0] <= keep <= ABOUT_70[1] and is_enough and not is_noisy:
         return Advice(keep, "hardest", (note("few: seventy"),), "el2n")
     if keep > METHODS_TO:
-        return Advice(keep, "random", (note("few: easy", few=situation.few), note("few: random")), balanced=True)
+        return Advice(keep, "random", (note("few: random"),), balanced=True)
     measured = note("methods: wrong labels" if is_noisy else "methods: as given")
     if keep <= THIRD and situation.encoded:
         return Advice(keep, "herding", (note("methods: herding"), measured), balanced=True)
@@ -301,7 +325,7 @@ def _of_few(keep: float, situation: Situation) -> Advice:
 
 
 def _stratified(keep: float, situation: Situation) -> Advice:
-    is_noisy, count = situation.noise >= NOISY, situation.smallest_class
+    is_noisy, count = situation.is_noisy, situation.smallest_class
     score, why = _score(situation, AGAINST_NOISE if is_noisy else FOR_STRATIFIED)
     below = "some" if not situation.has_many else "half" if keep > 0.3 else "small"
     reasons, cut = [note(f"stratified: {below}")], 0.0

@@ -12,6 +12,7 @@ from dataprune.study.wording import Note, note
 from dataprune.training.settings import MEASURES, Cost
 
 COLUMNS = ("train_seconds", "examples_seen", "flops")  # of trials.parquet
+NO_ENCODER = " without the encoder's pass over the examples"
 NOTHING, UNKNOWN = Cost(0.0, 0.0, 0.0), Cost(np.nan, np.nan, np.nan)
 
 

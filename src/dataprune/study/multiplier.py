@@ -8,7 +8,8 @@ from dataprune.study.cost import StudyCosts, pays_after
 from dataprune.study.results_table import CellTable
 from dataprune.study.statistics import TwoWay
 
-HEADINGS = ("rule", "keep", "times fewer examples", "95 %", "less work, with scoring", "scoring is paid after")
+PAID = "scoring paid against random of the same accuracy"
+HEADINGS = ("rule", "keep", "times fewer examples", "95 %", "times the work, with scoring", PAID)
 POINTS = 400  # sizes, evenly in their logarithm, at which random's curve is looked at: within 1 % of each other
 
 
@@ -36,7 +37,7 @@ class Multiplier:
         bound = f"{self.times:.2f}" if 0 < self.times < np.inf else f"under {high}" if not self.times else f"over {low}"
         bound = "-" if bound.endswith("?") else bound
         net, paid = self.net(costs)
-        found = ("-", "not known") if np.isnan(net) else (f"{net:.2f}", f"{paid:,} trainings" if paid else "never")
+        found = ("-", "not known") if np.isnan(net) else (f"{1 / net:.2f}", f"after {paid:,} trainings" if paid else "never")
         return (self.name + (f", {self.arm}" if self.arm else ""), f"{self.keep:g}", bound, f"{low} ... {high}", *found)
 
     def net(self, costs: StudyCosts) -> tuple[float, int | None]:

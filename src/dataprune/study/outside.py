@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -153,38 +153,45 @@ def train_outside(job: OutsideJob, report: Report) -> TrialResult:
         else:
             words = job.trainer.command(values)
         begun = time.perf_counter()
-        try:
-            _run(words, log, job)
-            done = _read(result, job, time.perf_counter() - begun)
-            shutil.rmtree(given, ignore_errors=True)
-        except InputError as wrong:
-            done = TrialResult(job.name, "failed", error=str(wrong))
-        return replace(done, traceback=log.read_bytes()[-LOG_BYTES:].decode(errors="replace"))
+        with log.open("w+b") as output:
+            try:
+                _run(words, output, job)
+                done = _read(result, job, time.perf_counter() - begun)
+                shutil.rmtree(given, ignore_errors=True)
+            except InputError as wrong:
+                done = TrialResult(job.name, "failed", error=str(wrong))
+            return replace(done, traceback=_said(output, 0)[-LOG_BYTES:].decode(errors="replace"))
 
 
-def _run(words: list[str], log: Path, job: OutsideJob) -> None:
+def _said(log: IO[bytes], begin: int) -> bytes:
+    """Read a log from where it is open: a training that empties its folder has deleted the file."""
+    log.seek(begin)
+    return log.read()
+
+
+def _run(words: list[str], output: IO[bytes], job: OutsideJob) -> None:
     """Run a command, again where it is killed from outside, as when memory runs out; InputError says why it failed."""
     threads = os.environ.get("OMP_NUM_THREADS", "1")
     environment = {**os.environ, **dict.fromkeys((*THREAD_VARIABLES, "DATAPRUNE_THREADS"), threads)}
     environment |= {"DATAPRUNE_SEED": str(job.seed), "PYTHONHASHSEED": str(job.seed % 2**32)}
     environment |= {"PYTHONPATH": os.pathsep.join(job.path)} if job.trainer.is_function else {}
-    with log.open("wb") as output:
-        for _ in range(MAX_ATTEMPTS):
-            output.write(f"$ {shlex.join(words)}\n".encode(errors="surrogateescape"))
-            output.flush()
-            begin = output.tell()
-            try:
-                code = _ended(words, output, environment, job.seconds)
-            except OSError as error:
-                raise InputError(f"cannot be started: {error.strerror}") from None
-            if code != -signal.SIGKILL:
-                break
+    for _ in range(MAX_ATTEMPTS):
+        output.seek(0, os.SEEK_END)
+        output.write(f"$ {shlex.join(words)}\n".encode(errors="surrogateescape"))
+        output.flush()
+        begin = output.tell()
+        try:
+            code = _ended(words, output, environment, job.seconds)
+        except OSError as error:
+            raise InputError(f"cannot be started: {error.strerror}") from None
+        if code != -signal.SIGKILL:
+            break
     if code == 0:
         return
     how = f"was ended by signal {-(code or 0)}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
     how = f"ended with exit code {code}" if code and code > 0 else how
     how = f"took longer than {job.seconds:g} seconds (--time-limit)" if code is None else how
-    said = [line.strip() for line in log.read_bytes()[begin:].decode(errors="replace").split("\n") if line.strip()]
+    said = [line.strip() for line in _said(output, begin).decode(errors="replace").split("\n") if line.strip()]
     raise InputError(how + (f": {said[-1][:200]}" if said else " and printed nothing"))
 
 

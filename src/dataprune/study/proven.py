@@ -39,7 +39,7 @@ def proven(
     if not shown:
         what = " ".join(filter(None, (by, strategy))) or "a set"
         what += " at any size below 1" if keep is None else f" at keep {keep:g}"
-        why = summary.no_loss or ("not shown" if asked else f"not tried (it tried {_tried(summary, arm)})")
+        why = summary.no_loss or ("it did not show that" if asked else f"it did not try that, but {_tried(summary, arm)}")
         most = Amount(summary.tolerance, summary.metric)
         demand = f"be a study that showed {what} to lose at most {most:g}"
         raise invalid("proven", demand, f"{study.path}: {why}", _of_random(study, keep))
@@ -55,7 +55,13 @@ def proven(
     cell = min(shown, key=lambda one: (one.keep, one.is_scored, -values[one] if summary.metric.higher else values[one]))
     loss, sizes = Amount(smallest[cell.name].at_most, summary.metric), smallest[cell.name].keep
     seeds = int(summary.table["n_seeds"][summary.cells.index(cell)])
-    return cell, f"{cell.name} loses at most {loss:g} down to keep {sizes:g}, over {seeds} seeds ({study.path})"
+    return cell, f"{cell.name} loses at most {loss:g} at keep {sizes:g}, over {seeds} seeds ({study.path}){_of(study, run)}"
+
+
+def _of(study: Study, run: Run) -> str:
+    """Say of what the study's sizes are shares, where that is less than the run has."""
+    n = 0 if study.manifest is None else study.manifest.data.n_train
+    return f"; of {n:,} examples there, without those for validation or test; here of {len(run.ids):,}" if n < len(run.ids) else ""
 
 
 def _tried(summary: Summary, arm: str) -> str:

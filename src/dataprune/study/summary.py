@@ -20,6 +20,7 @@ from dataprune.study.statistics import ALPHA, POWER, Estimate, TwoWay
 from dataprune.study.wording import Note, note
 
 TOLERANCE = 0.01
+EXACT = 12  # decimals of a share of the range: what is beyond them is the rounding of sums
 Correct = Sequence[Bool[np.ndarray, " test"] | None]
 COLUMNS = ("score", "strategy", "keep", "start")
 NUMBERS: dict[str, type] = {"keep": np.float64, "start": np.float64, "clusters": np.int64}
@@ -152,7 +153,7 @@ def summarise(trials: Trials, tolerance: float = TOLERANCE, metric: Metric = ACC
         found,
         table=table,
         areas=(),
-        droppable=tuple(replace(one, loss=size * one.loss, at_most=size * one.at_most) for one in found.droppable),
+        droppable=tuple(replace(one, loss=size * round(one.loss, EXACT), at_most=size * one.at_most) for one in found.droppable),
         ranks=tuple(replace(one, gain=size * one.gain, low=size * one.low, high=size * one.high) for one in found.ranks),
         arms=dict(found.arms) | _in_units(found.arms, ("difference", "difference_low", "difference_high"), step),
         standard_deviation=size * found.standard_deviation,
@@ -165,7 +166,7 @@ def summarise(trials: Trials, tolerance: float = TOLERANCE, metric: Metric = ACC
 def _in_units(
     columns: Mapping[str, np.ndarray], names: tuple[str, str, str], step: float, start: float = 0.0
 ) -> dict[str, np.ndarray]:
-    value, low, high = (start + step * columns[name] for name in names)
+    value, low, high = (start + step * np.round(columns[name], EXACT) for name in names)
     return dict(zip(names, (value, low, high) if step > 0 else (value, high, low), strict=True))
 
 
@@ -324,7 +325,7 @@ def _notes(cells: CellTable, fitted: TwoWay, smallest: Float64[np.ndarray, " cel
     by = Amount(fitted.standard_deviation)
     notes.append(note("spread", by=by, n_cells=len(cells.cells), freedom=fitted.degrees_of_freedom))
     if fitted.variance_power:
-        notes.append(note("spread grows", power=fitted.variance_power))
+        notes.append(note("spread grows", how="more" if fitted.variance_power > 0 else "less"))
     if not fitted.by_seed:
         notes.append(note("not paired"))
     told = smallest[smallest <= 1]

@@ -11,7 +11,6 @@ Ground = Literal["", "measured here", "measured elsewhere", "counted here", "rul
 REPORT = "a study of CIFAR and photographs of vegetables, 2023, one seed"
 DUAL = "arXiv:2502.06905, ResNet-18 on CIFAR, ± 0.3"
 OURS = "docs/findings.md"
-SORSCHER = "Sorscher et al. 2022, arXiv:2206.14486"
 ZHENG = "Zheng et al. 2023, arXiv:2210.15809"
 EXPLANATIONS = {
     "budget: steps": "equal steps: every training took {steps:,.0f} steps, however large its set",
@@ -21,7 +20,7 @@ EXPLANATIONS = {
     "seeds missing": "not all seeds are there for {cells}; their means are adjusted to the same seeds",
     "no interval": "no intervals: {why}",
     "spread": "a training scatters by {by:2} around cell and seed ({n_cells} cells, {freedom:.0f} degrees of freedom)",
-    "spread grows": "the variance of a training goes as error^{power:g} over the cells; the intervals take that into account",
+    "spread grows": "trainings scatter {how} where the error is larger; the intervals take that into account",
     "far": (
         "left out of means and intervals, too far from cell and seed for chance, as one that diverged: {trainings}. If more seeds "
         "(--seeds) do the same, it belongs to the cell"
@@ -59,7 +58,9 @@ EXPLANATIONS = {
     "no sizes": "the study compares no sizes",
     "area: span": "it needs sizes from 10 % to 70 % dropped",
     "area: steps": "Simpson's rule needs an odd number of sizes in equal steps, got {n} sizes",
-    "cost: once": "scoring is paid once for all scores and sizes; the search for the best, this study, is not counted",
+    "cost: once": (
+        "scoring is paid once for all scores and sizes; an encoder's pass and the search for the best, this study, are not counted"
+    ),
     "cost: no control": "without trainings on all data nothing is known about savings",
     "cost: equal steps": "with equal steps every training costs the same: pruning saves storage and labels, not training",
 }
@@ -69,13 +70,14 @@ MEASURED_HERE = {
         "no size was shown to lose at most {by:g} against all data: this study does not show that pruning pays; what is"
         " advised below is for a set that must be smaller"
     ),
-    "droppable": "down to keep {keep:g} at most {by:g} is lost (by {names})",
+    "droppable": "at {keep:.0%} kept at most {by:g} is lost (by {names}); between the sizes that were tried nothing is known",
     "random: not known": "{n:s way} to keep {keep:.0%} cannot be compared with random: {why}; random costs no scoring",
     "random: none better": "none of {n:s way} to keep {keep:.0%} was better than random beyond chance",
     "random: would have been seen": "a difference of {by:1} would have been seen in each",
     "best: against random": "{by:+1} against random of the same size ({low:+1b} ... {high:+1b})",
     "best: of several": "the best of {n} that beat random; as the best of several its lead is likely smaller than measured",
     "best: safe": "shown to lose at most {by:g} against all data, which random of the same size was not",
+    "best: smaller": "a smaller set was measured better, by {by:1}: {name} at {keep:.0%}",
     "against all": "{by:+1} against all data ({low:+1b} ... {high:+1b})",
     "against all: no interval": "{by:+1} against all data (no interval is known)",
 }
@@ -84,8 +86,8 @@ COUNTED_HERE = {
     "wrong: few": "{counts}",
     "memorised": "the members have memorised the labels: scores of the last epoch tell little here",
     "scoring cost": (
-        "scoring cost {tflop:,.3g} TFLOP; at 30 % dropped it has paid off once trainings on all data would have taken {paid:,.3g} "
-        "TFLOP together"
+        "scoring cost {tflop:,.3g} TFLOP{uncounted}; at 30 % dropped it has paid off once trainings on all data would have taken "
+        "{paid:,.3g} TFLOP together"
     ),
     "score: all epochs": "the members have memorised the labels, so only scores over all epochs tell examples apart",
     "stratified: balanced": "the smallest class, of {count:,}, may vanish: --balanced keeps its share",
@@ -168,7 +170,6 @@ MEASURED_ELSEWHERE = {
             "(2.2 ... 3.8)"
         ),
     },
-    SORSCHER: {"few: easy": "{few} are few: with little data the easy examples are worth more"},
     ZHENG: {"stratified: cut": "at small sizes its authors leave out some of the hardest; try --cut 0.1 too"},
 }
 

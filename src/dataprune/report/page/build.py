@@ -68,7 +68,7 @@ def _payload(data: ReportData, chosen: Choice) -> dict[str, Any]:
                 "n": number,
                 "to": int(suspects.suggested_label[row]),
                 "p": None if suspects.n_wrong is None else round(float(suspects.probability[row]), 3),
-                "why": display_text(suspects.reason[row], 300),
+                "why": display_text(suspects.reason[row], 300).replace(" %", "\u00a0%"),
             }
             for number, row in enumerate(chosen.suspects.tolist(), start=1)
             if suspects is not None
@@ -143,6 +143,7 @@ def _context(data: ReportData, options: Options, chosen: Choice, left_out: str) 
         "skipped": [[display_text(one.path, 200), display_text(one.reason, 200)] for one in skipped[:MOST_SKIPPED]],
         "n_skipped": len(skipped),
         "n_examples": len(data),
+        "n_mapped": len(chosen.mapped),
         "max_pictures": options.max_pictures,
         "side": "none" if not longest else "tiny" if longest <= 16 else "small" if longest <= 48 else "large",  # how it is enlarged
     }
@@ -160,7 +161,11 @@ def _suspects(data: ReportData, chosen: Choice) -> dict[str, Any]:
         "accuracy": accuracy_in_words(found),
         "counts": capitalise(counts_in_words(found)),
         "notes": [capitalise(display_text(note, 600)) for note in found.notes],
-        "pairs": [{"given": names[given], "to": names[other], "count": count} for given, other, count in looks_like],
+        "pairs": [
+            {"given": names[given], "to": names[other], "count": count}
+            for given, other, count in looks_like
+            if looks_like[0][-1] > 1
+        ],
     }
 
 
@@ -181,7 +186,8 @@ def _duplicates(data: ReportData, chosen: Choice) -> dict[str, Any]:
         for i in range(chosen.n_pairs)
     ]
     conflicts, leaks, exact = (int(one.sum()) for one in (pairs.is_conflict, pairs.is_leak, pairs.is_exact))
-    return {"is_there": True, "total": len(pairs), "conflicts": conflicts, "leaks": leaks, "exact": exact, "pairs": rows}
+    counts = {"total": len(pairs), "conflicts": conflicts, "leaks": leaks, "exact": exact}
+    return {"is_there": True, **counts, "among": " and ".join(["train", *data.beyond]), "pairs": rows}
 
 
 def _issues(data: ReportData, chosen: Choice) -> dict[str, Any] | None:

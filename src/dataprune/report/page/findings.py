@@ -11,6 +11,7 @@ from dataprune.report.page.data import ReportData
 from dataprune.report.text import capitalise, display_text, duration, pluralise
 from dataprune.run.manifest import Phase
 from dataprune.study.advice import Situation, advise
+from dataprune.study.wording import note
 
 MOST_DROPPED = 0.3  # up to here published results on CIFAR find nearly no loss with any score
 STEP = 0.05
@@ -79,7 +80,7 @@ def drop_finding(data: ReportData) -> Finding:
     found = next((one for one in advised if one.strategy in ("hardest", "window", "easiest")), advised[0])
     command = f"dataprune prune RUN {' '.join(found.options)} --out kept.csv"
     if found.strategy not in ("hardest", "window", "easiest"):
-        text = f"{easy}, but {found.reasons[0].text}. If the set must be smaller, draw it at random."
+        text = f"{easy}, but {note('few: cheap', few=situation.few).text}. If the set must be smaller, draw it at random."
         return Finding("Pruning hardly pays here", text, command)
     dropped = 1 - found.keep
     after = f"What that costs is not measured here ({found.reasons[0].text}); a study measures it. {_caution(data)}".strip()
@@ -112,6 +113,8 @@ def _other(data: ReportData) -> Finding:
     predicted = data.predictions.predicted
     wrong = predicted != data.labels
     for given, other, count in frequent_pairs(data.labels[wrong], predicted[wrong], len(data.classes))[:1]:
+        if (data.class_names[given], data.class_names[other]) == (worst.name, worst.taken_for):
+            break
         times = "once" if count == 1 else f"{count:,} times"
         text += f" The most frequent confusion: “{data.class_names[given]}” predicted as “{data.class_names[other]}”, {times}."
     return Finding(f"“{worst.name}” is the hardest class", text, link="#classes")

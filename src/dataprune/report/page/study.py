@@ -1,5 +1,6 @@
 """The page of a study before it is HTML: three findings that a person can act upon, what the templates say, and its plots."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dataprune.errors import InputError, StoreError, percent
+from dataprune.errors import InputError, StoreError, join_some, percent
 from dataprune.report.charts import Chart
 from dataprune.report.page.findings import Finding
 from dataprune.report.page.render import Options, Page
@@ -54,7 +55,7 @@ def study_page(study: Study, options: Options) -> Page:
     context |= {
         "title": display_text(title, 200),
         "summary": _summary(study),
-        "findings": [asdict(one) for one in (_droppable(summary), _against_random(summary), _cost(costs))],
+        "findings": [asdict(one) for one in (_droppable(summary), _against_random(summary), _cost(costs, summary))],
         "cautions": [*missing.values(), *_sentences(() if study.manifest is None else study.manifest.notes)],
         "missing": missing,
         "curves": list(curves),
@@ -125,7 +126,7 @@ def _ended(study: Study) -> np.ndarray:
 
 
 def _sentences(notes: Sequence[object]) -> list[str]:
-    return [capitalise(display_text(note, 600)) for note in notes]
+    return [re.sub(r"(?<![\w.-])-(?=\d)", "−", capitalise(display_text(note, 600))) for note in notes]
 
 
 def _missing(study: Study, summary: Summary | None) -> dict[str, str]:
@@ -145,11 +146,16 @@ def _summary(study: Study) -> str:
     sizes = len(set(np.asarray(trials["keep"], np.float64).round(9).tolist()))
     scores = sorted({display_text(one, 40) for one in trials["score"].tolist() if one not in ("", ALL, RANDOM)})
     by = ", chosen by " + " and ".join(filter(None, (", ".join(scores[:-1]), scores[-1]))) if scores else ""
+    train = pluralise(int(np.max(trials["n_train"])), "training example")
     seconds = float(np.nansum(np.asarray(trials["train_seconds"], np.float64)[ended]))
-    judged = "what the trainer reports" if study.spec.trainer else "test data, which no choice was made on"
+    judged = (
+        "what the trainer reports"
+        if study.spec.trainer
+        else "test data, which no training saw; which rule is best was chosen on them"
+    )
     return (
         f"{pluralise(int(ended.sum()), 'training')} with {pluralise(len(set(trials['seed'].tolist())), 'seed')} on "
-        f"{pluralise(sizes, 'size')} of the training set{by}; {duration(seconds)} of training. "
+        f"{pluralise(sizes, 'size')} of {train}{by}; {duration(seconds)} of training. "
         f"Judged on {judged}."
     )
 
@@ -198,8 +204,22 @@ def _against_random(summary: Summary | None) -> Finding:
         f"{same} not distinguishable from it. The best of them: {summary.cells[best].name} at "
         f"{percent(summary.cells[best].keep)}, {_amount(float(gains[best]), summary.metric)}."
     )
-    title = "Chance beats scores" if worse > better else "Scores are no better than chance here"
-    return Finding("Scores beat chance" if better > worse else title, text, link="#verdicts")
+    return Finding(
+        _who_wins(summary, {"Scores beat chance": Verdict.BETTER, "Chance beats scores": Verdict.WORSE}), text, "", "#verdicts"
+    )
+
+
+def _who_wins(summary: Summary, sides: Mapping[str, Verdict]) -> str:
+    """Name a winner of more than half of the comparisons; else at which sizes there is one."""
+    verdicts = summary.table["verdict"].tolist()
+    n = sum(verdicts.count(one) for one in (*sides.values(), Verdict.SAME))
+    said = []
+    for words, verdict in sides.items():
+        if 2 * verdicts.count(verdict) > n:
+            return words
+        kept = sorted({cell.keep for cell, one in zip(summary.cells, verdicts, strict=True) if one == verdict}, reverse=True)
+        said += [f"{words} at {join_some(map(percent, kept), most=3)}"] if kept else []
+    return capitalise("; ".join(said).lower()) or "Scores are no better than chance here"
 
 
 def _unknown_scoring(study: Study) -> list[str]:
@@ -214,23 +234,35 @@ def _cost_rows(costs: StudyCosts) -> list[dict[str, Any]]:
         ("all data", 1.0, costs.everything, UNKNOWN, "–"),
     ]
     for one in costs.cells:
-        paid = "never" if one.saved[costs.measure] <= 0 else "–" if one.pays_after is None else f"{one.pays_after:,}"
+        paid = (
+            "–"
+            if one.cell.is_random
+            else "never"
+            if one.saved[costs.measure] <= 0
+            else "–"
+            if one.pays_after is None
+            else f"{one.pays_after:,}"
+        )
         rows.append((one.cell.name, one.cell.keep, one.training, one.saved, paid))
     names = ("what", "keep", "flops", "saved_flops", "seconds", "saved_seconds", "paid")
     figures = [(what, keep, cost.flops, saved.flops, cost.seconds, saved.seconds, paid) for what, keep, cost, saved, paid in rows]
     return [dict(zip(names, map(plain, one), strict=True)) for one in figures]
 
 
-def _cost(costs: StudyCosts | None) -> Finding:
+def _cost(costs: StudyCosts | None, summary: Summary | None) -> Finding:
+    """Return what a training costs on the smallest set that is shown to be as good, or where there is none on the smallest."""
     smaller = [] if costs is None else [one for one in costs.cells if one.cell.keep < 1 and one.training[costs.measure] > 0]
     if costs is None or not smaller or not costs.everything[costs.measure] > 0:
         return Finding("No saving is known", "Trainings on all data and on smaller sets are needed for a cost.", link="#cost")
-    smallest, everything = min(smaller, key=lambda one: one.cell.keep), costs.everything
+    safe = {(one.arm, one.name, one.keep) for one in summary.droppable} if summary else set()
+    shown = [one for one in smaller if (one.cell.arm, one.cell.name, one.cell.keep) in safe]
+    smallest, everything = min(shown or smaller, key=lambda one: one.cell.keep), costs.everything
     share, keep = smallest.training[costs.measure] / everything[costs.measure], percent(smallest.cell.keep)
     took = [duration(one.seconds) if one.seconds > 0 else "an unknown time" for one in (smallest.training, everything)]
     text = f"It took {took[0]}, on all data it took {took[1]} (seconds also depend on what else the machine did)."
-    if costs.scoring.flops > 0 and everything.flops > 0:
-        text += f" Scoring comes on top, once: as much as {costs.scoring.flops / everything.flops:.2g} trainings on all data."
+    if costs.scoring.flops > 0 and everything.flops > 0 and not smallest.cell.is_random:
+        times = costs.scoring.flops / everything.flops
+        text += f" Scoring comes on top, once: as many operations as {times:.2g} trainings on all data."
     return Finding(f"Training on {keep} takes {percent(share)} of the work", text, link="#cost")
 
 
