@@ -1,6 +1,7 @@
 """Tables whose rows are texts or examples of numbers and categories: which columns are meant, vectors, what is refused."""
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -290,7 +291,7 @@ class TestRows:
         ("target", "needle"),
         [
             (np.arange(60) * 7 + 1, "id"),
-            (np.linspace(0, 1, 60), "regression"),
+            (np.linspace(0, 1, 60), "Regression"),
             ([f"name {row}" for row in range(60)], "an id"),
             ([f"2024-{1 + row // 28:02}-{1 + row % 28:02}" for row in range(60)], "date"),
         ],
@@ -308,6 +309,63 @@ class TestRows:
         write_table(tmp_path / "none.csv", {"label": ["a", "b"] * 6})
         with pytest.raises(InputError, match="column"):
             dp.read(tmp_path / "none.csv")
+
+    def test_ids_are_those_of_the_column_that_names_the_rows(self, tmp_path):
+        names = [f"P{(7 * row) % 60:05}" for row in range(60)]
+        path, truth = write_rows(tmp_path / "a.csv"), tmp_path / "truth.csv"
+        path.write_text(path.read_text().replace(",id,", ",patient_id,"))
+        found = dp.read(path)
+        assert found.ids.tolist() == list(map(str, range(1000, 1060)))
+        assert any("ids are taken" in note and "patient_id" in note for note in found.notes)
+        assert not any("not used" in note and "patient_id" in note for note in found.notes)
+        found = dp.read(write_rows(tmp_path / "b.csv", patient_id=names, id=["the same"] * 60))
+        assert found.ids.tolist() == names
+        order = np.random.default_rng(0).permutation(60)
+        write_table(truth, {"patient_id": [names[row] for row in order], "truth": found.labels[order]})
+        joined = dp.read(tmp_path / "b.csv", labels=f"{truth}:truth")
+        assert joined.labels.tolist() == found.labels.tolist()
+        assert dp.read(write_rows(tmp_path / "c.csv", patient_id=names)).ids[0] == "1000", "one that is called id comes first"
+
+    def test_an_id_is_not_said_to_be_unused(self, tmp_path):
+        notes = dp.read(write_rows(tmp_path / "a.csv")).notes
+        assert not any("not used" in note and " id" in note for note in notes)
+        assert any("the column name" in note for note in notes)
+
+    def test_moments_and_hashes_are_no_texts(self, tmp_path):
+        moments = [f"2020-01-{1 + row % 28:02} 00:00:{row:02}.003661" for row in range(60)]
+        path = write_rows(tmp_path / "a.csv", day=moments, name=[f"{row:064x}" for row in range(60)])
+        found = dp.read(path)
+        assert found.kind == "rows"
+        assert set(found.records.columns) == {"size", "colour", "day", "same"}
+        columns = {"at": pa.array(np.array(moments, "datetime64[us]")), "size": np.arange(60.0), "label": ["a", "b"] * 30}
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        assert dp.read(tmp_path / "a.parquet").kind == "rows"
+
+    def test_a_script_without_spaces_is_text(self, tmp_path):
+        said = [f"我的银行卡被银行收取了两次费用请帮我查看一下这笔交易编号{row}" for row in range(24)]
+        write_table(tmp_path / "a.csv", {"words": said, "label": ["a", "b"] * 12})
+        assert dp.read(tmp_path / "a.csv").kind == "texts"
+
+    def test_types_of_parquet(self, tmp_path):
+        n = 24
+        columns = {
+            "price": pa.array([None, *map(Decimal, range(1, n))], pa.decimal128(9, 2)),
+            "took": pa.array([*range(n - 1), None], pa.duration("ms")),
+            "clock": pa.array([None] * n, pa.time64("us")),
+            "place": pa.array([{"x": 1}] * n),
+            "label": ["a", "b"] * (n // 2),
+        }
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        found = dp.read(tmp_path / "a.parquet")
+        assert found.records.columns["price"][1:3].tolist() == [1.0, 2.0]
+        assert found.records.columns["took"][:2].tolist() == [0.0, 0.001]
+        (said,) = [note for note in found.notes if "not used" in note]
+        assert "clock (of type time64" in said
+        assert "place (of type struct" in said
+
+    def test_infinite_values_are_said(self, tmp_path):
+        found = dp.read(write_rows(tmp_path / "a.csv", size=[np.inf, *np.arange(59.0)]))
+        assert any("infinite" in note and "size" in note for note in found.notes)
 
     def test_dates_of_parquet(self, tmp_path):
         days = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")[:48]
