@@ -155,3 +155,12 @@ def test_arrays_can_be_resized():
     assert read(GRAY, image_size=4).images.shape == (3, 4, 4, 1)
     found = from_arrays(GRAY)
     assert read(found, image_size=4).fingerprint != found.fingerprint
+
+
+def test_what_a_mask_hides_is_refused():
+    x, y = np.ones((3, 4)), np.array([0, 1, 0])
+    for masked in ((np.ma.array(x, mask=x > 2), y), (x, np.ma.array(y, mask=False))):
+        assert len(from_arrays(*masked)) == 3, "a mask that hides nothing"
+    for name, pair in (("x", (np.ma.array(x, mask=x > 0), y)), ("y", (x, np.ma.array(y, mask=y > 0)))):
+        with pytest.raises(InputError, match=f"`{name}` must .* masked"):
+            from_arrays(*pair)
