@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from dataprune.errors import InputError
+from dataprune.integrations.clean_pass import CleanPass
 from dataprune.trace import Recorder, Trace
 from toys import PROBABILITIES, random_logits
 
@@ -128,3 +130,12 @@ def test_nothing_trained_on_has_no_accuracy():
     for ask in (recorder.accuracy, recorder.loss):
         with pytest.raises(InputError, match="`trained_on` must"):
             ask(0)
+
+
+def test_a_clean_set_in_another_order_is_refused():
+    items = torch.utils.data.TensorDataset(torch.arange(4.0)[:, None])
+    for loader in (DataLoader(items, 2), DataLoader(items, batch_size=None), items):
+        CleanPass(Recorder([0, 1, 0, 1], 2), loader)
+    for loader in (DataLoader(items, 2, shuffle=True), DataLoader(items, batch_size=None, shuffle=True)):
+        with pytest.raises(InputError, match=r"`clean_set` must .*RandomSampler.*shuffle=False"):
+            CleanPass(Recorder([0, 1, 0, 1], 2), loader)
