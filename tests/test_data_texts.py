@@ -110,6 +110,13 @@ class TestTexts:
         norms = np.linalg.norm(found.features, axis=1)
         assert (norms[:4] > 0.5).all()  # of every script something is seen
 
+    def test_damaged_vectors_are_said_and_made_again(self, tmp_path, caplog):
+        before = np.array(dp.read(write_texts(tmp_path / "a.csv")).features)
+        (file,) = tmp_path.glob("cache/vectors/*/values.npy")
+        file.write_bytes(file.read_bytes()[:-8] + b"damaged!")
+        assert np.array_equal(dp.read(tmp_path / "a.csv").features, before)
+        assert "damaged" in caplog.text
+
     @pytest.mark.parametrize(("said", "needle"), [([" ", ""], "no text"), (["a", "a"], "several")])
     def test_too_little_is_refused(self, tmp_path, said, needle):
         write_table(tmp_path / "a.csv", {"text": said, "label": ["a", "b"]})
