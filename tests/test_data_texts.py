@@ -149,6 +149,18 @@ def test_duplicates_are_the_same_but_for_case_space_and_composition(tmp_path):
     assert found.table()["other_text"].tolist() == [said[8]]
 
 
+def test_rows_are_compared_exactly_unless_a_distance_is_asked_for(tmp_path):
+    size = np.arange(60.0)
+    size[20] = 10.0  # all else is the same in rows 10 and 20
+    size[31] = 30.0001
+    write_table(tmp_path / "a.csv", {"size": size, "label": ["a", "b"] * 30})
+    found = dp.find_duplicates(tmp_path / "a.csv")
+    assert (found.rows.tolist(), found.other_rows.tolist(), found.limit) == ([10], [20], None)
+    assert any("exactly" in note for note in found.notes)
+    asked = dp.find_duplicates(tmp_path / "a.csv", distance=0.1)
+    assert (30, 31) in zip(asked.rows.tolist(), asked.other_rows.tolist(), strict=True)
+
+
 def test_identities_tell_cells_apart():
     made = Records("rows", {"a": np.array(["x y", "x"], object), "b": np.array(["z", "y z"], object)}).identities()
     assert not np.array_equal(made[0], made[1])
@@ -177,6 +189,17 @@ def test_a_run_shows_its_texts(tmp_path):
     assert len(dp.read_suspects(tmp_path / "suspects.csv")) == 24
     run.report(tmp_path / "page.html")
     assert "charged twice by the bank, said number 4" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_rows_speaks_of_identical_ones_only(tmp_path):
+    size = np.random.default_rng(0).normal(size=60) + 9 * (np.arange(60) % 2)
+    size[21] = size[20]
+    write_table(tmp_path / "a.csv", {"size": size, "label": ["a", "b"] * 30})
+    run = dp.score(tmp_path / "a.csv", tmp_path / "run", Settings(folds=2, epochs=1, model="linear"), Hardware(executor="serial"))
+    run.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "disagrees on the label" in page
+    assert "same or nearly the same" not in page
 
 
 class TestBrokenRows:

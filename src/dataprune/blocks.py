@@ -16,7 +16,7 @@ def as_array(x: Any, name: str) -> np.ndarray:
         x = x.detach().cpu()
         x = x.float() if x.is_floating_point() and x.element_size() < 4 else x  # bfloat16 is unknown to NumPy
     if np.ma.is_masked(x):
-        raise invalid(name, "have all its values", f"{np.ma.count_masked(x)} masked ones", "Leave these rows out, or fill them.")
+        raise invalid(name, "have all its values", f"{x.mask.sum()} masked ones", "Leave these rows out, or fill them.")
     try:
         return np.asarray(x)
     except (ValueError, TypeError) as error:

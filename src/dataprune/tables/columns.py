@@ -82,8 +82,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: boo
     if kind == ".parquet":
         from dataprune.tables.parquet import read_parquet
 
-        found, metadata, unread = read_parquet(path, columns, lenient)
-        return Table(found, metadata, unread=unread)
+        cells, metadata, unread = read_parquet(path, columns, lenient)
+        return Table(cells, metadata, unread=unread)
     raise invalid(str(path), f"end in {', '.join(READABLE)} or .npy", repr(path.suffix))
 
 

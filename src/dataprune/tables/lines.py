@@ -41,8 +41,9 @@ def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) ->
     is refused or, given `faults`, said there by its number from 0 and left out."""
     mark, called = ("\t", "tabulators") if path.suffix.lower() == ".tsv" else (",", "commas")
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
-        if file.buffer.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        if file.buffer.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise invalid(str(path), "be text in UTF-8", "UTF-16", "Save it as UTF-8: iconv -f UTF-16 -t UTF-8.")
+        file.seek(0)
         reader = csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True)
         rows = (row for row in reader if row)
         header = next(rows, None)
