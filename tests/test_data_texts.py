@@ -397,14 +397,6 @@ class TestRows:
         found = dp.read(write_rows(tmp_path / "a.csv", size=[np.inf, *np.arange(59.0)]))
         assert any("infinite" in note and "size" in note for note in found.notes)
 
-    def test_white_space_makes_no_other_class(self, tmp_path):
-        (tmp_path / "a.csv").write_text("size,label\n" + "1, p\n2,p \n3,q\n4,q \n" * 6)
-        found = dp.read(tmp_path / "a.csv")
-        assert found.classes == ("p", "q")
-        (tmp_path / "l.csv").write_text("label\n" + " p\nq \np\nq\n" * 6)
-        assert dp.read(tmp_path / "a.csv", labels=tmp_path / "l.csv").labels.tolist() == [0, 1] * 12
-        assert dp.from_arrays(np.ones((2, 3)), ["p ", "q"], classes=["p ", "q"]).classes == ("p ", "q"), "as they were named"
-
     def test_dates_of_parquet(self, tmp_path):
         days = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")[:48]
         moments = [None, *(days[1:] + np.timedelta64(90, "m")).tolist()]

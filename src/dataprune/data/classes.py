@@ -71,9 +71,8 @@ def resolve(values: np.ndarray, classes: tuple[str, ...]) -> tuple[Int64[np.ndar
         return labels, classes
     if values.dtype.kind in "iufb" and not have_numbers(classes):
         return indices(values, "labels", len(classes)), classes
-    known = set(classes)
-    texts = [text if text in known else text.strip() for text in _texts(values)]
-    if unknown := set(texts) - known:
+    texts = _texts(values)
+    if unknown := set(texts).difference(classes):
         wrong = [f"{text[:40]!r} in row {row}" for row, text in enumerate(texts) if text in unknown]
         how = "names" if have_numbers(classes) else "names or indices"
         raise invalid("labels", f"be {how} of the known classes ({join_some(classes)})", join_some(wrong))
@@ -98,7 +97,7 @@ def encode(values: Sequence[np.ndarray]) -> tuple[list[Int64[np.ndarray, " _"]],
         return [np.searchsorted(there, array) for array in checked], tuple(map(str, there.tolist()))
     if strange := [array.dtype for array in values if array.dtype.kind not in "biufOUST"]:
         raise invalid("labels", "be whole numbers or text", f"type {strange[0]}")
-    texts = [[text.strip() or text for text in _texts(array)] for array in values]  # white space makes no other class
+    texts = [_texts(array) for array in values]
     names = tuple(sorted(set().union(*texts)))
     return [_places(part, names) for part in texts], names
 
