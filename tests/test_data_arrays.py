@@ -155,3 +155,22 @@ def test_arrays_can_be_resized():
     assert read(GRAY, image_size=4).images.shape == (3, 4, 4, 1)
     found = from_arrays(GRAY)
     assert read(found, image_size=4).fingerprint != found.fingerprint
+
+
+def test_what_a_mask_hides_is_refused():
+    x, y = np.ones((3, 4)), np.array([0, 1, 0])
+    for masked in ((np.ma.array(x, mask=x > 2), y), (x, np.ma.array(y, mask=False))):
+        assert len(from_arrays(*masked)) == 3, "a mask that hides nothing"
+    for name, pair in (("x", (np.ma.array(x, mask=x > 0), y)), ("y", (x, np.ma.array(y, mask=y > 0)))):
+        with pytest.raises(InputError, match=f"`{name}` must .* masked"):
+            from_arrays(*pair)
+
+
+def test_pictures_of_next_to_none_of_the_range_are_refused_with_the_line_that_scales_them(tmp_path):
+    faint = np.random.default_rng(0).integers(0, 17, (9, 8, 8))
+    np.save(tmp_path / "faint.npy", faint)
+    for read_it in (lambda: read(tmp_path / "faint.npy"), *(lambda x=x: from_arrays(x) for x in (faint, faint / 1.0, faint / 255))):
+        with pytest.raises(InputError, match=r"np\.interp"):
+            read_it()
+    assert from_arrays(faint.astype(np.uint8)).images.max() == 16, "bytes are taken as they are"
+    assert from_arrays(faint * 2).images.max() == 32

@@ -1,6 +1,7 @@
 """Tables whose rows are texts or examples of numbers and categories: which columns are meant, vectors, what is refused."""
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -109,6 +110,13 @@ class TestTexts:
         norms = np.linalg.norm(found.features, axis=1)
         assert (norms[:4] > 0.5).all()  # of every script something is seen
 
+    def test_damaged_vectors_are_said_and_made_again(self, tmp_path, caplog):
+        before = np.array(dp.read(write_texts(tmp_path / "a.csv")).features)
+        (file,) = tmp_path.glob("cache/vectors/*/values.npy")
+        file.write_bytes(file.read_bytes()[:-8] + b"damaged!")
+        assert np.array_equal(dp.read(tmp_path / "a.csv").features, before)
+        assert "damaged" in caplog.text
+
     @pytest.mark.parametrize(("said", "needle"), [([" ", ""], "no text"), (["a", "a"], "several")])
     def test_too_little_is_refused(self, tmp_path, said, needle):
         write_table(tmp_path / "a.csv", {"text": said, "label": ["a", "b"]})
@@ -141,6 +149,18 @@ def test_duplicates_are_the_same_but_for_case_space_and_composition(tmp_path):
     assert found.table()["other_text"].tolist() == [said[8]]
 
 
+def test_rows_are_compared_exactly_unless_a_distance_is_asked_for(tmp_path):
+    size = np.arange(60.0)
+    size[20] = 10.0  # all else is the same in rows 10 and 20
+    size[31] = 30.0001
+    write_table(tmp_path / "a.csv", {"size": size, "label": ["a", "b"] * 30})
+    found = dp.find_duplicates(tmp_path / "a.csv")
+    assert (found.rows.tolist(), found.other_rows.tolist(), found.limit) == ([10], [20], None)
+    assert any("exactly" in note for note in found.notes)
+    asked = dp.find_duplicates(tmp_path / "a.csv", distance=0.1)
+    assert (30, 31) in zip(asked.rows.tolist(), asked.other_rows.tolist(), strict=True)
+
+
 def test_identities_tell_cells_apart():
     made = Records("rows", {"a": np.array(["x y", "x"], object), "b": np.array(["z", "y z"], object)}).identities()
     assert not np.array_equal(made[0], made[1])
@@ -169,6 +189,17 @@ def test_a_run_shows_its_texts(tmp_path):
     assert len(dp.read_suspects(tmp_path / "suspects.csv")) == 24
     run.report(tmp_path / "page.html")
     assert "charged twice by the bank, said number 4" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_rows_speaks_of_identical_ones_only(tmp_path):
+    size = np.random.default_rng(0).normal(size=60) + 9 * (np.arange(60) % 2)
+    size[21] = size[20]
+    write_table(tmp_path / "a.csv", {"size": size, "label": ["a", "b"] * 30})
+    run = dp.score(tmp_path / "a.csv", tmp_path / "run", Settings(folds=2, epochs=1, model="linear"), Hardware(executor="serial"))
+    run.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "disagrees on the label" in page
+    assert "same or nearly the same" not in page
 
 
 class TestBrokenRows:
@@ -290,7 +321,7 @@ class TestRows:
         ("target", "needle"),
         [
             (np.arange(60) * 7 + 1, "id"),
-            (np.linspace(0, 1, 60), "regression"),
+            (np.linspace(0, 1, 60), "Regression"),
             ([f"name {row}" for row in range(60)], "an id"),
             ([f"2024-{1 + row // 28:02}-{1 + row % 28:02}" for row in range(60)], "date"),
         ],
@@ -308,6 +339,63 @@ class TestRows:
         write_table(tmp_path / "none.csv", {"label": ["a", "b"] * 6})
         with pytest.raises(InputError, match="column"):
             dp.read(tmp_path / "none.csv")
+
+    def test_ids_are_those_of_the_column_that_names_the_rows(self, tmp_path):
+        names = [f"P{(7 * row) % 60:05}" for row in range(60)]
+        path, truth = write_rows(tmp_path / "a.csv"), tmp_path / "truth.csv"
+        path.write_text(path.read_text().replace(",id,", ",patient_id,"))
+        found = dp.read(path)
+        assert found.ids.tolist() == list(map(str, range(1000, 1060)))
+        assert any("ids are taken" in note and "patient_id" in note for note in found.notes)
+        assert not any("not used" in note and "patient_id" in note for note in found.notes)
+        found = dp.read(write_rows(tmp_path / "b.csv", patient_id=names, id=["the same"] * 60))
+        assert found.ids.tolist() == names
+        order = np.random.default_rng(0).permutation(60)
+        write_table(truth, {"patient_id": [names[row] for row in order], "truth": found.labels[order]})
+        joined = dp.read(tmp_path / "b.csv", labels=f"{truth}:truth")
+        assert joined.labels.tolist() == found.labels.tolist()
+        assert dp.read(write_rows(tmp_path / "c.csv", patient_id=names)).ids[0] == "1000", "one that is called id comes first"
+
+    def test_an_id_is_not_said_to_be_unused(self, tmp_path):
+        notes = dp.read(write_rows(tmp_path / "a.csv")).notes
+        assert not any("not used" in note and " id" in note for note in notes)
+        assert any("the column name" in note for note in notes)
+
+    def test_moments_and_hashes_are_no_texts(self, tmp_path):
+        moments = [f"2020-01-{1 + row % 28:02} 00:00:{row:02}.003661" for row in range(60)]
+        path = write_rows(tmp_path / "a.csv", day=moments, name=[f"{row:064x}" for row in range(60)])
+        found = dp.read(path)
+        assert found.kind == "rows"
+        assert set(found.records.columns) == {"size", "colour", "day", "same"}
+        columns = {"at": pa.array(np.array(moments, "datetime64[us]")), "size": np.arange(60.0), "label": ["a", "b"] * 30}
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        assert dp.read(tmp_path / "a.parquet").kind == "rows"
+
+    def test_a_script_without_spaces_is_text(self, tmp_path):
+        said = [f"我的银行卡被银行收取了两次费用请帮我查看一下这笔交易编号{row}" for row in range(24)]
+        write_table(tmp_path / "a.csv", {"words": said, "label": ["a", "b"] * 12})
+        assert dp.read(tmp_path / "a.csv").kind == "texts"
+
+    def test_types_of_parquet(self, tmp_path):
+        n = 24
+        columns = {
+            "price": pa.array([None, *map(Decimal, range(1, n))], pa.decimal128(9, 2)),
+            "took": pa.array([*range(n - 1), None], pa.duration("ms")),
+            "clock": pa.array([None] * n, pa.time64("us")),
+            "place": pa.array([{"x": 1}] * n),
+            "label": ["a", "b"] * (n // 2),
+        }
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        found = dp.read(tmp_path / "a.parquet")
+        assert found.records.columns["price"][1:3].tolist() == [1.0, 2.0]
+        assert found.records.columns["took"][:2].tolist() == [0.0, 0.001]
+        (said,) = [note for note in found.notes if "not used" in note]
+        assert "clock (of type time64" in said
+        assert "place (of type struct" in said
+
+    def test_infinite_values_are_said(self, tmp_path):
+        found = dp.read(write_rows(tmp_path / "a.csv", size=[np.inf, *np.arange(59.0)]))
+        assert any("infinite" in note and "size" in note for note in found.notes)
 
     def test_dates_of_parquet(self, tmp_path):
         days = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")[:48]

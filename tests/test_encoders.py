@@ -1,6 +1,7 @@
 """Encoders of pictures: chosen, loaded by name, run once into the cache, and refused where they give no vectors."""
 
 import json
+import shutil
 import socket
 import time
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataprune.data import Splits, from_arrays, read
+from dataprune.data import Splits, from_arrays, read, read_splits
 from dataprune.data.decode import write_png
 from dataprune.encoders import Encoding, encode, encode_splits, hubs
 from dataprune.encoders.encoder import BUILT_IN, MISSED, are_photographs, choose
@@ -286,3 +287,22 @@ class TestReadAnew:
             assert made.encoder is not None
             assert made.encoder.size == 128
             assert np.allclose(made.features, colours(data.images), rtol=1e-3)
+
+    def test_a_test_split_from_elsewhere_is_read_anew_where_train_is(self, folder, tmp_path, monkeypatch):
+        monkeypatch.setattr("dataprune.encoders.vectors.LIBRARIES", ("encoder_toys",))
+        other = tmp_path / "other"
+        shutil.copytree(folder, other)
+        made = encode_splits(read_splits(folder, test=other), COLOURS)
+        assert made.test is not None
+        assert made.train.encoder == made.test.encoder
+        assert made.train.encoder.size == 224
+        assert np.array_equal(made.train.features, made.test.features)
+
+    def test_a_test_split_that_cannot_be_read_anew_is_refused_before_train_is_encoded(self, folder, monkeypatch):
+        monkeypatch.setattr("dataprune.encoders.vectors.LIBRARIES", ("encoder_toys",))
+        splits = read_splits(folder)
+        heard = []
+        splits = replace(splits, test=from_arrays(np.asarray(splits.train.images), splits.train.labels))
+        with pytest.raises(InputError, match=r"test.*224 pixels.*image_size"):
+            encode_splits(splits, COLOURS, Encoding(progress=lambda *of: heard.append(of)))
+        assert not heard

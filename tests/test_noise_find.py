@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import dataprune as dp
 from dataprune.errors import InputError
 from dataprune.noise import Evidence, evaluate_suspects, find, inject_noise
 from dataprune.noise.posterior import ELSEWHERE, clean_log_probabilities, fit_noise, judged
@@ -389,3 +391,15 @@ def test_networks_that_are_wrong_themselves_give_an_order_and_no_number():
     assert (found.n_wrong, found.why_no_count) == (None, "too_weak")  # few labels, learned by heart, named by six in ten
     chance = find(Evidence(labels, out_of_sample=p[draw.permutation(600)]))
     assert (chance.n_wrong, chance.why_no_count) == (None, "near_chance")
+
+
+def test_masked_arrays_are_refused_and_tensors_that_are_trained_are_read():
+    draw = np.random.default_rng(0)
+    labels, p = draw.integers(0, 2, 60), draw.dirichlet([1, 1], 60)
+    for name, given in (
+        ("labels", {"labels": np.ma.array(labels, mask=labels > 0), "probabilities": p}),
+        ("probabilities", {"labels": labels, "probabilities": np.ma.array(p, mask=p > 0.9)}),
+    ):
+        with pytest.raises(InputError, match=f"`{name}` must .* masked"):
+            dp.find_suspects(**given)
+    assert len(dp.find_suspects(labels=labels, probabilities=torch.tensor(p, requires_grad=True))) == 60

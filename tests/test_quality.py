@@ -297,6 +297,20 @@ def test_measures_of_a_picture_do_not_depend_on_where_it_lies(folder, tmp_path):
     assert one.absent == other.absent
 
 
+@pytest.mark.parametrize("damage", [lambda b: b[:-9] + bytes([b[-9] ^ 64]) + b[-8:], lambda b: b[:-20]], ids=["bit", "cut"])
+def test_damaged_measures_are_said_and_made_again(damage, folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("DATAPRUNE_CACHE", str(tmp_path))
+    before = dp.find_issues(folder)
+    (file,) = tmp_path.glob("measures/*/values.npy")
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    after = dp.find_issues(folder)
+    assert "damaged" in caplog.text
+    assert file.read_bytes() == whole
+    for name, values in before.values.items():
+        assert np.array_equal(values, after.values[name], equal_nan=True), name
+
+
 @pytest.mark.parametrize("name", ["pre-commit-config.yaml", "check-data.yml"])
 def test_the_commands_of_the_pipelines_run(name, folder, tmp_path, monkeypatch):
     (command,) = re.findall(r"dataprune (check .*)", (EXAMPLES / name).read_text())

@@ -251,6 +251,8 @@ class TestBuiltIn:
 def test_pictures_prepared_otherwise_than_its_weights_know_are_refused(tmp_path):
     with pytest.raises(InputError, match="`recipe` must normalise by half for encoder-tuned"):
         dp.score(photographs(12), tmp_path / "run", dp.Settings(model="encoder-tuned", recipe="fast"), SERIAL)
+    with pytest.raises(InputError, match="`model` must be one for vectors"):
+        dp.score((np.eye(12, dtype=np.float32), np.arange(12) % 2), tmp_path / "run", dp.Settings(model="encoder-tuned"), SERIAL)
 
 
 def test_without_its_weights_the_model_says_how_to_get_them(monkeypatch):

@@ -55,6 +55,12 @@ def test_what_is_no_data(source, tmp_path):
             call()
 
 
+def test_a_run_is_no_data(run, tmp_path):
+    for call in (lambda: dp.read(run.path), lambda: dp.score(run.path, tmp_path / "other", QUICK, SERIAL)):
+        with pytest.raises(InputError, match="a run"):
+            call()
+
+
 def test_what_is_no_result(run, tmp_path):
     for call in (
         lambda: dp.find_suspects(run.path),

@@ -432,6 +432,26 @@ def test_names_what_is_wrong(options, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("score", "options", "message"),
+    [
+        (np.ma.array([0.1, 9.0, 0.3], mask=[False, True, False]), {"keep": 0.5}, "`score` must .* masked"),
+        ([0.1, 0.2, 0.3], {"keep": 0.5, "labels": np.ma.array([0, 1, 0], mask=[False, True, False])}, "`labels` must .* masked"),
+        ([0.1 + 1j, 0.2, 0.3], {"keep": 0.5}, "complex"),
+        ([0.1, 0.2, 0.3], {"keep": "0.5"}, "`keep` must be a number"),
+        ([0.1, 0.2, 0.3], {"count": "1"}, "`count` must be a whole number"),
+        ([0.1, 0.2, 0.3], {"keep": 0.5, "ids": [None] * 3}, "`ids` must name every example"),
+    ],
+)
+def test_what_numpy_would_take_for_something_else(score, options, message):
+    with pytest.raises(InputError, match=message):
+        select(score, **options)
+
+
+def test_a_tensor_that_is_trained_is_a_score():
+    assert select(torch.tensor([0.1, 0.9, 0.5], requires_grad=True), count=1).rows.tolist() == [1]
+
+
 def test_scores_that_cannot_be_selected_by():
     with pytest.raises(InputError, match=r"score 'given' is NaN or infinite for 1 examples \(rows 1\)"):
         select([0.1, float("nan")], keep=0.5)

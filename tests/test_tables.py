@@ -135,6 +135,22 @@ class TestTable:
         assert columns["id"].tolist() == ["a,1", "b"]
         assert columns["label"].tolist() == ["cat", 'do"g']
 
+    @pytest.mark.parametrize(
+        ("name", "content", "needle"),
+        [
+            ("a.csv", b"x;label\n1;a\n", r"commas, got ';'"),
+            ("a.csv", b"x|label\n1|a\n", r"commas, got '\|'"),
+            ("a.csv", b"x\tlabel\n1\ta\n", r"commas, got .*\.tsv"),
+            ("a.tsv", b"x,label\n1,a\n", "tabulators, got ','"),
+            ("a.csv", "x,label\n1,a\n".encode("utf-16"), "UTF-8, got UTF-16.*iconv"),
+        ],
+    )
+    def test_csv_in_another_form_is_named(self, tmp_path, name, content, needle):
+        (tmp_path / name).write_bytes(content)
+        for read in (read_table, read_sheet):
+            with pytest.raises(InputError, match=needle):
+                read(tmp_path / name)
+
     def test_parquet_of_other_programs(self, tmp_path):
         table = pyarrow.table(
             {

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprune.errors import InputError
-from dataprune.tables.join import join, key_column
+from dataprune.tables.join import align, join, key_column
 
 IDS = ["lily/0.png", "lily/1.png", "rose/0.png"]
 
@@ -65,6 +65,11 @@ def test_the_key_is_the_column_that_names_the_examples():
     assert key_column(columns, IDS) == "photo"
     assert key_column({"label": ["a"] * 3}, IDS) is None
     assert key_column({"Id": ["7", "8", "9"], "label": ["a"] * 3}, IDS) == "Id"
+
+
+def test_a_column_of_ids_of_something_else_is_refused_and_not_taken_by_row():
+    with pytest.raises(InputError, match="row for every example"):
+        align({"patient_id": ["P2", "P0", "P1"], "truth": ["a", "b", "b"]}, 3, ["0", "1", "2"], "truth", "truth.csv")
 
 
 def test_a_ranking_is_no_key_of_row_numbers():

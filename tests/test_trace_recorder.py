@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from dataprune.errors import InputError
+from dataprune.integrations.clean_pass import CleanPass
 from dataprune.trace import Recorder, Trace
 from toys import PROBABILITIES, random_logits
 
@@ -90,3 +92,50 @@ def test_labels_may_be_names_where_their_order_is_known():
         Recorder(["a"], ["a", "a"])
     with pytest.raises(InputError, match="Names need `classes`"):
         Recorder(labels, 3)
+
+
+TWO = np.array([[1.0, 2.0, 0.0], [0.5, 0.1, 3.0]])
+
+
+@pytest.mark.parametrize("epoch", [0.0, 1.0, "0", None])
+def test_an_epoch_that_is_no_whole_number_is_refused_and_leaves_the_recorder_as_it_was(epoch):
+    recorder = Recorder([0, 1], 3)
+    with pytest.raises(InputError, match=r"`epoch` must be a whole number"):
+        recorder.update([0, 1], TWO, epoch)
+    assert recorder.n_recorded == 0
+    recorder.update([0, 1], TWO, np.int64(0))
+    recorder.update([0, 1], TWO, 1)
+    assert recorder.finish().info["epochs"] == 2
+
+
+@pytest.mark.parametrize("n_classes", [3.0, None])
+def test_a_number_of_classes_that_is_none(n_classes):
+    with pytest.raises(InputError, match="`n_classes` must be a whole number"):
+        Recorder([0, 1], n_classes)
+
+
+def test_numbers_beyond_single_precision_are_refused():
+    recorder = Recorder([0, 1], 3)
+    for big in (1e39, -1e39):
+        with pytest.raises(InputError, match=r"`logits` are .* rows 1,"):
+            recorder.update([0, 1], torch.tensor([[1.0, 2.0, 0.0], [big, 0.0, 0.0]], dtype=torch.float64), 0)
+    with pytest.raises(InputError, match=r"`features` are .* rows 0,"):
+        recorder.update([0, 1], TWO, 0, features=torch.tensor([[1e25, 0.0], [1.0, 1.0]]))
+    assert recorder.n_recorded == 0
+
+
+def test_nothing_trained_on_has_no_accuracy():
+    recorder = Recorder([0, 1], 3, trained_on=[False, False])
+    recorder.update([0, 1], TWO, 0)
+    for ask in (recorder.accuracy, recorder.loss):
+        with pytest.raises(InputError, match="`trained_on` must"):
+            ask(0)
+
+
+def test_a_clean_set_in_another_order_is_refused():
+    items = torch.utils.data.TensorDataset(torch.arange(4.0)[:, None])
+    for loader in (DataLoader(items, 2), DataLoader(items, batch_size=None), items):
+        CleanPass(Recorder([0, 1, 0, 1], 2), loader)
+    for loader in (DataLoader(items, 2, shuffle=True), DataLoader(items, batch_size=None, shuffle=True)):
+        with pytest.raises(InputError, match=r"`clean_set` must .*RandomSampler.*shuffle=False"):
+            CleanPass(Recorder([0, 1, 0, 1], 2), loader)

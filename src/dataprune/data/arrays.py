@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from dataprune import store, tables
+from dataprune.blocks import as_array
 from dataprune.data.classes import class_notes, encode_splits, indices, resolve
 from dataprune.data.dataset import IDS, Dataset, Origin
 from dataprune.data.decode import BadPicture, is_deep, to_rgb
@@ -66,19 +67,6 @@ def of_arrays(
     images, features = (inputs, None) if inputs.ndim == 4 else (None, inputs)
     origin = Origin("arrays", "", "train")
     return Dataset(labels, names, () if labels is None else known, images, features, origin=origin, notes=notes)
-
-
-def as_array(x: Any, name: str) -> np.ndarray:
-    """Return an array of an array, a tensor or lists; a memory map stays one."""
-    if isinstance(x, np.memmap):
-        return x
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-        x = x.float() if x.is_floating_point() and x.element_size() < 4 else x  # bfloat16 is unknown to NumPy
-    try:
-        return np.asarray(x)
-    except (ValueError, TypeError) as error:
-        raise invalid(name, "be an array, or lists of one length", " ".join(str(error).split())[:100]) from None
 
 
 def read_npy(path: Path) -> Source:

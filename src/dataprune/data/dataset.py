@@ -241,7 +241,9 @@ class Splits:
             if own != shape:
                 raise invalid(name, f"have examples of the shape of train, {shape}", str(own))
             if other.inputs.shape[1:] != self.train.inputs.shape[1:] or other.encoder != self.train.encoder:
-                raise invalid(name, "be encoded as train is", other.encoder.name if other.encoder else "not encoded")
+                both = (other.encoder, self.train.encoder)
+                said = ["none" if one is None else f"{one.name}{f' at {one.size} pixels' if one.size else ''}" for one in both]
+                raise invalid(name, f"be encoded as train is, by {said[1]}", said[0])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(one):,}" for name, one in self._named().items())

@@ -155,8 +155,6 @@ def read_labels(source: str) -> LabelFile:
     """Read `FILE[:COLUMN]` (CSV or Parquet); without COLUMN it is `label`, or the only one beside the names of the examples. Of a
     file with columns `given_label` and `decision`, as `dataprune noise apply` writes it, the rows decided "drop" are dropped."""
     sheet = tables.read_sheet(source, "label")
-    if len(sheet.names) == 1 and (mark := next((mark for mark in ";\t" if mark in sheet.names[0]), None)):
-        raise invalid("labels", "be a file whose cells are separated by commas", f"{source}, whose header has {mark!r} in it")
     _dropped(sheet)
     return LabelFile(sheet)
 

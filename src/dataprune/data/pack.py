@@ -30,7 +30,7 @@ from dataprune.errors import InputError, StoreError
 from dataprune.workers import Executor, ExecutorConfig, Job, Report, default_workers, run_jobs
 
 PIXELS, DIGESTS = "pixels.npy", "digests.npy"
-MANIFEST = "manifest.json"
+MANIFEST, VALUES = "manifest.json", "values.npy"
 BLOCK_BYTES = 16 * 2**20
 CHECK_BYTES = 2 * 2**30  # up to here every block is hashed at opening (about a second per GB and thread); larger packs by `verify`
 OWN_SIZE_UP_TO = 128
@@ -145,6 +145,18 @@ def measured(pictures: Pictures, form: Form, workers: int | None) -> Form:
 def scale_in(folder: Path | None) -> Scale | None:
     """Return the scale of the gray pictures of 16 bits in a pack, where there are any."""
     return None if folder is None else store.read_manifest(folder, MANIFEST, _Manifest).scale
+
+
+def kept(folder: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array that a folder of the cache holds, mapped, if it is as it was written; else make and keep it."""
+    if not store.is_whole(folder, MANIFEST):
+        if (folder / MANIFEST).is_file():
+            _log.warning("%s is damaged: what it held is made again.", folder)
+        made = make()
+        with store.writing(folder / VALUES, made.nbytes) as path:
+            tables.write_npy(path, made)
+        store.write_manifest(folder, MANIFEST, {}, [VALUES])
+    return tables.read_npy(folder / VALUES, mmap=True)
 
 
 def verify(dataset: Dataset) -> None:

@@ -13,7 +13,7 @@ Layout = Literal["unknown", "torch", "last"]
 MOST_CHANNELS = 4  # of gray, with alpha, RGB and RGBA: more is no usual picture, fewer pixels a side no usual side
 _NARROW = 3  # bits that values far from 0 would leave unused
 _BLOCK_BYTES = 2**26  # numbers looked at together
-FAINT = 16  # a largest value below this, of 255, would leave next to nothing of what was given
+FAINT = 32  # a largest value below this, of 255, would leave next to nothing of what was given
 UNIT_NOTE = "{} is {} in [0, 1]: multiplied by 255"
 _CURE = "Give them as they were before, or scale them: np.interp({0}, ({0}.min(), {0}.max()), (0, 255)).round().astype('uint8')."
 
@@ -111,7 +111,7 @@ def _conversion(kind: str, names: list[str], arrays: Mapping[str, np.ndarray]) -
     low, high, are_whole = _values(names[0], [arrays[name] for name in names])
     given, cure = f"{types} from {low:.6g} to {high:.6g}", _CURE.format(names[0] if names[0].isidentifier() else "x")
     is_unit = kind == "f" and high <= 1
-    if low < 0 or high > 65535 or (is_unit and 0 < high * 255 < FAINT):
+    if low < 0 or high > 65535 or 0 < high * (255 if is_unit else 1) < FAINT:
         raise invalid(names[0], "be pictures of 0…255, 0…1 or up to 16 bits", given, cure)
     if is_unit:
         return lambda x: np.rint(x * 255.0), UNIT_NOTE.format(called, types)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dataprune import store
 from dataprune.data import pack, packed
 from dataprune.data.arrays import from_arrays, from_torch, read_digits, read_npy, read_npz
 from dataprune.data.cifar import read_cifar
@@ -23,7 +24,7 @@ from dataprune.data.table import read_beside, read_table, read_tables
 from dataprune.data.tars import COMPRESSED, ENDING, read_tars
 from dataprune.data.vectors import vectors_of
 from dataprune.data.walk import walk
-from dataprune.errors import InputError, invalid, join_some
+from dataprune.errors import InputError, StoreError, invalid, join_some
 from dataprune.tables import READABLE
 
 READERS: dict[str, Callable[[Path], Source]] = {".npy": read_npy, ".npz": read_npz}
@@ -210,6 +211,11 @@ def find_source(source: Any, how: Reading) -> Source:
 
 def _find_in(folder: Path, how: Reading) -> Source:
     """Return what lies in a folder: CIFAR files, else Parquet files of pictures, else pictures with or without tables."""
+    for name, called in (("run.json", "a run"), ("study.json", "a study")):
+        with suppress(StoreError):
+            said = store.read_json(folder / name) if (folder / name).is_file() else None
+            if isinstance(said, dict) and {"format", "files"} <= said.keys():
+                raise invalid("DATA", f"be {_KINDS}", f"{plain(folder)}, {called}", "Give the data that it was made of.")
     try:
         if not how.asked_column and (cifar := read_cifar(folder)):
             return cifar

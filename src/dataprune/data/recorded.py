@@ -25,6 +25,8 @@ _TEXTS = {
 _IDS = frozenset(("id", "index", "rowid", "rownumber", "uuid", "unnamed:0", ""))
 FEW = 20  # rows or values below which nothing is guessed of labels
 SAMPLE = 200
+_MEASURED = "a measured number: a regression?"
+_REGRESSION = "Regression is not supported: cut the numbers into classes. "
 
 Cells = Mapping[str, np.ndarray]
 
@@ -36,6 +38,7 @@ class _Roles:
     label: str | None
     split: str | None
     content: tuple[str, ...]
+    ids: str | None
     is_text: bool
 
 
@@ -48,7 +51,7 @@ def records_source(
         split: Table({name: _typed(cells) for name, cells in one.columns.items()}, {}, one.faults) for split, one in given.items()
     }
     first = next(iter(sheets.values()))
-    roles, said = _roles(first.columns, how, len(sheets) == 1)
+    roles, said = _roles(first.columns, how, len(sheets) == 1, next(iter(given.values())).unread)
     if roles is None:
         return None
     rows = {split: _numbers(one) for split, one in sheets.items()}
@@ -71,7 +74,7 @@ def records_source(
     return gather(kind, path, listings, (*notes, *said), classes, named)
 
 
-def _roles(cells: Cells, how: Reading, is_one: bool) -> tuple[_Roles | None, list[str]]:
+def _roles(cells: Cells, how: Reading, is_one: bool, unread: Mapping[str, str]) -> tuple[_Roles | None, list[str]]:
     if how.text_column is not None and how.text_column not in cells:
         raise unknown_choice("text_column", how.text_column, list(cells))
     if how.text_column is None and any(map(_names_pictures, cells.values())):
@@ -79,6 +82,7 @@ def _roles(cells: Cells, how: Reading, is_one: bool) -> tuple[_Roles | None, lis
     split = split_column(cells, [name for name in (how.text_column, how.label_column) if name]) if is_one else None
     rest = [name for name in cells if name not in (how.text_column, split)]
     label, notes = label_column(rest, cells.__getitem__, how.label_column)
+    ids = _id_column({name: cells[name] for name in rest if name != label})
     rest = [name for name in rest if name != label]
     text = how.text_column or _text_column({name: cells[name] for name in rest})
     rest = [name for name in rest if name != text and not _is_id(name, cells[name])]
@@ -95,11 +99,15 @@ def _roles(cells: Cells, how: Reading, is_one: bool) -> tuple[_Roles | None, lis
         used = [name for name in used if kind_of(cells[name]) != "nothing" and not _are_names(cells[name])]
         if label is None or not used:
             return None, []
-        rest = [name for name in cells if name not in (*used, label, split)]
+        rest = [name for name in cells if name not in (*used, label, split, ids)]
         notes.append(f"each row is an example of the columns {join_some(used)}")
-    notes += [f"not used: the columns {join_some(rest)}"] if rest else []
+        infinite = [name for name in used if cells[name].dtype.kind == "f" and np.isinf(cells[name]).any()]
+        notes += [f"infinite values of the columns {join_some(infinite)} count as missing"] if infinite else []
+    notes += [f"the ids are taken from the column {ids}"] if ids not in (None, "id") else []
+    rest += [f"{name} (of type {kind[:40]})" for name, kind in unread.items()]
+    notes += [f"not used: the column{'s' if len(rest) > 1 else ''} {join_some(rest)}"] if rest else []
     notes += [f"the splits are taken from the column {split}"] if split is not None else []
-    return _Roles(label, split, tuple(used), is_text=text is not None), notes
+    return _Roles(label, split, tuple(used), ids, is_text=text is not None), notes
 
 
 def _typed(column: np.ndarray) -> np.ndarray:
@@ -126,8 +134,11 @@ def _text_column(cells: Cells) -> str | None:
 
 
 def _are_sentences(column: np.ndarray) -> bool:
+    """Return whether most cells are long, different and of several words: not so dates, hashes and links."""
     some = [str(cell) for cell in column[:SAMPLE].tolist()]
-    return 2 * len(set(some)) > len(some) and sum(len(cell) > FEW for cell in some) * 2 > len(some)
+    # Scripts without spaces are beyond ASCII.
+    long = sum(len(cell) > FEW and (len(cell.split()) > 1 or not cell.isascii()) for cell in some)
+    return 2 * len(set(some)) > len(some) and 2 * long > len(some) and kind_of(column) != "dates"
 
 
 def _are_names(column: np.ndarray) -> bool:
@@ -138,6 +149,14 @@ def _are_names(column: np.ndarray) -> bool:
 def _is_id(name: str, column: np.ndarray) -> bool:
     is_called = plain_name(name) in _IDS or plain_name(name).endswith("id")
     return is_called and column.dtype.kind in "iuO" and len(set(map(str, column.tolist()))) == len(column)
+
+
+def _id_column(cells: Cells) -> str | None:
+    """Return the column that names the examples: the one called id, else the first that is called some id; no column of numbers of
+    the rows."""
+    named = [name for name in cells if plain_name(name).endswith("id") and plain_name(name) != "rowid"]
+    found = [name for name in named if _is_id(name, cells[name])]
+    return min(found, key=lambda name: plain_name(name) != "id", default=None)
 
 
 def _names_pictures(column: np.ndarray) -> bool:
@@ -157,7 +176,7 @@ def _listing(table: Table, numbers: list[int], roles: _Roles) -> Listing:
     if missing := [name for name in (*roles.content, roles.label) if name is not None and name not in cells]:
         raise invalid("splits", "have the columns of train", f"one without {join_some(missing)}")
     texts = cells[roles.content[0]].tolist()
-    own = next((cells[name] for name in cells if plain_name(name) == "id" and _is_id(name, cells[name])), numbers)
+    own = cells[roles.ids].tolist() if roles.ids in cells and _is_id(roles.ids, cells[roles.ids]) else numbers
     are_empty = {row: one for row, one in enumerate(texts) if roles.is_text and (not isinstance(one, str) or not one.strip())}
     return Listing(
         ids=list(map(str, own)),
@@ -182,15 +201,16 @@ def _refuse_no_classes(name: str, values: np.ndarray) -> None:
     if values.dtype == object and kind_of(as_text(values)) == "dates":
         guess = "a date"
     elif values.dtype.kind == "f" and (values != np.floor(values)).any():
-        guess = "a measured number: a regression?"
+        guess = _MEASURED
     elif 2 * len(distinct) > n:
         guess = "an id, or a measured number?" if values.dtype.kind in "iuf" else "an id?"
     elif values.dtype.kind in "iuf" and len(distinct) > 50 and not _are_indices(values):
-        guess = "a measured number: a regression?"
+        guess = _MEASURED
     else:
         return
     got = f"{len(distinct):,} values in {n:,} rows ({guess})"
-    raise invalid(f"labels ({name})", "be classes, each of several examples", got, "Name another label_column (--label-column).")
+    cure = f"{_REGRESSION if guess == _MEASURED else ''}Name another label_column (--label-column)."
+    raise invalid(f"labels ({name})", "be classes, each of several examples", got, cure)
 
 
 def _are_indices(values: np.ndarray) -> bool:

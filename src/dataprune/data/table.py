@@ -73,7 +73,8 @@ def _joined(shards: Sequence[tables.Table]) -> tables.Table:
         faults |= {start + row: fault for row, fault in one.faults.items()}
         start += len(next(iter(one.columns.values()), ())) + len(one.faults)
     shared = [name for name in shards[0].columns if all(name in one.columns for one in shards)]
-    return tables.Table({name: np.concatenate([one.columns[name] for one in shards]) for name in shared}, {}, faults)
+    columns = {name: np.concatenate([one.columns[name] for one in shards]) for name in shared}
+    return tables.Table(columns, {}, faults, shards[0].unread)
 
 
 def read_beside(found: Walk, how: Reading) -> tuple[Source | None, list[str]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from dataprune import store, tables
+from dataprune import store
 from dataprune.data.dataset import EncoderRecord, Records
-from dataprune.data.pack import cache_root
+from dataprune.data.pack import cache_root, kept
 from dataprune.errors import invalid
 from dataprune.streams import generator
 
@@ -31,12 +31,8 @@ def vectors_of(train: Records, own: Records) -> tuple[Float32[np.ndarray, "examp
     record = EncoderRecord(name, train.digest, None, said)
     if train.kind == "rows":
         return _fitted(train)(own), record
-    file = cache_root()[0] / "vectors" / f"{store.json_digest([said, train.digest, own.digest])}.npy"
-    if not file.is_file():
-        made = _fitted(train)(own)
-        with store.writing(file, made.nbytes) as path:
-            tables.write_npy(path, made)
-    return tables.read_npy(file, mmap=True), record
+    folder = cache_root()[0] / "vectors" / store.json_digest([said, train.digest, own.digest])
+    return kept(folder, lambda: _fitted(train)(own)), record
 
 
 @lru_cache(maxsize=1)

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float32
 
-from dataprune import store, tables
+from dataprune import store
 from dataprune.data.dataset import Dataset
 from dataprune.data.decode import ALL_BITS, BadPicture, decode_whole, versions
 from dataprune.data.labels import Reading
-from dataprune.data.pack import Progress, cache_root, chunk_results, scale_in
+from dataprune.data.pack import Progress, cache_root, chunk_results, kept, scale_in
 from dataprune.data.pixels import Scale
 from dataprune.data.reading import find_source
 from dataprune.data.source import CHUNK, Chunk, Pictures
@@ -40,17 +40,16 @@ def measure_pictures(
     found, scale = _pictures_of(dataset), scale_in(dataset.pack) or ALL_BITS
     held = ("held", dataset.content_digest, str(dataset.digests is None))
     kind = [how.version, *(held if found is None else (versions(), str(scale), *found[0].identity))]
-    file = cache_root()[0] / "measures" / f"{store.json_digest(kind)}.npy"
-    if not file.is_file():
+
+    def measure() -> np.ndarray:
         if found is None:
-            made = _held(dataset, how, progress)
-        else:
-            made = np.full((found[0].count, how.columns), np.nan, np.float32)
-            for start, some in chunk_results(partial(_measure_chunk, how, scale), found[0], workers, progress):
-                made[start : start + len(some)] = some
-        with store.writing(file) as path:
-            tables.write_npy(path, made)
-    measured = tables.read_npy(file)
+            return _held(dataset, how, progress)
+        made = np.full((found[0].count, how.columns), np.nan, np.float32)
+        for start, some in chunk_results(partial(_measure_chunk, how, scale), found[0], workers, progress):
+            made[start : start + len(some)] = some
+        return made
+
+    measured = kept(cache_root()[0] / "measures" / store.json_digest(kind), measure)
     rows = np.arange(len(dataset)) if found is None else found[1]
     return np.asarray(measured[rows], np.float32)
 

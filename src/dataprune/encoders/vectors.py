@@ -57,8 +57,10 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
         return replace(dataset, notes=(*dataset.notes, *notes)) if notes else dataset
     if dataset.images is None and dataset.kind != "texts":
         raise invalid("encoder", f"be left out for {'rows of a table' if dataset.records else 'feature vectors'}", encoder)
-    bare = dataset.bare
-    is_reduced = _is_reduced(bare, name)
+    return _encoded(dataset.bare, name, how, _is_reduced(dataset.bare, name))
+
+
+def _encoded(bare: Dataset, name: str, how: Encoding, is_reduced: bool) -> Dataset:
     opened = _opened(name, LARGER if is_reduced else _side(bare), how.device)
     seen, rows = _read_again(bare, LARGER, how) if is_reduced else (bare, np.arange(len(bare)))
     folder = cache_root()[0] / "vectors" / store.json_digest([seen.content_digest, asdict(opened.record)])
@@ -75,13 +77,23 @@ def encode(source: Any, encoder: str = "auto", how: Encoding | None = None) -> D
 
 
 def encode_splits(splits: Splits, encoder: str = "auto", how: Encoding | None = None) -> Splits:
-    """Encode all splits by the encoder that is chosen for train."""
+    """Encode all splits by the encoder that is chosen for train, and read anew what train is: a test split from elsewhere was
+    brought to the size of train."""
     check_type("splits", splits, Splits)
-    train = encode(splits.train, encoder, how)
+    given, how = splits.train, how or Encoding()
+    others = {split: one for split in ("validation", "test") if (one := getattr(splits, split)) is not None}
+    name = choose(given, encoder)[0] or (given.encoder.name if given.encoder else None)
+    is_reduced = name is not None and bool(others) and _is_reduced(given.bare, name)
+    for split, one in others.items() if is_reduced else ():
+        if not _has_files(one):
+            cure = "Give files of pictures, or the size of train as image_size (--image-size)."
+            raise invalid(split, f"be read anew at {LARGER} pixels, as train is for {name}", "an array", cure)
+    train = encode(given, encoder, how)
     if train.encoder is None:
         return replace(splits, train=train)
-    others = (None if one is None else encode(one, train.encoder.name, how) for one in (splits.validation, splits.test))
-    return Splits(train, *others)
+    name = train.encoder.name
+    done = {split: _encoded(one.bare, name, how, True) if is_reduced else encode(one, name, how) for split, one in others.items()}
+    return Splits(train, **done)
 
 
 def record_of(dataset: Dataset, encoder: str, how: Encoding) -> EncoderRecord:
@@ -115,16 +127,8 @@ def _seen(dataset: Dataset, rows: slice) -> np.ndarray:
 
 def _is_reduced(dataset: Dataset, name: str) -> bool:
     """Return whether the pictures were brought to a smaller size by default, and can be read anew from where they came."""
-    origin = dataset.origin
     own = ":" in name and name.partition(":")[0] not in LIBRARIES  # a function of somebody's takes pictures as they are
-    if (
-        own
-        or dataset.images is None
-        or origin is None
-        or not origin.path
-        or "image_size" in origin.options
-        or origin.kind in ("npy", "npz")
-    ):
+    if own or not _has_files(dataset) or dataset.origin is None or "image_size" in dataset.origin.options:
         return False
     if dataset.content.shape[1:3] != (OWN_SIZE_UP_TO, OWN_SIZE_UP_TO):
         return False
@@ -132,6 +136,12 @@ def _is_reduced(dataset: Dataset, name: str) -> bool:
     some = np.linspace(0, len(rows) - 1, min(len(rows), 16)).astype(np.int64)
     same = as_read.content.shape[1:] == dataset.content.shape[1:]
     return same and bool((as_read.content[rows[some]] == dataset.content[some]).all())  # else they were changed since
+
+
+def _has_files(dataset: Dataset) -> bool:
+    """Return whether a data set is of pictures that can be read anew, in another size, from where they came."""
+    origin = dataset.origin
+    return dataset.images is not None and origin is not None and bool(origin.path) and origin.kind not in ("npy", "npz")
 
 
 def _read_again(dataset: Dataset, size: int | None, how: Encoding) -> tuple[Dataset, np.ndarray]:

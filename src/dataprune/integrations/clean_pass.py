@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 
 from dataprune.errors import InputError, check_type, invalid
 from dataprune.trace import Recorder
@@ -48,6 +48,11 @@ class CleanPass:
     ) -> None:
         check_type("recorder", recorder, Recorder, "Make one: Recorder(labels, n_classes).")
         of = clean_set.dataset if isinstance(clean_set, DataLoader) else clean_set
+        if isinstance(clean_set, DataLoader) and not isinstance(of, IterableDataset):
+            sampler = getattr(clean_set.batch_sampler, "sampler", clean_set.sampler)
+            if not isinstance(sampler, SequentialSampler):
+                cure = "Give it with shuffle=False, or the data set itself."
+                raise invalid("clean_set", "come in the order of the labels", f"a DataLoader by {type(sampler).__name__}", cure)
         if hasattr(of, "__len__") and len(of) != len(recorder):
             raise invalid("clean_set", f"have an item for each of {len(recorder)} labels", len(of))
         self.recorder, self.incomplete = recorder, ""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 
-from dataprune.blocks import slices
+from dataprune.blocks import as_array, slices
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.trace.member import checked_labels
 
@@ -123,7 +123,7 @@ def resisting(in_sample: Singles, labels: Labels, margin: Values) -> Singles:
 def checked_probabilities(values: ArrayLike, name: str = "probabilities") -> Singles:
     """Return class probabilities as float32 whose rows sum to 1 (off by a hundredth, they are scaled), refusing what are none.
     Float32 that sums to 1 is given back itself."""
-    given = np.asarray(values)
+    given = as_array(values, name)
     if given.ndim != 2 or given.shape[1] < 2 or not len(given):
         raise invalid(name, "have a row for each example and a column for each of two classes or more", f"shape {given.shape}")
     if given.dtype.kind not in "fiub":

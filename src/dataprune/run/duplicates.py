@@ -92,7 +92,8 @@ def find_duplicates(
 
     Args:
         source: a `Dataset`, `Splits`, or whatever `read_splits` takes.
-        near: whether to look for more than identical ones.
+        near: whether to look for more than identical ones; not among rows of a table, which are near without being copies, unless
+            `distance` or `features` are given.
         distance: the largest of near duplicates; None is the default that was set by eye, 0.25 for pictures.
         features: (n, D) numbers by which near ones are found in place of pixels, of all examples in the order train, validation,
             test, or of train only. Distances are then in units of what is usual around the two, by default up to 0.2.
@@ -101,7 +102,11 @@ def find_duplicates(
     given = source if isinstance(source, Splits) else read_splits(source)
     parts = [(name, part) for name in SPLIT_NAMES if (part := getattr(given, name)) is not None]
     digests = {part.digests is not None for _, part in parts}
-    note = "identical means: equal as squares, since one split came from files and another as arrays"
+    is_exact = near and given.train.kind == "rows" and distance is None and features is None
+    near = near and not is_exact
+    notes = ["rows of a table are compared exactly only, where no distance is given"] if is_exact else []
+    if len(digests) > 1:
+        notes.append("identical means: equal as squares, since one split came from files and another as arrays")
     if features is None and given.train.records is not None and near:
         features = np.concatenate([part.inputs for _, part in parts])
     whole = [part.whole if digests == {True} else part.content for _, part in parts]
@@ -128,7 +133,7 @@ def find_duplicates(
         is_exact=found.is_exact[order],
         classes=parts[0][1].classes,
         n_examples=len(ids),
-        notes=(*((note,) if len(digests) > 1 else ()), *found.notes),
+        notes=(*notes, *found.notes),
         limit=found.limit,
     )
 

@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
 from dataprune import noise, store, tables
+from dataprune.blocks import as_array
 from dataprune.data import Dataset, read
 from dataprune.data.labels import LabelFile, read_labels
 from dataprune.errors import InputError, MachineError, check_type, invalid, join_some
@@ -52,7 +53,7 @@ def find_suspects(
               evidence carries no number, an order to look in and why.
     """
     if labels is not None and probabilities is not None and source is None:
-        source = Evidence(np.asarray(labels), out_of_sample=np.asarray(probabilities))
+        source = Evidence(as_array(labels, "labels"), out_of_sample=as_array(probabilities, "probabilities"))
     elif labels is not None or probabilities is not None:
         raise InputError("give either a run or an Evidence, or both `labels` and `probabilities`.")
     check_type("source", source, Run | Trace | Evidence, "Open a run's folder with `open_run`.")

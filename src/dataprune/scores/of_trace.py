@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from dataprune.blocks import as_array
 from dataprune.errors import InputError, invalid, unknown_choice
 from dataprune.plugins import call, load
 from dataprune.scores.score import Score, Scores
@@ -66,7 +67,7 @@ def score_trace(
 
 
 def _checked(name: str, values: object, view: Trace) -> np.ndarray:
-    found = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    found = as_array(values, f"score '{name}'")
     if found.shape != (len(view),) or not (np.issubdtype(found.dtype, np.number) or found.dtype == bool):
         raise invalid(f"score '{name}'", f"give {len(view)} numbers for as many examples", f"{found.dtype} of shape {found.shape}")
     return found

@@ -38,7 +38,7 @@ class Score(Drawable):
 
     def __post_init__(self) -> None:
         values, title = np.asarray(self.values), f"score '{self.name}'"
-        if values.ndim != 1 or not (np.issubdtype(values.dtype, np.number) or values.dtype == bool):
+        if values.ndim != 1 or values.dtype.kind not in "biuf":
             raise invalid(title, "be one number for each example", f"{values.dtype} of shape {values.shape}")
         if values.dtype not in (np.float32, np.float64):
             values = values.astype(np.float64)

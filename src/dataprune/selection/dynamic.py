@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dataprune.blocks import as_array
 from dataprune.errors import check_type, invalid, join_some, unknown_choice
 from dataprune.scores import Score
 from dataprune.selection.group import Rows, Values
@@ -165,7 +166,7 @@ class DynamicSampler:
         An example whose loss is not finite is kept, like one whose loss is not known.
         """
         rows = self._row_numbers(examples)
-        values = _array(losses.float() if hasattr(losses, "float") else losses).astype(np.float64)
+        values = as_array(losses.float() if hasattr(losses, "float") else losses, "losses").astype(np.float64)
         if values.shape != rows.shape:
             raise invalid("losses", f"be one for each of {rows.size} examples", f"shape {values.shape}", 'Take reduction="none".')
         self._losses[rows], self._is_new[rows] = values, True
@@ -196,7 +197,7 @@ class DynamicSampler:
             if state.get(name) != own:
                 raise invalid("state", f"be of a sampler with {name} {own}", state.get(name))
         self.epoch = int(state["epoch"])
-        self._losses, self._is_new, self._weights = (_array(state[name]).copy() for name in ("losses", "is_new", "weights"))
+        self._losses, self._is_new, self._weights = (as_array(state[name], name).copy() for name in ("losses", "is_new", "weights"))
 
     def _identity(self) -> dict[str, Any]:
         return {"examples": self._n, "epochs": self.epochs, "method": asdict(self.method), "seed": self.seed}
@@ -218,7 +219,7 @@ class DynamicSampler:
         self._is_new[:] = False
 
     def _row_numbers(self, examples: Any) -> Rows:
-        given = _array(examples)
+        given = as_array(examples, "examples")
         if given.dtype.kind in "OTU":
             if unknown := [repr(name) for name in given.tolist() if name not in self._rows]:
                 raise invalid("examples", "be ids that the sampler was made with", join_some(unknown))
@@ -228,7 +229,3 @@ class DynamicSampler:
         if len(bad := given[(given < 0) | (given >= self._n)]):
             raise invalid("examples", f"be rows in 0 ... {self._n - 1}", join_some(bad))
         return given.astype(np.int64)
-
-
-def _array(given: Any) -> np.ndarray:
-    return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)

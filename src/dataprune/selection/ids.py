@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 from numpy.typing import ArrayLike
 
+from dataprune.blocks import as_array
 from dataprune.errors import invalid, join_some
 from dataprune.streams import tie_break
 
@@ -16,7 +17,9 @@ class Ids:
     """The ids of some examples, with what has been hashed of them."""
 
     def __init__(self, names: ArrayLike) -> None:
-        given = np.asarray(names)
+        given = as_array(names, "ids")
+        if given.dtype == object and (bad := [row for row, one in enumerate(given.tolist()) if one is None]):
+            raise invalid("ids", "name every example", f"None in row {join_some(bad)}")
         self.names = given if given.dtype.kind in "OTU" else given.astype(np.dtypes.StringDType())
         self._ties: dict[int, UInt64[np.ndarray, " examples"]] = {}
 

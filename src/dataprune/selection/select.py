@@ -1,11 +1,13 @@
 """Choose the kept set for a score, a budget and a strategy."""
 
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 from jaxtyping import Int64, UInt64
 from numpy.typing import ArrayLike
 
+from dataprune.blocks import as_array
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.plugins import call
 from dataprune.scores import Score
@@ -125,7 +127,7 @@ def _examples(
     n_total = len(difficulty)
     if n_total == 0:
         raise invalid("score", "be of at least one example", "none")
-    given = None if labels is None else np.asarray(labels)
+    given = None if labels is None else as_array(labels, "labels")
     if given is not None and are_names(given):
         given = np.unique(given, return_inverse=True)[1]
     classes = None if given is None else checked_labels(given)
@@ -138,7 +140,7 @@ def _examples(
 
 
 def _difficulty(array: ArrayLike) -> np.ndarray:
-    values = np.asarray(array)
+    values = as_array(array, "score")
     ranking = values.ndim == 1 and len(values) > 2 and np.issubdtype(values.dtype, np.integer)
     if ranking and np.array_equal(np.sort(values), np.arange(len(values))):
         raise InputError(f"`score` looks like a ranking: integers 0 ... {len(values) - 1}. Pass the score, or ranks as floats.")
@@ -149,10 +151,13 @@ def _count(keep: float | None, count: int | None, n_total: int) -> int:
     if (keep is None) == (count is None):
         raise InputError(f"give one of `keep` and `count`, got {'neither' if keep is None else 'both'}.")
     if count is not None:
+        if not isinstance(count, Integral):
+            raise invalid("count", "be a whole number", repr(count))
         if not 1 <= count <= n_total:
             raise invalid("count", f"be in 1 ... {n_total}, the number of examples", count)
         return int(count)
-    assert keep is not None
+    if not isinstance(keep, Real):
+        raise invalid("keep", "be a number", repr(keep))
     if not 0 < keep <= 1:  # also refuses NaN
         raise invalid("keep", "be in (0, 1]", f"{keep:g}", "It is the fraction kept: write 0.3 to keep 30 %.")
     return max(1, share(keep, n_total))

@@ -25,11 +25,12 @@ _CELL = re.compile(r'(?:^|[,\t])("(?:[^"]|"")*"|[^",\t\r\n]*)')
 @dataclass(frozen=True)
 class Table:
     """Columns of equal length by name, text as object arrays of str. `metadata` holds what a Parquet file says of each; `faults`
-    say which rows of a CSV file, from 0, are left out and why."""
+    say which rows of a CSV file, from 0, are left out and why, `unread` which columns of a Parquet file, with their types."""
 
     columns: dict[str, Shaped[np.ndarray, " rows"]]
     metadata: dict[str, dict[str, object]] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 def write_table(
@@ -81,7 +82,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: boo
     if kind == ".parquet":
         from dataprune.tables.parquet import read_parquet
 
-        return Table(*read_parquet(path, _flat_columns(path) if lenient else columns))
+        cells, metadata, unread = read_parquet(path, columns, lenient)
+        return Table(cells, metadata, unread=unread)
     raise invalid(str(path), f"end in {', '.join(READABLE)} or .npy", repr(path.suffix))
 
 

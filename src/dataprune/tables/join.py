@@ -15,7 +15,7 @@ from jaxtyping import Int64
 
 from dataprune.errors import InputError, invalid, join_some
 
-_KEY = re.compile(r"ids?|key|uuid|name|path|example|(file|image|img)s?([ _]?(id|name|path))?", re.IGNORECASE)
+_KEY = re.compile(r"(.+[ _-])?ids?|key|uuid|name|path|example|(file|image|img)s?([ _]?(id|name|path))?", re.IGNORECASE)
 _ROW = re.compile(
     r"(row|index|idx|nr|no|number)([ _]?(id|nr|no|number|index))?", re.IGNORECASE
 )  # names examples that have only numbers

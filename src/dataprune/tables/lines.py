@@ -39,13 +39,19 @@ def _quoted(text: str) -> str:
 def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) -> Iterator[list[str]]:
     """Yield the header, then the rows, each of the header's length, without the first `skip` of all that. A row of another length
     is refused or, given `faults`, said there by its number from 0 and left out."""
-    mark = "\t" if path.suffix.lower() == ".tsv" else ","
+    mark, called = ("\t", "tabulators") if path.suffix.lower() == ".tsv" else (",", "commas")
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
+        if file.buffer.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise invalid(str(path), "be text in UTF-8", "UTF-16", "Save it as UTF-8: iconv -f UTF-16 -t UTF-8.")
+        file.seek(0)
         reader = csv.reader(file, delimiter=mark, skipinitialspace=True, strict=True)
         rows = (row for row in reader if row)
         header = next(rows, None)
         if header is None or len(set(header)) < len(header):
             raise invalid(str(path), "begin with a header that names each column once", header or "an empty file")
+        if len(header) == 1 and (other := next((one for one in ",;|\t" if one in header[0]), None)):
+            cure = "Save it so; a table with tabulators is called .tsv."
+            raise invalid(str(path), f"have cells separated by {called}", f"{other!r} in its header", cure)
         if not skip:
             yield header
         for number, row in enumerate(rows):

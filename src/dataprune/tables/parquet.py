@@ -45,9 +45,10 @@ def write_parquet(
 
 
 def read_parquet(
-    path: Path, columns: Sequence[str] | None
-) -> tuple[dict[str, Shaped[np.ndarray, " rows"]], dict[str, dict[str, object]]]:
-    """Read columns of numbers, text or dates (as ISO 8601 says them, those with a zone in UTC), and what the file says of each."""
+    path: Path, columns: Sequence[str] | None, lenient: bool = False
+) -> tuple[dict[str, Shaped[np.ndarray, " rows"]], dict[str, dict[str, object]], dict[str, str]]:
+    """Read columns of numbers, durations (as seconds), text or dates (as ISO 8601 says them, those with a zone in UTC); what the
+    file says of each; and, if `lenient`, the types of those that are left out."""
     with opened(path) as source:
         schema = source.schema_arrow
         if len(set(schema.names)) < len(schema.names):
@@ -58,12 +59,15 @@ def read_parquet(
             limit = f"{files.UNPACKED_LIMIT_BYTES / 1e9:.1f} GB"
             raise invalid(str(path), f"unpack to at most {limit}", f"{source.metadata.num_rows} rows")
         kinds = kinds_of(schema)
-        if others := [name for name in names if kinds[name] in NESTED]:
+        others = [name for name in names if kinds[name] in NESTED]
+        names = [name for name in names if not lenient or name not in others]
+        if others and not lenient:
             raise invalid(f"{path}:{others[0]}", "hold numbers or text", schema.field(others[0]).type)
         table = source.read(columns=names)
         arrays = {name: _array(table.column(name), kinds[name], f"{path}:{name}") for name in names}
         notes = {name: (schema.field(name).metadata or {}).get(_METADATA_KEY) for name in names}
-        return arrays, {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
+        said = {name: dict(json.loads(note)) for name, note in notes.items() if note is not None}
+        return arrays, said, {name: str(schema.field(name).type) for name in others}
 
 
 def write_parquet_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32[np.ndarray, "rows dimensions"]) -> None:
@@ -83,7 +87,10 @@ def _array(column: Any, kind: str, where: str) -> Shaped[np.ndarray, " rows"]:
         return texts(["" if value is None else value for value in column.to_pylist()])
     if kind == "boolean" and column.null_count:
         raise invalid(where, "be true or false in every row", f"{column.null_count} empty")
-    values = (column.cast(column.type.value_type) if types.is_dictionary(column.type) else column).to_numpy()
+    column = column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
+    values = (column.cast(pyarrow.float64()) if types.is_decimal(column.type) else column).to_numpy()
+    if types.is_duration(column.type):
+        values = values / np.timedelta64(1, "s")
     if kind != "date":
         return np.ascontiguousarray(values)
     written = np.datetime_as_string(values.astype("datetime64[us]"), unit="auto")
@@ -96,7 +103,7 @@ def _kind(kind: Any) -> str:
         "text": types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind),
         "integer": types.is_integer(kind),
         "boolean": types.is_boolean(kind),
-        "float": types.is_floating(kind),
+        "float": types.is_floating(kind) or types.is_decimal(kind) or types.is_duration(kind),
         "date": types.is_date(kind) or types.is_timestamp(kind),
         "list": types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind),
     }

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
+from dataprune.blocks import as_array
 from dataprune.errors import InputError, invalid, join_some
 
 CHANNELS: dict[str, np.dtype[Any]] = {
@@ -72,7 +73,7 @@ def are_names(labels: np.ndarray) -> bool:
 def checked_labels(labels: ArrayLike, n_classes: int | None = None, classes: Sequence[str] = ()) -> Int64[np.ndarray, " examples"]:
     """Return the labels as int64; those that are no class index below `n_classes`, and no name in `classes`, are refused with
     their rows."""
-    given = np.asarray(labels)
+    given = as_array(labels, "labels")
     if given.ndim != 1:
         raise invalid("labels", "be one class index for each example", f"an array of shape {given.shape}")
     if classes and are_names(given):

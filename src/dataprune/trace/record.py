@@ -1,7 +1,7 @@
 """The recorder: fills the trace of one member, batch by batch and epoch by epoch, from logits."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from numpy.typing import ArrayLike
 
-from dataprune.blocks import slices
+from dataprune.blocks import as_array, slices
 from dataprune.errors import InputError, invalid, join_some, unknown_choice
 from dataprune.trace.member import CHANNELS, MODES, MemberTrace, checked_labels, labels_hash
 
@@ -59,8 +59,10 @@ class Recorder:
         seed: int = 0,
         last_bias: bool = True,
     ) -> None:
-        self._classes = () if isinstance(n_classes, int | Integral) else tuple(map(str, n_classes))
-        n_classes = int(n_classes) if isinstance(n_classes, int | Integral) else len(self._classes)
+        if not isinstance(n_classes, Integral | Iterable):
+            raise invalid("n_classes", "be a whole number, or the names of the classes", repr(n_classes))
+        self._classes = () if isinstance(n_classes, Integral) else tuple(map(str, n_classes))
+        n_classes = int(n_classes) if isinstance(n_classes, Integral) else len(self._classes)
         if n_classes < 2:
             raise invalid("n_classes", "be at least 2", n_classes)
         if len(set(self._classes)) < len(self._classes):
@@ -109,7 +111,7 @@ class Recorder:
             rows: (B,) row numbers, NumPy or torch, each once an epoch.
             logits: (B, K) outputs of the last layer before the softmax, NumPy or torch, of any device and float type; measured
                 in float32 on their device.
-            epoch: from 0, one after the other.
+            epoch: a whole number from 0, one after the other.
             features: (B, D) inputs of the last layer, in every call or in none; with them the channel `grand` is recorded.
         Raises:   InputError: what does not fit is refused with its rows, and nothing is recorded.
         """
@@ -126,7 +128,8 @@ class Recorder:
             if hidden is not None:
                 if hidden.ndim != 2 or len(hidden) != len(index):
                     raise invalid("features", f"have shape ({len(index)}, D)", tuple(hidden.shape))
-                _check_finite("features", hidden, index, "")
+                squares = hidden.float().square().sum(dim=1, keepdim=True)
+                _check_finite("features", squares, index, "Their squares, of which the norm is made, must not be so either.")
             if epoch > self._epoch:
                 self._epoch, self._before = epoch, self._log_p.copy()
                 self._seen[:] = False
@@ -209,12 +212,16 @@ class Recorder:
         self._only_probabilities = bool(only_probabilities)
 
     def _check_recorded(self, epoch: int) -> None:
-        if not 0 <= epoch < self.n_recorded:
+        if not self._trained_on.any():
+            raise invalid("trained_on", "name an example, where accuracy or loss is asked for", "none")
+        if not isinstance(epoch, Integral) or not 0 <= epoch < self.n_recorded:
             there = f"be in 0 ... {self.n_recorded - 1}, the recorded ones" if self.n_recorded else "be recorded first"
             raise invalid("epoch", there, epoch, "Pass every example's logits to update() before.")
 
     def _checked_rows(self, rows: Any, epoch: int) -> Int64[np.ndarray, " batch"]:
-        index = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
+        if not isinstance(epoch, Integral):
+            raise invalid("epoch", "be a whole number", repr(epoch))
+        index = as_array(rows, "rows")
         if index.ndim != 1 or not (np.issubdtype(index.dtype, np.integer) or index.size == 0):
             raise invalid("rows", "be a list of row numbers", f"an array of {index.dtype} of shape {index.shape}")
         bad = index[(index < 0) | (index >= len(self._labels))]
@@ -323,14 +330,15 @@ def _as_tensor(values: Any) -> "torch.Tensor":
 
     if isinstance(values, torch.Tensor):
         return values.detach()
-    given = np.asarray(values)
+    given = as_array(values, "logits")
     if not np.issubdtype(given.dtype, np.number) or np.iscomplexobj(given):
         raise invalid("logits", "be numbers", f"an array of {given.dtype}")
     return torch.from_numpy(np.array(given, dtype=np.float32))
 
 
 def _check_finite(name: str, values: "torch.Tensor", index: Int64[np.ndarray, " batch"], cure: str) -> None:
-    finite = values.isfinite().all(dim=1)
+    """Refuse what is no finite number in single precision, in which it is measured."""
+    finite = (values.float() if values.dtype.itemsize > 4 else values).isfinite().all(dim=1)
     if not bool(finite.all()):
         rows = index[(~finite).cpu().numpy()]
-        raise InputError(f"`{name}` are NaN or infinite at rows {join_some(rows)}. {cure}".rstrip())
+        raise InputError(f"`{name}` are NaN or infinite at rows {join_some(rows)}, in float32. {cure}")

@@ -163,6 +163,8 @@ def model_and_recipe(dataset: Dataset, model: str | None, recipe: str | None) ->
     found = recipe_named(recipe or default_recipe(dataset, model))
     if (found.name == TREES.name) != (model == TREES.name):
         raise invalid("recipe", "be trees for the model trees, and only for it", f"{found.name!r} for {model}")
+    if model == PRETRAINED and dataset.features is not None:
+        raise invalid("model", "be one for vectors", repr(model), "It is trained on pictures themselves: leave out the encoder.")
     if model == PRETRAINED and found.normalise != "half":
         raise invalid("recipe", f"normalise by half for {model}, as its weights know", f"{found.name!r} ({found.normalise})")
     if found.weight_decay is None and (model not in ("linear", TREES.name) or dataset.inputs.ndim != 2):

@@ -305,6 +305,8 @@ def _duplicates(
         n = len(dataset) + sum(map(len, beyond.values()))
         if n > MOST_COMPARED:
             missing["near"] = f"Among {n:,} only identical examples were looked for; dataprune duplicates DATA finds near ones."
+        if dataset.kind == "rows":
+            missing["near"] = "Of rows of a table only identical ones were looked for: near ones are not copies."
         found = find_duplicates(splits, near=n <= MOST_COMPARED)
     except DatapruneError as reason:
         missing["duplicates"] = str(reason)

@@ -101,7 +101,8 @@ def _other(data: ReportData) -> Finding:
         title = f"{pluralise(leaks, 'pair')} of duplicates across splits"
         if conflicts:
             title = f"{pluralise(conflicts, 'duplicate pair')} {'disagrees' if conflicts == 1 else 'disagree'} on the label"
-        text = f"{pluralise(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} the same or nearly the same."
+        nearly = "" if pairs.limit is None else " or nearly the same"
+        text = f"{pluralise(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} the same{nearly}."
         one_of = "so at least one is wrong" if pairs.texts is None else "so one may be wrong, or near ones differ where it counts"
         text += f" In {conflicts:,} of them the labels differ, {one_of}." if conflicts else ""
         text += f" {leaks:,} {'lies' if leaks == 1 else 'lie'} in two splits, which makes test results too good." if leaks else ""
