@@ -137,7 +137,9 @@ def test_what_is_refused():
         dp.audit(found, 50).estimate(np.zeros(49, bool))
 
 
-def test_where_perhaps_none_is_wrong_no_label_is_said_to_be_surely_so(capsys):
+def test_where_perhaps_none_is_wrong_no_label_is_said_to_be_surely_so(capsys, monkeypatch):
+    monkeypatch.setattr("dataprune.cli.lines.collected", None)
+    monkeypatch.setattr("dataprune.cli.lines._is_quiet", False)
     found = finding(np.where(np.arange(60) < 5, 0.9999, 0.01))
     for low, shown in ((0.0, "over 95 %"), (3.0, "100 %")):
         say_most_suspect(replace(found, n_wrong_low=low))

@@ -120,7 +120,7 @@ def test_numbers_beyond_single_precision_are_refused():
         with pytest.raises(InputError, match=r"`logits` are .* rows 1,"):
             recorder.update([0, 1], torch.tensor([[1.0, 2.0, 0.0], [big, 0.0, 0.0]], dtype=torch.float64), 0)
     with pytest.raises(InputError, match=r"`features` are .* rows 0,"):
-        recorder.update([0, 1], TWO, 0, features=torch.tensor([[1e25, 0.0], [1.0, 1.0]]))
+        recorder.update([0, 1], TWO, 0, features=torch.tensor([[1e39, 0.0], [1.0, 1.0]], dtype=torch.float64))
     assert recorder.n_recorded == 0
 
 

@@ -128,8 +128,7 @@ class Recorder:
             if hidden is not None:
                 if hidden.ndim != 2 or len(hidden) != len(index):
                     raise invalid("features", f"have shape ({len(index)}, D)", tuple(hidden.shape))
-                squares = hidden.float().square().sum(dim=1, keepdim=True)
-                _check_finite("features", squares, index, "Their squares, of which the norm is made, must not be so either.")
+                _check_finite("features", hidden, index, "")
             if epoch > self._epoch:
                 self._epoch, self._before = epoch, self._log_p.copy()
                 self._seen[:] = False
