@@ -16,6 +16,7 @@ and changes their meaning only. So this share is a judgement and no fit, made wh
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -72,6 +73,11 @@ class Noise:
     strength: float  # how strongly the matrix was drawn to noise into all classes alike
     by_class: bool = False  # whether the scale is a matrix, or one number
     by_looks: float = 0.0  # the share of labels that was given by how the example looks
+
+    @cached_property
+    def unmixing(self) -> Float64[np.ndarray, "classes classes"]:
+        """What takes the noise that was learned out of probabilities."""
+        return np.linalg.inv((1 - self.learned) * np.eye(len(self.bias)) + self.learned * self.transition)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +195,7 @@ def share_wrong(noise: Noise, probabilities: Probabilities, labels: Labels) -> f
 def clean_log_probabilities(noise: Noise, probabilities: Probabilities) -> Table:
     """Return the log-probability of each true class before the given label is looked at."""
     p = np.maximum(probabilities, np.float32(1e-37), dtype=np.float64)
-    mixed = (1 - noise.learned) * np.eye(len(noise.bias)) + noise.learned * noise.transition
-    logs = leaky_logs(np.maximum(p @ np.linalg.inv(mixed), MIXED_FLOOR * p))
+    logs = leaky_logs(np.maximum(p @ noise.unmixing, MIXED_FLOOR * p))
     values = (logs @ noise.scale.T if noise.by_class else logs * noise.scale.diagonal()) + noise.bias
     return np.asarray(values - _log_sum(values)[:, None])
 
