@@ -61,13 +61,16 @@ def _each(advised: "Advised") -> str:
 
 
 def _say_next(advised: "Advised", *, is_asked: bool) -> None:
-    """Say what to do: what the study has proven, else the best that it measured; without a study first look at wrong labels."""
+    """Say what to do: first look at wrong labels where there are many; then what the study has proven, else the best measured."""
     from dataprune.run.journal import reviewed
     from dataprune.study.proven import proven
 
     study, run, situation = advised.study, advised.run, advised.situation
     able = [one for one in advised.sizes if one.options]
     at, sign = "" if run is None else shlex.quote(str(run.path)), -1 if study and not study.summary.metric.higher else 1
+    if run is not None and situation.is_noisy and reviewed(run) is None:
+        say(f"next: dataprune noise find {at}")
+        return
     if run is not None and study is not None and not is_asked:
         with suppress(InputError):  # nothing is proven, or not of scores of this run
             proven(study, run, None, None, None)
@@ -77,7 +80,7 @@ def _say_next(advised: "Advised", *, is_asked: bool) -> None:
         return
     chosen = max(able, key=lambda one: (one.value is not None, sign * (one.value or 0.0)))
     hardly_pays = bool(situation.few) and chosen.value is None and chosen.strategy == "random" and not is_asked
-    if run is not None and (hardly_pays or (situation.is_noisy and reviewed(run) is None)):
+    if run is not None and hardly_pays:
         say(f"next: dataprune noise find {at}")
     elif run is not None:
         say(f"next: dataprune prune {at} {shlex.join(chosen.options)} --out kept.csv")
