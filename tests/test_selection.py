@@ -1,6 +1,7 @@
 """Kept sets: exact sizes, nested, without regard to row order; each strategy by hand and by another route."""
 
 import hashlib
+import os
 import tracemalloc
 
 import numpy as np
@@ -18,6 +19,7 @@ from dataprune.selection.strategies import water_level
 
 DIFFICULTY = np.array([0.3, 0.1, 0.9, 0.5, 0.7, 0.2])
 STRING = np.dtypes.StringDType()
+OF_ANY_TYPE = pytest.mark.skipif(os.environ.get("CHECK_TYPES") == "1", reason="the annotation refuses it first")
 
 
 def names(n):
@@ -438,8 +440,8 @@ def test_names_what_is_wrong(options, message):
         (np.ma.array([0.1, 9.0, 0.3], mask=[False, True, False]), {"keep": 0.5}, "`score` must .* masked"),
         ([0.1, 0.2, 0.3], {"keep": 0.5, "labels": np.ma.array([0, 1, 0], mask=[False, True, False])}, "`labels` must .* masked"),
         ([0.1 + 1j, 0.2, 0.3], {"keep": 0.5}, "complex"),
-        ([0.1, 0.2, 0.3], {"keep": "0.5"}, "`keep` must be a number"),
-        ([0.1, 0.2, 0.3], {"count": "1"}, "`count` must be a whole number"),
+        pytest.param([0.1, 0.2, 0.3], {"keep": "0.5"}, "`keep` must be a number", marks=OF_ANY_TYPE),
+        pytest.param([0.1, 0.2, 0.3], {"count": "1"}, "`count` must be a whole number", marks=OF_ANY_TYPE),
         ([0.1, 0.2, 0.3], {"keep": 0.5, "ids": [None] * 3}, "`ids` must name every example"),
     ],
 )
