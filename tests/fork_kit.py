@@ -13,17 +13,20 @@ import os, sys
 sys.path.insert(0, {tests!r})
 import torch._dynamo  # what a first step imports
 {code}
+answers = os.fdopen(os.dup(1), "w")  # no process inherits it: what the work or its orphans print is no status
+os.dup2(2, 1)
 for line in sys.stdin:  # each line is for one process of its own
     pid = os.fork()
     if not pid:
         code = 1
+        os.close(answers.fileno())
         try:
             work(line.rstrip("\\n"))
             code = 0
         finally:
             os._exit(code)
-    print(pid, flush=True)
-    print(os.waitpid(pid, 0)[1], flush=True)
+    print(pid, file=answers, flush=True)
+    print(os.waitpid(pid, 0)[1], file=answers, flush=True)
 """
 
 
