@@ -292,3 +292,12 @@ def test_broken_rows_are_named_and_can_be_left_out(tmp_path, name):
     found = read(data, on_error="skip")
     assert given(found) == {"a.png": "x", "c.png": "x", "d.png": "y"}
     assert [item.path for item in found.skipped] == ["row 1"]
+
+
+def test_classes_that_differ_in_white_space_or_capitals_alone_are_named(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"words {n},{label}\n" for n, label in enumerate(("neg", "neg ", "Pos", "pos", "x y", "xy") * 2))
+    )
+    found = read(tmp_path / "t.csv")
+    assert found.classes == ("Pos", "neg", "neg ", "pos", "x y", "xy")
+    assert "are these one class? Only white space or capitals differ: 'Pos' and 'pos', 'neg' and 'neg '" in found.notes

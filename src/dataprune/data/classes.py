@@ -55,7 +55,7 @@ def gather(
             values[split] = kept
     labels, classes = encode_splits(named(values), classes)
     labelled = {split: replace(part, labels=labels.get(split)) for split, part in parts.items()}
-    return Source(kind, path, labelled, classes, tuple(notes))
+    return Source(kind, path, labelled, classes, (*notes, *twin_notes(classes)))
 
 
 def sole_is_train(splits: Mapping[str, T]) -> Mapping[str, T]:
@@ -140,6 +140,15 @@ def class_notes(labels: np.ndarray, classes: tuple[str, ...], split: str) -> lis
     few = {"no example": 0} | ({"one example only": 1} if split == "train" else {})
     named = {what: [repr(classes[index]) for index in np.flatnonzero(counts == count)] for what, count in few.items()}
     return [f"{what} in {split} of class {join_some(names)}" for what, names in named.items() if names]
+
+
+def twin_notes(classes: Sequence[str]) -> list[str]:
+    """Name classes that differ in white space or capitals alone, as a table that was typed by hand has them."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(" ".join(name.split()).casefold(), []).append(repr(name))
+    twins = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    return [f"are these one class? Only white space or capitals differ: {join_some(twins)}"] if twins else []
 
 
 def as_column(values: Sequence[Any]) -> np.ndarray:
