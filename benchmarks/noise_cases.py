@@ -4,8 +4,9 @@
     python benchmarks/noise_cases.py --label-errors FOLDER
 
 FILE holds for each case, `set-noise-classifier-seed`, out-of-sample probabilities `p`, `given` and `true` labels and the flags of
-cleanlab's default. FOLDER holds the published probabilities of MNIST's test set and people's votes on what cleanlab suspected: an
-error is verified where at most two of five confirm the label, and rankings are compared within what was judged.
+cleanlab's default. FOLDER holds files of cleanlab/label-errors: published probabilities of the test sets of MNIST and IMDB, votes
+of people on what cleanlab suspected, and `imdb_test_set_index_to_filename.json`, without which IMDB is left out. An error is
+verified where at most two of five confirm the label; rankings are compared within what was judged.
 """
 
 import argparse
@@ -56,8 +57,10 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.cases is not None:
         by_class(asked.cases, asked.seeds)
-    if asked.label_errors is not None:
-        record("wrong labels of MNIST's test set", judged(asked.label_errors))
+    for name in ("mnist", "imdb") if asked.label_errors is not None else ():
+        rows = judged_rows(asked.label_errors, name)
+        if rows is not None:
+            record(f"wrong labels of {name.upper()}'s test set", judged(asked.label_errors, name, rows, asked.seeds))
 
 
 def by_class(path: Path, seeds: int) -> None:
@@ -131,25 +134,40 @@ def summary(cases: list[Case]) -> dict[str, str]:
     }
 
 
-def judged(folder: Path) -> dict[str, object]:
-    """Compare rankings of MNIST's test labels within what people judged."""
+def judged_rows(folder: Path, name: str) -> np.ndarray | None:
+    """Return the row of each example that people judged: by its number, or by the list of files that rows were made of."""
+    ids = [one["id"] for one in json.loads((folder / f"{name}_mturk.json").read_text())]
+    listed = folder / f"{name}_test_set_index_to_filename.json"
+    if all(isinstance(one, int) for one in ids):
+        return np.array(ids)
+    if not listed.exists():
+        print(f"{name}: not compared, for {listed.name} is not there")
+        return None
+    # The list names some files twice, with another rating; none of those was judged.
+    row_of = {file.rsplit("_", 1)[0]: row for row, file in enumerate(json.loads(listed.read_text()))}
+    return np.array([row_of[one.removeprefix("test/").rsplit("_", 1)[0]] for one in ids])
+
+
+def judged(folder: Path, name: str, rows: np.ndarray, seeds: int) -> dict[str, object]:
+    """Compare rankings of given labels within what people judged."""
     from cleanlab.rank import get_label_quality_scores
 
-    p = np.load(folder / "mnist_test_set_pyx.npy").astype(np.float64)
-    labels = np.load(folder / "mnist_test_set_original_labels.npy").astype(np.int64)
-    votes = json.loads((folder / "mnist_mturk.json").read_text())
-    rows = np.array([one["id"] for one in votes])
-    is_error = np.array([one["mturk"]["given"] <= MOST_CONFIRMING for one in votes])
-    found = noise.find(noise.Evidence(labels, out_of_sample=p))
-    scores = {"ours": found.score}
+    p = np.clip(np.load(folder / f"{name}_test_set_pyx.npy").astype(np.float64), 0, 1)
+    p /= p.sum(axis=1, keepdims=True)
+    labels = np.load(folder / f"{name}_test_set_original_labels.npy").astype(np.int64)
+    is_error = np.array(
+        [one["mturk"]["given"] <= MOST_CONFIRMING for one in json.loads((folder / f"{name}_mturk.json").read_text())]
+    )
+    found = [noise.find(noise.Evidence(labels, out_of_sample=p), seed=seed) for seed in range(seeds)]
+    scores = {f"ours, seed {seed}": one.score for seed, one in enumerate(found)}
     for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
         scores[method] = -get_label_quality_scores(labels, p, method=method)
     return {
         "judged": len(rows),
         "errors": int(is_error.sum()),
-        "found": found.count_in_words,
-        "are_few": found.are_few,
-        "first": {count: found.expected_wrong(count) for count in FIRST},
+        "found": [one.count_in_words for one in found],
+        "are_few": found[0].are_few,
+        "first": {count: found[0].expected_wrong(count) for count in FIRST},
         "average_precision": {name: round(average_precision_score(is_error, one[rows]), 4) for name, one in scores.items()},
     }
 

@@ -36,6 +36,7 @@ REPEATED_ROWS, MOST_REPEATS = 1_000, 4  # the folds of a small set are drawn aga
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
 # With fewer labels, or labels for each entry, the scale is one number: free ones would explain noise as confusions of the networks.
 FEWEST_BY_CLASS, ROWS_EACH = 1_000, 10
+FREE_ERRORS = 2.0  # standard errors by which free ones must explain labels left out better, to weigh as much
 # A fit of less weight is left out, and one that expects more wrong labels than the heaviest already below the second: where hardly
 # any label is wrong it would rank alone.
 WORTH_WEIGHT, WORTH_MORE = 0.01, 0.1
@@ -118,7 +119,8 @@ def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEW
     logs = np.zeros((len(kinds), n))
     for found, told in zip(folded, logs, strict=True):
         np.add.at(told, left_out, held_out(p[left_out], y[left_out], _start(found)))
-    weights = weigh(logs / repeats, np.isinf([strength for strength, _ in kinds]), prior.doubts)
+    strong, free = (np.array(one) for one in zip(*kinds, strict=True))
+    weights = weigh(logs / repeats, np.isinf(strong), free, prior.doubts)
     expected = np.array([share_wrong(one, p, y) for one in fits])
     is_more = expected > expected[int(weights.argmax())]
     worth = np.flatnonzero(weights >= np.where(is_more, WORTH_MORE, WORTH_WEIGHT))
@@ -152,19 +154,37 @@ def fit(
 
 
 def weigh(
-    logs: Float64[np.ndarray, "fits examples"], alike: Bool[np.ndarray, " fits"], doubts: bool
+    logs: Float64[np.ndarray, "fits examples"],
+    alike: Bool[np.ndarray, " fits"],
+    by_class: Bool[np.ndarray, " fits"],
+    doubts: bool,
 ) -> Float64[np.ndarray, " fits"]:
-    """Weigh fits by the log-probabilities of labels left out of them; of some all pairs of classes are alike. Noise learned as a
-    confusion explains labels as well as classes do that cannot be told apart: within a standard error, and where it is in doubt,
-    noise is meant."""
-    from scipy.special import ndtr, softmax
+    """Weigh fits by the log-probabilities of labels left out of them; of some all pairs of classes are `alike`, of some the scale
+    is free `by_class`. Confusions of the networks explain what noise does as well. So a free scale has to win beyond chance; and
+    within a standard error, where it is in doubt, noise between pairs of classes is meant."""
+    from scipy.special import softmax
 
+    weights = np.zeros(len(logs))
+    free = _preferred(logs, by_class, ~by_class, -FREE_ERRORS)
+    for kind, share in ((by_class, free), (~by_class, 1 - free)):
+        pairs = _preferred(logs, kind & ~alike, kind & alike, 1.0 if doubts else 0.0)
+        for some, part in ((kind & ~alike, pairs), (kind & alike, 1 - pairs)):
+            weights[some] = share * part * softmax(logs[some].sum(axis=1)) if some.any() else 0.0
+    return weights
+
+
+def _preferred(
+    logs: Float64[np.ndarray, "fits examples"], these: Bool[np.ndarray, " fits"], others: Bool[np.ndarray, " fits"], errors: float
+) -> float:
+    """Return how far the best of `these` fits is believed over the best of the `others`, begun with so many standard errors."""
+    from scipy.special import ndtr
+
+    if not (these.any() and others.any()):
+        return float(these.any())
     totals = logs.sum(axis=1)
-    plain, told = (np.where(kind, totals, -np.inf) for kind in (alike, ~alike))
-    gain = logs[int(told.argmax())] - logs[int(plain.argmax())]
-    error = float(gain.std()) * np.sqrt(len(gain)) + 1e-9
-    pairs = float(ndtr(gain.sum() / error + (1.0 if doubts else 0.0)))
-    return np.asarray((1 - pairs) * softmax(plain) + pairs * softmax(told))
+    one, other = (int(np.where(some, totals, -np.inf).argmax()) for some in (these, others))
+    gain = logs[one] - logs[other]
+    return float(ndtr(gain.sum() / (float(gain.std()) * np.sqrt(len(gain)) + 1e-9) + errors))
 
 
 def judged(average: Average, probabilities: Probabilities, labels: Labels) -> Iterator[tuple[slice, Values, Table]]:
