@@ -102,7 +102,7 @@ class TestCommands:
         few = ("--members", "1", "--epochs", "4", "--executor", "serial", "--model", "proxy", "--out", tmp_path / "run")
         code, said, _ = cli("score", flowers, *few)
         assert code == 0
-        assert "networks: proxy from scratch; every network saw every example" in said
+        assert "networks: proxy from scratch; labels are judged by networks that were trained on them" in said
         assert cli("score", flowers, "--encoder", COLOURS, *few)[0] == 2
 
     def test_km_and_map_make_the_features_they_need(self, cli, flowers, tmp_path):

@@ -234,7 +234,7 @@ def _made(data: ReportData) -> list[list[str]]:
         ["networks", f"{spec.members} × {spec.epochs} epochs, {display_text(spec.model, 60)}"],
         ["judged by", eyes(spec.networks, data.accuracy)],
         ["recipe", ", ".join(f"{key} {display_text(value, 40)}" for key, value in recipe.items())],
-        ["folds", f"{spec.folds} × {spec.repeats}{again}" if spec.folds else "none: every network saw every example"],
+        ["folds", f"{spec.folds} × {spec.repeats}{again}" if spec.folds else "none"],
         ["seed", str(spec.seed)],
         ["recorded", "on clean pictures after each epoch" if spec.when == "clean" else "while training"],
     ]
