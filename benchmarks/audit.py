@@ -3,16 +3,15 @@
     python benchmarks/audit.py --data DATA_FOLDER [--size 100] [--persons 200] [--limit N]
 
 CIFAR-10 with the labels of one person (`random1`, the truth is known) is ranked by a ridge classifier on random convolutions, in
-five folds; the test sets of MNIST and IMDB by published probabilities, with the errors that five people verified. Which rows of
-IMDB these are is not published with the probabilities, so the 725 are drawn among the 1,310 labels that are least probable: as many
-were judged. Each simulated person looks at another sample, and never errs.
+five folds; the test sets of MNIST and IMDB by published probabilities, with the errors that five people verified (of IMDB where
+label_errors/imdb_test_set_index_to_filename.json is there). Each simulated person looks at another sample, and never errs.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+import label_errors
 import numpy as np
 import pyarrow.parquet as pq
 from record import record
@@ -22,7 +21,6 @@ from dataprune.noise.audit import CERTAIN, audit
 
 FILTERS, SIDE, FOLDS = 200, 6, 5
 RIDGE = 30.0
-MOST_CONFIRMING = 2  # of five people, where an error is verified
 
 
 def main() -> None:
@@ -33,8 +31,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20_000)
     asked = parser.parse_args()
     figures: dict[str, Any] = {}
-    sets = {"IMDB": imdb(asked.data), "MNIST": mnist(asked.data), "random1": human(asked.data, asked.limit)}
-    for name, (found, wrong) in sets.items():
+    sets = {name.upper(): verified(asked.data / "label_errors", name) for name in ("imdb", "mnist")}
+    sets["random1"] = human(asked.data, asked.limit)
+    for name, found, wrong in ((name, *one) for name, one in sets.items() if one is not None):
         for size in asked.size:
             figures[f"{name}, {size} looks"] = measured(found, wrong, size, asked.persons)
     record("audit", figures)
@@ -92,29 +91,14 @@ def human(folder: Path, limit: int) -> tuple[dp.Suspects, np.ndarray]:
     return dp.find_suspects(dp.Evidence(given, out_of_sample=p)), given != clean
 
 
-def imdb(folder: Path) -> tuple[dp.Suspects, np.ndarray]:
-    """Judge the labels of IMDB's test set."""
-    found, p, labels = judged(folder / "label_errors", "imdb")
-    candidates = np.argsort(p[np.arange(len(labels)), labels])[:1310]
-    wrong = np.zeros(len(labels), bool)
-    wrong[np.random.default_rng(0).permutation(candidates)[:725]] = True
-    return found, wrong
-
-
-def mnist(folder: Path) -> tuple[dp.Suspects, np.ndarray]:
-    """Judge the labels of MNIST's test set."""
-    found, _, labels = judged(folder / "label_errors", "mnist")
-    wrong = np.zeros(len(labels), bool)
-    for one in json.loads((folder / "label_errors" / "mnist_mturk.json").read_text()):
-        wrong[one["id"]] = one["mturk"]["given"] <= MOST_CONFIRMING
-    return found, wrong
-
-
-def judged(folder: Path, name: str) -> tuple[dp.Suspects, np.ndarray, np.ndarray]:
-    """Judge published labels by published probabilities."""
-    p = np.clip(np.load(folder / f"{name}_test_set_pyx.npy").astype(float), 0, 1)
-    p, labels = p / p.sum(axis=1, keepdims=True), np.load(folder / f"{name}_test_set_original_labels.npy").astype(np.int64)
-    return dp.find_suspects(dp.Evidence(labels, out_of_sample=p)), p, labels
+def verified(folder: Path, name: str) -> tuple[dp.Suspects, np.ndarray] | None:
+    """Judge published labels by published probabilities; what people did not look at counts as right."""
+    by = label_errors.read(folder, name)
+    if by is None:
+        return None
+    wrong = np.zeros(len(by.labels), bool)
+    wrong[by.rows] = by.is_error
+    return dp.find_suspects(dp.Evidence(by.labels, out_of_sample=by.p)), wrong
 
 
 def convolved(images: np.ndarray) -> np.ndarray:

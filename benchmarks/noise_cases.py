@@ -10,11 +10,11 @@ verified where at most two of five confirm the label; rankings are compared with
 """
 
 import argparse
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import label_errors
 import numpy as np
 from record import record
 from sklearn.metrics import average_precision_score, f1_score
@@ -23,7 +23,6 @@ from dataprune import noise
 
 SIZES = (300, 1_000)
 FIRST = (10, 20, 50)
-MOST_CONFIRMING = 2
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,8 @@ def main() -> None:
     if asked.cases is not None:
         by_class(asked.cases, asked.seeds)
     for name in ("mnist", "imdb") if asked.label_errors is not None else ():
-        rows = judged_rows(asked.label_errors, name)
-        if rows is not None:
-            record(f"wrong labels of {name.upper()}'s test set", judged(asked.label_errors, name, rows, asked.seeds))
+        if (found := label_errors.read(asked.label_errors, name)) is not None:
+            record(f"wrong labels of {name.upper()}'s test set", judged(found, asked.seeds))
 
 
 def by_class(path: Path, seeds: int) -> None:
@@ -134,41 +132,21 @@ def summary(cases: list[Case]) -> dict[str, str]:
     }
 
 
-def judged_rows(folder: Path, name: str) -> np.ndarray | None:
-    """Return the row of each example that people judged: by its number, or by the list of files that rows were made of."""
-    ids = [one["id"] for one in json.loads((folder / f"{name}_mturk.json").read_text())]
-    listed = folder / f"{name}_test_set_index_to_filename.json"
-    if all(isinstance(one, int) for one in ids):
-        return np.array(ids)
-    if not listed.exists():
-        print(f"{name}: not compared, for {listed.name} is not there")
-        return None
-    # The list names some files twice, with another rating; none of those was judged.
-    row_of = {file.rsplit("_", 1)[0]: row for row, file in enumerate(json.loads(listed.read_text()))}
-    return np.array([row_of[one.removeprefix("test/").rsplit("_", 1)[0]] for one in ids])
-
-
-def judged(folder: Path, name: str, rows: np.ndarray, seeds: int) -> dict[str, object]:
+def judged(by: label_errors.Judged, seeds: int) -> dict[str, object]:
     """Compare rankings of given labels within what people judged."""
     from cleanlab.rank import get_label_quality_scores
 
-    p = np.clip(np.load(folder / f"{name}_test_set_pyx.npy").astype(np.float64), 0, 1)
-    p /= p.sum(axis=1, keepdims=True)
-    labels = np.load(folder / f"{name}_test_set_original_labels.npy").astype(np.int64)
-    is_error = np.array(
-        [one["mturk"]["given"] <= MOST_CONFIRMING for one in json.loads((folder / f"{name}_mturk.json").read_text())]
-    )
-    found = [noise.find(noise.Evidence(labels, out_of_sample=p), seed=seed) for seed in range(seeds)]
+    found = [noise.find(noise.Evidence(by.labels, out_of_sample=by.p), seed=seed) for seed in range(seeds)]
     scores = {f"ours, seed {seed}": one.score for seed, one in enumerate(found)}
     for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
-        scores[method] = -get_label_quality_scores(labels, p, method=method)
+        scores[method] = -get_label_quality_scores(by.labels, by.p, method=method)
     return {
-        "judged": len(rows),
-        "errors": int(is_error.sum()),
+        "judged": len(by.rows),
+        "errors": int(by.is_error.sum()),
         "found": [one.count_in_words for one in found],
         "are_few": found[0].are_few,
         "first": {count: found[0].expected_wrong(count) for count in FIRST},
-        "average_precision": {name: round(average_precision_score(is_error, one[rows]), 4) for name, one in scores.items()},
+        "average_precision": {name: round(average_precision_score(by.is_error, one[by.rows]), 4) for name, one in scores.items()},
     }
 
 
