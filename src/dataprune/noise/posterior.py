@@ -32,7 +32,7 @@ FIT_ROWS = 20_000
 FIT_NUMBERS = 1_000_000  # rows times classes
 FOLDS, FEW_FOLDS = 5, 2
 FEW_ROWS = 5_000  # from which on two folds tell as much as five
-REPEATED_ROWS, MOST_REPEATS = 1_000, 4  # the folds of a small set are drawn again until so many rows were left out
+REPEATED_ROWS, MOST_REPEATS = 4_000, 10  # the folds of a small set are drawn again, while no more rows than so many are left out
 MOST_CLASSES = 256  # with more, pairs of classes are too rare to learn a rate for each
 # With fewer labels, or labels for each entry, the scale is one number: free ones would explain noise as confusions of the networks.
 FEWEST_BY_CLASS, ROWS_EACH = 1_000, 10
@@ -110,7 +110,7 @@ def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEW
     if len(fits) == 1:
         return Average(tuple(fits), np.ones(1), np.full((1, 1), share_wrong(fits[0], p, y)))
     n_folds = min(n, FOLDS if n < FEW_ROWS else FEW_FOLDS)
-    repeats = int(np.clip(-(-REPEATED_ROWS // n), 1, MOST_REPEATS))
+    repeats = int(np.clip(REPEATED_ROWS // n, 1, MOST_REPEATS))
     draw = generator(seed, "noise", "folds")
     dealt = np.stack([draw.permutation(n)[: n // n_folds * n_folds].reshape(n_folds, -1) for _ in range(repeats)])
     left_out = dealt.reshape(repeats * n_folds, -1)
