@@ -215,3 +215,18 @@ def test_trials_that_end_together_have_one_estimate(capsys, monkeypatch):
         shown.step(done, "", f"trial of {done}")
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [" left" in line for line in lines] == [True, False, False]
+
+
+def test_trials_that_were_trained_together_are_no_faster_than_they_were(monkeypatch, capsys):
+    """Four lots of sixteen, a minute each: the second has told the pace when it ends, the first has not."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    shown = progress.Progress("studying")
+    shown.start(64)
+    for done in (*range(1, 17), *range(17, 33)):
+        now[0] += 60 * (done % 16 == 1)
+        shown.step(done, "", f"trial {done}")
+    assert "left" not in capsys.readouterr().out.split("trial 17")[0]
+    now[0] += 60
+    shown.step(48, "", "trial 48")
+    assert capsys.readouterr().out == "trial 48, about 1.0 min left\n"

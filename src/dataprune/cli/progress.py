@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dataprune.training.settings import Cost
 
 LOG_SECONDS, LOG_LINES = 10.0, 10  # between two lines of a log at least; of one piece of work about
+TOGETHER_SECONDS = 1.0  # within which steps are told that were done together, of trials trained as one
 
 
 class Progress:
@@ -35,6 +36,7 @@ class Progress:
         self._bar: Bar | None = None
         self._total, self._seconds = 0, 0.0
         self._first: tuple[int, float] | None = None
+        self._opened = 0.0  # when the first step came
         self._told = -math.inf
         self._begun = self._last = time.monotonic()  # the last line of a log; infinitely long ago before the first
 
@@ -48,7 +50,7 @@ class Progress:
     def start(self, total: int, what: str = "", cost: "Cost | None" = None) -> None:
         """Say what is to be done in so many steps, and what it will cost."""
         self.__exit__()
-        self.heard, self._total, self._first = True, total, None
+        self.heard, self._total, self._first, self._opened = True, total, None, 0.0
         if cost is not None:
             self._seconds = cost.seconds if math.isfinite(cost.seconds) else 0.0
             time_needed = "under a minute" if math.isnan(cost.seconds) else f"about {duration(cost.seconds)}"
@@ -78,9 +80,12 @@ class Progress:
             say(status + shown)
 
     def _left(self, done: int) -> float:
-        """Estimate the seconds left from the steps since the first one, which pays for starting; the expected counts as a tenth."""
+        """Estimate the seconds left from the steps since the first ones, which pay for starting; the expected counts as a tenth."""
         now = time.monotonic()
-        first, begun = self._first = self._first or (done, now)
+        self._opened = self._opened or now
+        if self._first is None or now - self._opened < TOGETHER_SECONDS:
+            self._first = done, now
+        first, begun = self._first
         prior = self._total / 10 if self._seconds else 0.0
         counted, rest = done - first + prior, self._total - done
         return 0.0 if rest <= 0 or counted <= 0 else (now - begun + self._seconds / 10) / counted * rest
