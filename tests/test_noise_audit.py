@@ -224,6 +224,21 @@ class TestTable:
         assert "the column given_label must hold the labels of the run" in err
         assert "in line 2" in err
 
+    def test_rows_of_other_splits_stay_as_they_are(self, cli, suspects, tmp_path):
+        table = tmp_path / "audit.csv"
+        command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]
+        cli(*command)
+        self.fill(table, ["drop", "keep"], split="train")
+        rows = self.rows_of(table)
+        other = dict.fromkeys(rows[0], "") | {"id": rows[1]["id"], "decision": "relabel", "new_label": "rose", "split": "test"}
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows([other, *rows])
+        assert "left: 28 of 30" in cli(*command)[1]
+        assert self.rows_of(table) == [*rows, other]
+        assert "left: 28 of 30" in cli(*command)[1]
+
     def test_to_relabel_by_the_given_label_is_to_keep(self, cli, suspects, tmp_path):
         table = tmp_path / "audit.csv"
         command = ["noise", "audit", "--suspects", suspects, "--size", "30", "--out", table]

@@ -1,7 +1,7 @@
 """What a person decided about labels, read from a file; and the table of labels to look at, filled in anywhere, extended."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,13 @@ def update_table(
 
     ids, names = [str(one) for one in found.ids.tolist()], np.array(found.classes, dtype=object)
     lines: dict[int, dict[str, str]] = {row: {} for row in sample.rows.tolist()}
-    columns = list(TO_LOOK_AT)
+    columns, others = list(TO_LOOK_AT), list[dict[str, str]]()
     if out.exists():
         before = tables.read_table(out, as_text=True).columns
         columns = [*before, *(name for name in TO_LOOK_AT if name not in before)]
-        for at, row in enumerate(said_in(out, read(out))):
+        of_train = _of_train(before)
+        others = [{name: str(cells[at]) for name, cells in before.items()} for at in np.flatnonzero(~of_train).tolist()]
+        for at, row in zip(np.flatnonzero(of_train).tolist(), said_in(out, read(out)), strict=True):
             lines.setdefault(row, {}).update({name: str(cells[at]) for name, cells in before.items()})
     if decisions is not None:
         decided = read(Path(decisions))
@@ -93,10 +95,17 @@ def update_table(
         fresh = (ids[row], names[found.labels[row]], names[found.suggested_label[row]], found.reason[row], "", "")
         for column, value in zip(TO_LOOK_AT, fresh, strict=True):
             line.setdefault(column, str(value))
-    table = {column: np.array([line.get(column, "") for line in lines.values()], dtype=object) for column in columns}
+    table = {column: np.array([line.get(column, "") for line in (*lines.values(), *others)], dtype=object) for column in columns}
     with store.writing(out) as temporary:
         tables.write_table(temporary, table)
     return said_in(out, read(out))
+
+
+def _of_train(table: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return which rows of decisions speak of train: all, but where a column `split` names another."""
+    if "split" in table and "decision" in table:
+        return np.isin(table["split"].astype(str), ("", "train"))
+    return np.ones(len(next(iter(table.values()), ())), bool)
 
 
 def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
@@ -104,9 +113,8 @@ def _checked(path: Path, ids: Sequence[str]) -> tuple[dict[str, np.ndarray], lis
     if path.suffix.lower() not in (*tables.TABLES, ".json"):
         raise invalid("decisions", f"end in {', '.join(tables.TABLES)} or .json", repr(str(path)))
     table = _annotated(path) if path.suffix.lower() == ".json" else tables.read_table(path, as_text=True).columns
-    if "split" in table and "decision" in table:
-        of_train = np.isin(table["split"].astype(str), ("", "train"))
-        table = {name: cells[of_train] for name, cells in table.items()}
+    of_train = _of_train(table)
+    table = {name: cells[of_train] for name, cells in table.items()}
     key = key_column({name: list(map(str, cells.tolist())) for name, cells in table.items() if name not in SAID}, ids, path)
     for name in (key or "id", "decision"):
         if name not in table:
