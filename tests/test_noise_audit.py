@@ -145,6 +145,7 @@ def test_where_perhaps_none_is_wrong_no_label_is_said_to_be_surely_so(capsys, mo
         say_most_suspect(replace(found, n_wrong_low=low))
         first = capsys.readouterr().out.splitlines()[2]
         assert [words for words in ("over 95 %", "100 %") if words in first] == [shown]
+        assert replace(found, n_wrong_low=low).chance_in_words(int(found.order[0])) == shown
 
 
 class TestTable:

@@ -12,7 +12,6 @@ WORTH_LOOKING = (10, 20, 50)
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
 FEW_CLASSES = 20
 LONGEST_REASON = 240
-MOST_SAID = 0.95
 
 
 def say_estimate(found: "dp.Suspects") -> None:
@@ -56,15 +55,9 @@ def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
     cells: list[tuple[object, ...]] = [("wrong", "labelled", "rather", "id", "because")]
     for row in rows:
         names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
-        wrong = "?" if found.n_wrong is None else _share(found.probability[row], found.n_wrong_low or 0.0)
         named = display_text(found.ids[row] if found.texts is None else f"{found.ids[row]}: {found.texts[row]}", 50)
-        cells.append((wrong, *names, named, found.reason[row]))
+        cells.append((found.chance_in_words(row), *names, named, found.reason[row]))
     say_columns(cells, right=(0,), most=LONGEST_REASON)
-
-
-def _share(probability: float, low: float) -> str:
-    """Say how probably a label is wrong; where perhaps none is, never as if one surely were."""
-    return f"over {percent(MOST_SAID)}" if round(low) == 0 and probability > MOST_SAID else percent(probability)
 
 
 def say_checked(checked: "dp.Evaluation") -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dataprune.errors import invalid
+from dataprune.errors import invalid, percent
 from dataprune.noise.evidence import Values
 from dataprune.notebook import Drawable, Tabular
 from dataprune.streams import tie_break
@@ -16,6 +16,7 @@ FEW_SHARE = 0.02
 """Up to this estimated share of wrong labels a set cannot be told from one without any: what clean sets give, see docs/log.md."""
 
 MOST_SURE = 0.9  # what is at most expected of the first of the list at the least; see docs/log.md
+MOST_SAID = 0.95  # of a label, where perhaps none is wrong
 PROBABLE = 0.5  # from this probability on a label is rather wrong than right
 THRESHOLD, LOWEST = 99, 90  # percentiles of the samples' margins: of the paper, and of the lower end
 MOST_APART = 0.1  # of all labels, between the ends of the interval: beyond it the samples are learned as right labels are
@@ -120,6 +121,13 @@ class Suspects(Tabular, Drawable):
         if low is None or high is None:
             return "no number"
         return f"no number: {share_in_words(low / len(self))} to {share_in_words(high / len(self))}"
+
+    def chance_in_words(self, row: int) -> str:
+        """How probably a label is wrong: "98 %"; where perhaps none is, no more than "over 95 %"; without a number "?"."""
+        if self.n_wrong is None:
+            return "?"
+        is_cautious = round(self.n_wrong_low or 0.0) == 0 and self.probability[row] > MOST_SAID
+        return f"over {percent(MOST_SAID)}" if is_cautious else percent(float(self.probability[row]))
 
     def expected_wrong(self, count: int) -> tuple[float, float, float] | None:
         """Return how many of the `count` most suspect labels are expected to be wrong, and a 95 % range; None without a number.

@@ -111,6 +111,7 @@ class Book:
                     "label": int(table.label[row]),
                     "to": int(found.suggested_label[row]) if found is not None and row < n else NONE,
                     "sure": round(float(table.values["suspicion"][row]), 3) if sure else None,
+                    "said": found.chance_in_words(row).replace(" %", "\u00a0%") if sure and found is not None else "",
                     "split": SPLITS[table.split[row]],
                     "group": int(table.group[row]),
                     "text": data.text_of(row),

@@ -1,7 +1,7 @@
 "use strict";
 // A grid of any length: only the tiles in view are in the document, and what they show is fetched a block at a time.
 const grid = function (book, tell, picked) {
-  const { make, byId, percent, words } = parts;
+  const { make, byId, words } = parts;
   const frame = byId("grid"), inner = byId("tiles"), BLOCK = 120, GAP = 10, HIGHEST = 12e6, AHEAD = 1;
   const tiles = new Map(), spare = [], blocks = new Map(), chosen = new Set();
   let key = "", n = 0, columns = 1, wide = 140, tall = 190, active = 0, waiting = 0, query = {}, again = null;
@@ -57,7 +57,7 @@ const grid = function (book, tell, picked) {
     const given = !one ? "" : one.label < 0 ? "no label" : book.names[one.label];
     const isWrong = one && one.to >= 0 && one.sure !== null && one.sure >= 0.5;
     tile.querySelector(".what").replaceChildren(make("bdi", { text: given }), ...(isWrong ? [" → ", make("bdi", { text: book.names[one.to] })] : []));
-    tile.querySelector(".to").textContent = isWrong ? `wrong ${percent(one.sure)}` : "";
+    tile.querySelector(".to").textContent = isWrong ? `wrong ${one.said}` : "";
     tile.querySelector(".who").textContent = one ? `${one.group >= 0 ? `group ${one.group + 1} · ` : ""}${one.split !== "train" ? `${one.split} · ` : ""}${one.name.split("/").pop()}` : "";
     tile.title = one ? one.name : "";
     mark(tile, i, one);

@@ -10,7 +10,7 @@ const page = (function () {
   const item = (e, isAlone = false) => {
     const one = suspects.get(e), of = (values) => Object.fromEntries(Object.entries(values).map(([name, list]) => [name, list[e]]));
     return { e, name: x.name[e], label: x.label[e], split: x.split[e], top: x.top[e], p: x.p[e], text: x.text[e], values: of(x.values), rank: of(x.rank),
-      to: one ? one.to : -1, sure: one ? one.p : null, why: one ? one.why : "", near: [], twins: isAlone ? [] : (data.twins[e] || []).map((one) => item(one, true)) };
+      to: one ? one.to : -1, said: one ? one.said : "", why: one ? one.why : "", near: [], twins: isAlone ? [] : (data.twins[e] || []).map((one) => item(one, true)) };
   };
   const fill = (spot, e) => {
     const made = x.picture[e] ? make("img", { className: settings.side, alt: `${x.name[e]}, labelled ${x.given[e]}`, src: `data:image/webp;base64,${x.picture[e]}` })

@@ -25,7 +25,7 @@
     card.setAttribute("aria-label", `${one.n}: ${x.name[e]}, labelled ${x.given[e]}, looks like ${data.classes[one.to]}`);
     card.querySelector(".label").textContent = x.given[e];
     card.querySelector(".to").textContent = data.classes[one.to];
-    card.querySelector(".sure").textContent = one.p === null ? "" : `wrong ${parts.percent(one.p)}`;
+    card.querySelector(".sure").textContent = one.said && `wrong ${one.said}`;
     card.querySelector(".why").textContent = one.why;
     card.querySelector(".name").textContent = x.name[e];
     card.querySelector(".see").dataset.e = e;

@@ -78,7 +78,7 @@ const viewer = function (book) {
     book.fill(at(".big"), e, item, true);
     const given = item.label < 0 ? "no label" : `labelled ${book.names[item.label]}`;
     at(".what").textContent = given + (item.split && item.split !== "train" ? ` (${item.split})` : "");
-    const sure = item.sure === null || item.sure === undefined ? "" : ` (label wrong ${percent(item.sure)})`;
+    const sure = item.said ? ` (label wrong ${item.said})` : "";
     at(".why").textContent = blind ? "Is the label right? K if it is; D, or the right class, if not." : item.why && item.to >= 0 ? `Looks like ${book.names[item.to]}${sure}: ${item.why}` : "";
     parts.bars(at(".bars"), item, book.names);
     at(".bars").hidden = at(".bars").hidden || blind;
