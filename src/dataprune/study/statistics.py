@@ -187,7 +187,6 @@ class _Fitting:
         self.free = 1 - np.einsum("tc,ct->t", self.design, self.inverse)
         square = float(self.left @ self.left) / self.freedom if self.freedom > 0 else 0.0
         self.noise = square if square > 1e-26 else float("nan")  # else all trainings of a cell are equal: no spread to judge by
-        self.together = np.eye(len(self.cell))
         self.together = np.eye(len(self.cell))  # the correlations of trainings
         self.fewer = self._along(curves) if np.isfinite(self.noise) and curves else 1.0
         self._split(apart, square)
@@ -221,12 +220,6 @@ class _Fitting:
             common = min(0.5, (n_cells + float(pairs @ correlation)) / n_cells**2) if self.by_seed else 0.0
         if self.by_seed:
             self.noise *= (1 - 1 / n_cells) / (1 - common)
-        place, curve = (np.full(n_cells, -1) for _ in range(2))
-        for number, cells in enumerate(curves):
-            place[list(cells)], curve[list(cells)] = np.arange(len(cells)), number
-        at, of = place[self.cell], curve[self.cell]
-        same = (of[:, None] == of) & (of >= 0) & (self.seed[:, None] == self.seed)
-        self.together = np.where(same, np.concatenate([[1.0], correlation])[np.abs(at[:, None] - at) * same], self.together)
         place, curve = np.zeros(n_cells, np.int64), np.full(n_cells, -1)
         for number, cells in enumerate(curves):
             place[list(cells)], curve[list(cells)] = np.arange(len(cells)), number
