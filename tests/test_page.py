@@ -154,7 +154,11 @@ def test_map_is_binned_beyond_what_an_eye_tells_apart():
     rng = np.random.default_rng(0)
     n = MOST_POINTS + 1
     flagged = rng.random(n) < 0.1
-    found = map_of(rng.random(n) / 2, rng.random(n), flagged, rng.permutation(n))
+
+    def scores(variability, confidence):
+        return dp.Scores([dp.Score("variability", variability, 1), dp.Score("confidence", confidence, -1)])
+
+    found = map_of(scores(rng.random(n) / 2, rng.random(n)), flagged, rng.permutation(n))
     assert found.is_binned
     assert found.counts.sum() == n
     assert found.n_suspects.sum() == flagged.sum()
@@ -165,8 +169,9 @@ def test_map_is_binned_beyond_what_an_eye_tells_apart():
     text = map_inline(found, "map").element(found)
     assert text.count("data-k=") == len(found.counts)
     assert "style=" not in text
-    few = map_of(np.zeros(3), np.ones(3), np.zeros(3, bool), np.arange(3))
+    few = map_of(scores(np.zeros(3), np.ones(3)), np.zeros(3, bool), np.arange(3))
     assert not few.is_binned
+    assert map_of(dp.Scores([dp.Score("variability", np.zeros(3), 1)]), np.zeros(3, bool), np.arange(3)) is None
     assert map_inline(few, "map").body.count("<circle ") == 3
 
 
