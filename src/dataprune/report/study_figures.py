@@ -63,7 +63,6 @@ def accuracy_data(summary: Summary) -> Chart | None:
 
 
 def differences_data(summary: Summary) -> Chart | None:
-    """Return the difference to random of the same size."""
     panels = []
     for arm, every in _by_size(summary):
         curves = {name: rows for name, rows in every.items() if np.isfinite(summary.table["minus_random"][rows]).any()}
@@ -144,7 +143,6 @@ def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[
 
 
 def numbered(plots: Mapping[str, Chart]) -> dict[str, Plot]:
-    """Name the plots by epoch."""
     return {f"by-epoch-{number}": plot for number, plot in enumerate(plots.values(), start=1)}
 
 

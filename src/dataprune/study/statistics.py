@@ -262,7 +262,6 @@ class _Fitting:
         return (int(self.cell[at]), int(self.seed[at])) if p < FAR else None
 
     def result(self, far: tuple[tuple[int, int], ...]) -> TwoWay:
-        """Return the fit."""
         n_cells, with_cells = len(self.present), np.flatnonzero(self.counts)
         means, covariance = np.full(n_cells, np.nan), np.zeros((len(self.groups), n_cells, n_cells))
         means[with_cells] = self.coefficients[: len(with_cells)] * self.units[with_cells]
