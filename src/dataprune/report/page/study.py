@@ -18,7 +18,7 @@ from dataprune.study.advice import advise, overall, situation_from
 from dataprune.study.cost import UNKNOWN, StudyCosts
 from dataprune.study.metric import ACCURACY, Amount, Metric
 from dataprune.study.multiplier import HEADINGS as MULTIPLIER
-from dataprune.study.results_table import ALL, EXTRAS, RANDOM
+from dataprune.study.results_table import ALL, EXTRAS, RANDOM, Cell
 from dataprune.study.spec import to_toml
 from dataprune.study.study import OK, Study
 from dataprune.study.summary import Summary, Verdict
@@ -203,20 +203,16 @@ def _against_random(summary: Summary | None) -> Finding:
         f"{same} not distinguishable from it. The best of them: {summary.cells[best].name} at "
         f"{percent(summary.cells[best].keep)}, {_amount(float(gains[best]), summary.metric)}."
     )
-    return Finding(
-        _who_wins(summary, {"Scores beat chance": Verdict.BETTER, "Chance beats scores": Verdict.WORSE}), text, "", "#verdicts"
-    )
+    return Finding(_who_wins(summary.cells, verdicts, better + worse + same), text, link="#verdicts")
 
 
-def _who_wins(summary: Summary, sides: Mapping[str, Verdict]) -> str:
-    """Name a winner of more than half of the comparisons; else at which sizes there is one."""
-    verdicts = summary.table["verdict"].tolist()
-    n = sum(verdicts.count(one) for one in (*sides.values(), Verdict.SAME))
+def _who_wins(cells: Sequence[Cell], verdicts: Sequence[Verdict], n: int) -> str:
+    """Name a winner of more than half of the `n` comparisons; else at which sizes there is one."""
     said = []
-    for words, verdict in sides.items():
+    for words, verdict in (("Scores beat chance", Verdict.BETTER), ("Chance beats scores", Verdict.WORSE)):
         if 2 * verdicts.count(verdict) > n:
             return words
-        kept = sorted({cell.keep for cell, one in zip(summary.cells, verdicts, strict=True) if one == verdict}, reverse=True)
+        kept = sorted({cell.keep for cell, one in zip(cells, verdicts, strict=True) if one == verdict}, reverse=True)
         said += [f"{words} at {join_some(map(percent, kept), most=3)}"] if kept else []
     return capitalise("; ".join(said).lower()) or "Scores are no better than chance here"
 
