@@ -40,9 +40,9 @@ class Estimate:
     standard_error: Contrasts
     degrees_of_freedom: Contrasts
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[Contrasts, Contrasts]:
+    def interval(self) -> tuple[Contrasts, Contrasts]:
         """Return the two-sided t interval of each; NaN where there is none."""
-        half = t_quantile((1 + confidence) / 2, self.degrees_of_freedom) * self.standard_error
+        half = t_quantile((1 + CONFIDENCE) / 2, self.degrees_of_freedom) * self.standard_error
         return self.value - half, self.value + half
 
     def p_values(self) -> Contrasts:
@@ -57,10 +57,10 @@ class Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(stdtr(self.degrees_of_freedom, -away / self.standard_error), np.float64)
 
-    def smallest_difference(self, comparisons: int, power: float = POWER) -> Contrasts:
+    def smallest_difference(self, comparisons: int) -> Contrasts:
         """Return the smallest true difference that a test at 5 % over so many comparisons (Holm's first step) would have seen."""
         first = t_quantile(1 - ALPHA / (2 * max(1, comparisons)), self.degrees_of_freedom)
-        return np.asarray((first + t_quantile(power, self.degrees_of_freedom)) * self.standard_error)
+        return np.asarray((first + t_quantile(POWER, self.degrees_of_freedom)) * self.standard_error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,7 @@ class _Fitting:
         self.grows = self.freedom >= TREND_FROM
         if self.grows:
             self.freedom -= 1
-            self._let_grow()
+            self._let_grow(table)
         self.scaled = self.observed / self.units[self.cell]
         self.coefficients = self.inverse @ self.scaled
         self.left = self.scaled - self.design @ self.coefficients
@@ -191,10 +191,8 @@ class _Fitting:
         self.fewer = self._along(curves) if np.isfinite(self.noise) and curves else 1.0
         self._split(apart, square)
 
-    def _let_grow(self) -> None:
+    def _let_grow(self, table: Float64[np.ndarray, "cells seeds"]) -> None:
         """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least residuals left."""
-        table = np.full(self.present.shape, np.nan)
-        table[self.present] = self.observed
         middle = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in table])
         errors = np.log(np.maximum(LEAST_ERROR, 1 - middle))
         self.log_errors = np.where(self.counts > 0, errors - (self.own @ errors) / max(1, self.own.sum()), 0.0)
