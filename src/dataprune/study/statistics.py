@@ -232,15 +232,13 @@ class _Fitting:
         self.groups = [~apart, apart] if apart.any() and not apart.all() else [np.ones(len(apart), bool)]
         self.group = np.argmax([group[self.cell] for group in self.groups], axis=0)
         freedom = self.freedom / self.fewer
-        self.noises, self.freedoms = np.array([self.noise]), np.array([freedom])
+        self.noises, self.freedoms = (np.full(len(self.groups), of_all) for of_all in (self.noise, freedom))
         if len(self.groups) > 1 and np.isfinite(self.noise):
             free, squares = (np.bincount(self.group, of, 2) for of in (self.free, self.left**2))
             own = free * self.freedom / free.sum() / self.fewer
             seen = squares / np.maximum(free, 1e-12) * self.noise / square
             self.noises = (OWN_PRIOR * self.noise + own * seen) / (OWN_PRIOR + own)
             self.freedoms = np.minimum(OWN_PRIOR + own, freedom)
-        elif len(self.groups) > 1:
-            self.noises, self.freedoms = self.noises.repeat(2), self.freedoms.repeat(2)
 
     def farthest(self) -> tuple[int, int] | None:
         """Return cell and seed of the training that lies too far from the others for chance, if one does."""
