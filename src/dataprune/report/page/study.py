@@ -229,15 +229,9 @@ def _cost_rows(costs: StudyCosts) -> list[dict[str, Any]]:
         ("all data", 1.0, costs.everything, UNKNOWN, "–"),
     ]
     for one in costs.cells:
-        paid = (
-            "–"
-            if one.cell.is_random
-            else "never"
-            if one.saved[costs.measure] <= 0
-            else "–"
-            if one.pays_after is None
-            else f"{one.pays_after:,}"
-        )
+        paid = "–" if one.cell.is_random or one.pays_after is None else f"{one.pays_after:,}"
+        if one.saved[costs.measure] <= 0 and not one.cell.is_random:
+            paid = "never"
         rows.append((one.cell.name, one.cell.keep, one.training, one.saved, paid))
     names = ("what", "keep", "flops", "saved_flops", "seconds", "saved_seconds", "paid")
     figures = [(what, keep, cost.flops, saved.flops, cost.seconds, saved.seconds, paid) for what, keep, cost, saved, paid in rows]
