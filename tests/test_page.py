@@ -21,7 +21,6 @@ from dataprune.data import read_features
 from dataprune.data.decode import thumbnail
 from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
-from dataprune.report.maps import MOST_POINTS, class_counts, map_inline, map_of
 from dataprune.report.page import Options, write_report
 from dataprune.report.page.build import run_page
 from dataprune.report.page.data import gather
@@ -148,26 +147,6 @@ def test_distribution_counts_every_example_once(n, seed):
     assert data.counts[0].sum() == n
     assert np.array_equal(data.counts[1:].sum(axis=0), data.counts[0])
     assert data.quantiles[0, 2] == pytest.approx(np.median(values))
-
-
-def test_map_is_binned_beyond_what_an_eye_tells_apart():
-    rng = np.random.default_rng(0)
-    n = MOST_POINTS + 1
-    flagged = rng.random(n) < 0.1
-    found = map_of(rng.random(n) / 2, rng.random(n), flagged, rng.permutation(n))
-    assert found.is_binned
-    assert found.counts.sum() == n
-    assert found.n_suspects.sum() == flagged.sum()
-    assert all(found.cell[row] == place for place, rows in enumerate(found.rows) for row in rows.tolist())
-    labels = rng.integers(0, 3, n)
-    told = class_counts(found, labels, 3)
-    assert sum(sum(one[1::2]) for one in told) == n
-    text = map_inline(found, "map").element(found)
-    assert text.count("data-k=") == len(found.counts)
-    assert "style=" not in text
-    few = map_of(np.zeros(3), np.ones(3), np.zeros(3, bool), np.arange(3))
-    assert not few.is_binned
-    assert map_inline(few, "map").body.count("<circle ") == 3
 
 
 def test_thumbnails_are_small_and_keep_tiny_pictures_as_they_are():

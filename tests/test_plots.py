@@ -1,4 +1,4 @@
-"""Sheets of pictures, and text that is shown."""
+"""Sheets of pictures, the map of examples, and text that is shown."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import dataprune as dp
 from dataprune.errors import InputError
 from dataprune.report.charts import draw_sheet, sheet_data
+from dataprune.report.maps import MOST_POINTS, class_counts, map_inline, map_of
 from dataprune.report.text import display_text
 from dataprune.training.augment import augmented_versions
 from dataprune.training.recipes import Recipe
@@ -135,3 +137,28 @@ def test_flips_are_the_picture_or_its_mirror():
     same = [np.array_equal(out[i, j], images[i]) for i in range(4) for j in range(7)]
     assert all(a != b for a, b in zip(mirrored, same, strict=True))
     assert 0 < sum(mirrored) < 24
+
+
+def test_map_is_binned_beyond_what_an_eye_tells_apart():
+    rng = np.random.default_rng(0)
+    n = MOST_POINTS + 1
+    flagged = rng.random(n) < 0.1
+
+    def scores(variability, confidence):
+        return dp.Scores([dp.Score("variability", variability, 1), dp.Score("confidence", confidence, -1)])
+
+    found = map_of(scores(rng.random(n) / 2, rng.random(n)), flagged, rng.permutation(n))
+    assert found.is_binned
+    assert found.counts.sum() == n
+    assert found.n_suspects.sum() == flagged.sum()
+    assert all(found.cell[row] == place for place, rows in enumerate(found.rows) for row in rows.tolist())
+    labels = rng.integers(0, 3, n)
+    told = class_counts(found, labels, 3)
+    assert sum(sum(one[1::2]) for one in told) == n
+    text = map_inline(found, "map").element(found)
+    assert text.count("data-k=") == len(found.counts)
+    assert "style=" not in text
+    few = map_of(scores(np.zeros(3), np.ones(3)), np.zeros(3, bool), np.arange(3))
+    assert not few.is_binned
+    assert map_of(dp.Scores([dp.Score("variability", np.zeros(3), 1)]), np.zeros(3, bool), np.arange(3)) is None
+    assert map_inline(few, "map").body.count("<circle ") == 3

@@ -108,13 +108,9 @@ def write_plots(plots: Mapping[str, Plot], folder: Path, *, overwrite: bool = Tr
 
 def write_figure(figure: "Figure", out: Path) -> None:
     """Write a figure into a file: no date, no random names, and by whom."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
     kind = out.suffix.lower()[1:]
     metadata = {"Software": "dataprune"} if kind == "png" else {"Date": None, "Creator": "dataprune"}
     with store.writing(out) as temporary, _styled("dataprune"):
-        (FigureCanvasAgg if kind == "png" else FigureCanvasSVG)(figure)
         figure.savefig(temporary, format=kind, metadata=metadata)
 
 
@@ -138,12 +134,9 @@ class Inline:
 
 def inline(data: Plot, name: str) -> Inline:
     """Draw a plot for a page, where no other has its name: title and description are left to the page."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
     text = StringIO()
     with _styled(name):
         figure = drawing(data)
-        FigureCanvasSVG(figure)
         figure.savefig(text, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     body = svg[svg.index("</metadata>") + len("</metadata>") : svg.rindex("</svg>")]

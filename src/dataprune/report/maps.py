@@ -1,5 +1,6 @@
 """Maps: feature vectors in two dimensions by t-SNE, and examples by confidence against variability, on a page to click on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from dataprune.errors import invalid
 from dataprune.report.colors import ACCENT, COLOURS, VARIABLES, WARN
 from dataprune.report.figures import Inline, canvas, drawing, inline
 from dataprune.report.text import display_text
+from dataprune.scores import Score
 from dataprune.streams import torch_seed
 
 if TYPE_CHECKING:
@@ -157,16 +159,14 @@ class Cartography:
         return np.asarray(0.15 + 0.85 * np.log1p(self.counts) / np.log1p(self.counts.max()))
 
 
-def map_of(
-    variability: Float64[np.ndarray, " examples"],
-    confidence: Float64[np.ndarray, " examples"],
-    is_suspect: Bool[np.ndarray, " examples"],
-    ties: np.ndarray,
-) -> Cartography:
+def map_of(scores: Mapping[str, Score], is_suspect: Bool[np.ndarray, " examples"], ties: np.ndarray) -> Cartography | None:
     """Lay examples out by variability (from left to right) and confidence (from the bottom up), suspects first of a cell.
 
-    `ties` is a hash of each id: which examples stand for a cell does not depend on the order of rows.
+    `ties` is a hash of each id: which examples stand for a cell does not depend on the order of rows. None without these scores.
     """
+    if not {"variability", "confidence"} <= set(scores):
+        return None
+    variability, confidence = (scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
     n, x_high = len(variability), max(float(variability.max()), 1e-6)
     if n <= MOST_POINTS:
         each = tuple(np.array([row]) for row in range(n))

@@ -45,12 +45,10 @@ def plot_data(thing: Drawable) -> Plot:
             return _suspects(thing)
         case Trace():
             return epochs_data(predictions_of(thing))
-        case Run() if {"variability", "confidence"} <= set(thing.scores):
-            variability, confidence = (thing.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
-            ties = tie_break([str(one) for one in thing.ids.tolist()], 0)
-            return map_of(variability, confidence, np.zeros(len(ties), bool), ties)
         case Run():
-            return epochs_data(predictions_of(thing.trace, dealt_of(thing)))
+            ties = tie_break([str(one) for one in thing.ids.tolist()], 0)
+            found = map_of(thing.scores, np.zeros(len(ties), bool), ties)
+            return epochs_data(predictions_of(thing.trace, dealt_of(thing))) if found is None else found
         case Study():
             return plot_data(thing.summary)
         case Summary():

@@ -63,7 +63,6 @@ def accuracy_data(summary: Summary) -> Chart | None:
 
 
 def differences_data(summary: Summary) -> Chart | None:
-    """Return the difference to random of the same size."""
     panels = []
     for arm, every in _by_size(summary):
         curves = {name: rows for name, rows in every.items() if np.isfinite(summary.table["minus_random"][rows]).any()}
@@ -105,18 +104,9 @@ def cells_data(summary: Summary) -> Rows:
     rows = np.argsort(-middle if summary.metric.higher else middle, kind="stable")[:MOST_ROWS]
     cells = [summary.cells[row] for row in rows]
     names = tuple(cell.name + ("" if cell.keep == 1 else f", keep {percent(cell.keep)}") for cell in cells)
-    values = (
-        summary.metric.times * summary.table[name][rows].astype(np.float64) for name in (summary.metric.column, "low", "high")
-    )
     described = "Dots are means over seeds, strokes their 95 % intervals, the best first; the table of verdicts has the numbers."
-    return Rows(
-        f"{summary.metric.name.capitalize()} of each rule",
-        described,
-        summary.metric.axis,
-        names,
-        tuple(map(_style, cells)),
-        *values,
-    )
+    title, styles = f"{summary.metric.name.capitalize()} of each rule", tuple(map(_style, cells))
+    return Rows(title, described, summary.metric.axis, names, styles, *_interval(summary, rows))
 
 
 def epoch_curves(study: "Study") -> list[Curves | None]:
@@ -144,7 +134,6 @@ def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[
 
 
 def numbered(plots: Mapping[str, Chart]) -> dict[str, Plot]:
-    """Name the plots by epoch."""
     return {f"by-epoch-{number}": plot for number, plot in enumerate(plots.values(), start=1)}
 
 
@@ -224,9 +213,14 @@ def _rows(summary: Summary, arm: str, wanted: Callable[[Cell], bool]) -> list[in
 
 
 def _line(summary: Summary, rows: list[int], axis: str, label: str, style: Style, what: str = "value") -> Line:
+    x = 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64)
+    return Line(label, style, x, *_interval(summary, rows, what))
+
+
+def _interval(summary: Summary, rows: Sequence[int] | np.ndarray, what: str = "value") -> Iterator[Float64[np.ndarray, " rows"]]:
+    """Yield what rows have and the ends of its intervals, in the unit of the axis."""
     names = (summary.metric.column, "low", "high") if what == "value" else (what, f"{what}_low", f"{what}_high")
-    y, low, high = (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in names)
-    return Line(label, style, 100 * np.array([getattr(summary.cells[row], axis) for row in rows], np.float64), y, low, high)
+    return (summary.metric.times * summary.table[name][rows].astype(np.float64) for name in names)
 
 
 def _lines(
@@ -242,8 +236,8 @@ def _all_data(summary: Summary, arm: str) -> tuple[Level, ...]:
 
 
 def _level(summary: Summary, row: int, label: str) -> Level:
-    y, low, high = (summary.metric.times * float(summary.table[name][row]) for name in (summary.metric.column, "low", "high"))
-    return Level(label, STYLES["all"] if summary.cells[row].is_all else STYLES["random"], y, low, high)
+    style = STYLES["all"] if summary.cells[row].is_all else STYLES["random"]
+    return Level(label, style, *(float(one[0]) for one in _interval(summary, [row])))
 
 
 def _arms(cells: Iterable[Cell]) -> tuple[str, ...]:

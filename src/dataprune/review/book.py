@@ -267,10 +267,10 @@ class Book:
             return {"classes": classes, "counts": counts.tolist()}
         if name == "vectors":
             return self._drawn(self._vectors, "x", "y")
-        if name == "map" and {"variability", "confidence"} <= set(data.scores):
-            variability, confidence = (data.scores[one].values.astype(np.float64) for one in ("variability", "confidence"))
+        if name == "map":
             wrong, ties = np.isin(np.arange(len(data)), data.probable), tie_break([str(one) for one in data.ids.tolist()], 0)
-            return self._drawn(map_of(variability, confidence, wrong, ties), "variability", "confidence")
+            if (found := map_of(data.scores, wrong, ties)) is not None:
+                return self._drawn(found, "variability", "confidence")
         if name not in data.scores:
             raise unknown_choice("plot", name, (*data.scores, "confusion", "map", "vectors"))
         spread = run_figures.distribution_data(data.scores[name], data.labels, data.class_names)

@@ -144,19 +144,15 @@ def situation_of(run: "Run", *, counted: bool = True) -> Situation:
         kind=run.manifest.data.kind,
         uncounted="" if run.manifest.spec.encoder is None else NO_ENCODER,
     )
-    with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
-        return _with_labels(known, run) if counted else known
+    if counted:
+        from dataprune.noise.words import counts_in_words
+        from dataprune.run.suspects import find_suspects
+
+        with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
+            found = find_suspects(run)
+            wrong = None if found.n_wrong is None else round(found.n_wrong)
+            return replace(known, wrong=wrong, accuracy=found.accuracy, counts=counts_in_words(found))
     return known
-
-
-def _with_labels(known: Situation, run: "Run") -> Situation:
-    """Add what the networks say of the labels."""
-    from dataprune.noise.words import counts_in_words
-    from dataprune.run.suspects import find_suspects
-
-    found = find_suspects(run)
-    wrong = None if found.n_wrong is None else round(found.n_wrong)
-    return replace(known, wrong=wrong, accuracy=found.accuracy, counts=counts_in_words(found))
 
 
 def situation_from(trials: Mapping[str, Any]) -> Situation:

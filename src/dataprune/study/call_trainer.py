@@ -43,5 +43,4 @@ def _lines(path: str | None) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn arrays and their numbers into JSON."""
-    return value.tolist()
+    return value.tolist()  # of arrays and their numbers

@@ -70,7 +70,6 @@ class TrialContext:
     hardware: Hardware
     device: str
     forward_flops: int
-    checkpoint_seconds: float = staged.CHECKPOINT_SECONDS
     listener: Listener | None = None
     outside: Outside | None = None
 
@@ -172,8 +171,7 @@ def _outcomes(
             how = trial.model, trial.recipe, trial.epochs, seed, n_classes, context.device, trial.precision
             stages = tuple((staged.packed(one.trained_on), one.epochs, one.steps) for one in trial.stages)
             draw = None if trial.dynamic is None else trial.dynamic.weights
-            where = places[trial.train], own, context.checkpoint_seconds
-            return staged.StagedJob(trial.name, Training(*how), stages, *where, draw)
+            return staged.StagedJob(trial.name, Training(*how), stages, places[trial.train], own, dynamic=draw)
 
         def jobs() -> Iterator[Job]:
             for lot in lots:

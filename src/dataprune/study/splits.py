@@ -1,6 +1,5 @@
 """The examples that a study is trained, validated and judged on."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +9,7 @@ from jaxtyping import Int64
 from dataprune.data import Dataset, Splits
 from dataprune.errors import InputError, invalid, join_some
 from dataprune.noise import inject_noise
+from dataprune.noise.duplicates import identical
 from dataprune.selection import select
 from dataprune.selection.ids import Ids, ids_sha256
 from dataprune.streams import torch_seed
@@ -89,9 +89,9 @@ def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int
 
 
 def _notes_on_test(train: Dataset, test: Dataset, trained: set[int]) -> list[str]:
-    notes, seen = [], set(map(_digest, train.content))
-    doubles = [repr(name) for name, row in zip(test.ids.tolist(), test.content, strict=True) if _digest(row) in seen]
-    if doubles:
+    notes, n_train = [], len(train)
+    is_double = identical([train.content, test.content])[n_train:] < n_train
+    if doubles := [repr(name) for name in test.ids[is_double].tolist()]:
         how = f"{'is' if len(doubles) == 1 else 'are'} in train too, byte by byte ({join_some(doubles, most=3)})"
         notes.append(f"{len(doubles):,} of the {len(test):,} test examples {how}: accuracies may be too high by up to that share")
     assert test.labels is not None
@@ -126,7 +126,3 @@ def _stratified(
     labels, ids = dataset.labels[able], dataset.ids[able]
     chosen = select(None, share, strategy="random", balanced=True, labels=labels, ids=ids, seed=torch_seed(seed, name)).rows
     return np.sort(able[chosen])
-
-
-def _digest(row: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()

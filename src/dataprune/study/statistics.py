@@ -40,9 +40,9 @@ class Estimate:
     standard_error: Contrasts
     degrees_of_freedom: Contrasts
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[Contrasts, Contrasts]:
+    def interval(self) -> tuple[Contrasts, Contrasts]:
         """Return the two-sided t interval of each; NaN where there is none."""
-        half = t_quantile((1 + confidence) / 2, self.degrees_of_freedom) * self.standard_error
+        half = t_quantile((1 + CONFIDENCE) / 2, self.degrees_of_freedom) * self.standard_error
         return self.value - half, self.value + half
 
     def p_values(self) -> Contrasts:
@@ -57,10 +57,10 @@ class Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(stdtr(self.degrees_of_freedom, -away / self.standard_error), np.float64)
 
-    def smallest_difference(self, comparisons: int, power: float = POWER) -> Contrasts:
+    def smallest_difference(self, comparisons: int) -> Contrasts:
         """Return the smallest true difference that a test at 5 % over so many comparisons (Holm's first step) would have seen."""
         first = t_quantile(1 - ALPHA / (2 * max(1, comparisons)), self.degrees_of_freedom)
-        return np.asarray((first + t_quantile(power, self.degrees_of_freedom)) * self.standard_error)
+        return np.asarray((first + t_quantile(POWER, self.degrees_of_freedom)) * self.standard_error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +83,7 @@ class TwoWay:
     n_seeds: int
     by_seed: bool
     far: tuple[tuple[int, int], ...]
-    _units: Float64[np.ndarray, " cells"]
-    _log_errors: Float64[np.ndarray, " cells"]
-    _growth_variance: float
-    _covariance: Float64[np.ndarray, "groups cells cells"]
-    _noise: Float64[np.ndarray, " groups"]
-    _freedoms: Float64[np.ndarray, " groups"]
-    _seeds: float
-    _per_seed: float
+    _fitting: "_Fitting"
 
     @property
     def standard_deviation(self) -> float:
@@ -106,27 +99,27 @@ class TwoWay:
         such sums of two variances by Satterthwaite; fewer for cells of unusual error, whose spread hangs on how well its growth
         is known.
         """
-        given = np.atleast_2d(np.asarray(weights, np.float64))
+        fitting, given = self._fitting, np.atleast_2d(np.asarray(weights, np.float64))
         used = given != 0
         value = np.where(used, given * self.means, 0.0).sum(axis=1)
-        scaled, tiny = given * self._units, np.finfo(float).tiny
-        own = (scaled @ self._covariance * scaled).sum(axis=2)
+        scaled, tiny = given * fitting.units, np.finfo(float).tiny
+        own = (scaled @ fitting.covariance * scaled).sum(axis=2)
         total = own.sum(axis=0)
-        shared = scaled.sum(axis=1) ** 2 / self.n_seeds if self.by_seed and self._per_seed > 0 else np.zeros(len(given))
+        shared = scaled.sum(axis=1) ** 2 / fitting.n_seeds if fitting.per_seed > 0 else np.zeros(len(given))
         shared[shared < 1e-12 * total] = 0.0  # rounding, in a difference of two equal spreads
         # The variance is own · noise + shared · seed effect, and the seeds' mean square is noise + per_seed · seed effect.
-        of_seeds = shared / self._per_seed if self._per_seed > 0 else shared
+        of_seeds = shared / fitting.per_seed if fitting.per_seed > 0 else shared
         left = np.where(total - of_seeds > 1e-12 * total, 1 - of_seeds / np.maximum(total, tiny), 0.0)
-        of_group = np.where(own * left > 0, own * left * self._noise[:, None], 0.0)
-        parts = np.stack([of_group.sum(axis=0), np.where(of_seeds > 0, of_seeds * self._seeds, 0.0)])
+        of_group = np.where(own * left > 0, own * left * fitting.noises[:, None], 0.0)
+        parts = np.stack([of_group.sum(axis=0), np.where(of_seeds > 0, of_seeds * fitting.seeds, 0.0)])
         # The groups' noises lean on each other, so their errors add up. The noise has the degrees of freedom of the variance of its
         # logarithm, to which the growth adds its own.
-        root = (of_group / np.sqrt(np.maximum(self._freedoms, 1))[:, None]).sum(axis=0)
-        shares = scaled**2 * np.einsum("gcc->c", self._covariance)
-        slopes = shares @ self._log_errors / np.maximum(shares.sum(axis=1), tiny)
+        root = (of_group / np.sqrt(np.maximum(fitting.freedoms, 1))[:, None]).sum(axis=0)
+        shares = scaled**2 * np.einsum("gcc->c", fitting.covariance)
+        slopes = shares @ fitting.log_errors / np.maximum(shares.sum(axis=1), tiny)
         with np.errstate(divide="ignore", invalid="ignore"):
-            freedom_of_noise = 2 / (2 * np.where(root > 0, root / parts[0], 1.0) ** 2 + slopes**2 * self._growth_variance)
-            freedoms = np.stack([freedom_of_noise, np.full(len(given), max(self.n_seeds - 1.0, 1.0))])
+            freedom_of_noise = 2 / (2 * np.where(root > 0, root / parts[0], 1.0) ** 2 + slopes**2 * fitting.growth_variance)
+            freedoms = np.stack([freedom_of_noise, np.full(len(given), max(fitting.n_seeds - 1.0, 1.0))])
             variance = parts.sum(axis=0)
             freedom = variance**2 / (parts**2 / freedoms).sum(axis=0)
         bad = ~(variance > 0) | np.isnan(value)
@@ -180,22 +173,20 @@ class _Fitting:
         self.grows = self.freedom >= TREND_FROM
         if self.grows:
             self.freedom -= 1
-            self._let_grow()
+            self._let_grow(table)
         self.scaled = self.observed / self.units[self.cell]
         self.coefficients = self.inverse @ self.scaled
         self.left = self.scaled - self.design @ self.coefficients
         self.free = 1 - np.einsum("tc,ct->t", self.design, self.inverse)
         square = float(self.left @ self.left) / self.freedom if self.freedom > 0 else 0.0
         self.noise = square if square > 1e-26 else float("nan")  # else all trainings of a cell are equal: no spread to judge by
-        self.together = np.eye(len(self.cell))
         self.together = np.eye(len(self.cell))  # the correlations of trainings
         self.fewer = self._along(curves) if np.isfinite(self.noise) and curves else 1.0
         self._split(apart, square)
+        self._sum_up()
 
-    def _let_grow(self) -> None:
+    def _let_grow(self, table: Float64[np.ndarray, "cells seeds"]) -> None:
         """Find b in variance = error^b: in units scaled to a geometric mean of 1, the one with the least residuals left."""
-        table = np.full(self.present.shape, np.nan)
-        table[self.present] = self.observed
         middle = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in table])
         errors = np.log(np.maximum(LEAST_ERROR, 1 - middle))
         self.log_errors = np.where(self.counts > 0, errors - (self.own @ errors) / max(1, self.own.sum()), 0.0)
@@ -221,12 +212,6 @@ class _Fitting:
             common = min(0.5, (n_cells + float(pairs @ correlation)) / n_cells**2) if self.by_seed else 0.0
         if self.by_seed:
             self.noise *= (1 - 1 / n_cells) / (1 - common)
-        place, curve = (np.full(n_cells, -1) for _ in range(2))
-        for number, cells in enumerate(curves):
-            place[list(cells)], curve[list(cells)] = np.arange(len(cells)), number
-        at, of = place[self.cell], curve[self.cell]
-        same = (of[:, None] == of) & (of >= 0) & (self.seed[:, None] == self.seed)
-        self.together = np.where(same, np.concatenate([[1.0], correlation])[np.abs(at[:, None] - at) * same], self.together)
         place, curve = np.zeros(n_cells, np.int64), np.full(n_cells, -1)
         for number, cells in enumerate(curves):
             place[list(cells)], curve[list(cells)] = np.arange(len(cells)), number
@@ -241,15 +226,13 @@ class _Fitting:
         self.groups = [~apart, apart] if apart.any() and not apart.all() else [np.ones(len(apart), bool)]
         self.group = np.argmax([group[self.cell] for group in self.groups], axis=0)
         freedom = self.freedom / self.fewer
-        self.noises, self.freedoms = np.array([self.noise]), np.array([freedom])
+        self.noises, self.freedoms = (np.full(len(self.groups), of_all) for of_all in (self.noise, freedom))
         if len(self.groups) > 1 and np.isfinite(self.noise):
             free, squares = (np.bincount(self.group, of, 2) for of in (self.free, self.left**2))
             own = free * self.freedom / free.sum() / self.fewer
             seen = squares / np.maximum(free, 1e-12) * self.noise / square
             self.noises = (OWN_PRIOR * self.noise + own * seen) / (OWN_PRIOR + own)
             self.freedoms = np.minimum(OWN_PRIOR + own, freedom)
-        elif len(self.groups) > 1:
-            self.noises, self.freedoms = self.noises.repeat(2), self.freedoms.repeat(2)
 
     def farthest(self) -> tuple[int, int] | None:
         """Return cell and seed of the training that lies too far from the others for chance, if one does."""
@@ -269,36 +252,34 @@ class _Fitting:
         return (int(self.cell[at]), int(self.seed[at])) if p < FAR else None
 
     def result(self, far: tuple[tuple[int, int], ...]) -> TwoWay:
-        """Return the fit."""
-        n_cells, with_cells = len(self.present), np.flatnonzero(self.counts)
-        means, covariance = np.full(n_cells, np.nan), np.zeros((len(self.groups), n_cells, n_cells))
+        means, with_cells = np.full(len(self.present), np.nan), np.flatnonzero(self.counts)
         means[with_cells] = self.coefficients[: len(with_cells)] * self.units[with_cells]
-        for number, group in enumerate(self.groups):
-            part = self.inverse[: len(with_cells)] * group[self.cell]
-            covariance[number][np.ix_(with_cells, with_cells)] = part @ self.together @ part.T
-        centres = np.bincount(self.cell, self.scaled, len(self.counts)) / np.maximum(self.counts, 1)  # 0 without trainings
-        around = self.scaled - centres[self.cell]
-        explained = max(0.0, float(around @ around) - float(self.left @ self.left))  # by the seeds, beyond the cells
-        freedom = self.freedom / self.fewer
-        information = freedom * float(self.own @ self.log_errors**2) / max(1, int(self.own.sum())) / 2
         of_cell = self.noises[np.argmax(self.groups, axis=0)]
         return TwoWay(
             means=means,
             variance_power=self.power,
             standard_deviations=np.where(self.counts > 0, self.units * np.sqrt(of_cell), np.nan),
-            degrees_of_freedom=freedom,
+            degrees_of_freedom=self.freedom / self.fewer,
             n_seeds=self.n_seeds,
             by_seed=self.by_seed,
             far=far,
-            _units=self.units,
-            _log_errors=self.log_errors,
-            _growth_variance=1 / information if self.grows and information > 0 else 0.0,
-            _covariance=covariance,
-            _noise=self.noises,
-            _freedoms=self.freedoms,
-            _seeds=explained / (self.n_seeds - 1) if self.n_seeds > 1 else float("nan"),
-            _per_seed=(len(self.design) - len(with_cells)) / (self.n_seeds - 1) if self.by_seed and self.n_seeds > 1 else 0.0,
+            _fitting=self,
         )
+
+    def _sum_up(self) -> None:
+        """Find what sums of cells need: how cells err together, the seeds' mean square, and how well the growth is known."""
+        n_cells, with_cells = len(self.present), np.flatnonzero(self.counts)
+        self.covariance = np.zeros((len(self.groups), n_cells, n_cells))  # of the cells, by group of noise
+        for number, group in enumerate(self.groups):
+            part = self.inverse[: len(with_cells)] * group[self.cell]
+            self.covariance[number][np.ix_(with_cells, with_cells)] = part @ self.together @ part.T
+        centres = np.bincount(self.cell, self.scaled, len(self.counts)) / np.maximum(self.counts, 1)  # 0 without trainings
+        around = self.scaled - centres[self.cell]
+        explained = max(0.0, float(around @ around) - float(self.left @ self.left))  # by the seeds, beyond the cells
+        information = self.freedom / self.fewer * float(self.own @ self.log_errors**2) / max(1, int(self.own.sum())) / 2
+        self.growth_variance = 1 / information if self.grows and information > 0 else 0.0
+        self.seeds = explained / (self.n_seeds - 1) if self.n_seeds > 1 else float("nan")
+        self.per_seed = (len(self.design) - len(with_cells)) / (self.n_seeds - 1) if self.by_seed and self.n_seeds > 1 else 0.0
 
 
 def with_test_error(found: Estimate, n_test: int) -> tuple[Contrasts, Contrasts]:

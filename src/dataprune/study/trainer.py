@@ -69,13 +69,12 @@ class Trainer:
     @cached_property
     def environment(self) -> dict[str, str]:
         """What a result is made with: a digest of the files that the call names."""
-        words = [] if self.is_function else self.words[1:]
-        if not self.is_function and "/" in self.words[0]:
-            words = self.words  # a program of one's own, not one of the system
         if self.is_function:
             function = inspect.unwrap(plugins.load(self.call))
             code = getattr(function, "__code__", None)  # a class or a partial has none
             words = [code.co_filename if code else inspect.getsourcefile(type(function)) or ""]
+        else:  # the program too, if it is one's own and not one of the system
+            words = self.words if "/" in self.words[0] else self.words[1:]
         return {"device": "", "script": store.json_digest([store.sha256(Path(one)) for one in words if Path(one).is_file()])[:16]}
 
     def command(self, values: Mapping[str, str]) -> list[str]:

@@ -77,11 +77,7 @@ def choose(data: ReportData, max_pictures: int) -> Choice:
     confused = wrong[np.argsort(-data.predictions.top_probabilities[wrong, 0], kind="stable")][:MOST_CONFUSED]
     by_score = {name: ends(score, ties) for name, score in data.scores.items()}
     by_class = class_ends(data.score, data.labels, n_classes, ties) if n_classes <= MOST_CLASS_GALLERIES else []
-    found_map = None
-    if {"variability", "confidence"} <= set(data.scores):
-        is_wrong = np.isin(np.arange(len(data)), data.probable)
-        variability, confidence = (data.scores[name].values.astype(np.float64) for name in ("variability", "confidence"))
-        found_map = map_of(variability, confidence, is_wrong, ties)
+    found_map = map_of(data.scores, np.isin(np.arange(len(data)), data.probable), ties)
     cells = () if found_map is None else found_map.rows
     of_cells = [np.array([rows[at] for rows in cells if len(rows) > at], np.int64) for at in range(SHOWN_OF_A_CELL)]
     odd = () if data.issues is None else [one.rows[:MOST_ODD] for one in data.issues]
@@ -143,7 +139,6 @@ def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:
 
 
 def shown_id(name: str) -> str:
-    """Write an id as a page shows it."""
     return f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS)
 
 

@@ -18,7 +18,7 @@ from dataprune.study.advice import advise, overall, situation_from
 from dataprune.study.cost import UNKNOWN, StudyCosts
 from dataprune.study.metric import ACCURACY, Amount, Metric
 from dataprune.study.multiplier import HEADINGS as MULTIPLIER
-from dataprune.study.results_table import ALL, EXTRAS, RANDOM
+from dataprune.study.results_table import ALL, EXTRAS, RANDOM, Cell
 from dataprune.study.spec import to_toml
 from dataprune.study.study import OK, Study
 from dataprune.study.summary import Summary, Verdict
@@ -116,7 +116,6 @@ def plain(value: Any) -> Any:
 
 
 def plain_rows(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Return the rows of a table as plain JSON."""
     return [dict(zip(columns, map(plain, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -204,20 +203,16 @@ def _against_random(summary: Summary | None) -> Finding:
         f"{same} not distinguishable from it. The best of them: {summary.cells[best].name} at "
         f"{percent(summary.cells[best].keep)}, {_amount(float(gains[best]), summary.metric)}."
     )
-    return Finding(
-        _who_wins(summary, {"Scores beat chance": Verdict.BETTER, "Chance beats scores": Verdict.WORSE}), text, "", "#verdicts"
-    )
+    return Finding(_who_wins(summary.cells, verdicts, better + worse + same), text, link="#verdicts")
 
 
-def _who_wins(summary: Summary, sides: Mapping[str, Verdict]) -> str:
-    """Name a winner of more than half of the comparisons; else at which sizes there is one."""
-    verdicts = summary.table["verdict"].tolist()
-    n = sum(verdicts.count(one) for one in (*sides.values(), Verdict.SAME))
+def _who_wins(cells: Sequence[Cell], verdicts: Sequence[Verdict], n: int) -> str:
+    """Name a winner of more than half of the `n` comparisons; else at which sizes there is one."""
     said = []
-    for words, verdict in sides.items():
+    for words, verdict in (("Scores beat chance", Verdict.BETTER), ("Chance beats scores", Verdict.WORSE)):
         if 2 * verdicts.count(verdict) > n:
             return words
-        kept = sorted({cell.keep for cell, one in zip(summary.cells, verdicts, strict=True) if one == verdict}, reverse=True)
+        kept = sorted({cell.keep for cell, one in zip(cells, verdicts, strict=True) if one == verdict}, reverse=True)
         said += [f"{words} at {join_some(map(percent, kept), most=3)}"] if kept else []
     return capitalise("; ".join(said).lower()) or "Scores are no better than chance here"
 
@@ -234,15 +229,9 @@ def _cost_rows(costs: StudyCosts) -> list[dict[str, Any]]:
         ("all data", 1.0, costs.everything, UNKNOWN, "–"),
     ]
     for one in costs.cells:
-        paid = (
-            "–"
-            if one.cell.is_random
-            else "never"
-            if one.saved[costs.measure] <= 0
-            else "–"
-            if one.pays_after is None
-            else f"{one.pays_after:,}"
-        )
+        paid = "–" if one.cell.is_random or one.pays_after is None else f"{one.pays_after:,}"
+        if one.saved[costs.measure] <= 0 and not one.cell.is_random:
+            paid = "never"
         rows.append((one.cell.name, one.cell.keep, one.training, one.saved, paid))
     names = ("what", "keep", "flops", "saved_flops", "seconds", "saved_seconds", "paid")
     figures = [(what, keep, cost.flops, saved.flops, cost.seconds, saved.seconds, paid) for what, keep, cost, saved, paid in rows]
