@@ -22,12 +22,11 @@ logger = logging.getLogger("dataprune.workers")
 class ExecutorConfig:
     """Who runs jobs; none of it changes a result: `serial` this process, one after the other; `processes` workers of it; `ray` the
     cluster at `address` (auto or HOST:PORT), else the one that this program is connected to, at $RAY_ADDRESS, or started here and
-    ended afterwards. At most so many `workers` at once (by default as many as cores, here or of the cluster), torch with so many
-    `threads` in each; on Ray a job takes a share of a GPU, `gpus`: 0.25 puts four on one."""
+    ended afterwards. At most so many `workers` at once (by default as many as cores, here or of the cluster), torch with one thread
+    in each; on Ray a job takes a share of a GPU, `gpus`: 0.25 puts four on one."""
 
     executor: Executor = "processes"
     workers: int | None = None
-    threads: int = 1
     address: str | None = None
     gpus: float = 0.0
 
