@@ -43,7 +43,6 @@ class TestEveryBackEnd:
         assert {outcome.key: outcome.value for outcome in outcomes} == {"0": 0, "1": 1, "2": 4, "3": 9, "4": 16}
         for outcome in outcomes:
             assert (outcome.error, outcome.traceback, outcome.exception, outcome.attempts) == (None, None, None, 1)
-            assert 0 <= outcome.seconds < 5
 
     def test_no_jobs(self, executor):
         assert list(run([], executor=executor)) == []

@@ -159,7 +159,7 @@ class ProcessPool(Pool):
             self._end(worker)
             return self.start(task)
         worker.task, worker.tail = task, b""
-        task.start()
+        task.attempts += 1
         return None
 
     def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:

@@ -183,7 +183,7 @@ class RayPool:
         # Ray asks for a generator function, which a checker of types around `_serve` would hide.
         remote = self.ray.remote(**options)(lambda *given: (yield from _serve(*given)))
         packed = PackedJob(task.job.key, pickler.buffer.getvalue())
-        task.start()
+        task.attempts += 1
         here = (sys.path, str(Path.cwd()), os.environ.get("PYTHONPATH"))
         self._tasks[remote.remote(packed, pickler.references, here)] = task
         return None
