@@ -43,7 +43,6 @@ class TestEveryBackEnd:
         assert {outcome.key: outcome.value for outcome in outcomes} == {"0": 0, "1": 1, "2": 4, "3": 9, "4": 16}
         for outcome in outcomes:
             assert (outcome.error, outcome.traceback, outcome.exception, outcome.attempts) == (None, None, None, 1)
-            assert 0 <= outcome.seconds < 5
 
     def test_no_jobs(self, executor):
         assert list(run([], executor=executor)) == []
@@ -147,18 +146,19 @@ class TestEveryBackEnd:
         with pytest.raises(KeyError, match="jobs"):
             list(run(jobs(), executor=executor))
 
-    def test_the_environment_is_as_before(self, executor):
+    def test_the_environment_is_as_before(self, executor, monkeypatch):
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
         before, path = dict(os.environ), list(sys.path)
 
         def environment(x, report):
             return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONPATH")}
 
-        (outcome,) = run([Job("a", environment, 0)], executor=executor, threads=3)
+        (outcome,) = run([Job("a", environment, 0)], executor=executor)
         assert dict(os.environ) == before
         assert sys.path == path
         assert outcome.value["PYTHONPATH"] == before.get("PYTHONPATH")
         if executor == "processes" or "torch" not in sys.modules:
-            assert outcome.value["OMP_NUM_THREADS"] == outcome.value["MKL_NUM_THREADS"] == "3"
+            assert outcome.value["OMP_NUM_THREADS"] == outcome.value["MKL_NUM_THREADS"] == "1"
 
     def test_in_a_script_without_main_guard(self, executor, tmp_path):
         """Functions, classes and modules beside the script work; torch has the threads asked for, and its own after."""

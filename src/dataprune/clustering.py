@@ -148,19 +148,19 @@ def inertia_curve(
     return Curve(tried, inertia, elbow(tried, inertia))
 
 
-def geometric_grid(rows: int, most: int = MOST_CLUSTERS) -> Int64[np.ndarray, " ks"]:
-    """Return numbers of clusters to try, twice a doubling, from 2 to `most` or a fifth of the rows."""
-    last = max(2, min(most, rows // FEWEST_EACH))
+def geometric_grid(rows: int) -> Int64[np.ndarray, " ks"]:
+    """Return numbers of clusters to try, twice a doubling, from 2 to 200 or a fifth of the rows."""
+    last = max(2, min(MOST_CLUSTERS, rows // FEWEST_EACH))
     steps = np.arange(int(PER_DOUBLING * np.log2(last / 2)) + 1)
     grid = np.unique(np.append(np.rint(2.0 * 2 ** (steps / PER_DOUBLING)), last)).astype(np.int64)
     return grid if len(grid) == 1 or grid[-1] >= 1.2 * grid[-2] else np.delete(grid, -2)
 
 
-def elbow(ks: ArrayLike, inertias: ArrayLike, sensitivity: float = 1.0) -> int | None:
+def elbow(ks: ArrayLike, inertias: ArrayLike) -> int | None:
     """Find where a falling curve stops to fall steeply, by Kneedle: one of `ks`, or None.
 
     Both axes are brought to 0 … 1 and the curve is turned to rise; its distance above the diagonal peaks at the elbow. A peak
-    counts once the distance falls below it by `sensitivity` mean steps of k before it rises again. The first such peak is given.
+    counts once the distance falls below it by a mean step of k before it rises again. The first such peak is given.
 
     Source:   Satopää et al. 2011, "Finding a Kneedle in a Haystack", ICDCS workshops, section III. Departs: no smoothing; the end
               of the curve confirms a peak as another point would.
@@ -171,7 +171,7 @@ def elbow(ks: ArrayLike, inertias: ArrayLike, sensitivity: float = 1.0) -> int |
     across, rise = (x - x[0]) / (x[-1] - x[0]), 1 - (y - y.min()) / (y.max() - y.min())
     above = rise - across
     peaks = np.flatnonzero((above[1:-1] >= above[:-2]) & (above[1:-1] > above[2:])) + 1
-    step = sensitivity * np.diff(across).mean()
+    step = np.diff(across).mean()
     for peak, following in pairwise([*peaks.tolist(), len(x)]):
         if above[peak] > 0 and (above[peak + 1 : following] < above[peak] - step).any():
             return int(x[peak])

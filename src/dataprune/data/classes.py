@@ -114,10 +114,6 @@ def encode_splits(
 
 def indices(values: np.ndarray, name: str = "labels", n_classes: int | None = None) -> Int64[np.ndarray, " examples"]:
     """Check class indices: whole numbers from 0, below `n_classes` where that is known; an InputError names the first bad rows."""
-    values = np.asarray(values)
-    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if values.ndim != 1:
-        raise invalid(name, "be one-dimensional", f"shape {values.shape}")
     if values.dtype.kind not in "biuf":
         raise invalid(name, "be whole numbers", f"type {values.dtype}")
     values = values.astype(np.int64) if values.dtype.kind == "b" else values

@@ -47,8 +47,8 @@ class WorkFolder:
     key: str
 
     @classmethod
-    def in_folder(cls, folder: Path, what: str, *, claim: str, manifest: str, key: str = "spec") -> "WorkFolder":
-        return cls(folder, what, folder / manifest, folder / claim, folder / SCRATCH, key)
+    def in_folder(cls, folder: Path, what: str, *, claim: str, manifest: str) -> "WorkFolder":
+        return cls(folder, what, folder / manifest, folder / claim, folder / SCRATCH, "spec")
 
     @classmethod
     def beside_file(cls, file: Path, what: str, *, manifest: Path | None = None, key: str = "asked") -> "WorkFolder":

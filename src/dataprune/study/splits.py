@@ -66,8 +66,8 @@ def cut(splits: Splits, *, validation_share: float, test_share: float, seed: int
     For a trainer that asks for no test data, or none for validation, none are cut.
     """
     asked = {"test", "validation"} if trainer is None else trainer.places
-    for name, one in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
-        if one is not None and one.labels is None:
+    for name, one in splits.parts.items():
+        if one.labels is None:
             raise InputError(f"the {name} data have no labels, and a study needs them. Give --labels FILE.")
     train, test, uncut, notes = splits.train, splits.test, None, []
     if test is None and "test" in asked:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +92,17 @@ def column_names(path: Path) -> list[str]:
     """List a table's columns; only JSON lines are read for that."""
     kind = regular(path).suffix.lower()
     if kind == ".parquet":
-        return _flat_columns(path, all_kinds=True)
+        return list(_parquet_kinds(path))
     if kind in JSON_LINES:
         return list(read_jsonl(path, None))
     return next(csv_rows(path)) if kind in CSV else ["value"]
 
 
-def _flat_columns(path: Path, *unwanted: str, all_kinds: bool = False) -> list[str]:
-    """List the columns of a Parquet file, or those that are not nested and of no `unwanted` kind."""
-    from dataprune.tables.parquet import NESTED, kinds_of, opened
+def _parquet_kinds(path: Path) -> dict[str, str]:
+    from dataprune.tables.parquet import kinds_of, opened
 
     with opened(path) as file:
-        kinds = kinds_of(file.schema_arrow)
-    return [name for name, kind in kinds.items() if all_kinds or kind not in (*NESTED, *unwanted)]
+        return kinds_of(file.schema_arrow)
 
 
 def _column(name: str, values: Sequence[object] | Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " rows"]:
@@ -181,9 +180,10 @@ def read_sheet(spec: str | Path, default: str | None = None) -> Sheet:
     column = column or next((name for name in (default, *(LABELS if said else ())) if name in names), None)
     wanted = None
     if kind == ".parquet":
-        wanted = _flat_columns(path, *(("float", "date") if column else ()))
+        flat = ("text", "integer", "boolean", *(() if column else ("float", "date")))
+        wanted = [name for name, kind in _parquet_kinds(path).items() if kind in flat]
     elif kind in CSV and column:
-        first = zip(names, next(csv_rows(path, skip=1), []), strict=False)
+        first = zip(names, next(islice(csv_rows(path), 1, None), []), strict=False)
         wanted = [name for name, cell in first if name == column or is_key(name) or not _FRACTION.fullmatch(cell)]
     if column and wanted is not None and column not in wanted:
         wanted.append(column)

@@ -1,5 +1,6 @@
 """Files of tables and texts: what can be written or read at all, and plain text, one a line."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from dataprune.errors import InputError, MachineError, check_type, invalid, unknown_choice
+from dataprune.errors import InputError, MachineError, check_type, invalid, one_line, unknown_choice
 
+exists = os.path.exists  # false of a name too long for the file system, where a `Path` raises
 TABLES = (".csv", ".parquet")
 UNPACKED_LIMIT_BYTES = 4 << 30
 """What a compressed file may take in memory; deflate makes 1,000 bytes out of one, so the file's size bounds nothing."""
@@ -25,14 +27,6 @@ def check_output(out: str | Path, suffixes: Sequence[str], cure: str = "", name:
     if path.is_dir():
         raise invalid(name, "be a file", f"{path}, which is a folder")
     return path
-
-
-def exists(path: Path) -> bool:
-    """Return whether there is something at `path`; at a name that cannot be, there is nothing."""
-    try:
-        return path.exists()
-    except OSError:  # a name too long for the file system
-        return False
 
 
 def regular(path: Path) -> Path:
@@ -54,8 +48,7 @@ def reading(path: Path, kind: str, *raises: type[Exception]) -> Iterator[None]:
     except MemoryError as error:
         raise MachineError(f"`{path}` does not fit in memory.") from error
     except (ValueError, OSError, EOFError, LookupError, RuntimeError, *raises) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"`{path}` must be a readable {kind}, but: {reason.rstrip('.')}.") from error
+        raise InputError(f"`{path}` must be a readable {kind}, but: {one_line(error)}.") from error
 
 
 def chosen(path: Path, names: Iterable[str], columns: Sequence[str] | None) -> list[str]:

@@ -36,9 +36,9 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) -> Iterator[list[str]]:
-    """Yield the header, then the rows, each of the header's length, without the first `skip` of all that. A row of another length
-    is refused or, given `faults`, said there by its number from 0 and left out."""
+def csv_rows(path: Path, faults: dict[int, str] | None = None) -> Iterator[list[str]]:
+    """Yield the header, then the rows, each of the header's length. A row of another length is refused or, given `faults`, said
+    there by its number from 0 and left out."""
     mark, called = ("\t", "tabulators") if path.suffix.lower() == ".tsv" else (",", "commas")
     with reading(path, "CSV file in UTF-8", csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
         if file.buffer.read(2) in (b"\xff\xfe", b"\xfe\xff"):
@@ -52,8 +52,7 @@ def csv_rows(path: Path, skip: int = 0, faults: dict[int, str] | None = None) ->
         if len(header) == 1 and (other := next((one for one in ",;|\t" if one in header[0]), None)):
             cure = "Save it so; a table with tabulators is called .tsv."
             raise invalid(str(path), f"have cells separated by {called}", f"{other!r} in its header", cure)
-        if not skip:
-            yield header
+        yield header
         for number, row in enumerate(rows):
             if len(row) == len(header):
                 yield row
@@ -67,7 +66,7 @@ def read_csv(
     path: Path, columns: Sequence[str] | None, as_text: bool = False, faults: dict[int, str] | None = None
 ) -> dict[str, Shaped[np.ndarray, " rows"]]:
     """Read columns, each as the simplest type that fits all its cells, or as text; `faults` as of `csv_rows`."""
-    rows = csv_rows(path, faults=faults)
+    rows = csv_rows(path, faults)
     header = next(rows)
     places = {name: header.index(name) for name in chosen(path, header, columns)}
     picked: dict[str, list[str]] = {name: [] for name in places}

@@ -65,12 +65,10 @@ def write_vectors(path: Path, ids: Shaped[np.ndarray, " rows"], vectors: Float32
     """Write vectors as `.npy`, or as `.parquet` with the columns `id` (text) and `features` (lists of one length)."""
     if path.suffix.lower() == ".npy":
         write_npy(path, vectors)
-    elif path.suffix.lower() == ".parquet":
+    else:
         from dataprune.tables.parquet import write_parquet_vectors
 
         write_parquet_vectors(path, ids, vectors)
-    else:
-        raise invalid(str(path), f"end in {' or '.join(VECTOR_SUFFIXES)}", repr(path.suffix))
 
 
 def _check_header(file: IO[bytes] | zipfile.ZipExtFile, where: str, size: int) -> None:

@@ -24,6 +24,7 @@ _KEEP_MEMORY = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
 _GIVE_BACK = ((_MMAP_MAX, 65_536), (_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**26))  # as it is after some large pieces
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What the numeric libraries read when they are first loaded."""
+ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 _OUT_OF_MEMORY_SCORE = 500  # as if it held half of the memory besides, see proc(5)
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
@@ -34,12 +35,11 @@ class PackedJob:
 
     key: str
     payload: bytes
-    threads: int
 
     def run(self, report: Callable[[bytes], None]) -> bytes:
         """Run the job and return its outcome, pickled, as are its messages: (key, message)."""
         try:
-            with torch_threads(self.threads):
+            with one_thread():
                 job = Job(self.key, *pickle.loads(self.payload))
                 outcome = job.run(lambda message: report(cloudpickle.dumps((self.key, message))))
             return bytes(cloudpickle.dumps(outcome if _can_travel(outcome.exception) else replace(outcome, exception=None)))
@@ -119,8 +119,6 @@ def work(job: PackedJob) -> bytes:
 def end_with(parent: int) -> None:
     """End this process when its parent does; on Linux also while it computes without ever letting another thread run."""
     if sys.platform == "linux":
-        import ctypes
-
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, int(signal.SIGKILL))
 
     def watch() -> None:
@@ -150,14 +148,14 @@ def environment(values: Mapping[str, str]) -> Iterator[dict[str, str | None]]:
 
 
 @contextlib.contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Have torch use `threads` threads within, whether it is imported already or not."""
+def one_thread() -> Iterator[None]:
+    """Have torch use one thread within, whether it is imported already or not."""
     before = None
     if torch := sys.modules.get("torch"):
         before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)
     try:
-        with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+        with environment(ONE_THREAD):
             yield
     finally:
         if torch := sys.modules.get("torch"):

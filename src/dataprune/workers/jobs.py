@@ -1,7 +1,6 @@
 """What is run and by whom: jobs, their outcomes, the configuration of an executor, and what a pool of workers offers."""
 
 import logging
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -22,12 +21,11 @@ logger = logging.getLogger("dataprune.workers")
 class ExecutorConfig:
     """Who runs jobs; none of it changes a result: `serial` this process, one after the other; `processes` workers of it; `ray` the
     cluster at `address` (auto or HOST:PORT), else the one that this program is connected to, at $RAY_ADDRESS, or started here and
-    ended afterwards. At most so many `workers` at once (by default as many as cores, here or of the cluster), torch with so many
-    `threads` in each; on Ray a job takes a share of a GPU, `gpus`: 0.25 puts four on one."""
+    ended afterwards. At most so many `workers` at once (by default as many as cores, here or of the cluster), torch with one thread
+    in each; on Ray a job takes a share of a GPU, `gpus`: 0.25 puts four on one."""
 
     executor: Executor = "processes"
     workers: int | None = None
-    threads: int = 1
     address: str | None = None
     gpus: float = 0.0
 
@@ -50,12 +48,10 @@ class Job:
 
     def run(self, report: Report) -> "Outcome":
         """Run in this process; what the function raises, other than an interrupt, is recorded."""
-        begin = time.perf_counter()
         try:
-            value = self.function(self.argument, report)
+            return Outcome(self.key, self.function(self.argument, report))
         except (Exception, SystemExit) as error:  # noqa: BLE001 a job may raise anything; it is recorded, not hidden
-            return failed(self.key, error, time.perf_counter() - begin)
-        return Outcome(self.key, value, seconds=time.perf_counter() - begin)
+            return failed(self.key, error)
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,6 @@ class Outcome:
     error: str | None = None  # one line; None when it went well
     traceback: str | None = None
     attempts: int = 1
-    seconds: float = 0.0
     exception: BaseException | None = None  # what it raised, where it can travel
     lost: bool = False  # it raised nothing, but its worker died, again and again
 
@@ -80,25 +75,20 @@ class Outcome:
         return self.value
 
 
-def failed(key: str, error: BaseException, seconds: float = 0.0) -> Outcome:
+def failed(key: str, error: BaseException) -> Outcome:
     text = " ".join(str(error).split())
     line = text if isinstance(error, DatapruneError) else f"{type(error).__name__}: {text}".rstrip(": ")
     trace = "".join(traceback.format_exception(error))
     # Without its frames, which would keep alive all that the job held.
-    return Outcome(key, None, line, trace, seconds=seconds, exception=error.with_traceback(None))
+    return Outcome(key, None, line, trace, exception=error.with_traceback(None))
 
 
 @dataclass
 class Task:
-    """A job in the driver's hands: how often it was started, and when last."""
+    """A job in the driver's hands, and how often it was started."""
 
     job: Job
     attempts: int = 0
-    begin: float = 0.0
-
-    def start(self) -> None:
-        self.attempts += 1
-        self.begin = time.perf_counter()
 
     def lose(self, reason: str, last_words: str = "") -> Outcome | None:
         """Return the outcome now that its worker has died, or None if it is to be started again."""
@@ -106,8 +96,7 @@ class Task:
         logger.warning("job %s: %s (attempt %d of %d)", self.job.key, reason, self.attempts, MAX_ATTEMPTS)
         if self.attempts < MAX_ATTEMPTS:
             return None
-        seconds = time.perf_counter() - self.begin
-        return Outcome(self.job.key, None, reason, last_words or None, self.attempts, seconds, lost=True)
+        return Outcome(self.job.key, None, reason, last_words or None, self.attempts, lost=True)
 
 
 @runtime_checkable

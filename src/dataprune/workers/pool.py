@@ -51,10 +51,9 @@ def run_jobs(
 def open_pool(executor_config: ExecutorConfig) -> Iterator[Pool]:
     """Keep workers for several lots of jobs; leaving the block ends them."""
     if executor_config.executor == "serial":
-        yield SerialPool(executor_config.threads)
+        yield SerialPool()
     elif executor_config.executor == "processes":
-        workers = executor_config.workers or child.default_workers()
-        with contextlib.closing(ProcessPool(workers, executor_config.threads)) as processes:
+        with contextlib.closing(ProcessPool(executor_config.workers or child.default_workers())) as processes:
             yield processes
     else:
         from dataprune.workers.ray import ray_pool
@@ -70,11 +69,8 @@ class _ListenerError(BaseException):
         self.error = error
 
 
-@dataclass(frozen=True)
 class SerialPool(Pool):
     """This process, one job after the other."""
-
-    threads: int
 
     def run(self, jobs: Iterable[Job], tell: Tell) -> Generator[Outcome]:
         child.keep_memory()
@@ -88,7 +84,7 @@ class SerialPool(Pool):
                         raise _ListenerError(error) from error
 
                 try:
-                    with child.torch_threads(self.threads):
+                    with child.one_thread():
                         outcome = job.run(report)
                 except _ListenerError as carrier:
                     raise carrier.error from None
@@ -127,7 +123,6 @@ class ProcessPool(Pool):
     """Worker processes, started as they are needed, which stay until the end."""
 
     workers: int
-    threads: int
     _started: list[_Worker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -159,12 +154,12 @@ class ProcessPool(Pool):
             return failed(task.job.key, error)
         worker = next((worker for worker in self._started if worker.task is None), None) or self._new_worker()
         try:
-            worker.future = worker.executor.submit(child.work, child.PackedJob(task.job.key, payload, self.threads))
+            worker.future = worker.executor.submit(child.work, child.PackedJob(task.job.key, payload))
         except BrokenProcessPool:  # it died while it had nothing to do
             self._end(worker)
             return self.start(task)
         worker.task, worker.tail = task, b""
-        task.start()
+        task.attempts += 1
         return None
 
     def listen(self, tell: Tell) -> list[tuple[Task, Outcome | None]]:
@@ -201,7 +196,7 @@ class ProcessPool(Pool):
         from loky.backend.context import LokyContext  # named, as joblib, once it is at work, puts its own in this one's place
 
         (messages, messages_there), (output, output_there) = Pipe(duplex=False), Pipe(duplex=False)
-        variables = dict.fromkeys(child.THREAD_VARIABLES, str(self.threads)) | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+        variables = child.ONE_THREAD | {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
         try:
             with _starting() as before:
                 setup = child.Setup(messages_there, output_there, os.getpid(), before)

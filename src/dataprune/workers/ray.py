@@ -182,8 +182,8 @@ class RayPool:
         options = {"num_cpus": 1, "num_gpus": self.config.gpus, "max_retries": 0, "num_returns": "streaming"}
         # Ray asks for a generator function, which a checker of types around `_serve` would hide.
         remote = self.ray.remote(**options)(lambda *given: (yield from _serve(*given)))
-        packed = PackedJob(task.job.key, pickler.buffer.getvalue(), self.config.threads)
-        task.start()
+        packed = PackedJob(task.job.key, pickler.buffer.getvalue())
+        task.attempts += 1
         here = (sys.path, str(Path.cwd()), os.environ.get("PYTHONPATH"))
         self._tasks[remote.remote(packed, pickler.references, here)] = task
         return None
