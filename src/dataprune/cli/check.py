@@ -150,8 +150,7 @@ def _judged(finding: Finding, limit: str | None, n_train: int, n_examples: int) 
 
 def _of_splits(splits: "dp.Splits", pairs: "dp.Duplicates") -> Iterator[Finding]:
     """Count what cannot be read, and pairs of duplicates, within a split and between two."""
-    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
-    skipped = [item for part in parts for item in part.skipped]
+    skipped = [item for part in splits.parts.values() for item in part.skipped]
     yield Finding("unreadable", len(skipped), first=tuple(f"{one.path} ({one.reason})" for one in skipped[:N_SHOWN]))
     for name, which in (("duplicates", ~pairs.is_leak), ("leaks", pairs.is_leak)):
         rows = which.nonzero()[0].tolist()

@@ -254,7 +254,7 @@ def say_data(data: str, dataset: "dp.Dataset") -> None:
 
 def say_splits(data: str, splits: "dp.Splits") -> None:
     """Report how many examples each split has, and what a person should know about them."""
-    parts = {name: part for name, part in vars(splits).items() if part is not None}
+    parts = splits.parts
     classes = "" if splits.train.labels is None else f" of {pluralise(splits.train.n_classes, 'class')}"
     say(f"read {display_text(data)}: {', '.join(f'{name} {len(part):,}' for name, part in parts.items())} examples{classes}")
     warn(*dict.fromkeys(note for part in parts.values() for note in part.notes))

@@ -236,7 +236,7 @@ class Splits:
     test: Dataset | None = None
 
     def __post_init__(self) -> None:
-        for name, other in self._named().items():
+        for name, other in self.parts.items():
             shape, own = self.train.content.shape[1:], other.content.shape[1:]
             if own != shape:
                 raise invalid(name, f"have examples of the shape of train, {shape}", str(own))
@@ -246,14 +246,16 @@ class Splits:
                 raise invalid(name, f"be encoded as train is, by {said[1]}", said[0])
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name} {len(one):,}" for name, one in self._named().items())
+        counts = ", ".join(f"{name} {len(one):,}" for name, one in self.parts.items())
         return f"Splits({counts} examples, {self.train.n_classes} classes)"
 
     def _repr_html_(self) -> str:
-        named = self._named()
-        return html_table(repr(self), {"split": list(named), "examples": [f"{len(one):,}" for one in named.values()]})
+        counts = [f"{len(one):,}" for one in self.parts.values()]
+        return html_table(repr(self), {"split": list(self.parts), "examples": counts})
 
-    def _named(self) -> dict[str, Dataset]:
+    @property
+    def parts(self) -> dict[str, Dataset]:
+        """The splits that there are by name: train, then validation and test."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: one for name, one in named.items() if one is not None}
 

@@ -81,7 +81,7 @@ def encode_splits(splits: Splits, encoder: str = "auto", how: Encoding | None = 
     brought to the size of train."""
     check_type("splits", splits, Splits)
     given, how = splits.train, how or Encoding()
-    others = {split: one for split in ("validation", "test") if (one := getattr(splits, split)) is not None}
+    others = {split: one for split, one in splits.parts.items() if split != "train"}
     name = choose(given, encoder)[0] or (given.encoder.name if given.encoder else None)
     is_reduced = name is not None and bool(others) and _is_reduced(given.bare, name)
     for split, one in others.items() if is_reduced else ():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dataprune.data.decode import BadPicture, shown_whole, thumbnail
+from dataprune.data.source import SPLITS
 from dataprune.errors import InputError, MachineError, invalid, join_some, one_line, unknown_choice
 from dataprune.noise import audit
 from dataprune.noise.decide import DECISIONS
@@ -30,7 +31,6 @@ from dataprune.streams import tie_break
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validation", "test")
 NEAREST = 8
 LIKELY = 9  # classes that have a digit key
 LARGEST = 2048  # pixels of a picture in full size

@@ -14,7 +14,6 @@ from dataprune.noise.duplicates import find_pairs
 from dataprune.notebook import Tabular
 from dataprune.tables import TABLES, check_output, write_table
 
-SPLIT_NAMES = ("train", "validation", "test")
 NO_LABEL = -1
 
 
@@ -100,21 +99,21 @@ def find_duplicates(
     Raises:   InputError: splits of different shapes, a distance out of range.
     """
     given = source if isinstance(source, Splits) else read_splits(source)
-    parts = [(name, part) for name in SPLIT_NAMES if (part := getattr(given, name)) is not None]
-    digests = {part.digests is not None for _, part in parts}
+    parts = list(given.parts.values())
+    digests = {part.digests is not None for part in parts}
     is_exact = near and given.train.kind == "rows" and distance is None and features is None
     near = near and not is_exact
     notes = ["rows of a table are compared exactly only, where no distance is given"] if is_exact else []
     if len(digests) > 1:
         notes.append("identical means: equal as squares, since one split came from files and another as arrays")
     if features is None and given.train.records is not None and near:
-        features = np.concatenate([part.inputs for _, part in parts])
-    whole = [part.whole if digests == {True} else part.content for _, part in parts]
-    found = find_pairs([part.content for _, part in parts], near=near, limit=distance, features=features, whole=whole)
-    splits = np.repeat(np.array([name for name, _ in parts], np.dtypes.StringDType()), [len(part) for _, part in parts])
-    ids = np.concatenate([part.ids for _, part in parts])
-    rows = np.concatenate([np.arange(len(part)) for _, part in parts])
-    labels = np.concatenate([np.full(len(part), NO_LABEL) if part.labels is None else part.labels for _, part in parts])
+        features = np.concatenate([part.inputs for part in parts])
+    whole = [part.whole if digests == {True} else part.content for part in parts]
+    found = find_pairs([part.content for part in parts], near=near, limit=distance, features=features, whole=whole)
+    splits = np.repeat(np.array(list(given.parts), np.dtypes.StringDType()), [len(part) for part in parts])
+    ids = np.concatenate([part.ids for part in parts])
+    rows = np.concatenate([np.arange(len(part)) for part in parts])
+    labels = np.concatenate([np.full(len(part), NO_LABEL) if part.labels is None else part.labels for part in parts])
     first, second = found.first, found.second
     group = np.where(_conflicts(labels[first], labels[second]), 0, np.where(splits[first] != splits[second], 1, 2))
     order = np.lexsort((second, first, found.distance, ~found.is_exact, group))
@@ -122,7 +121,7 @@ def find_duplicates(
     def side(prefix: str, at: Int64[np.ndarray, " pairs"]) -> dict[str, Any]:
         columns = {"ids": ids[at], "split": splits[at], "labels": labels[at], "rows": rows[at], "texts": None}
         records = [getattr(given, name).records for name in splits[at].tolist()]
-        if all(part.records is not None for _, part in parts):
+        if all(part.records is not None for part in parts):
             columns["texts"] = np.array([one.shown(row) for one, row in zip(records, rows[at].tolist(), strict=True)], object)
         return {f"{prefix}{name}": column for name, column in columns.items()}
 
@@ -131,7 +130,7 @@ def find_duplicates(
         **side("other_", second[order]),
         distance=found.distance[order],
         is_exact=found.is_exact[order],
-        classes=parts[0][1].classes,
+        classes=given.train.classes,
         n_examples=len(ids),
         notes=(*notes, *found.notes),
         limit=found.limit,

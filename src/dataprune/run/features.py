@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from dataprune import store
 from dataprune.clustering import blocks, take
-from dataprune.data import Dataset, FeatureFile, Splits
+from dataprune.data import FeatureFile, Splits
 from dataprune.data.pack import cache_root
 from dataprune.errors import invalid
 from dataprune.run.encoders import EmbedSettings, Listener, method_of
@@ -57,15 +57,11 @@ def match(file: FeatureFile, ids: np.ndarray) -> Matched:
     return Matched(file, keep, (np.cumsum(keep) - 1)[joined.rows], len(joined.extra), _notes(file, joined))
 
 
-def parts_of(splits: Splits) -> list[Dataset]:
-    return [part for part in (splits.train, splits.validation, splits.test) if part is not None]
-
-
 def features_in(file: FeatureFile, splits: Splits) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read the features of every example, train first, then validation and test, by the column that names them, else by row. A file
     may also hold those of train only, which a note says. A single `.npy` file stays mapped; of other files the features are held in
     memory, 4 bytes a number."""
-    parts = parts_of(splits)
+    parts = splits.parts.values()
     n, n_train, n_all = file.rows, len(splits.train), sum(map(len, parts))
     names = [name for part in parts for name in part.ids.tolist()]
     key = key_column(file.keys, names[:n_train], file.path)
@@ -94,7 +90,7 @@ def made_features(
 ) -> Float32[np.ndarray, "examples features"]:
     """Make features of every example, train first, then validation and test, by one network: `swav`, which learns from train and is
     kept in the cache; `trace`, of `run`; or one that `encode` takes."""
-    method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), parts_of(splits)
+    method, parts = method_of(splits.train, EmbedSettings(name), hardware or Hardware(), run), splits.parts.values()
 
     def made(scratch: Path) -> np.ndarray:
         encoder = method.prepare(scratch, listener)
