@@ -319,13 +319,9 @@ def map_(
 
 def _in_rows(file: "dp.FeatureFile", run: "dp.Run", values: "np.ndarray") -> "np.ndarray":
     """Bring values of a run's examples into the order of the file's rows, which must be the same examples."""
-    import numpy as np
-
     from dataprune.run.features import match
 
     matched = match(file, run.ids)
     if matched.n_left_out:
         raise invalid("features", f"hold the examples of {run.path} only", f"{matched.n_left_out} rows of others")
-    ordered = np.empty_like(values)
-    ordered[matched.place] = values
-    return ordered
+    return matched.in_rows(values)
