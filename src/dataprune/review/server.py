@@ -78,8 +78,7 @@ class Pages:
                 found: Response = PlainTextResponse(f"{refused}\n", 403)
             else:
                 found = await run_in_threadpool(_answered, answer, asked)
-            for name, value in HEADERS.items():
-                found.headers[name] = value
+            found.headers.update(HEADERS)
             found.headers.setdefault("cache-control", "no-store")
             return found
 
