@@ -55,12 +55,12 @@ def embed(
         components: For pixels: how many. Default: 128.
         executor: Train in this process, or in one beside it. Default: beside it on a CPU.
     """
-    from dataprune.run.embed import check_features_out
+    from dataprune.run.embed import work_folder
     from dataprune.training.swav.recipe import swav_recipe_named
 
     hardware = Hardware(device, executor, workers)
     _check_options(encoder, swav, components)
-    check_features_out(out)  # before what may take long
+    work_folder(out).check()  # before what may take long
     if swav.recipe is not None:
         swav_recipe_named(swav.recipe)
     chosen = {} if components is None else {"components": components}
