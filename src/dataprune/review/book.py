@@ -305,11 +305,9 @@ def table_of(data: ReportData) -> ReviewTable:
         column[:n] = values
         return column
 
-    values = {name: whole(score.values, np.nan, np.float32) for name, score in data.scores.items()}
-    if (found := data.suspects) is not None:
-        values |= {"suspicion": whole(found.probability, np.nan, np.float32), "rank": whole(found.rank, np.nan, np.float32)}
+    values = {name: score.values for name, score in data.scores.items()}
+    values |= {} if data.suspects is None else {"suspicion": data.suspects.probability, "rank": data.suspects.rank}
     seen = {} if data.issues is None else data.issues.values
-    values |= {kind: whole(one, np.nan, np.float32) for kind, one in seen.items()}
     labels = [data.labels, *(np.full(len(one), NONE) if one.labels is None else one.labels for one in parts.values())]
     return ReviewTable(
         np.concatenate([data.ids, *(one.ids for one in parts.values())]),
@@ -317,6 +315,6 @@ def table_of(data: ReportData) -> ReviewTable:
         np.concatenate(labels).astype(np.int32),
         whole(data.predictions.predicted, NONE, np.int32),
         groups_of(data.pair_rows, n_all),
-        values,
+        {name: whole(one, np.nan, np.float32) for name, one in (values | dict(seen)).items()},
         {kind: whole(data.issues.is_flagged(kind), False, bool) for kind in seen if data.issues is not None},
     )
