@@ -42,7 +42,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None, *, over
     """
     path = check_output(out, KEPT)
     check_type("kept", kept, Selection)
-    store.check_beside(path, lambda said: store.speaks_for(said, path), overwrite=overwrite)
+    store.check_beside(path, lambda said: store.speaks_for(said, path.name), overwrite=overwrite)
     with store.writing(path, overwrite=overwrite) as temporary:
         if path.suffix.lower() == ".txt":
             tables.write_lines(temporary, [str(i) for i in kept.ids])
