@@ -113,9 +113,8 @@ class Changes:
         """Return the spec with the changes."""
         from dataprune.study.presets import with_sweeps
 
-        sweeps = (self.keep, self.start, self.strategy)
-        given = {name: value for name, value in vars(self).items() if name not in ("keep", "start", "strategy")}
-        given = {name: value for name, value in given.items() if value is not None and value is not False}
+        given = {name: value for name, value in vars(self).items() if value is not None and value is not False}
+        sweeps = [given.pop(name, None) for name in ("keep", "start", "strategy")]
         return with_sweeps(replace(spec, **given, seed=seed or spec.seed), *sweeps)
 
 
