@@ -10,8 +10,10 @@ from PIL import Image
 
 import dataprune as dp
 from dataprune import data as reading
+from dataprune.cli.prune import Rule
 from dataprune.errors import InputError
 from dataprune.scores import score_trace
+from dataprune.training.settings import ScoreReading
 from toys import toy_trace
 
 scoring = sys.modules[dp.score.__module__]
@@ -164,3 +166,14 @@ def test_what_libraries_give_is_taken_or_refused_in_a_line(tmp_path):
     with pytest.raises(InputError, match="features"):
         dp.km(pd.DataFrame(p))
     assert dp.Targets(labels=str(tmp_path / "c.csv")).paths == [tmp_path / "c.csv"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"count": 5}, {"option": ("gamma=1",)}, {"cut_by": "aum"}, {"start": 0.1}, {"cut": 0.2}, {"until": 3}, {"evidence": "out"}],
+)
+def test_what_no_study_tried_is_refused_with_proven(asked, tmp_path):
+    (name,) = asked
+    rule, reread = (Rule(), ScoreReading(**asked)) if hasattr(ScoreReading, name) else (Rule(**asked), ScoreReading())
+    with pytest.raises(InputError, match=f"`{name}` must be left out with --proven"):
+        rule.proven_by(tmp_path, None, reread)

@@ -54,7 +54,7 @@ def test_a_worker_that_does_not_see_the_features_is_an_error_in_one_line(feature
 
     def cluster(*_):
         features.path.unlink()
-        return clusters.Clustering(found, None, 0, ())
+        return clusters.Clustering(features, found, None, 0, ())
 
     monkeypatch.setattr(clusters, "cluster", cluster)
     with pytest.raises(InputError, match=r"x\.npy"):

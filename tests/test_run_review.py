@@ -12,8 +12,8 @@ from dataprune import store
 from dataprune.data import from_arrays, read
 from dataprune.errors import InputError, MachineError, StoreError, WorkError
 from dataprune.run.export import write_folder
-from dataprune.run.run import SCORES_FILE, open_run, verify
-from dataprune.run.score import check_out, score
+from dataprune.run.run import SCORES_FILE, open_run, verify, work_folder
+from dataprune.run.score import score
 from dataprune.selection import select
 from dataprune.training.inputs import Inputs
 from dataprune.training.recipes import Recipe
@@ -241,10 +241,10 @@ def test_pictures_are_found_again_without_the_local_note_and_without_the_labels_
 def test_an_output_that_cannot_be_is_refused_before_reading(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="which is a file"):
-        check_out(tmp_path / "file")
+        work_folder(tmp_path / "file").check()
     with pytest.raises(InputError, match="holds file"):
-        check_out(tmp_path)
-    check_out(tmp_path / "new" / "run")
+        work_folder(tmp_path).check()
+    work_folder(tmp_path / "new" / "run").check()
     assert not (tmp_path / "new").exists()
 
 

@@ -55,12 +55,12 @@ def embed(
         components: For pixels: how many. Default: 128.
         executor: Train in this process, or in one beside it. Default: beside it on a CPU.
     """
-    from dataprune.run.embed import check_features_out
+    from dataprune.run.embed import work_folder
     from dataprune.training.swav.recipe import swav_recipe_named
 
     hardware = Hardware(device, executor, workers)
     _check_options(encoder, swav, components)
-    check_features_out(out)  # before what may take long
+    work_folder(out).check()  # before what may take long
     if swav.recipe is not None:
         swav_recipe_named(swav.recipe)
     chosen = {} if components is None else {"components": components}
@@ -319,13 +319,9 @@ def map_(
 
 def _in_rows(file: "dp.FeatureFile", run: "dp.Run", values: "np.ndarray") -> "np.ndarray":
     """Bring values of a run's examples into the order of the file's rows, which must be the same examples."""
-    import numpy as np
-
     from dataprune.run.features import match
 
     matched = match(file, run.ids)
     if matched.n_left_out:
         raise invalid("features", f"hold the examples of {run.path} only", f"{matched.n_left_out} rows of others")
-    ordered = np.empty_like(values)
-    ordered[matched.place] = values
-    return ordered
+    return matched.in_rows(values)

@@ -175,15 +175,13 @@ def find(
     if out is not None:
         carried = f"; {pluralise(n_carried, 'decision')} carried over" if n_carried else ""
         say_file(out, f"a row for each example, and {out.name}.json with the estimate{carried}")
+        place, file, first = "", shlex.quote(str(out)), "next"
         if run is not None:
+            place, first = f" {shlex.quote(str(run))}", "or"
             with suppress(DatapruneError):  # of a run that may not be written, `prune` does not warn of what it keeps
                 write_local(run, suspects=str(out.absolute()))
-        place = "" if run is None else f" {shlex.quote(str(run))}"
-        file = shlex.quote(str(out))
-        if run is not None:
             decided = journal.reviewed(dp.open_run(run)) is not None
             say(f"next: dataprune {f'noise apply{place} --out cleaned.csv (as decided)' if decided else f'review{place}'}")
-        first = "next" if run is None else "or"
         say(f"{first}: fill in the column decision (keep, drop or relabel), then dataprune noise apply{place} --decisions {file}")
         if len(found.flagged):
             say(f"or, without a look: dataprune noise apply{place} --relabel --suspects {file} --out cleaned.csv")

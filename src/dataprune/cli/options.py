@@ -1,6 +1,7 @@
 """Options that several commands share, what is refused of values once they are parsed, and how DATA is read."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
@@ -271,12 +272,9 @@ def _belongs(path: Path, folder: Path) -> bool:
     """Return whether the manifest of a run or study in `folder` has `path`."""
     from dataprune import store
 
-    for name in MANIFESTS:
-        try:
-            manifest = store.read_json(folder / name) if (folder / name).is_file() else None
-        except StoreError:
-            continue
-        files = manifest.get("files") if isinstance(manifest, dict) else None
-        if isinstance(files, dict) and path.absolute().relative_to(folder).as_posix() in files:
-            return True
+    name = path.absolute().relative_to(folder).as_posix()
+    for manifest in MANIFESTS:
+        with suppress(StoreError):  # there is none, or it is damaged
+            if store.speaks_for(store.read_json(folder / manifest), name):
+                return True
     return False

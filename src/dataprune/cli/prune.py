@@ -60,16 +60,10 @@ class Rule:
         from dataprune.study.grid import NO_SCORE
         from dataprune.study.proven import proven
 
-        others: dict[str, Any] = {
-            "count": self.count,
-            "option": self.option or None,
-            "cut_by": self.cut_by,
-            "start": self.start or None,
-        }
-        others |= {"cut": self.cut or None, **{name: value for name, value in vars(reading).items() if value != "all"}}
-        for name, value in others.items():
-            if value is not None:
-                raise invalid(name, "be left out with --proven, since no study tried it", value)
+        asked, usual = vars(self) | vars(reading), vars(Rule()) | vars(ScoreReading())
+        for name in ("count", "option", "cut_by", "start", "cut", *vars(reading)):
+            if asked[name] != usual[name]:
+                raise invalid(name, "be left out with --proven, since no study tried it", asked[name])
         opened = dp.open_study(study)
         if self.balanced and not opened.spec.balanced:
             raise invalid("balanced", "be left out with --proven of a study without it", "it", "Or make the study with --balanced.")

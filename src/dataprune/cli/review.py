@@ -52,7 +52,7 @@ def review(
     from dataprune.report.page.data import gather, with_issues
     from dataprune.review.book import Book
     from dataprune.review.server import HOST, listening, serve
-    from dataprune.run.decisions import read_decisions, said_in
+    from dataprune.run.decisions import read_said
 
     opened = dp.open_run(run)
     with listening(port) as at, _only_one(opened) as read_only:
@@ -60,8 +60,8 @@ def review(
         for note in (*book.notes, *(f"{what}: {why}" for what, why in book.data.missing.items())):
             warn(note)
         if decisions is not None:
-            after = read_decisions(decisions, opened.ids.tolist(), opened.labels, opened.classes, book.data.suspects)
-            words = {row: word for row, word in said_in(decisions, after).items() if word}
+            after, said = read_said(decisions, opened.ids.tolist(), opened.labels, opened.classes, book.data.suspects)
+            words = {row: word for row, word in said.items() if word}
             say(f"taken in: {pluralise(book.take_in(words, after.labels), 'new decision')} of {len(words):,} in {decisions}")
         token = secrets.token_urlsafe(24)
         address = f"http://{HOST}:{at.getsockname()[1]}/?token={token}"

@@ -50,12 +50,12 @@ def score(
         extend: Add members to a finished run, up to --members or --repeats.
     """
     from dataprune.data.folders import refuse_output_inside_data
-    from dataprune.run.run import FEATURES
-    from dataprune.run.score import check_out, eyes_for
+    from dataprune.run.run import FEATURES, work_folder
+    from dataprune.run.score import eyes_for
     from dataprune.training.plan import check_names
     from dataprune.training.swav.recipe import plan_swav
 
-    check_out(out)  # before what may take long
+    work_folder(out).check()  # before what may take long
     check_names(settings.model, settings.recipe)
     dataset = read_data(data, reading, hardware.workers)
     refuse_output_inside_data(dataset, out)

@@ -15,7 +15,7 @@ from dataprune.cli import options
 from dataprune.cli.lines import begin, complain, say, say_columns, warn
 from dataprune.cli.options import FLAT, Balanced, Batch, Data, Encoder, Output, Quiet, Reading, Seed, Wait, at_least
 from dataprune.cli.progress import Progress, studying
-from dataprune.cli.results import Ended
+from dataprune.cli.results import Ended, rows_of
 from dataprune.errors import InputError, invalid, percent
 from dataprune.report.text import duration, operations, pluralise
 from dataprune.training.settings import Hardware, Settings
@@ -113,9 +113,8 @@ class Changes:
         """Return the spec with the changes."""
         from dataprune.study.presets import with_sweeps
 
-        sweeps = (self.keep, self.start, self.strategy)
-        given = {name: value for name, value in vars(self).items() if name not in ("keep", "start", "strategy")}
-        given = {name: value for name, value in given.items() if value is not None and value is not False}
+        given = {name: value for name, value in vars(self).items() if value is not None and value is not False}
+        sweeps = [given.pop(name, None) for name in ("keep", "start", "strategy")]
         return with_sweeps(replace(spec, **given, seed=seed or spec.seed), *sweeps)
 
 
@@ -332,8 +331,7 @@ def _say_cells(done: "dp.Study", summary: "Summary") -> None:
     starts = ["start"] if any(table["start"]) else []
     head = ("score", "strategy", "keep", *starts, metric.axis, "95 %", "- random", "95 %", "verdict", *extras)
     rows: list[tuple[str, ...]] = [head]
-    for row in range(min(len(table["keep"]), MOST_ROWS)):
-        cell = {name: column[row] for name, column in table.items()}
+    for cell in rows_of(table)[:MOST_ROWS]:
         sizes, value = [f"{cell[name]:g}" for name in ("keep", *starts)], metric.text(cell[done.measure])
         minus = metric.text(cell["minus_random"]), metric.span(cell["minus_random_low"], cell["minus_random_high"])
         figures = *sizes, value, metric.span(cell["low"], cell["high"]), *minus
@@ -395,7 +393,7 @@ def _say_arms(summary: "Summary") -> None:
     metric = summary.metric
     say(f"what the arms differ by, {'points' if metric.is_share else metric.axis}:")
     rows: list[tuple[str, ...]] = [("arm", "score", "keep", "start", "difference", "95 %")]
-    for arm in (dict(zip(summary.arms, values, strict=True)) for values in zip(*summary.arms.values(), strict=True)):
+    for arm in rows_of(summary.arms):
         names = f"{arm['arm']} - {arm['minus_arm']}", str(arm["score"] or arm["strategy"]), f"{arm['keep']:g}", f"{arm['start']:g}"
         rows.append((*names, metric.text(arm["difference"]), metric.span(arm["difference_low"], arm["difference_high"])))
     say_columns(rows, right=(2, 3, 4, 5))

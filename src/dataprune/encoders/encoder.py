@@ -43,11 +43,9 @@ class Encoder:
 def choose(dataset: Dataset, encoder: str) -> tuple[str | None, tuple[str, ...]]:
     """Return the encoder that a name means for a data set, None for networks from scratch or for vectors as they are. Where `auto`
     misses the built-in encoder, a note says so."""
-    if encoder == "scratch" or (encoder == "auto" and dataset.features is not None):
-        return None, ()
-    if encoder != "auto":
+    if encoder not in ("auto", "scratch"):
         return encoder, ()
-    if dataset.images is None or not are_photographs(dataset.images):
+    if encoder == "scratch" or dataset.features is not None or dataset.images is None or not are_photographs(dataset.images):
         return None, ()
     from dataprune.encoders.efficientnet import weights_file
 

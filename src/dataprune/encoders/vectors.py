@@ -156,7 +156,6 @@ def _read_again(dataset: Dataset, size: int | None, how: Encoding) -> tuple[Data
 class _Block:
     """One job: rows of the shared pictures, or texts, and the file for their vectors, of pictures also of their mirror images."""
 
-    name: str
     record: EncoderRecord
     seen: DataHandle | tuple[str, ...]
     rows: tuple[int, int]
@@ -175,7 +174,7 @@ def _make(seen: Dataset, encoder: Encoder, folder: Path, how: Encoding) -> None:
     for start in range(0, n, BLOCK):
         rows = (start, min(start + BLOCK, n))
         given = shared or tuple(_seen(seen, slice(*rows)).tolist())
-        blocks.append(_Block(record.name, record, given, rows, how.device, scratch / f"block-{start:09d}.npy"))
+        blocks.append(_Block(record, given, rows, how.device, scratch / f"block-{start:09d}.npy"))
     missing = [block for block in blocks if not block.file.is_file()]
     done = n - sum(block.rows[1] - block.rows[0] for block in missing)
     workers = 1 if how.device != "cpu" else min(max(1, len(missing)), how.workers or default_workers())
@@ -204,9 +203,9 @@ def _encode_block(block: _Block, report: Report) -> None:
     else:
         pictures = np.asarray(open_shared(block.seen).inputs[slice(*block.rows)])
         views, side, step = [pictures, pictures[:, :, ::-1]], pictures.shape[1], 32 if block.device == "cpu" else BLOCK
-    encoder, made = _opened(block.name, side, block.device), []
+    encoder, made = _opened(block.record.name, side, block.device), []
     if encoder.record != block.record:
-        raise InputError(f"encoder {block.name!r} changed while it was at work: it has other weights now.")
+        raise InputError(f"encoder {block.record.name!r} changed while it was at work: it has other weights now.")
     for start in range(0, len(views[0]), step):
         made.append(np.stack([encoder(view[start : start + step]) for view in views]))
         report(made[-1].shape[1])

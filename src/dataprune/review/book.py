@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dataprune.data.decode import BadPicture, shown_whole, thumbnail
+from dataprune.data.source import SPLITS
 from dataprune.errors import InputError, MachineError, invalid, join_some, one_line, unknown_choice
 from dataprune.noise import audit
 from dataprune.noise.decide import DECISIONS
@@ -30,7 +31,6 @@ from dataprune.streams import tie_break
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validation", "test")
 NEAREST = 8
 LIKELY = 9  # classes that have a digit key
 LARGEST = 2048  # pixels of a picture in full size
@@ -306,11 +306,9 @@ def table_of(data: ReportData) -> ReviewTable:
         column[:n] = values
         return column
 
-    values = {name: whole(score.values, np.nan, np.float32) for name, score in data.scores.items()}
-    if (found := data.suspects) is not None:
-        values |= {"suspicion": whole(found.probability, np.nan, np.float32), "rank": whole(found.rank, np.nan, np.float32)}
+    values = {name: score.values for name, score in data.scores.items()}
+    values |= {} if data.suspects is None else {"suspicion": data.suspects.probability, "rank": data.suspects.rank}
     seen = {} if data.issues is None else data.issues.values
-    values |= {kind: whole(one, np.nan, np.float32) for kind, one in seen.items()}
     labels = [data.labels, *(np.full(len(one), NONE) if one.labels is None else one.labels for one in parts.values())]
     return ReviewTable(
         np.concatenate([data.ids, *(one.ids for one in parts.values())]),
@@ -318,6 +316,6 @@ def table_of(data: ReportData) -> ReviewTable:
         np.concatenate(labels).astype(np.int32),
         whole(data.predictions.predicted, NONE, np.int32),
         groups_of(data.pair_rows, n_all),
-        values,
+        {name: whole(one, np.nan, np.float32) for name, one in (values | dict(seen)).items()},
         {kind: whole(data.issues.is_flagged(kind), False, bool) for kind in seen if data.issues is not None},
     )

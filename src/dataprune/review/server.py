@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -64,50 +66,19 @@ class Pages:
             "/plot": lambda asked: JSONResponse(self.book.plot(asked.query_params.get("name", ""))),
             "/audit": lambda asked: JSONResponse(self.book.audited(_whole(asked, "size")).tolist()),
         }
-        routes = [Route(path, self._guarded(answer)) for path, answer in gets.items()]
-        routes += [Route("/query", self._posted(Query, self._query), methods=["POST"])]
-        routes += [Route("/decide", self._posted(Change, book.decide), methods=["POST"])]
-        self.app = Starlette(routes=routes)
+        routes = [Route(path, answer) for path, answer in gets.items()]
+        routes += [Route("/query", _posted(Query, self._query), methods=["POST"])]
+        routes += [Route("/decide", _posted(Change, book.decide), methods=["POST"])]
+        guard = Middleware(BaseHTTPMiddleware, dispatch=self._guarded)
+        self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={DatapruneError: _failed})
 
-    def _guarded(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-        """Answer who has the token, asked for by our own name and from our own page; what fails is said as JSON."""
-
-        async def guarded(asked: Request) -> Response:
-            refused = self._refused(asked)
-            if refused:
-                found: Response = PlainTextResponse(f"{refused}\n", 403)
-            else:
-                found = await run_in_threadpool(_answered, answer, asked)
-            for name, value in HEADERS.items():
-                found.headers[name] = value
-            found.headers.setdefault("cache-control", "no-store")
-            return found
-
-        return guarded
-
-    def _posted(self, kind: type[Any], work: Callable[[Any], Any]) -> Callable[[Request], Awaitable[Response]]:
-        """Answer the same to a body that is read as a record of a kind, and no larger than it may be."""
-
-        async def posted(asked: Request) -> Response:
-            body = b""
-            if not self._refused(asked):
-                async for part in asked.stream():
-                    body += part
-                    if len(body) > MOST_BYTES:
-                        break
-
-            def answer(_: Request) -> Response:
-                if len(body) > MOST_BYTES:
-                    raise invalid("the request", f"be at most {MOST_BYTES:,} bytes", "more")
-                try:
-                    wanted = msgspec.json.decode(body, type=kind)
-                except msgspec.DecodeError as error:
-                    raise invalid("the request", f"be a {kind.__name__}", str(error)) from None
-                return JSONResponse(work(wanted))
-
-            return await self._guarded(answer)(asked)
-
-        return posted
+    async def _guarded(self, asked: Request, answer: RequestResponseEndpoint) -> Response:
+        """Answer who has the token, asked for by our own name and from our own page."""
+        refused = self._refused(asked)
+        found = PlainTextResponse(f"{refused}\n", 403) if refused else await answer(asked)
+        found.headers.update(HEADERS)
+        found.headers.setdefault("cache-control", "no-store")
+        return found
 
     def _refused(self, asked: Request) -> str:
         """Return why a request is not answered; "" if it is."""
@@ -162,11 +133,26 @@ def _text(files: Iterable[Path], kind: str) -> Callable[[Request], Response]:
     return lambda _: Response(text, media_type=kind)
 
 
-def _answered(answer: Callable[[Request], Response], asked: Request) -> Response:
-    try:
-        return answer(asked)
-    except DatapruneError as error:
-        return JSONResponse({"error": str(error)}, 400 if isinstance(error, InputError) else 500)
+def _posted(kind: type[Any], work: Callable[[Any], Any]) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers to a body that is read as a record of a kind, and no larger than it may be."""
+
+    async def posted(asked: Request) -> Response:
+        body = b""
+        async for part in asked.stream():
+            body += part
+            if len(body) > MOST_BYTES:
+                raise invalid("the request", f"be at most {MOST_BYTES:,} bytes", "more")
+        try:
+            wanted = msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError as error:
+            raise invalid("the request", f"be a {kind.__name__}", str(error)) from None
+        return JSONResponse(await run_in_threadpool(work, wanted))
+
+    return posted
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400 if isinstance(error, InputError) else 500)
 
 
 def _whole(asked: Request, name: str) -> int:

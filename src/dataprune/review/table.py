@@ -93,17 +93,15 @@ class ReviewTable:
         self.values, self.issues = dict(values), issues
         self.decision: Int8[np.ndarray, " examples"] = np.zeros(len(ids), np.int8)
         self.new_label: Int32[np.ndarray, " examples"] = np.full(len(ids), NONE, np.int32)
-        self._orders: dict[str, tuple[Rows, int]] = {}
+        self._orders: dict[str, Rows] = {}
         self._names: tuple[bytes, Rows] | None = None
-        members = group >= 0
-        n_groups = int(group.max(initial=NONE)) + 1
-        first = np.full(n_groups, len(ids))
-        np.minimum.at(first, group[members], np.flatnonzero(members))
-        self._is_copy = members & (first[group] != np.arange(len(ids))) if n_groups else members
-        low, high = np.full(n_groups, np.iinfo(np.int8).max, np.int8), np.full(n_groups, NONE, np.int8)
-        np.minimum.at(low, group[members], split[members])
-        np.maximum.at(high, group[members], split[members])
-        self._is_leak = members & (low < high)[group] if n_groups else members
+        grouped = group >= 0
+        is_first = np.zeros(len(ids), bool)
+        is_first[np.unique(group, return_index=True)[1]] = True
+        self._is_copy = grouped & ~is_first
+        lies_in = np.zeros((group.max(initial=NONE) + 2, split.max(initial=0) + 1), bool)  # its last row is of no group
+        lies_in[group, split] = True
+        self._is_leak = grouped & (lies_in.sum(axis=1) > 1)[group]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -113,21 +111,16 @@ class ReviewTable:
         inside = self._inside(asked)
         if not asked.sort:
             return np.flatnonzero(inside)
-        order, _ = self._order(f"{'-' * asked.descending}{asked.sort}")
+        order = self._order(f"{'-' * asked.descending}{asked.sort}")
         return np.asarray(order[inside[order]])
-
-    def sorted_values(self, name: str) -> np.ndarray:
-        """Return the numbers of a column in ascending order, without missing ones."""
-        order, n_valued = self._order(name)
-        return np.asarray(self.values[name][order[:n_valued]])
 
     def count_decisions(self) -> dict[str, int]:
         """Return how many examples are decided so."""
         counts = np.bincount(self.decision, minlength=len(DECISIONS)).tolist()
         return dict(zip(DECISIONS[1:], counts[1:], strict=True))
 
-    def _order(self, name: str) -> tuple[Rows, int]:
-        """Return rows sorted by a column (descending behind a minus sign) and how many have a value; those come first."""
+    def _order(self, name: str) -> Rows:
+        """Return rows sorted by a column (descending behind a minus sign); those without a value come last."""
         if name not in self._orders:
             column = self._column(name.removeprefix("-"))
             has = np.isfinite(column) if column.dtype.kind == "f" else column != NONE
@@ -136,13 +129,13 @@ class ReviewTable:
             keys = np.sort(
                 _as_sorted(column[rows], name.startswith("-")).astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
             )
-            self._orders[name] = np.concatenate([(keys & np.uint64(2**32 - 1)).astype(np.int64), rest]), len(rows)
+            self._orders[name] = np.concatenate([(keys & np.uint64(2**32 - 1)).astype(np.int64), rest])
         return self._orders[name]
 
     def _column(self, name: str) -> np.ndarray:
-        whole = {"": np.arange(len(self)), "label": self.label, "prediction": self.prediction, "group": self.group} | self.values
+        whole = {"label": self.label, "prediction": self.prediction, "group": self.group} | self.values
         if name not in whole:
-            raise unknown_choice("sort", name, [one for one in whole if one])
+            raise unknown_choice("sort", name, whole)
         return np.asarray(whole[name])
 
     def _numbers(self, name: str) -> Float32[np.ndarray, " examples"]:

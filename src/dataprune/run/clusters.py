@@ -49,8 +49,10 @@ class ClusterSettings:
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """Centres, and how their number came about: the inertia curve if it was looked at, on so many rows; cautions for a person."""
+    """Centres of points (the features, or their directions), and how their number came about: the inertia curve if it was looked
+    at, on so many rows; cautions for a person."""
 
+    points: Features
     clusters: Clusters
     curve: Curve | None
     curve_rows: int
@@ -94,7 +96,7 @@ def cluster(features: Features, settings: ClusterSettings) -> Clustering:
     found = clustering.fit(points, k, seed=settings.seed, restarts=settings.restarts, sample=settings.sample)
     if settings.sample is None and found.rows < n_rows:
         notes.append(f"the centres were fitted on {found.rows:,} of {n_rows:,} rows, drawn by the seed; --sample NUMBER takes more")
-    return Clustering(found, curve, rows, tuple(notes))
+    return Clustering(points, found, curve, rows, tuple(notes))
 
 
 def km(
@@ -121,8 +123,7 @@ def km(
         [0.1, 0.1, 0.4, 0.2, 0.6]
     """
     found = cluster(features, ClusterSettings(str(clusters), seed=seed, restarts=restarts, normalize=normalize))
-    points = UnitRows.from_middle(features) if normalize else features
-    distance = clustering.assign(points, found.clusters.centres)[1]
+    distance = clustering.assign(found.points, found.clusters.centres)[1]
     return Score("km", distance, 1, features.ids if isinstance(features, FeatureFile) else None)
 
 
@@ -143,8 +144,7 @@ def score_features(
     with work.work(identity, wait=wait) as finished:
         if not finished:
             found = cluster(file, settings)
-            points = UnitRows.from_middle(file) if settings.normalize else file
-            nearest, distance = _assigned(points, file, found.clusters.centres, executor_config)
+            nearest, distance = _assigned(found, file, executor_config)
             metadata = {"km": {"harder": 1, "formula": FEATURE_SCORES["km"].formula}}
             with store.writing(out) as temporary:
                 write_table(temporary, {"id": file.ids, "km": distance, "cluster": nearest}, metadata)
@@ -184,8 +184,9 @@ def add_features(run: Run, file: FeatureFile, clusters: str = "auto", *, seed: i
     return open_run(run.path)
 
 
-def _assigned(points: Features, file: FeatureFile, centres: Float64[np.ndarray, "k columns"], config: ExecutorConfig) -> Assigned:
+def _assigned(found: Clustering, file: FeatureFile, config: ExecutorConfig) -> Assigned:
     """Assign rows here, or part by part as jobs."""
+    points, centres = found.points, found.clusters.centres
     if config.executor == "serial":
         return clustering.assign(points, centres)
     nearest, distance = np.empty(file.rows, np.int64), np.empty(file.rows)
@@ -194,9 +195,9 @@ def _assigned(points: Features, file: FeatureFile, centres: Float64[np.ndarray, 
     starts = range(0, file.rows, PART_ROWS)
     jobs = (Job(str(one), _assign_part, (light, one, min(one + PART_ROWS, file.rows), centres, shift)) for one in starts)
     for done in run_jobs(jobs, config):
-        found = done.result(f"assigning rows from {done.key}", f"Every worker must see {file.path}.")
-        here = slice(int(done.key), int(done.key) + len(found[0]))
-        nearest[here], distance[here] = found
+        part = done.result(f"assigning rows from {done.key}", f"Every worker must see {file.path}.")
+        here = slice(int(done.key), int(done.key) + len(part[0]))
+        nearest[here], distance[here] = part
     return nearest, distance
 
 
@@ -207,8 +208,7 @@ def _assign_part(argument: tuple[FeatureFile, int, int, np.ndarray, Any], report
 
 
 def _scores(matched: Matched, found: Clustering, run: Run, settings: ClusterSettings) -> Scores:
-    labels, absent = np.empty(len(run.ids), np.int64), {}
-    labels[matched.place] = run.labels
+    labels, absent = matched.in_rows(run.labels), {}
     present = {"km": clustering.assign(matched, found.clusters.centres)[1]}
     try:
         ways = clustering.fit(UnitRows(matched), found.k, seed=settings.seed, restarts=settings.restarts).centres

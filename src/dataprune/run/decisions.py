@@ -38,22 +38,23 @@ def read_decisions(
         InputError: a missing column; with line numbers: other words, ids that are unknown or twice, given labels that are not the
             run's, no or unknown new labels.
     """
+    return read_said(path, ids, labels, classes, found)[0]
+
+
+def read_said(
+    path: Path, ids: Sequence[str], labels: Int64[np.ndarray, " examples"], classes: tuple[str, ...], found: Suspects | None = None
+) -> tuple[Decisions, dict[int, str]]:
+    """Read as `read_decisions`; return also what the file decides, by the places of its examples, in its order, "" for nothing."""
     table, place, words = _checked(path, ids)
-    words = [word or "keep" for word in words]
     sheet = _Sheet(path, table, np.array(place, np.int64), classes)
     sheet.check_given(labels)
     decision, after = np.full(len(ids), "keep", dtype=object), labels.copy()
-    decision[sheet.where] = words
+    decision[sheet.where] = [word or "keep" for word in words]
     moved = [row for row, word in enumerate(words) if word == "relabel"]
     after[sheet.where[moved]] = sheet.new_labels(moved, labels, found)
     decision[(decision == "relabel") & (after == labels)] = "keep"
-    return Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
-
-
-def said_in(path: Path, decided: Decisions) -> dict[int, str]:
-    """Return of what `read_decisions` read the decisions by the places of their examples, in the file's order, "" for nothing."""
-    rows = zip(*_checked(path, decided.ids.tolist())[1:], strict=True)
-    return {row: word and str(decided.decision[row]) for row, word in rows}
+    decided = Decisions(np.asarray(ids, np.dtypes.StringDType()), labels, after, decision, classes)
+    return decided, {row: word and str(decision[row]) for row, word in zip(place, words, strict=True)}
 
 
 def update_table(
@@ -72,8 +73,8 @@ def update_table(
     """
     out, found = tables.check_output(out, tables.TABLES), sample.found
 
-    def read(path: Path) -> Decisions:
-        return read_decisions(path, ids, found.labels, found.classes, found)
+    def read(path: Path) -> tuple[Decisions, dict[int, str]]:
+        return read_said(path, ids, found.labels, found.classes, found)
 
     ids, names = [str(one) for one in found.ids.tolist()], np.array(found.classes, dtype=object)
     lines: dict[int, dict[str, str]] = {row: {} for row in sample.rows.tolist()}
@@ -83,11 +84,11 @@ def update_table(
         columns = [*before, *(name for name in TO_LOOK_AT if name not in before)]
         of_train = _of_train(before)
         others = [{name: str(cells[at]) for name, cells in before.items()} for at in np.flatnonzero(~of_train).tolist()]
-        for at, row in zip(np.flatnonzero(of_train).tolist(), said_in(out, read(out)), strict=True):
+        for at, row in zip(np.flatnonzero(of_train).tolist(), read(out)[1], strict=True):
             lines.setdefault(row, {}).update({name: str(cells[at]) for name, cells in before.items()})
     if decisions is not None:
-        decided = read(Path(decisions))
-        for row, word in said_in(Path(decisions), decided).items():
+        decided, said = read(Path(decisions))
+        for row, word in said.items():
             if word and (row in lines or not only_asked):
                 new = names[decided.labels[row]] if word == "relabel" else ""
                 lines.setdefault(row, {}).update(decision=word, new_label=new)
@@ -98,7 +99,7 @@ def update_table(
     table = {column: np.array([line.get(column, "") for line in (*lines.values(), *others)], dtype=object) for column in columns}
     with store.writing(out) as temporary:
         tables.write_table(temporary, table)
-    return said_in(out, read(out))
+    return read(out)[1]
 
 
 def _of_train(table: Mapping[str, np.ndarray]) -> np.ndarray:

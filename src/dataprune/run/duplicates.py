@@ -60,9 +60,6 @@ class Duplicates(Tabular):
         kinds = f"{exact:,} exact, {conflicts:,} with different labels, {leaks:,} across splits"
         return f"Duplicates({len(self):,} pairs among {self.n_examples:,} examples: {kinds})"
 
-    def _columns(self) -> dict[str, np.ndarray]:
-        return self.table()
-
     def table(self) -> dict[str, np.ndarray]:
         """Return a row for each pair; `kind` is exact or near, labels are class indices, −1 without labels."""
         table = {"id": self.ids, "other_id": self.other_ids, "kind": np.where(self.is_exact, "exact", "near")}
@@ -70,6 +67,8 @@ class Duplicates(Tabular):
         table |= {"split": self.split, "other_split": self.other_split}
         texts = {} if self.texts is None or self.other_texts is None else {"text": self.texts, "other_text": self.other_texts}
         return table | texts
+
+    _columns = table
 
     @property
     def is_conflict(self) -> Bool[np.ndarray, " pairs"]:
@@ -99,7 +98,7 @@ def find_duplicates(
     Raises:   InputError: splits of different shapes, a distance out of range.
     """
     given = source if isinstance(source, Splits) else read_splits(source)
-    parts = given.parts.values()
+    parts = list(given.parts.values())
     digests = {part.digests is not None for part in parts}
     is_exact = near and given.train.kind == "rows" and distance is None and features is None
     near = near and not is_exact

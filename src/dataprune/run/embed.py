@@ -80,7 +80,7 @@ def embed(
               WorkError: training failed.
     """
     settings, hardware, dataset, path = settings or EmbedSettings(), hardware or Hardware(), read(source), Path(out)
-    work = _work_folder(path)
+    work = work_folder(path)
     work.check()
     method = method_of(dataset, settings, hardware, run)
     identity = {"algorithm": ALGORITHM, "data": dataset.fingerprint, "n_examples": len(dataset), **method.identity}
@@ -92,11 +92,7 @@ def embed(
     return Embedding(path, store.read_manifest(path.parent, work.manifest.name, EmbeddingManifest))
 
 
-def check_features_out(path: Path) -> None:
-    _work_folder(path).check()
-
-
-def _work_folder(path: Path) -> store.WorkFolder:
+def work_folder(path: Path) -> store.WorkFolder:
     return store.WorkFolder.beside_file(check_output(path, VECTOR_SUFFIXES), "features", manifest=path.with_suffix(".json"))
 
 

@@ -17,7 +17,7 @@ from dataprune.data.decode import write_png
 from dataprune.errors import InputError, check_type, invalid, join_some
 from dataprune.noise import Suspects
 from dataprune.noise.decide import Decisions
-from dataprune.run.decisions import read_decisions, said_in
+from dataprune.run.decisions import read_said
 from dataprune.run.run import SPEC, Run
 from dataprune.selection import Selection
 from dataprune.selection.ids import ids_sha256
@@ -42,7 +42,7 @@ def write_kept(kept: Selection, out: str | Path, run: Run | None = None, *, over
     """
     path = check_output(out, KEPT)
     check_type("kept", kept, Selection)
-    store.check_beside(path, lambda said: store.speaks_for(said, path), overwrite=overwrite)
+    store.check_beside(path, lambda said: store.speaks_for(said, path.name), overwrite=overwrite)
     with store.writing(path, overwrite=overwrite) as temporary:
         if path.suffix.lower() == ".txt":
             tables.write_lines(temporary, [str(i) for i in kept.ids])
@@ -83,7 +83,7 @@ def write_probabilities(
 
 def write_fiftyone(found: Suspects, decisions: Path | None, out: Path, *, overwrite: bool = False) -> int:
     """Write the labels after the decisions as FiftyOne reads them, without what is dropped; return how many."""
-    decided = _decided(found, decisions)
+    decided, _ = _decided(found, decisions)
     labels = {str(decided.ids[row]): int(decided.labels[row]) for row in decided.rows.tolist()}
     _write_json(out, fiftyone_labels(labels, decided.classes), overwrite)
     return len(labels)
@@ -91,8 +91,7 @@ def write_fiftyone(found: Suspects, decisions: Path | None, out: Path, *, overwr
 
 def write_label_studio(found: Suspects, decisions: Path | None, out: Path, *, overwrite: bool = False) -> int:
     """Write a task of Label Studio for each suspect and each label that is decided about, most suspect first; return how many."""
-    decided, names, tasks = _decided(found, decisions), found.classes, []
-    words = {} if decisions is None else said_in(decisions, decided)
+    (decided, words), names, tasks = _decided(found, decisions), found.classes, []
     for row in found.order.tolist():
         name, word = str(found.ids[row]), words.get(row, "")
         if found.is_suspect[row] or word:
@@ -104,10 +103,10 @@ def write_label_studio(found: Suspects, decisions: Path | None, out: Path, *, ov
     return len(tasks)
 
 
-def _decided(found: Suspects, decisions: Path | None) -> Decisions:
+def _decided(found: Suspects, decisions: Path | None) -> tuple[Decisions, dict[int, str]]:
     if decisions is not None:
-        return read_decisions(decisions, found.ids.tolist(), found.labels, found.classes, found)
-    return Decisions(found.ids, found.labels, found.labels, np.full(len(found), "keep", object), found.classes)
+        return read_said(decisions, found.ids.tolist(), found.labels, found.classes, found)
+    return Decisions(found.ids, found.labels, found.labels, np.full(len(found), "keep", object), found.classes), {}
 
 
 def _write_json(out: Path, content: object, overwrite: bool) -> None:

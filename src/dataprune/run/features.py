@@ -48,6 +48,10 @@ class Matched:
     def by_example(self) -> np.ndarray:
         return np.asarray(np.concatenate(list(self))[self.place])
 
+    def in_rows(self, values: np.ndarray) -> np.ndarray:
+        """Bring values of the examples into the order of their rows."""
+        return np.asarray(values[np.argsort(self.place)])
+
 
 def match(file: FeatureFile, ids: np.ndarray) -> Matched:
     """Find the features of each example, which must have some: by the column that names the examples, else row by row."""

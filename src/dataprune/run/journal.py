@@ -4,7 +4,7 @@ import atexit
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from dataprune.store.files import room, sync
 logger = logging.getLogger(__name__)
 
 JOURNAL, TABLE = "decisions.jsonl", "decisions.parquet"
+COLUMNS = ("id", "split", "given_label", "decision", "new_label")
 Key = tuple[str, str]  # split and id
 
 
@@ -184,17 +185,12 @@ def write_reviewed(run: Run, journal: Journal, folder: Path | None = None) -> Pa
     )
     if path.is_file() and tables.read_table(path, ["id"]).metadata.get("id", {}).get("digest") == digest:
         return path
-    given = [run.classes[run.labels[row_of[name]]] if split == "train" else "" for (split, name), _ in stand]
-    columns: Mapping[str, Iterable[str]] = {
-        "id": [name for (_, name), _ in stand],
-        "split": [split for (split, _), _ in stand],
-        "given_label": given,
-        "decision": [one.decision for _, one in stand],
-        "new_label": [one.label for _, one in stand],
-    }
+    rows = [
+        (name, split, run.classes[run.labels[row_of[name]]] if split == "train" else "", one.decision, one.label)
+        for (split, name), one in stand
+    ]
     with store.writing(path) as temporary:
-        table = {name: np.array(list(cells), object) for name, cells in columns.items()}
-        tables.write_table(temporary, table, {"id": {"digest": digest}})
+        tables.write_table(temporary, dict(zip(COLUMNS, np.array(rows, object).T, strict=True)), {"id": {"digest": digest}})
     return path
 
 

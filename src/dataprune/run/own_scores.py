@@ -101,19 +101,20 @@ def known_score(run: Run, name: str, data: Source = None, *, option: str = "scor
     """Return a score of the run; one of the tables that it has no column of is computed from its trace, networks or features.
     InputError where there is no such score, or it is absent; no name of code or of a file is followed."""
     ours = name if name in run.scores else canonical(name)
-    spec = FEATURE_SCORES.get(ours)
-    if ours in NETWORK_SCORES and ours not in run.scores:
+    if ours in run.scores:
+        return run.scores[ours]
+    if ours in NETWORK_SCORES:
         values = np.mean([NETWORK_SCORES[ours].function(one, run.labels) for one in networks_of(run, ours, data)], axis=0)
         return Score(ours, values, NETWORK_SCORES[ours].harder, run.ids, run.labels)
-    if ours in SCORES and ours not in run.scores:
+    if ours in SCORES:
         return score_trace(run.trace, [ours])[ours]
-    if spec is not None and ours not in run.scores:
+    if (spec := FEATURE_SCORES.get(ours)) is not None:
         file = run.features()  # or what to do where there are none
         if spec.function is not None:
             values = spec.function(match(file, run.ids).by_example(), run.labels, run.manifest.spec.seed)
             return Score(ours, values, spec.harder, run.ids, run.labels)
-    if ours in run.scores or ours in run.scores.absent:
-        return run.scores[ours]  # or why it is absent
+    if ours in run.scores.absent:
+        return run.scores[ours]  # raises why
     there = {*run.scores, *SCORES, *NETWORK_SCORES, *(one for one, other in FEATURE_SCORES.items() if other.function)}
     raise unknown_choice(option, name, there, also=ALIASES)
 

@@ -75,12 +75,12 @@ class Run(Tabular, Reported):
     @property
     def ids(self) -> np.ndarray:
         """Ids in the order of the source, as strings."""
-        return next(iter(self.scores.values())).ids  # type: ignore[return-value]
+        return self.scores.ids  # type: ignore[return-value]
 
     @property
     def labels(self) -> Int64[np.ndarray, " examples"]:
         """Given labels as class indices, in the order of the source."""
-        return next(iter(self.scores.values())).labels  # type: ignore[return-value]
+        return self.scores.labels  # type: ignore[return-value]
 
     @cached_property
     def trace(self) -> Trace:
@@ -99,8 +99,7 @@ class Run(Tabular, Reported):
         return f"Run({self.path}: {data.n_examples:,} examples, {len(self.classes)} classes, {members}, {len(self.scores)} scores)"
 
     def _columns(self) -> dict[str, np.ndarray]:
-        columns = {"id": self.ids, "label": np.array(self.classes, object)[self.labels]}
-        return columns | {name: score.values for name, score in self.scores.items()}
+        return _score_columns(self.scores, self.classes)
 
     def dataset(self, data: str | Path | Dataset | None = None) -> Dataset:
         """Read the source again, from `data`, or from where it lay when it was scored.
@@ -220,14 +219,17 @@ def write_local(folder: Path, **places: str | None) -> None:
 
 def write_scores(path: Path, scores: Scores, classes: Sequence[str]) -> None:
     """Write one row for each example in source order: id, label by name, then a column for each score with its sign as metadata."""
-    columns: dict[str, Any] = {"id": scores.ids, "label": np.array(classes, object)[scores.labels]}
-    columns |= {name: one.values for name, one in scores.items()}
     metadata: dict[str, dict[str, object]] = {name: {"harder": one.harder} for name, one in scores.items()}
     for name, spec in (SCORES | FEATURE_SCORES).items():
         if name in metadata:
             metadata[name]["formula"] = spec.formula
     with store.writing(path) as temporary:
-        write_table(temporary, columns, metadata)
+        write_table(temporary, _score_columns(scores, classes), metadata)
+
+
+def _score_columns(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
+    names = {"id": scores.ids, "label": np.array(classes, object)[scores.labels]}
+    return names | {name: one.values for name, one in scores.items()}
 
 
 def open_run(path: str | Path) -> Run:

@@ -116,10 +116,6 @@ def eyes_for(encoder: str, model: str | None, recipe: str | None) -> str:
     return "scratch" if encoder == "auto" and of_pixels else encoder
 
 
-def check_out(out: str | Path) -> None:
-    work_folder(out).check()
-
-
 @dataclass(frozen=True)
 class _Scoring:
     """One call of `score` that has something to do."""

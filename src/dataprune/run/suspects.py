@@ -238,8 +238,7 @@ def read_suspects(path: str | Path) -> Suspects:
         raise invalid(*needs, f"other things in {beside.name}", "Write it again.") from None
     table = _checked_table(path, about.classes)
     ids, labels = np.array([str(one) for one in table.pop("id").tolist()], np.dtypes.StringDType()), table.pop("label")
-    said = {one.name: getattr(about, one.name) for one in fields(about)}
-    found = Suspects(ids=ids, labels=labels, reason=table.pop("reason").astype(object), **table, **said)
+    found = Suspects(ids=ids, labels=labels, reason=table.pop("reason").astype(object), **table, **vars(about))
     row_of = {name: row for row, name in enumerate(ids.tolist())}
     rows = [row_of.get(str(number), -1) for number in range(len(ids))]
     return found if -1 in rows else _of_rows(found, rows)

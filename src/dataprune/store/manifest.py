@@ -131,7 +131,7 @@ def manifest_beside(path: Path) -> Path | None:
         except StoreError:
             unreadable = unreadable or manifest
             continue
-        if speaks_for(found, path):
+        if speaks_for(found, path.name):
             return manifest
     return unreadable
 
@@ -141,8 +141,9 @@ def beside(path: Path) -> Path:
     return path.parent / f"{path.name}.json"
 
 
-def speaks_for(said: Any, path: Path) -> bool:
-    return isinstance(said, dict) and isinstance(said.get("files"), dict) and path.name in said["files"]
+def speaks_for(said: Any, name: str) -> bool:
+    """Return whether what a JSON file says is of a manifest that lists a file."""
+    return isinstance(said, dict) and isinstance(said.get("files"), dict) and name in said["files"]
 
 
 def check_beside(path: Path, is_ours: Callable[[Any], object], *, overwrite: bool = False) -> None:
