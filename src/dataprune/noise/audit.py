@@ -6,7 +6,6 @@ The ranking is cut into strata, each is sampled at random, and each example coun
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from heapq import heapify, heapreplace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -118,15 +117,10 @@ def audit(found: Suspects, size: int | None = None, *, seed: int = 0) -> Audit:
     least = int(np.minimum(sizes, FEWEST_EACH).sum())
     if not least <= size <= len(found):
         raise invalid("size", f"be in {least} ... {len(found)}", size, "Fewer say nothing of all labels.")
-    taken = _allocated(sizes, np.sqrt(expected * (1 - expected)), size)
     drawn = np.lexsort((tie_break(found.ids.tolist(), seed), stratum))
-    place = np.searchsorted(stratum[drawn], np.arange(len(sizes)))
-    next_of = place.copy()
-    rows = np.empty(size, np.int64)
-    for at, number in enumerate(taken):
-        rows[at] = drawn[next_of[number]]
-        next_of[number] += 1
-    return Audit(rows, ((next_of - place) / sizes)[stratum], stratum, expected, found)
+    rows = drawn[_allocated(sizes, np.sqrt(expected * (1 - expected)), size)]
+    chance = np.bincount(stratum[rows], minlength=len(sizes)) / sizes
+    return Audit(rows, chance[stratum], stratum, expected, found)
 
 
 def _guess(found: Suspects) -> Values:
@@ -151,24 +145,16 @@ def _strata(guess: Values, n_flagged: int) -> Int64[np.ndarray, " examples"]:
     return np.concatenate(numbers)
 
 
-def _allocated(sizes: Int64[np.ndarray, " strata"], spread: Float64[np.ndarray, " strata"], size: int) -> list[int]:
-    """Return of which stratum each next example is taken, so that the variance falls most by each."""
-    taken = [number for _ in range(FEWEST_EACH) for number in range(len(sizes))]
-    taken = [number for place, number in enumerate(taken) if place // len(sizes) < sizes[number]]
-
-    def gain(number: int, so_far: int) -> tuple[float, int]:
-        full = so_far >= sizes[number]
-        return (0.0 if full else -float(sizes[number] * spread[number]) / np.sqrt(so_far * (so_far + 1))), number
-
-    so_far = [min(FEWEST_EACH, int(one)) for one in sizes]
-    waiting = [gain(number, so_far[number]) for number in range(len(sizes))]
-    heapify(waiting)
-    while len(taken) < size:
-        number = waiting[0][1]
-        taken.append(number)
-        so_far[number] += 1
-        heapreplace(waiting, gain(number, so_far[number]))
-    return taken[:size]
+def _allocated(
+    sizes: Int64[np.ndarray, " strata"], spread: Float64[np.ndarray, " strata"], size: int
+) -> Int64[np.ndarray, " looked"]:
+    """Return which examples are taken, of all by stratum, so that the variance falls most by each next one."""
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    before = np.arange(len(stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of its stratum
+    gain = (sizes * spread)[stratum] / np.sqrt(np.maximum(before, 1) * (before + 1))
+    is_first = before < FEWEST_EACH
+    order = np.lexsort((stratum, np.where(is_first, before, -gain), ~is_first))
+    return order[:size]
 
 
 @dataclass(frozen=True, eq=False)
