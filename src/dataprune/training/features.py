@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -49,15 +50,8 @@ def penultimate(
     layer = last_linear(network, built.n_classes)
     if layer is None:
         raise InputError(f"model {built.model!r} has no last linear layer with {built.n_classes} outputs, so no features.")
-    tap = FeatureTap(layer)
-
-    def seen_by_last_layer(x: Tensor) -> Tensor:
-        network(x)
-        assert tap.seen is not None
-        return tap.seen
-
     with one_thread(built.device):
-        return map_batches(seen_by_last_layer, inputs, layer.in_features)
+        return map_batches(partial(FeatureTap(layer).of, network), inputs, layer.in_features)
 
 
 @dataclass(frozen=True, eq=False)

@@ -271,6 +271,12 @@ class FeatureTap:
     def _remember(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         self.seen = given[0].detach()
 
+    def of(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Return what goes into the layer where its network looks at a batch."""
+        network(x)
+        assert self.seen is not None
+        return self.seen
+
 
 def forward_flops(model: str, shape: tuple[int, ...], n_classes: int) -> int:
     """Count the operations of one example's forward pass; training is three times that."""

@@ -1,6 +1,7 @@
 """One network, trained without labels by SwAV (Caron et al. 2020, arXiv:2006.09882): epoch by epoch, so that it can be resumed."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -143,11 +144,5 @@ def embed_rows(swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray]) ->
         model = SwavNetwork(swav.recipe, inputs.shape)
     load_weights(model, weights)
     model.to(inputs.device).eval()
-
-    def features(x: Tensor) -> Tensor:
-        model.network(x)
-        assert model.tap.seen is not None
-        return model.tap.seen
-
     with autocast(inputs.device, "bf16" if inputs.device.type == "cuda" else "fp32"):
-        return map_batches(features, inputs, model.width)
+        return map_batches(partial(model.tap.of, model.network), inputs, model.width)
