@@ -16,7 +16,7 @@ from dataprune.errors import InputError
 from dataprune.trace import MemberTrace
 from dataprune.training.fit import FeatureTap, load_weights, one_thread
 from dataprune.training.inputs import Inputs, map_batches
-from dataprune.training.models import build, last_linear, prepare
+from dataprune.training.models import build, check_name, last_linear
 
 WIDTH = 512  # numbers of a layer that are looked at; larger maps are averaged over places
 GRADIENT_VALUES = 2**24  # held at once
@@ -32,7 +32,7 @@ class Built:
     device: str = "cpu"
 
     def network(self, inputs: Inputs, weights: Mapping[str, np.ndarray]) -> nn.Module:
-        prepare(self.model)
+        check_name(self.model)
         with torch.random.fork_rng(devices=[]):
             network = build(self.model, inputs.shape, self.n_classes)
         load_weights(network, weights)

@@ -19,7 +19,7 @@ from dataprune.precision import Precision, autocast
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment, probe
 from dataprune.training.inputs import Inputs, predict_batch
-from dataprune.training.models import MODELS, build, last_linear, prepare
+from dataprune.training.models import MODELS, build, check_name, last_linear
 from dataprune.training.optimiser import Optimiser
 from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at
 
@@ -131,7 +131,7 @@ class Fit(Fitting):
         n_trained = int(trained_on.sum())
         if n_trained < 2:
             raise invalid("trained_on", "name at least 2 examples", n_trained)
-        prepare(training.model)
+        check_name(training.model)
         with torch_stream(training.seed, "weights", device=inputs.device):
             model = build(training.model, inputs.shape, training.n_classes)
         super().__init__(model, training.recipe, inputs)
@@ -280,7 +280,7 @@ class FeatureTap:
 
 def forward_flops(model: str, shape: tuple[int, ...], n_classes: int) -> int:
     """Count the operations of one example's forward pass; training is three times that."""
-    prepare(model)
+    check_name(model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         network = build(model, shape, n_classes).eval()
         if ":" in model:

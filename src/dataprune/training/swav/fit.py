@@ -14,7 +14,7 @@ from dataprune.precision import autocast
 from dataprune.streams import generator
 from dataprune.training.fit import FeatureTap, Fitting, load_weights, torch_stream
 from dataprune.training.inputs import Inputs, map_batches
-from dataprune.training.models import build, last_linear, prepare, proxy
+from dataprune.training.models import build, check_name, last_linear, proxy
 from dataprune.training.recipes import batches_of, rate_at
 from dataprune.training.swav import views
 from dataprune.training.swav.recipe import Swav, SwavRecipe
@@ -84,7 +84,7 @@ class SwavFit(Fitting):
 
     def __init__(self, swav: Swav, inputs: Inputs) -> None:
         recipe = swav.recipe
-        prepare(recipe.model)
+        check_name(recipe.model)
         with torch_stream(swav.seed, "swav", "weights", device=inputs.device):
             model = SwavNetwork(recipe, inputs.shape)
         model.normalise_prototypes()
