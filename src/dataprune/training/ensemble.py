@@ -261,8 +261,7 @@ def _second_split(job: MemberJob, task: "_Task", fit: "Fit", report: Report) -> 
     second.model.load_state_dict(fit.model.state_dict())
     for epoch in range(1, again.epochs + 1):
         second.train_epoch()
-        named = np.concatenate([logits.argmax(dim=1).cpu().numpy() for _, logits, _ in second.predict()])
-        right, now = named == task.labels, time.perf_counter()
+        right, now = second.named() == task.labels, time.perf_counter()
         last_right[right] = epoch
         report(EpochDone(job.member, again.epochs + epoch, second.loss, float(right[rest].mean()), now - before))
         before = now

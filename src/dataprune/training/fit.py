@@ -234,6 +234,10 @@ class Fit(Fitting):
                 logits = self.model(inputs.batch(some, mirrored=mirrored))
             yield some, logits, self._tap.seen
 
+    def named(self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None) -> Int64[np.ndarray, " some"]:
+        """Return the class that is named for each example that `predict` looks at."""
+        return np.concatenate([logits.argmax(1).cpu().numpy() for _, logits, _ in self.predict(rows, inputs)])
+
     def keep(self) -> None:
         """Keep the weights as they are after this epoch, as `weights@<epoch>.<name>`."""
         self.kept |= {f"weights@{self.epoch:04d}.{name}": value.copy() for name, value in weights_of(self.model).items()}
