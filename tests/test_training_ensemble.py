@@ -12,6 +12,7 @@ from dataprune.trace import open_member
 from dataprune.training import ensemble as ensembles
 from dataprune.training.ensemble import Ensemble, MemberJob, assign_folds, train_member, train_members, training_mask
 from dataprune.training.recipes import Recipe
+from dataprune.training.settings import Settings
 from dataprune.workers import ExecutorConfig
 
 RECIPE = Recipe("r", batch=16, rotation=5.0)
@@ -184,14 +185,21 @@ def test_a_member_at_chance_is_marked(tmp_path):
 
 def test_what_is_refused():
     for wrong, said in (
-        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
-        ({"members": 0}, "`members` must be at least 1"),
         ({"members": 10**30}, "`members` must be at most 10,000, got 1000000"),
-        ({"folds": 1}, "`folds` must be 0"),
         ({"folds": 3}, "folds × repeats × rounds = 3, got 2"),
     ):
         with pytest.raises(InputError, match=said):
             small(**wrong)
+    for asked, said in (
+        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
+        ({"members": 0}, "`members` must be at least 1"),
+        ({"repeats": 0}, "`repeats` must be at least 1"),
+        ({"rounds": 0}, "`rounds` must be at least 1"),
+        ({"folds": 1}, "`folds` must be 0"),
+        ({"folds": -1}, "`folds` must be at least 0"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Settings(**asked)
 
 
 def test_a_member_that_learns_nothing_is_trained_again_at_a_tenth_of_the_rate(dataset, tmp_path, monkeypatch):

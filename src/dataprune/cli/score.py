@@ -138,9 +138,9 @@ def train(
 
 def say_eyes(run: "dp.Run") -> None:
     """Print what judged the examples, and how often it names labels that it did not see."""
-    from dataprune.run.evidence import evidence_of, out_of_sample_accuracy
+    from dataprune.run.evidence import evidence_of
 
-    say(f"networks: {eyes(run.manifest.spec.networks, out_of_sample_accuracy(evidence_of(run)))}")
+    say(f"networks: {eyes(run.manifest.spec.networks, evidence_of(run).out_of_sample_accuracy)}")
 
 
 def say_scores(run: "dp.Run") -> None:

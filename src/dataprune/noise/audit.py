@@ -6,7 +6,6 @@ The ranking is cut into strata, each is sampled at random, and each example coun
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from heapq import heapify, heapreplace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -86,11 +85,11 @@ class Audit:
         n_strata, found = len(self.expected), self.found
         looked = np.bincount(self.stratum[self.rows], minlength=n_strata)
         hits = np.bincount(self.stratum[self.rows[is_wrong]], minlength=n_strata)
-        counts = _Counts(np.bincount(self.stratum, minlength=n_strata), looked, hits, self.expected)
+        counts = np.bincount(self.stratum, minlength=n_strata), looked, hits, self.expected
         flagged = np.zeros(n_strata, bool)
         flagged[self.stratum[found.is_suspect]] = True
         n_flagged = int(found.is_suspect.sum())
-        of_flags, unfound = (counts.of(some).total() if some.any() else Range(0.0, 0.0, 0.0) for some in (flagged, ~flagged))
+        of_flags, unfound = (_total(*(one[some] for one in counts)) for some in (flagged, ~flagged))
         precision = Range(*(getattr(of_flags, one.name) / n_flagged for one in fields(Range))) if n_flagged else None
         n_wrong = _sum(of_flags, unfound)
         together, fits = _together(found, n_wrong)
@@ -118,15 +117,10 @@ def audit(found: Suspects, size: int | None = None, *, seed: int = 0) -> Audit:
     least = int(np.minimum(sizes, FEWEST_EACH).sum())
     if not least <= size <= len(found):
         raise invalid("size", f"be in {least} ... {len(found)}", size, "Fewer say nothing of all labels.")
-    taken = _allocated(sizes, np.sqrt(expected * (1 - expected)), size)
     drawn = np.lexsort((tie_break(found.ids.tolist(), seed), stratum))
-    place = np.searchsorted(stratum[drawn], np.arange(len(sizes)))
-    next_of = place.copy()
-    rows = np.empty(size, np.int64)
-    for at, number in enumerate(taken):
-        rows[at] = drawn[next_of[number]]
-        next_of[number] += 1
-    return Audit(rows, ((next_of - place) / sizes)[stratum], stratum, expected, found)
+    rows = drawn[_allocated(sizes, np.sqrt(expected * (1 - expected)), size)]
+    chance = np.bincount(stratum[rows], minlength=len(sizes)) / sizes
+    return Audit(rows, chance[stratum], stratum, expected, found)
 
 
 def _guess(found: Suspects) -> Values:
@@ -151,67 +145,52 @@ def _strata(guess: Values, n_flagged: int) -> Int64[np.ndarray, " examples"]:
     return np.concatenate(numbers)
 
 
-def _allocated(sizes: Int64[np.ndarray, " strata"], spread: Float64[np.ndarray, " strata"], size: int) -> list[int]:
-    """Return of which stratum each next example is taken, so that the variance falls most by each."""
-    taken = [number for _ in range(FEWEST_EACH) for number in range(len(sizes))]
-    taken = [number for place, number in enumerate(taken) if place // len(sizes) < sizes[number]]
-
-    def gain(number: int, so_far: int) -> tuple[float, int]:
-        full = so_far >= sizes[number]
-        return (0.0 if full else -float(sizes[number] * spread[number]) / np.sqrt(so_far * (so_far + 1))), number
-
-    so_far = [min(FEWEST_EACH, int(one)) for one in sizes]
-    waiting = [gain(number, so_far[number]) for number in range(len(sizes))]
-    heapify(waiting)
-    while len(taken) < size:
-        number = waiting[0][1]
-        taken.append(number)
-        so_far[number] += 1
-        heapreplace(waiting, gain(number, so_far[number]))
-    return taken[:size]
+def _allocated(
+    sizes: Int64[np.ndarray, " strata"], spread: Float64[np.ndarray, " strata"], size: int
+) -> Int64[np.ndarray, " looked"]:
+    """Return which examples are taken, of all by stratum, so that the variance falls most by each next one."""
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    before = np.arange(len(stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of its stratum
+    gain = (sizes * spread)[stratum] / np.sqrt(np.maximum(before, 1) * (before + 1))
+    is_first = before < FEWEST_EACH
+    order = np.lexsort((stratum, np.where(is_first, before, -gain), ~is_first))
+    return order[:size]
 
 
-@dataclass(frozen=True, eq=False)
-class _Counts:
-    """Of each stratum how many there are, how many were looked at, how many of these are wrong, and the share that was guessed."""
+def _total(
+    sizes: Int64[np.ndarray, " strata"],
+    looked: Int64[np.ndarray, " strata"],
+    hits: Int64[np.ndarray, " strata"],
+    expected: Float64[np.ndarray, " strata"],
+) -> Range:
+    """Estimate how many are wrong in strata of these sizes; `expected` are the guessed shares.
 
-    sizes: Int64[np.ndarray, " strata"]
-    looked: Int64[np.ndarray, " strata"]
-    hits: Int64[np.ndarray, " strata"]
-    expected: Float64[np.ndarray, " strata"]
+    The interval holds the totals that the sample does not reject, as Wilson's does. The variance is that of the guessed shares
+    moved to the total that is asked about, their log-odds by a constant, and what the sample shows, in equal parts; of a
+    stratum that shows more, what it shows; that of the guess alone where all decisions are equal, which show none. So few or no
+    hits leave it positive, and a bad guess shows.
 
-    def of(self, some: Bool[np.ndarray, " strata"]) -> "_Counts":
-        return _Counts(self.sizes[some], self.looked[some], self.hits[some], self.expected[some])
+    Source: Wilson 1927, JASA 22.
+    """
+    shares = hits / looked
+    value = float((sizes * shares).sum())
+    left = np.where(sizes > 1, (sizes - looked) / np.maximum(1, sizes - 1), 0.0)
+    seen = np.where(looked > 1, shares * (1 - shares) / np.maximum(1, looked - 1), 0.0)
+    odds, part = np.log(expected / (1 - expected)), 0.5 if seen.any() else 1.0
 
-    def total(self) -> Range:
-        """Estimate how many are wrong in these strata.
+    def beyond(step: float) -> tuple[float, float]:
+        """Return the total of the guess moved so far, and how far it is from the estimate beyond what chance allows."""
+        moved = 1 / (1 + np.exp(-np.clip(odds + step, -50, 50)))
+        variance = (sizes**2 * left * np.maximum(seen, part * (seen + moved * (1 - moved) / looked))).sum()
+        total = float((sizes * moved).sum())
+        return total, abs(total - value) - CERTAIN * float(np.sqrt(variance))
 
-        The interval holds the totals that the sample does not reject, as Wilson's does. The variance is that of the guessed shares
-        moved to the total that is asked about, their log-odds by a constant, and what the sample shows, in equal parts; of a
-        stratum that shows more, what it shows; that of the guess alone where all decisions are equal, which show none. So few or no
-        hits leave it positive, and a bad guess shows.
-
-        Source: Wilson 1927, JASA 22.
-        """
-        shares = self.hits / self.looked
-        value = float((self.sizes * shares).sum())
-        left = np.where(self.sizes > 1, (self.sizes - self.looked) / np.maximum(1, self.sizes - 1), 0.0)
-        seen = np.where(self.looked > 1, shares * (1 - shares) / np.maximum(1, self.looked - 1), 0.0)
-        odds, part = np.log(self.expected / (1 - self.expected)), 0.5 if seen.any() else 1.0
-
-        def beyond(step: float) -> tuple[float, float]:
-            """Return the total of the guess moved so far, and how far it is from the estimate beyond what chance allows."""
-            moved = 1 / (1 + np.exp(-np.clip(odds + step, -50, 50)))
-            variance = (self.sizes**2 * left * np.maximum(seen, part * (seen + moved * (1 - moved) / self.looked))).sum()
-            total = float((self.sizes * moved).sum())
-            return total, abs(total - value) - CERTAIN * float(np.sqrt(variance))
-
-        middle = _root(lambda step: beyond(step)[0] - value, -50.0, 50.0)
-        low = beyond(_root(lambda step: -beyond(step)[1], -50.0, middle))[0]
-        high = beyond(_root(lambda step: beyond(step)[1], middle, 50.0))[0]
-        known_right = int((self.looked - self.hits).sum())
-        n_hits, most = float(self.hits.sum()), float(self.sizes.sum()) - known_right
-        return Range(value, min(value, max(low, n_hits)), max(value, min(high, most)))
+    middle = _root(lambda step: beyond(step)[0] - value, -50.0, 50.0)
+    low = beyond(_root(lambda step: -beyond(step)[1], -50.0, middle))[0]
+    high = beyond(_root(lambda step: beyond(step)[1], middle, 50.0))[0]
+    known_right = int((looked - hits).sum())
+    n_hits, most = float(hits.sum()), float(sizes.sum()) - known_right
+    return Range(value, min(value, max(low, n_hits)), max(value, min(high, most)))
 
 
 def _sum(one: Range, other: Range) -> Range:

@@ -109,20 +109,18 @@ def _near_pictures(inputs: Sequence[np.ndarray], rows: Int64[np.ndarray, " rows"
         note = f"pictures of {side} pixels show too little to tell copies from alike ones: only identical ones were looked for"
         return Pairs(*_no_pairs(), (note,))
     plain = np.concatenate([coarse(part) for part in inputs])[rows]
-    best: dict[str, list[np.ndarray]] = {"first": [], "second": [], "distance": []}
+    both_ways = []
     for mirrored in (False, True):
         queries = np.concatenate([coarse(part, mirrored=True) for part in inputs])[rows] if mirrored else None
         _, one, other = close_pairs(plain, queries, COARSE_LIMIT, most=MOST_PARTNERS)
         distance = _compared(inputs, rows[one], rows[other], mirrored)
         close = distance <= most
-        for name, values in (("first", rows[one]), ("second", rows[other]), ("distance", distance)):
-            best[name].append(values[close])
-    first, second, distance = (np.concatenate(best[name]) for name in ("first", "second", "distance"))
-    order = np.lexsort((distance, second, first))  # of a pair that agrees both ways, the closer one
-    is_new = np.ones(len(order), bool)
-    is_new[1:] = (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)
-    order = order[is_new]
-    return Pairs(first[order], second[order], distance[order], np.zeros(len(order), bool), limit=most)
+        both_ways.append((rows[one[close]], rows[other[close]], distance[close]))
+    first, second, distance = map(np.concatenate, zip(*both_ways, strict=True))
+    order = np.argsort(distance, kind="stable")  # of a pair that agrees both ways, the closer one
+    _, closer = np.unique((first * (rows[-1] + 1) + second)[order], return_index=True)
+    once = order[closer]
+    return Pairs(first[once], second[once], distance[once], np.zeros(len(once), bool), limit=most)
 
 
 def _compared(

@@ -96,6 +96,16 @@ class Evidence:
         """Whether the networks that speak saw the example in training: none ("out"), all ("in"), or some."""
         return "in" if self.out_of_sample is None else "out" if self.in_sample is None else "both"
 
+    @cached_property
+    def agreement(self) -> float:
+        """The share of the given labels that the networks name which judge first."""
+        return float((self.probabilities.argmax(axis=1) == self.labels).mean())
+
+    @property
+    def out_of_sample_accuracy(self) -> float | None:
+        """How often the networks that did not see an example name its given label; None where all saw all."""
+        return None if self.out_of_sample is None else self.agreement
+
     @property
     def probabilities(self) -> Singles:
         """What judges the label first: the networks that did not see the example; where there are none, those that did, with the

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64
 from dataprune.blocks import slices
 from dataprune.noise.evidence import CHUNK_VALUES, Evidence, Labels, Table, Values, resisting
 from dataprune.noise.fit import LOWEST
-from dataprune.noise.ground import Estimate, agreement, why_no_count
+from dataprune.noise.ground import Estimate, why_no_count
 from dataprune.noise.posterior import (
     ELSEWHERE,
     OURS,
@@ -68,7 +68,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     odds = joined + shift_to_sum(joined, estimate.n_wrong)
     probability = sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     why = why_no_count(evidence, estimate)
-    unnamed = (1 - agreement(evidence)) * len(evidence)
+    unnamed = (1 - evidence.agreement) * len(evidence)
     is_counted, is_known = why == "", why not in ("in_sample", "mostly_seen", "near_chance")
     worth_words = np.maximum(probability, WORTH_WORDS * (odds >= np.sort(odds)[-min(len(odds), WORTH_LOOKING)]))
     return Suspects(
@@ -88,7 +88,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         notes=notes_of(evidence, why),
         suggested_probability=probability * share,
         why_no_count=why,
-        accuracy=None if evidence.sampling == "in" else agreement(evidence),
+        accuracy=evidence.out_of_sample_accuracy,
     )
 
 
@@ -147,7 +147,7 @@ def _count(evidence: Evidence, average: Average, odds: Values, seed: int) -> Est
     looks = [max(0.0, noise.by_looks + step) for step in (-LOOKS_ERROR, LOOKS_ERROR)] if np.isfinite(noise.strength) else [0.0]
     looked = np.ptp([share_wrong(replace(noise, by_looks=one), p, labels) for one in looks]) / 2
     fits = float(np.sqrt(sampled + chosen + learned**2 + looked**2))
-    named = agreement(evidence)
+    named = evidence.agreement
     unlearned = max(0.0, 1 - named - share)
     unlearned += max(0.0, float(evidence.probabilities.max(axis=1).mean(dtype=np.float64)) - named)
     networks = [float(np.hypot(MODEL_ERROR * share, error * unlearned)) for error in (UNLEARNED_BELOW, UNLEARNED_ABOVE)]

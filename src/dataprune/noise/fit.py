@@ -1,6 +1,7 @@
 """Expectation maximisation of the model of noise, of several sets of examples at once, in single precision."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -24,30 +25,37 @@ Stack = Float32[np.ndarray, "fits examples classes"]
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """Parameters of several fits: scale (fits, K, K), bias (fits, K), transition (fits, K, K), as in `posterior.Noise`. With
-    `by_class` each entry of the scale is free, else it is one number on the diagonal."""
+class Noise:
+    """A fitted model of how given labels come about, or several of one kind; `transition[..., i, j]` is P(given = j | true = i), of
+    all labels together."""
 
-    scale: Float64[np.ndarray, "fits classes classes"]
-    bias: Float64[np.ndarray, "fits classes"]
-    transition: Float64[np.ndarray, "fits classes classes"]
-    learned: float
-    strength: float
-    by_class: bool
+    scale: Float64[np.ndarray, "*fits classes classes"]  # what log-probabilities are multiplied by
+    bias: Float64[np.ndarray, "*fits classes"]  # what is then added
+    transition: Float64[np.ndarray, "*fits classes classes"]
+    learned: float  # the share of the noise that was taken out of the probabilities first
+    strength: float  # how strongly the matrix was drawn to noise into all classes alike
+    by_class: bool = False  # whether each entry of the scale is free, or it is one number on the diagonal
+    by_looks: float = 0.0  # the share of labels that was given by how the example looks
 
-    def part(self, which: slice) -> "Start":
+    def __getitem__(self, which: int | slice) -> "Noise":
+        """Return one of several, or some."""
         return replace(self, scale=self.scale[which], bias=self.bias[which], transition=self.transition[which])
 
+    @cached_property
+    def unmixing(self) -> Float64[np.ndarray, "*fits classes classes"]:
+        """What takes the noise that was learned out of probabilities."""
+        return np.linalg.inv((1 - self.learned) * np.eye(self.bias.shape[-1]) + self.learned * self.transition)
 
-def em(p: Stack, labels: Int64[np.ndarray, "fits examples"], start: Start) -> Start:
+
+def em(p: Stack, labels: Int64[np.ndarray, "fits examples"], start: Noise) -> Noise:
     """Improve each fit on its examples by expectation maximisation."""
     at_once = max(1, CACHED // p[0].size)
-    parts = [_em(p[i : i + at_once], labels[i : i + at_once], start.part(slice(i, i + at_once))) for i in range(0, len(p), at_once)]
+    parts = [_em(p[i : i + at_once], labels[i : i + at_once], start[i : i + at_once]) for i in range(0, len(p), at_once)]
     scale, bias = np.concatenate([one.scale for one in parts]), np.concatenate([one.bias for one in parts])
     return replace(start, scale=scale, bias=bias, transition=np.concatenate([one.transition for one in parts]))
 
 
-def held_out(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Start) -> Float64[np.ndarray, "fits examples"]:
+def held_out(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Noise) -> Float64[np.ndarray, "fits examples"]:
     """Return the log-probability of each given label by each fit, in nats."""
     clean = _clean(_values(_evidence(np.maximum(p, TINY), fits), fits), fits)
     return np.asarray(np.log(np.maximum((clean * _given(fits, labels)).sum(axis=2, dtype=np.float64), 1e-30)))
@@ -78,7 +86,7 @@ def surest(p: Probabilities, labels: Labels, transition: Float64[np.ndarray, "cl
     return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))
 
 
-def _em(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Start) -> Start:
+def _em(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Noise) -> Noise:
     _, n, n_classes = p.shape
     p = np.maximum(p, TINY)
     named = np.zeros(p.shape, np.float32)
@@ -103,17 +111,16 @@ def _em(p: Stack, labels: Int64[np.ndarray, "fits examples"], fits: Start) -> St
     return fits
 
 
-def _evidence(p: Stack, fits: Start) -> Stack:
+def _evidence(p: Stack, fits: Noise) -> Stack:
     """Take out of the probabilities the noise that the networks have learned; give logarithms."""
-    mixed = (1 - fits.learned) * np.eye(p.shape[2]) + fits.learned * fits.transition
-    return leaky_logs(np.maximum(p @ np.linalg.inv(mixed).astype(np.float32), np.float32(MIXED_FLOOR) * p))
+    return leaky_logs(np.maximum(p @ fits.unmixing.astype(np.float32), np.float32(MIXED_FLOOR) * p))
 
 
-def _values(evidence: Stack, fits: Start) -> Stack:
+def _values(evidence: Stack, fits: Noise) -> Stack:
     return np.asarray(evidence @ fits.scale.swapaxes(1, 2).astype(np.float32))
 
 
-def _clean(values: Stack, fits: Start) -> Stack:
+def _clean(values: Stack, fits: Noise) -> Stack:
     moved = values + fits.bias.astype(np.float32)[:, None, :]
     moved -= moved.max(axis=2, keepdims=True)
     np.exp(moved, out=moved)
@@ -121,12 +128,12 @@ def _clean(values: Stack, fits: Start) -> Stack:
     return moved
 
 
-def _given(fits: Start, labels: Int64[np.ndarray, "fits examples"]) -> Stack:
+def _given(fits: Noise, labels: Int64[np.ndarray, "fits examples"]) -> Stack:
     transposed = np.ascontiguousarray(fits.transition.swapaxes(1, 2), np.float32)
     return np.asarray(transposed[np.arange(len(labels))[:, None], labels])
 
 
-def _scaled(values: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.ndarray, np.ndarray]:
+def _scaled(values: Stack, clean: Stack, true: Stack, fits: Noise) -> tuple[np.ndarray, np.ndarray]:
     """Move the size of the scale (its logarithm) and the bias by a Newton step of the cross-entropy to what is held for the true
     classes."""
     n_fits, n, n_classes = values.shape
@@ -150,7 +157,7 @@ def _scaled(values: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.n
     return fits.scale * grown[:, None, None], fits.bias + step[:, 1:]
 
 
-def _turned(evidence: Stack, clean: Stack, true: Stack, fits: Start) -> tuple[np.ndarray, np.ndarray]:
+def _turned(evidence: Stack, clean: Stack, true: Stack, fits: Noise) -> tuple[np.ndarray, np.ndarray]:
     """Move each entry of the scale, and the bias, by a step of the same with the Hessian taken for a product of two parts.
 
     One part is of the classes, the other of the evidence, of examples weighed by how unsure they are.

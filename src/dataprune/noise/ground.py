@@ -29,11 +29,6 @@ class Estimate:
     is_of_fits: bool
 
 
-def agreement(evidence: Evidence) -> float:
-    """Return the share of the given labels that the networks name."""
-    return float((evidence.probabilities.argmax(axis=1) == evidence.labels).mean())
-
-
 def chance_of(evidence: Evidence) -> float:
     """Return how many labels the networks would name if what they name did not depend on the example."""
     named = np.bincount(evidence.probabilities.argmax(axis=1), minlength=evidence.n_classes)
@@ -45,9 +40,9 @@ def why_no_count(evidence: Evidence, estimate: Estimate) -> WhyNoCount:
     chance = chance_of(evidence)
     if evidence.sampling == "in":
         return "mostly_seen" if evidence.mostly_seen else "in_sample"
-    if agreement(evidence) <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
+    named = evidence.agreement
+    if named <= chance + CHANCE_ERRORS * np.sqrt(chance * (1 - chance) / len(evidence)):
         return "near_chance"
-    named = agreement(evidence)
     of_right = named * len(evidence) / max(1.0, len(evidence) - estimate.n_wrong)
     least = LEAST_NAMED if evidence.sampling == "out" else LEAST_NAMED_BOTH
     if len(evidence) < FEW and named < FEW_NAMED:

@@ -14,16 +14,15 @@ labels given by looks (drawn from what the networks hold for the true class) lea
 and changes their meaning only. So this share is a judgement and no fit, made where the noise goes between classes that look alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dataprune.blocks import slices
 from dataprune.noise.evidence import CHUNK_VALUES, Labels, Probabilities, Table, Values
-from dataprune.noise.fit import MIXED_FLOOR, Start, alike, em, held_out, leaky_logs, surest
+from dataprune.noise.fit import MIXED_FLOOR, Noise, alike, em, held_out, leaky_logs, surest
 from dataprune.streams import generator
 
 # A row of the transition matrix starts from noise into all classes alike, as if seen on so many examples; averaged over these.
@@ -64,24 +63,6 @@ ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True, looks=0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Noise:
-    """A fitted model of how given labels come about; `transition[i, j]` is P(given = j | true = i), of all labels together."""
-
-    scale: Float64[np.ndarray, "classes classes"]  # what log-probabilities are multiplied by
-    bias: Float64[np.ndarray, " classes"]  # what is then added
-    transition: Float64[np.ndarray, "classes classes"]
-    learned: float  # the share of the noise that was taken out of the probabilities first
-    strength: float  # how strongly the matrix was drawn to noise into all classes alike
-    by_class: bool = False  # whether the scale is a matrix, or one number
-    by_looks: float = 0.0  # the share of labels that was given by how the example looks
-
-    @cached_property
-    def unmixing(self) -> Float64[np.ndarray, "classes classes"]:
-        """What takes the noise that was learned out of probabilities."""
-        return np.linalg.inv((1 - self.learned) * np.eye(len(self.bias)) + self.learned * self.transition)
-
-
-@dataclass(frozen=True, eq=False)
 class Average:
     """Models that explain the labels, by weight; `folds` are the shares of wrong labels by models fitted without a fold."""
 
@@ -118,14 +99,14 @@ def fit_noise(probabilities: Probabilities, labels: Labels, prior: Prior = ELSEW
     folded = [fit(p, y, prior, *kind, kept) for kind in kinds]
     logs = np.zeros((len(kinds), n))
     for found, told in zip(folded, logs, strict=True):
-        np.add.at(told, left_out, held_out(p[left_out], y[left_out], _start(found)))
+        np.add.at(told, left_out, held_out(p[left_out], y[left_out], found))
     strong, free = (np.array(one) for one in zip(*kinds, strict=True))
     weights = weigh(logs / repeats, np.isinf(strong), free, prior.doubts)
     expected = np.array([share_wrong(one, p, y) for one in fits])
     is_more = expected > expected[int(weights.argmax())]
     worth = np.flatnonzero(weights >= np.where(is_more, WORTH_MORE, WORTH_WEIGHT))
     weights = weights[worth] / weights[worth].sum()
-    shares = np.array([[share_wrong(one, p, y) for one in folded[place]] for place in worth])
+    shares = np.array([[share_wrong(folded[place][fold], p, y) for fold in range(len(kept))] for place in worth])
     noises = tuple(replace(fits[place], by_looks=_by_looks(fits[place], p, y, prior.looks)) for place in worth)
     return Average(noises, weights, (weights @ shares).reshape(repeats, n_folds))
 
@@ -137,20 +118,16 @@ def sample(probabilities: Probabilities, labels: Labels, seed: int) -> tuple[Pro
     return np.asarray(probabilities[rows], np.float32), labels[rows]
 
 
-def fit(
-    p: Probabilities, y: Labels, prior: Prior, strength: float, by_class: bool, rows: Int64[np.ndarray, "fits rows"]
-) -> list[Noise]:
+def fit(p: Probabilities, y: Labels, prior: Prior, strength: float, by_class: bool, rows: Int64[np.ndarray, "fits rows"]) -> Noise:
+    """Fit a model to each of some sets of examples."""
     begun, n_classes = [], p.shape[1]
     for one in rows:
         transition = alike(prior.share, y[one], n_classes)
         begun.append(surest(p[one], y[one], transition) if prior.doubts and np.isfinite(strength) else transition)
     count = len(rows)
     scale = np.broadcast_to(np.eye(n_classes), (count, n_classes, n_classes))
-    start = Start(scale, np.zeros((count, n_classes)), np.stack(begun), prior.learned, strength, by_class)
-    found = em(p[rows], y[rows], start)
-    return [
-        Noise(s, b, t, prior.learned, strength, by_class) for s, b, t in zip(found.scale, found.bias, found.transition, strict=True)
-    ]
+    start = Noise(scale, np.zeros((count, n_classes)), np.stack(begun), prior.learned, strength, by_class)
+    return em(p[rows], y[rows], start)
 
 
 def weigh(
@@ -244,11 +221,6 @@ def _by_looks(noise: Noise, p: Probabilities, labels: Labels, share: float) -> f
         return 0.0
     correlation = float(np.corrcoef(here, there)[0, 1])
     return share * float(np.clip((correlation - LOOKS_FROM) / (LOOKS_FULL - LOOKS_FROM), 0, 1))
-
-
-def _start(found: Sequence[Noise]) -> Start:
-    scale, bias, transition = (np.stack([getattr(one, name) for one in found]) for name in ("scale", "bias", "transition"))
-    return Start(scale, bias, transition, found[0].learned, found[0].strength, found[0].by_class)
 
 
 def _log_sum(values: Table) -> Values:

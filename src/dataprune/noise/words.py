@@ -4,7 +4,7 @@ import numpy as np
 
 from dataprune.errors import join_some, percent
 from dataprune.noise.evidence import Evidence, Labels, Values
-from dataprune.noise.ground import agreement, chance_of
+from dataprune.noise.ground import chance_of
 from dataprune.noise.suspects import Suspects, WhyNoCount
 
 WHY_NO_COUNT: dict[WhyNoCount, str] = {
@@ -101,6 +101,6 @@ def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
     if never:
         notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
     if why:
-        agree, chance = percent(agreement(evidence)), percent(chance_of(evidence))
+        agree, chance = percent(evidence.agreement), percent(chance_of(evidence))
         notes.append(WHY_NO_COUNT[why].format(agree=agree, chance=chance))
     return tuple(notes)

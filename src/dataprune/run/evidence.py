@@ -26,12 +26,6 @@ def evidence_of(run: Run) -> Evidence:
     return replace(found, count_from=Evidence(found.labels, out_of_sample=unseen, ids=found.ids, classes=found.classes))
 
 
-def out_of_sample_accuracy(evidence: Evidence) -> float | None:
-    """Return how often the networks that did not see an example name its given label; None where all saw all."""
-    found = evidence.out_of_sample
-    return None if found is None else float((found.argmax(1) == evidence.labels).mean())
-
-
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:
     """Gather from the trace of one round or more what a finding reads; `numbers` are those of the members that learned. A later
     round leaves suspects out of its folds. To ask for each example the same number of networks, suspect or not, those whose fold it

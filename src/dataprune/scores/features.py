@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from dataprune.blocks import slices
 from dataprune.clustering import Features, UnitRows, assign, blocks, refuse_rows, shape_of
 from dataprune.errors import invalid
+from dataprune.scores.neighbours import labels_of
 from dataprune.streams import generator
-from dataprune.trace.member import checked_labels
 
 BLOCK_VALUES = 2**23  # 64 MB of float64
 POINTS_EACH, MOST_POINTS = 100, 1_000_000
@@ -25,7 +25,7 @@ def median_distance(features: np.ndarray, labels: ArrayLike) -> Float64[np.ndarr
     Source:   Xia et al. 2023, "Moderate Coreset", ICLR. Departs: the class's median as in the authors' code, not its mean.
     """
     _, width = shape_of(features)
-    classes = _labels_of(features, labels)
+    classes = labels_of(features, labels)
     for block in slices(len(features), width, BLOCK_VALUES):
         refuse_rows(~np.isfinite(features[block]).all(axis=1), block.start, "NaN or infinite")
     distances = np.empty(len(features))
@@ -72,7 +72,7 @@ def prototype_distance(features: Features, labels: ArrayLike) -> Float64[np.ndar
 
     Source:   Sorscher et al. 2022, arXiv:2206.14486, supervised prototypes. Departs: Euclidean distance.
     """
-    _, place = np.unique(_labels_of(features, labels), return_inverse=True)
+    _, place = np.unique(labels_of(features, labels), return_inverse=True)
     counts, distances = np.bincount(place), np.empty(len(place))
     sums = np.zeros((len(counts), shape_of(features)[1]))
     for start, block in blocks(features):
@@ -125,13 +125,6 @@ def zcore(features: np.ndarray, *, points: int | None = None, seed: int = 0) -> 
         blame = np.where(least > 0, (np.maximum(distance, unit) / unit) ** -EXPONENT, distance == 0)
         np.subtract.at(scores, near, blame * (times / blame.sum(axis=1))[:, None])
     return scores
-
-
-def _labels_of(features: Features, labels: ArrayLike) -> Int64[np.ndarray, " examples"]:
-    classes, (n_rows, _) = checked_labels(labels), shape_of(features)
-    if n_rows != len(classes):
-        raise invalid("labels", f"be as many as features: {n_rows}", len(classes))
-    return classes
 
 
 def _read(features: np.ndarray, rows: Int64[np.ndarray, " rows"], columns: slice) -> Float64[np.ndarray, "rows columns"]:

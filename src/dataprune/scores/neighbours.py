@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64, Int64
 from numpy.typing import ArrayLike
 
 from dataprune.blocks import slices
-from dataprune.clustering import BLOCK_ROWS, refuse_rows, shape_of
+from dataprune.clustering import BLOCK_ROWS, Features, refuse_rows, shape_of
 from dataprune.errors import invalid, unknown_choice
 from dataprune.trace.member import checked_labels
 
@@ -69,11 +69,17 @@ def knn_scores(
         >>> share.tolist(), distance.round(3).tolist()
         ([1.0, 1.0, 1.0], [0.0, 0.0, 1.0])
     """
-    classes = checked_labels(labels)
-    if len(classes) != len(features):
-        raise invalid("labels", f"be as many as features: {len(features)}", len(classes))
+    classes = labels_of(features, labels)
     distances, rows = nearest(features, None, max(1, min(k, len(features) - 1)))
     return (classes[rows] == classes[:, None]).mean(axis=1), distances.mean(axis=1, dtype=np.float64)
+
+
+def labels_of(features: Features, labels: ArrayLike) -> Int64[np.ndarray, " examples"]:
+    """Return class indices, one for each row of features; what does not fit is refused."""
+    classes, (n_rows, _) = checked_labels(labels), shape_of(features)
+    if n_rows != len(classes):
+        raise invalid("labels", f"be as many as features: {n_rows}", len(classes))
+    return classes
 
 
 def knn_accuracy(

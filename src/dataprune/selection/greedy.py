@@ -161,18 +161,16 @@ def gradmatch(group: Group, count: int) -> Chosen:
     for place in range(count):
         best = int((left + free).argmax())
         chosen[place], free[best] = best, -np.inf
-        before = chosen[:place]
+        before, held = chosen[:place], chosen[: place + 1]
         # One more row of the Cholesky factor of the Gram matrix with its ridge.
         column = (errors[before] @ errors[best]) * (x[before] @ x[best])
         row = solve_triangular(root[:place, :place], column, lower=True) if place else column
         own = float(errors[best] @ errors[best]) * float(x[best] @ x[best]) + ridge
         root[place, :place], root[place, place] = row, np.sqrt(max(own - float(row @ row), 1e-12))
         factor = root[: place + 1, : place + 1]
-        half = solve_triangular(factor, products[chosen[: place + 1]], lower=True)
+        half = solve_triangular(factor, products[held], lower=True)
         weights = solve_triangular(factor, half, lower=True, trans="T")
-        held = chosen[: place + 1]
         left = products - ((errors @ (errors[held].T @ (weights[:, None] * x[held]))) * x).sum(axis=1)
-    half = solve_triangular(root, products[chosen], lower=True)
     # The weights without negative ones: min ‖root' w − half‖, which is the same problem with its ridge.
     return Chosen(order[chosen], nnls(root.T, half)[0])
 

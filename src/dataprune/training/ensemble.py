@@ -25,7 +25,7 @@ from dataprune.training.trees import grown, staged_logits
 from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 
 if TYPE_CHECKING:
-    from dataprune.training.fit import Fit, Training
+    from dataprune.training.fit import Fit
 
 MOST_MEMBERS = 10_000  # more is a slip of the finger
 # On what it was trained on, a member must beat "always the largest class" by so many standard errors (of a tiny set, where no
@@ -60,14 +60,9 @@ class Ensemble:
     def __post_init__(self) -> None:
         if self.members > MOST_MEMBERS:
             raise invalid("members", f"be at most {MOST_MEMBERS:,}", self.members)
-        for name in ("epochs", "repeats", "rounds", "members"):
-            value = getattr(self, name)
-            if value < 1:
-                raise invalid(name, "be at least 1", value)
-            if value > 1 and not self.folds and name in ("repeats", "rounds"):
-                raise invalid(name, "be 1 without folds", value, f"Give --folds too: {name} are of the folds.")
-        if self.folds == 1 or self.folds < 0:
-            raise invalid("folds", "be 0 (no folds) or at least 2", self.folds)
+        for name in ("repeats", "rounds"):
+            if getattr(self, name) > 1 and not self.folds:
+                raise invalid(name, "be 1 without folds", getattr(self, name), f"Give --folds too: {name} are of the folds.")
         expected = self.folds * self.repeats * self.rounds
         if self.folds and self.members != expected:
             raise invalid("members", f"be folds × repeats × rounds = {expected}", self.members, "Leave it out.")
@@ -94,11 +89,6 @@ class Ensemble:
 
     def is_threshold(self, member: int) -> bool:
         return member >= self.members
-
-    def training(self, seed: int, device: str) -> "Training":
-        from dataprune.training.fit import Training
-
-        return Training(self.model, self.recipe, self.epochs, seed, self.n_classes, device, self.precision)
 
     def sees_mirrored(self, n_examples: int, have_mirrored: bool) -> bool:
         """Return whether members look at the mirror images too, at the end: the data have such, members learned from them, and
@@ -271,8 +261,7 @@ def _second_split(job: MemberJob, task: "_Task", fit: "Fit", report: Report) -> 
     second.model.load_state_dict(fit.model.state_dict())
     for epoch in range(1, again.epochs + 1):
         second.train_epoch()
-        named = np.concatenate([logits.argmax(dim=1).cpu().numpy() for _, logits, _ in second.predict()])
-        right, now = named == task.labels, time.perf_counter()
+        right, now = second.named() == task.labels, time.perf_counter()
         last_right[right] = epoch
         report(EpochDone(job.member, again.epochs + epoch, second.loss, float(right[rest].mean()), now - before))
         before = now
@@ -319,13 +308,13 @@ def _task(job: MemberJob) -> _Task:
 
 def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Report) -> tuple["Fit", Recorder, float]:
     """Train at `rate` times the recipe's learning rate, from the last checkpoint on; return network, trace and seconds."""
-    from dataprune.training.fit import Fit
+    from dataprune.training.fit import Fit, Training
     from dataprune.training.inputs import Inputs
 
     begun = before = written = time.perf_counter()
     ensemble, seed = job.ensemble, torch_seed(job.ensemble.seed, "member", job.member)
     recipe = replace(ensemble.recipe, learning_rate=ensemble.recipe.learning_rate * rate)
-    training = replace(ensemble.training(seed, job.device), recipe=recipe, n_classes=task.n_classes)
+    training = Training(ensemble.model, recipe, ensemble.epochs, seed, task.n_classes, job.device, ensemble.precision)
     inputs = Inputs(task.inputs, recipe.normalise, job.device, mirrored=task.mirrored)
     fit = Fit(training, inputs, task.labels, task.trained_on)
     about = task.labels, task.n_classes, ensemble.epochs

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from dataprune.errors import InputError
 from dataprune.trace import MemberTrace
 from dataprune.training.fit import FeatureTap, load_weights, one_thread
 from dataprune.training.inputs import Inputs, map_batches
-from dataprune.training.models import build, last_linear, prepare
+from dataprune.training.models import build, check_name, last_linear
 
 WIDTH = 512  # numbers of a layer that are looked at; larger maps are averaged over places
 GRADIENT_VALUES = 2**24  # held at once
@@ -31,7 +32,7 @@ class Built:
     device: str = "cpu"
 
     def network(self, inputs: Inputs, weights: Mapping[str, np.ndarray]) -> nn.Module:
-        prepare(self.model)
+        check_name(self.model)
         with torch.random.fork_rng(devices=[]):
             network = build(self.model, inputs.shape, self.n_classes)
         load_weights(network, weights)
@@ -49,15 +50,8 @@ def penultimate(
     layer = last_linear(network, built.n_classes)
     if layer is None:
         raise InputError(f"model {built.model!r} has no last linear layer with {built.n_classes} outputs, so no features.")
-    tap = FeatureTap(layer)
-
-    def seen_by_last_layer(x: Tensor) -> Tensor:
-        network(x)
-        assert tap.seen is not None
-        return tap.seen
-
     with one_thread(built.device):
-        return map_batches(seen_by_last_layer, inputs, layer.in_features)
+        return map_batches(partial(FeatureTap(layer).of, network), inputs, layer.in_features)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from dataprune.precision import Precision, autocast
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment, probe
 from dataprune.training.inputs import Inputs, predict_batch
-from dataprune.training.models import MODELS, build, last_linear, prepare
+from dataprune.training.models import MODELS, build, check_name, last_linear
 from dataprune.training.optimiser import Optimiser
 from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at
 
@@ -131,7 +131,7 @@ class Fit(Fitting):
         n_trained = int(trained_on.sum())
         if n_trained < 2:
             raise invalid("trained_on", "name at least 2 examples", n_trained)
-        prepare(training.model)
+        check_name(training.model)
         with torch_stream(training.seed, "weights", device=inputs.device):
             model = build(training.model, inputs.shape, training.n_classes)
         super().__init__(model, training.recipe, inputs)
@@ -234,6 +234,10 @@ class Fit(Fitting):
                 logits = self.model(inputs.batch(some, mirrored=mirrored))
             yield some, logits, self._tap.seen
 
+    def named(self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None) -> Int64[np.ndarray, " some"]:
+        """Return the class that is named for each example that `predict` looks at."""
+        return np.concatenate([logits.argmax(1).cpu().numpy() for _, logits, _ in self.predict(rows, inputs)])
+
     def keep(self) -> None:
         """Keep the weights as they are after this epoch, as `weights@<epoch>.<name>`."""
         self.kept |= {f"weights@{self.epoch:04d}.{name}": value.copy() for name, value in weights_of(self.model).items()}
@@ -271,10 +275,16 @@ class FeatureTap:
     def _remember(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         self.seen = given[0].detach()
 
+    def of(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Return what goes into the layer where its network looks at a batch."""
+        network(x)
+        assert self.seen is not None
+        return self.seen
+
 
 def forward_flops(model: str, shape: tuple[int, ...], n_classes: int) -> int:
     """Count the operations of one example's forward pass; training is three times that."""
-    prepare(model)
+    check_name(model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         network = build(model, shape, n_classes).eval()
         if ":" in model:

@@ -21,13 +21,9 @@ TUNED_SIDE, TUNED_CHUNK = 128, 64  # smaller pictures are enlarged to it; so man
 PROXY_MAP = 16  # the proxy's first stage works on maps of about this side, whatever the picture's size
 
 
-def prepare(name: str) -> None:
-    """Import the module of a `module:function` model: what it draws while it is imported must not come out of a weight stream."""
-    if ":" in name:
-        load(name)
-
-
 def check_name(name: str) -> None:
+    """Refuse a model that is not there. The module of a `module:function` model is imported: what it draws meanwhile must not come
+    out of a weight stream."""
     if ":" in name:
         load(name)
     elif name not in (*MODELS, TREES.name):

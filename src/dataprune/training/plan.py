@@ -91,10 +91,11 @@ class Plan:
     def _batch_seconds(self, device: str) -> tuple[float, float]:
         """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first of a folder
         are of one class, which is learned at once, and gradients next to zero take a CPU twenty times as long."""
-        from dataprune.training.fit import Fit, one_thread
+        from dataprune.training.fit import Fit, Training, one_thread
         from dataprune.training.inputs import Inputs
 
-        dataset, training = self.dataset, self.ensemble.training(self.ensemble.seed, device)
+        dataset, one = self.dataset, self.ensemble
+        training = Training(one.model, one.recipe, one.epochs, one.seed, one.n_classes, device, one.precision)
         n_rows = min(len(dataset), 3 * training.recipe.batch)
         rows = np.arange(n_rows) * len(dataset) // n_rows
         assert dataset.labels is not None

@@ -1,17 +1,12 @@
 """How a network is trained: optimiser, schedule, augmentation, batch and epochs, as one frozen value."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args, get_origin
 
 from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import named
 
-CHOICES = {
-    "optimiser": ("sgd", "adam", "adamw"),
-    "schedule": ("triangle", "cosine", "constant", "steps", "plateau"),
-    "normalise": ("own", "half", "none", "ball"),
-}
 PRETRAINED = "encoder-tuned"  # the model that begins from weights which have seen pictures
 MOST_EPOCHS = 1_000_000  # more is a slip of the finger
 
@@ -58,9 +53,10 @@ class Recipe:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise unknown_choice(name, getattr(self, name), choices)
+        for one in fields(self):
+            value, choices = getattr(self, one.name), get_args(one.type)
+            if get_origin(one.type) is Literal and value not in choices:
+                raise unknown_choice(one.name, value, choices)
         for name, fits, requirement in (
             ("learning_rate", 0 < self.learning_rate < math.inf, "be a positive number"),
             ("momentum", 0 <= self.momentum < 1, "be in [0, 1)"),

@@ -198,7 +198,7 @@ def _train(
         history.seen += _examples(int(part.trained_on.sum()), part.n_batches, part.taken)
         history.steps += part.taken
         history.loss.append(fit.loss)
-        history.validation.append(float(_correct(fit, rows, validation, truth).mean()))
+        history.validation.append(float((fit.named(rows, validation) == truth).mean()))
         report((job.name, StagedEpoch(fit.epoch, len(parts), fit.loss, history.validation[-1], history.seen)))
         if time.perf_counter() - saved >= job.checkpoint_seconds and fit.epoch < len(parts):
             checkpoints.save(
@@ -208,7 +208,7 @@ def _train(
     return StagedDone(
         loss=tuple(history.loss),
         validation=tuple(history.validation),
-        test_correct=np.zeros(0, bool) if places.test is None else _correct(fit, None, test, _labels(places.test)),
+        test_correct=np.zeros(0, bool) if places.test is None else fit.named(inputs=test) == _labels(places.test),
         steps=history.steps,
         examples_seen=history.seen,
         train_seconds=history.train_seconds,
@@ -240,13 +240,6 @@ def epochs_of(stages: list[Stage], training: Training) -> list[Part]:
             parts.append(Part(stage.trained_on, n_batches, taken, first, n_steps, epoch))
             first, left = first + taken, left - taken
     return parts
-
-
-def _correct(
-    fit: Fit, rows: Int64[np.ndarray, " some"] | None, inputs: Inputs | None, labels: Int64[np.ndarray, " some"]
-) -> Bool[np.ndarray, " some"]:
-    predicted = [logits.argmax(1).cpu().numpy() for _, logits, _ in fit.predict(rows, inputs)]
-    return np.asarray(np.concatenate(predicted) == labels)
 
 
 def _inputs(places: Places, normalise: str, device: str) -> tuple[Inputs, Inputs | None, Inputs | None]:

@@ -20,7 +20,7 @@ from dataprune.quality.issues import Issues
 from dataprune.report.predictions import EnsemblePredictions, predictions_of
 from dataprune.report.text import capitalise, display_text, pluralise
 from dataprune.run.duplicates import Duplicates, find_duplicates
-from dataprune.run.evidence import dealt_of, evidence_of, out_of_sample_accuracy
+from dataprune.run.evidence import dealt_of, evidence_of
 from dataprune.run.features import match
 from dataprune.run.issues import FILE as ISSUES
 from dataprune.run.journal import Journal
@@ -168,7 +168,7 @@ def gather(
         suspects = judged(run) if dataset is None else with_identical(judged(run), dataset)
     except DatapruneError as reason:
         missing["suspects"] = str(reason)
-    accuracy = out_of_sample_accuracy(evidence_of(run)) if suspects is None else suspects.accuracy
+    accuracy = evidence_of(run).out_of_sample_accuracy if suspects is None else suspects.accuracy
     images = rest if dataset is None else dataset.images
     of_run = (run.path.resolve().name, run.manifest, run.ids, run.labels, run.scores, predictions_of(run.trace, dealt_of(run)))
     found = (*of_run, images, vectors, features_are, suspects, *_duplicates(dataset, missing), missing)

@@ -1,6 +1,7 @@
 """One network, trained without labels by SwAV (Caron et al. 2020, arXiv:2006.09882): epoch by epoch, so that it can be resumed."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from dataprune.precision import autocast
 from dataprune.streams import generator
 from dataprune.training.fit import FeatureTap, Fitting, load_weights, torch_stream
 from dataprune.training.inputs import Inputs, map_batches
-from dataprune.training.models import build, last_linear, prepare, proxy
+from dataprune.training.models import build, check_name, last_linear, proxy
 from dataprune.training.recipes import batches_of, rate_at
 from dataprune.training.swav import views
 from dataprune.training.swav.recipe import Swav, SwavRecipe
@@ -83,7 +84,7 @@ class SwavFit(Fitting):
 
     def __init__(self, swav: Swav, inputs: Inputs) -> None:
         recipe = swav.recipe
-        prepare(recipe.model)
+        check_name(recipe.model)
         with torch_stream(swav.seed, "swav", "weights", device=inputs.device):
             model = SwavNetwork(recipe, inputs.shape)
         model.normalise_prototypes()
@@ -143,11 +144,5 @@ def embed_rows(swav: Swav, inputs: Inputs, weights: Mapping[str, np.ndarray]) ->
         model = SwavNetwork(swav.recipe, inputs.shape)
     load_weights(model, weights)
     model.to(inputs.device).eval()
-
-    def features(x: Tensor) -> Tensor:
-        model.network(x)
-        assert model.tap.seen is not None
-        return model.tap.seen
-
     with autocast(inputs.device, "bf16" if inputs.device.type == "cuda" else "fp32"):
-        return map_batches(features, inputs, model.width)
+        return map_batches(partial(model.tap.of, model.network), inputs, model.width)

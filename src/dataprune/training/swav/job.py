@@ -17,7 +17,7 @@ from dataprune.store import Arrays
 from dataprune.training.checkpoint import CHECKPOINT_SECONDS, Checkpoints, peak_bytes, training_on
 from dataprune.training.fit import count_flops, one_thread, torch_stream
 from dataprune.training.inputs import Inputs, check_size, example_shape
-from dataprune.training.models import prepare
+from dataprune.training.models import check_name
 from dataprune.training.settings import Cost, seconds_of
 from dataprune.training.swav.fit import SwavFit, SwavNetwork, embed_rows
 from dataprune.training.swav.recipe import Swav
@@ -106,7 +106,7 @@ def _run_swav(job: SwavJob, report: Report) -> SwavDone:
 def swav_cost(dataset: Dataset, swav: Swav) -> Cost:
     """Return what the training will cost, not timed; a model that is unknown or does not fit the crops is refused."""
     recipe, shape, n = swav.recipe, example_shape(dataset.content), len(dataset)
-    prepare(recipe.model)
+    check_name(recipe.model)
     with torch_stream(0, "weights", device=torch.device("cpu")):
         model = SwavNetwork(recipe, shape).eval()
     check_size(n, model.width)
