@@ -30,7 +30,9 @@ def manifest_of(n, classes, kind="images", shape=(8, 8, 3), members=4, epochs=5,
     """Make a manifest as a run has it."""
     made = RunManifest(
         spec=RunSpec("ab" * 32, n, "proxy", Recipe("fast"), members, epochs, len(classes), "clean", 0, folds=2, repeats=2),
-        data=RunData(n, tuple(classes), (), shape, kind),
+        data=RunData(
+            n, tuple(classes), tuple(np.bincount(np.arange(n) % len(classes), minlength=len(classes)).tolist()), shape, kind
+        ),
         members=tuple(MemberRecord(member, "ok", "", accuracy=0.8) for member in range(members)),
         scores={},
         absent_scores={},

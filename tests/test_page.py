@@ -18,6 +18,7 @@ from sklearn.metrics import confusion_matrix
 
 import dataprune as dp
 from dataprune.data import read_features
+from dataprune.data.dataset import EncoderRecord
 from dataprune.data.decode import thumbnail
 from dataprune.errors import InputError
 from dataprune.report.figures import write_plot
@@ -234,6 +235,15 @@ def test_what_may_go_first_is_what_advise_says():
     noisy = drop_finding(one)
     assert noisy.title == "Drop the hardest 20 % and the easiest 10 %"
     assert noisy.command == "dataprune prune RUN --keep 0.7 --strategy window --by el2n --start 0.1 --out kept.csv"
+
+
+def test_what_may_go_first_knows_of_the_encoder():
+    """Of 5,000 pictures networks from scratch need the easy ones too, good eyes do not."""
+    one = material(5_000)
+    one = replace(one, suspects=replace(one.suspects, n_wrong=0.0))
+    assert drop_finding(one).title == "Pruning hardly pays here"
+    spec = replace(one.manifest.spec, encoder=EncoderRecord("timm:vit", "", 224, "its own"))
+    assert drop_finding(replace(one, manifest=replace(one.manifest, spec=spec))).title == "Drop the easiest 30 % first"
 
 
 def test_what_is_said_of_duplicates_and_confusions_is_where_it_was_looked_for_and_said_once():

@@ -264,7 +264,7 @@ def test_command_advises_on_a_run(run_folder, cli):
     code, out, err = cli("advise", run_folder, "--keep", "0.5", "--keep", "1")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    situation = situation_of(open_run(run_folder))
+    situation = situation_of((run := open_run(run_folder)).manifest, run.scores)
     assert lines[0].startswith("networks: ")
     assert lines[1].endswith(
         f"{situation.n_examples:,} examples in {situation.n_classes} classes, {situation.per_class:,.0f} a class"

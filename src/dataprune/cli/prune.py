@@ -198,7 +198,7 @@ def _warn_of_rule(run: "dp.Run", keep: float) -> None:
     """Warn where nobody chose a rule and what is known without reading the trace speaks against the hardest by el2n."""
     from dataprune.study.advice import advise, situation_of
 
-    (one,) = advise(situation_of(run, counted=False), [keep])
+    (one,) = advise(situation_of(run.manifest, run.scores), [keep])
     if one.strategy not in ("all", "hardest") or (run.manifest.memorised and one.by != "el2n"):
         known = (
             "the networks memorised the labels" if run.manifest.memorised else f"of a set like this {one} is advised at this size"

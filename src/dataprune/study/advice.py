@@ -1,22 +1,22 @@
 """Which strategy at which size for a set, and why; or that pruning does not pay."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from dataprune.errors import InputError, invalid
+from dataprune.encoders.encoder import OURS
+from dataprune.errors import invalid
+from dataprune.noise.suspects import Suspects
+from dataprune.noise.words import counts_in_words
+from dataprune.run.manifest import RunManifest
 from dataprune.study.cost import NO_ENCODER, scoring_cost
 from dataprune.study.metric import Amount
 from dataprune.study.summary import Summary, Verdict
 from dataprune.study.wording import TEXTS, Note, note
 from dataprune.training.recipes import PRETRAINED
 from dataprune.training.settings import Cost
-
-if TYPE_CHECKING:
-    from dataprune.run.run import Run
 
 SIZES = (0.9, 0.7, 0.5, 0.3)
 # Examples a class. CIFAR-10 has 5,000, CIFAR-100 500, the report's photos 1,000: the limits lie between such sets, no more is known
@@ -129,30 +129,26 @@ class Advice:
         return f"{self.strategy}{by}" + (f" ({', '.join(options)})" if options else "")
 
 
-def situation_of(run: "Run", *, counted: bool = True) -> Situation:
-    """Read what a finished run says of its set. The estimate of wrong labels reads the trace, unless they need not be counted."""
-    sizes = np.array(run.manifest.data.class_counts)
+def situation_of(manifest: RunManifest, scores: Iterable[str], found: Suspects | None = None) -> Situation:
+    """Say what is known of a set by a finished run: its manifest, the names of its scores, and how its labels were judged, if they
+    were."""
+    sizes, spec, kind = np.array(manifest.data.class_counts), manifest.spec, manifest.data.kind
     known = Situation(
-        n_examples=run.manifest.data.n_examples,
+        n_examples=manifest.data.n_examples,
         n_classes=int((sizes > 0).sum()),
         smallest_class=int(sizes[sizes > 0].min()),
-        scores=tuple(run.scores),
-        memorised=run.manifest.memorised,
-        encoded=run.eyes != "scratch",
-        pretrained=run.manifest.spec.model == PRETRAINED,
-        scoring=scoring_cost(run.manifest.cost),
-        kind=run.manifest.data.kind,
-        uncounted="" if run.manifest.spec.encoder is None else NO_ENCODER,
+        scores=tuple(scores),
+        memorised=manifest.memorised,
+        encoded=spec.encoder is not None and (kind == "images" or spec.encoder.name in OURS),
+        pretrained=spec.model == PRETRAINED,
+        scoring=scoring_cost(manifest.cost),
+        kind=kind,
+        uncounted="" if spec.encoder is None else NO_ENCODER,
     )
-    if counted:
-        from dataprune.noise.words import counts_in_words
-        from dataprune.run.suspects import find_suspects
-
-        with suppress(InputError):  # labels that cannot be judged leave the rest of the advice
-            found = find_suspects(run)
-            wrong = None if found.n_wrong is None else round(found.n_wrong)
-            return replace(known, wrong=wrong, accuracy=found.accuracy, counts=counts_in_words(found))
-    return known
+    if found is None:
+        return known
+    wrong = None if found.n_wrong is None else round(found.n_wrong)
+    return replace(known, wrong=wrong, accuracy=found.accuracy, counts=counts_in_words(found))
 
 
 def situation_from(trials: Mapping[str, Any]) -> Situation:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprune.errors import DatapruneError, InputError, check_type, invalid
+from dataprune.noise.suspects import Suspects
 from dataprune.notebook import Tabular
 from dataprune.run.run import Run, open_run
 from dataprune.study import advice
@@ -73,9 +74,22 @@ def advise(
     else:
         opened = _run_of(study, run)
     summary = None if study is None else study.summary
-    situation = advice.situation_of(opened) if opened is not None else advice.situation_from({} if study is None else study.trials)
+    if opened is not None:
+        situation = advice.situation_of(opened.manifest, opened.scores, _judged(opened))
+    else:
+        situation = advice.situation_from({} if study is None else study.trials)
     sizes = advice.advise(situation, tuple(keep or _sizes(summary)), summary)
     return Advised(situation, sizes, advice.overall(situation, summary), opened, study)
+
+
+def _judged(run: Run) -> Suspects | None:
+    """Judge the labels of a run; those that cannot be judged leave the rest of the advice."""
+    from dataprune.run.suspects import find_suspects
+
+    try:
+        return find_suspects(run)
+    except InputError:
+        return None
 
 
 def _study_of(given: Run | Study | str | Path) -> Study | None:

@@ -10,7 +10,7 @@ from dataprune.noise.words import accuracy_in_words, counts_in_words
 from dataprune.report.page.data import ReportData
 from dataprune.report.text import capitalise, display_text, duration, pluralise
 from dataprune.run.manifest import Phase
-from dataprune.study.advice import Situation, advise
+from dataprune.study.advice import advise, situation_of
 from dataprune.study.wording import note
 
 MOST_DROPPED = 0.3  # up to here published results on CIFAR find nearly no loss with any score
@@ -66,15 +66,7 @@ def drop_finding(data: ReportData) -> Finding:
     easy = f"{n_easy:,} of {n:,} ({percent(n_easy / n)}) are classified correctly by every network"
     if share <= 0:
         return Finding("Little is so easy that it can go", f"{easy}. {_caution(data)}".strip(), link="#galleries")
-    counts = np.bincount(data.labels)
-    situation = Situation(
-        n_examples=n,
-        n_classes=int((counts > 0).sum()),
-        smallest_class=int(counts[counts > 0].min()),
-        scores=tuple(data.scores),
-        wrong=None if data.suspects is None or data.suspects.n_wrong is None else round(data.suspects.n_wrong),
-        memorised=data.manifest.memorised,
-    )
+    situation = situation_of(data.manifest, data.scores, data.suspects)
     advised = [advise(situation, [round(1 - dropped, 2)])[0] for dropped in np.arange(share, STEP / 2, -STEP).tolist()]
     found = next((one for one in advised if one.strategy in ("hardest", "window", "easiest")), advised[0])
     command = f"dataprune prune RUN {' '.join(found.options)} --out kept.csv"
