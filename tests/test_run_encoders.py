@@ -57,6 +57,15 @@ def test_strategies_look_at_the_vectors_that_the_run_was_scored_with(run, flower
     assert np.array_equal(views_of(run, ["features"]).features, dp.encode(flowers, COLOURS).features)
 
 
+def test_of_texts_too_what_else_is_wrong_is_seen_by_the_vectors_that_the_run_was_scored_with(tmp_path, monkeypatch):
+    words = ("a fine day", "rain again", "blue sky", "grey cloud", "sun out", "cold wind")
+    path, by = tmp_path / "t.csv", "encoder_toys:letters"
+    path.write_text("text,label\n" + "".join(f"{words[n % 6]} {n},{'good' if n % 2 else 'bad'}\n" for n in range(30)), "utf-8")
+    run = dp.score(path, tmp_path / "run", SETTINGS, SERIAL, encoder=by)
+    monkeypatch.setattr("dataprune.run.run.OURS", (by,))
+    assert np.array_equal(run._vectors(run.dataset()), dp.encode(path, by).features)
+
+
 def test_networks_see_the_vectors(flowers, tmp_path, run):
     data = dp.read(flowers)
     assert data.images is not None

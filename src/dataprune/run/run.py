@@ -172,9 +172,7 @@ class Run(Tabular, Reported):
         with suppress(InputError):
             file = self.features()
             return take(file, align(file.keys, file.rows, self.ids.tolist(), "features", file.path).rows)
-        if dataset.images is None or self.eyes == "scratch":
-            return dataset.features
-        return encode(dataset, self.eyes).features
+        return dataset.features if self.eyes == "scratch" else encode(dataset, self.eyes).features
 
     @property
     def place(self) -> str:
