@@ -1,13 +1,18 @@
 """Exact and near duplicates among pictures and vectors, and what contradicting ones make of a finding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from dataprune.data import from_arrays
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
 from dataprune.noise.duplicates import conflicts, find_pairs, identical, with_conflicts
 from dataprune.noise.fingerprint import alike, coarse
+from dataprune.noise.words import counts_in_words
+from dataprune.run.suspects import with_identical
 
 SIDE = 48
 BICUBIC = Image.Resampling.BICUBIC
@@ -283,7 +288,7 @@ class TestConflicts:
         assert found.rows.tolist() == [3, 4, 5]
         assert found.others.tolist() == [0, 5, 4]
         assert found.suggested_label.tolist() == [2, 3, 0]
-        assert found.probability == pytest.approx([2 / 3, 0.5, 0.5])
+        assert found.n_wrong == 2
 
     def test_none(self):
         assert len(conflicts(np.array([0, 0, 2]), np.array([1, 1, 0])).rows) == 0
@@ -297,6 +302,24 @@ class TestConflicts:
         assert joined.is_suspect.tolist() == [True, True, True]
         assert joined.reason.tolist() == ["", "identical to c, which is labelled C", "identical to b, which is labelled B"]
         assert joined.score == pytest.approx(np.log(joined.probability / (1 - joined.probability)))
+
+    def test_what_is_wrong_for_sure_is_in_the_count_and_the_words(self):
+        """Of two identical pictures under two classes one is wrong, whatever the networks hold for possible."""
+        found = finding(probability=[0.9, 0.1, 0.2], labels=[0, 1, 2], suggested=[1, 0, 1])
+        words = np.array(["", "", "all of 5 networks say B, none C; B is right with 6 %"], object)
+        found = replace(found, n_wrong=0.4, n_wrong_low=0.0, reason=words, suggested_probability=np.array([0.9, 0.1, 0.06]))
+        joined = with_conflicts(found, conflicts(np.array([0, 1, 1]), found.labels))
+        assert (joined.n_wrong, joined.n_wrong_low, joined.n_wrong_high) == (1.0, 1.0, found.n_wrong_high)
+        assert joined.reason[2] == "identical to b, which is labelled B; all of 5 networks say B, none C; B is right with 69 %"
+        assert "a set without any" not in counts_in_words(joined)
+
+    @pytest.mark.parametrize(("kind", "low"), [("images", 1.0), ("features", 0.0)])
+    def test_cases_that_are_described_alike_may_differ(self, kind, low):
+        found = finding(probability=[0.9, 0.1, 0.2], labels=[0, 1, 2], suggested=[1, 0, 1])
+        shape = (3, 8, 8, 3) if kind == "images" else (3, 2)
+        data = from_arrays(np.array([1, 2, 2]).repeat(int(np.prod(shape[1:]))).reshape(shape).astype(np.uint8), found.labels)
+        assert data.kind == kind
+        assert with_identical(found, data).n_wrong_low == low
 
     def test_no_conflict_changes_nothing(self):
         found = finding(probability=[0.9, 0.1, 0.2], labels=[0, 1, 2], suggested=[1, 0, 0])

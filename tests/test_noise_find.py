@@ -251,7 +251,7 @@ def test_reasons_in_words():
     evidence = Evidence(np.array([0, 0, 2]), out_of_sample=p, votes=votes, out_of_sample_votes=new, classes=("cat", "dog", "emu"))
     suggested, wrong = np.array([1, 1, 1]), np.array([0.9, 0.6, 0.01])
     assert reasons(evidence, suggested, wrong, wrong * 0.9).tolist() == [
-        "9 of 10 networks say dog (right with 81 %), 1 cat",
+        "9 of 10 networks say dog, 1 cat; dog is right with 81 %",
         "2 of the 2 networks that did not see it say dog, 6 of the 8 trained on it say cat; dog is right with 54 %",
         "",
     ]

@@ -66,9 +66,13 @@ def _say_found(score: "dp.Score", n_kept: int, out: Path) -> None:
         f"   {n_kept:,} are kept in {out / 'kept.csv'}, to show how: on so small a set pruning hardly pays.",
         "What to try next:",
         f"   open {out / 'report.html'} in a browser: what to drop, which labels to check",
-        f"   dataprune advise {run}                                    what to keep, at which size, and why",
-        f"   dataprune prune {run} --keep 0.3 --strategy stratified    keep few, but over the whole range",
-        f"   dataprune prune {run} --by forget --count 500 --balanced  another score, a number, the same share of each class",
-        "   dataprune show digits --augment                           what training makes of the pictures",
-        "   dataprune score FOLDER --out RUN                          your own pictures, in a folder for each class",
     )
+    commands = {
+        f"advise {run}": "what to keep, at which size, and why",
+        f"prune {run} --keep 0.3 --strategy stratified": "keep few, but over the whole range",
+        f"prune {run} --by forget --count 500 --balanced": "another score, a number, the same share of each class",
+        "show digits --augment": "what training makes of the pictures",
+        "score FOLDER --out RUN": "your own pictures, in a folder for each class",
+    }
+    width = max(map(len, commands))
+    say(*(f"   dataprune {command:<{width}}  {what}" for command, what in commands.items()))

@@ -7,12 +7,13 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from dataprune.blocks import slices
 from dataprune.errors import invalid
 from dataprune.noise.fingerprint import SMALLEST, alike, coarse, rows_at
 from dataprune.noise.suspects import Suspects
+from dataprune.noise.words import right_with
 from dataprune.scores.neighbours import close_pairs, nearest
 
 # The largest distances of near duplicates; of pictures and by features looked at by eye: see docs/log.md.
@@ -184,18 +185,19 @@ class Conflicts:
     rows: Int64[np.ndarray, " conflicts"]
     others: Int64[np.ndarray, " conflicts"]  # row of a double with another label: the first with the suggested one
     suggested_label: Int64[np.ndarray, " conflicts"]  # the commonest among the doubles, other than its own; the smallest of several
-    probability: Float64[np.ndarray, " conflicts"]  # that its own is wrong: the share of all its doubles with another label
+    n_wrong: int  # labels that are wrong at the least: identical examples have one true label
 
 
 def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, " examples"]) -> Conflicts:
     """Find the examples that contradict identical ones, whose `first` is as `identical` gives it."""
     order = np.argsort(first, kind="stable")
-    rows, others, suggested, probability = [], [], [], []
+    rows, others, suggested, n_wrong = [], [], [], 0
     for group in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
         own = labels[group]
         if len(group) == 1 or (own == own[0]).all():
             continue
         names, counts = np.unique(own, return_counts=True)
+        n_wrong += len(group) - int(counts.max())
         for row, label in zip(group.tolist(), own.tolist(), strict=True):
             agreeing = int(counts[names == label][0])
             if 2 * agreeing > len(group):
@@ -204,25 +206,29 @@ def conflicts(first: Int64[np.ndarray, " examples"], labels: Int64[np.ndarray, "
             rows.append(row)
             others.append(int(group[own == other][0]))
             suggested.append(other)
-            probability.append(1 - agreeing / len(group))
     place = np.argsort(np.array(rows, np.int64), kind="stable")
     at, twins, names = (np.array(values, np.int64)[place] for values in (rows, others, suggested))
-    return Conflicts(at, twins, names, np.array(probability, np.float64)[place])
+    return Conflicts(at, twins, names, n_wrong)
 
 
 def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
     """Make suspects of the examples that contradict identical ones, with the reason in words. Of the two labels one at most is
     right. What the finding says of each is weighed against the other: with odds a and b of being wrong, a / (a + b). An example
-    that the finding holds for worse than that stays as it is, but for the reason."""
+    that the finding holds for worse than that stays as it is, but for the reason. No count lies below what is wrong for sure."""
     if not len(against.rows):
         return found
     odds = np.exp(found.score.clip(-30, 30))
+    pairs = against.rows, against.others, against.suggested_label
     own, other = odds[against.rows], odds[against.others]
     shared = np.maximum(own / (own + other), found.probability[against.rows]).clip(1e-9, 1 - 1e-9)
-    said = []
-    for row, twin, label in zip(against.rows.tolist(), against.others.tolist(), against.suggested_label.tolist(), strict=True):
+    said, known = [], found.suggested_probability
+    for row, twin, label, share in zip(*(one.tolist() for one in pairs), shared.tolist(), strict=True):
         reason = f"identical to {_short(str(found.ids[twin]))}, which is labelled {found.classes[label]}"
-        said.append(f"{reason}; {found.reason[row]}" if found.reason[row] else reason)
+        networks = str(found.reason[row])
+        if networks and known is not None:  # how surely the suggested label is right has changed
+            before = right_with(found.classes[found.suggested_label[row]], float(known[row]))
+            networks = networks.removesuffix(before) + right_with(found.classes[label], share)
+        said.append(f"{reason}; {networks}" if networks else reason)
     changes = {
         "probability": shared,
         "score": np.log(shared / (1 - shared)),
@@ -232,7 +238,9 @@ def with_conflicts(found: Suspects, against: Conflicts) -> Suspects:
         "reason": said,
         "contradicted_by": against.others,
     }
-    found = replace(found, contradicted_by=np.full(len(found), -1, np.int64))
+    counts = {name: getattr(found, name) for name in ("n_wrong", "n_wrong_low", "n_wrong_high")}
+    at_least = {name: max(one, float(against.n_wrong)) for name, one in counts.items() if one is not None}
+    found = replace(found, contradicted_by=np.full(len(found), -1, np.int64), **at_least)
     for name, values in changes.items():
         if getattr(found, name) is not None:
             column = getattr(found, name).copy()

@@ -40,10 +40,11 @@ def counts_in_words(found: Suspects) -> str:
     low, high = found.n_wrong_low or 0.0, found.n_wrong_high or 0.0
     interval = f"{percent(found.n_wrong / len(found), 1)}; 95 % interval {low:,.0f} to {high:,.0f}"
     said = f"wrong labels, estimated: {found.n_wrong:,.0f} of {len(found):,} ({interval}); {flags}"
+    is_unsure = found.are_few and round(low) == 0
     if low < n_probable:
         said += f"; percentages beside single labels assume {found.n_wrong:,.0f} wrong ones, and would be smaller with {low:,.0f}"
     few = "; a set without any would show about as much: a look at the first of the list tells which it is"
-    return f"{said}{few}" if found.are_few else said
+    return f"{said}{few}" if is_unsure else said
 
 
 def reasons(evidence: Evidence, suggested: Labels, probability: Values, suggested_probability: Values) -> np.ndarray:
@@ -64,7 +65,7 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
     total = int(votes.sum())
     if not votes[other]:  # no network names it; their probabilities do, beside others
         said = f"no network of {total} says {other_name}, {_number(int(votes[label]))} of them {label_name}"
-        return f"{said}; {other_name} is right with {percent(sure)}"
+        return said + right_with(other_name, sure)
     new = np.zeros(1, int) if evidence.out_of_sample_votes is None else evidence.out_of_sample_votes[row].astype(int)
     if new.any() and votes[other] <= votes[label]:  # outvoted by networks that were trained on the label
         n_new, seen = int(new.sum()), int(votes[label] - new[label])
@@ -72,13 +73,17 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
         name = other if n_new > 1 else int(new.argmax())
         said = f"{who} that did not see it say{'s' if n_new == 1 else ''} {evidence.classes[name]}"
         said += f", {_number(seen)} of the {total - n_new} trained on it say {label_name}"
-        return f"{said}; {other_name} is right with {percent(sure)}"
+        return said + right_with(other_name, sure)
     agreeing = "all" if votes[other] == total else str(int(votes[other]))
-    said = (
-        f"{agreeing} of {total} networks say {other_name} (right with {percent(sure)}), {_number(int(votes[label]))} {label_name}"
-    )
+    said = f"{agreeing} of {total} networks say {other_name}, {_number(int(votes[label]))} {label_name}"
     rest = total - int(votes[other]) - int(votes[label])
-    return f"{said}, {rest} something else" if rest >= max(1, votes[other]) else said
+    said += f", {rest} something else" if rest >= max(1, votes[other]) else ""
+    return said + right_with(other_name, sure)
+
+
+def right_with(name: str, share: float) -> str:
+    """End a reason: how surely the suggested label is right."""
+    return f"; {name} is right with {percent(share)}"
 
 
 def _number(count: int) -> str:

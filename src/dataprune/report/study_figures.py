@@ -63,6 +63,7 @@ def accuracy_data(summary: Summary) -> Chart | None:
 
 
 def differences_data(summary: Summary) -> Chart | None:
+    """Return the difference to random of the same size."""
     panels = []
     for arm, every in _by_size(summary):
         curves = {name: rows for name, rows in every.items() if np.isfinite(summary.table["minus_random"][rows]).any()}
@@ -134,6 +135,7 @@ def epoch_plots(cells: Sequence[Cell], curves: Sequence[Curves | None]) -> dict[
 
 
 def numbered(plots: Mapping[str, Chart]) -> dict[str, Plot]:
+    """Name the plots by epoch."""
     return {f"by-epoch-{number}": plot for number, plot in enumerate(plots.values(), start=1)}
 
 

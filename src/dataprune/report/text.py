@@ -81,6 +81,6 @@ def eyes(networks: str, accuracy: float | None) -> str:
         >>> eyes("linear on vectors of efficientnet-lite0", 0.8174)
         'linear on vectors of efficientnet-lite0; 81.7 % of the given labels are named by networks that did not see them'
     """
-    saw_them = "labels are judged by networks that were trained on them"
-    named = f"{percent(accuracy or 0, 1)} of the given labels are named by networks that did not see them"
-    return f"{display_text(networks, 130)}; {saw_them if accuracy is None else named}"
+    if accuracy is None:
+        return f"{display_text(networks, 130)}; labels are judged by networks that were trained on them"
+    return f"{display_text(networks, 130)}; {percent(accuracy, 1)} of the given labels are named by networks that did not see them"

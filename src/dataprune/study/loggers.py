@@ -48,6 +48,7 @@ class StudyLog:
                 end()
 
     def __call__(self, progress: StudyProgress) -> None:
+        """Take in one message of the study."""
         with self._noting():
             if progress.epoch is not None and self._begin is not None:
                 trial, epoch = progress.epoch
@@ -84,6 +85,7 @@ def _tensorboard(folder: Path) -> Begin:
     from torch.utils.tensorboard import SummaryWriter
 
     def begin(name: str, about: dict[str, Any]) -> Curve:
+        """Open the event files of a trial."""
         writer: Any = SummaryWriter(str(folder / name))
 
         def add(values: Mapping[str, float], step: int) -> None:
@@ -100,6 +102,7 @@ def _wandb(folder: Path) -> Begin:
     import wandb
 
     def begin(name: str, about: dict[str, Any]) -> Curve:
+        """Start a run by the trial's name, with what it is as its configuration."""
         folder.mkdir(parents=True, exist_ok=True)
         group, project = folder.absolute().parts[-3], os.environ.get("WANDB_PROJECT", PROJECT)
         where: dict[str, Any] = {"project": project, "group": group, "dir": str(folder)}
@@ -122,6 +125,7 @@ def _mlflow(folder: Path) -> Begin:
         return MlflowClient(f"sqlite:///{folder.absolute() / 'mlflow.db'}")
 
     def begin(name: str, about: dict[str, Any]) -> Curve:
+        """Create a run by the trial's name, in an experiment made if need be, with what it is as parameters."""
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         found = client().get_experiment_by_name(experiment)
         number = client().create_experiment(experiment) if found is None else found.experiment_id

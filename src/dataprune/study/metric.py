@@ -92,6 +92,7 @@ class Metric:
         return "-" if math.isnan(value) else f"{100 * value:.{digits}f}" if self.is_share else f"{value:.4g}"
 
     def span(self, low: float, high: float) -> str:
+        """Write an interval."""
         return "-" if math.isnan(low) else f"{self.text(low)} ... {self.text(high)}"
 
     def check(self, value: object) -> float:

@@ -122,6 +122,7 @@ class Guard:
         self._known = {*study.iterdir(), *(study / name for name in (FOLDER, TRIALS_FOLDER))}
 
     def look(self, name: str) -> None:
+        """Look at the study as a training ends."""
         new = {path for path in self.study.iterdir() if path not in self._known and not path.name.startswith(".")}
         changed = {path: whole for path, whole in self.written.items() if not path.is_file() or path.read_bytes() != whole}
         for path, whole in changed.items():

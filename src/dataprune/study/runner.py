@@ -112,6 +112,7 @@ class StudyRunner:
     device: str
 
     def identity(self, spec: StudySpec) -> stored.StudyIdentity:
+        """Return what is written first."""
         settings = stored.StudySettings(
             train=self.data.train.fingerprint,
             validation=self.data.validation_key,

@@ -149,6 +149,7 @@ class StudySpec:
                 raise invalid(name, "name each once", ", ".join(several))
 
     def dynamics(self) -> dict[str, Dynamic]:
+        """Return the dynamic arms by name."""
         found = {}
         for text in self.dynamic:
             name, _, keep = text.partition(":")
@@ -181,6 +182,7 @@ class StudySpec:
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
+        """The seeds of the trainings."""
         return tuple(range(self.seed, self.seed + self.seeds))
 
     @property

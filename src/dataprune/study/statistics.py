@@ -252,6 +252,7 @@ class _Fitting:
         return (int(self.cell[at]), int(self.seed[at])) if p < FAR else None
 
     def result(self, far: tuple[tuple[int, int], ...]) -> TwoWay:
+        """Return the fit."""
         means, with_cells = np.full(len(self.present), np.nan), np.flatnonzero(self.counts)
         means[with_cells] = self.coefficients[: len(with_cells)] * self.units[with_cells]
         of_cell = self.noises[np.argmax(self.groups, axis=0)]

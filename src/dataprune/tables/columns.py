@@ -58,7 +58,7 @@ def write_table(
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: bool = False, lenient: bool = False) -> Table:
-    """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or a one-dimensional `.npy` as the column `value`.
+    """Read `.parquet`, `.csv`, `.tsv`, `.jsonl`, or `.npy` of one column as the column `value`.
 
     In CSV and TSV each column becomes integers, floats, booleans or text, whichever fits all its cells (`007` is text, an empty
     cell among numbers NaN); the columns in `TEXT_COLUMNS` are always text. Missing numbers in Parquet become NaN.
@@ -69,6 +69,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, as_text: boo
     kind = regular(path).suffix.lower()
     if kind == ".npy":
         values = read_npy(path)
+        values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if values.ndim != 1:
             raise invalid(str(path), "hold one column", f"an array of shape {values.shape}")
         return Table(dict.fromkeys(chosen(path, ["value"], columns), values))

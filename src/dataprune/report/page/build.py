@@ -26,6 +26,7 @@ MEMORISED = "The networks have memorised the labels they trained on, so this pag
 
 
 def run_page(data: ReportData, options: Options) -> Page:
+    """Put the page of a run together."""
     chosen = choose(data, options.max_pictures)
     payload = _payload(data, chosen)
     spreads = [run_figures.distribution_data(one, data.labels, data.class_names) for one in data.scores.values()]

@@ -101,6 +101,7 @@ class ReportData:
 
     @property
     def things(self) -> str:
+        """What the examples are called."""
         return THINGS[self.manifest.data.kind]
 
     def place(self, row: int) -> tuple[str, Dataset | None, int]:

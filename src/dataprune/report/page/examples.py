@@ -139,6 +139,7 @@ def wanted(asked: Sequence[Int64[np.ndarray, " _"]]) -> PictureList:
 
 
 def shown_id(name: str) -> str:
+    """Write an id as a page shows it."""
     return f"no. {name}" if name.isdecimal() else display_text(name, ID_LETTERS)
 
 

@@ -31,6 +31,7 @@ class Finding:
 
 
 def findings(data: ReportData) -> list[Finding]:
+    """Return the three findings of a run."""
     return [_labels(data), drop_finding(data), _other(data)]
 
 

@@ -116,6 +116,7 @@ def plain(value: Any) -> Any:
 
 
 def plain_rows(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain JSON."""
     return [dict(zip(columns, map(plain, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
