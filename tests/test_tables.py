@@ -275,8 +275,9 @@ class TestSheet:
             self.read(tmp_path / "lists.parquet", ["1", "2"], default="el2n")
 
     def test_npy_and_id_itself(self, scores, tmp_path):
-        write_npy(tmp_path / "v.npy", np.arange(3))
-        assert self.read(str(tmp_path / "v.npy"), ["a", "b", "c"]) == [0, 1, 2]
+        for values in (np.arange(3), np.arange(3)[:, None]):
+            write_npy(tmp_path / "v.npy", values)
+            assert self.read(str(tmp_path / "v.npy"), ["a", "b", "c"]) == [0, 1, 2]
         assert self.read(f"{scores}:id", ["a", "b"]) == ["1", "2"]
 
     def test_a_file_of_the_whole_name_wins(self, scores, tmp_path):
