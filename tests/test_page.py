@@ -210,6 +210,9 @@ def test_findings_say_what_to_check_what_to_drop_and_what_else():
     assert "is the hardest class" in other.title
     conflicts = findings(replace(one, **pairs(one)))[2]
     assert conflicts.title == "1 duplicate pair disagrees on the label"
+    assert "so one may be wrong" in conflicts.text
+    same = replace(pairs(one)["duplicates"], is_exact=np.array([True, True]))
+    assert "so at least one label is wrong" in findings(replace(one, **pairs(one) | {"duplicates": same}))[2].text
 
 
 def test_the_likelier_half_of_a_contradiction_is_not_counted_as_wrong():

@@ -95,8 +95,10 @@ def _other(data: ReportData) -> Finding:
             title = f"{pluralise(conflicts, 'duplicate pair')} {'disagrees' if conflicts == 1 else 'disagree'} on the label"
         nearly = "" if pairs.limit is None else " or nearly the same"
         text = f"{pluralise(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} the same{nearly}."
-        one_of = "so at least one is wrong" if pairs.texts is None else "so one may be wrong, or near ones differ where it counts"
-        text += f" In {conflicts:,} of them the labels differ, {one_of}." if conflicts else ""
+        wrong = "so one may be wrong, or they differ where it counts"
+        if pairs.is_exact[pairs.is_conflict].all() and data.manifest.data.kind in ("images", "texts"):
+            wrong = f"so at least one label {'' if conflicts == 1 else 'of each '}is wrong"
+        text += f" In {conflicts:,} of them the labels differ, {wrong}." if conflicts else ""
         text += f" {leaks:,} {'lies' if leaks == 1 else 'lie'} in two splits, which makes test results too good." if leaks else ""
         return Finding(title, text, link="#duplicates")
     worst = min((row for row in class_rows(data) if row.count), key=lambda row: row.accuracy or 0.0)
