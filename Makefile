@@ -13,6 +13,9 @@ TEST_WORKERS ?= 2
 TYPED_TESTS = $(filter-out tests/test_noise_audit.py tests/test_noise_threshold.py tests/test_training_probe.py,$(wildcard tests/test_scores_*.py tests/test_noise_*.py tests/test_selection.py tests/test_clustering.py tests/test_trace.py \
 	tests/test_training_*.py tests/test_study_statistics.py tests/test_data_arrays.py tests/test_data_dataset.py))
 
+# The tests start hundreds of processes; without kept bytecode each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest

@@ -11,6 +11,7 @@ import dataprune as dp
 from dataprune.cli.noise_said import say_most_suspect
 from dataprune.errors import InputError
 from dataprune.noise.suspects import Suspects
+from dataprune.noise.words import right_with
 from dataprune.tables import read_table, write_table
 
 CLASSES = ("cat", "dog")
@@ -146,6 +147,15 @@ def test_where_perhaps_none_is_wrong_no_label_is_said_to_be_surely_so(capsys, mo
         first = capsys.readouterr().out.splitlines()[2]
         assert [words for words in ("over 95 %", "100 %") if words in first] == [shown]
         assert replace(found, n_wrong_low=low).chance_in_words(int(found.order[0])) == shown
+
+
+def test_where_the_best_guess_is_none_no_label_is_said_to_be_right_for_sure():
+    found = finding(np.full(60, 1e-4))
+    first = int(found.order[0])
+    assert replace(found, n_wrong=0.2, n_wrong_low=0.0, n_wrong_high=9.0).chance_in_words(first) == ""
+    assert replace(found, n_wrong=0.0, n_wrong_low=0.0, n_wrong_high=0.0).chance_in_words(first) == "0 %"
+    assert replace(found, n_wrong=1.0, n_wrong_low=0.0, n_wrong_high=9.0).chance_in_words(first) == "0 %"
+    assert [right_with("cat", share) for share in (0.004, 0.4)] == ["", "; cat is right with 40 %"]
 
 
 class TestTable:

@@ -268,6 +268,14 @@ def test_a_share_in_a_reason_stays_on_one_line():
     assert {found["why"] for found in said} == {"b (right with 99\u00a0%)"}
 
 
+@pytest.mark.parametrize(("low", "shown"), [(0.0, "wrong over 95\u00a0%"), (3.0, "wrong 100\u00a0%")])
+def test_a_static_page_is_as_cautious_as_the_command(low, shown):
+    one = material(40)
+    found = replace(one.suspects, probability=np.full(40, 0.9999), n_wrong=30.0, n_wrong_low=low, n_wrong_high=40.0)
+    page = page_of(replace(one, suspects=found), is_static=True)
+    assert [words for words in ("wrong over 95\u00a0%", "wrong 100\u00a0%") if words in page] == [shown]
+
+
 def test_without_suspects_the_page_counts_contradicted_labels():
     one = replace(material(), suspects=None, missing={"suspects": "no folds."})
     assert "are contradicted" in findings(one)[0].title

@@ -56,7 +56,7 @@ def _say_reasons(found: "dp.Suspects", rows: list[int]) -> None:
     for row in rows:
         names = [display_text(found.classes[label], 30) for label in (found.labels[row], found.suggested_label[row])]
         named = display_text(found.ids[row] if found.texts is None else f"{found.ids[row]}: {found.texts[row]}", 50)
-        cells.append((found.chance_in_words(row), *names, named, found.reason[row]))
+        cells.append((found.chance_in_words(row) or "?", *names, named, found.reason[row]))
     say_columns(cells, right=(0,), most=LONGEST_REASON)
 
 

@@ -123,9 +123,10 @@ class Suspects(Tabular, Drawable):
         return f"no number: {share_in_words(low / len(self))} to {share_in_words(high / len(self))}"
 
     def chance_in_words(self, row: int) -> str:
-        """How probably a label is wrong: "98 %"; where perhaps none is, no more than "over 95 %"; without a number "?"."""
-        if self.n_wrong is None:
-            return "?"
+        """How probably a label is wrong: "98 %"; where perhaps none is, no more than "over 95 %"; "" without a number, and where
+        the best guess is that none is and some may be."""
+        if self.n_wrong is None or (round(self.n_wrong) == 0 and self.n_wrong_high):
+            return ""
         is_cautious = round(self.n_wrong_low or 0.0) == 0 and self.probability[row] > MOST_SAID
         return f"over {percent(MOST_SAID)}" if is_cautious else percent(float(self.probability[row]))
 

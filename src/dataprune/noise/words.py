@@ -19,6 +19,7 @@ WHY_NO_COUNT: dict[WhyNoCount, str] = {
     "fits_disagree": "fits of the noise that explain the labels equally well count too differently, so wrong labels are ranked, "
     "but neither counted nor flagged; more examples or better networks would tell, or a look at a sample of the labels",
 }
+WORTH_SAYING = 0.005
 WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
 
 
@@ -82,8 +83,8 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
 
 
 def right_with(name: str, share: float) -> str:
-    """End a reason: how surely the suggested label is right."""
-    return f"; {name} is right with {percent(share)}"
+    """End a reason: how surely the suggested label is right; with less than half a percent that says nothing."""
+    return f"; {name} is right with {percent(share)}" if share >= WORTH_SAYING else ""
 
 
 def _number(count: int) -> str:

@@ -68,7 +68,7 @@ def _payload(data: ReportData, chosen: Choice) -> dict[str, Any]:
                 "n": number,
                 "to": int(suspects.suggested_label[row]),
                 "p": None if suspects.n_wrong is None else round(float(suspects.probability[row]), 3),
-                "said": "" if suspects.n_wrong is None else suspects.chance_in_words(row).replace(" %", "\u00a0%"),
+                "said": suspects.chance_in_words(row).replace(" %", "\u00a0%"),
                 "why": display_text(suspects.reason[row], 300).replace(" %", "\u00a0%"),
             }
             for number, row in enumerate(chosen.suspects.tolist(), start=1)

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,7 @@ def html(page: Page, *, is_static: bool = False) -> str:
     )
 
 
+@cache
 def template(name: str, *folders: Path) -> "jinja2.Template":
     """Return a template of ours, or of other folders, which may use ours; whatever it is given is escaped."""
     import jinja2
