@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
 
 import dataprune as dp
 from dataprune.run.journal import Journal
@@ -94,6 +96,9 @@ def test_the_readme_runs_as_it_stands(cli, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("dataprune.training.plan.LEAST_STEPS", 1)
     monkeypatch.setattr("dataprune.training.plan.EFFORTS", {"medium": (1, 2, 2)})  # a fifth of the epochs
     monkeypatch.setattr("dataprune.study.grid.EPOCHS", 2)
+    digits = load_digits()
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: Bunch(images=digits.images[:600], target=digits.target[:600]))
+    monkeypatch.setattr("dataprune.data.arrays.DIGITS_TRAIN", 480)  # a third of the digits
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
@@ -107,5 +112,5 @@ def test_the_readme_runs_as_it_stands(cli, tmp_path: Path, monkeypatch: pytest.M
     assert {"run", "kept.csv", "suspects.csv", "report.html", "cleaned.csv", "study"} <= {one.name for one in tmp_path.iterdir()}
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        exec(code, {"train_set": range(1437)})
+        exec(code, {"train_set": range(480)})
     assert "labels look wrong" in said.getvalue()

@@ -330,9 +330,10 @@ def kill_and_go_on(out, executor, kills, seed):
 
 
 @pytest.mark.parametrize(
-    ("executor", "kills"), [("serial", 3), pytest.param("processes", 10, marks=pytest.mark.slow)], ids=["three", "ten"]
+    ("executor", "kills"),
+    [pytest.param("serial", 3, marks=pytest.mark.long), pytest.param("processes", 10, marks=pytest.mark.slow)],
+    ids=["three", "ten"],
 )
-@pytest.mark.long
 def test_a_study_killed_at_random_moments_ends_as_one_never_killed(tmp_path, executor, kills):
     never = toy_study(tmp_path / "never", toy_spec("half", **STUDY))
     killed = kill_and_go_on(tmp_path / "killed", executor, kills, seed=kills)

@@ -12,6 +12,7 @@ import pytest
 
 KIT = Path(__file__).parents[1] / "kill_kit.py"
 SIXTY = {"score": 34, "study": 8, "km": 8, "report": 5, "embed": 5}
+THIRTY = {"score": 17, "study": 4, "km": 4, "report": 3, "embed": 2}
 
 
 def kills(folder, seed, counts, *more):
@@ -33,8 +34,9 @@ def check(found, counts):
 
 
 @pytest.mark.faults
-def test_sixty_kills(tmp_path):
-    check(kills(tmp_path, 7, SIXTY), SIXTY)
+@pytest.mark.parametrize("seed", [7, 8])
+def test_thirty_kills(tmp_path, seed):
+    check(kills(tmp_path, seed, THIRTY), THIRTY)
 
 
 @pytest.mark.slow
