@@ -31,8 +31,10 @@ def say_estimate(found: "dp.Suspects") -> None:
     say("what is expected when the most suspect are looked at:")
     rows = [("looked at", "are wrong", "between")]
     for count in budgets:
-        if wrong := found.expected_wrong(count):
-            rows.append((f"{count:,}", f"{wrong[0]:,.0f}", f"{wrong[1]:,.0f} and {wrong[2]:,.0f}"))
+        wrong = found.expected_wrong(count)
+        said = () if wrong is None else (f"{wrong[0]:,.0f}", f"{wrong[1]:,.0f} and {wrong[2]:,.0f}")
+        if said and said != rows[-1][1:]:  # more looks that find no more are no news
+            rows.append((f"{count:,}", *said))
     say_columns(rows, right=(0, 1))
 
 
