@@ -5,8 +5,8 @@
     python benchmarks/frontier.py CIFAR10 --device cpu --time    (what each costs on one thread of this CPU)
 
 Each candidate is trained with two seeds on everything, and on rows 10,000-19,999 in five folds. Quality is AUROC and average
-precision of el2n for the wrong labels, of one member and of two, the rank correlation with ten other members of the default, and
-the average precision of `noise find`. No training starts after `--seconds`.
+precision of el2n for the wrong labels, mirror images heard, of one member (and without them) and of two, the rank correlation with
+ten other members of the default, and the average precision of `noise find`. No training starts after `--seconds`.
 """
 
 import argparse
@@ -71,6 +71,9 @@ CANDIDATES: dict[str, Candidate] = {  # in the order in which they are trained
     "5 epochs": replace(BASE, epochs=5),
     "8 epochs": replace(BASE, epochs=8),
     "10, all": replace(ALL, epochs=10),
+    "10, muon": replace(MUON, epochs=10),
+    "10, alternating": replace(BASE, alternate=True),
+    "10, smoothing .1": replace(BASE, smoothing=0.1),
     "8, all, width 24": replace(ALL, epochs=8, width=24),
     "4, all, width 48": replace(ALL, epochs=4, width=48),
     "10, smoothing .2": replace(BASE, smoothing=0.2),
@@ -86,9 +89,9 @@ def tasks(names: list[str]) -> list[Task]:
     return seeds[:half] + reference + seeds[half:] + [(name, "folds") for name in names]
 
 
-def probabilities(trainer: Trainer) -> np.ndarray:
-    """Return (N, K) what the network says of clean pictures."""
-    return torch.cat([logits.float().softmax(1) for logits in trainer.look()]).cpu().numpy()
+def probabilities(trainer: Trainer, *, mirrored: bool = False) -> np.ndarray:
+    """Return (N, K) what the network says of clean pictures, or of their mirror images."""
+    return torch.cat([logits.float().softmax(1) for logits in trainer.look(mirrored=mirrored)]).cpu().numpy()
 
 
 def train(task: Task, data: Set, labels: np.ndarray, precision: str) -> dict[str, np.ndarray]:
@@ -99,8 +102,9 @@ def train(task: Task, data: Set, labels: np.ndarray, precision: str) -> dict[str
     if isinstance(seed, int):
         trainer = Trainer(one, data, seed, n_classes, precision)
         trainer.train(np.ones(len(labels), bool))
-        p = probabilities(trainer)
-        found = {"el2n": np.linalg.norm(p - np.eye(n_classes)[labels], axis=1).astype(np.float32)}
+        looks = [probabilities(trainer, mirrored=mirrored) for mirrored in (False, True)]
+        each = [np.linalg.norm(p - np.eye(n_classes)[labels], axis=1).astype(np.float32) for p in looks]
+        found = {"alone": each[0], "el2n": (each[0] + each[1]) / 2}
     else:
         rows = slice(*FOLD_ROWS.indices(len(labels))) if len(labels) > FOLD_ROWS.start else slice(None)
         some = Set(data.pixels[rows], data.labels[rows], data.shift, data.scale)
@@ -170,6 +174,10 @@ def judged(asked: argparse.Namespace, labels: np.ndarray, truth: np.ndarray) -> 
             "options": {k: v for k, v in asdict(CANDIDATES[name]).items() if v != asdict(BASE)[k]},
         }
         one["single"] = [round(float(np.mean([measure(is_wrong, el2n) for el2n in singles])), 4) for measure in measures]
+        alone = [np.load(path)["alone"] for path in paths if path.exists()]
+        one["without mirror images"] = [
+            round(float(np.mean([measure(is_wrong, el2n) for el2n in alone])), 4) for measure in measures
+        ]
         one["together"] = [round(float(measure(is_wrong, np.mean(singles, axis=0))), 4) for measure in measures]
         if reference is not None:
             one["agreement"] = round(float(spearmanr(np.mean(singles, axis=0), reference).statistic), 4)

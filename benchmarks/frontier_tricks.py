@@ -246,8 +246,8 @@ class Trainer:
         self.steps[key] = x, y, captured(step, state, device)
         return self.steps[key]
 
-    def look(self) -> Iterator[Tensor]:
-        """Yield the logits of clean pictures, in float32, by the averaged weights if there are such."""
+    def look(self, *, mirrored: bool = False) -> Iterator[Tensor]:
+        """Yield the logits of clean pictures, or of their mirror images, in float32, by the averaged weights if there are such."""
         if self.candidate.average:
             with torch.no_grad():
                 for own, mean in zip(self.state, self.mean, strict=True):
@@ -255,7 +255,8 @@ class Trainer:
         self.model.eval()
         with torch.inference_mode():
             for some in torch.split(self.data.pixels, LOOK):
-                yield self.model(self.data.pictures(some))
+                pictures = self.data.pictures(some)
+                yield self.model(pictures.flip(3) if mirrored else pictures)
 
 
 def captured(step: Callable[[], None], state: list[Tensor], device: torch.device) -> Callable[[], None]:

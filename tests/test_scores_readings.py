@@ -7,7 +7,7 @@ import pytest
 from dataprune.errors import InputError
 from dataprune.scores import ALIASES, FEATURE_SCORES, NETWORK_SCORES, SCORES, Scores, canonical, score_trace
 from dataprune.scores.dynamics import dual, dyn_unc, loss_mean
-from dataprune.trace import Trace
+from dataprune.trace import MemberTrace, Trace
 from toys import LABELS, PROBABILITIES, TRAINED_ON, random_logits, record, toy_member, toy_trace, trace_of
 
 OF_THE_LAST_EPOCH = {"std", "least_confidence", "top_two_margin"}
@@ -180,3 +180,19 @@ def test_what_is_named_must_be_there(tmp_path, monkeypatch):
     found = score_trace(alone, "all")
     assert isinstance(found, Scores)
     assert "std" in found.absent
+
+
+def test_el2n_hears_the_mirror_image_where_every_member_answered_it():
+    labels, logits, plain = folded(members=3, epochs=2, examples=9)
+    mirrored = np.random.default_rng(5).dirichlet(np.ones(k := logits.shape[-1]), (3, 9))
+    without = [record(logits[m], labels, trained_on=plain.trained_on[m]) for m in range(3)]
+    members = [MemberTrace(one.arrays | {"mirrored": p}, one.info) for one, p in zip(without, mirrored, strict=True)]
+    trace, alone = Trace(members, labels), plain.last("el2n")
+    both = (alone + np.linalg.norm(mirrored - np.eye(k)[labels], axis=2)) / 2
+    np.testing.assert_allclose(score_trace(trace, ["el2n"])["el2n"].values, both.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(score_trace(trace[4:], ["el2n"])["el2n"].values, both.mean(axis=0)[4:], rtol=1e-5)
+    of_new = np.where(trace.trained_on, 0, both).sum(axis=0) / (~trace.trained_on).sum(axis=0)
+    np.testing.assert_allclose(score_trace(trace, ["el2n"], evidence="out")["el2n"].values, of_new, rtol=1e-5)
+    some = Trace([members[0], *without[1:]], labels)
+    for one in (some, trace.until(1)):
+        np.testing.assert_allclose(score_trace(one, ["el2n"])["el2n"].values, one.last("el2n").mean(axis=0), rtol=1e-5)

@@ -41,6 +41,7 @@ def logits_of(fit):
         Recipe("no momentum", momentum=0.0, batch=16),
         Recipe("adam", optimiser="adam", learning_rate=1e-3, batch=16, schedule="plateau", factor=0.5, patience=0),
         Recipe("adamw", optimiser="adamw", learning_rate=1e-3, batch=16, schedule="cosine"),
+        Recipe("muon", optimiser="muon", batch=16),
     ],
     ids=lambda recipe: recipe.name,
 )

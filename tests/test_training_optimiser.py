@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dataprune.training.optimiser import Optimiser
+from dataprune.training.optimiser import MUON_RATE, Optimiser
 from dataprune.training.recipes import Recipe
 
 RECIPES = {
@@ -38,6 +38,24 @@ def test_equals_torch(name):
             optimiser.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+
+
+def test_muon_turns_kernels_at_a_fixed_length_and_leaves_the_rest_to_sgd():
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 3))
+    other = deepcopy(ours)
+    before, x = ours[0].weight.detach().clone(), torch.rand(16, 3, 8, 8)
+    for network, recipe in ((ours, Recipe("r", "muon")), (other, Recipe("r"))):
+        optimiser = Optimiser(network, recipe)
+        network(x).square().mean().backward()
+        optimiser.step()
+    for name, one in ours.named_parameters():
+        assert torch.equal(one, other.get_parameter(name)) == (name != "0.weight"), name
+    step = (before * 8**0.5 / before.norm() - ours[0].weight.detach()) / (0.1 * MUON_RATE)
+    left, _, right = torch.linalg.svd(ours[0].weight.grad.flatten(1), full_matrices=False)
+    turned = left.T @ step.flatten(1) @ right.T  # the step has the gradient's directions, each about as far
+    assert torch.linalg.matrix_norm(turned - torch.diag(torch.diagonal(turned))) < 1e-3
+    assert 0.5 < torch.diagonal(turned).min() <= torch.diagonal(turned).max() < 1.3
 
 
 def test_a_parameter_that_is_not_trained_stays():

@@ -33,7 +33,7 @@ def say_estimate(found: "dp.Suspects") -> None:
     for count in budgets:
         wrong = found.expected_wrong(count)
         said = () if wrong is None else (f"{wrong[0]:,.0f}", f"{wrong[1]:,.0f} and {wrong[2]:,.0f}")
-        if said and said != rows[-1][1:]:  # more looks that find no more are no news
+        if said and (said != rows[-1][1:] or count == len(found.flagged)):  # more looks that find no more are no news
             rows.append((f"{count:,}", *said))
     say_columns(rows, right=(0, 1))
 

@@ -8,15 +8,21 @@ from dataprune.trace import Trace
 
 
 def el2n(trace: Trace) -> Values:
-    """Measure the error of the prediction as a vector: ‖p − onehot(label)‖₂, in [0, √2], the mean over members.
+    """Measure the error of the prediction as a vector: ‖p − onehot(label)‖₂, in [0, √2], the mean over members, and over a picture
+    and its mirror image where the members answered both (see `Recorder.finish`).
 
     Neither a sum nor a mean over epochs. Its value depends on how long was trained: scores of different numbers of epochs cannot
     be compared.
 
-    Source: section 2. Departs: p comes from the pass over clean images after the epoch (with when="clean"), and how early that
-        epoch lies and how many members are averaged (there ten) is the caller's choice.
+    Source: section 2. Departs: p comes from the pass over clean images after the epoch (with when="clean"), the mirror images, and
+        how early that epoch lies and how many members are averaged (there ten) is the caller's choice.
     """
-    return np.asarray(trace.last("el2n").mean(axis=0, dtype=np.float64))
+    found = trace.last("el2n").mean(axis=0, dtype=np.float64)
+    answers = [one for member in range(trace.n_members) if (one := trace.mirrored(member)) is not None]
+    if len(answers) < trace.n_members:
+        return np.asarray(found)
+    truth = np.eye(trace.n_classes, dtype=np.float32)[trace.labels]
+    return np.asarray((found + np.mean([np.linalg.norm(p - truth, axis=1) for p in answers], axis=0, dtype=np.float64)) / 2)
 
 
 def grand(trace: Trace) -> Values:

@@ -161,7 +161,7 @@ class Recorder:
         Args:
             weights: the member's final weights by name, kept with the trace.
             status: "ok", or in words why this member must not feed a score.
-            mirrored: (N, K) class probabilities of the mirror images at the end, which `noise find` reads and no score.
+            mirrored: (N, K) class probabilities of the mirror images at the end, which `noise find` and `el2n` read.
         """
         epochs = self.n_recorded
         if not epochs:

@@ -150,6 +150,8 @@ class Trace(Drawable):
         values = {name: self.channel(name) for name in held}
         if self.ends_whole:
             values["probabilities"] = np.stack([self.member_probabilities(member) for member in range(self.n_members)])
+            mirrored = [one for member in range(self.n_members) if (one := self.mirrored(member)) is not None]
+            values |= {"mirrored": np.stack(mirrored)} if len(mirrored) == self.n_members else {}
         info = {"epochs": self.n_epochs, "n_classes": self.n_classes, "when": self.when}
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
@@ -158,8 +160,7 @@ class Trace(Drawable):
                 arrays = {name: values[name][place, :, rows].T for name in held} | {
                     "trained_on": np.full(len(rows), evidence == "in")
                 }
-                if "probabilities" in values:
-                    arrays["probabilities"] = values["probabilities"][place, rows]
+                arrays |= {name: values[name][place, rows] for name in ("probabilities", "mirrored") if name in values}
                 members.append(MemberTrace(arrays, info))
             yield rows, Trace(members, self.labels[rows], None if self.ids is None else self.ids[rows])
 
@@ -216,10 +217,15 @@ class Trace(Drawable):
         others = np.einsum("nk->n", p)  # along short rows faster than a sum
         p *= np.divide(1.0 - p_label, others, out=np.zeros_like(others), where=others > 0)[:, None]
         np.put_along_axis(p, self.labels[:, None], p_label[:, None], axis=1)
-        if mirrored and "mirrored" in arrays:
-            p += np.asarray(arrays["mirrored"][rows], np.float32)
+        if mirrored and (of_mirror := self.mirrored(member)) is not None:
+            p += of_mirror
             p /= p.sum(axis=1, keepdims=True)
         return p
+
+    def mirrored(self, member: int) -> Float32[np.ndarray, "examples classes"] | None:
+        """Read one member's class probabilities of the mirror images at the last epoch, None where it holds none."""
+        held = self._members[member].arrays.get("mirrored") if self.ends_whole else None
+        return None if held is None else np.asarray(held[self._start : self._stop], np.float32)
 
     @property
     def has_mirrored(self) -> bool:

@@ -1,4 +1,5 @@
-"""SGD, Adam and AdamW by torch's own functions: its classes import torch's compiler into every process, which takes a second."""
+"""SGD, Adam and AdamW by torch's own functions: its classes import torch's compiler into every process, which takes a second. Muon
+(Jordan et al. 2024) for kernels, as in airbench (Jordan 2024, arXiv:2404.00498), since torch's takes matrices alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,15 @@ from torch.optim.sgd import sgd
 
 from dataprune.training.recipes import Recipe
 
+MUON_RATE, MUON_MOMENTUM = 0.5, 0.6  # the first times the recipe's rate
+NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS = (3.4445, -4.7750, 2.0315), 3
+
 
 class Optimiser:
-    """A recipe's optimiser for the parameters of a network; only matrices and kernels decay. `rate` and `decay` may be changed."""
+    """A recipe's optimiser for the parameters of a network; only matrices and kernels decay. `rate` and `decay` may be changed.
+
+    With `muon` kernels are held at the length √(outputs) and take orthogonalised steps; all else takes those of SGD.
+    """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.recipe, self.rate, self.decay = recipe, recipe.learning_rate, recipe.weight_decay or 0.0
@@ -28,13 +35,18 @@ class Optimiser:
     @torch.no_grad()
     def step(self) -> None:
         """Take a step down the gradients; a parameter without one stays."""
+        trained = [(p, p.grad, slots) for p, slots in zip(self.parameters, self.slots, strict=True) if p.grad is not None]
+        if self.recipe.optimiser == "muon":
+            for p, grad, slots in trained:
+                if p.ndim == 4:
+                    self._muon(p, grad, slots)
+            trained = [one for one in trained if one[0].ndim != 4]
         for decays in (True, False):
-            trained = [(p, p.grad, s) for p, s in zip(self.parameters, self.slots, strict=True) if (p.ndim > 1) == decays]
-            some = [(p, grad, slots) for p, grad, slots in trained if grad is not None]
+            some = [one for one in trained if (one[0].ndim > 1) == decays]
             if some:
-                parameters, grads, slots = map(list, zip(*some, strict=True))
+                parameters, grads, slots_of = map(list, zip(*some, strict=True))
                 same: dict[str, Any] = {"lr": self.rate, "weight_decay": self.decay if decays else 0.0}
-                (self._sgd if self.recipe.optimiser == "sgd" else self._adam)(parameters, grads, slots, same)
+                (self._adam if self.recipe.optimiser in ("adam", "adamw") else self._sgd)(parameters, grads, slots_of, same)
 
     def _sgd(self, parameters: list[Tensor], grads: list[Tensor], slots: list[dict[str, Tensor]], same: dict[str, Any]) -> None:
         momentum = self.recipe.momentum
@@ -44,6 +56,13 @@ class Optimiser:
         for one, buffer in zip(slots, buffers, strict=True):
             if buffer is not None:
                 one["momentum_buffer"] = buffer
+
+    def _muon(self, p: Tensor, grad: Tensor, slots: dict[str, Tensor]) -> None:
+        buffer = slots.setdefault("momentum_buffer", torch.zeros_like(p))
+        buffer.mul_(MUON_MOMENTUM).add_(grad)
+        step = orthogonalised((grad + MUON_MOMENTUM * buffer).flatten(1)).contiguous()
+        p.mul_(len(p) ** 0.5 / p.norm())
+        p.sub_(step.view(p.shape) * (self.rate * MUON_RATE))
 
     def _adam(self, parameters: list[Tensor], grads: list[Tensor], slots: list[dict[str, Tensor]], same: dict[str, Any]) -> None:
         for p, one in zip(parameters, slots, strict=True):
@@ -67,3 +86,14 @@ class Optimiser:
                 p, value = self.parameters[int(number)], torch.from_numpy(np.array(arrays[name]))
                 place = torch.empty_like(p) if value.shape == p.shape else torch.empty_like(value, device=p.device)
                 self.slots[int(number)][slot] = place.detach().copy_(value)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Bring the singular values of a matrix near 1 by Newton–Schulz steps."""
+    a, b, c = NEWTON_SCHULZ
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x: Tensor = (matrix.T if is_tall else matrix) / (matrix.norm() + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        product = x @ x.T
+        x = torch.addmm(x, b * product + c * product @ product, x, beta=a)
+    return x.T if is_tall else x

@@ -16,7 +16,7 @@ class Recipe:
     """Everything about a training but the network, the data and the seed.
 
     Attributes:
-        optimiser: `sgd` (Nesterov's momentum if `nesterov`), `adam` or `adamw`.
+        optimiser: `sgd` (Nesterov's momentum if `nesterov`), `adam`, `adamw`, or `muon`: SGD, but of kernels orthogonalised steps.
         learning_rate: the peak of the schedule, for a loss averaged over the batch; without `weight_decay`, that peak in units of
             the rate that suits the strength chosen.
         schedule: `triangle` (linear up over `warmup`, linear down to zero), `cosine` (the same with a cosine), `constant`,
@@ -34,7 +34,7 @@ class Recipe:
     """
 
     name: str
-    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimiser: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
@@ -88,6 +88,7 @@ REPORT_PHOTOS = replace(
 )
 FAST = Recipe("fast")
 FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, letters, scans: their mirror image means something else
+FAST_MUON = Recipe("fast-muon", "muon")
 # Networks without normalisation layers (`simple`, `mlp`, `linear`) diverge at the rate of `fast`.
 FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2)
 FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2, flip=False)
@@ -98,7 +99,7 @@ TUNED_GRAY = replace(TUNED, name="tuned-gray", flip=False)
 TREES = Recipe("trees", learning_rate=0.05, weight_decay=None, epochs=100, crop=0.0, flip=False, normalise="none")
 PROBE = Recipe("probe", learning_rate=1.0, weight_decay=None, batch=64, crop=0.0, normalise="ball")
 
-_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, TREES, TUNED, TUNED_GRAY)
+_GENERAL = (FAST, FAST_GRAY, FAST_MUON, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, TREES, TUNED, TUNED_GRAY)
 RECIPES: dict[str, Recipe] = {r.name: r for r in (*_GENERAL, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)}
 
 
