@@ -1,12 +1,11 @@
 """One training of `proxy` with the tricks of fast CIFAR training, each an option; on a GPU steps are replayed from a CUDA graph.
 
 Whitened first layer, alternating flips, orthogonalised momentum, steps of normalised kernels and label smoothing: Keller Jordan's
-airbench (arXiv:2404.00498); Muon: Jordan et al. 2024. Stays out of the library until an option has paid.
+airbench (arXiv:2404.00498); Muon: Jordan et al. 2024. Stays out of the library but for Muon, which has paid.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,10 @@ from dataprune.streams import generator
 from dataprune.training import augment
 from dataprune.training.fit import torch_stream
 from dataprune.training.models import ConvNorm, proxy
+from dataprune.training.optimiser import orthogonalised
 from dataprune.training.recipes import RECIPES
 
 LOOK = 1_000  # pictures looked at together
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 @dataclass(frozen=True)
@@ -94,18 +93,6 @@ def whitened(model: nn.Module, pictures: Tensor) -> None:
     with torch.no_grad():
         conv.weight.copy_(torch.cat([kernels, -kernels])[: conv.out_channels])
     conv.weight.requires_grad_(False)
-
-
-def orthogonalised(matrix: Tensor, steps: int = 3) -> Any:
-    """Bring the singular values of a matrix near 1 by Newton–Schulz steps."""
-    a, b, c = NEWTON_SCHULZ
-    x = matrix / (matrix.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    for _ in range(steps):
-        product = x @ x.T
-        x = a * x + (b * product + c * product @ product) @ x
-    return x.mT if tall else x
 
 
 @dataclass(eq=False)

@@ -58,6 +58,16 @@ def test_muon_turns_kernels_at_a_fixed_length_and_leaves_the_rest_to_sgd():
     assert 0.5 < torch.diagonal(turned).min() <= torch.diagonal(turned).max() < 1.3
 
 
+def test_muon_moves_a_kernel_that_begins_at_zero():
+    network = nn.Conv2d(3, 8, 3, bias=False)
+    nn.init.zeros_(network.weight)
+    optimiser = Optimiser(network, Recipe("r", "muon"))
+    (network(torch.rand(4, 3, 8, 8)) - 1).square().mean().backward()
+    optimiser.step()
+    assert network.weight.isfinite().all()
+    assert network.weight.norm() > 0
+
+
 def test_a_parameter_that_is_not_trained_stays():
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     network[0].weight.requires_grad_(False)
