@@ -171,6 +171,7 @@ def test_many_at_once_duplicates_and_the_audit(open_review, monkeypatch):
     tab.click("[data-all=relabel]")
     tab.wait_for_function("() => document.getElementById('decided').textContent.includes('3 relabel')")
     tab.wait_for_function("() => document.querySelectorAll('.tile[data-decision=relabel]').length === 3")
+    tab.route("**/rows*", lambda route: None)  # never answered: what the window knew of the three is outdated from here on
     tab.click("#undo")
     tab.wait_for_function("() => document.getElementById('decided').textContent.includes('0 relabel')")
     tab.click("[data-view=copies]")
@@ -186,6 +187,18 @@ def test_many_at_once_duplicates_and_the_audit(open_review, monkeypatch):
     for _ in range(12):
         tab.keyboard.press("k")
     tab.wait_for_function("() => document.getElementById('decided').textContent.includes('12 keep')")
+
+
+def test_an_audit_goes_on_where_it_was_left(open_review):
+    tab = open_review()
+    for window, place in ((tab, 0), (open_review(tab.context), 3)):
+        window.fill("#audit-size", "12")
+        window.click("[data-view=audit]")
+        window.wait_for_selector("#viewer[open]")
+        assert window.text_content("#viewer .place") == f"{place + 1} of 12"
+        for _ in range(3):
+            window.keyboard.press("k")
+        window.wait_for_function(f"() => document.getElementById('decided').textContent.includes('{place + 3} keep')")
 
 
 def test_two_windows_know_of_each_other(open_review):

@@ -253,11 +253,12 @@ class Book:
             except MachineError as error:  # the journal has it all
                 logger.warning("%s", error)
 
-    def audited(self, size: int) -> np.ndarray:
-        """Return the rows that `noise audit` asks for, in their order."""
+    def audit(self, size: int) -> dict[str, Any]:
+        """Return the rows that `noise audit` asks for, in their order, and the place of the first that is not decided, or 0."""
         if self.data.suspects is None:
             raise InputError(f"there is nothing to audit. {self.data.missing.get('suspects', '')}")
-        return audit.audit(self.data.suspects, size).rows
+        rows = audit.audit(self.data.suspects, size).rows
+        return {"rows": rows.tolist(), "open": int(np.argmin(self.table.decision[rows] > 0))}
 
     def plot(self, name: str) -> dict[str, Any]:
         """Return a plot as SVG with its axes, and which columns lie along them; `confusion` as numbers."""

@@ -64,7 +64,7 @@ class Pages:
             "/example": lambda asked: JSONResponse(self.book.example(self._row(asked))),
             "/picture": self._picture,
             "/plot": lambda asked: JSONResponse(self.book.plot(asked.query_params.get("name", ""))),
-            "/audit": lambda asked: JSONResponse(self.book.audited(_whole(asked, "size")).tolist()),
+            "/audit": lambda asked: JSONResponse(self.book.audit(_whole(asked, "size"))),
         }
         routes = [Route(path, answer) for path, answer in gets.items()]
         routes += [Route("/query", _posted(Query, self._query), methods=["POST"])]

@@ -26,6 +26,7 @@ const served = function (state, tell) {
     const found = await asked("/decide", { ...body, known });
     known = found.count;
     undoable = found.undoable[0] || 0;
+    if (found.n_changed > found.changed.length) decided.clear();  // what is not told is asked for again
     learn(found.changed);
     state.decided = found.decided;
     for (const one of heard) one(found);

@@ -61,9 +61,9 @@
     copies: () => shown.set({ "f-duplicates": "copies", "f-sort": "group" }),
     audit: async () => {
       const size = Math.max(12, Math.min(state.n, Number(byId("audit-size").value) || 100));
-      const rows = await book.asked(`/audit?size=${size}`), open = rows.findIndex((e) => !book.decision(e));
+      const { rows, open } = await book.asked(`/audit?size=${size}`);
       tell(`${rows.length} labels, as dataprune noise audit --size ${rows.length} asks for.`);
-      tiles.view.open(Math.max(0, open), { n: rows.length, at: (i) => rows[i], find: (e) => rows.indexOf(e) }, true);
+      tiles.view.open(open, { n: rows.length, at: (i) => rows[i], find: (e) => rows.indexOf(e) }, true);
     },
   };
   const press = (name) => { for (const one of document.querySelectorAll("[data-view]")) one.setAttribute("aria-pressed", String(one.dataset.view === name)); };
