@@ -111,7 +111,7 @@ def test_what_the_table_says_is_served(book):
         with ThreadPoolExecutor(4) as pool:  # a person opens several at once
             drawn = list(pool.map(lambda name: asked(f"/plot?name={name}")[2]["svg"], ["el2n", "map", "aum", "el2n"]))
         assert drawn[0] == drawn[3] == asked("/plot?name=el2n")[2]["svg"]
-        assert asked("/audit?size=12")[2] == dp.audit(book.data.suspects, 12).rows.tolist()
+        assert asked("/audit?size=12")[2] == {"rows": dp.audit(book.data.suspects, 12).rows.tolist(), "open": 0}
 
 
 def test_decisions_are_saved_at_once_and_windows_do_not_overwrite_each_other(book):
