@@ -88,7 +88,7 @@ def write(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         digits = dp.read("digits")
         pixels = np.asarray(digits.images).reshape(len(digits), -1) / 255.0
-        run = dp.score(digits, Path(temporary) / "run", dp.Settings(record="vog,second_split"))
+        run = dp.score(digits, Path(temporary) / "run", dp.Settings(epochs=8, record="vog,second_split"))
         np.save(file := Path(temporary) / "pixels.npy", pixels)
         run = dp.add_features(run, dp.read_features(file))
         gallery = Gallery(folder, run, pixels, differences(folder.parent / "scores.md"))

@@ -196,7 +196,7 @@ def _label(label: str) -> str:
 
 
 MOST_PICTURES = 1000
-CELL_INCHES, CAPTION_INCHES, HEADING_INCHES = 1.1, 0.25, 0.35
+CELL_INCHES, CAPTION_INCHES, HEADING_INCHES, EDGE_INCHES = 1.1, 0.25, 0.35, 0.03
 CAPTION_LETTERS = 16  # what fits above a cell at 7 points
 
 
@@ -242,20 +242,22 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
     from matplotlib.figure import Figure
 
     heights = [CELL_INCHES + CAPTION_INCHES + (HEADING_INCHES if row.heading else 0.0) for row in rows]
-    total, widest = sum(heights), max(len(row.captions) for row in rows)
-    figure = Figure(figsize=(widest * CELL_INCHES, total), dpi=100)
-    top = total
+    top, width = sum(heights), max(len(row.captions) for row in rows) * CELL_INCHES
+    figure = Figure(figsize=(width, top), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, top))  # in inches; axes for each picture would take seconds
+    axes.set_axis_off()
     for row, height in zip(rows, heights, strict=True):
         if row.heading:
-            figure.text(0.05 / widest, (top - 0.08) / total, row.heading, fontsize=9, va="top", weight="bold", parse_math=False)
+            axes.text(0.05 * CELL_INCHES, top - 0.08, row.heading, fontsize=9, va="top", weight="bold", parse_math=False)
+        tall, wide = row.pictures.shape[1:3]
+        scale = (CELL_INCHES - 2 * EDGE_INCHES) / max(tall, wide)
         for place, (pixels, caption) in enumerate(zip(row.pictures, row.captions, strict=True)):
-            box = (place / widest + 0.03 / widest, (top - height + 0.03) / total, 0.94 / widest, (CELL_INCHES - 0.06) / total)
-            axes = figure.add_axes(box)
-            axes.set_axis_off()
-            if pixels.shape[2] in (3, 4):
-                axes.imshow(pixels, interpolation="auto")
-            else:  # one channel, or so many that only the first can be shown
-                axes.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="auto")
-            axes.set_title(caption, fontsize=7, pad=2, parse_math=False)
+            x, y = (place + 0.5) * CELL_INCHES, top - height + CELL_INCHES / 2
+            extent = (x - wide * scale / 2, x + wide * scale / 2, y - tall * scale / 2, y + tall * scale / 2)
+            is_colour = pixels.shape[2] in (3, 4)  # else one channel, or so many that only the first can be shown
+            gray: dict[str, Any] = {} if is_colour else {"cmap": "gray", "vmin": 0, "vmax": 255}
+            axes.imshow(pixels if is_colour else pixels[:, :, 0], aspect="auto", extent=extent, interpolation="auto", **gray)
+            axes.text(x, extent[3] + 0.03, caption, fontsize=7, ha="center", va="bottom", parse_math=False)
         top -= height
+    axes.set(xlim=(0, width), ylim=(0, sum(heights)))  # pictures move them
     write_figure(figure, out)
