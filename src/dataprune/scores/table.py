@@ -47,6 +47,7 @@ _ZHANG = "Zhang et al. 2024, arXiv:2311.13613"
 _ZHENG = "Zheng et al. 2023, arXiv:2210.15809"
 _ZHU = "Zhu et al. 2022, arXiv:2110.06283 (SimiFeat)"
 _OURS = "the report on CIFAR and vegetables, 2023"
+_EL2N = "mean over members, and mirror images where all answered them, of ‖p − onehot(label)‖₂, last epoch"
 _GRAND = "mean over members of ‖p − onehot(label)‖₂ · √(‖h‖² + 1), last epoch"
 
 _WINDOWS = "windows of 10 epochs, or of all where there are fewer,"
@@ -58,7 +59,7 @@ _asked = partial(ScoreSpec, usual=False)
 _early = partial(_asked, windowed=True)
 
 SCORES: dict[str, ScoreSpec] = {
-    "el2n": ScoreSpec(ensemble.el2n, 1, "mean over members of ‖p − onehot(label)‖₂, last epoch", "a trace", _PAUL),
+    "el2n": ScoreSpec(ensemble.el2n, 1, _EL2N, "a trace", _PAUL),
     "std": ScoreSpec(ensemble.std, 1, "Σ over classes of the std of p over members, last epoch", "two members", _OURS),
     "pred_sum": ScoreSpec(ensemble.pred_sum, -1, "members that predict the label, last epoch", "a trace", _OURS),
     "flip": ScoreSpec(dynamics.flip, 1, "changes of the predicted class between epochs, mean over members", "two epochs", _OURS),
