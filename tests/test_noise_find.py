@@ -181,6 +181,16 @@ def test_noise_from_one_class_into_the_other_is_not_taken_for_a_confusion_of_the
     assert np.mean(free) < 0.15
 
 
+def test_where_networks_had_seen_other_pictures_all_labels_that_they_miss_may_be_wrong():
+    _, given, _, learned = made(0.2, "pairwise", clarity=4.0)
+    missed = float((learned.argmax(axis=1) != given).sum())
+    plain = Evidence(given, out_of_sample=learned)
+    one, other = (find(evidence) for evidence in (plain, replace(plain, pretrained=True)))
+    assert other.n_wrong == one.n_wrong
+    assert one.n_wrong_high < missed == pytest.approx(other.n_wrong_high)
+    assert [note for note in other.notes if "upper end" in note] != [note for note in one.notes if "upper end" in note]
+
+
 def test_of_clean_labels_that_networks_can_not_learn_none_is_flagged():
     """Networks that err by class, and surer than they should be: noise learned as a confusion would explain their errors too."""
     truth, given, clean, _ = made(0.0, n=2500, n_classes=4, clarity=4.0)

@@ -5,6 +5,7 @@ import pytest
 
 import dataprune as dp
 from dataprune.errors import InputError, MachineError, StoreError
+from dataprune.run.evidence import evidence_of
 from dataprune.run.own_scores import views_of
 from dataprune.study.presets import preset
 from encoder_toys import colours, photographs
@@ -246,6 +247,7 @@ class TestBuiltIn:
         assert spec.weights == LITES["efficientnet-lite0"].sha256
         assert run.manifest.plain["spec"]["weights"] == spec.weights
         assert run.scores["el2n"].values.std() > 0
+        assert evidence_of(run).pretrained
 
     def test_gray_pictures_are_taken_and_others_refused(self, weights):
         import torch

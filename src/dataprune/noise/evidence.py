@@ -42,6 +42,8 @@ class Evidence:
         count_from: of what the number of wrong labels is estimated, if not the rest: networks that learned all noise alike, asked
             about the examples as they are.
         retrained: whether some of the networks were trained again without suspects.
+        pretrained: whether the networks had seen other pictures before. Then much of what people mistake passes for classes that
+            are hard to tell: the count is held for too low, and all labels that the networks miss may be wrong (docs/log.md).
         mostly_seen: whether there are networks that did not see an example, but of too few examples to be heard.
         notes: cautions for a person.
     """
@@ -56,6 +58,7 @@ class Evidence:
     classes: tuple[str, ...] = ()
     count_from: "Evidence | None" = None
     retrained: bool = False
+    pretrained: bool = False
     mostly_seen: bool = False
     notes: tuple[str, ...] = ()
 

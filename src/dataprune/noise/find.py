@@ -81,7 +81,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         reason=reasons(evidence, suggested, worth_words, probability * share),
         n_wrong=estimate.n_wrong if is_counted else None,
         n_wrong_low=(0.0 if why == "too_weak" else estimate.low) if is_known else None,
-        n_wrong_high=max(estimate.high, unnamed if why == "too_weak" else 0.0) if is_known else None,
+        n_wrong_high=max(estimate.high, unnamed if why == "too_weak" or evidence.pretrained else 0.0) if is_known else None,
         classes=evidence.classes,
         sampling=evidence.sampling,
         method=method_of(evidence),

@@ -106,6 +106,8 @@ def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
     if never:
         notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
+    if evidence.pretrained:
+        notes.append("networks that had seen pictures before often count too few, so the upper end is all labels that they miss")
     if why:
         agree, chance = percent(evidence.agreement), percent(chance_of(evidence))
         notes.append(WHY_NO_COUNT[why].format(agree=agree, chance=chance))

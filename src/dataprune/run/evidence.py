@@ -10,6 +10,7 @@ from dataprune.noise import Evidence, Suspects
 from dataprune.noise.evidence import resisting
 from dataprune.run.run import Run
 from dataprune.trace import Trace
+from dataprune.training.recipes import PRETRAINED
 
 LOWEST = 1e-4  # of a probability, before its logarithm; half precision, in which they are stored, knows little below
 LEFT_OUT = 0.5  # from this probability of being wrong on a label is not trained on again
@@ -19,6 +20,7 @@ MOST_LEFT_OUT = 0.5  # of the examples of a label: a class stays one
 def evidence_of(run: Run) -> Evidence:
     """Gather what the networks of a run say, those of later rounds apart from the first."""
     found = evidence_of_rounds(run.trace, *_rounds_of(run), run.classes)
+    found = replace(found, pretrained=run.manifest.spec.model == PRETRAINED)
     unseen, recipe = (found.count_from or found).out_of_sample, run.manifest.spec.recipe
     if recipe is None or recipe.weight_decay is not None or unseen is None:
         return found
