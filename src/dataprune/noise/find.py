@@ -25,7 +25,7 @@ from dataprune.noise.posterior import (
     share_wrong,
     wrong_odds,
 )
-from dataprune.noise.suspects import Suspects, shift_to_sum, sigmoid
+from dataprune.noise.suspects import NO_INTERVAL, Suspects, shift_to_sum, sigmoid
 from dataprune.noise.words import WORTH_WORDS, method_of, notes_of, reasons
 
 # The two views err on the same hard examples, so their log-odds must not be added as if they were independent. The weights are
@@ -69,7 +69,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
     probability = sigmoid(np.clip(odds, -MOST_ODDS, MOST_ODDS))
     why = why_no_count(evidence, estimate)
     unnamed = (1 - evidence.agreement) * len(evidence)
-    is_counted, is_known = why == "", why not in ("in_sample", "mostly_seen", "near_chance")
+    is_counted, is_known = why == "", why not in NO_INTERVAL
     worth_words = np.maximum(probability, WORTH_WORDS * (odds >= np.sort(odds)[-min(len(odds), WORTH_LOOKING)]))
     return Suspects(
         ids=np.asarray(evidence.ids),

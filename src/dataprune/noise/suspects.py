@@ -24,6 +24,7 @@ OVERLAP = "threshold samples were learned much as other examples, so they count 
 METHOD = "in-sample, counted by threshold samples: examples learned as an extra class, as if they were wrongly labelled"
 
 WhyNoCount = Literal["", "in_sample", "mostly_seen", "near_chance", "too_weak", "fits_disagree"]
+NO_INTERVAL: tuple[WhyNoCount, ...] = ("in_sample", "mostly_seen", "near_chance")
 
 
 @dataclass(frozen=True, eq=False)

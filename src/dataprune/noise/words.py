@@ -5,7 +5,7 @@ import numpy as np
 from dataprune.errors import join_some, percent
 from dataprune.noise.evidence import Evidence, Labels, Values
 from dataprune.noise.ground import chance_of
-from dataprune.noise.suspects import Suspects, WhyNoCount
+from dataprune.noise.suspects import NO_INTERVAL, Suspects, WhyNoCount
 
 WHY_NO_COUNT: dict[WhyNoCount, str] = {
     "in_sample": "every network was trained on every label, wrong ones too, so wrong labels are ranked, but neither counted nor "
@@ -106,8 +106,9 @@ def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
     if never:
         notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
-    if evidence.pretrained:
-        notes.append("networks that had seen pictures before often count too few, so the upper end is all labels that they miss")
+    if evidence.pretrained and why not in NO_INTERVAL:
+        seen = "networks that had seen pictures before miss much of what people mistake"
+        notes.append(f"{seen}: the count may be far too low, and its upper end is no lower than the labels that they do not name")
     if why:
         agree, chance = percent(evidence.agreement), percent(chance_of(evidence))
         notes.append(WHY_NO_COUNT[why].format(agree=agree, chance=chance))

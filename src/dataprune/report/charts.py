@@ -242,9 +242,9 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
     from matplotlib.figure import Figure
 
     heights = [CELL_INCHES + CAPTION_INCHES + (HEADING_INCHES if row.heading else 0.0) for row in rows]
-    top, width = sum(heights), max(len(row.captions) for row in rows) * CELL_INCHES
-    figure = Figure(figsize=(width, top), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, top))  # in inches; axes for each picture would take seconds
+    total, width = sum(heights), max(len(row.captions) for row in rows) * CELL_INCHES
+    figure, top = Figure(figsize=(width, total), dpi=100), total
+    axes = figure.add_axes((0, 0, 1, 1))  # in inches; axes for each picture would take seconds
     axes.set_axis_off()
     for row, height in zip(rows, heights, strict=True):
         if row.heading:
@@ -259,5 +259,5 @@ def draw_sheet(rows: Sequence[SheetRow], out: Path) -> None:
             axes.imshow(pixels if is_colour else pixels[:, :, 0], aspect="auto", extent=extent, interpolation="auto", **gray)
             axes.text(x, extent[3] + 0.03, caption, fontsize=7, ha="center", va="bottom", parse_math=False)
         top -= height
-    axes.set(xlim=(0, width), ylim=(0, sum(heights)))  # pictures move them
+    axes.set(xlim=(0, width), ylim=(0, total))
     write_figure(figure, out)
