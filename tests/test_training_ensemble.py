@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from dataprune import store
 from dataprune.data import from_arrays
 from dataprune.errors import InputError
+from dataprune.scores import median_distance
 from dataprune.trace import open_member
 from dataprune.training import ensemble as ensembles
 from dataprune.training.ensemble import Ensemble, MemberJob, assign_folds, train_member, train_members, training_mask
+from dataprune.training.features import Built, penultimate
 from dataprune.training.recipes import Recipe
 from dataprune.training.settings import Settings
 from dataprune.workers import ExecutorConfig
@@ -99,8 +101,8 @@ def _always_saved(monkeypatch):
 
 
 @pytest.mark.parametrize("when", ["clean", "online"])
-@pytest.mark.parametrize("damaged", [False, True])
-def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when, damaged):
+@pytest.mark.parametrize(("stop", "damaged"), [(2, False), (2, True), (3, False)])
+def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when, stop, damaged):
     spec = small(when=when, folds=2, members=2)
     whole = members_of(dataset, spec, tmp_path / "whole", executor_config=ExecutorConfig("serial"))[0].path.read_bytes()
 
@@ -110,13 +112,13 @@ def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when
     job = MemberJob(spec, 0, share(dataset, tmp_path / "s"), dataset.fingerprint, tmp_path / "s" / "member-000", "cpu")
     heard = []
 
-    def stop_after_two(message):
+    def listener(message):
         heard.append(message.epoch)
-        if message.epoch == 2:
+        if message.epoch == stop:
             raise Stopped
 
     with pytest.raises(Stopped):
-        train_member(job, stop_after_two)
+        train_member(job, listener)
     if damaged:  # one bit turned in the checkpoint: found by checksum, the member starts anew
         path = job.scratch / store.read_json(job.scratch / "checkpoint.json")["file"]
         content = bytearray(path.read_bytes())
@@ -125,8 +127,17 @@ def test_an_interrupted_member_goes_on_to_the_same_bytes(dataset, tmp_path, when
     again = []
     done = train_member(job, lambda message: again.append(message.epoch))
     assert done.path.read_bytes() == whole
-    assert again == ([1, 2, 3] if damaged else [3])
+    assert again == [1, 2, 3][0 if damaged else stop :]
     assert done.examples_seen == 24 * 3
+
+
+@pytest.mark.parametrize("when", ["clean", "online"])
+def test_the_first_member_keeps_how_far_its_features_lie_from_the_median(dataset, tmp_path, when):
+    done = members_of(dataset, small(members=2, when=when), tmp_path, executor_config=ExecutorConfig("serial"))
+    first = open_member(done[0].path)
+    looked = penultimate(dataset, first.arrays, Built("proxy", small().recipe.normalise, 3))
+    assert np.allclose(first.arrays["median_distance"], median_distance(looked, dataset.labels), rtol=1e-4)
+    assert "median_distance" not in open_member(done[1].path).arrays
 
 
 def test_a_checkpoint_of_another_training_is_not_used(dataset, tmp_path):
@@ -210,11 +221,11 @@ def test_a_member_that_learns_nothing_is_trained_again_at_a_tenth_of_the_rate(da
     assert done.examples_seen == 2 * 3 * len(dataset)
     calls = []
 
-    def stops(fit, recorder, when):
+    def stops(fit, recorder, when, kept):
         calls.append(fit.training.recipe.learning_rate)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return record(fit, recorder, when)
+        return record(fit, recorder, when, kept)
 
     record = ensembles._record_epoch
     monkeypatch.setattr(ensembles, "_record_epoch", stops)

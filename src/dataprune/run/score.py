@@ -134,8 +134,8 @@ class _Scoring:
         (self.work.output / "trace").mkdir(exist_ok=True)
         members = self._train()
         trained = time.perf_counter()
-        scores = self._score(members)
-        self._finish(members, scores, (trained - begun, time.perf_counter() - trained))
+        scores, looked_at = self._score(members)
+        self._finish(members, scores, looked_at, (trained - begun, time.perf_counter() - trained))
 
     def _train(self) -> list[MemberRecord]:
         """Train the members that are not yet published whole, publish each as it comes, and return the records of all."""
@@ -189,8 +189,9 @@ class _Scoring:
             return str(open_device(self.device))
         return "cpu"
 
-    def _score(self, members: list[MemberRecord]) -> Scores:
-        """Compute every score from the members that learned, and write the table."""
+    def _score(self, members: list[MemberRecord]) -> tuple[Scores, bool]:
+        """Compute every score from the members that learned, and write the table; return whether a network looked at all once
+        more."""
         used = [one for one in members if one.status == "ok" and not self.planned.ensemble.is_threshold(one.member)]
         if not used:
             reasons = "; ".join(sorted({member.reason for member in members}))
@@ -201,24 +202,28 @@ class _Scoring:
         opened = [open_member(self.work.output / str(member.file)) for member in used]
         scores = score_trace(Trace(opened, dataset.labels, dataset.ids), ids=dataset.ids)
         present, absent = list(scores.values()), dict(scores.absent)
+        distance = opened[0].arrays.get("median_distance")
+        looked_at = distance is None
         try:
-            from dataprune.training.features import Built, penultimate
+            if distance is None:  # the first member, which keeps it, learned nothing, or there was no room
+                from dataprune.training.features import Built, penultimate
 
-            built = Built(ensemble.model, ensemble.recipe.normalise, ensemble.n_classes, self._own_device)
-            distance = median_distance(penultimate(dataset, opened[0].arrays, built), dataset.labels)
-            present.append(Score("median_distance", distance, 1, dataset.ids, dataset.labels))
+                built = Built(ensemble.model, ensemble.recipe.normalise, ensemble.n_classes, self._own_device)
+                distance = median_distance(penultimate(dataset, opened[0].arrays, built), dataset.labels)
+            present.append(Score("median_distance", np.asarray(distance), 1, dataset.ids, dataset.labels))
         except InputError as reason:
             absent["median_distance"] = str(reason)
         scores = Scores(present, absent)
         self.work.renew(self.spec.plain)  # with more members, where the run was extended
         write_scores(self.work.output / SCORES_FILE, scores, dataset.classes)
-        return scores
+        return scores, looked_at
 
-    def _finish(self, members: list[MemberRecord], scores: Scores, seconds: tuple[float, float]) -> None:
+    def _finish(self, members: list[MemberRecord], scores: Scores, looked_at: bool, seconds: tuple[float, float]) -> None:
         dataset, trained = self.planned.dataset, [member for member in members if member.file is not None]
         n_seen, spent = sum(member.examples_seen for member in members), sum(member.seconds for member in members)
         training = Phase("train", round(seconds[0], 3), n_seen, int(self.planned.cost(len(trained)).flops), round(spent, 3))
-        cost = (training, Phase("score", round(seconds[1], 3), len(dataset), self.planned.forward_flops))
+        again = (len(dataset), self.planned.forward_flops) if looked_at else (0, 0)
+        cost = (training, Phase("score", round(seconds[1], 3), *again))
         manifest = RunManifest.of(self.spec, dataset, members, scores, cost, self.device)
         files = [SPEC, SCORES_FILE, *(str(member.file) for member in trained), *(note_file(member.member) for member in members)]
         store.write_manifest(self.work.output, MANIFEST, manifest.plain, files)

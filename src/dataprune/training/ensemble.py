@@ -3,18 +3,20 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 from dataprune.data import Dataset
 from dataprune.data.handle import DataHandle, data_handle, open_shared
-from dataprune.errors import WorkError, invalid
+from dataprune.errors import InputError, WorkError, invalid
 from dataprune.precision import Precision
+from dataprune.scores import median_distance
 from dataprune.store import array_digest, writing
 from dataprune.streams import generator, torch_seed
 from dataprune.trace import Recorder, save_member
@@ -25,6 +27,8 @@ from dataprune.training.trees import grown, staged_logits
 from dataprune.workers import ExecutorConfig, Job, Outcome, Report, open_pool
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dataprune.training.fit import Fit
 
 MOST_MEMBERS = 10_000  # more is a slip of the finger
@@ -33,6 +37,7 @@ MOST_MEMBERS = 10_000  # more is a slip of the finger
 CHANCE_SIGMAS = 3.0
 RATES = (1.0, 0.1)  # times the recipe's learning rate: the second is tried where nothing was learned at the first
 N_THRESHOLD = 2  # networks with threshold samples: between them every example is judged
+SCORES_FEATURES = 0  # the member of whose features `median_distance` is
 KEPT_EPOCHS = 10  # at most, evenly spaced, whose weights are kept for vog
 DIVERGED_LOSSES = 2.0  # times the loss of giving every class the same probability
 
@@ -227,7 +232,7 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
     n_seen, seconds, status = 0, 0.0, ""
     for rate in RATES:
         try:
-            fit, recorder, spent = _trained(job, task, rate, folder, report)
+            fit, recorder, features, spent = _trained(job, task, rate, folder, report)
         except WorkError:  # the loss is no number
             if rate == RATES[-1] and not status:
                 raise
@@ -243,6 +248,9 @@ def _train_member(job: MemberJob, folder: Path, report: Report) -> MemberDone:
         mirrored = np.concatenate([logits.float().softmax(dim=1).cpu().numpy().astype(np.float16) for _, logits, _ in looks])
     member, path = recorder.finish(weights_of(fit.model), status, mirrored), folder / "trace.safetensors"
     arrays = dict(member.arrays) | fit.kept
+    if features is not None:
+        with suppress(InputError):  # features that are no numbers: said where the scores are made
+            arrays["median_distance"] = median_distance(features, task.labels)
     if "second_split" in ensemble.record:
         arrays["second_split"], n_more = _second_split(job, task, fit, report)
         n_seen, seconds = n_seen + n_more, seconds + time.perf_counter() - begun
@@ -306,8 +314,11 @@ def _task(job: MemberJob) -> _Task:
     return _Task(inputs, mirrored, labels, ensemble.n_classes, trained_on)
 
 
-def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Report) -> tuple["Fit", Recorder, float]:
-    """Train at `rate` times the recipe's learning rate, from the last checkpoint on; return network, trace and seconds."""
+def _trained(
+    job: MemberJob, task: _Task, rate: float, folder: Path, report: Report
+) -> tuple["Fit", Recorder, Float32[np.ndarray, "examples features"] | None, float]:
+    """Train at `rate` times the recipe's learning rate, from the last checkpoint on; return network, trace, what goes into the last
+    layer at the end (of one member) and seconds."""
     from dataprune.training.fit import Fit, Training
     from dataprune.training.inputs import Inputs
 
@@ -326,8 +337,11 @@ def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Rep
         begun -= last.info["seconds"]
     n_kept = min(KEPT_EPOCHS, ensemble.epochs) if "vog" in ensemble.record else 0
     kept = set(np.linspace(1, ensemble.epochs, n_kept).round().astype(int).tolist())
+    features = fit.room_for_features() if job.member == SCORES_FEATURES else None
+    is_filled = False
     while fit.epoch < ensemble.epochs:
-        _record_epoch(fit, recorder, ensemble.when)
+        is_filled = fit.epoch == ensemble.epochs - 1 and ensemble.when == "clean"
+        _record_epoch(fit, recorder, ensemble.when, features if is_filled else None)
         if fit.epoch in kept:
             fit.keep()
         now = time.perf_counter()
@@ -337,10 +351,13 @@ def _trained(job: MemberJob, task: _Task, rate: float, folder: Path, report: Rep
             written = now
         report(EpochDone(job.member, fit.epoch, fit.loss, recorder.accuracy(fit.epoch - 1), now - before))
         before = now
-    return fit, recorder, before - begun
+    if features is not None and not is_filled:
+        for rows, _, seen in fit.predict():
+            _keep(features, rows, seen)
+    return fit, recorder, features, before - begun
 
 
-def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:
+def _record_epoch(fit: "Fit", recorder: Recorder, when: str, kept: Float32[np.ndarray, "examples features"] | None) -> None:
     epoch, rows_left = fit.epoch, None
     if when == "clean":
         fit.train_epoch()
@@ -349,6 +366,13 @@ def _record_epoch(fit: "Fit", recorder: Recorder, when: str) -> None:
         rows_left = np.flatnonzero(~fit.trained_on)
     for rows, logits, features in fit.predict(rows_left):
         recorder.update(rows, logits, epoch, features)
+        if kept is not None:
+            _keep(kept, rows, features)
+
+
+def _keep(kept: Float32[np.ndarray, "examples features"], rows: "Tensor", features: "Tensor | None") -> None:
+    assert features is not None, "there is room for what a layer is given"
+    kept[rows.cpu().numpy()] = features.float().cpu().numpy()
 
 
 def _status(accuracy: float, loss: float, labels: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,7 +18,7 @@ from dataprune.errors import WorkError, invalid, one_line
 from dataprune.precision import Precision, autocast
 from dataprune.streams import generator, torch_seed
 from dataprune.training import augment, probe
-from dataprune.training.inputs import Inputs, predict_batch
+from dataprune.training.inputs import MOST_VALUES, Inputs, predict_batch
 from dataprune.training.models import MODELS, build, check_name, last_linear
 from dataprune.training.optimiser import Optimiser
 from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at
@@ -147,6 +147,7 @@ class Fit(Fitting):
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
+        self.width = None if last is None else last.in_features
         self._tap = FeatureTap(last)
 
     def train_epoch(self, on_batch: OnBatch | None = None, part: Part | None = None) -> None:
@@ -237,6 +238,12 @@ class Fit(Fitting):
     def named(self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None) -> Int64[np.ndarray, " some"]:
         """Return the class that is named for each example that `predict` looks at."""
         return np.concatenate([logits.argmax(1).cpu().numpy() for _, logits, _ in self.predict(rows, inputs)])
+
+    def room_for_features(self) -> Float32[np.ndarray, "examples features"] | None:
+        """Return room for what goes into the last linear layer for each example; None where there is no such layer, or too much."""
+        if self.width is None or len(self.inputs) * self.width > MOST_VALUES:
+            return None
+        return np.empty((len(self.inputs), self.width), np.float32)
 
     def keep(self) -> None:
         """Keep the weights as they are after this epoch, as `weights@<epoch>.<name>`."""
