@@ -151,18 +151,38 @@ def test_the_seed_moves_the_count_of_a_small_set_less_than_the_interval_is_wide(
     assert max(counts) - min(counts) < found[0].n_wrong_high - found[0].n_wrong_low
 
 
-def test_labels_given_by_looks_are_told_from_noise_that_follows_no_resemblance(monkeypatch):
+PAIRS = np.array([[0.85, 0.15, 0, 0], [0.15, 0.85, 0, 0], [0, 0, 0.85, 0.15], [0, 0, 0.15, 0.85]])
+ACROSS = PAIRS[:, [0, 2, 1, 3]][[0, 2, 1, 3]]
+
+
+@pytest.fixture
+def resembling(monkeypatch):
+    """Return given labels, and networks that have learned them in full, of classes of which two and two look alike; noise goes
+    between those (PAIRS) or not (ACROSS)."""
     monkeypatch.setattr("dataprune.noise.posterior.FEWEST_BY_CLASS", 10_000)  # with free scales the networks' confusions explain it
     draw = np.random.default_rng(0)
     similar = np.array([[0, 2, -3, -3], [2, 0, -3, -3], [-3, -3, 0, 2], [-3, -3, 2, 0]], float)
     truth = draw.integers(0, 4, 6000)
     clean = softmax(1.5 * (similar[truth] + 2.0 * draw.normal(size=(6000, 4)) + 3.0 * np.eye(4)[truth]))
-    pairs = np.array([[0.85, 0.15, 0, 0], [0.15, 0.85, 0, 0], [0, 0, 0.85, 0.15], [0, 0, 0.15, 0.85]])
-    across = pairs[:, [0, 2, 1, 3]][[0, 2, 1, 3]]
-    for transition, expected in ((pairs, True), (across, False)):
-        given = (draw.random(6000)[:, None] < transition[truth].cumsum(axis=1)).argmax(axis=1)
-        noise = fit_noise(clean @ transition, given, replace(ELSEWHERE, learned=1.0, looks=0.2)).best
-        assert (noise.by_looks > 0.1) == expected
+
+    def by(transition):
+        return (draw.random(6000)[:, None] < transition[truth].cumsum(axis=1)).argmax(axis=1), clean @ transition
+
+    return by
+
+
+@pytest.mark.parametrize(("transition", "expected"), [(PAIRS, True), (ACROSS, False)], ids=["pairs", "across"])
+def test_labels_given_by_looks_are_told_from_noise_that_follows_no_resemblance(resembling, transition, expected):
+    given, learned = resembling(transition)
+    noise = fit_noise(learned, given, replace(ELSEWHERE, learned=1.0, looks=0.2)).best
+    assert (noise.by_looks > 0.1) == expected
+
+
+@pytest.mark.parametrize(("transition", "expected"), [(PAIRS, True), (ACROSS, False)], ids=["pairs", "across"])
+def test_of_a_runs_own_networks_labels_given_by_looks_are_counted_too(resembling, transition, expected):
+    given, learned = resembling(transition)
+    others = Evidence(given, out_of_sample=learned)
+    assert (find(replace(others, ours=True)).n_wrong > find(others).n_wrong) == expected
 
 
 def test_noise_from_one_class_into_the_other_is_not_taken_for_a_confusion_of_the_networks():

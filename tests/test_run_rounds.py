@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataprune import noise
-from dataprune.data import read
+from dataprune.data import from_arrays, read
 from dataprune.errors import InputError
 from dataprune.noise import Suspects
 from dataprune.report.page.data import gather
@@ -123,6 +123,14 @@ def test_the_finding_is_of_both_rounds_and_its_count_of_the_first(run, truth):
     assert after.n_wrong == pytest.approx(before.n_wrong)
     assert after.probability.sum() == pytest.approx(after.n_wrong, rel=0.01)
     assert "trained again" in after.method
+
+
+def test_a_probe_is_counted_by_what_it_did_not_see(tmp_path):
+    labels = np.arange(60) % 2
+    vectors = np.random.default_rng(0).normal(size=(60, 4)) + 3 * labels[:, None]
+    evidence = evidence_of(score(from_arrays(vectors, labels), tmp_path, Settings(folds=2, epochs=2), SERIAL))
+    assert evidence.sampling == "both"
+    assert (evidence.count_from.sampling, evidence.count_from.ours) == ("out", True)
 
 
 def test_of_each_label_at_most_half_is_left_out_and_the_surest_are():

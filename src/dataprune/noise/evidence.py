@@ -41,6 +41,7 @@ class Evidence:
         classes: K names, in the order of the columns; numbers if not given.
         count_from: of what the number of wrong labels is estimated, if not the rest: networks that learned all noise alike, asked
             about the examples as they are.
+        ours: whether a run made the networks. Then some labels are taken for given by looks, as people's were on such networks.
         retrained: whether some of the networks were trained again without suspects.
         pretrained: whether the networks had seen other pictures before. Then much of what people mistake passes for classes that
             are hard to tell: the count is held for too low, and all labels that the networks miss may be wrong (docs/log.md).
@@ -57,6 +58,7 @@ class Evidence:
     ids: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     count_from: "Evidence | None" = None
+    ours: bool = False
     retrained: bool = False
     pretrained: bool = False
     mostly_seen: bool = False

@@ -16,6 +16,7 @@ from dataprune.noise.ground import Estimate, why_no_count
 from dataprune.noise.posterior import (
     ELSEWHERE,
     OURS,
+    OURS_UNSEEN,
     Average,
     Prior,
     fit,
@@ -98,7 +99,9 @@ def _noise_of(evidence: Evidence, seed: int) -> Average:
 
 def _prior_of(evidence: Evidence) -> Prior:
     """Return what is taken for granted. Networks have learned as much of the noise as they reproduce of the labels trained on."""
-    prior = ELSEWHERE if evidence.sampling == "out" else OURS
+    if evidence.sampling == "out":
+        return OURS_UNSEEN if evidence.ours else ELSEWHERE
+    prior = OURS
     if evidence.sampling == "both":
         assert evidence.in_sample is not None
         known = float((evidence.in_sample.argmax(axis=1) == evidence.labels).mean())

@@ -60,6 +60,7 @@ class Prior:
 # Measured in docs/log.md.
 OURS = Prior(learned=0.6, share=0.1, doubts=False, looks=0.2)
 ELSEWHERE = Prior(learned=0.8, share=0.5, doubts=True, looks=0.0)
+OURS_UNSEEN = replace(ELSEWHERE, looks=OURS.looks)  # of a run's networks, those alone that did not see the label
 
 
 @dataclass(frozen=True, eq=False)

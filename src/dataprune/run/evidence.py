@@ -25,7 +25,7 @@ def evidence_of(run: Run) -> Evidence:
     if recipe is None or recipe.weight_decay is not None or unseen is None:
         return found
     # A probe that does not memorise gives in on what it saw, which looks like agreement: only members that did not see it count.
-    return replace(found, count_from=Evidence(found.labels, out_of_sample=unseen, ids=found.ids, classes=found.classes))
+    return replace(found, count_from=Evidence(found.labels, out_of_sample=unseen, ids=found.ids, classes=found.classes, ours=True))
 
 
 def evidence_of_rounds(trace: Trace, numbers: Sequence[int], round_size: int, classes: tuple[str, ...] = ()) -> Evidence:
