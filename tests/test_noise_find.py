@@ -209,6 +209,21 @@ def test_where_networks_had_seen_other_pictures_all_labels_that_they_miss_may_be
     assert other.n_wrong == one.n_wrong
     assert one.n_wrong_high < missed == pytest.approx(other.n_wrong_high)
     assert ["upper end" in "".join(found.notes) for found in (one, other)] == [False, True]
+    right = replace(plain, labels=learned.argmax(axis=1), pretrained=True)
+    mistaken = replace(right, labels=np.where(learned.max(axis=1) < 0.5, np.argsort(learned)[:, -2], right.labels))
+    found = find(mistaken)
+    assert (found.why_no_count, found.n_wrong, found.n_wrong_low, found.is_suspect.any()) == ("by_looks", None, 0.0, False)
+    assert found.n_wrong_high == pytest.approx((mistaken.labels != right.labels).sum())
+    assert ["--encoder" in note for note in found.notes] == [True]
+    assert find(replace(mistaken, pretrained=False)).n_wrong is not None
+
+    _, given, _, learned = made(0.1, clarity=4.0)
+    counted, votes = Evidence(given, out_of_sample=learned), 3 * np.eye(5, dtype=int)
+    voted = [replace(one, votes=votes[one.probabilities.argmax(axis=1)]) for one in (mistaken, counted)]
+    said = ["".join(find(one).reason) for one in voted]
+    assert ["3 networks say" in one for one in said] == [True, True]
+    assert ["is right with" in one for one in said] == [False, True], "no percentage without a number"
+
     seen = Evidence(given, in_sample=learned, margin=np.zeros(len(given)), pretrained=True)
     assert "upper end" not in "".join(find(seen).notes), "there is no interval"
 

@@ -79,7 +79,7 @@ def find(evidence: Evidence, *, seed: int = 0) -> Suspects:
         probability=probability,
         score=odds,
         is_suspect=_flagged(probability) & is_counted,
-        reason=reasons(evidence, suggested, worth_words, probability * share),
+        reason=reasons(evidence, suggested, worth_words, probability * share * is_counted),
         n_wrong=estimate.n_wrong if is_counted else None,
         n_wrong_low=(0.0 if why == "too_weak" else estimate.low) if is_known else None,
         n_wrong_high=max(estimate.high, unnamed if why == "too_weak" or evidence.pretrained else 0.0) if is_known else None,

@@ -23,7 +23,7 @@ MOST_APART = 0.1  # of all labels, between the ends of the interval: beyond it t
 OVERLAP = "threshold samples were learned much as other examples, so they count nothing; fewer epochs, more examples or folds help"
 METHOD = "in-sample, counted by threshold samples: examples learned as an extra class, as if they were wrongly labelled"
 
-WhyNoCount = Literal["", "in_sample", "mostly_seen", "near_chance", "too_weak", "fits_disagree"]
+WhyNoCount = Literal["", "in_sample", "mostly_seen", "near_chance", "too_weak", "fits_disagree", "by_looks"]
 NO_INTERVAL: tuple[WhyNoCount, ...] = ("in_sample", "mostly_seen", "near_chance")
 
 
@@ -49,7 +49,8 @@ class Suspects(Tabular, Drawable):
         contradicted_by: row of an identical example with another label, −1 where there is none; None where it was not looked for.
         why_no_count: why there is no number, or "": "in_sample", all networks were trained on every label; "mostly_seen", of most
             labels all that learned were; "near_chance", they name hardly more labels than chance; "too_weak", too few;
-            "fits_disagree", equally good fits of the noise differ too much.
+            "fits_disagree", equally good fits of the noise differ too much; "by_looks", labels that people gave by how an example
+            looks pass for classes that are hard to tell.
         accuracy: share of the labels that networks name which did not see them; None where all saw them.
         texts: what the examples say, texts or rows of a table; None of others, or where the data were not found.
     """

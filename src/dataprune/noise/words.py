@@ -18,6 +18,8 @@ WHY_NO_COUNT: dict[WhyNoCount, str] = {
     "not learned, so these are ranked, but neither counted nor flagged; train for more epochs, or look at the first of the list",
     "fits_disagree": "fits of the noise that explain the labels equally well count too differently, so wrong labels are ranked, "
     "but neither counted nor flagged; more examples or better networks would tell, or a look at a sample of the labels",
+    "by_looks": "networks that had seen pictures before make people's mistakes too, so wrong labels are ranked, but neither "
+    "counted nor flagged; a run with --encoder efficientnet-lite0 can count them, or a look at a sample of the labels",
 }
 WORTH_SAYING = 0.005
 WORTH_WORDS = 0.05  # below this probability of being wrong there is nothing to say about a label
@@ -83,7 +85,8 @@ def _reason(evidence: Evidence, row: int, label: int, other: int, sure: float) -
 
 
 def right_with(name: str, share: float) -> str:
-    """End a reason: how surely the suggested label is right; with less than half a percent that says nothing."""
+    """End a reason: how surely the suggested label is right; with less than half a percent, or without a number of wrong labels
+    (0), nothing."""
     return f"; {name} is right with {percent(share)}" if share >= WORTH_SAYING else ""
 
 
@@ -106,7 +109,7 @@ def notes_of(evidence: Evidence, why: WhyNoCount) -> tuple[str, ...]:
     never = [evidence.classes[index] for index in np.flatnonzero(counts == 0)]
     if never:
         notes.append(f"no example is labelled {join_some(map(repr, never), most=3)}")
-    if evidence.pretrained and why not in NO_INTERVAL:
+    if evidence.pretrained and why not in (*NO_INTERVAL, "by_looks"):
         seen = "networks that had seen pictures before miss much of what people mistake"
         notes.append(f"{seen}: the count may be far too low, and its upper end is no lower than the labels that they do not name")
     if why:
