@@ -145,6 +145,22 @@ class TestInterrupts:
         assert (stopped.value.exit_code, came) == (128 + number, [])
         assert capfd.readouterr() == ("", "")
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_what_compiled_code_makes_of_a_signal_is_no_defect(self, number):
+        """A page that was being drawn said "Invalid affine transformation matrix": matplotlib had asked Python for an array."""
+
+        def drawn():
+            try:
+                signal.raise_signal(number)
+            except Stopped:
+                raise ValueError("Invalid affine transformation matrix") from None
+
+        with pytest.raises(Stopped) as stopped, signals_as_exceptions():
+            drawn()
+        assert stopped.value.exit_code == 128 + number
+        with pytest.raises(ValueError, match="our own"), signals_as_exceptions():
+            raise ValueError("our own")
+
 
 class TestProgress:
     def test_a_terminal_gets_a_bar(self, monkeypatch):

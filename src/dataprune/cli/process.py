@@ -111,19 +111,21 @@ def signals_as_exceptions() -> Iterator[None]:
     """Raise `Stopped` in the main thread at the first SIGINT or SIGTERM, and leave at once at the second.
 
     So workers are killed and locks are let go on the way out. Signals that come together are one: `timeout` sends two. Where Python
-    raises nothing, as in a finaliser, the signal is sent again a moment later.
+    raises nothing, as in a finaliser, the signal is sent again a moment later; where compiled code makes another error of it, it is
+    `Stopped` again.
     """
     first: float | None = None
+    exit_code = 0
     over = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal first
+        nonlocal first, exit_code
         now = time.monotonic()
         if first is not None and now - first > AT_ONCE_SECONDS:
             os._exit(128 + number)
         if first is None:
-            first = now
-            raise Stopped(128 + number)
+            first, exit_code = now, 128 + number
+            raise Stopped(exit_code)
 
     def swallowed(unraisable: Any) -> None:
         nonlocal first
@@ -141,6 +143,10 @@ def signals_as_exceptions() -> Iterator[None]:
     hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
         yield
+    except Exception as error:
+        if first is None:
+            raise
+        raise Stopped(exit_code) from error
     finally:
         over.set()
         sys.unraisablehook = hook

