@@ -149,8 +149,11 @@ def test_vectors_need_no_encoder():
 
 class TestChoice:
     def test_what_photographs_are(self):
-        assert are_photographs(photographs(8, side=64).images)
-        assert not are_photographs(photographs(8, side=64).images[:, :48, :48])  # too small
+        many = np.broadcast_to(photographs(1, side=64).images, (10_001, 64, 64, 3))
+        assert are_photographs(many)
+        assert not are_photographs(many[:, :48, :48])  # too small
+        assert are_photographs(many[:10_000, :32, :32])  # but few
+        assert not are_photographs(many[:10_000, :31])
         assert not are_photographs(photographs(8, side=64).images[..., :1])  # gray
         assert not are_photographs(np.repeat(photographs(8, side=64).images[..., :1], 3, axis=3))  # gray in three channels
         assert not are_photographs(photographs(8, side=64).images // 128 * 128)  # drawings

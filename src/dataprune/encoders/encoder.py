@@ -13,11 +13,12 @@ MINILM = "all-minilm-l6-v2"  # for texts
 OURS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", MINILM)  # those that a stored file may name
 BUILT_IN = OURS[0]
 LIBRARIES = ("timm", "hf", "torchhub", "open_clip", "onnx")  # NAME:... is a model of theirs; of any other NAME, a function
-SMALLEST = 64  # pixels a side: smaller ones gain little (docs/log.md has figures of CIFAR-10)
+SMALLEST = 64  # pixels a side: of smaller ones networks from scratch find as much where they see many (docs/log.md)
+FEW, SMALLEST_OF_FEW = 10_000, 32  # and less where they see so many or fewer
 LOOKED_AT = 64  # pictures
 COLOURED, DETAILED = 8.0, 64  # the mean range of the channels, of 255, and different values of a channel: in the median picture
 MISSED = (
-    "photographs are judged far better by networks that have seen many, and the built-in one is not installed; "
+    "photographs are judged better by networks that have seen many, and the built-in one is not installed; "
     "pip install 'dataprune[encoder]' adds it"
 )
 
@@ -53,8 +54,8 @@ def choose(dataset: Dataset, encoder: str) -> tuple[str | None, tuple[str, ...]]
 
 
 def are_photographs(images: UInt8[np.ndarray, "examples height width channels"]) -> bool:
-    """Return whether pictures are large enough, coloured, and rich in detail."""
-    if images.shape[3] < 3 or min(images.shape[1:3]) < SMALLEST:
+    """Return whether pictures are large enough (of few less will do), coloured, and rich in detail."""
+    if images.shape[3] < 3 or min(images.shape[1:3]) < (SMALLEST_OF_FEW if len(images) <= FEW else SMALLEST):
         return False
     some = [images[row] for row in np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(int)]
     colour = [np.ptp(one[..., :3].astype(np.int16), axis=2).mean() for one in some]
