@@ -217,7 +217,7 @@ def test_where_networks_had_seen_other_pictures_all_labels_that_they_miss_may_be
     assert ["--encoder" in note for note in found.notes] == [True]
     assert find(replace(mistaken, pretrained=False)).n_wrong is not None
 
-    _, given, _, learned = made(0.1, clarity=4.0)
+    _, given, _, learned = made(0.1, n=1200, clarity=4.0)
     counted, votes = Evidence(given, out_of_sample=learned), 3 * np.eye(5, dtype=int)
     voted = [replace(one, votes=votes[one.probabilities.argmax(axis=1)]) for one in (mistaken, counted)]
     said = ["".join(find(one).reason) for one in voted]

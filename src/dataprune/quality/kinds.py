@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Float, Float64, Int64, Shaped
 
 from dataprune.scores.neighbours import nearest
 
@@ -100,7 +100,7 @@ def off_topic(features: Shaped[np.ndarray, "examples columns"]) -> Float64[np.nd
     return np.asarray(mean / (np.median(mean) or 1.0))
 
 
-def telling(distance: Float64[np.ndarray, " pairs"], limit: float) -> float:
+def telling(distance: Float[np.ndarray, " pairs"], limit: float) -> float:
     """Return up to which distance near pairs tell a burst: where at most half of them are expected by chance.
 
     Where examples are alike anyway, as drawn digits are, most near pairs are no copies. Such pairs become fewer with the square of
