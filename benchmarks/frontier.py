@@ -36,47 +36,52 @@ REFERENCE, FOLDS = range(2, 12), 5
 FOLD_ROWS = slice(10_000, 20_000)
 FOLD_EPOCHS = 1.4  # times those of the whole set, as the defaults have it for 8,000 pictures
 BASE = Candidate()
-SIX = replace(BASE, epochs=6)
-MUON = replace(SIX, muon=0.05, muon_momentum=0.6)
+MUON = replace(BASE, muon=0.05, muon_momentum=0.6)
 ALL = replace(MUON, whiten=True, smoothing=0.1, alternate=True)
+LARGER = {"batches": ((256, 1.0),), "peak": 0.15, "muon": 0.07}  # batches, and rates for them
+SHORT = replace(MUON, smoothing=0.1, **LARGER)  # type: ignore[arg-type]
+
+
+def small(side: int, share: float) -> tuple[tuple[int, float], ...]:
+    """Give the sides of a training whose first share is on smaller pictures."""
+    return (side, share), (32, 1 - share)
+
+
+def growing(*epochs: int) -> tuple[tuple[int, float], ...]:
+    """Give the sides of a training that spends so many epochs on pictures of 16, 24 and 32 pixels."""
+    return tuple((side, n / sum(epochs)) for side, n in zip((16, 24, 32), epochs, strict=True))
+
+
 CANDIDATES: dict[str, Candidate] = {  # in the order in which they are trained
     "base": BASE,
-    "6 epochs": SIX,
-    "6, muon": MUON,
-    "6, whitened": replace(SIX, whiten=True),
-    "6, smoothing .1": replace(SIX, smoothing=0.1),
-    "6, whitened, muon": replace(MUON, whiten=True),
-    "6, all": ALL,
-    "6, all, smoothing .2": replace(ALL, smoothing=0.2),
-    "6, alternating": replace(SIX, alternate=True),
-    "8, all": replace(ALL, epochs=8),
-    "5, all": replace(ALL, epochs=5),
-    "8, all, small first": replace(ALL, epochs=8, sides=((24, 0.5), (32, 0.5))),
-    "6, all, muon .02": replace(ALL, muon=0.02),
-    "6, all, muon .1": replace(ALL, muon=0.1),
-    "6, average": replace(SIX, average=0.5, late_rate=0.2),
-    "6, all, average": replace(ALL, average=0.5, late_rate=0.2),
-    "6, all, freeze": replace(ALL, freeze=0.6),
-    "6, shifts x 8": replace(SIX, norm_rate=8.0),
-    "6, all, shifts x 8": replace(ALL, norm_rate=8.0),
-    "6, all, batch late": replace(ALL, batches=((128, 0.5), (512, 0.5))),
-    "6, all, batch 64": replace(ALL, batches=((64, 1.0),), muon=0.03, peak=0.05),
-    "6, peak .2": replace(SIX, peak=0.2),
-    "6, peak .05": replace(SIX, peak=0.05),
-    "6, warm-up .1": replace(SIX, warmup=0.1),
-    "6, all, warm-up .1": replace(ALL, warmup=0.1),
-    "6, all, weight decay 0": replace(ALL, weight_decay=0.0),
-    "6, batch 256": replace(SIX, batches=((256, 1.0),), peak=0.15),
-    "12, all, small": replace(ALL, epochs=12, sides=((16, 0.5), (24, 0.3), (32, 0.2))),
+    "6 epochs": replace(BASE, epochs=6),
     "5 epochs": replace(BASE, epochs=5),
-    "8 epochs": replace(BASE, epochs=8),
-    "10, all": replace(ALL, epochs=10),
-    "10, muon": replace(MUON, epochs=10),
     "10, alternating": replace(BASE, alternate=True),
     "10, smoothing .1": replace(BASE, smoothing=0.1),
-    "8, all, width 24": replace(ALL, epochs=8, width=24),
-    "4, all, width 48": replace(ALL, epochs=4, width=48),
-    "10, smoothing .2": replace(BASE, smoothing=0.2),
+    "10, muon": MUON,
+    "6, muon": replace(MUON, epochs=6),
+    "10, all": ALL,
+    "8, all": replace(ALL, epochs=8),
+    "6, all": replace(ALL, epochs=6),
+    "5, all": replace(ALL, epochs=5),
+    "7, all, small": replace(ALL, epochs=7, sides=small(24, 0.5)),
+    "8, all, small": replace(ALL, epochs=8, sides=small(24, 0.5)),
+    "8, all, small for 6": replace(ALL, epochs=8, sides=small(24, 0.75)),
+    "8, all, small, smoothing .2": replace(ALL, epochs=8, sides=small(24, 0.5), smoothing=0.2),
+    "8, all, small, shifts x 8": replace(ALL, epochs=8, sides=small(24, 0.5), norm_rate=8.0),
+    "8, all, small, freeze": replace(ALL, epochs=8, sides=small(24, 0.5), freeze=0.5),
+    "8, all, small, batch 256": replace(ALL, epochs=8, sides=small(24, 0.5), **LARGER),  # type: ignore[arg-type]
+    "6, all, small, batch 256": replace(ALL, epochs=6, sides=small(24, 0.5), **LARGER),  # type: ignore[arg-type]
+    "8, all, small, batch 512": replace(ALL, epochs=8, sides=small(24, 0.5), batches=((512, 1.0),), peak=0.25, muon=0.1),
+    "8, short, small": replace(SHORT, epochs=8, sides=small(24, 0.5)),
+    "7, short, small": replace(SHORT, epochs=7, sides=small(24, 0.5)),
+    "6, short, small": replace(SHORT, epochs=6, sides=small(24, 0.5)),
+    "7, short, small for 3": replace(SHORT, epochs=7, sides=small(24, 0.43)),
+    "7, short, small, smoothing .2": replace(SHORT, epochs=7, sides=small(24, 0.5), smoothing=0.2),
+    "7, short, small, shifts x 8": replace(SHORT, epochs=7, sides=small(24, 0.5), norm_rate=8.0),
+    "8, short, 20 pixels first": replace(SHORT, epochs=8, sides=small(20, 0.5)),
+    "8, short, growing": replace(SHORT, epochs=8, sides=growing(2, 2, 4)),
+    "8, short, growing later": replace(SHORT, epochs=8, sides=growing(3, 2, 3)),  # as the recipe `progressive` has it
 }
 Task = tuple[str, int | str]  # a candidate and a seed, or "folds"
 

@@ -121,7 +121,9 @@ def test_permuting_examples_permutes_scores_and_renaming_classes_changes_nothing
     renamed = score_trace(trace_of(np.argsort(names)[labels], logits[..., names]), "all")
     for name in scores:
         np.testing.assert_allclose(permuted[name].values, scores[name].values[order], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(renamed[name].values, scores[name].values, rtol=2e-5, atol=1e-6)
+        # Of the last epoch's probabilities, kept in half precision: sums in another order may round to its next number.
+        atol = 2.0**-11 if name in ("least_confidence", "top_two_margin") else 1e-6
+        np.testing.assert_allclose(renamed[name].values, scores[name].values, rtol=2e-5, atol=atol)
 
 
 def test_chunks_do_not_matter(monkeypatch):

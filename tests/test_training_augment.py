@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dataprune.training.augment import crop_and_flip, draw, gather, padding, rotate
+from dataprune.training.inputs import shrunk
 from dataprune.training.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -39,6 +41,15 @@ def test_at_once_it_gives_the_same():
     rows = torch.randperm(30, generator=torch.Generator().manual_seed(1))[:20]
     at_once = gather(images, rows, draws.down[rows], draws.right[rows], draws.mirrored[rows])
     assert torch.equal(at_once, crop_and_flip(images, rows, draws))
+
+
+@pytest.mark.parametrize(("side", "smaller"), [((32, 32), (24, 24)), ((65, 40), (49, 30))])
+def test_shrinking_agrees_with_pillow(side, smaller):
+    images = np.random.default_rng(0).integers(0, 256, (5, *side, 3), dtype=np.uint8)
+    found = shrunk(torch.from_numpy(images), smaller).numpy()
+    for picture, one in zip(images, found, strict=True):
+        theirs = np.asarray(Image.fromarray(picture).resize(smaller[::-1], Image.Resampling.BILINEAR))
+        assert np.abs(one.astype(int) - theirs).max() <= 1, "they round at other places"
 
 
 def test_every_shift_and_both_sides_are_drawn():

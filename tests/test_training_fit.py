@@ -61,6 +61,30 @@ def test_a_restored_training_goes_on_bit_for_bit(pictures, recipe):
     np.testing.assert_array_equal(logits_of(second), logits_of(whole))
 
 
+def test_pictures_are_small_at_first_and_never_in_the_last_epoch():
+    images = np.random.default_rng(0).integers(0, 256, (N, 32, 36, 3), dtype=np.uint8)
+    recipe, labels = Recipe("r", batch=30, small_first=0.9), np.arange(N) % 3
+
+    def fit():
+        return Fit(Training("proxy", recipe, 3, 5, 3), Inputs(images, "own", "cpu"), labels, np.ones(N, bool))
+
+    whole, seen = fit(), []
+    whole.model.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[2:])))
+    for _ in range(3):
+        whole.train_epoch()
+        last = logits_of(whole)
+    assert seen == [(16, 18)] * 3 + [(24, 27)] * 3 + [(32, 36)] * 3, "two steps and a look in each epoch"
+    second, third = fit(), fit()
+    for _ in range(2):
+        second.train_epoch()
+    third.restore({k: v.copy() for k, v in second.arrays().items()}, second.info())
+    third.train_epoch()
+    np.testing.assert_array_equal(logits_of(third), last)
+    fourth = fit()
+    fourth.restore(third.arrays(), third.info())
+    np.testing.assert_array_equal(logits_of(fourth), last)
+
+
 def test_training_learns_and_is_the_same_twice_whatever_the_global_generator(pictures):
     torch.manual_seed(1)
     one = make(pictures, epochs=10)

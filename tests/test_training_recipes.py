@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dataprune as dp
 from dataprune.errors import InputError
-from dataprune.training.recipes import RECIPES, Plateau, Recipe, rate_at, recipe_named
+from dataprune.training.plan import plan
+from dataprune.training.recipes import RECIPES, Plateau, Recipe, rate_at, recipe_named, smaller_side
+from dataprune.training.settings import Settings
 
 
 def test_steps_schedule_of_the_report():
@@ -59,12 +63,58 @@ def test_report_recipes_as_stated():
         assert (recipe.flip, recipe.rotation) == (True, 15.0)
 
 
+def test_the_side_of_pictures_in_each_epoch():
+    recipe, half, more = Recipe("r", small_first=0.5), (16, 32), (24, 48)
+    sides = [[smaller_side(recipe, (32, 64), epoch, 1, n) for epoch in range(n)] for n in (1, 2, 3, 5, 8)]
+    assert sides == [
+        [None],
+        [more, None],
+        [half, None, None],
+        [half, more, None, None, None],
+        [half, half, more, more, None, None, None, None],
+    ]
+    assert smaller_side(Recipe("r", small_first=0.99), (32, 32), 0, 1, 1) is None, "the last epoch has them as they are"
+    assert [smaller_side(recipe, side, 0, 100, 1_000) for side in ((31, 40), (), (32, 32))] == [None, None, (16, 16)]
+    assert smaller_side(Recipe("r"), (32, 32), 0, 1, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "name", "epochs"),
+    [
+        ((10_001, 32, 32, 3), None, "progressive", 11),
+        ((10_001, 63, 40, 3), "proxy", "progressive", 11),
+        ((10_000, 32, 32, 3), None, "fast", 14),
+        ((10_001, 31, 40, 3), None, "fast", 14),
+        ((10_001, 64, 64, 3), None, "fast", 14),
+        ((10_001, 32, 32, 1), None, "fast-gray", 14),
+        ((10_001, 32, 32, 3), "proxy-wide", "fast", 14),
+        ((10_001, 5), None, "probe", 14),
+    ],
+)
+def test_what_many_small_colour_pictures_are_scored_by(shape, model, name, epochs):
+    x = np.broadcast_to(np.zeros((), np.uint8 if len(shape) == 4 else np.float32), shape)
+    data = dp.from_arrays(x, np.arange(len(x)) % 2)
+    found = plan(data, Settings(model=model, folds=0, members=1)).ensemble
+    assert (found.recipe.name, found.epochs) == (name, epochs)
+    judges = plan(data, Settings(model=model)).ensemble
+    assert judges.recipe.name == name.replace("progressive", "fast"), "labels are judged as they were"
+
+
+def test_the_price_of_small_pictures():
+    x = np.zeros((20, 32, 32, 3), np.uint8)
+    data = dp.from_arrays(x, np.arange(20) % 2)
+    whole, small = (
+        plan(data, Settings(recipe=name, folds=0, members=1, epochs=8)).cost(1).flops for name in ("fast", "progressive")
+    )
+    assert small / whole == pytest.approx((2 / 4 + 2 * 9 / 16 + 4) / 8, abs=0.001)
+
+
 def test_what_is_refused():
     with pytest.raises(InputError, match="Did you mean 'fast'"):
         recipe_named("fasst")
     with pytest.raises(InputError, match="returns a Recipe"):
         recipe_named("builtins:dict")
     rates = [{"learning_rate": math.nan}, {"learning_rate": -1.0}]
-    for wrong in [*rates, {"batch": 0}, {"epochs": 0}, {"warmup": 1.0}, {"crop": 0.7}]:
+    for wrong in [*rates, {"batch": 0}, {"epochs": 0}, {"warmup": 1.0}, {"crop": 0.7}, {"small_first": 1.0}]:
         with pytest.raises(InputError, match=next(iter(wrong))):
             Recipe("r", **wrong)

@@ -21,7 +21,7 @@ from dataprune.training import augment, probe
 from dataprune.training.inputs import MOST_VALUES, Inputs, predict_batch
 from dataprune.training.models import MODELS, build, check_name, last_linear
 from dataprune.training.optimiser import Optimiser
-from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at
+from dataprune.training.recipes import Plateau, Recipe, batches_of, rate_at, smaller_side
 
 OnBatch = Callable[[Tensor, Tensor, Tensor | None], None]  # rows, logits, penultimate features
 
@@ -144,6 +144,7 @@ class Fit(Fitting):
         self.strength: float | None = None
         self.kept: dict[str, np.ndarray] = {}
         self.weights: Tensor | None = None
+        self.side: tuple[int, int] | None = None  # of pictures in this epoch, where it is not their own
         self.n_batches = batches_of(n_trained, training.recipe.batch)
         last = last_linear(self.model, training.n_classes)
         self.last_bias = last is None or last.bias is not None
@@ -170,6 +171,8 @@ class Fit(Fitting):
     def begin_epoch(self, part: Part) -> tuple[Tensor, ...]:
         self._regularise(part)
         self.weights = None if part.weights is None else torch.from_numpy(part.weights).to(self.device)
+        steps = part.first_step, part.n_batches, part.n_steps
+        self.side = smaller_side(self.training.recipe, self.inputs.shape[1:], *steps)
         order = generator(self.training.seed, "order", self.epoch).permutation(len(self.inputs))
         rows = torch.from_numpy(order[part.trained_on[order]]).to(self.inputs.home)  # once: a copy a step would make a GPU wait
         return torch.tensor_split(rows, part.n_batches)[: part.taken]
@@ -204,7 +207,7 @@ class Fit(Fitting):
         self.peak = probe.rate_of(decay, labels, len(labels) / part.n_batches, part.n_steps, recipe.momentum)
 
     def _step(self, rows: Tensor, draws: augment.Draws | None, on_batch: OnBatch | None) -> Tensor:
-        x = self.inputs.batch(rows, draws, dtype=self.dtype)
+        x = self.inputs.batch(rows, draws, dtype=self.dtype, side=self.side)
         with autocast(self.device, self.training.precision):
             logits = self.model(x)
         there, smoothing = rows.to(self.device), self.training.recipe.label_smoothing
@@ -223,7 +226,8 @@ class Fit(Fitting):
     def predict(
         self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None, *, mirrored: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Yield rows, logits and penultimate features of clean pictures (or their mirror images), batch by batch in row order.
+        """Yield rows, logits and penultimate features of clean pictures (or their mirror images), as large as the last epoch had
+        them, batch by batch in row order.
         Without `rows` all are looked at, without `inputs` the training data."""
         self.model.eval()
         inputs = self.inputs if inputs is None else inputs
@@ -232,7 +236,7 @@ class Fit(Fitting):
         for start in range(0, len(every), step):
             some = every[start : start + step]
             with torch.inference_mode(), autocast(self.device, self.look):
-                logits = self.model(inputs.batch(some, mirrored=mirrored))
+                logits = self.model(inputs.batch(some, mirrored=mirrored, side=self.side))
             yield some, logits, self._tap.seen
 
     def named(self, rows: Int64[np.ndarray, " some"] | None = None, inputs: Inputs | None = None) -> Int64[np.ndarray, " some"]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from dataprune.blocks import slices
 from dataprune.errors import InputError, MachineError
@@ -75,27 +76,30 @@ class Inputs:
         *,
         mirrored: bool = False,
         dtype: torch.dtype = torch.float32,
+        side: tuple[int, int] | None = None,
     ) -> Float[Tensor, "batch features"] | Float[Tensor, "batch channels height width"]:
         """Gather rows, augmented by the draws (on `home`) if given or all `mirrored`, normalised, channels last in memory. Pictures
-        that are not rotated are of `dtype`."""
+        are brought to a smaller height and width, if given; those that are not rotated are of `dtype`."""
         at_home = rows.to(self.home)
         if not self.are_images:
             return self._vectors(self.vector_rows(at_home, draws, mirrored=mirrored))
         pixels = self.data[at_home] if draws is None else augment.crop_and_flip(self.data, at_home, draws)
         angle = None if draws is None else draws.angle
-        pictures = self._normalised(pixels.to(self.device), dtype if angle is None else torch.float32).permute(0, 3, 1, 2)
+        pixels = pixels.to(self.device) if side is None else shrunk(pixels.to(self.device), side)
+        pictures = self._normalised(pixels, dtype if angle is None else torch.float32).permute(0, 3, 1, 2)
         if angle is not None:
             return augment.rotate(pictures, angle[at_home].to(self.device)).contiguous(memory_format=torch.channels_last)
         return pictures.flip(-1) if mirrored else pictures
 
     def _normalised(self, pixels: UInt8[Tensor, "batch h w ch"], dtype: torch.dtype) -> Float[Tensor, "batch h w ch"]:
         """Normalise whole lines (three channels alone fill no vector unit), on a CPU some at a time, which stay in the cache."""
-        lines = pixels.view(-1, len(self._line_shift))
+        n_line = pixels.shape[2] * pixels.shape[3]
+        lines, shift, scale = pixels.view(-1, n_line), self._line_shift[:n_line], self._line_scale[:n_line]
         found = torch.empty(lines.shape, dtype=dtype, device=self.device)
-        step = len(lines) if lines.is_cuda else max(1, CACHED_VALUES // lines.shape[1])
+        step = len(lines) if lines.is_cuda else max(1, CACHED_VALUES // n_line)
         for some, out in zip(torch.split(lines, step), torch.split(found, step), strict=True):
             values = out.copy_(some) if dtype == torch.float32 else some.float()
-            out.copy_(values.sub_(self._line_shift).mul_(self._line_scale))
+            out.copy_(values.sub_(shift).mul_(scale))
         return found.view(pixels.shape)
 
     def vector_rows(self, rows: Tensor, draws: augment.Draws | None = None, *, mirrored: bool = False) -> Int64[Tensor, " *batch"]:
@@ -112,6 +116,15 @@ class Inputs:
             own = torch.where((rows < len(self))[:, None], own, self.mirrored[rows % len(self)])
         vectors = (own.to(self.device).float() - self.shift) * self.scale
         return vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_(min=1) if self.in_ball else vectors
+
+
+def shrunk(pixels: UInt8[Tensor, "batch h w ch"], side: tuple[int, int]) -> UInt8[Tensor, "batch h2 w2 ch"]:
+    """Bring pictures to a smaller height and width, without aliases; on a CPU in whole numbers, ten times as fast as in float32."""
+    channels_first = pixels.permute(0, 3, 1, 2)
+    if pixels.is_cuda:
+        values = functional.interpolate(channels_first.float(), side, mode="bilinear", antialias=True)
+        return values.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return functional.interpolate(channels_first, side, mode="bilinear", antialias=True).permute(0, 2, 3, 1).contiguous()
 
 
 def example_shape(inputs: np.ndarray) -> tuple[int, ...]:

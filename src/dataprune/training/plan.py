@@ -14,7 +14,17 @@ from dataprune.precision import LITTLE_FLOPS, Asked, Choice, Precision, choose
 from dataprune.streams import generator
 from dataprune.training.ensemble import Ensemble
 from dataprune.training.probe import MOST_ROWS, search, search_flops
-from dataprune.training.recipes import PRETRAINED, TREES, TUNED, TUNED_GRAY, Recipe, batches_of, recipe_named
+from dataprune.training.recipes import (
+    PRETRAINED,
+    PROGRESSIVE,
+    TREES,
+    TUNED,
+    TUNED_GRAY,
+    Recipe,
+    batches_of,
+    recipe_named,
+    smaller_side,
+)
 from dataprune.training.settings import Cost, Settings, seconds_of
 
 # Repeats of the folds, members without folds, and epochs at REFERENCE_SIZE examples. Measured in docs/log.md: the cheapest that
@@ -22,13 +32,18 @@ from dataprune.training.settings import Cost, Settings, seconds_of
 EFFORTS: dict[str, tuple[int, int, int]] = {"low": (1, 2, 5), "medium": (1, 2, 10), "high": (2, 6, 10)}
 FOLDS = 5
 LEAST_STEPS = 400
-BATCHES, LARGEST_BATCH = ((32, 700), (64, 1_500)), 128  # examples a step up to so many examples
+BATCHES = (32, 700), (64, 1_500)  # examples a step, at most, up to so many examples
 REFERENCE_SIZE = 50_000
 # A fifth of the examples needs 1.4 times the epochs to learn, and many more only make networks memorise labels, wrong ones too.
 SIZE_EXPONENT = 0.2
 FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 FEWEST_STEPS = 256  # of a probe: with fewer it does not reach its optimum
-TUNED_EPOCHS, TUNED_STEPS = 0.2, 150  # of a network that has seen pictures: a share of the epochs, and the fewest steps
+SHARES = {TUNED.name: 0.2, TUNED_GRAY.name: 0.2, PROGRESSIVE.name: 0.7}  # of the epochs
+TUNED_STEPS = 150  # of networks that have seen pictures: the fewest
+PROGRESSIVE_FROM, PROGRESSIVE_SIDES = (
+    10_000,
+    range(32, 64),
+)  # pictures above which those of such sides may be scored by `progressive`
 VECTOR_RECIPES = ("probe", "fast-vectors", "trees")
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 
@@ -55,7 +70,7 @@ class Plan:
         """Return what training so many members will cost, not timed; a training step counts as three forward passes."""
         trained, looked_at = self._shares
         epochs = members * self.ensemble.epochs
-        flops = int(self.forward_flops * (3 * trained + looked_at) * epochs)
+        flops = int(self.forward_flops * (3 * trained + looked_at) * epochs * self._size)
         if self.ensemble.recipe.weight_decay is None:
             flops += members * search_flops(round(len(self.dataset) * trained), self.forward_flops // len(self.dataset))
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
@@ -74,7 +89,14 @@ class Plan:
         trained, looked_at = self._shares
         train_seconds, look_seconds = self._batch_seconds(device)
         epoch_seconds = len(self.dataset) / self.ensemble.recipe.batch * (train_seconds * trained + look_seconds * looked_at)
-        return dataclasses.replace(cost, seconds=math.ceil(members / gain) * self.ensemble.epochs * epoch_seconds)
+        return dataclasses.replace(cost, seconds=math.ceil(members / gain) * self.ensemble.epochs * epoch_seconds * self._size)
+
+    @property
+    def _size(self) -> float:
+        """Pixels of a picture over its epochs, of those that it has."""
+        one, shape = self.ensemble, self.dataset.inputs.shape[1:3] if self.dataset.features is None else ()
+        sides = [smaller_side(one.recipe, shape, epoch, 1, one.epochs) or shape for epoch in range(one.epochs)]
+        return float(np.mean([math.prod(side) for side in sides])) / math.prod(shape)
 
     @property
     def _shares(self) -> tuple[float, float]:
@@ -89,13 +111,14 @@ class Plan:
         return trained + second * (1 - trained), looked_at
 
     def _batch_seconds(self, device: str) -> tuple[float, float]:
-        """Time a training step and a clean pass of one batch, in seconds, on examples from all over the set: the first of a folder
-        are of one class, which is learned at once, and gradients next to zero take a CPU twenty times as long."""
+        """Time a training step and a clean pass of one batch at full size, in seconds, on examples from all over the set: the first
+        of a folder are of one class, which is learned at once, and gradients next to zero take a CPU twenty times as long."""
         from dataprune.training.fit import Fit, Training, one_thread
         from dataprune.training.inputs import Inputs
 
         dataset, one = self.dataset, self.ensemble
-        training = Training(one.model, one.recipe, one.epochs, one.seed, one.n_classes, device, one.precision)
+        at_full_size = dataclasses.replace(one.recipe, small_first=0.0)
+        training = Training(one.model, at_full_size, one.epochs, one.seed, one.n_classes, device, one.precision)
         n_rows = min(len(dataset), 3 * training.recipe.batch)
         rows = np.arange(n_rows) * len(dataset) // n_rows
         assert dataset.labels is not None
@@ -114,7 +137,8 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
         raise invalid("folds", f"be at most the number of examples ({len(dataset)})", settings.folds)
     members, folds, repeats = _cut(settings, len(dataset))
     own = own_model(dataset) if settings.model is None and settings.recipe is None else None
-    model, recipe = model_and_recipe(dataset, settings.model or own, settings.recipe)
+    wanted = settings.recipe or (PROGRESSIVE.name if not folds and is_progressive(dataset, settings.model) else None)
+    model, recipe = model_and_recipe(dataset, settings.model or own, wanted)
     n_trained = len(dataset) - (len(dataset) // folds if folds else 0)
     recipe = sized(recipe, n_trained, EFFORTS[settings.effort][2], settings.epochs, settings.batch)
     assert recipe.epochs is not None
@@ -190,6 +214,15 @@ def own_model(dataset: Dataset) -> str | None:
         return "trees" if held_out_loss(x, labels) < search(seen, labels)[1] else "linear"
 
 
+def is_progressive(dataset: Dataset, model: str | None) -> bool:
+    """Return whether `progressive` suits a scoring without folds: of many small colour pictures from scratch, as were measured.
+    Networks of folds judge labels, which they do better by `fast`."""
+    if dataset.features is not None or model not in (None, "proxy") or len(dataset) <= PROGRESSIVE_FROM:
+        return False
+    height, width, n_channels = dataset.content.shape[1:]
+    return n_channels == 3 and min(height, width) in PROGRESSIVE_SIDES
+
+
 def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     if dataset.features is not None:
         return {"linear": "probe", "trees": "trees"}.get(model, "fast-vectors")
@@ -197,14 +230,14 @@ def default_recipe(dataset: Dataset, model: str = "proxy") -> str:
     return f"{recipe}-gray" if dataset.content.shape[3] == 1 else recipe
 
 
-def batch_for(n_examples: int) -> int:
-    """Return the examples a step for a set of so many: fewer for smaller ones.
+def batch_for(n_examples: int, most: int) -> int:
+    """Return the examples a step for a set of so many: fewer than `most` for small ones.
 
     Example:
-        >>> [batch_for(n) for n in (200, 700, 1_000, 2_000, 50_000)]
+        >>> [batch_for(n, 128) for n in (200, 700, 1_000, 2_000, 50_000)]
         [32, 32, 64, 128, 128]
     """
-    return next((batch for batch, most in BATCHES if n_examples <= most), LARGEST_BATCH)
+    return min(most, next((batch for batch, until in BATCHES if n_examples <= until), most))
 
 
 def sized(recipe: Recipe, n_examples: int, epochs: int, asked_epochs: int | None = None, asked_batch: int | None = None) -> Recipe:
@@ -213,11 +246,11 @@ def sized(recipe: Recipe, n_examples: int, epochs: int, asked_epochs: int | None
     and smaller batches for smaller sets; none takes fewer than LEAST_STEPS steps, of a probe
     FEWEST_STEPS, of a pretrained network TUNED_STEPS."""
     is_probe = recipe.weight_decay is None
-    batch = asked_batch or (recipe.batch if recipe.epochs or is_probe else min(recipe.batch, batch_for(n_examples)))
+    batch = asked_batch or (recipe.batch if recipe.epochs or is_probe else batch_for(n_examples, recipe.batch))
     factor = float(np.clip((REFERENCE_SIZE / n_examples) ** SIZE_EXPONENT, FEWEST, MOST))
     is_tuned = recipe.name in (TUNED.name, TUNED_GRAY.name)
     least = FEWEST_STEPS if is_probe else TUNED_STEPS if is_tuned else LEAST_STEPS
-    by_size = max(1, round(epochs * factor * (TUNED_EPOCHS if is_tuned else 1)), math.ceil(least / batches_of(n_examples, batch)))
+    by_size = max(1, round(epochs * factor * SHARES.get(recipe.name, 1.0)), math.ceil(least / batches_of(n_examples, batch)))
     return dataclasses.replace(recipe, batch=batch, epochs=asked_epochs or recipe.epochs or by_size)
 
 

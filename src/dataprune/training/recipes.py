@@ -8,6 +8,7 @@ from dataprune.errors import invalid, unknown_choice
 from dataprune.plugins import named
 
 PRETRAINED = "encoder-tuned"  # the model that begins from weights which have seen pictures
+SHRUNK, SHRUNK_FROM = (0.5, 0.75), 32  # what is left of the side of a picture, one after the other, and the side from which on
 MOST_EPOCHS = 1_000_000  # more is a slip of the finger
 
 
@@ -29,6 +30,8 @@ class Recipe:
         crop: reflect padding of the random crop, as a share of the picture's side (0.125 means 4 pixels at 32).
         rotation: largest angle of the random rotation, degrees.
         flip: mirror every other picture, or take the vector of its mirror image where the data hold it.
+        small_first: share of the training, from its start, in which pictures of SHRUNK_FROM pixels or more are learned from, and
+            looked at, at half of their side and then three quarters (progressive resizing); never its last epoch.
         normalise: `own` (the set's mean and deviation of each channel or column), `half` (0.5 and 0.5), `none` (values in [0, 1]),
             or `ball`: vectors as by `own`, then divided by their usual length, and longer ones brought to length one.
     """
@@ -51,6 +54,7 @@ class Recipe:
     rotation: float = 0.0
     normalise: Literal["own", "half", "none", "ball"] = "own"
     label_smoothing: float = 0.0
+    small_first: float = 0.0
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -61,6 +65,7 @@ class Recipe:
             ("learning_rate", 0 < self.learning_rate < math.inf, "be a positive number"),
             ("momentum", 0 <= self.momentum < 1, "be in [0, 1)"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "be in [0, 1)"),
+            ("small_first", 0 <= self.small_first < 1, "be a share of the training in [0, 1)"),
             ("weight_decay", 0 <= (self.weight_decay or 0) < math.inf, "be a number that is not negative"),
             ("optimiser", self.weight_decay is not None or self.optimiser == "sgd", "be sgd without a weight_decay"),
             ("factor", 0 <= self.factor < math.inf, "be a number that is not negative"),
@@ -88,7 +93,8 @@ REPORT_PHOTOS = replace(
 )
 FAST = Recipe("fast")
 FAST_GRAY = Recipe("fast-gray", flip=False)  # one channel is mostly digits, letters, scans: their mirror image means something else
-FAST_MUON = Recipe("fast-muon", "muon")
+# Progressive resizing; what each part of it brings, and what did not pay, is in docs/findings.md ("Time to quality").
+PROGRESSIVE = Recipe("progressive", "muon", 0.15, batch=256, label_smoothing=0.1, small_first=0.45)
 # Networks without normalisation layers (`simple`, `mlp`, `linear`) diverge at the rate of `fast`.
 FAST_PLAIN = Recipe("fast-plain", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2)
 FAST_PLAIN_GRAY = Recipe("fast-plain-gray", optimiser="adamw", learning_rate=2e-2, weight_decay=1e-2, flip=False)
@@ -99,7 +105,7 @@ TUNED_GRAY = replace(TUNED, name="tuned-gray", flip=False)
 TREES = Recipe("trees", learning_rate=0.05, weight_decay=None, epochs=100, crop=0.0, flip=False, normalise="none")
 PROBE = Recipe("probe", learning_rate=1.0, weight_decay=None, batch=64, crop=0.0, normalise="ball")
 
-_GENERAL = (FAST, FAST_GRAY, FAST_MUON, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, TREES, TUNED, TUNED_GRAY)
+_GENERAL = (FAST, FAST_GRAY, FAST_PLAIN, FAST_PLAIN_GRAY, FAST_VECTORS, PROBE, PROGRESSIVE, TREES, TUNED, TUNED_GRAY)
 RECIPES: dict[str, Recipe] = {r.name: r for r in (*_GENERAL, REPORT_CIFAR10, REPORT_CIFAR100, REPORT_PHOTOS)}
 
 
@@ -111,6 +117,16 @@ def recipe_named(name: str) -> Recipe:
 def batches_of(n_examples: int, batch: int) -> int:
     """Return into how many batches of like size an epoch is cut."""
     return max(1, round(n_examples / batch))
+
+
+def smaller_side(recipe: Recipe, side: tuple[int, ...], first: int, n: int, n_all: int) -> tuple[int, int] | None:
+    """Return to what height and width pictures are brought in an epoch that begins after `first` of `n_all` steps (or epochs) and
+    takes `n` of them; None where they stay as they are, as vectors do, which have no side."""
+    done, is_last = (first + n / 2) / n_all, first + n >= n_all
+    if len(side) != 2 or min(side) < SHRUNK_FROM or is_last or done >= recipe.small_first:
+        return None
+    share = SHRUNK[int(done / recipe.small_first * len(SHRUNK))]
+    return round(share * side[0]), round(share * side[1])
 
 
 def rate_at(recipe: Recipe, step: int, n_steps: int, epoch: int) -> float:

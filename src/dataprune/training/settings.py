@@ -27,9 +27,10 @@ class Settings:
         model: proxy (a fast convnet, the default), proxy-wide, encoder-tuned (a pretrained network, trained on), simple, resnet18,
             plain18; for features linear (the default), mlp, trees (boosted; the default for rows of a table where they judge
             better); or module:function.
-        recipe: How networks are trained: fast (the default for colour), fast-gray, fast-muon, fast-plain, fast-plain-gray,
-            fast-vectors, probe (the default for linear on features), report-cifar10, report-cifar100, report-photos, or
-            module:function; trees and encoder-tuned have their own, trees and tuned (tuned-gray).
+        recipe: How networks are trained: fast (the default for colour), progressive (the default for more than 10,000 colour
+            pictures of 32 to 63 pixels with folds 0), fast-gray, fast-plain, fast-plain-gray, fast-vectors, probe (the default for
+            linear on features), report-cifar10, report-cifar100, report-photos, or module:function; trees and encoder-tuned have
+            their own, trees and tuned (tuned-gray).
         batch: Examples per step. Default: the recipe's, fewer for small sets.
         when: Record on clean pictures after each epoch, or (cheaper, noisier) on augmented ones while training.
         folds: Train each member on all folds but one, so that every example has answers of networks that did not see it; with 0
