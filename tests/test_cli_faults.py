@@ -246,3 +246,17 @@ def test_trials_that_were_trained_together_are_no_faster_than_they_were(monkeypa
     now[0] += 60
     shown.step(48, "", "trial 48")
     assert capsys.readouterr().out == "trial 48, about 1.0 min left\n"
+
+
+def test_what_is_left_is_told_by_the_work_of_epochs_and_not_their_number(monkeypatch, capsys):
+    """A minute for an epoch on whole pictures; the first four are on smaller ones."""
+    now, worked = [100.0], 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    begin((), quiet=False)
+    with Progress("training") as shown:
+        hear, ensemble = training(shown), Ensemble("proxy", RECIPES["fast"], 1, 8, 2)
+        shown.start(8)
+        for done, work in enumerate((0.25, 0.25, 0.5, 0.5), 1):
+            now[0], worked = now[0] + 60 * work, worked + work
+            hear(RunProgress(ensemble, done, 8, epoch=EpochDone(0, done, 0.5, 0.25, 1.0), worked=worked))
+    assert capsys.readouterr().out.splitlines()[-1].endswith("about 6.5 min left"), "of eight, by their work"

@@ -107,6 +107,8 @@ def test_the_price_of_small_pictures():
         plan(data, Settings(recipe=name, folds=0, members=1, epochs=8)).cost(1).flops for name in ("fast", "progressive")
     )
     assert small / whole == pytest.approx((2 / 4 + 2 * 9 / 16 + 4) / 8, abs=0.001)
+    planned = plan(data, Settings(recipe="progressive", folds=0, members=1, epochs=8))
+    assert [planned.work(n) for n in (0, 1, 3, 8)] == pytest.approx([0, 1 / 4, 2 / 4 + 9 / 16, 2 / 4 + 2 * 9 / 16 + 4])
 
 
 def test_what_is_refused():

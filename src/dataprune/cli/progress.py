@@ -35,7 +35,7 @@ class Progress:
         self.heard, self._name = False, name
         self._bar: Bar | None = None
         self._total, self._seconds = 0, 0.0
-        self._first: tuple[int, float] | None = None
+        self._first: tuple[float, float] | None = None
         self._opened = 0.0  # when the first step came
         self._told = -math.inf
         self._begun = self._last = time.monotonic()  # the last line of a log; infinitely long ago before the first
@@ -64,10 +64,11 @@ class Progress:
             self._bar.add_task(self._name, total=total, status="")
             self._bar.start()
 
-    def step(self, done: int, status: str, result: str = "") -> None:
-        """Show that so many steps are done: the status in the bar, or now and then in a log, which has every result."""
+    def step(self, done: int, status: str, result: str = "", worked: float | None = None) -> None:
+        """Show that so many steps are done (`worked` by their work, if they differ): the status in the bar, or now and then in a
+        log, which has every result."""
         self.heard = True
-        now, left = time.monotonic(), self._left(done)
+        now, left = time.monotonic(), self._left(done if worked is None else worked)
         shown = f", about {duration(left)} left" if left >= 1 else ""
         is_due = now - self._last >= max(LOG_SECONDS, (now - self._begun + left) / LOG_LINES)
         if self._bar is not None:
@@ -79,7 +80,7 @@ class Progress:
             self._last = now
             say(status + shown)
 
-    def _left(self, done: int) -> float:
+    def _left(self, done: float) -> float:
         """Estimate the seconds left from the steps since the first ones, which pay for starting; the expected counts as a tenth."""
         now = time.monotonic()
         self._opened = self._opened or now
@@ -139,7 +140,8 @@ def training(progress: Progress) -> Callable[["RunProgress"], None]:
         latest[epoch.member] = epoch
         loss, accuracy = (sum(getattr(one, name) for one in latest.values()) / len(latest) for name in ("loss", "accuracy"))
         figures = f"loss {loss:.3f}, accuracy on training labels {percent(accuracy, 1)}"
-        progress.step(done, f"{done:,} of {pluralise(total, 'epoch')}: {figures}")
+        worked = done if message.worked is None else before + message.worked
+        progress.step(done, f"{done:,} of {pluralise(total, 'epoch')}: {figures}", worked=worked)
 
     return hear
 

@@ -34,7 +34,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """What a listener hears: cost and precision once before training, then each epoch of a member, and how many are done of all."""
+    """What a listener hears: cost and precision once before training, then each epoch of a member, and how many are done of all;
+    `worked` is how many that are by their work, since some are on smaller pictures."""
 
     ensemble: Ensemble
     done: int
@@ -42,6 +43,7 @@ class Progress:
     cost: Cost | None = None
     epoch: EpochDone | None = None
     chosen: Choice | None = None
+    worked: float | None = None
 
 
 Listener = Callable[[Progress], None]
@@ -156,7 +158,8 @@ class _Scoring:
         def heard(epoch: EpochDone) -> None:
             done[epoch.member] = epoch.epoch
             if self.listener is not None:
-                self.listener(Progress(ensemble, sum(done.values()), total, epoch=epoch))
+                worked = sum(map(self.planned.work, done.values())) / self.planned.work(ensemble.passes) * ensemble.passes
+                self.listener(Progress(ensemble, sum(done.values()), total, epoch=epoch, worked=worked))
 
         for number in range(ensemble.rounds):
             asked = [one for one in missing if min(one // ensemble.round_size, ensemble.rounds - 1) == number]

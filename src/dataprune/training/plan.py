@@ -40,10 +40,7 @@ FEWEST, MOST = 0.5, 1.5  # times the epochs at REFERENCE_SIZE
 FEWEST_STEPS = 256  # of a probe: with fewer it does not reach its optimum
 SHARES = {TUNED.name: 0.2, TUNED_GRAY.name: 0.2, PROGRESSIVE.name: 0.7}  # of the epochs
 TUNED_STEPS = 150  # of networks that have seen pictures: the fewest
-PROGRESSIVE_FROM, PROGRESSIVE_SIDES = (
-    10_000,
-    range(32, 64),
-)  # pictures above which those of such sides may be scored by `progressive`
+PROGRESSIVE_FROM, PROGRESSIVE_SIDES = 10_000, range(32, 64)  # of more pictures than that, and of such sides
 VECTOR_RECIPES = ("probe", "fast-vectors", "trees")
 WITHOUT_NORMALISATION = ("simple", "mlp", "linear")
 
@@ -70,7 +67,7 @@ class Plan:
         """Return what training so many members will cost, not timed; a training step counts as three forward passes."""
         trained, looked_at = self._shares
         epochs = members * self.ensemble.epochs
-        flops = int(self.forward_flops * (3 * trained + looked_at) * epochs * self._size)
+        flops = int(self.forward_flops * (3 * trained + looked_at) * members * self.work(self.ensemble.epochs))
         if self.ensemble.recipe.weight_decay is None:
             flops += members * search_flops(round(len(self.dataset) * trained), self.forward_flops // len(self.dataset))
         return Cost(math.nan, round(len(self.dataset) * trained * epochs), flops)
@@ -89,14 +86,16 @@ class Plan:
         trained, looked_at = self._shares
         train_seconds, look_seconds = self._batch_seconds(device)
         epoch_seconds = len(self.dataset) / self.ensemble.recipe.batch * (train_seconds * trained + look_seconds * looked_at)
-        return dataclasses.replace(cost, seconds=math.ceil(members / gain) * self.ensemble.epochs * epoch_seconds * self._size)
+        return dataclasses.replace(cost, seconds=math.ceil(members / gain) * self.work(self.ensemble.epochs) * epoch_seconds)
 
-    @property
-    def _size(self) -> float:
-        """Pixels of a picture over its epochs, of those that it has."""
-        one, shape = self.ensemble, self.dataset.inputs.shape[1:3] if self.dataset.features is None else ()
-        sides = [smaller_side(one.recipe, shape, epoch, 1, one.epochs) or shape for epoch in range(one.epochs)]
-        return float(np.mean([math.prod(side) for side in sides])) / math.prod(shape)
+    def work(self, n_epochs: int) -> float:
+        """Return the work of a network's first epochs, in epochs on whole pictures."""
+        one = self.ensemble
+        if not one.recipe.small_first or self.dataset.features is not None:
+            return float(n_epochs)
+        shape = self.dataset.inputs.shape[1:3]
+        sides = [smaller_side(one.recipe, shape, epoch % one.epochs, 1, one.epochs) or shape for epoch in range(n_epochs)]
+        return sum(map(math.prod, sides)) / math.prod(shape)
 
     @property
     def _shares(self) -> tuple[float, float]:
