@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("--effort", default="medium")
     for name in ("members", "epochs"):
         parser.add_argument(f"--{name}", type=int, default=None)
-    parser.add_argument("--model", default=None)
+    for name in ("model", "recipe"):
+        parser.add_argument(f"--{name}", default=None)
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default=None)
     asked = parser.parse_args()
@@ -41,9 +43,8 @@ def main() -> None:
         first, last = (int(part) for part in asked.rows.split(":"))
         rows = np.arange(first, last)
         data, truth = data.take(rows), truth[rows]
-    settings = dp.Settings(
-        effort=asked.effort, folds=0, members=asked.members, epochs=asked.epochs, model=asked.model, seed=asked.seed
-    )
+    same = {name: getattr(asked, name) for name in ("effort", "members", "epochs", "model", "recipe", "precision", "seed")}
+    settings = dp.Settings(folds=0, **same)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         run = dp.score(data, asked.out or Path(folder) / "run", settings)
@@ -62,6 +63,8 @@ def main() -> None:
                 "members": run.manifest.spec.members,
                 "epochs": run.manifest.spec.epochs,
                 "model": run.manifest.spec.model,
+                "recipe": run.manifest.spec.recipe and run.manifest.spec.recipe.name,
+                "precision": run.manifest.spec.precision,
                 "auroc_and_ap": found,
                 "read_seconds": round(read_seconds, 2),
                 "wall_minutes": round(wall / 60, 2),
