@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from types import UnionType
 from typing import SupportsFloat
 
+ALIKE = 0.5  # of two names, from which on one may be meant by the other
+
 
 class DatapruneError(Exception):
     r"""Something failed in a way that one line explains; `exit_code` is what the command line returns.
@@ -73,12 +75,16 @@ def unknown_choice(name: str, value: str, choices: Iterable[str], also: Iterable
     Example:
         >>> str(unknown_choice("score", "el2m", ["el2n", "std"]))
         "`score` must be one of el2n, std, got 'el2m'. Did you mean 'el2n'?"
+        >>> str(unknown_choice("encoder", "net", ["net-1", "net-0"]))
+        "`encoder` must be one of net-0, net-1, got 'net'. Did you mean 'net-0'?"
     """
     valid = sorted(choices)
     if not valid:
         return invalid(name, "name one that is there", repr(value), "There is none.")
-    near = difflib.get_close_matches(str(value), [*valid, *also], n=1, cutoff=0.5)
-    return invalid(name, f"be one of {join_some(valid, most=30)}", repr(value), f"Did you mean '{near[0]}'?" if near else "")
+    likeness = {one: difflib.SequenceMatcher(None, one, str(value)).ratio() for one in (*valid, *also)}
+    near = max(likeness, key=likeness.__getitem__)  # the first of equals
+    hint = f"Did you mean '{near}'?" if likeness[near] >= ALIKE else ""
+    return invalid(name, f"be one of {join_some(valid, most=30)}", repr(value), hint)
 
 
 def join_some(items: Iterable[object], total: int | None = None, most: int = 5) -> str:
