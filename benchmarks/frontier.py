@@ -81,7 +81,8 @@ CANDIDATES: dict[str, Candidate] = {  # in the order in which they are trained
     "7, short, small, shifts x 8": replace(SHORT, epochs=7, sides=small(24, 0.5), norm_rate=8.0),
     "8, short, 20 pixels first": replace(SHORT, epochs=8, sides=small(20, 0.5)),
     "8, short, growing": replace(SHORT, epochs=8, sides=growing(2, 2, 4)),
-    "8, short, growing later": replace(SHORT, epochs=8, sides=growing(3, 2, 3)),  # as the recipe `progressive` has it
+    "8, short, growing later": replace(SHORT, epochs=8, sides=growing(3, 2, 3)),
+    "7, short, growing": replace(SHORT, epochs=7, sides=growing(2, 1, 4)),  # as the recipe `progressive`
 }
 Task = tuple[str, int | str]  # a candidate and a seed, or "folds"
 
